@@ -1,0 +1,89 @@
+"""Expression vocabularies and the texts that describe their classes: plain data that every room may read."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from peclip.errors import InputError
+
+TextStyle = Literal["action_units", "names", "sentences"]
+
+SEVEN = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
+"""The seven basic expressions in the order of DFEW."""
+
+KNOWN = (*SEVEN, "contempt", "anxiety", "helplessness", "disappointment", "calm")
+"""Every expression peclip has a text for. This order is the default order of the classes."""
+
+SPELLINGS = {
+    "happy": "happiness",
+    "happiness": "happiness",
+    "hap": "happiness",
+    "sad": "sadness",
+    "sadness": "sadness",
+    "neutral": "neutral",
+    "neu": "neutral",
+    "angry": "anger",
+    "anger": "anger",
+    "ang": "anger",
+    "surprise": "surprise",
+    "surprised": "surprise",
+    "disgust": "disgust",
+    "disgusted": "disgust",
+    "dis": "disgust",
+    "fear": "fear",
+    "fearful": "fear",
+    "fea": "fear",
+    "contempt": "contempt",
+    "anxiety": "anxiety",
+    "helplessness": "helplessness",
+    "disappointment": "disappointment",
+    "calm": "calm",
+}
+"""How releases spell the expressions, in lower case, and the one name peclip uses."""
+
+ACTION_UNITS = {
+    "happiness": "Cheek Raiser, Lip Corner Puller.",
+    "sadness": "Inner Brow Raiser, Brow Lowerer, Lip Corner Depressor.",
+    "neutral": "Relaxed Muscles, Even Eyebrows, Closed Lips, Calm Eyes, Smooth Forehead.",
+    "anger": "Brow Lowerer, Upper Lid Raiser, Lid Tightener, Lip Tightener.",
+    "surprise": "Inner Brow Raiser, Outer Brow Raiser, Upper Lid Raiser, Jaw Drop.",
+    "disgust": "Nose Wrinkler, Lip Corner Depressor, Lower Lip Depressor.",
+    "fear": (
+        "Inner Brow Raiser, Outer Brow Raiser, Brow Lowerer, Upper Lid Raiser, Lid Tightener, Lip Stretcher, Jaw Drop."
+    ),
+}
+"""Class texts as FACS action units (Ekman, Friesen and Hager 2002); those of the seven are PE-CLIP's own texts."""
+
+
+def canonical(name: str) -> str:
+    """Return peclip's name of an expression (``"Angry"`` -> ``"anger"``); any other name comes back stripped."""
+    return SPELLINGS.get(name.strip().lower(), name.strip())
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Return the distinct names in class order: known expressions as in :data:`KNOWN`, then others by alphabet."""
+    rank = {name: place for place, name in enumerate(KNOWN)}
+    return sorted(set(names), key=lambda name: (rank.get(name, len(KNOWN)), name))
+
+
+def class_texts(labels: Sequence[str], texts: TextStyle | Mapping[str, str] = "action_units") -> list[str]:
+    """Return one text per class, in the order of the labels.
+
+    Args:
+        labels: class names.
+        texts: a style (``action_units``: FACS descriptions; ``names``: the plain name; ``sentences``: "an expression
+            of ..."), or the texts themselves by label.
+
+    Raises:
+        InputError: a label has no text.
+    """
+    if texts == "names":
+        return list(labels)
+    if texts == "sentences":
+        return [f"an expression of {label}" for label in labels]
+    known: Mapping[str, str] = ACTION_UNITS if isinstance(texts, str) else texts
+    if missing := [label for label in labels if label not in known]:
+        raise InputError(
+            f"no class text for label {missing[0]!r}: texts are known for {', '.join(known)}; "
+            "give your own with model.net.texts.LABEL, or set model.net.texts to names or sentences"
+        )
+    return [known[label] for label in labels]
