@@ -1,0 +1,301 @@
+"""PEClip: a frozen CLIP with adapters and prompts inside, and class texts. No Lightning here.
+
+Letters: B clips, T frames of a clip, L tokens, D width, C classes, P prompt tokens.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
+
+from peclip.errors import InputError
+from peclip.labels import TextStyle, class_texts
+from peclip.model.adapters import Adapter
+from peclip.model.backbone import Backbone, expand_site, load_backbone
+from peclip.model.inject import Flow, attach
+from peclip.model.prompts import MaPLe
+from peclip.model.spec import describe
+
+AdapterFactory = Callable[[int], Adapter]
+PromptFactory = Callable[[int, int], MaPLe]
+
+
+@final
+class PEClip(nn.Module):
+    """PE-CLIP: clips of a face in, a logit per expression out.
+
+    ``logits = logit_scale * video @ text.T``: the clip feature is the mean over the T frames of the projected class
+    token, the text feature the projected end-of-text token of each class text, both L2-normalised. CLIP stays frozen;
+    ``adapters`` and ``prompts`` own every trainable parameter. With neither, it is zero-shot CLIP.
+
+    Args:
+        labels: class names; their order is the order of the logits. The command line takes them from the data.
+        backbone: a Hub id such as ``openai/clip-vit-base-patch16``, a folder that holds a CLIP, or ``demo``.
+        adapters: adapter class by site: ``vision.attention``, ``vision.mlp``, ``text.attention`` or ``text.mlp``, or a
+            part of the blocks, as in ``vision.mlp[6:12]``. One adapter is made per block, with the width of its tower.
+        prompts: the prompt class, such as ``peclip.model.MaPLe``; null for none.
+        texts: ``action_units`` (FACS descriptions), ``names``, ``sentences``, or the texts themselves by label.
+        logit_scale: what cosine similarities are multiplied by; above 0.
+
+    Raises:
+        InputError: an unknown site, two adapters at one place, prompts deeper than a tower, a label without a text, a
+            text that is too long, or a backbone that is not there.
+    """
+
+    token_ids: Tensor
+    text_ends: Tensor
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        backbone: str = "openai/clip-vit-base-patch16",
+        adapters: dict[str, AdapterFactory] | None = None,
+        prompts: PromptFactory | None = None,
+        texts: TextStyle | dict[str, str] = "action_units",
+        logit_scale: float = 100.0,
+    ) -> None:
+        super().__init__()
+        self._assemble(load_backbone(backbone), labels, adapters or {}, prompts, logit_scale)
+        sentences = class_texts(labels, texts)
+        self._set_tokens(*tokenize(self.backbone, sentences, self.prompt_length))
+        self.config["texts"] = dict(zip(labels, sentences, strict=True))
+
+    @classmethod
+    def assemble(
+        cls,
+        backbone: Backbone,
+        token_ids: Tensor,
+        labels: Sequence[str],
+        adapters: Mapping[str, AdapterFactory],
+        prompts: PromptFactory | None,
+        logit_scale: float = 100.0,
+    ) -> "PEClip":
+        """Build a model from a backbone in memory and ready-made token ids.
+
+        Args:
+            backbone: a frozen CLIP; needs no tokenizer.
+            token_ids: (C, N), each row start token, P placeholders, the text, end-of-text (the largest id), padding.
+            labels: C class names.
+            adapters: as for the class.
+            prompts: as for the class.
+            logit_scale: as for the class.
+        """
+        net = cls.__new__(cls)
+        nn.Module.__init__(net)
+        net._assemble(backbone, labels, adapters, prompts, logit_scale)
+        net._set_tokens(token_ids, token_ids.argmax(dim=1))
+        return net
+
+    def _assemble(
+        self,
+        backbone: Backbone,
+        labels: Sequence[str],
+        adapters: Mapping[str, AdapterFactory],
+        prompts: PromptFactory | None,
+        logit_scale: float,
+    ) -> None:
+        if logit_scale <= 0:
+            raise InputError(f"logit_scale is {logit_scale}, expected a number above 0")
+        if repeated := [label for label, count in Counter(labels).items() if count > 1]:
+            raise InputError(f"labels: {repeated[0]!r} stands there twice")
+        towers = backbone.towers
+        self.backbone = backbone
+        self.labels = list(labels)
+        self.logit_scale = logit_scale
+        self.clip = backbone.clip
+        self.adapters = _build_adapters(backbone, adapters)
+        self.prompts = prompts(towers["text"].width, towers["vision"].width) if prompts else None
+        for tower in towers.values():
+            if self.prompts and self.prompts.depth > len(tower.blocks):
+                raise InputError(
+                    f"prompts: depth is {self.prompts.depth}, but the {tower.name} tower of {backbone.name!r} has "
+                    f"{len(tower.blocks)} blocks"
+                )
+        self.config: dict[str, Any] = {
+            "backbone": backbone.name,
+            "labels": self.labels,
+            "adapters": {site: describe(factory) for site, factory in adapters.items()},
+            "prompts": describe(prompts) if prompts else None,
+            "logit_scale": logit_scale,
+        }
+        self._flows = {name: Flow() for name in towers}
+        self._text_cache: dict[bool, tuple[Any, Tensor]] = {}
+        self._handles: list[RemovableHandle] = []
+        self._attach()
+
+    def _set_tokens(self, token_ids: Tensor, ends: Tensor) -> None:
+        """Keep the token ids (C, N) up to the longest end-of-text: the causal tower sees nothing behind it."""
+        longest = int(ends.max()) + 1
+        self.register_buffer("token_ids", token_ids[:, :longest].clone(), persistent=False)
+        self.register_buffer("text_ends", ends.clone(), persistent=False)
+
+    def _attach(self) -> None:
+        depth = self.prompts.depth if self.prompts else 0
+        for name, tower in self.backbone.towers.items():
+            self._handles += attach(tower, _placed(self.adapters, name), depth, self._flows[name])
+
+    @property
+    def prompt_length(self) -> int:
+        """Return P, the number of prompt tokens per depth; 0 without prompts."""
+        return self.prompts.length if self.prompts else 0
+
+    @property
+    def image_size(self) -> int:
+        """Return the side, in pixels, of the square frames that :meth:`forward` takes."""
+        return self.backbone.image_size
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Return the logits of clips.
+
+        Args:
+            video: normalised frames, float (B, T, 3, H, W); H and W are :attr:`image_size`. T may change from batch to
+                batch.
+
+        Returns:
+            Logits (B, C) in the order of the labels.
+        """
+        return self.logit_scale * self.encode_video(video) @ self.encode_text().T
+
+    def encode_video(self, video: Tensor) -> Tensor:
+        """Return the L2-normalised features (B, D) of clips, float (B, T, 3, H, W)."""
+        if video.ndim != 5 or video.shape[2:] != (3, self.image_size, self.image_size):
+            raise ValueError(
+                f"video has shape {tuple(video.shape)}, expected (B, T, 3, {self.image_size}, {self.image_size})"
+            )
+        clips, frames = video.shape[:2]
+        flow = self._flows["vision"]
+        flow.frames = frames
+        flow.prompts = self.prompts.vision() if self.prompts and self._handles else ()
+        tokens = self.clip.vision_model(pixel_values=video.flatten(0, 1)).pooler_output
+        features = self.clip.visual_projection(tokens)
+        return F.normalize(features.view(clips, frames, -1).mean(dim=1), dim=-1)
+
+    def encode_text(self) -> Tensor:
+        """Return the L2-normalised features (C, D) of the class texts.
+
+        Without gradients they are computed once, and again only when a weight that they depend on has changed.
+        """
+        if torch.is_grad_enabled():
+            return self._encode_text()
+        attached = bool(self._handles)
+        key = self._text_key()
+        if self._text_cache.get(attached, (None,))[0] != key:
+            self._text_cache[attached] = (key, self._encode_text())
+        return self._text_cache[attached][1]
+
+    def _encode_text(self) -> Tensor:
+        ids, ends = self.token_ids, self.text_ends
+        flow = self._flows["text"]
+        flow.prompts = self.prompts.text() if self.prompts else ()
+        if self.prompts and not self._handles:  # bare CLIP knows no placeholders
+            ids, ends = torch.cat([ids[:, :1], ids[:, 1 + self.prompt_length :]], dim=1), ends - self.prompt_length
+        hidden = self.clip.text_model(input_ids=ids).last_hidden_state
+        features = self.clip.text_projection(hidden[torch.arange(len(ids), device=ids.device), ends])
+        return F.normalize(features, dim=-1)
+
+    def _text_key(self) -> tuple[Any, ...]:
+        """Return what the text features depend on: weights (by their version), device and precision."""
+        device = self.token_ids.device
+        dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+        text = [*self.adapters["text"].parameters()] if "text" in self.adapters else []
+        weights = [*text, *(self.prompts.parameters() if self.prompts else ()), *self.clip.text_model.parameters()]
+        return (device, dtype, *(0 if weight.is_inference() else weight._version for weight in weights))
+
+    @contextmanager
+    def bare(self) -> Iterator["PEClip"]:
+        """Take adapters and prompts out for a while: within the context this is the zero-shot CLIP."""
+        handles, self._handles = self._handles, []
+        for handle in handles:
+            handle.remove()
+        try:
+            yield self
+        finally:
+            self._attach()
+
+    def train(self, mode: bool = True) -> "PEClip":
+        """Set the mode of adapters and prompts; the frozen CLIP always stays in evaluation mode."""
+        super().train(mode)
+        self.clip.eval()
+        return self
+
+    def trainable_state(self) -> dict[str, Tensor]:
+        """Return the tensors of adapters and prompts by name: all that a checkpoint needs of the weights."""
+        return {name: value for name, value in self.state_dict().items() if name.startswith(("adapters.", "prompts."))}
+
+    def load_trainable(self, state: Mapping[str, Tensor], source: str) -> None:
+        """Load what :meth:`trainable_state` returned.
+
+        Args:
+            state: tensors by name.
+            source: where they come from, for the message.
+
+        Raises:
+            InputError: names are missing or not expected, or a shape differs.
+        """
+        mine = self.trainable_state()
+        missing, extra = sorted(mine.keys() - state.keys()), sorted(state.keys() - mine.keys())
+        for what, names in (("lacks", missing), ("holds, but the model does not have,", extra)):
+            if names:
+                more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+                raise InputError(f"{source} {what} {names[0]}{more}: it was made with other adapters or prompts")
+        for name, value in mine.items():
+            if value.shape != state[name].shape:
+                raise InputError(
+                    f"{source}: {name} has shape {tuple(state[name].shape)}, the model's has {tuple(value.shape)}"
+                )
+        self.load_state_dict(dict(state), strict=False)
+
+
+def tokenize(backbone: Backbone, texts: Sequence[str], prompt_length: int) -> tuple[Tensor, Tensor]:
+    """Return the token ids (C, N) of texts with P placeholders behind the start token, and the ends-of-text (C,).
+
+    Raises:
+        InputError: a text does not fit into the context of the text tower.
+    """
+    tokenizer = backbone.tokenizer
+    placeholder = tokenizer("X", add_special_tokens=False).input_ids[0]
+    rows = [tokenizer(text).input_ids for text in texts]
+    rows = [[row[0], *[placeholder] * prompt_length, *row[1:]] for row in rows]
+    ends = [len(row) - 1 for row in rows]
+    for text, end in zip(texts, ends, strict=True):
+        if end >= backbone.context:
+            raise InputError(
+                f"class text {text!r} has {end + 1} tokens with its prompts, {backbone.name!r} takes {backbone.context}"
+            )
+    padded = [row + [row[-1]] * (max(ends) - end) for row, end in zip(rows, ends, strict=True)]
+    return torch.tensor(padded), torch.tensor(ends)
+
+
+def _build_adapters(backbone: Backbone, adapters: Mapping[str, AdapterFactory]) -> nn.ModuleDict:
+    """Make one adapter per block of each site; they are named ``TOWER.PART.BLOCK``."""
+    built = nn.ModuleDict()
+    for site, factory in adapters.items():
+        for tower, part, block in expand_site(site, backbone.towers):
+            blocks = _child(_child(built, tower), part)
+            if str(block) in blocks:
+                raise InputError(f"adapter site {site!r}: block {block} has an adapter from another site already")
+            blocks[str(block)] = factory(backbone.towers[tower].width)
+    return built
+
+
+def _child(modules: nn.ModuleDict, name: str) -> nn.ModuleDict:
+    if name not in modules:
+        modules[name] = nn.ModuleDict()
+    child = modules[name]
+    assert isinstance(child, nn.ModuleDict)
+    return child
+
+
+def _placed(adapters: nn.ModuleDict, tower: str) -> dict[tuple[str, int], Any]:
+    """Return the adapters of a tower by (part, block)."""
+    parts = dict(adapters.named_children()).get(tower, nn.ModuleDict())
+    return {
+        (part, int(block)): adapter
+        for part, blocks in parts.named_children()
+        for block, adapter in blocks.named_children()
+    }

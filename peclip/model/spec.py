@@ -1,0 +1,54 @@
+"""Adapters and prompts as plain data: what a checkpoint stores to build them again."""
+
+import importlib
+from collections.abc import Callable
+from functools import partial
+from inspect import isclass
+from typing import Any, TypedDict
+
+from torch import nn
+
+from peclip.errors import InputError
+
+
+class Spec(TypedDict):
+    """A class by import path and the arguments it takes besides the widths."""
+
+    class_path: str
+    init_args: dict[str, Any]
+
+
+def describe(factory: Callable[..., nn.Module]) -> Spec:
+    """Return the class and arguments behind a factory: a class, or a ``functools.partial`` of one.
+
+    Raises:
+        InputError: the factory is something else, such as a lambda, which no file could describe.
+    """
+    arguments: dict[str, Any] = {}
+    found: Any = factory
+    if isinstance(factory, partial):  # the command line makes partial(instantiate, class, **arguments)
+        arguments = dict(factory.keywords)
+        found = next((part for part in (*factory.args, factory.func) if isclass(part)), factory)
+    if not isclass(found):
+        raise InputError(
+            f"adapter factory {factory!r}: expected a class or functools.partial(class, ...), which a checkpoint can name"
+        )
+    return {"class_path": f"{found.__module__}.{found.__qualname__}", "init_args": arguments}
+
+
+def resolve(spec: Spec, kind: type[nn.Module]) -> Callable[..., nn.Module]:
+    """Return the factory that a spec describes.
+
+    Raises:
+        InputError: the path names no class of that kind. A spec from a stranger's file can so name nothing else.
+    """
+    module, _, name = spec["class_path"].rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"class {spec['class_path']!r} cannot be imported: install the package that defines it"
+        ) from error
+    if not (isclass(found) and issubclass(found, kind)):
+        raise InputError(f"class {spec['class_path']!r} is not a {kind.__name__}")
+    return partial(found, **spec["init_args"])

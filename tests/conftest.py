@@ -1,0 +1,70 @@
+"""Shared fixtures: no network, a tiny CLIP in a folder, the released checkpoint of the golden numbers."""
+
+import json
+import os
+import zlib
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["WANDB_MODE"] = "offline"
+
+import pytest
+import torch
+from torch import Tensor
+
+torch.set_num_threads(1)
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "pe_clip_small.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random CLIP (2 + 2 blocks of width 32, 32-pixel frames) and a tokenizer of single letters."""
+    from transformers import CLIPConfig, CLIPModel
+
+    folder = tmp_path_factory.mktemp("tiny_clip")
+    vocabulary = write_tokenizer(folder)
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {
+        "max_position_embeddings": 160,
+        "vocab_size": vocabulary,
+        "eos_token_id": vocabulary - 1,
+        "bos_token_id": vocabulary - 2,
+    }
+    config = CLIPConfig(
+        vision_config={**tower, "image_size": 32, "patch_size": 16}, text_config={**tower, **text}, projection_dim=24
+    )
+    torch.manual_seed(0)
+    CLIPModel(config).save_pretrained(folder)
+    return folder
+
+
+def write_tokenizer(folder: Path) -> int:
+    """Write a CLIP tokenizer without merges; return its vocabulary size."""
+    letters = [chr(code) for code in range(33, 127)]
+    tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    special = {
+        "bos_token": "<|startoftext|>",
+        "eos_token": "<|endoftext|>",
+        "unk_token": "<|endoftext|>",
+        "pad_token": "<|endoftext|>",
+    }
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": 160, **special})
+    )
+    return len(tokens)
+
+
+@pytest.fixture(scope="session")
+def released_state() -> dict[str, Tensor]:
+    """The golden weights in the released layout: a function of each parameter's name."""
+    state = {}
+    for name, shape in GOLDEN["param_shapes"].items():
+        generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+        value = torch.randn(shape, generator=generator) * (0.15 if "adapter" in name else 0.04)
+        if ("ln_" in name or "layer_norm" in name) and name.endswith("weight"):
+            value += 1
+        state[name] = value
+    return state
