@@ -1,0 +1,247 @@
+"""From decoded pixels to what the model is given: normalisation, clip-consistent augmentation, mixup and FMix.
+
+Everything here runs where the pixels are, on whole batches. Chance is drawn from (seed, epoch, clip) for a clip and
+from (seed, epoch, step) for mixing, so a run is the same on any number of workers and devices.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from peclip.errors import InputError
+
+Normalization = Literal["clip", "none"]
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+# The last word of a random stream's key: it keeps these draws apart from others made with the same seed and epoch.
+_AUGMENT, _MIX = 101, 102
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How training clips are varied; all frames of a clip alike. The defaults are PE-CLIP's for every data set."""
+
+    area: tuple[float, float] = (0.08, 1.0)
+    """Share of the frame that a random crop covers, smallest and largest, in (0, 1]. [1, 1] crops nothing."""
+    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    """Width over height of the crop before it is stretched to the square, smallest and largest."""
+    flip: float = 0.5
+    """Probability of a horizontal flip."""
+    rotation: float = 0.0
+    """Largest rotation in degrees, either way (FERV39K: 4)."""
+    brightness: float = 0.0
+    """Brightness is multiplied by 1 - b to 1 + b, with this b in [0, 1] (DFEW, AFEW: 0.5)."""
+
+    def __post_init__(self) -> None:
+        low, high = self.area
+        _require(0 < low <= high <= 1, "augment.area", self.area, "two shares with 0 < smallest <= largest <= 1")
+        low, high = self.aspect
+        _require(0 < low <= high < math.inf, "augment.aspect", self.aspect, "two ratios with 0 < smallest <= largest")
+        _require(0 <= self.flip <= 1, "augment.flip", self.flip, "a probability from 0 to 1")
+        _require(0 <= self.rotation <= 180, "augment.rotation", self.rotation, "degrees from 0 to 180")
+        _require(0 <= self.brightness <= 1, "augment.brightness", self.brightness, "a number from 0 to 1")
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How often and how the clips of a training batch are mixed in pairs. The defaults are PE-CLIP's."""
+
+    mixup: float = 0.4
+    """Probability that a batch is mixed by mixup (https://arxiv.org/abs/1710.09412): the pair is averaged."""
+    fmix: float = 0.3
+    """Probability that a batch is mixed by FMix (https://arxiv.org/abs/2002.12047): blobs of one clip show the other."""
+    mixup_alpha: float = 0.4
+    """A clip's own share in mixup is drawn from Beta(alpha, alpha)."""
+    mixup_range: tuple[float, float] = (0.3, 0.7)
+    """Smallest and largest own share in mixup; a draw outside is moved to the nearer end."""
+    fmix_alpha: float = 1.0
+    """A clip's own share of the area in FMix is drawn from Beta(alpha, alpha)."""
+    fmix_decay: float = 3.0
+    """FMix blobs: amplitudes fall with the frequency to the power of -decay; larger is smoother."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.mixup <= 1, "mix.mixup", self.mixup, "a probability from 0 to 1")
+        _require(0 <= self.fmix <= 1, "mix.fmix", self.fmix, "a probability from 0 to 1")
+        together = self.mixup + self.fmix
+        _require(together <= 1 + 1e-9, "mix.mixup plus data.mix.fmix", together, "a probability from 0 to 1")
+        _require(0 < self.mixup_alpha < math.inf, "mix.mixup_alpha", self.mixup_alpha, "a number above 0")
+        low, high = self.mixup_range
+        _require(0 <= low <= high <= 1, "mix.mixup_range", self.mixup_range, "two shares with 0 <= low <= high <= 1")
+        _require(0 < self.fmix_alpha < math.inf, "mix.fmix_alpha", self.fmix_alpha, "a number above 0")
+        _require(0 <= self.fmix_decay < math.inf, "mix.fmix_decay", self.fmix_decay, "a number of at least 0")
+
+
+def normalize(video: Tensor, mode: Normalization = "clip") -> Tensor:
+    """Return clips as the image tower expects them.
+
+    Args:
+        video: ``(B, T, 3, H, W)``, RGB: uint8, or float in [0, 1]. It is not changed.
+        mode: ``clip`` subtracts CLIP's mean and divides by its standard deviation; ``none`` leaves pixels in [0, 1].
+
+    Returns:
+        float32 ``(B, T, 3, H, W)``.
+    """
+    pixels = _to_float(video).div_(255) if video.dtype == torch.uint8 else video.float()
+    if mode == "none":
+        return pixels
+    mean, std = (pixels.new_tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    return (pixels - mean).div_(std) if pixels is video else pixels.sub_(mean).div_(std)
+
+
+def augment(
+    video: Tensor, clips: Tensor | Sequence[int], settings: Augment, *, seed: int, epoch: int, size: int
+) -> Tensor:
+    """Crop, flip, rotate and resize each clip in one bilinear resample, then change its brightness.
+
+    The crop is torchvision's random resized crop and is stretched to ``size``; flip and rotation act on the result.
+    Corners that a rotation opens show what surrounds the crop, and past the frame's edge its last pixels. The
+    resample does not low-pass: frames should arrive at about ``size`` (a crop then only grows), at most twice as large.
+
+    Args:
+        video: uint8 ``(B, T, 3, H, W)``.
+        clips: ``(B,)`` index of each clip in its data set. On the host if it can be: reading it from a device waits
+            for all the work queued there.
+        settings: what may happen to a clip.
+        seed: seed of the run, at least 0.
+        epoch: number of the epoch, from 0. With ``seed`` and the clip's index it decides everything that is drawn.
+        size: height and width of the result in pixels.
+
+    Returns:
+        float32 ``(B, T, 3, size, size)`` in [0, 1], not yet normalised.
+    """
+    batch, frames, channels, height, width = video.shape
+    moves = settings.area[0] < 1 or settings.flip > 0 or settings.rotation > 0 or (height, width) != (size, size)
+    indices = clips.tolist() if isinstance(clips, Tensor) else clips
+    draws = [_draw(np.random.default_rng((seed, epoch, i, _AUGMENT)), settings, height, width) for i in indices]
+    pixels = _to_float(video)
+    if moves:
+        # The frames of a clip share its geometry, so they go through the resample as channels of one picture.
+        geometry = torch.tensor([draw[0] for draw in draws], dtype=torch.float32).to(video.device)
+        picture = pixels.view(batch, frames * channels, height, width)
+        picture = F.grid_sample(picture, _grid(geometry, size), padding_mode="border", align_corners=False)
+        pixels = picture.view(batch, frames, channels, size, size)
+    if not settings.brightness:
+        return pixels.div_(255)
+    factor = torch.tensor([draw[1] / 255 for draw in draws], dtype=torch.float32).to(video.device)
+    return pixels.mul_(factor.view(batch, 1, 1, 1, 1)).clamp_(max=1)
+
+
+def mix(
+    video: Tensor, labels: Tensor, settings: Mix, *, seed: int, epoch: int, step: int
+) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Mix the clips of a batch in neighbouring pairs (0 with 1, 2 with 3, ...), or leave them as they are.
+
+    A batch is mixed in one way and with one share. Pairs are neighbours, so a batch cut into contiguous pieces of even
+    length, one per device, gives the same clips as in one piece. A last clip without a partner stays itself.
+
+    Args:
+        video: float ``(B, T, 3, H, W)``, normalised or not.
+        labels: int64 ``(B,)``.
+        settings: how often and how.
+        seed: seed of the run, at least 0.
+        epoch: number of the epoch, from 0.
+        step: number of the batch in its epoch, from 0.
+
+    Returns:
+        The clips, their labels, their partners' labels and the clips' own share ``w``, in [0, 1]. The loss is
+        ``w * CE(logits, labels) + (1 - w) * CE(logits, partners)``. Unmixed, ``w`` is 1 and both labels are the same.
+    """
+    rng = np.random.default_rng((seed, epoch, step, _MIX))
+    choice = rng.random()
+    if choice >= settings.mixup + settings.fmix:
+        return video, labels, labels, 1.0
+    place = torch.arange(len(labels), device=video.device)
+    partner = (place ^ 1).clamp_(max=max(len(labels) - 1, 0))
+    if choice < settings.mixup:
+        weight = float(np.clip(rng.beta(settings.mixup_alpha, settings.mixup_alpha), *settings.mixup_range))
+        return video[partner].lerp_(video, weight), labels, labels[partner], weight
+    height, width = video.shape[-2:]
+    mask = _fmix_mask(rng, rng.beta(settings.fmix_alpha, settings.fmix_alpha), settings.fmix_decay, height, width)
+    own = torch.from_numpy(mask).to(video.device)
+    return torch.where(own, video, video[partner]), labels, labels[partner], float(mask.mean())
+
+
+def _require(fine: bool, key: str, value: object, expected: str) -> None:
+    if not fine:
+        raise InputError(f"data.{key} is {value}, but must be {expected}")
+
+
+def _to_float(video: Tensor) -> Tensor:
+    """Return a contiguous float32 copy with values from 0 to 255, which may be changed in place."""
+    return video.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+
+
+def _crop(rng: np.random.Generator, settings: Augment, height: int, width: int) -> tuple[int, int, int, int]:
+    """Draw top, left, height and width of a crop in pixels, by the rule of torchvision's ``RandomResizedCrop``."""
+    if settings.area[0] == 1:
+        return 0, 0, height, width
+    narrow, wide = settings.aspect
+    for _ in range(10):
+        area = height * width * rng.uniform(*settings.area)
+        aspect = math.exp(rng.uniform(math.log(narrow), math.log(wide)))
+        h, w = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
+        if 0 < h <= height and 0 < w <= width:
+            return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
+    # Nothing fitted: the largest centred crop of an allowed shape.
+    w = min(width, round(height * wide)) if width / height > wide else width
+    h = min(height, round(width / narrow)) if width / height < narrow else height
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+def _draw(
+    rng: np.random.Generator, settings: Augment, height: int, width: int
+) -> tuple[tuple[tuple[float, ...], tuple[float, ...]], float]:
+    """Draw what happens to one clip.
+
+    Returns:
+        The rows of :func:`_grid` for x and for y, and the brightness factor.
+    """
+    # Always drawn, and first, so that switching one of them on leaves the others, and the crop, as they were.
+    flip, turn, light = rng.random(3)
+    top, left, h, w = _crop(rng, settings, height, width)
+    mirror = -1 if flip < settings.flip else 1
+    angle = math.radians(settings.rotation) * (2 * turn - 1)
+    cos, sin = math.cos(angle), math.sin(angle)
+    x = (mirror * cos * w / width, mirror * sin * w / width, (2 * left + w) / width - 1)
+    y = (-sin * h / height, cos * h / height, (2 * top + h) / height - 1)
+    if settings.rotation:
+        top, left, h, w = 0, 0, height, width
+    x_range = ((2 * left + 1) / width - 1, (2 * (left + w) - 1) / width - 1)
+    y_range = ((2 * top + 1) / height - 1, (2 * (top + h) - 1) / height - 1)
+    return ((*x, *x_range), (*y, *y_range)), 1 + settings.brightness * (2 * light - 1)
+
+
+def _grid(geometry: Tensor, size: int) -> Tensor:
+    """Return where each pixel of the result is read: ``(B, size, size, 2)``, x and y from -1 to 1 across the frame.
+
+    Written out rather than taken from ``F.affine_grid``, whose matrix product loses bits under TF32 and autocast.
+
+    Args:
+        geometry: float32 ``(B, 2, 5)``: for x and for y the coefficients of the result's x and y, the offset, and the
+            range that may be read. Without rotation that is the crop (which is then cut before it is resized), else
+            the whole frame.
+        size: height and width of the result in pixels.
+    """
+    place = (torch.arange(size, device=geometry.device, dtype=torch.float32) * 2 + 1) / size - 1
+    by_x, by_y, offset, low, high = geometry[:, None, None].unbind(-1)  # each (B, 1, 1, 2)
+    return (by_x * place[:, None] + by_y * place[:, None, None] + offset).clamp(low, high)
+
+
+def _fmix_mask(rng: np.random.Generator, share: float, decay: float, height: int, width: int) -> np.ndarray:
+    """Return a bool mask ``(H, W)``, true on the highest ``share`` of smooth random noise."""
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
+    amplitude = np.maximum(frequency, 1 / max(height, width)) ** -decay
+    real, imaginary = rng.standard_normal((2, *amplitude.shape))
+    noise = np.fft.irfft2((real + 1j * imaginary) * amplitude, s=(height, width)).ravel()
+    mask = np.zeros(height * width, dtype=bool)
+    own = round(share * height * width)
+    mask[np.argsort(noise)[height * width - own :]] = True
+    return mask.reshape(height, width)
