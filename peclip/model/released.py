@@ -4,7 +4,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -130,7 +130,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 class _Foreign:
     """Stands in for a class that a checkpoint pickles: takes whatever it is given and does nothing."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> "_Foreign":
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         return super().__new__(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
