@@ -1,0 +1,43 @@
+"""Released layouts of the benchmarks, each read by a small function from its root folder into the one manifest.
+
+Labels go by name, never by number, because several orders of the numbers circulate.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from peclip.data.benchmarks.ferv39k import ferv39k
+from peclip.data.benchmarks.folders import folders
+from peclip.data.manifest import Manifest
+from peclip.errors import InputError
+
+READERS: dict[str, Callable[..., Manifest]] = {
+    "ferv39k": ferv39k,
+    "folders": folders,
+}
+"""The readers by the name that ``data.benchmark`` and ``peclip prepare`` take."""
+
+
+def read_benchmark(name: str, root: Path | str, **options: str | None) -> Manifest:
+    """Read a benchmark from its folder.
+
+    Args:
+        name: one of :data:`READERS`.
+        root: folder of the release.
+        options: keyword arguments of the reader, such as ``scene`` for FERV39K.
+
+    Raises:
+        InputError: no such benchmark, option or folder, or the folder has not the released layout.
+    """
+    if name not in READERS:
+        raise InputError(f"unknown benchmark {name!r}, expected one of {', '.join(READERS)}")
+    known = {key: hint for key, hint in get_type_hints(READERS[name]).items() if key not in ("root", "return")}
+    for option, value in options.items():
+        if option not in known:
+            takes = f"takes {', '.join(known)}" if known else "takes no options"
+            raise InputError(f"unknown option {option!r} of benchmark {name}, which {takes}")
+        allowed = get_args(known[option]) if get_origin(known[option]) is Literal else (value,)
+        if value not in allowed:
+            raise InputError(f"{option} {value!r} of benchmark {name}: expected {' or '.join(map(str, allowed))}")
+    return READERS[name](Path(root), **options)

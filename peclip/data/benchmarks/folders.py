@@ -1,0 +1,90 @@
+"""Clips of one's own: a folder per class, or files named after their class."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from peclip.data.benchmarks.layout import check_folder, children, is_frame_folder, is_video, to_manifest
+from peclip.data.manifest import Manifest
+from peclip.data.manifest_csv import SPLITS
+from peclip.errors import InputError
+from peclip.labels import KNOWN, canonical
+
+
+def folders(root: Path) -> Manifest:
+    """Read a folder per class, or files named after their class.
+
+    A clip is a video file or a folder of frames. In ``happy/``, every clip is happiness, and any name will do for a
+    class; ``happy.mp4``, ``happy_01.mp4`` and ``01-happy.mp4`` must hold the name of a known expression. Both may lie
+    in folders ``train``, ``val`` and ``test``.
+
+    Raises:
+        InputError: no such folder, no clip in it or in one of its classes, or a file whose class cannot be told.
+    """
+    check_folder(root)
+    splits = [child for child in children(root) if child.is_dir() and child.name.lower() in SPLITS]
+    if not splits:
+        return to_manifest(list(_classes(root, root, "")), root)
+    rows = [row for folder in splits for row in _classes(folder, root, SPLITS[folder.name.lower()])]
+    others = [child for child in children(root) if child not in splits and (child.is_dir() or is_video(child))]
+    if others:
+        raise InputError(f"{others[0]}: stands beside the folder {splits[0].name}; which split does it belong to?")
+    return to_manifest(rows, root)
+
+
+def _classes(folder: Path, root: Path, split: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a folder that holds class folders or named clips."""
+    found = [child for child in children(folder) if is_video(child) or child.is_dir()]
+    named = [child for child in found if is_video(child) or _is_named_clip(child)]
+    classes = [child for child in found if child not in named]
+    if named and classes:
+        raise InputError(f"{named[0]}: a clip beside class folders ({classes[0].name}); move it into one of them")
+    if not found:
+        raise InputError(f"{folder}: nothing to read, expected a folder per class or video files named after theirs")
+    for clip in named:
+        yield _row(clip, root, _label_in_name(clip), split)
+    for child in classes:
+        clips = clips_in(child)
+        if not clips:
+            raise InputError(f"{child}: the class folder is empty, expected video files or folders of frames in it")
+        for clip in clips:
+            yield _row(clip, root, canonical(child.name), split)
+
+
+def clips_in(folder: Path) -> list[Path]:
+    """Return the clips of a class folder in natural order: its video files and its folders, or itself.
+
+    Raises:
+        InputError: a folder in it holds videos or folders, where frames are expected.
+    """
+    clips = [child for child in children(folder) if is_video(child) or child.is_dir()]
+    for clip in clips:
+        if clip.is_dir() and not is_frame_folder(clip):
+            deeper = [child for child in children(clip) if is_video(child) or child.is_dir()]
+            if deeper:
+                raise InputError(f"{deeper[0]}: too deep, expected {folder.name} to hold videos or folders of frames")
+    return clips or ([folder] if is_frame_folder(folder) else [])
+
+
+def _is_named_clip(folder: Path) -> bool:
+    """Return whether a folder is one clip, such as ``happy_01/*.jpg``, rather than a class."""
+    return is_frame_folder(folder) and not any(child.is_dir() or is_video(child) for child in children(folder))
+
+
+def _label_in_name(path: Path) -> str:
+    """Return the one known expression that a file's name tells."""
+    words = re.findall(r"[^\W\d_]+", path.stem if is_video(path) else path.name)
+    found = {label for word in words if (label := canonical(word)) in KNOWN}
+    if len(found) != 1:
+        told = f"tells {' and '.join(sorted(found))}" if found else "names no known expression"
+        raise InputError(
+            f"{path}: the file's name {told}, expected one of {', '.join(KNOWN)}, as in happy_01.mp4; "
+            "or make a folder per class"
+        )
+    return found.pop()
+
+
+def _row(clip: Path, root: Path, label: str, split: str) -> dict[str, Any]:
+    path = str(clip.relative_to(root))
+    return {"path": path, "label": label, "split": split, "source": path}

@@ -1,0 +1,112 @@
+"""What the readers of released layouts share: finding folders, reading lists, telling clips from other files."""
+
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from peclip import labels
+from peclip.data.manifest import Manifest
+from peclip.data.manifest_csv import read_text
+from peclip.errors import InputError
+
+VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".flv", ".mpg", ".mpeg", ".wmv", ".m4v"})
+"""Suffixes of video files, in lower case."""
+
+IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+"""Suffixes of frames, in lower case."""
+
+
+def locate(root: Path, benchmark: str, *candidates: str) -> Path:
+    """Return the first candidate that exists below a benchmark's root, or below a folder in it named after it.
+
+    Args:
+        root: folder given by the user.
+        benchmark: official name, for messages and for the folder in between (``root/FERV39K/...``).
+        candidates: relative paths; the first is the one that messages name.
+
+    Raises:
+        InputError: there is no root, or no candidate in it.
+    """
+    check_folder(root)
+    for folder in (root, *(child for child in children(root) if child.name.lower() == benchmark.lower())):
+        for candidate in candidates:
+            if (folder / candidate).exists():
+                return folder / candidate
+    other = f" (or {', '.join(candidates[1:])})" if len(candidates) > 1 else ""
+    raise InputError(f"{root}: not the released layout of {benchmark}, expected {candidates[0]}{other} in it")
+
+
+def check_folder(root: Path) -> None:
+    """Raise an :class:`InputError` unless this is a folder that can be listed."""
+    if not root.exists():
+        raise InputError(f"{root}: no such folder")
+    if not root.is_dir():
+        raise InputError(f"{root}: is a file, expected a folder")
+    children(root)
+
+
+def children(folder: Path) -> list[Path]:
+    """Return what a folder holds, hidden files left out, in natural order (2 before 10)."""
+    try:
+        return sorted((child for child in folder.iterdir() if not child.name.startswith(".")), key=natural)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror})") from error
+
+
+def natural(path: Path) -> list[tuple[int, str]]:
+    """Return a sorting key in which numbers within a name count as numbers."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]
+
+
+def is_video(path: Path) -> bool:
+    """Return whether a file's name says that it is a video."""
+    return path.suffix.lower() in VIDEOS and not path.is_dir()
+
+
+def is_frame_folder(path: Path) -> bool:
+    """Return whether this is a folder that holds an image."""
+    if not path.is_dir():
+        return False
+    with os.scandir(path) as entries:
+        return any(Path(entry.name).suffix.lower() in IMAGES for entry in entries)
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the number (from 1) and the text of each line that is not blank."""
+    for number, line in enumerate(read_text(path).decode("utf-8-sig").splitlines(), start=1):
+        if line.strip():
+            yield number, line.strip()
+
+
+def to_label(name: str, known: Collection[str], where: str) -> str:
+    """Return the canonical label of an emotion's name in a release.
+
+    Raises:
+        InputError: it is none of the labels of this benchmark.
+    """
+    label = labels.canonical(name)
+    if label not in known:
+        raise InputError(f"{where}: unknown emotion {name!r}, expected one of {', '.join(known)}")
+    return label
+
+
+def to_manifest(rows: Sequence[Mapping[str, Any]], root: Path, notes: Sequence[str] = ()) -> Manifest:
+    """Return the manifest of a benchmark from its rows, with paths relative to the root.
+
+    Raises:
+        InputError: no row, or a clip that stands in two rows.
+    """
+    if not rows:
+        raise InputError(f"{root}: no clip found")
+    manifest = Manifest(pd.DataFrame(rows), source=root, root=root, notes=notes)
+    again = manifest.table["path"].duplicated()
+    if again.any():
+        place = int(again.to_numpy().argmax())
+        path = str(manifest.table["path"].iat[place])
+        first = int(manifest.table["path"].eq(path).to_numpy().argmax())
+        raise InputError(f"{root}: {manifest.where(place)}: clip {path} stands already in {manifest.where(first)}")
+    return manifest

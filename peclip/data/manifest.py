@@ -1,0 +1,230 @@
+"""One table of clips for every source: path, label, split, fold, start and end; read, written, split and selected.
+
+A manifest is a csv with the header ``path,label`` and, where wanted, ``split,fold,start,end``:
+
+- ``path``: a video file or a folder of frames, relative to the manifest;
+- ``label``: an expression by name (``happy``, ``Happiness`` and ``HAP`` are one class), or any name of your own;
+- ``split``: ``train``, ``val`` or ``test``; a row without one belongs to training;
+- ``fold``: the fold of a cross-validation in which the clip is *tested*; in every other fold it is trained on;
+- ``start``, ``end``: seconds; the part of the file that is the clip.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import pandas as pd
+
+from peclip import labels as vocabulary
+from peclip.data.manifest_csv import parse_manifest
+from peclip.errors import InputError
+
+Split = Literal["train", "val", "test"]
+
+COLUMNS = {
+    "path": "str",
+    "label": "str",
+    "split": "str",
+    "fold": "Int64",
+    "start": "float64",
+    "end": "float64",
+    "source": "str",
+    "line": "int64",
+}
+"""Columns of :attr:`Manifest.table` and their types; text is empty and numbers are missing where a row has none."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of a manifest.
+
+    Attributes:
+        path: absolute path of a video file or a folder of frames.
+        label: canonical name of the expression; None where the manifest gives none.
+        start: first second of the clip, None for the beginning of the file.
+        end: second at which the clip ends, None for the end of the file.
+        where: the line that named the clip, for messages (``dfew.csv line 17``).
+    """
+
+    path: Path
+    label: str | None
+    start: float | None
+    end: float | None
+    where: str
+
+
+class Manifest:
+    """A table of clips.
+
+    Args:
+        table: any of the :data:`COLUMNS`, at least ``path``; what is left out is empty. Labels are made canonical.
+        source: the file or folder that the table was read from.
+        root: folder to which relative paths of the table belong.
+        notes: sentences for the user about what a reader left out.
+
+    Attributes:
+        table: one row a clip, with the columns of :data:`COLUMNS`; ``path`` is relative to ``root`` or absolute,
+            ``line`` is 0 where the source has no lines (a folder tree).
+    """
+
+    def __init__(self, table: pd.DataFrame, source: Path, root: Path, notes: Sequence[str] = ()) -> None:
+        """Complete the table; see the class."""
+        self.table = _complete(table)
+        self.source = source
+        self.root = Path(os.path.abspath(root))
+        self.notes = tuple(notes)
+
+    @classmethod
+    def read(cls, path: Path | str, labels_required: bool = True, allow_outside: bool = False) -> "Manifest":
+        """Read a manifest file; see the module for its columns.
+
+        Args:
+            path: the csv, UTF-8 with or without a byte order mark.
+            labels_required: False lets rows have no label (prediction).
+            allow_outside: accept clips outside the manifest's own folder (absolute paths, ``../``).
+
+        Raises:
+            InputError: the file cannot be read, or a line of it cannot be meant; the message names file and line.
+        """
+        path = Path(path)
+        return cls(parse_manifest(path, labels_required, allow_outside), source=path, root=path.parent)
+
+    def write(self, path: Path | str) -> None:
+        """Write the csv under a temporary name and move it, with paths relative to it where they lie below it.
+
+        Raises:
+            InputError: the folder cannot be written to, or a clip's name is no text.
+        """
+        path = Path(os.path.abspath(path))
+        table = self.table.loc[:, ["path", "label"]].assign(path=self._paths_from(path.parent))
+        for column in ("split", "fold", "start", "end"):
+            values = self.table[column]
+            if (values.ne("") if column == "split" else values.notna()).any():
+                table[column] = values
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
+            temporary.replace(path)
+        except OSError as error:
+            raise InputError(f"{path}: the manifest cannot be written ({error.strerror})") from error
+        except UnicodeEncodeError as error:
+            raise InputError(f"{path}: a clip's file name is not UTF-8 ({error.object!r}); rename the file") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self.table)
+
+    def clip(self, index: int) -> Clip:
+        """Return row ``index``, counted from 0 whatever the table's own index is."""
+        # Column by column: a row taken across columns would be converted to one common type first.
+        path, label, start, end = (cast(Any, self.table[name].iat[index]) for name in ("path", "label", "start", "end"))
+        return Clip(
+            path=self.root / path,
+            label=label or None,
+            start=None if pd.isna(start) else float(start),
+            end=None if pd.isna(end) else float(end),
+            where=self.where(index),
+        )
+
+    def where(self, index: int) -> str:
+        """Return where row ``index`` comes from: a file and its line, or a folder."""
+        source, line = (cast(Any, self.table[name].iat[index]) for name in ("source", "line"))
+        return f"{source} line {line}" if line else str(source)
+
+    def select(self, which: Split | pd.Series) -> "Manifest":
+        """Return the rows of a split, or those where a boolean column is true; a row without split is training."""
+        if isinstance(which, str):
+            split = self.table["split"]
+            which = split.eq(which) | split.eq("") if which == "train" else split.eq(which)
+        return Manifest(self.table[which], self.source, self.root, self.notes)
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels that occur, in class order."""
+        return vocabulary.ordered(name for name in self.table["label"].unique() if name)
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds that occur, ascending."""
+        return sorted(int(fold) for fold in self.table["fold"].dropna().unique())
+
+    def splits(self, fold: int | None = None) -> tuple["Manifest", "Manifest", "Manifest"]:
+        """Return what is trained on, validated on and tested on; the last two may be empty.
+
+        Args:
+            fold: test on the clips of this fold and train on the others (those marked ``val`` validate); clips
+                without a fold go by their split. None goes by the split alone.
+
+        Raises:
+            InputError: the fold does not exist, or the manifest has folds and no splits and none was chosen.
+        """
+        split, folds = self.table["split"], self.folds
+        known = f"{self.source} has folds {', '.join(map(str, folds))}" if folds else f"{self.source} has no folds"
+        if fold is None:
+            if folds and split.eq("").all():
+                raise InputError(f"{known}: choose the one to test on with data.fold, or run all with peclip cv")
+            return self.select("train"), self.select("val"), self.select("test")
+        if fold not in folds:
+            advice = "choose one of these" if folds else "leave data.fold out, or add a column fold"
+            raise InputError(f"data.fold {fold} does not exist: {known}; {advice}")
+        has_fold = self.table["fold"].notna()
+        test = self.table["fold"].eq(fold).fillna(False).astype(bool) | (split.eq("test") & ~has_fold)
+        val = split.eq("val") & ~test
+        return self.select(~test & ~val), self.select(val), self.select(test)
+
+    def check_labels(self, labels: Sequence[str], allow_empty: bool = False) -> None:
+        """Check the rows, usually those of training, against a list of classes.
+
+        Args:
+            labels: the classes by name.
+            allow_empty: accept a class without a single row.
+
+        Raises:
+            InputError: a row has another label, or a class has no row.
+        """
+        known = [vocabulary.canonical(name) for name in labels]
+        label = self.table["label"]
+        unknown = ~label.isin(known) & label.ne("")
+        if unknown.any():
+            place = int(unknown.to_numpy().argmax())
+            raise InputError(
+                f"{self.where(place)}: unknown label {label.iat[place]!r}, expected one of {', '.join(known)}"
+            )
+        if not allow_empty and (empty := [name for name in known if not label.eq(name).any()]):
+            raise InputError(
+                f"{self.source}: class {empty[0]!r} is empty, it has no clip to train on; "
+                "add clips or take it out of the list of labels"
+            )
+
+    def missing(self) -> "Manifest":
+        """Return the clips whose file or folder is not there."""
+        return self.select(pd.Series([not (self.root / path).exists() for path in self.table["path"]], dtype=bool))
+
+    def _paths_from(self, folder: Path) -> pd.Series:
+        """Return the paths as seen from a folder: relative for what lies below it, absolute for the rest."""
+        path = self.table["path"]
+        prefix = "" if self.root == folder else f"{self.root}{os.sep}"
+        inside = f"{folder}{os.sep}"
+        whole = path.where(path.map(os.path.isabs).astype(bool), prefix + path)
+        return whole.str.removeprefix(inside)
+
+
+def _complete(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with all columns in their types, canonical labels and an index from 0."""
+    columns: dict[str, pd.Series[Any]] = {}
+    kind: Any  # the stubs know every type by its own overload
+    for name, kind in COLUMNS.items():
+        if name in table:
+            values = table[name].fillna("") if kind == "str" else table[name]
+        else:
+            values = pd.Series(0 if name == "line" else "" if kind == "str" else pd.NA, index=table.index)
+            values = values.astype("Int64") if kind == "float64" else values
+        columns[name] = values.astype(kind)
+    label = columns["label"]
+    columns["label"] = label.map({name: vocabulary.canonical(name) for name in label.unique()}).astype("str")
+    return pd.DataFrame(columns).reset_index(drop=True)
