@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from torch.multiprocessing import start_processes
+
+from peclip.errors import InputError
+from peclip.train.metrics import ExpressionMetrics, recalls, scores, uar, war
+
+LABELS = ("happiness", "sadness", "fear")
+
+# Truth in rows. By hand: 3 of 4 happy, 1 of 2 sad, 0 of 1 fearful clips are right.
+# WAR = (3 + 1 + 0) / 7; UAR = (3/4 + 1/2 + 0/1) / 3 = 1.25 / 3.
+HAND = np.array([[3, 1, 0], [0, 1, 1], [1, 0, 0]])
+TRUTH = [0, 0, 0, 0, 1, 1, 2]
+PREDICTED = [0, 0, 0, 1, 1, 2, 0]
+
+
+def logits(predicted):
+    return torch.nn.functional.one_hot(torch.tensor(predicted), 3) * 5.0 - 1
+
+
+def test_war_and_uar_of_a_matrix_worked_out_by_hand():
+    assert war(HAND) == pytest.approx(4 / 7)
+    assert uar(HAND) == pytest.approx(1.25 / 3)
+    assert recalls(HAND).tolist() == [0.75, 0.5, 0.0]
+
+
+def test_uar_is_over_the_classes_that_occur():
+    absent = np.array([[3, 0, 1], [0, 0, 0], [0, 1, 1]])
+    assert uar(absent) == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert war(absent) == pytest.approx(4 / 6)
+    assert scores(absent, LABELS).per_class_recall == {"happiness": 0.75, "sadness": None, "fear": 0.5}
+
+
+def test_a_class_that_is_never_right_counts_as_zero():
+    assert uar(np.array([[2, 0], [2, 0]])) == 0.5
+
+
+def test_counting_logits_over_batches_gives_the_matrix():
+    metrics = ExpressionMetrics(LABELS)
+    for piece in (slice(0, 3), slice(3, 4), slice(4, 7)):
+        metrics.update(logits(PREDICTED)[piece], torch.tensor(TRUTH)[piece])
+    result = metrics.compute()
+    assert result.confusion.tolist() == HAND.tolist()
+    assert result.confusion.dtype == np.int64
+    assert result.clips == 7
+    assert result.war == pytest.approx(4 / 7)
+    assert result.uar == pytest.approx(1.25 / 3)
+    assert result.per_class_recall == {"happiness": 0.75, "sadness": 0.5, "fear": 0.0}
+    assert list(result.per_class_recall) == list(LABELS)
+
+
+def test_class_indices_count_like_logits():
+    metrics = ExpressionMetrics(LABELS)
+    metrics.update(torch.tensor(PREDICTED), torch.tensor(TRUTH))
+    assert metrics.compute().confusion.tolist() == HAND.tolist()
+
+
+def test_low_precision_logits_count_like_full_ones():
+    metrics = ExpressionMetrics(LABELS)
+    metrics.update(logits(PREDICTED).bfloat16(), torch.tensor(TRUTH))
+    assert metrics.compute().confusion.tolist() == HAND.tolist()
+
+
+def test_reset_forgets():
+    metrics = ExpressionMetrics(LABELS)
+    metrics.update(torch.tensor([0, 1]), torch.tensor([1, 0]))
+    metrics.compute()
+    metrics.reset()
+    metrics.update(torch.tensor([2]), torch.tensor([2]))
+    assert (metrics.compute().clips, metrics.compute().war) == (1, 1.0)
+
+
+def test_counts_are_not_part_of_a_checkpoint():
+    assert ExpressionMetrics(LABELS).state_dict() == {}
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+def test_an_empty_evaluation_is_refused():
+    with pytest.raises(InputError, match="no clip was evaluated"):
+        ExpressionMetrics(LABELS).compute()
+    with pytest.raises(InputError, match="no clip was evaluated"):
+        uar(np.zeros((3, 3), dtype=int))
+    with pytest.raises(InputError, match="no clip was evaluated"):
+        war(np.zeros((3, 3), dtype=int))
+
+
+def test_one_class_is_refused_by_name():
+    with pytest.raises(InputError, match="happiness"):
+        ExpressionMetrics(["happiness"])
+
+
+def evaluate_share(rank, shares, folder):
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=len(shares))
+    metrics = ExpressionMetrics(LABELS)
+    if shares[rank]:
+        metrics.update(logits(PREDICTED)[shares[rank]], torch.tensor(TRUTH)[shares[rank]])
+    (folder / str(rank)).write_text(str(metrics.compute().confusion.tolist()))
+    dist.destroy_process_group()
+
+
+def test_processes_with_uneven_shares_all_get_the_matrix_of_all_clips(tmp_path):
+    shares = [[0, 2, 4, 6], [1, 3, 5], []]
+    # Forked, because a fresh interpreter would spend seconds on importing torch again.
+    start_processes(evaluate_share, args=(shares, tmp_path), nprocs=len(shares), start_method="fork")
+    assert [(tmp_path / str(rank)).read_text() for rank in range(3)] == [str(HAND.tolist())] * 3
