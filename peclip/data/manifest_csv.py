@@ -67,11 +67,11 @@ def parse_manifest(path: Path, labels_required: bool, allow_outside: bool) -> pd
     return table.assign(source=path.name)
 
 
-def read_text(path: Path) -> bytes:
-    """Return the bytes of a text file in UTF-8.
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a text file.
 
     Raises:
-        InputError: there is no such file, or it is no text in UTF-8.
+        InputError: there is no such file, it cannot be read, or it is no text.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file")
@@ -82,9 +82,18 @@ def read_text(path: Path) -> bytes:
             start = file.read(65536)
             if b"\0" in start:
                 raise InputError(f"{path}: is not a text file")
-            raw = start + file.read()
+            return start + file.read()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def read_utf8(path: Path) -> bytes:
+    """Return the bytes of a text file in UTF-8.
+
+    Raises:
+        InputError: there is no such file, or a line of it is not UTF-8.
+    """
+    raw = read_bytes(path)
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -95,7 +104,7 @@ def read_text(path: Path) -> bytes:
 
 def _read_table(path: Path, labels_required: bool) -> pd.DataFrame:
     """Return all values as text, with the number of each line."""
-    raw = read_text(path)
+    raw = read_utf8(path)
     first = raw.split(b"\n", 1)[0].decode("utf-8-sig")
     header = [name.strip() for name in next(csv.reader([first.strip()]), [])]
     _check_header(path, header, labels_required)

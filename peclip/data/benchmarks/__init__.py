@@ -7,13 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
+from peclip.data.benchmarks.actors import cremad, ravdess
+from peclip.data.benchmarks.class_folders import afew, caer
+from peclip.data.benchmarks.dfew import dfew
 from peclip.data.benchmarks.ferv39k import ferv39k
 from peclip.data.benchmarks.folders import folders
+from peclip.data.benchmarks.mafw import mafw
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
 
 READERS: dict[str, Callable[..., Manifest]] = {
+    "dfew": dfew,
     "ferv39k": ferv39k,
+    "mafw": mafw,
+    "afew": afew,
+    "caer": caer,
+    "ravdess": ravdess,
+    "cremad": cremad,
     "folders": folders,
 }
 """The readers by the name that ``data.benchmark`` and ``peclip prepare`` take."""

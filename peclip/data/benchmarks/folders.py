@@ -45,10 +45,7 @@ def _classes(folder: Path, root: Path, split: str) -> Iterator[dict[str, Any]]:
     for clip in named:
         yield _row(clip, root, _label_in_name(clip), split)
     for child in classes:
-        clips = clips_in(child)
-        if not clips:
-            raise InputError(f"{child}: the class folder is empty, expected video files or folders of frames in it")
-        for clip in clips:
+        for clip in clips_in(child):
             yield _row(clip, root, canonical(child.name), split)
 
 
@@ -56,7 +53,7 @@ def clips_in(folder: Path) -> list[Path]:
     """Return the clips of a class folder in natural order: its video files and its folders, or itself.
 
     Raises:
-        InputError: a folder in it holds videos or folders, where frames are expected.
+        InputError: there is none, or a folder in it holds videos or folders, where frames are expected.
     """
     clips = [child for child in children(folder) if is_video(child) or child.is_dir()]
     for clip in clips:
@@ -64,7 +61,9 @@ def clips_in(folder: Path) -> list[Path]:
             deeper = [child for child in children(clip) if is_video(child) or child.is_dir()]
             if deeper:
                 raise InputError(f"{deeper[0]}: too deep, expected {folder.name} to hold videos or folders of frames")
-    return clips or ([folder] if is_frame_folder(folder) else [])
+    if not clips and not is_frame_folder(folder):
+        raise InputError(f"{folder}: the class folder is empty, expected video files or folders of frames in it")
+    return clips or [folder]
 
 
 def _is_named_clip(folder: Path) -> bool:

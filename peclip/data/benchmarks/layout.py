@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,13 @@ import pandas as pd
 
 from peclip import labels
 from peclip.data.manifest import Manifest
-from peclip.data.manifest_csv import read_text
+from peclip.data.manifest_csv import read_utf8
 from peclip.errors import InputError
 
-VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".flv", ".mpg", ".mpeg", ".wmv", ".m4v"})
+VIDEOS = frozenset(
+    [".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".mts"]
+    + [".3gp", ".ogv", ".gif"]
+)
 """Suffixes of video files, in lower case."""
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
@@ -77,7 +80,7 @@ def is_frame_folder(path: Path) -> bool:
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the number (from 1) and the text of each line that is not blank."""
-    for number, line in enumerate(read_text(path).decode("utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_utf8(path).decode("utf-8-sig").splitlines(), start=1):
         if line.strip():
             yield number, line.strip()
 
@@ -110,3 +113,25 @@ def to_manifest(rows: Sequence[Mapping[str, Any]], root: Path, notes: Sequence[s
         first = int(manifest.table["path"].eq(path).to_numpy().argmax())
         raise InputError(f"{root}: {manifest.where(place)}: clip {path} stands already in {manifest.where(first)}")
     return manifest
+
+
+def finder(folder: Path) -> Callable[[str], Path]:
+    """Return what finds a clip of a folder by its name, a number with any number of zeros before it.
+
+    A clip that is not there gets the path that it should have.
+    """
+    numbers = _numbered(folder)
+    suffix = next(iter(numbers.values())).suffix if numbers else ""
+    return lambda name: (numbers.get(int(name)) if name.isdecimal() else None) or folder / f"{name}{suffix}"
+
+
+def _numbered(folder: Path) -> dict[int, Path]:
+    """Return the clips of a folder by their number; folders such as ``part_1`` are gone into."""
+    numbers: dict[int, Path] = {}
+    for child in children(folder):
+        name = child.stem if is_video(child) else child.name
+        if name.isdecimal():
+            numbers[int(name)] = child
+        elif name.startswith("part") and child.is_dir():
+            numbers |= _numbered(child)
+    return numbers

@@ -1,0 +1,51 @@
+"""AFEW and CAER: split folders that hold class folders."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from peclip.data.benchmarks.folders import clips_in
+from peclip.data.benchmarks.layout import children, locate, to_label, to_manifest
+from peclip.data.manifest import Manifest, Split
+from peclip.errors import InputError
+from peclip.labels import SEVEN
+
+
+def afew(root: Path) -> Manifest:
+    """Read AFEW 7.0: ``Train/Angry/000046280.avi``, or folders of frames in place of videos.
+
+    The labels of ``Test`` are not public, so that ``Val`` is the split that everyone tests on, and here too.
+
+    Raises:
+        InputError: a folder is missing, empty, or of an unknown emotion.
+    """
+    return _read(root, "AFEW", {"Train": "train", "Val": "test"})
+
+
+def caer(root: Path) -> Manifest:
+    """Read CAER: ``train/Anger/0001.avi``, and the like in ``validation`` and ``test``.
+
+    Raises:
+        InputError: a folder is missing, empty, or of an unknown emotion.
+    """
+    return _read(root, "CAER", {"train": "train", "validation": "val", "test": "test"})
+
+
+def _read(root: Path, benchmark: str, splits: Mapping[str, Split]) -> Manifest:
+    """Read the class folders of each split; the folder of a split may be written in lower case."""
+    first = next(iter(splits))
+    base = locate(root, benchmark, first, first.lower(), first.capitalize()).parent
+    rows = []
+    for name, split in splits.items():
+        for folder in children(locate(base, benchmark, name, name.lower(), name.capitalize())):
+            if not folder.is_dir():
+                continue
+            label = to_label(folder.name, SEVEN, str(folder))
+            clips = clips_in(folder)
+            if not clips:
+                raise InputError(
+                    f"{folder}: the class folder is empty, expected video files or folders of frames in it"
+                )
+            for clip in clips:
+                path = str(clip.relative_to(base))
+                rows.append({"path": path, "label": label, "split": split, "source": path})
+    return to_manifest(rows, base)

@@ -1,0 +1,72 @@
+"""MAFW: eleven emotions, five folds as text files of names, with or without captions in two languages."""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from peclip.data.benchmarks.folds import FoldList, merge_folds
+from peclip.data.benchmarks.layout import finder, locate, to_label, to_manifest
+from peclip.data.manifest import Manifest
+from peclip.data.manifest_csv import read_bytes
+from peclip.errors import InputError
+
+LABELS = (
+    *("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"),
+    *("contempt", "anxiety", "helplessness", "disappointment"),
+)
+"""The eleven emotions in the order of the release."""
+
+FORMS = {"faces": "faces", "frames": "frames", "video": "clips"}
+"""The forms of the clips and their folders below ``data``; the first that exists is read by default.
+
+The release has no faces: they are what a user has cropped.
+"""
+
+LINE = re.compile(rb"(\S+?)(?:\.mp4)?[ \t]+([A-Za-z_]+)(?:\s|$)")
+"""``00025.mp4 anger``, or ``00025.mp4<TAB>anger<TAB>captions``, whose encoding is nobody's concern here."""
+
+
+def mafw(root: Path, form: Literal["auto", "faces", "frames", "video"] = "auto") -> Manifest:
+    """Read MAFW's single-labelled clips with their five folds.
+
+    Args:
+        root: folder with ``data`` and ``Train & Test Set``.
+        form: cropped faces, frames, or the videos of the release.
+
+    Raises:
+        InputError: a folder is missing, a line is not ``NAME EMOTION``, or lists contradict each other.
+    """
+    sets = locate(root, "MAFW", "Train & Test Set/single")
+    base = sets.parent.parent
+    names = [folder for name, folder in FORMS.items() if form in ("auto", name)]
+    clips = locate(base, "MAFW", *(f"{parent}{name}" for name in names for parent in ("data/", "")))
+    lists = [
+        FoldList(path, fold, part == "test", _read_list(path))
+        for part in ("test", "train")
+        for fold in range(1, 6)
+        if (path := _path_of(sets, part, fold)) is not None
+    ]
+    if not lists:
+        raise InputError(f"{sets}: no list of MAFW, expected no_caption/set_1/train.txt")
+    return to_manifest(merge_folds(lists, base, finder(clips)), base)
+
+
+def _path_of(sets: Path, part: str, fold: int) -> Path | None:
+    paths = (sets / form / f"set_{fold}" / f"{part}.txt" for form in ("no_caption", "with_caption"))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _read_list(path: Path) -> dict[str, tuple[str, int]]:
+    clips: dict[str, tuple[str, int]] = {}
+    for line, raw in enumerate(read_bytes(path).removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        if not raw.strip():
+            continue
+        where = f"{path} line {line}"
+        found = LINE.match(raw.lstrip())
+        if not found:
+            raise InputError(f"{where}: {raw[:40]!r} is no line of MAFW, expected NAME EMOTION as in '00025.mp4 anger'")
+        name, emotion = (part.decode("ascii", "backslashreplace") for part in found.groups())
+        if name in clips:
+            raise InputError(f"{where}: clip {name} stands already in line {clips[name][1]}")
+        clips[name] = (to_label(emotion, LABELS, where), line)
+    return clips
