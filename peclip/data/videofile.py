@@ -1,0 +1,135 @@
+"""Open a video file with PyAV: its stream, its clock and its packets.
+
+Whatever is wrong with the file becomes one `InputError` that names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard, Disposition
+from av.video.stream import VideoStream
+
+from peclip.data.picture import MAX_PIXELS, check_pixels
+from peclip.errors import InputError
+
+Window = tuple[float | None, float | None]
+"""`[start, end)` in seconds from the beginning of the video; None leaves a side open."""
+
+_FORMATS = (  # video files; no playlists and the like, which make FFmpeg open other files and addresses
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,h264,hevc,m4v,ivf,obu,"
+    "mxf,nut,rm,dv,yuv4mpegpipe,wav,mp3,aac,flac"
+)
+
+av.logging.set_libav_level(av.logging.PANIC)  # a fault is told once, as an InputError, and not by FFmpeg on stderr
+
+
+@dataclass(frozen=True)
+class Video:
+    """An open video file.
+
+    Attributes:
+        path: the file, for messages.
+        container: the demuxer.
+        stream: the video stream that is read.
+        origin: the time of the beginning of the file, in ticks of the stream.
+        tick: seconds of one tick.
+        aspect: width of a pixel over its height.
+    """
+
+    path: Path
+    container: InputContainer
+    stream: VideoStream
+    origin: int
+    tick: Fraction
+    aspect: Fraction
+
+    def ticks(self, window: Window) -> tuple[float, float]:
+        """Return the window in the stream's ticks: a frame at tick `t` belongs to it if `low <= t < high`."""
+        start, end = window
+        slack = 1e-3  # decimal seconds seldom hit a tick exactly; a frame at the very bound counts as being on it
+        low = -np.inf if start is None else self.origin + ceil(start / float(self.tick) - slack)
+        high = np.inf if end is None else self.origin + ceil(end / float(self.tick) - slack)
+        return low, high
+
+    def packets(self) -> Iterator[Packet[VideoStream]]:
+        """Yield the stream's packets in the order of the file.
+
+        Raises:
+            InputError: if the file breaks off or is damaged between packets.
+        """
+        number = 0
+        try:
+            for packet in self.container.demux(self.stream):
+                if packet.size:
+                    yield packet
+                    number += 1
+        except av.FFmpegError as error:
+            raise InputError(
+                f"{self.path}: truncated or damaged, only {number} frames can be read ({reason(error)}): replace the file"
+            ) from error
+
+    def damaged(self, ticks: int | None, why: str) -> InputError:
+        """Return the error for a frame that cannot be decoded."""
+        where = "" if ticks is None else f" at {float((ticks - self.origin) * self.tick):.3f} s"
+        return InputError(f"{self.path}: a frame{where} cannot be decoded ({why}): the file is truncated or damaged")
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[Video]:
+    """Open the first real video stream of a regular file.
+
+    Raises:
+        InputError: if the file is not a video, has no video stream or one that cannot be decoded, or if its frames
+            have more than `MAX_PIXELS` pixels.
+    """
+    try:
+        container = av.open(
+            f"file:{path}",  # the prefix keeps a name like `concat:a|b` from being taken for an address
+            metadata_errors="replace",
+            options={"protocol_whitelist": "file", "format_whitelist": _FORMATS, "max_pixels": str(MAX_PIXELS)},
+        )
+    except av.FFmpegError as error:
+        if isinstance(error, PermissionError):
+            raise InputError(f"{path}: no permission to read it") from error
+        raise InputError(f"{path}: not a video that can be read ({reason(error)}): expected mp4 or the like") from error
+    with container:
+        yield _video(path, container)
+
+
+def _video(path: Path, container: InputContainer) -> Video:
+    # a cover picture, as music files have it, is not a video
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+        raise InputError(f"{path}: has no video stream (only {kinds})")
+    stream = streams[0]
+    if stream.codec_context is None:
+        raise InputError(f"{path}: its video codec is not supported: re-encode it, for example as H.264")
+    check_pixels(path, stream.codec_context.width, stream.codec_context.height)
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = Discard.all  # audio need not even be read
+    stream.codec_context.thread_count = 1  # loader workers are the parallelism
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    tick = stream.time_base or Fraction(1, 1_000_000)
+    begin = Fraction(container.start_time or 0, av.time_base)
+    origin = round(begin / tick)
+    if stream.start_time is not None and abs(stream.start_time * tick - begin) < Fraction(1, 500_000):
+        origin = stream.start_time  # the container rounds to microseconds
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    return Video(path, container, stream, origin, tick, aspect if Fraction(1, 8) <= aspect <= 8 else Fraction(1))
+
+
+def reason(error: Exception) -> str:
+    """Return what FFmpeg says of a fault, without the path and the number that Python adds."""
+    return str(getattr(error, "strerror", None) or error).rstrip(".")
