@@ -3,6 +3,7 @@
 Everything that depends on the module names of Hugging Face's ``CLIPModel`` is in this file.
 """
 
+import pickle
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoTokenizer, CLIPModel
+from transformers import AutoConfig, AutoTokenizer, CLIPConfig, CLIPModel
 
 from peclip.errors import InputError
 
@@ -21,6 +23,9 @@ SITES = ("vision.attention", "vision.mlp", "text.attention", "text.mlp")
 
 DEMO = "demo"
 """The backbone name of the small CLIP that comes with peclip."""
+
+UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError)
+"""What transformers raises at a backbone that is missing, torn or none."""
 
 
 @dataclass(frozen=True)
@@ -76,15 +81,41 @@ def load_backbone(name: str) -> Backbone:
         name: a Hub id such as ``openai/clip-vit-base-patch16``, a folder that ``save_pretrained`` wrote, or ``demo``.
 
     Raises:
-        InputError: there is no such backbone here and it cannot be fetched.
+        InputError: there is no such backbone here and it cannot be fetched, or it is no whole CLIP.
     """
-    source = str(files("peclip") / "assets" / "demo_clip") if name == DEMO else name
+    source = _source(name)
     try:
-        clip = CLIPModel.from_pretrained(source, dtype="float32")
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        if not isinstance(config, CLIPConfig):
+            raise InputError(f"it is a {config.model_type!r}")
+        loaded: Any = CLIPModel.from_pretrained(
+            source, config=config, dtype="float32", ignore_mismatched_sizes=True, output_loading_info=True
+        )
+    except UNREADABLE as error:
         raise InputError(_advice(name, Path(source), error)) from error
-    return Backbone(name, freeze(clip), tokenizer)
+    clip, report = loaded
+    # What is not there, or of another shape than config.json says, would stay random with no more than a warning.
+    absent = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
+    if absent:
+        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        raise InputError(f"backbone {name!r} is no whole CLIP: its weights lack {absent[0]}{more}, or in that shape")
+    return Backbone(name, freeze(clip), load_tokenizer(name))
+
+
+def load_tokenizer(name: str) -> Any:
+    """Load the tokenizer of a CLIP.
+
+    Args:
+        name: as for :func:`load_backbone`.
+
+    Raises:
+        InputError: it is not here and cannot be fetched.
+    """
+    source = _source(name)
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except UNREADABLE as error:
+        raise InputError(_advice(name, Path(source), error)) from error
 
 
 def freeze(clip: CLIPModel) -> CLIPModel:
@@ -98,7 +129,7 @@ def expand_site(site: str, towers: dict[str, Tower]) -> list[tuple[str, str, int
     Raises:
         InputError: no such site, or no block in the slice; the message lists the valid ones.
     """
-    match = re.fullmatch(r"(\w+\.\w+)(?:\[(-?\d*):(-?\d*)\])?", site)
+    match = re.fullmatch(r"(\w+\.\w+)(?:\[(-?\d+)?:(-?\d+)?\])?", site)
     if not match or match[1] not in SITES:
         raise InputError(
             f"unknown adapter site {site!r}: expected one of {', '.join(SITES)}, or with blocks as in {SITES[1]}[6:12]"
@@ -112,10 +143,16 @@ def expand_site(site: str, towers: dict[str, Tower]) -> list[tuple[str, str, int
     return [(tower, part, block) for block in blocks]
 
 
+def _source(name: str) -> str:
+    return str(files("peclip") / "assets" / "demo_clip") if name == DEMO else name
+
+
 def _advice(name: str, source: Path, error: Exception) -> str:
-    if source.is_dir():
-        reason = str(error).strip().splitlines()[0]
-        return f"backbone {name!r}: the folder holds no CLIP that can be loaded (config.json, model.safetensors and the tokenizer files are expected): {reason}"
+    if source.is_dir() or not isinstance(error, OSError):
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(" :.")
+        if isinstance(error, pickle.UnpicklingError):  # its own words recommend loading unsafely
+            reason = "the weights are a pickle of more than tensors"
+        return f"backbone {name!r} holds no CLIP that can be loaded (config.json, model.safetensors and the tokenizer files are expected): {reason}"
     return (
         f"backbone {name!r} is neither a folder nor in the local Hugging Face cache, and could not be fetched from the Hub; "
         f"on a machine with a network run: hf download {name}, or give the folder of a copy, or model.net.backbone: {DEMO}"
