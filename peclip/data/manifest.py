@@ -139,8 +139,7 @@ class Manifest:
     def select(self, which: Split | pd.Series) -> "Manifest":
         """Return the rows of a split, or those where a boolean column is true; a row without split is training."""
         if isinstance(which, str):
-            split = self.table["split"]
-            which = split.eq(which) | split.eq("") if which == "train" else split.eq(which)
+            which = self.table["split"].eq(which) | (self.table["split"].eq("") & (which == "train"))
         return Manifest(self.table[which], self.source, self.root, self.notes)
 
     @property
@@ -156,6 +155,14 @@ class Manifest:
     def splits(self, fold: int | None = None) -> tuple["Manifest", "Manifest", "Manifest"]:
         """Return what is trained on, validated on and tested on; the last two may be empty.
 
+        Args and errors are those of :meth:`roles`.
+        """
+        role = self.roles(fold)
+        return self.select(role.eq("train")), self.select(role.eq("val")), self.select(role.eq("test"))
+
+    def roles(self, fold: int | None = None) -> "pd.Series[str]":
+        """Return ``train``, ``val`` or ``test`` for each row.
+
         Args:
             fold: test on the clips of this fold and train on the others (those marked ``val`` validate); clips
                 without a fold go by their split. None goes by the split alone.
@@ -168,14 +175,13 @@ class Manifest:
         if fold is None:
             if folds and split.eq("").all():
                 raise InputError(f"{known}: choose the one to test on with data.fold, or run all with peclip cv")
-            return self.select("train"), self.select("val"), self.select("test")
+            return split.where(split.ne(""), "train")
         if fold not in folds:
             advice = "choose one of these" if folds else "leave data.fold out, or add a column fold"
             raise InputError(f"data.fold {fold} does not exist: {known}; {advice}")
         has_fold = self.table["fold"].notna()
-        test = self.table["fold"].eq(fold).fillna(False).astype(bool) | (split.eq("test") & ~has_fold)
-        val = split.eq("val") & ~test
-        return self.select(~test & ~val), self.select(val), self.select(test)
+        tested = self.table["fold"].eq(fold).fillna(False).astype(bool) | (split.eq("test") & ~has_fold)
+        return split.where(split.eq("val"), "train").where(~tested, "test")
 
     def check_labels(self, labels: Sequence[str], allow_empty: bool = False) -> None:
         """Check the rows, usually those of training, against a list of classes.

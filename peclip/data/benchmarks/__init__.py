@@ -51,3 +51,10 @@ def read_benchmark(name: str, root: Path | str, **options: str | None) -> Manife
         if value not in allowed:
             raise InputError(f"{option} {value!r} of benchmark {name}: expected {' or '.join(map(str, allowed))}")
     return READERS[name](Path(root), **options)
+
+
+def prepare(name: str, root: Path | str, out: Path | str, **options: str | None) -> Manifest:
+    """Read a benchmark and write its manifest; see :func:`read_benchmark` for the arguments and errors."""
+    manifest = read_benchmark(name, root, **options)
+    manifest.write(out)
+    return manifest

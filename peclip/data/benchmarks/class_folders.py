@@ -6,7 +6,6 @@ from pathlib import Path
 from peclip.data.benchmarks.folders import clips_in
 from peclip.data.benchmarks.layout import children, locate, to_label, to_manifest
 from peclip.data.manifest import Manifest, Split
-from peclip.errors import InputError
 from peclip.labels import SEVEN
 
 
@@ -40,12 +39,7 @@ def _read(root: Path, benchmark: str, splits: Mapping[str, Split]) -> Manifest:
             if not folder.is_dir():
                 continue
             label = to_label(folder.name, SEVEN, str(folder))
-            clips = clips_in(folder)
-            if not clips:
-                raise InputError(
-                    f"{folder}: the class folder is empty, expected video files or folders of frames in it"
-                )
-            for clip in clips:
+            for clip in clips_in(folder):
                 path = str(clip.relative_to(base))
                 rows.append({"path": path, "label": label, "split": split, "source": path})
     return to_manifest(rows, base)

@@ -14,8 +14,10 @@ from peclip.data.manifest_csv import read_utf8
 from peclip.errors import InputError
 
 VIDEOS = frozenset(
-    [".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".mts"]
-    + [".3gp", ".ogv", ".gif"]
+    {
+        *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv"),
+        *(".mpg", ".mpeg", ".ts", ".mts", ".3gp", ".ogv", ".gif"),
+    }
 )
 """Suffixes of video files, in lower case."""
 

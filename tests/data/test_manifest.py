@@ -1,0 +1,220 @@
+"""Manifests: what is read is what was meant, and every mistake names its file and line."""
+
+import time
+
+import pandas as pd
+import pytest
+
+from peclip.data.manifest import Manifest
+from peclip.errors import InputError
+
+
+def write(tmp_path, text, name="clips.csv"):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def paths(manifest):
+    return list(manifest.table["path"])
+
+
+def test_a_row_becomes_a_clip_with_an_absolute_path_and_the_canonical_label(tmp_path):
+    path = write(tmp_path, "path,label,split,fold,start,end\nsub/a.mp4,Happy,train,2,1.5,3\nb,sad,,,,\n")
+    manifest = Manifest.read(path)
+    first, second = manifest.clip(0), manifest.clip(1)
+    assert first.path == tmp_path / "sub/a.mp4"
+    assert (first.label, first.start, first.end, first.where) == ("happiness", 1.5, 3.0, "clips.csv line 2")
+    assert (second.path, second.start, second.end) == (tmp_path / "b", None, None)
+    assert manifest.labels == ["happiness", "sadness"]
+    assert manifest.folds == [2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xef\xbb\xbfpath,label\na.mp4,fear\n",
+        b"path,label\r\na.mp4,fear\r\n\r\n",
+        b" path , label\na.mp4, fear ",
+        b'label,path\nfear,"a.mp4"\n',
+        b"path,label\n./a.mp4,fear\n",
+    ],
+    ids=["byte order mark", "windows", "spaces", "quotes and order", "dot"],
+)
+def test_forms_of_the_same_manifest_are_read_alike(tmp_path, text):
+    manifest = Manifest.read(write(tmp_path, text))
+    assert [(manifest.clip(i).path.name, manifest.clip(i).label) for i in range(len(manifest))] == [("a.mp4", "fear")]
+
+
+def test_names_with_commas_quotes_and_letters_of_any_language_survive_the_round_trip(tmp_path):
+    names = ['a, "b".mp4', "é 表情.mp4", " leading.mp4"]
+    Manifest(pd.DataFrame({"path": names, "label": "joy"}), source=tmp_path, root=tmp_path).write(tmp_path / "m.csv")
+    assert paths(Manifest.read(tmp_path / "m.csv")) == names
+
+
+def test_lines_are_counted_through_blank_lines(tmp_path):
+    path = write(tmp_path, "path,label\na.mp4,happy\n\n\nb.mp4,sad\n")
+    assert Manifest.read(path).clip(1).where == "clips.csv line 5"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "line 1: the header path,label is missing"),
+        ("path,label\n", "is empty"),
+        ("a.mp4,happy\nb.mp4,sad\n", "line 1: no header of a manifest, expected path,label"),
+        ("path;label\na;b\n", "line 1: no header"),
+        ("path,emotion\na,b\n", "line 1: unknown column 'emotion'; allowed are path, label, split, fold, start, end"),
+        ("path,split\na,train\n", "line 1: column 'label' is missing"),
+        ("label\nhappy\n", "line 1: column 'path' is missing"),
+        ("path,label,path\na,b,c\n", "line 1: column 'path' twice"),
+        ("path,label\na.mp4,happy\n,sad\n", "line 3: the path is empty"),
+        ("path,label\na.mp4,happy\n  ,sad\n", "line 3: the path is empty"),
+        ("path,label\na.mp4,happy\nb.mp4,\n", "line 3: the label is empty"),
+        ("path,label\na.mp4,happy\nb.mp4\n", "line 3: the label is empty"),
+        ("path,label\na.mp4,happy,x\n", "line 2: more values than the header's 2"),
+        ("path,label\na.mp4,happy\nb.mp4,sad,x\n", "line 3: 3 values, the header has 2"),
+        ("path,label\na.mp4,happy\n./a.mp4,sad\n", "line 3: the clip a.mp4 stands already in line 2"),
+        ("path,label,split\na.mp4,happy,train\nb.mp4,sad,trian\n", "line 3: unknown split 'trian'"),
+        ("path,label,fold\na.mp4,happy,1\nb.mp4,sad,one\n", "line 3: fold 'one' is no number"),
+        ("path,label,fold\na.mp4,happy,1.5\n", "line 2: fold '1.5' is no whole number"),
+        ("path,label,start,end\na,happy,zero,1\n", "line 2: start 'zero' is no number"),
+        ("path,label,start,end\na,happy,0,nan\n", "line 2: end 'nan' is no number"),
+        ("path,label,start,end\na,happy,-1,1\n", "line 2: start '-1' is before"),
+        ("path,label,start,end\na,happy,0,1\nb,sad,2,2\n", "line 3: the clip ends at 2.0 s, not after its start"),
+        ("path,label,end\na,happy,0\n", "line 2: the clip ends at 0.0 s"),
+        ("path,label\na,happy\npath,label\nb,sad\n", "line 3: a second header; were two files joined?"),
+        ('path,label\na,happy\n"b,sad\nc,sad\n', "line 3: a quote is left open"),
+        ('path,label\n"a,happy\nb",sad\n', "line 2: a value goes on over the end of the line"),
+        (b"path,label\na,happy\n\xc4\xe3.mp4,sad\n", "line 3: not UTF-8 text"),
+        (b"\0\0\0\x18ftypmp42", "is not a text file"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_file_and_line(tmp_path, text, expected):
+    path = write(tmp_path, text)
+    with pytest.raises(InputError) as error:
+        Manifest.read(path)
+    message = str(error.value)
+    assert expected in message
+    assert message.startswith(str(path))
+    assert "\n" not in message
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.csv: no such file"):
+        Manifest.read(tmp_path / "none.csv")
+    with pytest.raises(InputError, match="is a folder, expected a text file"):
+        Manifest.read(tmp_path)
+
+
+def test_prediction_needs_no_labels(tmp_path):
+    manifest = Manifest.read(write(tmp_path, "path\na.mp4\nb.mp4\n"), labels_required=False)
+    assert [manifest.clip(i).label for i in range(2)] == [None, None]
+    assert manifest.labels == []
+    some = Manifest.read(write(tmp_path, "path,label\na.mp4,\nb.mp4,sad\n"), labels_required=False)
+    assert [some.clip(i).label for i in range(2)] == [None, "sadness"]
+
+
+def test_the_same_file_may_hold_several_clips(tmp_path):
+    manifest = Manifest.read(write(tmp_path, "path,label,start,end\na,sad,0,1\na,sad,1,2\na,sad,,\n"))
+    assert len(manifest) == 3
+
+
+@pytest.mark.parametrize("outside", ["../a.mp4", "sub/../../a.mp4", "/etc/passwd", ".."])
+def test_a_clip_outside_the_folder_needs_the_option(tmp_path, outside):
+    (tmp_path / "m").mkdir()
+    path = write(tmp_path / "m", f"path,label\nb.mp4,happy\n{outside},sad\n")
+    with pytest.raises(InputError, match=r"line 3: .* outside the manifest's folder; set data.allow_outside: true"):
+        Manifest.read(path)
+    clip = Manifest.read(path, allow_outside=True).clip(1)
+    assert clip.path.is_absolute()
+    assert not clip.path.is_relative_to(tmp_path / "m")
+
+
+def test_absolute_paths_inside_the_folder_are_ordinary(tmp_path):
+    manifest = Manifest.read(write(tmp_path, f"path,label\n{tmp_path}/sub/a.mp4,happy\nsub/../b.mp4,sad\n"))
+    assert paths(manifest) == ["sub/a.mp4", "b.mp4"]
+
+
+def test_a_manifest_written_elsewhere_names_the_same_files(tmp_path):
+    manifest = Manifest.read(write(tmp_path, "path,label,fold\nx/a.mp4,happy,1\ny/b.mp4,sad,2\n"))
+    manifest.write(tmp_path / "x" / "inner.csv")
+    manifest.write(tmp_path.parent / "outer.csv")
+    for path in (tmp_path / "x" / "inner.csv", tmp_path.parent / "outer.csv"):
+        again = Manifest.read(path, allow_outside=True)
+        assert [again.clip(i).path for i in range(2)] == [manifest.clip(i).path for i in range(2)]
+        assert again.table["fold"].tolist() == [1, 2]
+    assert paths(Manifest.read(tmp_path.parent / "outer.csv")) == [
+        f"{tmp_path.name}/x/a.mp4",
+        f"{tmp_path.name}/y/b.mp4",
+    ]
+    assert (tmp_path / "x" / "inner.csv").read_text().startswith("path,label,fold\na.mp4,happiness,1\n/")
+
+
+def test_writing_leaves_nothing_half_written(tmp_path):
+    manifest = Manifest.read(write(tmp_path, "path,label\na.mp4,happy\n"))
+    blocked = tmp_path / "folder.csv"
+    blocked.mkdir()
+    with pytest.raises(InputError, match="cannot be written"):
+        manifest.write(blocked)
+    assert sorted(child.name for child in tmp_path.iterdir()) == ["clips.csv", "folder.csv"]
+
+
+def test_rows_without_split_and_fold_are_for_training(tmp_path):
+    train, val, test = Manifest.read(write(tmp_path, "path,label\na,happy\nb,sad\n")).splits()
+    assert (len(train), len(val), len(test)) == (2, 0, 0)
+
+
+def test_splits_go_by_name(tmp_path):
+    text = "path,label,split\na,happy,train\nb,sad,validation\nc,sad,Test\nd,fear,\n"
+    assert [paths(part) for part in Manifest.read(write(tmp_path, text)).splits()] == [["a", "d"], ["b"], ["c"]]
+
+
+def test_a_fold_tests_its_clips_and_trains_on_the_others(tmp_path):
+    text = "path,label,split,fold\na,happy,,1\nb,sad,,2\nc,sad,val,\nd,fear,,3\ne,fear,,\nf,fear,test,\n"
+    train, val, test = Manifest.read(write(tmp_path, text)).splits(fold=2)
+    assert (paths(train), paths(val), paths(test)) == (["a", "d", "e"], ["c"], ["b", "f"])
+    assert test.clip(0).where == "clips.csv line 3"
+
+
+def test_folds_must_be_chosen_and_exist(tmp_path):
+    folds = Manifest.read(write(tmp_path, "path,label,fold\na,happy,1\nb,sad,3\n"))
+    with pytest.raises(InputError, match=r"has folds 1, 3: choose the one to test on with data\.fold"):
+        folds.splits()
+    with pytest.raises(InputError, match=r"data\.fold 2 does not exist: .*has folds 1, 3"):
+        folds.splits(2)
+    with pytest.raises(InputError, match=r"data\.fold 1 does not exist: .*has no folds"):
+        Manifest.read(write(tmp_path, "path,label\na,happy\n")).splits(1)
+
+
+def test_folds_beside_splits_may_be_left_alone(tmp_path):
+    manifest = Manifest.read(write(tmp_path, "path,label,split,fold\na,happy,train,1\nb,sad,test,2\n"))
+    assert [paths(part) for part in manifest.splits()] == [["a"], [], ["b"]]
+    assert [paths(part) for part in manifest.splits(1)] == [["b"], [], ["a"]]
+
+
+def test_labels_are_checked_against_a_list(tmp_path):
+    manifest = Manifest.read(write(tmp_path, "path,label\na,happy\nb,joy\n"))
+    with pytest.raises(InputError, match=r"clips\.csv line 3: unknown label 'joy', expected one of happiness, sadness"):
+        manifest.check_labels(["Happy", "sadness"])
+    with pytest.raises(InputError, match="class 'fear' is empty"):
+        manifest.check_labels(["happiness", "joy", "fear"])
+    manifest.check_labels(["happiness", "joy", "fear"], allow_empty=True)
+    manifest.check_labels(["happiness", "joy"])
+
+
+def test_missing_clips_are_found(tmp_path):
+    write(tmp_path, "x", "a.mp4")
+    (tmp_path / "frames").mkdir()
+    manifest = Manifest.read(write(tmp_path, "path,label\na.mp4,happy\nb.mp4,sad\nframes,sad\n"))
+    assert paths(manifest.missing()) == ["b.mp4"]
+
+
+@pytest.mark.slow
+def test_a_million_rows_are_read_in_seconds(tmp_path):
+    rows = "".join(f"part_{i % 100}/{i}.mp4,happy,train,{i % 5},0.5,2\n" for i in range(1_000_000))
+    path = write(tmp_path, "path,label,split,fold,start,end\n" + rows)
+    began = time.perf_counter()
+    manifest = Manifest.read(path)
+    assert time.perf_counter() - began < 20
+    assert manifest.clip(999_999).where == "clips.csv line 1000001"
