@@ -4,6 +4,7 @@ An adapter takes the tokens that a frozen sub-layer put out and returns tokens o
 T frames of a clip, L tokens of a frame or text, D width, R = D / reduction.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -45,11 +46,12 @@ class SharedAdapter(Adapter):
         init: ``zero`` starts the up-projection at zero; ``default`` at random as the authors' program does.
 
     Raises:
-        InputError: the reduction is not between 1 and the width.
+        InputError: the reduction is not between 1 and the width, or ``init`` is another word.
     """
 
     def __init__(self, width: int, reduction: int = 8, init: Literal["zero", "default"] = "zero") -> None:
         super().__init__()
+        _known("init", init, ("zero", "default"))
         hidden = _bottleneck(type(self).__name__, width, reduction)
         self.down = nn.Linear(width, hidden)
         self.up = nn.Linear(hidden, width)
@@ -80,7 +82,7 @@ class TemporalDynamicAdapter(Adapter):
         rnn: the kind of recurrence.
 
     Raises:
-        InputError: the reduction is not between 1 and the width.
+        InputError: the reduction is not between 1 and the width, or ``scope`` or ``rnn`` is another word.
     """
 
     def __init__(
@@ -91,6 +93,8 @@ class TemporalDynamicAdapter(Adapter):
         rnn: Literal["gru", "lstm", "rnn"] = "gru",
     ) -> None:
         super().__init__()
+        _known("scope", scope, ("clip", "batch"))
+        _known("rnn", rnn, RNNS)
         hidden = _bottleneck(type(self).__name__, width, reduction)
         self.scope = scope
         self.norm = nn.LayerNorm(width)
@@ -119,6 +123,11 @@ def _bottleneck(name: str, width: int, reduction: int) -> int:
     if not 1 <= reduction <= width:
         raise InputError(f"{name}: reduction is {reduction}, expected 1 to the width of the tower, {width}")
     return width // reduction
+
+
+def _known(option: str, value: str, words: Iterable[str]) -> None:
+    if value not in words:  # a misspelt word must not fall through to the other behaviour
+        raise InputError(f"{option} is {value!r}, expected {' or '.join(words)}")
 
 
 def _zero(layer: nn.Linear) -> None:

@@ -20,6 +20,7 @@ from peclip.model.backbone import Backbone, expand_site, load_backbone
 from peclip.model.inject import Flow, attach
 from peclip.model.prompts import MaPLe
 from peclip.model.spec import describe
+from peclip.model.tokens import check_tokens, tokenize
 
 AdapterFactory = Callable[[int], Adapter]
 PromptFactory = Callable[[int, int], MaPLe]
@@ -84,10 +85,14 @@ class PEClip(nn.Module):
             adapters: as for the class.
             prompts: as for the class.
             logit_scale: as for the class.
+
+        Raises:
+            InputError: as for the class, or token ids that do not fit the labels, the vocabulary or the context.
         """
         net = cls.__new__(cls)
         nn.Module.__init__(net)
         net._assemble(backbone, labels, adapters, prompts, logit_scale)
+        check_tokens(token_ids, len(labels), backbone)
         net._set_tokens(token_ids, token_ids.argmax(dim=1))
         return net
 
@@ -99,8 +104,10 @@ class PEClip(nn.Module):
         prompts: PromptFactory | None,
         logit_scale: float,
     ) -> None:
-        if logit_scale <= 0:
+        if not logit_scale > 0:
             raise InputError(f"logit_scale is {logit_scale}, expected a number above 0")
+        if not labels:
+            raise InputError("labels: there are none, expected at least one class name")
         if repeated := [label for label, count in Counter(labels).items() if count > 1]:
             raise InputError(f"labels: {repeated[0]!r} stands there twice")
         towers = backbone.towers
@@ -157,21 +164,27 @@ class PEClip(nn.Module):
                 batch.
 
         Returns:
-            Logits (B, C) in the order of the labels.
+            Logits (B, C) in the order of the labels, within plus or minus the logit scale.
+
+        Raises:
+            ValueError: the video has another shape or holds integers.
         """
         return self.logit_scale * self.encode_video(video) @ self.encode_text().T
 
     def encode_video(self, video: Tensor) -> Tensor:
-        """Return the L2-normalised features (B, D) of clips, float (B, T, 3, H, W)."""
+        """Return the L2-normalised features (B, D) of clips, float (B, T, 3, H, W); D is the projection's width."""
         if video.ndim != 5 or video.shape[2:] != (3, self.image_size, self.image_size):
             raise ValueError(
                 f"video has shape {tuple(video.shape)}, expected (B, T, 3, {self.image_size}, {self.image_size})"
             )
+        if not video.is_floating_point():
+            raise ValueError(f"video is {video.dtype}, expected normalised frames as floating point")
         clips, frames = video.shape[:2]
         flow = self._flows["vision"]
         flow.frames = frames
         flow.prompts = self.prompts.vision() if self.prompts and self._handles else ()
         tokens = self.clip.vision_model(pixel_values=video.flatten(0, 1)).pooler_output
+        flow.prompts = ()  # they hold the pass's graph, with which the model could not be copied
         features = self.clip.visual_projection(tokens)
         return F.normalize(features.view(clips, frames, -1).mean(dim=1), dim=-1)
 
@@ -199,12 +212,23 @@ class PEClip(nn.Module):
         return F.normalize(features, dim=-1)
 
     def _text_key(self) -> tuple[Any, ...]:
-        """Return what the text features depend on: weights (by their version), device and precision."""
+        """Return what the text features depend on: weights (by identity and version), device and precision."""
         device = self.token_ids.device
         dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
         text = [*self.adapters["text"].parameters()] if "text" in self.adapters else []
-        weights = [*text, *(self.prompts.parameters() if self.prompts else ()), *self.clip.text_model.parameters()]
-        return (device, dtype, *(0 if weight.is_inference() else weight._version for weight in weights))
+        weights = [
+            *text,
+            *(self.prompts.parameters() if self.prompts else ()),
+            *self.clip.text_model.parameters(),
+            *self.clip.text_projection.parameters(),
+        ]
+        versions = [(id(weight), 0 if weight.is_inference() else weight._version) for weight in weights]
+        return (device, dtype, *versions)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "PEClip":
+        """Move or convert the weights, which leaves their versions as they were: forget the text features."""
+        self._text_cache.clear()
+        return super()._apply(fn, recurse)
 
     @contextmanager
     def bare(self) -> Iterator["PEClip"]:
@@ -215,7 +239,8 @@ class PEClip(nn.Module):
         try:
             yield self
         finally:
-            self._attach()
+            if handles:  # not so within another bare(), which is the one to put them back
+                self._attach()
 
     def train(self, mode: bool = True) -> "PEClip":
         """Set the mode of adapters and prompts; the frozen CLIP always stays in evaluation mode."""
@@ -249,26 +274,6 @@ class PEClip(nn.Module):
                     f"{source}: {name} has shape {tuple(state[name].shape)}, the model's has {tuple(value.shape)}"
                 )
         self.load_state_dict(dict(state), strict=False)
-
-
-def tokenize(backbone: Backbone, texts: Sequence[str], prompt_length: int) -> tuple[Tensor, Tensor]:
-    """Return the token ids (C, N) of texts with P placeholders behind the start token, and the ends-of-text (C,).
-
-    Raises:
-        InputError: a text does not fit into the context of the text tower.
-    """
-    tokenizer = backbone.tokenizer
-    placeholder = tokenizer("X", add_special_tokens=False).input_ids[0]
-    rows = [tokenizer(text).input_ids for text in texts]
-    rows = [[row[0], *[placeholder] * prompt_length, *row[1:]] for row in rows]
-    ends = [len(row) - 1 for row in rows]
-    for text, end in zip(texts, ends, strict=True):
-        if end >= backbone.context:
-            raise InputError(
-                f"class text {text!r} has {end + 1} tokens with its prompts, {backbone.name!r} takes {backbone.context}"
-            )
-    padded = [row + [row[-1]] * (max(ends) - end) for row, end in zip(rows, ends, strict=True)]
-    return torch.tensor(padded), torch.tensor(ends)
 
 
 def _build_adapters(backbone: Backbone, adapters: Mapping[str, AdapterFactory]) -> nn.ModuleDict:

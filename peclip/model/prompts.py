@@ -1,13 +1,15 @@
 """MaPLe: learnable prompt tokens for both towers at several depths (Khattak et al., CVPR 2023)."""
 
+import torch
 from torch import Tensor, nn
-from torch import empty as torch_empty
 
 from peclip.errors import InputError
 
 
 class MaPLe(nn.Module):
     """Multi-modal deep prompts: learnable text tokens, and vision tokens that are a linear map of them.
+
+    ``vision prompts of depth i = W_i (text prompts of depth i) + b_i``: "MaPLe", Khattak et al., CVPR 2023, section 3.
 
     Depth 0 enters with the embeddings; the prompts of depth i > 0 replace those positions before block i.
 
@@ -29,7 +31,7 @@ class MaPLe(nn.Module):
             )
         self.length = length
         self.depth = depth
-        self.tokens = nn.ParameterList(torch_empty(length, text_width).normal_(std=0.02) for _ in range(depth))
+        self.tokens = nn.ParameterList(torch.empty(length, text_width).normal_(std=0.02) for _ in range(depth))
         self.project = nn.ModuleList(nn.Linear(text_width, vision_width) for _ in range(depth))
 
     def text(self) -> list[Tensor]:

@@ -14,8 +14,9 @@ from peclip import labels as vocabulary
 from peclip.errors import InputError
 from peclip.model.adapters import SharedAdapter, TemporalDynamicAdapter, TextAdapter
 from peclip.model.backbone import Backbone, freeze, load_backbone
-from peclip.model.peclip import AdapterFactory, PEClip, tokenize
+from peclip.model.peclip import AdapterFactory, PEClip
 from peclip.model.prompts import MaPLe
+from peclip.model.tokens import tokenize
 
 State = Mapping[str, Tensor]
 
