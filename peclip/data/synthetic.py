@@ -5,7 +5,6 @@ test clips and of the stills the demo CLIP was trained on are three disjoint set
 """
 
 import csv
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from peclip.data import acting
 from peclip.data.drawn_face import Artist, Person, random_person, random_scene
+from peclip.errors import InputError
 from peclip.labels import ACTION_UNITS, SEVEN
 
 Film = NDArray[np.uint8]
@@ -77,6 +77,9 @@ def demo(root: Path, train: int = 60, test: int = 24, frames: int = 32, size: in
 
     Returns:
         The path of ``manifest.csv`` (columns path, label, split).
+
+    Raises:
+        InputError: the clips cannot be written there.
     """
     return _make(root, _Plan("demo", train, test, frames, size, seed))
 
@@ -98,6 +101,9 @@ def demo_order(root: Path, train: int = 100, test: int = 40, frames: int = 24, s
 
     Returns:
         The path of ``manifest.csv`` (columns path, label, split).
+
+    Raises:
+        InputError: the clips cannot be written there.
     """
     return _make(root, _Plan("demo_order", train, test, frames, size, seed))
 
@@ -126,18 +132,15 @@ def _make(root: Path, plan: _Plan) -> Path:
     """Make the folder beside its final place and rename it, so that it is complete or absent."""
     done = root / plan.folder
     if not done.exists():
-        root.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{plan.folder}-", dir=root))
         try:
-            _fill(draft, plan)
-            draft.chmod(0o755)
-            draft.rename(done)
-        except OSError:
+            root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=f".{plan.folder}-", dir=root) as draft:
+                _fill(Path(draft) / "clips", plan)
+                (Path(draft) / "clips").rename(done)
+        except OSError as error:
             # Another process may have been faster; its clips are the same.
             if not done.exists():
-                raise
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+                raise InputError(f"{root}: cannot write the demo clips there ({error}): give another folder") from error
     return done / "manifest.csv"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from peclip.data import synthetic
 from peclip.data.synthetic import PRETRAINING_PEOPLE, TEST_PEOPLE, TRAIN_PEOPLE, demo, demo_order, person
+from peclip.errors import InputError
 from peclip.labels import SEVEN
 
 
@@ -91,6 +92,12 @@ def test_a_run_that_was_overtaken_uses_the_folder_of_the_faster_one(tmp_path, mo
     monkeypatch.setattr(synthetic, "_fill", overtaken)
     assert demo(tmp_path, train=1, test=0, frames=2, size=32) == nested[0]
     assert [folder.name for folder in tmp_path.iterdir()] == [nested[0].parent.name]
+
+
+def test_a_root_that_cannot_be_written_is_told_in_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file: cannot write the demo clips there"):
+        demo(tmp_path / "file", train=1, test=0, frames=2, size=32)
 
 
 def test_order_clips_are_each_others_exact_reversal(small_order):
