@@ -1,0 +1,291 @@
+"""Clips as batches: the dataset, the order of the clips, and the LightningDataModule over both.
+
+A batch is ``{"video": uint8 (B, T, 3, H, W), "label": int64 (B,), "clip": int64 (B,), "draws": list of B Draw}``; on the
+device the video becomes float, augmented and normalised. A label is -1 where a clip has none.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from peclip import labels as vocabulary
+from peclip.data.augment import Augment, Mix, Normalization, augment, mix, normalize
+from peclip.data.manifest import Manifest
+from peclip.data.source import Splits, Validation, read_source, split_source
+from peclip.data.video import read_clip
+from peclip.errors import InputError
+
+Batch = dict[str, Any]
+
+CLIP_SIZE = 224
+"""Side of the frames, in pixels, where neither an option nor a model says it."""
+
+_FRAMES = 103  # the last word of a random stream's key; augment.py has the others
+
+
+class Draw(NamedTuple):
+    """One appearance of a clip in training: with the seed it decides everything random about it."""
+
+    epoch: int
+    step: int
+    clip: int
+
+
+class ClipDataset(Dataset[Batch]):
+    """Decoded clips by :class:`Draw`.
+
+    Args:
+        clips: the clips.
+        labels: class names in the order of their indices.
+        num_frames: T.
+        size: side of the frames in pixels.
+        seed: for the choice of frames; None takes the middle of each segment.
+    """
+
+    def __init__(self, clips: Manifest, labels: list[str], num_frames: int, size: int, seed: int | None) -> None:
+        self.clips = clips
+        self.index = {label: index for index, label in enumerate(labels)}
+        self.num_frames = num_frames
+        self.size = size
+        self.seed = seed
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self.clips)
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        """Return one clip as a batch of one without its first dimension.
+
+        Raises:
+            InputError: the clip cannot be decoded; the message names the file and the line of the manifest.
+        """
+        clip = self.clips.clip(draw.clip)
+        rng = None if self.seed is None else np.random.default_rng((self.seed, draw.epoch, draw.clip, _FRAMES))
+        try:
+            video = read_clip(clip.path, self.num_frames, self.size, start=clip.start, end=clip.end, rng=rng)
+        except InputError as error:
+            raise InputError(f"{error} ({clip.where})") from error
+        label = -1 if clip.label is None else self.index[clip.label]
+        return {"video": video, "label": label, "clip": draw.clip, "draws": draw}
+
+
+def collate(items: list[Batch]) -> Batch:
+    """Stack clips into a batch; the draws stay a list on the host, where the augmentation reads them."""
+    return {
+        "video": torch.stack([item["video"] for item in items]),
+        "label": torch.tensor([item["label"] for item in items]),
+        "clip": torch.tensor([item["clip"] for item in items]),
+        "draws": [item["draws"] for item in items],
+    }
+
+
+class TrainOrder(Sampler[Draw]):
+    """A new random order in every epoch; each rank takes its contiguous part of every global batch.
+
+    A last, smaller batch is divided evenly, and up to ``world - 1`` clips that do not divide wait for the next epoch.
+    """
+
+    def __init__(self, clips: int, batch_size: int, seed: int, rank: int, world: int) -> None:
+        self.clips, self.batch_size, self.seed, self.rank, self.world = clips, batch_size, seed, rank, world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch whose order comes next; Lightning calls it."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the number of clips of this rank."""
+        return self.clips // self.world
+
+    def __iter__(self) -> Iterator[Draw]:
+        """Yield this rank's clips of the epoch."""
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.clips)
+        whole = self.batch_size * self.world
+        for step, start in enumerate(range(0, self.clips, whole)):
+            batch = order[start : start + whole]
+            share = len(batch) // self.world
+            for clip in batch[self.rank * share : (self.rank + 1) * share]:
+                yield Draw(self.epoch, step, int(clip))
+
+
+class EvalOrder(Sampler[Draw]):
+    """Every clip exactly once, divided over the ranks without padding."""
+
+    def __init__(self, clips: int, rank: int, world: int) -> None:
+        self.mine = range(rank, clips, world)
+
+    def __len__(self) -> int:
+        """Return the number of clips of this rank."""
+        return len(self.mine)
+
+    def __iter__(self) -> Iterator[Draw]:
+        """Yield this rank's clips in order."""
+        return (Draw(0, 0, clip) for clip in self.mine)
+
+
+class VideoDataModule(LightningDataModule):
+    """Clips for training, validation, test and prediction, from a manifest or a benchmark's folder.
+
+    Args:
+        manifest: csv file with the columns path,label and optional split,fold,start,end.
+        root: folder of a benchmark in its released layout, instead of a manifest.
+        benchmark: layout of the folder: ferv39k, folders (a folder per class, or files named after their class), demo or
+            demo_order (drawn into the folder when it is not there); folders where nothing is given.
+        fold: the fold to test on, where the source has folds.
+        labels: class names in the order of the logits; by default those of the training clips, known expressions first.
+        num_frames: T, frames per clip; at least 1.
+        image_size: side of the frames in pixels; by default what the model takes.
+        batch_size: clips per training batch and device; at least 1.
+        eval_batch_size: clips per batch in evaluation; by default the batch size.
+        num_workers: processes that decode; 0 decodes in the main process.
+        val: share of every class of the training clips that is held out for validation and selection, where the source
+            has no validation split; or test, which selects on the test clips as the authors' program does.
+        predict: which clips peclip predict takes; by default the test clips where there are any, else all.
+        normalize: clip subtracts CLIP's mean and divides by its standard deviation; none leaves pixels in [0, 1].
+        augment: how training clips are varied.
+        mix: how training batches are mixed.
+        allow_outside: accept a manifest that names clips outside its own folder.
+        seed: for the order, the frames, augmentation and the validation share; taken from seed_everything.
+
+    Raises:
+        InputError: an option is out of range, or the source cannot be read.
+    """
+
+    def __init__(
+        self,
+        manifest: str | None = None,
+        root: str | None = None,
+        benchmark: str | None = None,
+        fold: int | None = None,
+        labels: list[str] | None = None,
+        num_frames: int = 16,
+        image_size: int | None = None,
+        batch_size: int = 4,
+        eval_batch_size: int | None = None,
+        num_workers: int = 2,
+        val: Validation = 0.1,
+        predict: Literal["train", "val", "test", "all"] | None = None,
+        normalize: Normalization = "clip",
+        augment: Augment = Augment(),  # noqa: B008 - frozen
+        mix: Mix = Mix(),  # noqa: B008 - frozen
+        allow_outside: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
+        least = {"num_frames": (num_frames, 1), "batch_size": (batch_size, 1), "eval_batch_size": (eval_batch_size, 1)}
+        least |= {"num_workers": (num_workers, 0), "image_size": (1 if image_size is None else image_size, 1)}
+        for name, (value, smallest) in least.items():
+            if value < smallest:
+                raise InputError(f"data.{name} is {value}, expected at least {smallest}")
+        self.manifest, self.root, self.benchmark, self.fold = manifest, root, benchmark, fold
+        self.num_frames, self.image_size, self.num_workers = num_frames, image_size, num_workers
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.val, self.predict, self.normalize, self.augment, self.mix = val, predict, normalize, augment, mix
+        self.allow_outside, self.seed = allow_outside, seed
+        self._labels = labels
+
+    @cached_property
+    def source(self) -> Manifest:
+        """All clips."""
+        return read_source(self.manifest, self.root, self.benchmark, self.allow_outside)
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The clips by what they are for."""
+        return split_source(self.source, self.fold, self.val, self.seed)
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """Class names in the order of the logits: the one home of that order."""
+        if self._labels is None:
+            return self.source.labels
+        return [vocabulary.canonical(label) for label in self._labels]
+
+    @property
+    def predicted(self) -> Manifest:
+        """The clips that ``peclip predict`` takes."""
+        which = self.predict or ("test" if len(self.source.select("test")) else "all")
+        return self.source if which == "all" else getattr(self.splits, which)
+
+    @property
+    def selection(self) -> Literal["validation", "test", "none"]:
+        """On which clips the best checkpoint is chosen; none keeps the last."""
+        if self.val == "test":
+            return "test"
+        return "validation" if len(self.splits.val) else "none"
+
+    def setup(self, stage: str) -> None:
+        """Check the clips of a stage against the labels.
+
+        Raises:
+            InputError: a label is not in the list, a class has no training clip, or there is nothing to work on.
+        """
+        clips = {"fit": self.splits.train, "validate": self.splits.val, "test": self.splits.test}
+        chosen = clips.get(stage, self.predicted)
+        if not len(chosen):
+            raise InputError(f"{self.source.source} has no clips for peclip {stage}")
+        chosen.check_labels(self.labels, allow_empty=stage != "fit")
+        unlabelled = chosen.table["label"].eq("")
+        if stage != "predict" and unlabelled.any():
+            raise InputError(f"{chosen.where(int(unlabelled.to_numpy().argmax()))}: no label, peclip {stage} needs one")
+        for other in (self.splits.val, self.splits.test):
+            other.check_labels(self.labels, allow_empty=True)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the training clips in random order, with random frames of every segment."""
+        clips, rank, world = self.splits.train, *self._place()
+        order = TrainOrder(len(clips), self.batch_size, self.seed, rank, world)
+        return self._loader(clips, order, self.batch_size, self.seed)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """Return the validation clips; nothing where there are none."""
+        return self._eval_loader(self.splits.val) if len(self.splits.val) else []
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return the test clips."""
+        return self._eval_loader(self.splits.test)
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Return the clips to predict."""
+        return self._eval_loader(self.predicted)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Turn uint8 on the device into what the model takes: augmented and mixed in training, normalised always."""
+        if not (self.trainer and self.trainer.training):
+            return {**batch, "video": normalize(batch["video"], self.normalize)}
+        draws: list[Draw] = batch["draws"]
+        epoch, step, _ = draws[0]
+        size = batch["video"].shape[-1]
+        clips = [draw.clip for draw in draws]
+        video = augment(batch["video"], clips, self.augment, seed=self.seed, epoch=epoch, size=size)
+        video, label, other, weight = mix(
+            normalize(video, self.normalize), batch["label"], self.mix, seed=self.seed, epoch=epoch, step=step
+        )
+        return {**batch, "video": video, "label": label, "other_label": other, "weight": weight}
+
+    def _place(self) -> tuple[int, int]:
+        """Return this process' rank and the number of ranks."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _eval_loader(self, clips: Manifest) -> DataLoader[Batch]:
+        return self._loader(clips, EvalOrder(len(clips), *self._place()), self.eval_batch_size, None)
+
+    def _loader(self, clips: Manifest, order: Sampler[Draw], batch_size: int, seed: int | None) -> DataLoader[Batch]:
+        model = self.trainer.lightning_module if self.trainer else None
+        size = self.image_size or int(getattr(model, "image_size", CLIP_SIZE))
+        dataset = ClipDataset(clips, self.labels, self.num_frames, size, seed)
+        return DataLoader(
+            dataset,
+            batch_size,
+            sampler=order,
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )

@@ -1,0 +1,87 @@
+"""Where clips come from: a manifest, or the folder of a benchmark; and which of them validate."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from peclip.data import synthetic
+from peclip.data.benchmarks import read_benchmark
+from peclip.data.manifest import Manifest
+from peclip.errors import InputError
+
+Validation = float | Literal["test"]
+
+DRAWN = {"demo": synthetic.demo, "demo_order": synthetic.demo_order}
+"""Sources that are drawn into their folder when they are not there."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The clips of a run by what they are for; all but the first may be empty."""
+
+    train: Manifest
+    val: Manifest
+    test: Manifest
+
+
+def read_source(manifest: Path | str | None, root: Path | str | None, benchmark: str | None, outside: bool) -> Manifest:
+    """Read the one source that the options name.
+
+    Raises:
+        InputError: not exactly one source is named, or it cannot be read.
+    """
+    if manifest and (root or benchmark):
+        raise InputError(
+            "data.manifest and data.root are both given: choose one (data.root: null takes the other back)"
+        )
+    if manifest:
+        return Manifest.read(manifest, labels_required=False, allow_outside=outside)
+    if not root:
+        raise InputError("no data: give data.manifest FILE, or data.root DIR with data.benchmark")
+    if benchmark in DRAWN:
+        return Manifest.read(DRAWN[benchmark](Path(root)))
+    return read_benchmark(benchmark or "folders", root)
+
+
+def split_source(source: Manifest, fold: int | None, val: Validation, seed: int) -> Splits:
+    """Divide a source into training, validation and test clips.
+
+    Args:
+        source: all clips.
+        fold: the fold to test on, for sources with folds.
+        val: the share of every class of the training clips that validates, where the source has no validation split
+            of its own; ``test`` validates on the test clips, as the authors' program does.
+        seed: decides which training clips validate.
+
+    Raises:
+        InputError: the share is not in [0, 1), or ``test`` is asked of a source without test clips.
+    """
+    train, own, test = source.splits(fold)
+    if val == "test":
+        if not len(test):
+            raise InputError(f"data.val is test, but {source.source} has no test clips: give a share such as 0.1")
+        return Splits(train, test, test)
+    if not 0 <= val < 1:
+        raise InputError(f"data.val is {val}, expected a share of the training clips from 0 to below 1, or test")
+    if len(own) or not val:
+        return Splits(train, own, test)
+    held_out = stratified_share(train, val, seed)
+    return Splits(train.select(~held_out), train.select(held_out), test)
+
+
+def stratified_share(clips: Manifest, share: float, seed: int) -> "pd.Series[bool]":
+    """Choose a share of the clips of every class, at least one where a class has two or more.
+
+    Returns:
+        True for the chosen rows.
+    """
+    rng = np.random.default_rng((seed, len(clips)))
+    chosen = pd.Series(False, index=range(len(clips)))
+    for label in clips.labels:
+        rows = np.flatnonzero(clips.table["label"] == label)
+        count = min(max(round(share * len(rows)), 1), len(rows) - 1)
+        chosen.iloc[rng.permutation(rows)[:count]] = True
+    return chosen

@@ -1,0 +1,206 @@
+"""What a run shows and leaves behind: the summary before it, its progress, and the report after it."""
+
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from peclip.data.datamodule import VideoDataModule
+from peclip.train.module import PEClipModule
+from peclip.train.report import print_scores, write_report, written
+
+
+class Summary(Callback):
+    """Prints, before training, what is trainable, where, how much, and what the clips are."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the tables on rank 0."""
+        if not trainer.is_global_zero:
+            return
+        net, data = _parts(trainer)
+        total = sum(weight.numel() for weight in net.net.parameters())
+        table = Table(title=f"PE-CLIP on {net.net.backbone.name}, frozen", title_justify="left", show_footer=True)
+        rows = [(type(part).__name__, where, blocks, count) for part, where, blocks, count in trainable_parts(net)]
+        trainable = sum(count for *_, count in rows)
+        table.add_column("trainable part", "all")
+        table.add_column("where", f"of {total:,} parameters")
+        table.add_column("blocks", "", justify="right")
+        table.add_column("parameters", f"{trainable:,}", justify="right")
+        table.add_column("share", f"{trainable / total:.2%}", justify="right")
+        for name, where, blocks, count in rows:
+            table.add_row(name, where, str(blocks), f"{count:,}", f"{count / total:.2%}")
+        console = Console()
+        console.print(table)
+        splits = data.splits
+        console.print(
+            f"{len(splits.train)} training, {len(splits.val)} validation, {len(splits.test)} test clips of "
+            f"{len(data.labels)} classes from {data.source.source}; {data.num_frames} frames a clip, "
+            f"{net.image_size} px, batch {data.batch_size}, precision {trainer.precision}, seed {data.seed}",
+            highlight=False,
+        )
+        for note in data.source.notes:
+            console.print(note, highlight=False)
+        console.print(SELECTION[data.selection], highlight=False)
+
+
+SELECTION = {
+    "validation": "The best checkpoint is chosen on validation clips; the test clips are read once, at the end.",
+    "test": "val: test: the best checkpoint is chosen on the test clips, so its test result is optimistic.",
+    "none": "There are no validation clips: the last checkpoint is kept.",
+}
+
+
+def trainable_parts(module: PEClipModule) -> list[tuple[torch.nn.Module, str, int, int]]:
+    """Return (an example, where, how many blocks, parameters) of every trainable part."""
+    net = module.net
+    parts = []
+    for tower, sites in net.adapters.named_children():
+        for part, blocks in sites.named_children():
+            example = next(blocks.children())
+            parts.append((example, f"{tower}.{part}", len(list(blocks.children())), _count(blocks)))
+    if net.prompts:
+        parts.append((net.prompts, "both towers", net.prompts.depth, _count(net.prompts)))
+    return parts
+
+
+class Progress(RichProgressBar):
+    """Rich's progress bar with time left, and the clips a second of this device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._since, self._clips = 0.0, 0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start to count."""
+        super().on_train_epoch_start(trainer, pl_module)
+        self._since, self._clips = time.perf_counter(), 0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the clips of a batch."""
+        self._clips += len(batch["clip"])
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Return what stands behind the bar."""
+        metrics: dict[str, Any] = {
+            name: value for name, value in trainer.progress_bar_metrics.items() if name != "v_num"
+        }
+        for name in ("train/loss", "val/war", "val/uar"):
+            if name in trainer.callback_metrics:
+                metrics[name] = f"{float(trainer.callback_metrics[name]):.3f}"
+        if self._clips:
+            metrics["clips/s"] = f"{self._clips / (time.perf_counter() - self._since):.1f}"
+        return metrics
+
+
+class EpochLines(Callback):
+    """Prints one line an epoch where the output is no terminal, such as the log of a cluster job."""
+
+    def __init__(self) -> None:
+        self._start = 0.0
+        self._epoch_start = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the epoch's clock."""
+        self._epoch_start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the line on rank 0."""
+        console = Console()
+        if not trainer.is_global_zero or console.is_terminal:
+            return
+        now = time.perf_counter()
+        _, data = _parts(trainer)
+        done, epochs = trainer.current_epoch + 1, trainer.max_epochs or -1
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        shown = " ".join(
+            f"{name} {values[name]:.3f}" for name in ("train/loss", "val/loss", "val/war", "val/uar") if name in values
+        )
+        left = f", {(now - self._start) / done * (epochs - done):.0f} s left" if epochs > 0 else ""
+        rate = len(data.splits.train) / (now - self._epoch_start)
+        console.print(f"epoch {done}/{epochs}: {shown}, {rate:.1f} clips/s with validation{left}", highlight=False)
+
+
+class Report(Callback):
+    """Writes the report of an evaluation into the run's folder and prints the results."""
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report the test clips."""
+        self._report(trainer, "test")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report the validation clips when they are what was asked for, not a part of training."""
+        if trainer.state.fn == "validate":
+            self._report(trainer, "val")
+
+    def _report(self, trainer: Trainer, stage: str) -> None:
+        if not trainer.is_global_zero:
+            return
+        module, data = _parts(trainer)
+        scores, zero_shot = module.scores[stage], module.scores.get("zero_shot")
+        split = {"val": "validation", "test": "test"}[stage]
+        if trainer.log_dir:
+            head = {"split": split, "selection": data.selection, "benchmark": data.benchmark, "fold": data.fold}
+            write_report(Path(trainer.log_dir), scores, head, zero_shot)
+        print_scores(scores, split, zero_shot)
+        if data.selection == "test":
+            Console().print(SELECTION["test"], highlight=False)
+
+
+class PredictionWriter(Callback):
+    """Writes ``predictions.csv``: one row a clip with path, predicted label and the probability of each class."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, list[float]] = {}
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: tuple[Tensor, Tensor],
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the probabilities of a batch."""
+        clips, probabilities = outputs
+        self._rows |= dict(zip(clips.tolist(), probabilities.tolist(), strict=True))
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the file in the order of the clips."""
+        if not trainer.log_dir:
+            return
+        module, data = _parts(trainer)
+        labels, clips = module.net.labels, data.predicted
+        target = Path(trainer.log_dir) / "predictions.csv"
+        with written(target) as path, path.open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file)
+            rows.writerow(["path", "predicted", *labels])
+            for index, row in sorted(self._rows.items()):
+                predicted = labels[max(range(len(row)), key=row.__getitem__)]
+                rows.writerow([clips.clip(index).path, predicted, *(f"{value:.6f}" for value in row)])
+        Console().print(f"{len(self._rows)} clips: {target}", highlight=False)
+
+
+def _parts(trainer: Trainer) -> tuple[PEClipModule, VideoDataModule]:
+    module, data = trainer.lightning_module, trainer.datamodule  # type: ignore[attr-defined]
+    assert isinstance(module, PEClipModule)
+    assert isinstance(data, VideoDataModule)
+    return module, data
+
+
+def _count(module: torch.nn.Module) -> int:
+    return sum(weight.numel() for weight in module.parameters())

@@ -1,0 +1,178 @@
+"""PEClipModule: how a PEClip is trained and evaluated. Loss, optimiser groups, schedule and one step for all stages."""
+
+import math
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.nn import functional as F
+
+from peclip.data.datamodule import Batch
+from peclip.errors import InputError
+from peclip.model import PEClip
+from peclip.train.metrics import ExpressionMetrics, Scores
+
+Stage = Literal["train", "val", "test"]
+
+
+class PEClipModule(LightningModule):
+    """Trains the adapters and prompts of a PEClip with AdamW, warm-up and a cosine (PE-CLIP, section 4).
+
+    Logs ``train/loss``, ``val/loss``, ``val/war``, ``val/uar``, ``val/recall/LABEL`` and the same for ``test``; and
+    ``val/score``, the WAR with ties decided by the loss, by which the best checkpoint is chosen.
+
+    Args:
+        net: the model.
+        lr_adapters: learning rate of the adapters; at least 0.
+        lr_prompts: learning rate of the prompts; at least 0.
+        weight_decay: decoupled weight decay of everything trainable, biases and norms too; at least 0.
+        warmup_epochs: epochs of linear warm-up; at least 0.
+        warmup_lr: learning rate at the start of the warm-up.
+        zero_shot: also evaluate CLIP without adapters and prompts when testing.
+
+    Raises:
+        InputError: a number is out of range.
+    """
+
+    def __init__(
+        self,
+        net: PEClip,
+        lr_adapters: float = 2e-4,
+        lr_prompts: float = 3e-5,
+        weight_decay: float = 1e-2,
+        warmup_epochs: float = 3.0,
+        warmup_lr: float = 2e-5,
+        zero_shot: bool = False,
+    ) -> None:
+        super().__init__()
+        numbers = {"lr_adapters": lr_adapters, "lr_prompts": lr_prompts, "weight_decay": weight_decay}
+        for name, value in (numbers | {"warmup_epochs": warmup_epochs, "warmup_lr": warmup_lr}).items():
+            if not 0 <= value < math.inf:
+                raise InputError(f"model.{name} is {value}, expected a number of at least 0")
+        self.strict_loading = False  # a checkpoint holds only what is trainable
+        self.net = net
+        self.lr_adapters, self.lr_prompts, self.weight_decay = lr_adapters, lr_prompts, weight_decay
+        self.warmup_epochs, self.warmup_lr = warmup_epochs, warmup_lr
+        self.zero_shot = zero_shot
+        self.val_metrics = ExpressionMetrics(net.labels)
+        self.test_metrics = ExpressionMetrics(net.labels)
+        self.zero_shot_metrics = ExpressionMetrics(net.labels)
+        self.scores: dict[str, Scores] = {}
+        """The latest results by stage: ``val``, ``test`` and ``zero_shot``."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the frames the model takes, in pixels."""
+        return self.net.image_size
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Return logits (B, C) of normalised clips, float (B, T, 3, H, W)."""
+        return self.net(video)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a training batch."""
+        return self._shared_step(batch, "train")[0]
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count a batch of validation clips."""
+        _, logits = self._shared_step(batch, "val")
+        self.val_metrics.update(logits, batch["label"])
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count a batch of test clips, and what bare CLIP says of them where asked for."""
+        _, logits = self._shared_step(batch, "test")
+        self.test_metrics.update(logits, batch["label"])
+        if self.zero_shot:
+            with self.net.bare():
+                self.zero_shot_metrics.update(self.net(batch["video"]), batch["label"])
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """Return the clips' indices (B,) and their probabilities (B, C)."""
+        return batch["clip"], self.net(batch["video"]).float().softmax(dim=-1)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the results over all validation clips."""
+        self.scores["val"] = scores = self._log_scores("val", self.val_metrics)
+        loss = float(self.trainer.callback_metrics["val/loss"])
+        self.log("val/score", scores.war - 1e-4 * min(loss, 100.0), rank_zero_only=True)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the results over all test clips."""
+        self.scores["test"] = self._log_scores("test", self.test_metrics)
+        if self.zero_shot:
+            self.scores["zero_shot"] = self._log_scores("zero_shot", self.zero_shot_metrics)
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW over adapters and prompts, and a schedule that steps with every batch."""
+        prompts = [*self.net.prompts.parameters()] if self.net.prompts else []
+        rates = [(self.lr_adapters, [*self.net.adapters.parameters()]), (self.lr_prompts, prompts)]
+        groups = [{"params": weights, "lr": lr} for lr, weights in rates if weights]
+        if not groups:
+            raise InputError("nothing to train: give model.net.adapters or model.net.prompts, or use peclip test")
+        optimizer = torch.optim.AdamW(groups, weight_decay=self.weight_decay)
+        total = self.trainer.estimated_stepping_batches
+        if math.isinf(total):
+            raise InputError("the cosine needs an end: give trainer.max_epochs or trainer.max_steps")
+        epochs = self.trainer.max_epochs if (self.trainer.max_epochs or 0) > 0 else 1
+        warmup = round(self.warmup_epochs * total / (epochs or 1))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, [partial(self._rate, lr=lr, warmup=warmup, total=int(total)) for lr, weights in rates if weights]
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate(self, step: int, lr: float, warmup: int, total: int) -> float:
+        """Return the factor on a group's learning rate at a step: linear warm-up, then half a cosine to zero."""
+        if step < warmup:
+            start = min(self.warmup_lr / lr, 1.0) if lr else 1.0
+            return start + (1 - start) * step / warmup
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
+
+    def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor]:
+        logits = self.net(batch["video"]).float()
+        loss = F.cross_entropy(logits, batch["label"])
+        if batch.get("weight", 1.0) < 1:
+            weight = batch["weight"]
+            loss = weight * loss + (1 - weight) * F.cross_entropy(logits, batch["other_label"])
+        training = stage == "train"
+        self.log(
+            f"{stage}/loss",
+            loss,
+            on_step=training,
+            on_epoch=not training,
+            batch_size=len(logits),
+            sync_dist=not training,
+        )
+        return loss, logits
+
+    def _log_scores(self, stage: str, metrics: ExpressionMetrics) -> Scores:
+        scores = metrics.compute()
+        metrics.reset()
+        recalls = {f"{stage}/recall/{label}": recall for label, recall in scores.per_class_recall.items()}
+        values = {f"{stage}/war": scores.war, f"{stage}/uar": scores.uar, **recalls}
+        # Every rank has computed the same numbers over all clips.
+        self.log_dict({name: value for name, value in values.items() if value is not None}, rank_zero_only=True)
+        return scores
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep only what is trainable, and what rebuilds the model around it."""
+        checkpoint["state_dict"] = {f"net.{name}": value for name, value in self.net.trainable_state().items()}
+        checkpoint["peclip"] = self.net.config
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check that a checkpoint fits.
+
+        Raises:
+            InputError: it is not peclip's, has other labels, or lacks weights of this model.
+        """
+        if "peclip" not in checkpoint:
+            raise InputError("the checkpoint was not written by peclip: it does not name labels and adapters")
+        labels = checkpoint["peclip"]["labels"]
+        if labels != self.net.labels:
+            raise InputError(
+                f"the checkpoint was trained on the labels {', '.join(labels)}, but the data has "
+                f"{', '.join(self.net.labels)}: give data.labels in the checkpoint's order, or other data"
+            )
+        state = {name.removeprefix("net."): value for name, value in checkpoint["state_dict"].items()}
+        self.net.load_trainable(state, "the checkpoint")
