@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -60,9 +61,9 @@ def inspect_clips(
 
 def inspect_clip(clip: Clip, num_frames: int, full: bool) -> Inspected:
     """Look at one clip; see :func:`inspect_clips`."""
-    if not clip.path.exists():
+    if not os.path.exists(clip.path):
         return Inspected(None, "missing", f"{clip.path}: no such file or folder")
-    if _size(clip.path) == (0, 0):
+    if (clip.path.is_dir() or clip.path.is_file()) and _size(clip.path) == (0, 0):
         return Inspected(None, "empty", f"{clip.path}: nothing in it")
     try:
         whole = clip.start is None and clip.end is None
@@ -88,7 +89,7 @@ def same_content(manifest: Manifest) -> list[list[int]]:
     alike: dict[object, list[int]] = defaultdict(list)
     for index in range(len(manifest)):
         clip = manifest.clip(index)
-        if clip.path.exists():
+        if os.path.exists(clip.path):
             alike[_size(clip.path), clip.start, clip.end].append(index)
     groups: dict[object, list[int]] = defaultdict(list)
     for key, rows in alike.items():

@@ -209,7 +209,7 @@ class Manifest:
 
     def missing(self) -> "Manifest":
         """Return the clips whose file or folder is not there."""
-        return self.select(pd.Series([not (self.root / path).exists() for path in self.table["path"]], dtype=bool))
+        return self.select(pd.Series([not os.path.exists(self.root / path) for path in self.table["path"]], dtype=bool))
 
     def _paths_from(self, folder: Path) -> pd.Series:
         """Return the paths as seen from a folder: relative for what lies below it, absolute for the rest."""

@@ -1,0 +1,335 @@
+"""Readers of the released layouts: right paths, labels by name, right folds; wrong layouts are named."""
+
+import pytest
+
+from peclip.data import video
+from peclip.data.benchmarks import READERS, layout, prepare, read_benchmark
+from peclip.data.benchmarks.published import PUBLISHED
+from peclip.data.manifest import Manifest
+from peclip.errors import InputError
+from tests.trees import (
+    DFEW_ORDER,
+    MAFW_ORDER,
+    SEVEN_FOLDERS,
+    TREES,
+    afew_tree,
+    caer_tree,
+    cremad_tree,
+    dfew_tree,
+    ferv39k_tree,
+    mafw_tree,
+    ravdess_tree,
+    write_clip,
+)
+
+
+def labels_by_path(manifest):
+    return dict(zip(manifest.table["path"], manifest.table["label"], strict=True))
+
+
+def actors_of(manifest):
+    return {path.rsplit("-", 1)[1] if "-" in path else path.split("/")[1][:4] for path in manifest.table["path"]}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_every_layout_is_prepared_and_read_back(tmp_path, name):
+    root = TREES[name](tmp_path / "release")
+    prepared = prepare(name, root, tmp_path / f"{name}.csv")
+    again = Manifest.read(tmp_path / f"{name}.csv")
+    assert [again.clip(i).path for i in range(len(again))] == [prepared.clip(i).path for i in range(len(again))]
+    assert not len(again.missing())
+    assert again.labels == prepared.labels
+    assert len(again.labels) == PUBLISHED[name].labels
+    assert again.folds == sorted(PUBLISHED[name].folds or again.folds)
+    train, _, test = again.splits(again.folds[0] if again.folds else None)
+    assert len(train) > len(test) > 0
+    assert video.count_frames(again.clip(0).path) >= 3
+
+
+def test_ferv39k_takes_labels_and_splits_from_lists_without_a_header(tmp_path):
+    manifest = read_benchmark("ferv39k", ferv39k_tree(tmp_path))
+    assert manifest.table["split"].value_counts().to_dict() == {"train": 28, "test": 14}
+    first = manifest.clip(0)
+    assert first.path == tmp_path / "2_ClipsforFaceCrop/Action/Angry/0001"
+    assert (first.label, first.where) == ("anger", "4_setups/All_scenes/train_All.csv line 1")
+
+
+def test_ferv39k_can_be_cut_to_a_scene(tmp_path):
+    root = ferv39k_tree(tmp_path)
+    manifest = read_benchmark("ferv39k", root, scene="dailylife")
+    assert all("/DailyLife/" in path for path in manifest.table["path"])
+    assert len(manifest) == 21
+    with pytest.raises(InputError, match="no scene 'Beach', expected one of Action, DailyLife"):
+        read_benchmark("ferv39k", root, scene="Beach")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("Action/Sad/0010 Bored", "line 1: unknown emotion 'Bored', expected one of happiness"),
+        ("1,6", "line 1: '1,6' is not SCENE/EMOTION/ID EMOTION"),
+        ("00025.mp4 anger", "line 1: '00025.mp4 anger' is not SCENE/EMOTION/ID EMOTION"),
+        ("Action/Angry/0029 Angry", "clip 2_ClipsforFaceCrop/Action/Angry/0029 stands already in"),
+    ],
+)
+def test_ferv39k_names_the_line_that_cannot_be_meant(tmp_path, line, expected):
+    root = ferv39k_tree(tmp_path)
+    path = root / "4_setups/All_scenes/train_All.csv"
+    path.write_text(f"{line}\n" + path.read_text())
+    with pytest.raises(InputError) as error:
+        read_benchmark("ferv39k", root)
+    assert expected in str(error.value)
+    assert "train_All.csv line 1" in str(error.value)
+
+
+@pytest.mark.parametrize("official", [True, False], ids=["official lists", "lists of other programs"])
+@pytest.mark.parametrize("first_label", [1, 0], ids=["from 1", "from 0"])
+def test_dfew_tells_labels_from_0_and_from_1_apart_by_their_range(tmp_path, first_label, official):
+    manifest = read_benchmark("dfew", dfew_tree(tmp_path, first_label, official))
+    expected = {f"Clip/clip_224x224/{n:05d}": DFEW_ORDER[(n - 1) % 7] for n in range(1, 15)}
+    assert labels_by_path(manifest) == expected
+
+
+@pytest.mark.parametrize(("first_label", "official"), [(1, True), (0, False)])
+def test_dfew_lists_that_do_not_tell_are_read_as_their_kind_counts(tmp_path, first_label, official):
+    root = dfew_tree(tmp_path, first_label, official)
+    for path in (root / "EmoLabel_DataSplit").rglob("*.csv"):
+        kept = [line for line in path.read_text().splitlines() if not line.endswith((",0", ",7"))]
+        path.write_text("\n".join(kept) + "\n")
+    for path, label in labels_by_path(read_benchmark("dfew", root)).items():
+        assert label == DFEW_ORDER[(int(path[-5:]) - 1) % 7]
+
+
+def test_dfew_has_five_folds_each_testing_the_clips_of_its_list(tmp_path):
+    manifest = read_benchmark("dfew", dfew_tree(tmp_path))
+    assert manifest.folds == [1, 2, 3, 4, 5]
+    train, _, test = manifest.splits(2)
+    assert [path[-2:] for path in test.table["path"]] == ["01", "06", "11"]
+    assert len(train) == 11
+
+
+def test_dfew_accepts_the_folder_name_of_its_readme(tmp_path):
+    root = dfew_tree(tmp_path)
+    for part in ("train", "test"):
+        folder = root / "EmoLabel_DataSplit"
+        (folder / f"{part}(single-labeled)").rename(folder / f"{part}(single_labeled)")
+    assert len(read_benchmark("dfew", root)) == 14
+
+
+def test_dfew_forms_are_chosen_by_what_is_there_or_by_option(tmp_path):
+    root = dfew_tree(tmp_path, form="original")
+    assert read_benchmark("dfew", root).clip(0).path.name == "00005.mp4"
+    write_clip(root / "Clip/clip_224x224/00005", 5)
+    assert read_benchmark("dfew", root).clip(0).path == root / "Clip/clip_224x224/00005"
+    assert read_benchmark("dfew", root, form="video").clip(0).path.name == "00005.mp4"
+    with pytest.raises(InputError, match="expected Clip/clip_224x224_16f"):
+        read_benchmark("dfew", root, form="frames_16")
+    with pytest.raises(InputError, match="form 'pictures' of benchmark dfew: expected auto or frames or"):
+        read_benchmark("dfew", root, form="pictures")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("test(single-labeled)/set_1.csv", "video_name,label\n5,8\n", "line 2: unknown label 8"),
+        ("test(single-labeled)/set_1.csv", "video_name,label\n5,0\n10,7\n", "line 3: label 7 in a list with a label 0"),
+        ("test(single-labeled)/set_1.csv", "Action/Sad/0010 Sad\n", "line 1: 'Action/Sad/0010 Sad' is no line of DFEW"),
+        ("test(single-labeled)/set_1.csv", "video_name,label\n5,5\n5,5\n", "line 3: clip 5 stands already in line 2"),
+        ("test(single-labeled)/set_1.csv", "video_name,label\n1,1\n", "clip 00001 is tested in fold 2 and in fold 1"),
+        (
+            "train(single-labeled)/set_1.csv",
+            "video_name,label\n5,5\n",
+            "clip 00005 is trained on in fold 1, which also",
+        ),
+        ("train(single-labeled)/set_1.csv", "video_name,label\n1,7\n", "are lists of two releases mixed?"),
+    ],
+)
+def test_dfew_names_the_line_that_contradicts(tmp_path, name, text, expected):
+    root = dfew_tree(tmp_path)
+    (root / "EmoLabel_DataSplit" / name).write_text(text)
+    with pytest.raises(InputError) as error:
+        read_benchmark("dfew", root)
+    assert expected in str(error.value)
+    assert ".csv line " in str(error.value)
+
+
+@pytest.mark.parametrize("captions", [False, True], ids=["names only", "GBK captions"])
+@pytest.mark.parametrize("form", ["clips", "frames", "faces"])
+def test_mafw_is_read_in_both_text_forms_by_name(tmp_path, captions, form):
+    manifest = read_benchmark("mafw", mafw_tree(tmp_path, captions, form))
+    suffix = ".mp4" if form == "clips" else ""
+    expected = {f"data/{form}/{n:05d}{suffix}": MAFW_ORDER[(n - 1) % 11] for n in range(1, 23)}
+    assert labels_by_path(manifest) == expected
+    assert [len(manifest.splits(fold)[2]) for fold in manifest.folds] == [4, 5, 5, 4, 4]
+
+
+def test_mafw_names_the_line_of_an_unknown_emotion_or_another_list(tmp_path):
+    root = mafw_tree(tmp_path)
+    path = root / "Train & Test Set/single/no_caption/set_3/test.txt"
+    path.write_text(path.read_text() + "00999.mp4 bored\n")
+    with pytest.raises(InputError, match=r"set_3/test\.txt line 6: unknown emotion 'bored', expected one of anger"):
+        read_benchmark("mafw", root)
+    path.write_text("video_name,label\n1,6\n")
+    with pytest.raises(InputError, match=r"set_3/test\.txt line 1: .*is no line of MAFW"):
+        read_benchmark("mafw", root)
+
+
+def test_afew_tests_on_val_and_may_be_lower_case(tmp_path):
+    root = afew_tree(tmp_path)
+    manifest = read_benchmark("afew", root)
+    assert [len(part) for part in manifest.splits()] == [14, 0, 7]
+    assert labels_by_path(manifest)["Val/Happy/000000018.avi"] == "happiness"
+    for folder in ("Train", "Val"):
+        (root / folder).rename(root / folder.lower())
+    assert read_benchmark("afew", root).labels == manifest.labels
+
+
+@pytest.mark.parametrize("angry", ["Anger", "Angry"])
+def test_caer_has_three_splits_and_one_anger(tmp_path, angry):
+    manifest = read_benchmark("caer", caer_tree(tmp_path, angry=angry))
+    assert [len(part) for part in manifest.splits()] == [14, 7, 7]
+    assert manifest.table["label"].eq("anger").sum() == 4
+
+
+def test_an_unknown_class_folder_is_named(tmp_path):
+    root = caer_tree(tmp_path)
+    (root / "CAER/train/Boredom").mkdir()
+    with pytest.raises(InputError, match=r"train/Boredom: unknown emotion 'Boredom'"):
+        read_benchmark("caer", root)
+
+
+def test_ravdess_reads_speech_once_and_no_actor_is_in_two_folds(tmp_path):
+    manifest = read_benchmark("ravdess", ravdess_tree(tmp_path, actors=12))
+    assert len(manifest) == 12 * 8
+    assert all("/01-01-" in path for path in manifest.table["path"])
+    labels = labels_by_path(manifest)
+    assert labels["Actor_01/01-01-02-01-01-01-01.mp4"] == "calm"
+    assert labels["Actor_12/01-01-06-01-01-01-12.mp4"] == "fear"
+    tested = [actors_of(manifest.splits(fold)[2]) for fold in manifest.folds]
+    assert [len(actors) for actors in tested] == [2] * 6
+    assert len(set.union(*tested)) == 12
+
+
+def test_ravdess_refuses_names_and_codes_of_other_data(tmp_path):
+    root = ravdess_tree(tmp_path, actors=2)
+    wrong = root / "Actor_02/01-01-09-01-01-01-02.mp4"
+    write_clip(wrong, 99)
+    with pytest.raises(InputError, match="unknown emotion 09, expected 01 to 08"):
+        read_benchmark("ravdess", root)
+    wrong.rename(root / "Actor_02/holiday.mp4")
+    with pytest.raises(InputError, match=r"holiday\.mp4: no name of RAVDESS"):
+        read_benchmark("ravdess", root)
+
+
+def test_cremad_leaves_out_the_broken_files_and_separates_the_actors(tmp_path):
+    manifest = read_benchmark("cremad", cremad_tree(tmp_path, actors=10))
+    assert len(manifest) == 60
+    assert manifest.notes == ("1 files known to be broken are left out: 1076_MTI_NEU_XX",)
+    tested = [actors_of(manifest.splits(fold)[2]) for fold in manifest.folds]
+    assert tested[0] == {"1001", "1006"}
+    assert len(set.union(*tested)) == sum(map(len, tested)) == 10
+
+
+def test_a_release_in_a_folder_of_its_name_is_found(tmp_path):
+    dfew_tree(tmp_path / "DFEW")
+    assert len(read_benchmark("dfew", tmp_path)) == 14
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_missing_root_a_file_and_a_foreign_folder_are_named(tmp_path, name):
+    with pytest.raises(InputError, match="no such folder"):
+        read_benchmark(name, tmp_path / "none")
+    file = tmp_path / "file.csv"
+    file.write_text("path,label\n")
+    with pytest.raises(InputError, match=r"file\.csv: is a file, expected a folder"):
+        read_benchmark(name, file)
+    with pytest.raises(InputError, match="expected"):
+        read_benchmark(name, tmp_path)
+
+
+def test_unknown_benchmarks_and_options_are_answered_with_those_that_exist(tmp_path):
+    with pytest.raises(InputError, match=r"unknown benchmark 'dfev', expected one of dfew, ferv39k"):
+        read_benchmark("dfev", tmp_path)
+    with pytest.raises(InputError, match=r"unknown option 'scene' of benchmark afew, which takes no options"):
+        read_benchmark("afew", tmp_path, scene="Action")
+
+
+def test_a_folder_per_class_in_natural_order(tmp_path):
+    for number, name in enumerate(("happy/10.mp4", "happy/2.mp4", "happy/clip3", "boredom/a.mp4")):
+        write_clip(tmp_path / name, number)
+    (tmp_path / "happy/notes.txt").write_text("not a clip")
+    (tmp_path / "happy/.hidden.mp4").write_text("not a clip")
+    manifest = read_benchmark("folders", tmp_path)
+    assert list(manifest.table["path"]) == ["boredom/a.mp4", "happy/2.mp4", "happy/10.mp4", "happy/clip3"]
+    assert manifest.labels == ["happiness", "boredom"]
+    assert [len(part) for part in manifest.splits()] == [4, 0, 0]
+
+
+def test_class_folders_within_splits(tmp_path):
+    for number, name in enumerate(("train/happy/1.mp4", "Validation/sad/2.mp4", "test/sad/3.mp4", "test/happy/4.mp4")):
+        write_clip(tmp_path / name, number)
+    train, val, test = read_benchmark("folders", tmp_path).splits()
+    assert [list(part.table["path"]) for part in (train, val, test)] == [
+        ["train/happy/1.mp4"],
+        ["Validation/sad/2.mp4"],
+        ["test/happy/4.mp4", "test/sad/3.mp4"],
+    ]
+    write_clip(tmp_path / "happy/5.mp4", 5)
+    with pytest.raises(InputError, match=r"happy: stands beside the folder"):
+        read_benchmark("folders", tmp_path)
+
+
+def test_clips_named_after_their_class(tmp_path):
+    names = ("angry.mp4", "Happy_01.mp4", "02-sadness.mp4", "fear_3")
+    for number, name in enumerate(names):
+        write_clip(tmp_path / name, number)
+    expected = {"angry.mp4": "anger", "Happy_01.mp4": "happiness", "02-sadness.mp4": "sadness", "fear_3": "fear"}
+    assert labels_by_path(read_benchmark("folders", tmp_path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["interview.mp4"], "interview.mp4: the file's name names no known expression"),
+        (["happy_or_sad.mp4"], "tells happiness and sadness"),
+        (["happy/1.mp4", "sad.mp4"], "sad.mp4: a clip beside class folders"),
+        (["happy/1.mp4", "sad/"], "sad: the class folder is empty"),
+        (["happy/1.mp4", "sad/deep/1.mp4"], "deep/1.mp4: too deep"),
+        (["train/"], "train: nothing to read"),
+    ],
+)
+def test_folders_that_cannot_be_meant_are_named(tmp_path, names, expected):
+    for number, name in enumerate(names):
+        if name.endswith("/"):
+            (tmp_path / name).mkdir(parents=True)
+        else:
+            write_clip(tmp_path / name, number)
+    with pytest.raises(InputError) as error:
+        read_benchmark("folders", tmp_path)
+    assert expected in str(error.value)
+
+
+def test_a_folder_with_nothing_readable_says_what_is_expected(tmp_path):
+    (tmp_path / "readme.txt").write_text("nothing")
+    with pytest.raises(InputError, match="nothing to read, expected a folder per class or video files"):
+        read_benchmark("folders", tmp_path)
+
+
+def test_readers_and_decoder_agree_on_what_an_image_is():
+    assert set(video._IMAGE_SUFFIXES) == layout.IMAGES
+
+
+def test_published_counts_add_up():
+    for name, published in PUBLISHED.items():
+        assert all(train + test == published.clips for train, test in published.folds.values()), name
+        assert sum(published.splits.values()) in (0, published.clips)
+        first = published.splits or dict(zip(("train", "test"), published.folds.get(1, ()), strict=False))
+        for split, counts in published.classes.items():
+            assert sum(counts.values()) == {**first, "all": published.clips}[split], name
+            assert len(counts) == published.labels
+    assert set(PUBLISHED) == set(TREES)
+
+
+def test_seven_folders_are_the_seven_labels(tmp_path):
+    assert read_benchmark("caer", caer_tree(tmp_path)).labels == list(DFEW_ORDER)
+    assert len(SEVEN_FOLDERS) == 7
