@@ -1,10 +1,10 @@
 """Read a checkpoint in the layout of the authors' released program, safely, into a PEClip."""
 
-import pickle
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,10 +13,11 @@ from transformers import CLIPConfig, CLIPModel
 from peclip import labels as vocabulary
 from peclip.errors import InputError
 from peclip.model.adapters import SharedAdapter, TemporalDynamicAdapter, TextAdapter
-from peclip.model.backbone import Backbone, freeze, load_backbone
+from peclip.model.backbone import Backbone, freeze, load_tokenizer
 from peclip.model.peclip import AdapterFactory, PEClip
 from peclip.model.prompts import MaPLe
 from peclip.model.tokens import tokenize
+from peclip.model.torch_file import read_tensors
 
 State = Mapping[str, Tensor]
 
@@ -25,24 +26,38 @@ HEAD = 64
 """Every CLIP of OpenAI has attention heads of this width; a checkpoint does not tell it."""
 
 TOP = {
-    "text_encoder.positional_embedding": "text_model.embeddings.position_embedding.weight",
-    "text_encoder.ln_final": "text_model.final_layer_norm",
-    "clip_model.token_embedding.weight": "text_model.embeddings.token_embedding.weight",
-    "image_encoder.class_embedding": "vision_model.embeddings.class_embedding",
-    "image_encoder.positional_embedding": "vision_model.embeddings.position_embedding.weight",
-    "image_encoder.conv1.weight": "vision_model.embeddings.patch_embedding.weight",
-    "image_encoder.ln_pre": "vision_model.pre_layrnorm",
-    "image_encoder.ln_post": "vision_model.post_layernorm",
-    "clip_model.logit_scale": "logit_scale",
+    "text_model.embeddings.position_embedding.weight": "text_encoder.positional_embedding",
+    "text_model.final_layer_norm": "text_encoder.ln_final",
+    "text_model.embeddings.token_embedding.weight": "clip_model.token_embedding.weight",
+    "vision_model.embeddings.class_embedding": "image_encoder.class_embedding",
+    "vision_model.embeddings.position_embedding.weight": "image_encoder.positional_embedding",
+    "vision_model.embeddings.patch_embedding.weight": "image_encoder.conv1.weight",
+    "vision_model.pre_layrnorm": "image_encoder.ln_pre",
+    "vision_model.post_layernorm": "image_encoder.ln_post",
+    "logit_scale": "clip_model.logit_scale",
+}
+"""Names in Hugging Face's CLIP, and in the released layout: outside the blocks, within them, and in the adapters."""
+PROJECTIONS = {
+    "visual_projection.weight": "image_encoder.proj",
+    "text_projection.weight": "text_encoder.text_projection",
 }
 BLOCK = {
-    "ln_1": "layer_norm1",
-    "ln_2": "layer_norm2",
-    "mlp.c_fc": "mlp.fc1",
-    "mlp.c_proj": "mlp.fc2",
-    "attn.out_proj": "self_attn.out_proj",
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+    "self_attn.out_proj": "attn.out_proj",
 }
-ADAPTER = {"down_proj": "down", "up_proj": "up", "adapter_layer_norm_before": "norm", "scale": "scale", "rnn": "rnn"}
+IN_PROJECTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+ADAPTER = {"down": "down_proj", "up": "up_proj", "norm": "adapter_layer_norm_before", "scale": "scale", "rnn": "rnn"}
+
+HUB = {
+    (768, 12, 16, 224): "openai/clip-vit-base-patch16",
+    (768, 12, 32, 224): "openai/clip-vit-base-patch32",
+    (1024, 24, 14, 224): "openai/clip-vit-large-patch14",
+    (1024, 24, 14, 336): "openai/clip-vit-large-patch14-336",
+}
+"""OpenAI's CLIPs by width and blocks of the vision tower, patch and image size."""
 
 
 class Shape(NamedTuple):
@@ -80,8 +95,11 @@ def load_released(
     state = _plain_names(read_tensors(Path(source)) if isinstance(source, str | Path) else source)
     try:
         clip = _clip(state)
-        length, depth = len(state["prompt_learner.ctx"]), 1 + _count(state, "prompt_learner.compound_prompts_text.")
-        ids = _token_ids(state, token_ids, texts, length)
+        backbone = Backbone(_backbone_name(state), clip)
+        length = len(state["prompt_learner.ctx"])
+        kinds = ("compound_prompts_text", "compound_prompt_projections")
+        depth = 1 + max(_count(state, f"prompt_learner.{kind}.") for kind in kinds)
+        ids = _token_ids(state, token_ids, texts, backbone, length)
         factories: dict[str, AdapterFactory] = {
             "vision.attention": partial(SharedAdapter, reduction=_reduction(state, "vision", "attn")),
             "vision.mlp": partial(
@@ -91,7 +109,7 @@ def load_released(
             "text.mlp": partial(TextAdapter, reduction=_reduction(state, "text", "mlp")),
         }
         net = PEClip.assemble(
-            Backbone(_backbone_name(state), clip),
+            backbone,
             ids,
             _labels(len(ids)),
             factories,
@@ -100,45 +118,10 @@ def load_released(
         net.load_trainable(_adapters_and_prompts(state, net.trainable_state()), where)
     except KeyError as error:
         raise InputError(f"{where} is not a released PE-CLIP checkpoint: it has no tensor {error.args[0]!r}") from error
+    except (ArithmeticError, IndexError, RuntimeError, TypeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise InputError(f"{where} is not a released PE-CLIP checkpoint: its shapes do not fit: {reason}") from error
     return net.eval()
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the state dict of a ``.pth`` file without running anything that it pickles.
-
-    Classes foreign to PyTorch become inert stand-ins and are dropped.
-
-    Raises:
-        InputError: the file is missing, is not a checkpoint, or tries to call something of the system.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file, expected a released PE-CLIP checkpoint (.pth)")
-    try:
-        foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        stand_ins = [(type("Foreign", (_Foreign,), {}), name) for name in foreign]
-        with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, ValueError, RuntimeError, EOFError, OSError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: refused, not a checkpoint whose tensors can be read safely: {reason}") from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else {}
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise InputError(f"{path}: holds no state_dict of tensors, expected a released PE-CLIP checkpoint")
-    return tensors
-
-
-class _Foreign:
-    """Stands in for a class that a checkpoint pickles: takes whatever it is given and does nothing."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        return super().__new__(cls)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
 
 
 def _plain_names(state: State) -> dict[str, Tensor]:
@@ -170,11 +153,16 @@ def _count(state: State, prefix: str) -> int:
     return len({name.removeprefix(prefix).split(".")[0] for name in state if name.startswith(prefix)})
 
 
+def _image_size(state: State) -> int:
+    """Return the side of a frame: one position of the vision tower is the class token, the others a square."""
+    patches = len(state["image_encoder.positional_embedding"]) - 1
+    return round(patches**0.5) * state["image_encoder.conv1.weight"].shape[-1]
+
+
 def _clip(state: State) -> CLIPModel:
     """Build the frozen CLIP that a checkpoint contains."""
     vision, text = _shape(state, "vision"), _shape(state, "text")
     patch = state["image_encoder.conv1.weight"].shape[-1]
-    side = round((len(state["image_encoder.positional_embedding"]) - 1) ** 0.5)
     vocabulary_size = len(state["clip_model.token_embedding.weight"])
     config = CLIPConfig(
         vision_config={
@@ -183,7 +171,7 @@ def _clip(state: State) -> CLIPModel:
             "num_hidden_layers": vision.blocks,
             "num_attention_heads": vision.width // HEAD,
             "patch_size": patch,
-            "image_size": patch * side,
+            "image_size": _image_size(state),
         },
         text_config={
             "hidden_size": text.width,
@@ -200,39 +188,26 @@ def _clip(state: State) -> CLIPModel:
     with torch.device("meta"):  # no time spent on random weights that are replaced at once
         clip = CLIPModel(config)
     clip.to_empty(device="cpu")
-    weights = _clip_weights(state)
-    result = clip.load_state_dict(weights, strict=False)
-    if result.missing_keys:
-        raise KeyError(result.missing_keys[0])
+    clip.load_state_dict({name: _clip_tensor(state, name) for name in clip.state_dict()})
     for module in (clip.text_model.embeddings, clip.vision_model.embeddings):
         module.position_ids.copy_(torch.arange(module.position_ids.shape[-1]))
     return freeze(clip)
 
 
-def _clip_weights(state: State) -> dict[str, Tensor]:
-    """Return the weights of CLIP under Hugging Face's names."""
-    weights = {
-        "visual_projection.weight": state["image_encoder.proj"].T,
-        "text_projection.weight": state["text_encoder.text_projection"].T,
-    }
-    for name, value in state.items():
-        for theirs, ours in TOP.items():
-            if name == theirs or name.startswith(f"{theirs}."):
-                weights[ours + name.removeprefix(theirs)] = value
-        for tower, prefix in TOWERS.items():
-            blocks = f"{prefix}.transformer.resblocks."
-            if name.startswith(blocks):
-                block, _, rest = name.removeprefix(blocks).partition(".")
-                weights |= _block_weights(f"{tower}_model.encoder.layers.{block}", rest, value)
-    return weights
-
-
-def _block_weights(block: str, name: str, value: Tensor) -> dict[str, Tensor]:
-    kind = name.rpartition(".")[2]
-    if name.startswith("attn.in_proj_"):
-        parts = zip("qkv", value.chunk(3), strict=True)
-        return {f"{block}.self_attn.{part}_proj.{name.removeprefix('attn.in_proj_')}": chunk for part, chunk in parts}
-    return {f"{block}.{ours}.{kind}": value for theirs, ours in BLOCK.items() if name == f"{theirs}.{kind}"}
+def _clip_tensor(state: State, name: str) -> Tensor:
+    """Return a tensor of CLIP, given by Hugging Face's name, from a checkpoint in the released layout."""
+    if name in PROJECTIONS:
+        return state[PROJECTIONS[name]].T
+    tower, _, rest = name.partition("_model.encoder.layers.")
+    if not rest:
+        ours = next(ours for ours in TOP if name == ours or name.startswith(f"{ours}."))
+        return state[TOP[ours] + name.removeprefix(ours)]
+    block, _, rest = rest.partition(".")
+    layer, _, kind = rest.rpartition(".")
+    prefix = f"{TOWERS[tower]}.transformer.resblocks.{block}"
+    if layer in IN_PROJECTION:  # queries, keys and values are one matrix there
+        return state[f"{prefix}.attn.in_proj_{kind}"].chunk(3)[IN_PROJECTION.index(layer)]
+    return state[f"{prefix}.{BLOCK[layer]}.{kind}"]
 
 
 def _adapters_and_prompts(state: State, wanted: State) -> dict[str, Tensor]:
@@ -245,9 +220,8 @@ def released_name(name: str) -> str:
     parts = name.split(".")
     if parts[0] == "adapters":
         _, tower, part, block, layer, *rest = parts
-        theirs = next(key for key, value in ADAPTER.items() if value == layer)
         site = {"attention": "adapter_pre_attn", "mlp": "adapter_pre_mlp"}[part]
-        return ".".join([TOWERS[tower], "transformer.resblocks", block, site, theirs, *rest])
+        return ".".join([TOWERS[tower], "transformer.resblocks", block, site, ADAPTER[layer], *rest])
     _, kind, depth, *rest = parts
     if kind == "tokens":
         return "prompt_learner.ctx" if depth == "0" else f"prompt_learner.compound_prompts_text.{int(depth) - 1}"
@@ -266,11 +240,14 @@ def _rnn(state: State) -> Literal["gru", "lstm", "rnn"]:
     return kinds[rows // hidden]
 
 
-def _token_ids(state: State, token_ids: Tensor | None, texts: Sequence[str] | None, length: int) -> Tensor:
+def _token_ids(
+    state: State, token_ids: Tensor | None, texts: Sequence[str] | None, backbone: Backbone, length: int
+) -> Tensor:
     if token_ids is not None:
         return torch.as_tensor(token_ids)
     if texts is not None:
-        return tokenize(load_backbone(_backbone_name(state)), texts, length)[0]
+        name = backbone.name if backbone.name in HUB.values() else HUB[768, 12, 16, 224]  # they all share one tokenizer
+        return tokenize(replace(backbone, tokenizer=load_tokenizer(name)), texts, length)[0]
     table = state["clip_model.token_embedding.weight"]
     prefix, suffix = state["prompt_learner.token_prefix"], state["prompt_learner.token_suffix"]
     placeholders = torch.zeros(len(prefix), length, dtype=torch.long)
@@ -294,9 +271,8 @@ def _find_rows(table: Tensor, rows: Tensor) -> Tensor:
 def _backbone_name(state: State) -> str:
     """Return the Hub id of OpenAI's CLIP with these shapes, or a plain description where there is none."""
     vision, patch = _shape(state, "vision"), state["image_encoder.conv1.weight"].shape[-1]
-    sizes = {(768, 12): "base", (1024, 24): "large"}
-    size = sizes.get((vision.width, vision.blocks))
-    return f"openai/clip-vit-{size}-patch{patch}" if size else f"clip {vision.width}x{vision.blocks} patch{patch}"
+    key = (vision.width, vision.blocks, patch, _image_size(state))
+    return HUB.get(key, f"clip {vision.width}x{vision.blocks} patch{patch}")
 
 
 def _labels(count: int) -> list[str]:

@@ -1,0 +1,83 @@
+"""Read the tensors of a PyTorch file from a stranger, without running anything that it pickles."""
+
+import pickle
+import re
+import struct
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from peclip.errors import InputError
+
+TORN = (
+    pickle.UnpicklingError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What reading raises at bytes that are no checkpoint, or a torn or forged one."""
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the state dict of a ``.pth`` file without running anything that it pickles.
+
+    Classes foreign to PyTorch become inert stand-ins and are dropped.
+
+    Raises:
+        InputError: the file is missing, is not a checkpoint, or tries to call something of the system.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, expected a released PE-CLIP checkpoint (.pth)")
+    try:
+        foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        stand_ins = [(_stand_in(name), name) for name in foreign]
+        with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except TORN as error:
+        raise InputError(
+            f"{path}: refused, not a checkpoint whose tensors can be read safely: {_reason(error)}"
+        ) from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else {}
+    items = state.items() if isinstance(state, dict) else ()
+    tensors = {name: value for name, value in items if isinstance(name, str) and isinstance(value, Tensor)}
+    if not tensors:
+        raise InputError(f"{path}: holds no state_dict of tensors, expected a released PE-CLIP checkpoint")
+    return tensors
+
+
+class _Foreign:
+    """Stands in for a class that a checkpoint pickles: takes whatever it is given and does nothing."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        return super().__new__(cls)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _stand_in(name: str) -> Any:
+    """Return what takes the place of a foreign class or function, known by name alone."""
+    if name == "collections.defaultdict":  # the only foreign class that the reader may have to put items into
+        return lambda *args: {}
+    return type("Foreign", (_Foreign,), {})
+
+
+def _reason(error: Exception) -> str:
+    """Return one line that says why a file cannot be read, without PyTorch's advice to read it unsafely."""
+    message = str(error).strip()
+    if found := re.search(r"WeightsUnpickler error:\s*(.+)", message):
+        return found[1]
+    lines = [line for line in message.splitlines() if line.strip() and "weights_only" not in line]
+    return lines[0].strip() if lines else type(error).__name__
