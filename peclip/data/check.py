@@ -28,6 +28,12 @@ SIGNS = {
 }
 """What in a clip's path tells the benchmark that it belongs to."""
 
+KINDS = (
+    *("missing", "empty", "undecodable", "short", "duplicate", "duplicate across splits or labels"),
+    *("person on both sides of a split", "empty class"),
+)
+"""What is looked for; people only where names of files tell them (RAVDESS, CREMA-D)."""
+
 SHOWN = 5  # clips that are named in a table's row
 
 
@@ -84,6 +90,8 @@ class Report:
                 which = "\n".join([*map(escape, finding.clips[:SHOWN]), *more])
                 findings.add_row(f"[{colour}]{finding.what}", f"{len(finding.clips):,}", which)
             console.print(findings)
+        kinds = {finding.what for finding in self.findings}
+        console.print(f"not found: {', '.join(kind for kind in KINDS if kind not in kinds)}")
         for note in self.notes:
             console.print(f"note: {escape(note)}")
         fatal = ", ".join(finding.what for finding in self.findings if finding.fatal)

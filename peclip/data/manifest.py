@@ -106,14 +106,17 @@ class Manifest:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
-            temporary.replace(path)
+            try:
+                table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
         except OSError as error:
             raise InputError(f"{path}: the manifest cannot be written ({error.strerror})") from error
         except UnicodeEncodeError as error:
-            raise InputError(f"{path}: a clip's file name is not UTF-8 ({error.object!r}); rename the file") from error
-        finally:
-            temporary.unlink(missing_ok=True)
+            # Bytes of a file's name that are no UTF-8 come as surrogates, which UTF-8 has no form for.
+            name = next(name for name in table["path"] if any("\ud800" <= letter <= "\udfff" for letter in name))
+            raise InputError(f"{path}: the name of a clip is not UTF-8, rename it: {name!a}") from error
 
     def __len__(self) -> int:
         """Return the number of clips."""
