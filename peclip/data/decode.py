@@ -23,8 +23,8 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from peclip.data.picture import Canvas
-from peclip.data.videofile import Video, Window, open_video, reason
+from peclip.data.picture import Canvas, reason
+from peclip.data.videofile import Video, Window, open_video
 
 Choice = Callable[[int], np.ndarray]
 """From the number of frames in the window to the (T,) indices wanted of them."""

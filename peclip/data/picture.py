@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +18,16 @@ from PIL import Image, ImageOps
 
 from peclip.errors import InputError
 
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+"""The image formats that are tried on a frame, whatever its name says."""
+
 MAX_PIXELS = 36_000_000
 """Frames with more pixels than this (8K has 33 million) are refused before they are decoded."""
+
+
+def reason(error: Exception) -> str:
+    """Return what a library says of a fault, without the path and the number that Python adds."""
+    return str(getattr(error, "strerror", None) or error).rstrip(".")
 
 
 def check_pixels(path: Path, width: int, height: int) -> None:
@@ -44,38 +55,70 @@ class Canvas:
         clip: uint8 (T, 3, size, size), RGB.
     """
 
-    def __init__(self, path: Path, num_frames: int, size: int, aspect: Fraction) -> None:
+    def __init__(self, path: Path, num_frames: int, size: int, aspect: Fraction = Fraction(1)) -> None:
         self.clip = torch.empty((num_frames, 3, size, size), dtype=torch.uint8)
         self._pixels = self.clip.numpy()
         self._path = path
         self._aspect = aspect
         self._scaler = VideoReformatter()
+        self._geometry = _Geometry((0, 0, 0), 0, 0, (False, False, False), slice(0), slice(0))
 
     def put(self, frame: VideoFrame, slots: np.ndarray) -> None:
         """Write a frame to its places along T."""
-        size = self._pixels.shape[-1]
-        sideways, mirror_x, mirror_y = _orientation(frame)
-        width, height = frame.width * self._aspect, Fraction(frame.height)
-        scale = size / min(width, height)
-        width, height = max(size, round(width * scale)), max(size, round(height * scale))
-        check_pixels(self._path, width, height)
+        shape = frame.width, frame.height, frame.rotation
+        if shape != self._geometry.shape:
+            self._geometry = self._measure(frame)
+        _, width, height, turn, rows, columns = self._geometry
         # planar, so that each colour is one block in the source and in the clip
         scaled = self._scaler.reformat(frame, width, height, "gbrp", interpolation=Interpolation.BICUBIC, threads=1)
-        for channel, plane in enumerate(scaled.planes[i] for i in (2, 0, 1)):
-            picture = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)[:, :width]
-            picture = picture.T if sideways else picture
-            picture = picture[:: -1 if mirror_y else 1, :: -1 if mirror_x else 1]
-            top, left = (picture.shape[0] - size) // 2, (picture.shape[1] - size) // 2
-            self._pixels[slots[0], channel] = picture[top : top + size, left : left + size]
-        self._pixels[slots[1:]] = self._pixels[slots[0]]
+        target = self._pixels[slots[0]]
+        for channel, plane in zip((1, 2, 0), scaled.planes, strict=True):
+            picture = np.frombuffer(memoryview(plane), np.uint8).reshape(height, -1)[:, :width]
+            target[channel] = _turn(picture, turn)[rows, columns]
+        if len(slots) > 1:
+            self._pixels[slots[1:]] = target
+
+    def put_image(self, pixels: np.ndarray, slots: np.ndarray) -> None:
+        """Write uint8 (H, W, 3) RGB to its places along T."""
+        size = self._pixels.shape[-1]
+        if pixels.shape[:2] == (size, size):
+            self._pixels[slots] = pixels.transpose(2, 0, 1)
+        else:
+            self.put(VideoFrame.from_ndarray(pixels, format="rgb24"), slots)
+
+    def _measure(self, frame: VideoFrame) -> _Geometry:
+        size = self._pixels.shape[-1]
+        width, height = frame.width * self._aspect, Fraction(frame.height)
+        scale = size / min(width, height)
+        scaled = max(size, round(width * scale)), max(size, round(height * scale))
+        check_pixels(self._path, *scaled)
+        turn = _orientation(frame)
+        left, top = ((side - size) // 2 for side in (reversed(scaled) if turn[0] else scaled))
+        shape = frame.width, frame.height, frame.rotation
+        return _Geometry(shape, *scaled, turn, slice(top, top + size), slice(left, left + size))
+
+
+class _Geometry(NamedTuple):
+    """How frames of one shape get into a clip: scaled to width and height, turned, and then cut."""
+
+    shape: tuple[int, int, int]
+    width: int
+    height: int
+    turn: tuple[bool, bool, bool]
+    rows: slice
+    columns: slice
 
 
 def upright(frame: VideoFrame, scaler: VideoReformatter) -> np.ndarray:
     """Return a frame as uint8 (H, W, 3) RGB at its full size, turned as its rotation metadata says."""
     picture = scaler.reformat(frame, format="rgb24", threads=1).to_ndarray()
-    sideways, mirror_x, mirror_y = _orientation(frame)
+    return np.ascontiguousarray(_turn(picture, _orientation(frame)))
+
+
+def _turn(picture: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
+    sideways, mirror_x, mirror_y = turn
     picture = picture.swapaxes(0, 1) if sideways else picture
-    return np.ascontiguousarray(picture[:: -1 if mirror_y else 1, :: -1 if mirror_x else 1])
+    return picture[:: -1 if mirror_y else 1, :: -1 if mirror_x else 1]
 
 
 def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
@@ -88,30 +131,31 @@ def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     return (True, c < 0, b < 0) if abs(b) > abs(a) else (False, a < 0, d < 0)
 
 
-def read_image(path: Path, size: int) -> torch.Tensor:
-    """Read an image file, scale its shorter side to `size` and cut out the centre.
+def read_image(path: Path, size: int) -> np.ndarray:
+    """Read an image file.
 
     Args:
-        path: a regular file.
-        size: side of the result in pixels.
+        path: the file.
+        size: shorter side wanted in the end, in pixels: a JPEG much larger than that is not read in full detail.
 
     Returns:
-        uint8 (3, size, size), RGB.
+        uint8 (H, W, 3), RGB, upright.
 
     Raises:
         InputError: if it is not an image, is damaged or has more than `MAX_PIXELS` pixels.
     """
     try:
-        with Image.open(path) as image:
+        # not to wait for ever where the name is that of a FIFO
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(f"{path}: not a file: expected an image")
+            data = BytesIO(file.read())  # at once: Pillow reads a file in many small steps
+        with Image.open(data, formats=IMAGE_FORMATS) as image:
             check_pixels(path, *image.size)
-            picture = ImageOps.exif_transpose(image) if image.getexif() else image
-            picture = picture.convert("RGB")
+            image.draft("RGB", (2 * size, 2 * size))  # a large JPEG is decoded at a half, a quarter or an eighth
+            picture = ImageOps.exif_transpose(image) if "exif" in image.info else image
+            return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    except InputError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not an image that can be read ({error}): replace it") from error
-    width, height = picture.size
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    picture = picture.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+        raise InputError(f"{path}: not an image that can be read ({reason(error)}): replace it") from error

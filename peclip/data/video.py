@@ -21,7 +21,7 @@ from peclip.data.decode import (
     read_everything,
     read_planned,
 )
-from peclip.data.picture import read_image, upright
+from peclip.data.picture import Canvas, read_image, upright
 from peclip.data.videofile import Window, open_video
 from peclip.errors import InputError
 
@@ -125,7 +125,9 @@ def stream_frames(path: Path | str) -> Iterator[tuple[float, np.ndarray]]:
     Raises:
         InputError: if the file is not a video, or at the first frame that cannot be decoded.
     """
-    path = _regular(Path(path))
+    path = Path(path)
+    if _is_folder(path):
+        raise InputError(f"{path}: is a folder, expected a video file")
     scaler = VideoReformatter()
     with open_video(path) as video:
         for ticks, frame in decode_everything(video):
@@ -174,13 +176,6 @@ def _is_folder(path: Path) -> bool:
     return False
 
 
-def _regular(path: Path) -> Path:
-    """Return the path of a file, or refuse a folder."""
-    if _is_folder(path):
-        raise InputError(f"{path}: is a folder, expected a file")
-    return path
-
-
 def _natural(name: str) -> list[tuple[int, str]]:
     """Return a sorting key that compares the numbers in a name by their value."""
     return [(int(part), part) if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name) if part]
@@ -203,9 +198,8 @@ def _frame_files(folder: Path) -> list[Path]:
 
 def _read_folder(folder: Path, num_frames: int, size: int, rng: np.random.Generator | None) -> torch.Tensor:
     files = _frame_files(folder)
-    clip = torch.empty((num_frames, 3, size, size), dtype=torch.uint8)
-    last = -1
-    for slot, index in enumerate(segment_indices(len(files), num_frames, rng).tolist()):
-        clip[slot] = clip[slot - 1] if index == last else read_image(_regular(files[index]), size)
-        last = index
-    return clip
+    chosen = segment_indices(len(files), num_frames, rng)
+    canvas = Canvas(folder, num_frames, size)
+    for index in np.unique(chosen):
+        canvas.put_image(read_image(files[index], size), np.flatnonzero(chosen == index))
+    return canvas.clip

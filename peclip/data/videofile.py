@@ -19,7 +19,7 @@ from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
-from peclip.data.picture import MAX_PIXELS, check_pixels
+from peclip.data.picture import MAX_PIXELS, check_pixels, reason
 from peclip.errors import InputError
 
 Window = tuple[float | None, float | None]
@@ -128,8 +128,3 @@ def _video(path: Path, container: InputContainer) -> Video:
         origin = stream.start_time  # the container rounds to microseconds
     aspect = stream.sample_aspect_ratio or Fraction(1)
     return Video(path, container, stream, origin, tick, aspect if Fraction(1, 8) <= aspect <= 8 else Fraction(1))
-
-
-def reason(error: Exception) -> str:
-    """Return what FFmpeg says of a fault, without the path and the number that Python adds."""
-    return str(getattr(error, "strerror", None) or error).rstrip(".")
