@@ -1,16 +1,36 @@
-"""The ``peclip`` command. Heavy imports happen only inside the commands that need them."""
+"""The ``peclip`` command: a table of its subcommands. Heavy imports happen only inside the one that runs."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
 
 from peclip import __version__
-from peclip.errors import InputError
+from peclip.errors import InputError, OneLineErrors, in_one_line
+
+
+class Command(NamedTuple):
+    """A subcommand.
+
+    Attributes:
+        text: what it does, in a few words.
+        target: ``module:function``; its typed arguments are the options and its docstring their help.
+        positional: the argument that is given without a name; with ``...`` for one or more.
+    """
+
+    text: str
+    target: str
+    positional: str = ""
+
+
+LIGHTNING = "peclip.train.cli:run"
+"""Runs the subcommands of LightningCLI; takes the command line as it is."""
 
 COMMANDS = {
-    "fit": "train on a data set, then evaluate the best checkpoint once",
-    "validate": "evaluate a checkpoint on the validation clips",
-    "test": "evaluate a checkpoint on the test clips",
-    "predict": "write the label and the probabilities of every clip",
+    "fit": Command("train on a data set, then evaluate the best checkpoint once", LIGHTNING),
+    "validate": Command("evaluate a checkpoint on the validation clips", LIGHTNING),
+    "test": Command("evaluate a checkpoint on the test clips", LIGHTNING),
+    "predict": Command("write the label and the probabilities of every clip", LIGHTNING),
 }
 
 HELP = f"""peclip {__version__}: which expression does a face show? PE-CLIP for dynamic facial expression recognition.
@@ -20,7 +40,7 @@ usage: peclip COMMAND [--config FILE ...] [--option VALUE ...]
        peclip --version
 
 commands:
-{chr(10).join(f"  {name:<10} {text}" for name, text in COMMANDS.items())}
+{chr(10).join(f"  {name:<10} {command.text}" for name, command in COMMANDS.items())}
 
 start here:
   peclip fit --config configs/demo.yaml      train on drawn faces: nothing to download, minutes on a CPU
@@ -35,7 +55,8 @@ def main(args: Sequence[str] | None = None) -> None:
         args: command line; None for that of the process.
 
     Raises:
-        SystemExit: with status 2 after one line on stderr when the user made a mistake.
+        SystemExit: with status 2 after one line on stderr when the user made a mistake; with the status of a
+            subcommand that returns one.
     """
     args = list(sys.argv[1:] if args is None else args)
     if not args or args[0] in ("-h", "--help", "help"):
@@ -45,13 +66,37 @@ def main(args: Sequence[str] | None = None) -> None:
         print(f"peclip {__version__}")
         return
     try:
-        if args[0] not in COMMANDS:
-            raise InputError(f"unknown command {args[0]!r}, expected one of {', '.join(COMMANDS)}; see peclip --help")
-        from peclip.train.cli import run
-
-        run(args)
+        status = _run(args[0], args[1:])
     except InputError as error:
-        # An error from a worker process arrives wrapped in that process' traceback: the last line is the message.
-        line = str(error).strip().splitlines()[-1].removeprefix(f"{InputError.__module__}.{InputError.__name__}: ")
-        print(f"peclip: error: {line}", file=sys.stderr)
-        raise SystemExit(2) from None
+        print(f"peclip: error: {in_one_line(error)}", file=sys.stderr)
+        status = 2
+    if status:
+        raise SystemExit(status)
+
+
+def _run(name: str, args: list[str]) -> int:
+    if name not in COMMANDS:
+        raise InputError(f"unknown command {name!r}, expected one of {', '.join(COMMANDS)}; see peclip --help")
+    command = COMMANDS[name]
+    module, _, function = command.target.partition(":")
+    target = getattr(import_module(module), function)
+    if command.target == LIGHTNING:
+        return target([name, *args]) or 0
+    return target(**_parse(name, command, target, args)) or 0
+
+
+def _parse(name: str, command: Command, target: Callable[..., Any], args: list[str]) -> dict[str, Any]:
+    """Return the arguments of a subcommand's function, read from the command line."""
+    from jsonargparse import ArgumentParser
+
+    class Parser(OneLineErrors, ArgumentParser):
+        pass
+
+    parser = Parser(prog=f"peclip {name}", description=command.text)
+    positional = command.positional.removesuffix("...")
+    parser.add_function_arguments(target, as_positional=False, skip={positional} if positional else None)
+    if command.positional.endswith("..."):
+        parser.add_argument(positional, nargs="+", type=str)
+    elif positional:
+        parser.add_argument(positional, type=str)
+    return dict(parser.parse_args(args).as_dict())

@@ -1,4 +1,6 @@
-"""The one exception that speaks to a person: a mistake in what peclip was given, told in one line."""
+"""A user's mistake, told in one line: the exception, and parsers that raise it."""
+
+from typing import Any, NoReturn
 
 
 class InputError(ValueError):
@@ -7,3 +9,23 @@ class InputError(ValueError):
     The command line prints the message without a traceback and exits with status 2; Python callers catch it as a
     ``ValueError``.
     """
+
+
+class OneLineErrors:
+    """Mixed into a jsonargparse parser, it raises an :class:`InputError` where the parser would print its usage."""
+
+    prog: str
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Say what is wrong and where the options are explained."""
+        words = " ".join(line.strip(" -") for line in message.splitlines())
+        raise InputError(f"{words}; see {self.prog.replace(' [options]', '')} --help") from ex
+
+
+def in_one_line(error: Any) -> str:
+    """Return the message of an error as one line.
+
+    An error from a worker process arrives wrapped in that process' traceback, whose last line is the message.
+    """
+    name = f"{InputError.__module__}.{InputError.__name__}: "
+    return str(error).strip().splitlines()[-1].removeprefix(name) if str(error).strip() else type(error).__name__

@@ -282,7 +282,7 @@ class VideoDataModule(LightningDataModule):
         dataset = ClipDataset(clips, self.labels, self.num_frames, size, seed)
         return DataLoader(
             dataset,
-            batch_size,
+            batch_size=batch_size,
             sampler=order,
             collate_fn=collate,
             num_workers=self.num_workers,

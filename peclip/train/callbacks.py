@@ -119,8 +119,7 @@ class EpochLines(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the line on rank 0."""
-        console = Console()
-        if not trainer.is_global_zero or console.is_terminal:
+        if not trainer.is_global_zero:
             return
         now = time.perf_counter()
         _, data = _parts(trainer)
@@ -131,7 +130,7 @@ class EpochLines(Callback):
         )
         left = f", {(now - self._start) / done * (epochs - done):.0f} s left" if epochs > 0 else ""
         rate = len(data.splits.train) / (now - self._epoch_start)
-        console.print(f"epoch {done}/{epochs}: {shown}, {rate:.1f} clips/s with validation{left}", highlight=False)
+        print(f"epoch {done}/{epochs}: {shown}, {rate:.1f} clips/s with validation{left}", flush=True)
 
 
 class Report(Callback):

@@ -1,28 +1,45 @@
 """The training half of the command: Lightning's subcommands over PEClipModule and VideoDataModule."""
 
-from typing import Any, NoReturn
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
 
+import torch
 import transformers
 from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
 from peclip.data.datamodule import VideoDataModule
-from peclip.errors import InputError
+from peclip.errors import InputError, OneLineErrors, in_one_line
 from peclip.train.callbacks import EpochLines, PredictionWriter, Progress, Report, Summary
 from peclip.train.module import PEClipModule
 
 RUNS = "runs"
 
+CHECKPOINT = {
+    "checkpoint.monitor": "val/score",
+    "checkpoint.mode": "max",
+    "checkpoint.filename": "best",
+    "checkpoint.save_last": True,
+    "checkpoint.enable_version_counter": False,
+}
 
-class Parser(LightningArgumentParser):
+NOISE = (
+    r".*modules? in eval mode at the start of training",  # CLIP is frozen on purpose
+    r".*`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own affair
+    r".*does not have many workers which may be a bottleneck",
+    r".*is smaller than the logging interval",
+)
+
+
+class Parser(OneLineErrors, LightningArgumentParser):
     """A parser whose errors are one line."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Say what is wrong, without the usage, and end with status 2."""
-        lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
-        raise InputError(f"{' '.join(lines)}; see {self.prog.replace(' [options]', '')} --help")
 
 
 class SaveConfig(SaveConfigCallback):
@@ -41,15 +58,7 @@ class PEClipCLI(LightningCLI):
         """Add peclip's own options and link what has one home."""
         parser.add_argument("--name", default="peclip", help=f"Name of the run: it lives in {RUNS}/NAME/VERSION/.")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.set_defaults(
-            {
-                "checkpoint.monitor": "val/score",
-                "checkpoint.mode": "max",
-                "checkpoint.filename": "best",
-                "checkpoint.save_last": True,
-                "checkpoint.enable_version_counter": False,
-            }
-        )
+        parser.set_defaults(CHECKPOINT)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("data.labels", "model.net.labels", apply_on="instantiate")
 
@@ -59,23 +68,30 @@ class PEClipCLI(LightningCLI):
         return {name: skip | {"weights_only"} for name, skip in LightningCLI.subcommands().items()}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the arguments; called from Python with a list as well as from the shell."""
+        """Parse the arguments. A source named on the command line replaces the one of the configuration."""
         self.config = parser.parse_args(args)
+        data = self.config[self.config.subcommand].data
+        named = {arg.partition("=")[0] for arg in args}
+        if "--data.manifest" in named and not named & {"--data.root", "--data.benchmark"}:
+            data.root = data.benchmark = None
+        elif named & {"--data.root", "--data.benchmark"} and "--data.manifest" not in named:
+            data.manifest = None
 
     def before_instantiate_classes(self) -> None:
-        """Put the run into its folder: a CSV logger comes first whatever other loggers there are."""
+        """Choose the precision, and put the run into its folder: a CSV logger comes first whatever others there are."""
         config = self.config[self.subcommand]
-        loggers = config.trainer.logger
-        if loggers is False:
+        trainer = config.trainer
+        trainer.precision = trainer.precision or best_precision(trainer.accelerator)
+        if trainer.logger is False:
             return
         own = Namespace(
             class_path=f"{CSVLogger.__module__}.{CSVLogger.__name__}",
             init_args=Namespace(save_dir=RUNS, name=config.name),
         )
-        listed = [] if loggers in (None, True) else loggers if isinstance(loggers, list) else [loggers]
-        if not any(logger.class_path.endswith("CSVLogger") for logger in listed):
-            listed = [own, *listed]
-        config.trainer.logger = listed
+        given = trainer.logger
+        listed = [] if given in (None, True) else given if isinstance(given, list) else [given]
+        is_csv = [logger.class_path.endswith(CSVLogger.__name__) for logger in listed]
+        trainer.logger = listed if any(is_csv) else [own, *listed]
 
     def before_fit(self) -> None:
         """Keep the last checkpoint where there is nothing to choose the best by."""
@@ -102,6 +118,30 @@ class PEClipCLI(LightningCLI):
         return kwargs | {"weights_only": True}
 
 
+def best_precision(accelerator: Any) -> str:
+    """Return ``bf16-mixed`` where the device multiplies bf16 matrices in hardware, else ``32-true``."""
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    return "bf16-mixed" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32-true"
+
+
+def with_own_config(args: list[str]) -> list[str]:
+    """Add the configuration of the run that a checkpoint belongs to, where no other is given.
+
+    So ``peclip test --ckpt_path runs/demo/version_0/checkpoints/best.ckpt`` needs nothing else.
+    """
+    if args[0] == "fit" or any(arg.partition("=")[0] in ("--config", "-c") for arg in args):
+        return args
+    for place, arg in enumerate(args):
+        name, _, value = arg.partition("=")
+        if name == "--ckpt_path":
+            path = Path(value or next(iter(args[place + 1 :]), ""))
+            for folder in (path, *path.parents[:2]):
+                if (folder / "config.yaml").is_file():
+                    return [args[0], "--config", str(folder / "config.yaml"), *args[1:]]
+    return args
+
+
 def run(args: list[str]) -> None:
     """Run one of Lightning's subcommands.
 
@@ -109,14 +149,31 @@ def run(args: list[str]) -> None:
         InputError: a user's mistake.
     """
     transformers.logging.disable_progress_bar()
-    callbacks = [Summary(), Progress(), EpochLines(), Report(), PredictionWriter(), LearningRateMonitor("step")]
-    PEClipCLI(
-        PEClipModule,
-        VideoDataModule,
-        save_config_callback=SaveConfig,
-        trainer_defaults={"callbacks": callbacks, "use_distributed_sampler": False, "enable_model_summary": False},
-        seed_everything_default=0,
-        parser_class=Parser,
-        auto_configure_optimizers=False,
-        args=args,
-    )
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message)
+    terminal = sys.stdout.isatty()
+    callbacks: list[Callback] = [Summary(), Report(), PredictionWriter(), LearningRateMonitor("step")]
+    callbacks.append(Progress() if terminal else EpochLines())
+    defaults = {
+        "callbacks": callbacks,
+        "use_distributed_sampler": False,
+        "enable_model_summary": False,
+        "enable_progress_bar": terminal,
+        "log_every_n_steps": 10,
+    }
+    try:
+        PEClipCLI(
+            PEClipModule,
+            VideoDataModule,
+            save_config_callback=SaveConfig,
+            trainer_defaults=defaults,
+            seed_everything_default=0,
+            parser_class=Parser,
+            parser_kwargs={"prog": "peclip"},
+            auto_configure_optimizers=False,
+            args=with_own_config(args),
+        )
+    except MisconfigurationException as error:
+        raise InputError(in_one_line(error)) from error

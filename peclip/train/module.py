@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from peclip.data.datamodule import Batch
 from peclip.errors import InputError
 from peclip.model import PEClip
+from peclip.model.trained import DEFAULT_FRAMES, check_config, check_labels, with_input
 from peclip.train.metrics import ExpressionMetrics, Scores
 
 Stage = Literal["train", "val", "test"]
@@ -158,7 +159,9 @@ class PEClipModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep only what is trainable, and what rebuilds the model around it."""
         checkpoint["state_dict"] = {f"net.{name}": value for name, value in self.net.trainable_state().items()}
-        checkpoint["peclip"] = self.net.config
+        data = getattr(self.trainer, "datamodule", None)  # none where loaders were given instead
+        frames, mode = getattr(data, "num_frames", DEFAULT_FRAMES), getattr(data, "normalize", "clip")
+        checkpoint["peclip"] = with_input(self.net.config, frames, self.image_size, mode)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that a checkpoint fits.
@@ -168,11 +171,7 @@ class PEClipModule(LightningModule):
         """
         if "peclip" not in checkpoint:
             raise InputError("the checkpoint was not written by peclip: it does not name labels and adapters")
-        labels = checkpoint["peclip"]["labels"]
-        if labels != self.net.labels:
-            raise InputError(
-                f"the checkpoint was trained on the labels {', '.join(labels)}, but the data has "
-                f"{', '.join(self.net.labels)}: give data.labels in the checkpoint's order, or other data"
-            )
+        config = check_config(checkpoint["peclip"], "the checkpoint")
+        check_labels(config, self.net.labels, "the checkpoint")
         state = {name.removeprefix("net."): value for name, value in checkpoint["state_dict"].items()}
         self.net.load_trainable(state, "the checkpoint")
