@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable
 from functools import partial
-from inspect import isclass
+from inspect import isclass, signature
 from typing import Any, TypedDict
 
 from torch import nn
@@ -40,15 +40,20 @@ def resolve(spec: Spec, kind: type[nn.Module]) -> Callable[..., nn.Module]:
     """Return the factory that a spec describes.
 
     Raises:
-        InputError: the path names no class of that kind. A spec from a stranger's file can so name nothing else.
+        InputError: the path names no class of that kind, or one that takes other arguments. A spec from a stranger's file
+            can so name nothing else.
     """
     module, _, name = spec["class_path"].rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise InputError(
             f"class {spec['class_path']!r} cannot be imported: install the package that defines it"
         ) from error
     if not (isclass(found) and issubclass(found, kind)):
         raise InputError(f"class {spec['class_path']!r} is not a {kind.__name__}")
+    try:
+        signature(found).bind_partial(**spec["init_args"])
+    except TypeError as error:
+        raise InputError(f"class {spec['class_path']!r} of this peclip takes other arguments: {error}") from error
     return partial(found, **spec["init_args"])
