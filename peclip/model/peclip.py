@@ -194,6 +194,7 @@ class PEClip(nn.Module):
         Without gradients they are computed once, and again only when a weight that they depend on has changed.
         """
         if torch.is_grad_enabled():
+            self._text_cache.clear()  # a step may follow, and fused optimizers do not count up the weights' versions
             return self._encode_text()
         attached = bool(self._handles)
         key = self._text_key()
