@@ -3,6 +3,7 @@
 Everything that depends on the module names of Hugging Face's ``CLIPModel`` is in this file.
 """
 
+import hashlib
 import pickle
 import re
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, CLIPConfig, CLIPModel
@@ -62,6 +64,28 @@ class Backbone:
             "vision": Tower("vision", vision.config.hidden_size, vision.encoder.layers, vision.embeddings),
             "text": Tower("text", text.config.hidden_size, text.encoder.layers, text.embeddings.token_embedding),
         }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return a sum over some weights, by which another CLIP is told from this one; empty without weights.
+
+        It is the same for copies in fp32 and fp16, and is to be taken before weights are moved to a lower precision.
+        """
+        vision, text = self.clip.vision_model, self.clip.text_model
+        weights = [
+            self.clip.visual_projection.weight,
+            self.clip.text_projection.weight,
+            vision.embeddings.class_embedding,
+            vision.embeddings.position_embedding.weight,
+            text.embeddings.position_embedding.weight,
+            *(weight for tower in (vision, text) for weight in tower.encoder.layers[-1].mlp.fc2.parameters()),
+        ]
+        if any(weight.is_meta for weight in weights):
+            return ""
+        total = hashlib.sha256()
+        for weight in weights:
+            total.update(weight.detach().to("cpu", torch.float16).numpy().tobytes())
+        return total.hexdigest()[:16]
 
     @property
     def image_size(self) -> int:

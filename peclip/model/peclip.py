@@ -94,6 +94,7 @@ class PEClip(nn.Module):
         net._assemble(backbone, labels, adapters, prompts, logit_scale)
         check_tokens(token_ids, len(labels), backbone)
         net._set_tokens(token_ids, token_ids.argmax(dim=1))
+        net.config["token_ids"] = net.token_ids.tolist() if not token_ids.is_meta else []
         return net
 
     def _assemble(
@@ -125,6 +126,7 @@ class PEClip(nn.Module):
                 )
         self.config: dict[str, Any] = {
             "backbone": backbone.name,
+            "fingerprint": backbone.fingerprint,
             "labels": self.labels,
             "adapters": {site: describe(factory) for site, factory in adapters.items()},
             "prompts": describe(prompts) if prompts else None,

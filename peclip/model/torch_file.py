@@ -1,8 +1,10 @@
-"""Read the tensors of a PyTorch file from a stranger, without running anything that it pickles."""
+"""Read PyTorch files from a stranger without running anything that they pickle."""
 
 import pickle
 import re
 import struct
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Self
 
@@ -52,6 +54,27 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise InputError(f"{path}: holds no state_dict of tensors, expected a released PE-CLIP checkpoint")
     return tensors
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint of peclip, which holds plain data and tensors alone.
+
+    Raises:
+        InputError: the file is torn or corrupt, or pickles anything else.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()  # PyTorch writes sums but does not check them
+        if damaged:
+            raise InputError(f"{path} is corrupt: its part {damaged!r} does not match its sum; use another checkpoint")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
+    except (*TORN, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"{path}: refused, torn or no checkpoint that can be read safely: {_reason(error)}; use another checkpoint"
+        ) from error
+    return content if isinstance(content, dict) else {}
 
 
 class _Foreign:

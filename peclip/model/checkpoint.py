@@ -1,0 +1,116 @@
+"""Read what training left behind, wherever it is: a run, a .ckpt, a package, a Hub id or a released .pth."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from peclip.errors import InputError
+from peclip.model.adapters import Adapter
+from peclip.model.backbone import load_backbone
+from peclip.model.package import CONFIG, fetch_package, is_hub_id, read_package
+from peclip.model.peclip import PEClip
+from peclip.model.prompts import MaPLe
+from peclip.model.released import load_released
+from peclip.model.spec import resolve
+from peclip.model.torch_file import read_checkpoint
+from peclip.model.trained import DEFAULT_FRAMES, Trained, check_config, with_input
+
+
+def read_trained(source: str | Path) -> Trained:
+    """Read a trained PE-CLIP without building it.
+
+    Args:
+        source: the folder of a run (its best checkpoint, or its last), a ``.ckpt`` file, the folder of a package or its
+            id on the Hub, or a checkpoint of the authors' released program (``.pth``).
+
+    Raises:
+        InputError: there is nothing of the kind; it is torn, corrupt, not peclip's or of a newer version; or it names
+            classes that are no adapters or prompts. Nothing that it pickles is run.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return _read_folder(path)
+    if path.is_file():
+        return _read_ckpt(path) if path.suffix == ".ckpt" else from_released(load_released(path), str(path))
+    if is_hub_id(str(source)):
+        return fetch_package(str(source))
+    raise InputError(
+        f"{source}: no such file or folder; expected a run, a .ckpt, a package, a released .pth or a Hub id OWNER/NAME"
+    )
+
+
+def rebuild(trained: Trained, backbone: str | None = None) -> PEClip:
+    """Build the model that was trained, in evaluation mode.
+
+    Labels, class texts, logit scale and weights are as they were trained; ``net.config["input"]`` says what clips it
+    takes.
+
+    Args:
+        trained: from :func:`read_trained`.
+        backbone: where the CLIP is, if not at the name that it had in training: a Hub id or a folder.
+
+    Raises:
+        InputError: the backbone is not there or is another one, or the weights do not fit the configuration.
+    """
+    config, source = trained.config, trained.source
+    factories: Any = {site: resolve(spec, Adapter) for site, spec in config["adapters"].items()}
+    prompts: Any = resolve(config["prompts"], MaPLe) if config["prompts"] else None
+    scale, labels = config["logit_scale"], config["labels"]
+    name = backbone or config["backbone"]
+    try:
+        if "token_ids" in config:
+            clip = trained.backbone if trained.backbone and not backbone else load_backbone(name)
+            net = PEClip.assemble(clip, torch.tensor(config["token_ids"]), labels, factories, prompts, scale)
+        else:
+            net = PEClip(labels, name, factories, prompts, config["texts"], scale)
+    except InputError as error:
+        raise InputError(f"{source} does not fit its backbone {name!r}: {error}") from error
+    except (TypeError, ValueError, RuntimeError) as error:  # from a class with arguments that are not its own
+        raise InputError(f"{source}: its adapters or prompts cannot be built: {str(error).splitlines()[0]}") from error
+    if net.config["fingerprint"] != config["fingerprint"]:
+        raise InputError(
+            f"{source} was trained on another CLIP than the one at {name!r}, whose weights differ: "
+            "give the backbone that it was trained on"
+        )
+    net.load_trainable(trained.state, source)
+    net.config["input"] = config["input"]
+    return net.eval()
+
+
+def from_released(net: PEClip, source: str) -> Trained:
+    """Return a model from the released program's checkpoint as plain data, with the CLIP that came with it.
+
+    Args:
+        net: from :func:`peclip.model.load_released`.
+        source: where it comes from, for messages.
+    """
+    config = with_input(net.config, DEFAULT_FRAMES, net.image_size, "none")  # pixels in [0, 1], as they are
+    return Trained(config, net.trainable_state(), source, net.backbone)
+
+
+def _read_folder(path: Path) -> Trained:
+    if (path / CONFIG).exists():
+        return read_package(path)
+    for name in ("best", "last"):
+        if (file := path / "checkpoints" / f"{name}.ckpt").is_file():
+            return _read_ckpt(file)
+    inside = sorted(path.glob("*/checkpoints/*.ckpt"), key=lambda file: file.stat().st_mtime)
+    hint = f"; it holds runs, the latest is {inside[-1].parent.parent}" if inside else ""
+    raise InputError(f"{path} is neither a run (checkpoints/best.ckpt) nor a package ({CONFIG}){hint}")
+
+
+def _read_ckpt(path: Path) -> Trained:
+    content = read_checkpoint(path)
+    if "peclip" not in content:
+        raise InputError(f"{path} was not written by peclip: it does not name labels and adapters")
+    config = check_config(content["peclip"], str(path))
+    state = content.get("state_dict")
+    if not isinstance(state, dict) or not all(_is_weight(name, value) for name, value in state.items()):
+        raise InputError(f"{path}: its state_dict holds more than the tensors of adapters and prompts")
+    return Trained(config, {name.removeprefix("net."): value for name, value in state.items()}, str(path))
+
+
+def _is_weight(name: Any, value: Any) -> bool:
+    return isinstance(name, str) and isinstance(value, Tensor)
