@@ -31,6 +31,8 @@ COMMANDS = {
     "validate": Command("evaluate a checkpoint on the validation clips", LIGHTNING),
     "test": Command("evaluate a checkpoint on the test clips", LIGHTNING),
     "predict": Command("write the label and the probabilities of every clip", LIGHTNING),
+    "prepare": Command("write the manifest of a benchmark on disk", "peclip.data.commands:prepare", "benchmark"),
+    "check": Command("count and look through the clips of a manifest", "peclip.data.commands:check", "manifest"),
 }
 
 HELP = f"""peclip {__version__}: which expression does a face show? PE-CLIP for dynamic facial expression recognition.
@@ -87,6 +89,7 @@ def _run(name: str, args: list[str]) -> int:
 
 def _parse(name: str, command: Command, target: Callable[..., Any], args: list[str]) -> dict[str, Any]:
     """Return the arguments of a subcommand's function, read from the command line."""
+    from docstring_parser import parse
     from jsonargparse import ArgumentParser
 
     class Parser(OneLineErrors, ArgumentParser):
@@ -95,8 +98,8 @@ def _parse(name: str, command: Command, target: Callable[..., Any], args: list[s
     parser = Parser(prog=f"peclip {name}", description=command.text)
     positional = command.positional.removesuffix("...")
     parser.add_function_arguments(target, as_positional=False, skip={positional} if positional else None)
-    if command.positional.endswith("..."):
-        parser.add_argument(positional, nargs="+", type=str)
-    elif positional:
-        parser.add_argument(positional, type=str)
+    if positional:
+        nargs = {"nargs": "+"} if command.positional.endswith("...") else {}
+        text = next(entry.description for entry in parse(target.__doc__ or "").params if entry.arg_name == positional)
+        parser.add_argument(positional, type=str, help=text, **nargs)
     return dict(parser.parse_args(args).as_dict())

@@ -1,0 +1,1 @@
+"""The data: clips on disk to batches on the device."""

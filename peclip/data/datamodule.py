@@ -136,6 +136,7 @@ class VideoDataModule(LightningDataModule):
         root: folder of a benchmark in its released layout, instead of a manifest.
         benchmark: layout of the folder: ferv39k, folders (a folder per class, or files named after their class), demo or
             demo_order (drawn into the folder when it is not there); folders where nothing is given.
+        options: options of the benchmark's reader, such as {scene: Action} for one of FERV39K's scenes.
         fold: the fold to test on, where the source has folds.
         labels: class names in the order of the logits; by default those of the training clips, known expressions first.
         num_frames: T, frames per clip; at least 1.
@@ -161,6 +162,7 @@ class VideoDataModule(LightningDataModule):
         manifest: str | None = None,
         root: str | None = None,
         benchmark: str | None = None,
+        options: dict[str, str] | None = None,
         fold: int | None = None,
         labels: list[str] | None = None,
         num_frames: int = 16,
@@ -183,7 +185,7 @@ class VideoDataModule(LightningDataModule):
         for name, (value, smallest) in least.items():
             if value < smallest:
                 raise InputError(f"data.{name} is {value}, expected at least {smallest}")
-        self.manifest, self.root, self.benchmark, self.fold = manifest, root, benchmark, fold
+        self.manifest, self.root, self.benchmark, self.options, self.fold = manifest, root, benchmark, options, fold
         self.num_frames, self.image_size, self.num_workers = num_frames, image_size, num_workers
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.val, self.predict, self.normalize, self.augment, self.mix = val, predict, normalize, augment, mix
@@ -193,7 +195,7 @@ class VideoDataModule(LightningDataModule):
     @cached_property
     def source(self) -> Manifest:
         """All clips."""
-        return read_source(self.manifest, self.root, self.benchmark, self.allow_outside)
+        return read_source(self.manifest, self.root, self.benchmark, self.options, self.allow_outside)
 
     @cached_property
     def splits(self) -> Splits:

@@ -214,6 +214,11 @@ class Manifest:
         """Return the clips whose file or folder is not there."""
         return self.select(pd.Series([not os.path.exists(self.root / path) for path in self.table["path"]], dtype=bool))
 
+    def reaches_outside(self, path: Path | str) -> bool:
+        """Return whether a csv at ``path`` has to name clips outside its own folder."""
+        paths = self._paths_from(Path(os.path.abspath(path)).parent)
+        return bool((paths.map(os.path.isabs) | paths.str.startswith("..")).any())
+
     def _paths_from(self, folder: Path) -> pd.Series:
         """Return the paths as seen from a folder: relative for what lies below it, absolute for the rest."""
         path = self.table["path"]

@@ -27,7 +27,9 @@ class Splits:
     test: Manifest
 
 
-def read_source(manifest: Path | str | None, root: Path | str | None, benchmark: str | None, outside: bool) -> Manifest:
+def read_source(
+    manifest: str | None, root: str | None, benchmark: str | None, options: dict[str, str] | None, outside: bool
+) -> Manifest:
     """Read the one source that the options name.
 
     Raises:
@@ -43,7 +45,7 @@ def read_source(manifest: Path | str | None, root: Path | str | None, benchmark:
         raise InputError("no data: give data.manifest FILE, or data.root DIR with data.benchmark")
     if benchmark in DRAWN:
         return Manifest.read(DRAWN[benchmark](Path(root)))
-    return read_benchmark(benchmark or "folders", root)
+    return read_benchmark(benchmark or "folders", root, **(options or {}))
 
 
 def split_source(source: Manifest, fold: int | None, val: Validation, seed: int) -> Splits:

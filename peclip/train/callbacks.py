@@ -190,7 +190,7 @@ class PredictionWriter(Callback):
             rows.writerow(["path", "predicted", *labels])
             for index, row in sorted(self._rows.items()):
                 predicted = labels[max(range(len(row)), key=row.__getitem__)]
-                rows.writerow([clips.clip(index).path, predicted, *(f"{value:.6f}" for value in row)])
+                rows.writerow([clips.table["path"].iat[index], predicted, *(f"{value:.6f}" for value in row)])
         Console().print(f"{len(self._rows)} clips: {target}", highlight=False)
 
 

@@ -31,7 +31,8 @@ CHECKPOINT = {
 }
 
 NOISE = (
-    r".*modules? in eval mode at the start of training",  # CLIP is frozen on purpose
+    r".*in eval mode at the start of training",  # CLIP is frozen on purpose
+    r".*Total length of `list` across ranks is zero",  # there may be no validation clips
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own affair
     r".*does not have many workers which may be a bottleneck",
     r".*is smaller than the logging interval",
