@@ -109,9 +109,16 @@ class _Geometry(NamedTuple):
     columns: slice
 
 
-def upright(frame: VideoFrame, scaler: VideoReformatter) -> np.ndarray:
-    """Return a frame as uint8 (H, W, 3) RGB at its full size, turned as its rotation metadata says."""
-    picture = scaler.reformat(frame, format="rgb24", threads=1).to_ndarray()
+def upright(frame: VideoFrame, scaler: VideoReformatter, aspect: Fraction = Fraction(1)) -> np.ndarray:
+    """Return a frame as uint8 (H, W, 3) RGB at its full size, turned as its rotation metadata says.
+
+    Args:
+        frame: decoded.
+        scaler: keeps what it worked out from one frame to the next.
+        aspect: width of a pixel over its height; other than 1, the frame is made wider or narrower by it.
+    """
+    width = max(1, round(frame.width * aspect))
+    picture = scaler.reformat(frame, width, format="rgb24", threads=1).to_ndarray()
     return np.ascontiguousarray(_turn(picture, _orientation(frame)))
 
 

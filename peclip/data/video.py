@@ -120,7 +120,7 @@ def stream_frames(path: Path | str) -> Iterator[tuple[float, np.ndarray]]:
 
     Yields:
         the time of the frame in seconds from the beginning of the video, and the frame: uint8 (H, W, 3), RGB, with
-        rotation metadata applied.
+        rotation metadata applied and square pixels.
 
     Raises:
         InputError: if the file is not a video, or at the first frame that cannot be decoded.
@@ -131,7 +131,7 @@ def stream_frames(path: Path | str) -> Iterator[tuple[float, np.ndarray]]:
     scaler = VideoReformatter()
     with open_video(path) as video:
         for ticks, frame in decode_everything(video):
-            yield float((ticks - video.origin) * video.tick), upright(frame, scaler)
+            yield float((ticks - video.origin) * video.tick), upright(frame, scaler, video.aspect)
 
 
 def count_frames(path: Path | str) -> int:

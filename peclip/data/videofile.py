@@ -85,18 +85,26 @@ class Video:
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[Video]:
+def open_video(path: Path, address: str | None = None, demuxer: str | None = None) -> Iterator[Video]:
     """Open the first real video stream of a regular file.
+
+    Args:
+        path: the file.
+        address: what FFmpeg opens instead, as in `pipe:0`; the path is then only a name for messages.
+        demuxer: FFmpeg's name of the format, where it is not to be found out; for cameras `v4l2`.
 
     Raises:
         InputError: if the file is not a video, has no video stream or one that cannot be decoded, or if its frames
             have more than `MAX_PIXELS` pixels.
     """
+    protocol = "pipe" if address and address.startswith("pipe:") else "file"
+    formats = {} if demuxer else {"format_whitelist": _FORMATS}
     try:
         container = av.open(
-            f"file:{path}",  # the prefix keeps a name like `concat:a|b` from being taken for an address
+            address or f"file:{path}",  # the prefix keeps a name like `concat:a|b` from being taken for an address
+            format=demuxer,
             metadata_errors="replace",
-            options={"protocol_whitelist": "file", "format_whitelist": _FORMATS, "max_pixels": str(MAX_PIXELS)},
+            options={"protocol_whitelist": protocol, "max_pixels": str(MAX_PIXELS), **formats},
         )
     except av.FFmpegError as error:
         if isinstance(error, PermissionError):
