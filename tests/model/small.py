@@ -1,0 +1,48 @@
+"""Small models and clips for the tests of this room."""
+
+from functools import partial
+
+import torch
+
+from peclip.model import MaPLe, PEClip, SharedAdapter, TemporalDynamicAdapter, TextAdapter
+
+LABELS = ("happiness", "sadness", "surprise")
+
+ADAPTERS = {
+    "vision.attention": SharedAdapter,
+    "vision.mlp": TemporalDynamicAdapter,
+    "text.attention": SharedAdapter,
+    "text.mlp": TextAdapter,
+}
+
+PROMPTS = partial(MaPLe, length=2, depth=2)
+
+
+def build(folder, adapters=ADAPTERS, prompts=PROMPTS, labels=LABELS, **options):
+    """A PEClip on the backbone in a folder, the same at every call."""
+    torch.manual_seed(1)
+    return PEClip(labels, str(folder), adapters, prompts, **options)
+
+
+def stir(module, seed=0, scale=0.2):
+    """Give every trainable parameter random values, so that no part is the identity any more."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in trainable(module).items():
+            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
+            if name.endswith("scale.bias"):
+                parameter += 1  # opens the temporal adapter for most tokens
+    return module
+
+
+def clips(count=2, frames=3, side=32, seed=0):
+    """Clips of noise, (count, frames, 3, side, side)."""
+    return torch.randn(count, frames, 3, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+def trainable(module):
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def size(module):
+    return sum(parameter.numel() for parameter in trainable(module).values())

@@ -1,0 +1,529 @@
+from copy import deepcopy
+from functools import partial
+from itertools import product
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch.nn import functional as F
+from transformers import CLIPConfig, CLIPModel
+
+from peclip.errors import InputError
+from peclip.labels import SEVEN, class_texts
+from peclip.model import Adapter, MaPLe, PEClip, SharedAdapter, TemporalDynamicAdapter, TextAdapter
+from peclip.model.backbone import Backbone, freeze
+from tests.model.small import ADAPTERS, LABELS, PROMPTS, build, clips, size, stir, trainable
+
+PARTS = {
+    "sha": {"vision.attention": SharedAdapter, "text.attention": SharedAdapter},
+    "ta": {"text.mlp": TextAdapter},
+    "tda": {"vision.mlp": TemporalDynamicAdapter},
+}
+"""The adapters of PE-CLIP by part; the fourth part is MaPLe."""
+
+BOTTLENECK = ["down.weight", "down.bias", "up.weight", "up.bias"]
+TEMPORAL = [
+    *("norm.weight", "norm.bias", "scale.weight", "scale.bias", *BOTTLENECK),
+    *("rnn.weight_ih_l0", "rnn.weight_hh_l0", "rnn.bias_ih_l0", "rnn.bias_hh_l0"),
+]
+
+PROMPT_NAMES = {
+    f"prompts.{name}"
+    for depth in (0, 1)
+    for name in (f"tokens.{depth}", f"project.{depth}.weight", f"project.{depth}.bias")
+}
+
+
+def named(site, names=BOTTLENECK, blocks=(0, 1)):
+    return {f"adapters.{site}.{block}.{name}" for block in blocks for name in names}
+
+
+class Shift(Adapter):
+    """An adapter from elsewhere: a learned shift."""
+
+    def __init__(self, width, start=0.0):
+        super().__init__()
+        self.shift = torch.nn.Parameter(torch.full((width,), start))
+
+    def forward(self, x, frames):
+        return x + self.shift
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_clip):
+    """A PEClip with all parts, none of them the identity. Tests leave it as it was."""
+    return stir(build(tiny_clip)).eval()
+
+
+@pytest.fixture
+def net(whole):
+    """A copy of it that a test may change."""
+    return deepcopy(whole)
+
+
+def logits(net, video=None):
+    with torch.no_grad():
+        return net(clips() if video is None else video)
+
+
+def zero_shot(folder, video, texts):
+    """Logits of CLIP itself, computed without anything of peclip."""
+    from transformers import AutoTokenizer
+
+    clip, tokenizer = CLIPModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    with torch.no_grad():
+        text = clip.get_text_features(**tokenizer(texts, padding=True, return_tensors="pt")).pooler_output
+        frames = clip.get_image_features(pixel_values=video.flatten(0, 1)).pooler_output
+        video = frames.view(len(video), -1, frames.shape[-1]).mean(dim=1)
+        return 100 * F.normalize(video, dim=-1) @ F.normalize(text, dim=-1).T
+
+
+def train_step(net, video=None, lr=1e-2):
+    """One AdamW step on what is trainable; return the gradients by name."""
+    optimizer = torch.optim.AdamW(trainable(net).values(), lr=lr)
+    video = clips() if video is None else video
+    F.cross_entropy(net(video), torch.arange(len(video)) % len(net.labels)).backward()
+    gradients = {
+        name: parameter.grad.clone() for name, parameter in net.named_parameters() if parameter.grad is not None
+    }
+    optimizer.step()
+    optimizer.zero_grad()
+    return gradients
+
+
+class TestZeroShot:
+    @pytest.mark.parametrize("style", ["action_units", "names", "sentences"])
+    def test_without_any_part_it_is_clip_bit_for_bit(self, tiny_clip, style):
+        net = build(tiny_clip, adapters=None, prompts=None, texts=style)
+        video = clips(3, 4)
+        assert torch.equal(logits(net, video), zero_shot(tiny_clip, video, class_texts(LABELS, style)))
+        assert trainable(net) == {}
+
+    def test_a_fresh_model_with_all_adapters_is_clip_bit_for_bit(self, tiny_clip):
+        video = clips(3, 4)
+        expected = zero_shot(tiny_clip, video, class_texts(LABELS))
+        assert torch.equal(logits(build(tiny_clip, prompts=None), video), expected)
+
+    def test_within_bare_any_model_is_clip_bit_for_bit(self, tiny_clip, whole):
+        video = clips(3, 4)
+        with whole.bare():
+            assert torch.equal(logits(whole, video), zero_shot(tiny_clip, video, class_texts(LABELS)))
+
+    def test_logits_are_scaled_cosines(self, tiny_clip, whole):
+        with torch.no_grad():
+            video, text = whole.encode_video(clips()), whole.encode_text()
+        assert torch.allclose(video.norm(dim=-1), torch.ones(2))
+        assert torch.allclose(text.norm(dim=-1), torch.ones(3))
+        assert torch.equal(logits(whole), 100 * video @ text.T)
+        halved = stir(build(tiny_clip, logit_scale=50.0))
+        assert torch.allclose(logits(halved) * 2, logits(whole), atol=1e-5)
+
+
+class TestParts:
+    @pytest.mark.parametrize(
+        "chosen", list(product([False, True], repeat=4)), ids=lambda c: "".join(map(str, map(int, c)))
+    )
+    def test_any_subset_of_the_four_parts_trains_and_changes_nothing_else(self, tiny_clip, chosen):
+        *parts, prompts = chosen
+        adapters = {}
+        for part, wanted in zip(PARTS.values(), parts, strict=True):
+            adapters |= part if wanted else {}
+        net = stir(build(tiny_clip, adapters, PROMPTS if prompts else None))
+        frozen = {name: value.clone() for name, value in net.clip.state_dict().items()}
+        before = logits(net)
+        assert before.shape == (2, 3)
+        if any(chosen):
+            gradients = train_step(net)
+            owned = {name for name, _ in net.named_parameters() if not name.startswith("clip.")}
+            assert set(gradients) == set(trainable(net)) == owned
+            assert [name for name, gradient in gradients.items() if not gradient.abs().max() > 0] == []
+            assert not torch.equal(logits(net), before)
+        else:
+            assert not net(clips()).requires_grad
+        assert all(torch.equal(value, frozen[name]) for name, value in net.clip.state_dict().items())
+
+    def test_a_fresh_model_gives_every_trainable_parameter_a_gradient(self, tiny_clip):
+        net = build(tiny_clip)
+        assert set(train_step(net)) == set(trainable(net)), "or training on many devices would wait for them"
+
+    @pytest.mark.parametrize(
+        ("adapters", "prompts", "names", "count"),
+        [  # width 32, reduction 8: a bottleneck is 32*4 + 4 + 4*32 + 32 = 292; the TDA adds 64 + 33 + 2*(12*4 + 12) = 217
+            (PARTS["sha"], None, named("vision.attention") | named("text.attention"), 4 * 292),
+            (PARTS["ta"], None, named("text.mlp"), 2 * 292),
+            (PARTS["tda"], None, named("vision.mlp", TEMPORAL), 2 * (292 + 217)),
+            ({}, PROMPTS, PROMPT_NAMES, 2 * (2 * 32 + 32 * 32 + 32)),
+            ({"text.mlp[1:]": TextAdapter}, None, named("text.mlp", blocks=[1]), 292),
+        ],
+        ids=["sha", "ta", "tda", "maple", "slice"],
+    )
+    def test_trainable_is_what_the_parts_own(self, tiny_clip, adapters, prompts, names, count):
+        net = build(tiny_clip, adapters, prompts)
+        assert set(trainable(net)) == set(net.trainable_state()) == names
+        assert size(net) == count
+
+    def test_adapters_and_prompts_together_own_every_trainable_parameter(self, whole):
+        owned = [*whole.adapters.parameters(), *whole.prompts.parameters()]
+        assert {id(parameter) for parameter in owned} == {id(parameter) for parameter in trainable(whole).values()}
+
+    def test_vit_b_16_has_the_parameters_of_the_paper(self):
+        vision = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+        config = CLIPConfig(vision_config={**vision, "patch_size": 16, "image_size": 224}, projection_dim=512)
+        with torch.device("meta"):
+            backbone = Backbone("openai/clip-vit-base-patch16", freeze(CLIPModel(config)))
+            net = PEClip.assemble(backbone, torch.ones(7, 20, dtype=torch.long, device="cpu"), SEVEN, ADAPTERS, MaPLe)
+        assert size(net) == 9_399_564
+        assert sum(parameter.numel() for parameter in net.parameters()) == 159_020_301
+
+    def test_clip_keeps_the_names_of_its_tensors(self, tiny_clip, whole):
+        assert list(whole.clip.state_dict()) == list(CLIPModel.from_pretrained(tiny_clip).state_dict())
+
+    def test_an_adapter_from_elsewhere_needs_only_its_class(self, tiny_clip):
+        net = build(tiny_clip, {"vision.mlp[1:]": Shift, "text.attention": partial(Shift, start=0.5)}, None)
+        assert set(trainable(net)) == {
+            *("adapters.vision.mlp.1.shift", "adapters.text.attention.0.shift", "adapters.text.attention.1.shift")
+        }
+        assert all(gradient.abs().max() > 0 for gradient in train_step(net).values())
+        assert net.config["adapters"]["text.attention"] == {
+            "class_path": "tests.model.test_peclip.Shift",
+            "init_args": {"start": 0.5},
+        }
+
+    def test_sites_may_split_a_tower_among_adapters(self, tiny_clip):
+        net = build(tiny_clip, {"vision.mlp[:1]": TextAdapter, "vision.mlp[-1:]": TemporalDynamicAdapter}, None)
+        assert {block: type(adapter) for block, adapter in net.adapters["vision"]["mlp"].items()} == {
+            "0": TextAdapter,
+            "1": TemporalDynamicAdapter,
+        }
+
+    def test_training_mode_never_reaches_clip(self, net):
+        net.train()
+        assert net.adapters.training
+        assert net.prompts.training
+        assert not any(module.training for module in net.clip.modules())
+
+
+class TestIndependence:
+    def test_a_clip_has_the_same_logits_alone_and_in_any_batch_in_any_order(self, whole):
+        video = clips(6, 5)
+        alone = torch.cat([logits(whole, video[i : i + 1]) for i in range(6)])
+        assert (alone - alone.roll(1, 0)).abs().max() > 0.1
+        for order in ([0, 1, 2, 3, 4, 5], [5, 3, 1, 0, 2, 4], [2, 2, 2], [4, 0]):
+            assert (logits(whole, video[order]) - alone[order]).abs().max() < 1e-5
+
+    def test_scope_batch_makes_a_clip_depend_on_those_before_it(self, tiny_clip):
+        released = {**ADAPTERS, "vision.mlp": partial(TemporalDynamicAdapter, scope="batch")}
+        net, video = stir(build(tiny_clip, released)), clips(2, 5)
+        together = logits(net, video)
+        assert (together[0] - logits(net, video[:1])).abs().max() < 1e-5
+        assert (together[1] - logits(net, video[1:])).abs().max() > 1e-3
+
+    def test_number_of_frames_may_change_from_batch_to_batch(self, whole):
+        video = clips(2, 8)
+        first = logits(whole, video)
+        for frames in (1, 3, 12):
+            assert logits(whole, clips(2, frames)).shape == (2, 3)
+        assert torch.equal(logits(whole, video), first)
+
+    def test_order_of_the_frames_matters_to_the_temporal_adapter_alone(self, tiny_clip, whole):
+        video = clips(2, 6)
+        assert (logits(whole, video) - logits(whole, video.flip(1))).abs().max() > 1e-3
+        still = stir(build(tiny_clip, PARTS["sha"] | PARTS["ta"]))
+        assert (logits(still, video) - logits(still, video.flip(1))).abs().max() < 1e-5
+
+
+class TestBare:
+    def test_leaving_bare_restores_the_model_bit_for_bit(self, whole):
+        before = logits(whole)
+        with whole.bare() as same:
+            assert same is whole
+            assert not torch.equal(logits(whole), before)
+            assert not any(module._forward_hooks for module in whole.clip.modules())
+        assert torch.equal(logits(whole), before)
+
+    def test_an_error_within_bare_restores_the_model_too(self, whole):
+        before = logits(whole)
+        with pytest.raises(RuntimeError, match="boom"), whole.bare():
+            raise RuntimeError("boom")
+        assert torch.equal(logits(whole), before)
+
+    def test_bare_may_be_nested(self, whole):
+        before = logits(whole)
+        with whole.bare():
+            without = logits(whole)
+            with whole.bare():
+                pass
+            assert torch.equal(logits(whole), without)
+        assert torch.equal(logits(whole), before)
+
+
+class TestSaving:
+    def test_what_is_saved_is_what_was_trained_and_brings_it_back(self, tiny_clip, net):
+        train_step(net)
+        stored = load(save({name: value.contiguous() for name, value in net.trainable_state().items()}))
+        assert set(stored) == set(trainable(net))
+        other = stir(build(tiny_clip), seed=9)
+        before = logits(other)
+        other.load_trainable(stored, "a copy")
+        assert torch.equal(logits(other), logits(net))
+        assert not torch.equal(logits(other), before)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda state: state.pop("prompts.tokens.1"), r"run.ckpt lacks prompts.tokens.1: it was made with other"),
+            (lambda state: state.clear(), r"run.ckpt lacks adapters\..* and \d+ more: it was made with other"),
+            (
+                lambda state: state.update(x=torch.ones(1)),
+                r"run.ckpt holds, but the model does not have, x: it was made",
+            ),
+            (
+                lambda state: state.update({"prompts.tokens.0": torch.ones(3, 32)}),
+                r"run.ckpt: prompts.tokens.0 has shape \(3, 32\), the model's has \(2, 32\)",
+            ),
+        ],
+    )
+    def test_weights_of_another_model_are_refused_and_change_nothing(self, whole, change, message):
+        before, state = logits(whole), {name: value + 1 for name, value in whole.trainable_state().items()}
+        change(state)
+        with pytest.raises(InputError, match=message):
+            whole.load_trainable(state, "run.ckpt")
+        assert torch.equal(logits(whole), before)
+
+    def test_config_is_plain_data_that_names_every_part(self, tiny_clip, whole):
+        expected = {
+            "backbone": str(tiny_clip),
+            "fingerprint": whole.backbone.fingerprint,
+            "labels": list(LABELS),
+            "adapters": {
+                site: {"class_path": f"peclip.model.adapters.{factory.__name__}", "init_args": {}}
+                for site, factory in ADAPTERS.items()
+            },
+            "prompts": {"class_path": "peclip.model.prompts.MaPLe", "init_args": {"length": 2, "depth": 2}},
+            "logit_scale": 100.0,
+            "texts": dict(zip(LABELS, class_texts(LABELS), strict=True)),
+        }
+        assert {key: whole.config[key] for key in expected} == expected
+
+
+class TestTextFeatures:
+    @pytest.fixture
+    def runs(self, net):
+        """One entry for each time that the text tower ran."""
+        calls: list = []
+        net.clip.text_model.register_forward_hook(lambda *call: calls.append(1))
+        return calls
+
+    def fresh(self, net):
+        """The text features as a model without memory gives them."""
+        with torch.enable_grad():
+            return net.encode_text().detach()
+
+    def check(self, net, runs):
+        """One more run of the text tower serves all following batches and gives what a fresh run gives."""
+        runs.clear()
+        for seed in range(3):
+            logits(net, clips(seed=seed))
+        assert len(runs) == 1
+        with torch.no_grad():
+            assert torch.equal(net.encode_text(), self.fresh(net))
+
+    def test_are_computed_once_per_evaluation(self, net, runs):
+        self.check(net, runs)
+        with torch.inference_mode():
+            net(clips())
+        logits(net)
+        assert len(runs) <= 3, "again at most once in inference mode"
+
+    def test_are_computed_in_every_training_step(self, net, runs):
+        for _ in range(3):
+            train_step(net)
+        assert len(runs) == 3
+
+    @pytest.mark.parametrize("kind", ["foreach", "fused"])
+    def test_are_computed_again_after_an_optimizer_step_in_evaluation_mode(self, net, runs, kind):
+        logits(net)
+        optimizer = torch.optim.AdamW(trainable(net).values(), lr=0.1, **{kind: True})
+        net(clips()).sum().backward()
+        optimizer.step()
+        self.check(net, runs)
+
+    def test_are_computed_again_after_load_trainable(self, net, runs):
+        logits(net)
+        net.load_trainable({name: value + 1 for name, value in net.trainable_state().items()}, "other weights")
+        self.check(net, runs)
+
+    @pytest.mark.parametrize("assign", [False, True])
+    def test_are_computed_again_after_load_state_dict(self, net, runs, assign):
+        logits(net)
+        net.load_state_dict({name: value * 0.5 for name, value in net.state_dict().items()}, assign=assign)
+        self.check(net, runs)
+
+    def test_are_computed_again_after_the_projection_changed(self, net, runs):
+        logits(net)
+        net.clip.text_projection.load_state_dict({"weight": torch.randn(24, 32)})
+        self.check(net, runs)
+
+    def test_follow_the_model_into_another_precision_and_back(self, net, runs):
+        logits(net)
+        net.to(torch.bfloat16)
+        with torch.no_grad():
+            assert net.encode_text().dtype == torch.bfloat16
+        net.to(torch.float32)
+        self.check(net, runs)
+
+    def test_are_kept_apart_under_autocast(self, net):
+        plain = logits(net)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert (logits(net) - plain).abs().max() > 0
+        assert torch.equal(logits(net), plain)
+
+    def test_are_kept_apart_within_and_outside_bare(self, net, runs):
+        outside = logits(net)
+        for _ in range(2):
+            with net.bare():
+                inside = logits(net)
+            assert torch.equal(logits(net), outside)
+            assert not torch.equal(inside, outside)
+        assert len(runs) == 2
+
+    @pytest.mark.parametrize("prompts", [None, PROMPTS])
+    def test_text_cut_at_the_longest_end_is_exact(self, tiny_clip, prompts):
+        net = stir(build(tiny_clip, prompts=prompts))
+        assert net.token_ids.shape[1] == net.text_ends.max() + 1 < net.backbone.context
+        uncut = F.pad(net.token_ids, (0, net.backbone.context - net.token_ids.shape[1]))
+        with torch.no_grad():
+            cut = net.encode_text()
+            net.token_ids = uncut
+            assert (self.fresh(net) - cut).abs().max() < 1e-6
+
+    def test_a_text_has_the_same_features_whatever_texts_stand_beside_it(self, tiny_clip):
+        three = build(tiny_clip, prompts=None).encode_text()
+        two = build(tiny_clip, prompts=None, labels=LABELS[::2]).encode_text()
+        assert (two - three[::2]).abs().max() < 1e-6
+
+    def test_placeholders_stand_between_the_start_token_and_the_text(self, tiny_clip, whole):
+        plain = build(tiny_clip, prompts=None)
+        assert torch.equal(whole.token_ids[:, :1], plain.token_ids[:, :1])
+        assert torch.equal(whole.token_ids[:, 3:], plain.token_ids[:, 1:])
+        assert torch.equal(whole.text_ends, plain.text_ends + 2)
+
+    def test_texts_may_be_given_by_label_in_any_order(self, tiny_clip):
+        texts = {"b": "two", "a": "one", "unused": "three"}
+        net = build(tiny_clip, labels=("a", "b"), texts=texts)
+        assert net.config["texts"] == {"a": "one", "b": "two"}
+        assert torch.equal(net.encode_text(), build(tiny_clip, labels=("one", "two"), texts="names").encode_text())
+
+
+class TestCopies:
+    def test_a_copy_made_in_mid_training_lives_its_own_life(self, net):
+        net(clips()).sum().backward()
+        copy = deepcopy(net)
+        assert torch.equal(logits(copy), logits(net))
+        before = logits(net)
+        stir(copy, seed=3)
+        assert torch.equal(logits(net), before)
+        assert not torch.equal(logits(copy), before)
+        with copy.bare():
+            assert torch.equal(logits(net), before)
+
+    def test_a_copy_may_be_made_after_inference_mode(self, net):
+        with torch.inference_mode():
+            expected = net(clips())
+        assert torch.equal(logits(deepcopy(net)), expected)
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+    def test_a_model_works_in_another_precision(self, net, dtype):
+        plain = logits(net)
+        net.to(dtype)
+        moved = logits(net, clips().to(dtype))
+        assert moved.dtype == dtype
+        assert (moved - plain).abs().max() < (2 if dtype == torch.bfloat16 else 1e-3)
+        assert all(gradient.dtype == dtype for gradient in train_step(net, clips().to(dtype)).values())
+
+    def test_a_clip_in_bfloat16_trains_adapters_in_single_precision_under_autocast(self, net):
+        plain = logits(net)
+        net.clip.to(torch.bfloat16)
+        with torch.autocast("cpu", torch.bfloat16):
+            gradients = train_step(net)
+        assert {gradient.dtype for gradient in gradients.values()} == {torch.float32}
+        assert plain.isfinite().all()
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (
+                {"adapters": {"vision.mpl": TextAdapter}},
+                r"unknown adapter site 'vision.mpl': expected one of vision.att",
+            ),
+            (
+                {"adapters": {"text.mlp[2:]": TextAdapter}},
+                r"'text.mlp\[2:\]' matches no block: text.mlp has blocks 0 to 1",
+            ),
+            (
+                {"adapters": {"text.mlp": TextAdapter, "text.mlp[1:]": SharedAdapter}},
+                r"'text.mlp\[1:\]': block 1 has an adapter from another site already",
+            ),
+            ({"adapters": {"text.mlp": lambda width: TextAdapter(width)}}, r"expected a class or functools.partial"),
+            ({"adapters": {"text.mlp": partial(TextAdapter, reduction=64)}}, r"TextAdapter: reduction is 64, .* 32"),
+            ({"prompts": partial(MaPLe, depth=3)}, r"depth is 3, but the vision tower of .* has 2 blocks"),
+            (
+                {"prompts": partial(MaPLe, length=150, depth=1)},
+                r"class text 'Cheek.* has 180 tokens with its prompts, .* takes 160",
+            ),
+            ({"labels": ("joy",)}, r"no class text for label 'joy': texts are known for happiness"),
+            ({"labels": ("fear", "anger", "fear")}, r"labels: 'fear' stands there twice"),
+            ({"labels": ()}, r"labels: there are none"),
+            ({"texts": {"happiness": "a"}}, r"no class text for label 'sadness'"),
+            ({"texts": dict.fromkeys(LABELS, "a" * 157)}, r"class text 'aaa.* has 161 tokens with its prompts"),
+            ({"logit_scale": 0.0}, r"logit_scale is 0.0, expected a number above 0"),
+            ({"logit_scale": float("nan")}, r"logit_scale is nan, expected a number above 0"),
+        ],
+    )
+    def test_is_refused_in_one_line(self, tiny_clip, options, message):
+        with pytest.raises(InputError, match=message) as caught:
+            build(tiny_clip, **options)
+        assert "\n" not in str(caught.value)
+
+    def test_a_text_that_just_fits_is_taken(self, tiny_clip):
+        net = build(tiny_clip, texts=dict.fromkeys(LABELS, "a" * 156))
+        assert net.token_ids.shape == (3, 160)
+        assert logits(net).shape == (2, 3)
+
+    @pytest.mark.parametrize(
+        "video",
+        [clips()[0], clips(side=48), clips()[:, :, :2], torch.zeros(2, 3, 32, 32)],
+    )
+    def test_video_of_another_shape_is_refused(self, whole, video):
+        with pytest.raises(ValueError, match=r"video has shape .* expected \(B, T, 3, 32, 32\)"):
+            whole(video)
+
+    def test_video_of_integers_is_refused(self, whole):
+        with pytest.raises(ValueError, match=r"video is torch.uint8, expected normalised frames as floating point"):
+            whole(clips().to(torch.uint8))
+
+    @pytest.mark.parametrize(
+        ("token_ids", "message"),
+        [
+            (torch.ones(12, dtype=torch.long), r"token_ids have shape \(12,\), expected \(3, 2 to 160\)"),
+            (torch.ones(2, 12, dtype=torch.long), r"token_ids have shape \(2, 12\), expected \(3, 2 to 160\)"),
+            (torch.ones(3, 161, dtype=torch.long), r"token_ids have shape \(3, 161\)"),
+            (torch.full((3, 12), 190), r"expected whole numbers of 0 to 189"),
+            (torch.full((3, 12), -1), r"expected whole numbers of 0 to 189"),
+            (torch.ones(3, 12), r"expected whole numbers of 0 to 189"),
+        ],
+    )
+    def test_token_ids_that_do_not_fit_are_refused(self, whole, token_ids, message):
+        with pytest.raises(InputError, match=message):
+            PEClip.assemble(whole.backbone, token_ids, LABELS, {}, None)
+
+
+def test_ready_made_token_ids_give_the_same_model_as_texts(tiny_clip, whole):
+    from peclip.model.backbone import load_backbone
+
+    padded = F.pad(whole.token_ids, (0, 30))
+    net = stir(PEClip.assemble(load_backbone(str(tiny_clip)), padded, LABELS, ADAPTERS, PROMPTS))
+    assert net.token_ids.shape == whole.token_ids.shape
+    assert torch.equal(logits(net), logits(whole))
