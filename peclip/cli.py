@@ -99,7 +99,7 @@ def _parse(name: str, command: Command, target: Callable[..., Any], args: list[s
     positional = command.positional.removesuffix("...")
     parser.add_function_arguments(target, as_positional=False, skip={positional} if positional else None)
     if positional:
-        nargs = {"nargs": "+"} if command.positional.endswith("...") else {}
+        nargs: dict[str, Any] = {"nargs": "+"} if command.positional.endswith("...") else {}
         text = next(entry.description for entry in parse(target.__doc__ or "").params if entry.arg_name == positional)
         parser.add_argument(positional, type=str, help=text, **nargs)
     return dict(parser.parse_args(args).as_dict())

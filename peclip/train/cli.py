@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError, OneLineErrors, in_one_line
+from peclip.model.checkpoint import read_trained
 from peclip.train.callbacks import EpochLines, PredictionWriter, Progress, Report, Summary
 from peclip.train.module import PEClipModule
 
@@ -79,9 +80,11 @@ class PEClipCLI(LightningCLI):
             data.manifest = None
 
     def before_instantiate_classes(self) -> None:
-        """Choose the precision, and put the run into its folder: a CSV logger comes first whatever others there are."""
+        """Choose the precision and the checkpoint, and put the run into its folder: a CSV logger comes first whatever others there are."""
         config = self.config[self.subcommand]
         trainer = config.trainer
+        if self.subcommand == "fit" and config.ckpt_path:
+            config.ckpt_path = str(checkpoint_file(Path(config.ckpt_path)))
         trainer.precision = trainer.precision or best_precision(trainer.accelerator)
         if trainer.logger is False:
             return
@@ -116,7 +119,22 @@ class PEClipCLI(LightningCLI):
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         if subcommand in ("validate", "test"):
             kwargs["verbose"] = False  # the report prints the results
+        if subcommand != "fit" and (source := kwargs.pop("ckpt_path")):
+            self.model.load_trained(read_trained(source))
         return kwargs | {"weights_only": True}
+
+
+def checkpoint_file(source: Path) -> Path:
+    """Return the checkpoint to go on from: a file, or the last one of a run's folder.
+
+    Raises:
+        InputError: there is none, or it cannot be read.
+    """
+    path = source / "checkpoints" / "last.ckpt" if source.is_dir() else source
+    if not path.is_file():
+        raise InputError(f"{source}: no checkpoint to go on from, expected a .ckpt file or the folder of a run")
+    read_trained(path)
+    return path
 
 
 def best_precision(accelerator: Any) -> str:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from peclip.data.datamodule import Batch
 from peclip.errors import InputError
 from peclip.model import PEClip
-from peclip.model.trained import DEFAULT_FRAMES, check_config, check_labels, with_input
+from peclip.model.trained import DEFAULT_FRAMES, Trained, check_config, check_labels, with_input
 from peclip.train.metrics import ExpressionMetrics, Scores
 
 Stage = Literal["train", "val", "test"]
@@ -163,6 +163,15 @@ class PEClipModule(LightningModule):
         frames, mode = getattr(data, "num_frames", DEFAULT_FRAMES), getattr(data, "normalize", "clip")
         checkpoint["peclip"] = with_input(self.net.config, frames, self.image_size, mode)
 
+    def load_trained(self, trained: Trained) -> None:
+        """Take the weights of a trained model with the same labels, adapters and prompts.
+
+        Raises:
+            InputError: it has other labels, or lacks weights of this model.
+        """
+        check_labels(trained.config, self.net.labels, trained.source)
+        self.net.load_trainable(trained.state, trained.source)
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that a checkpoint fits.
 
@@ -172,6 +181,5 @@ class PEClipModule(LightningModule):
         if "peclip" not in checkpoint:
             raise InputError("the checkpoint was not written by peclip: it does not name labels and adapters")
         config = check_config(checkpoint["peclip"], "the checkpoint")
-        check_labels(config, self.net.labels, "the checkpoint")
         state = {name.removeprefix("net."): value for name, value in checkpoint["state_dict"].items()}
-        self.net.load_trainable(state, "the checkpoint")
+        self.load_trained(Trained(config, state, "the checkpoint"))
