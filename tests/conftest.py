@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.runs import trained, write_config, write_data
+
 torch.set_num_threads(1)
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "pe_clip_small.json").read_text())
@@ -68,3 +70,21 @@ def released_state() -> dict[str, Tensor]:
             value += 1
         state[name] = value
     return state
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifest of 12 training and 6 test clips of three classes; not to be written to."""
+    return write_data(tmp_path_factory.mktemp("tiny_data"))
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tmp_path_factory: pytest.TempPathFactory, tiny_clip: Path, tiny_data: Path) -> Path:
+    """The configuration of a run of two epochs with the tiny CLIP on the tiny data."""
+    return write_config(tmp_path_factory.mktemp("tiny_config") / "tiny.yaml", tiny_clip, tiny_data)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_config: Path) -> Path:
+    """The folder of a run of the tiny configuration; not to be written to."""
+    return trained(tmp_path_factory.mktemp("tiny_run"), "--config", tiny_config)

@@ -1,0 +1,261 @@
+"""Clips as batches: their order, what is random about them, and what happens to them on the device."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from peclip.data.augment import CLIP_MEAN, CLIP_STD, Augment, Mix
+from peclip.data.datamodule import Draw, EvalOrder, TrainOrder, VideoDataModule
+from peclip.data.video import read_clip
+from peclip.errors import InputError, in_one_line
+from tests.runs import LABELS, write_data
+from tests.trees import write_clip
+
+UNMIXED = Mix(mixup=0, fmix=0)
+ALWAYS = Mix(mixup=1, fmix=0, mixup_alpha=1, mixup_range=(0, 1))
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """A manifest of 15 training and 3 test clips of 40 frames, so that each segment has frames to choose from."""
+    return write_data(tmp_path_factory.mktemp("clips"), {"train": 5, "test": 1}, frames=40)
+
+
+def module(manifest, **options):
+    return VideoDataModule(
+        manifest=str(manifest), **{"num_frames": 2, "image_size": 24, "num_workers": 0, "val": 0, **options}
+    )
+
+
+def training_batches(data, epoch=0):
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(epoch)
+    return list(loader)
+
+
+def by_clip(batches):
+    return {int(clip): video for batch in batches for clip, video in zip(batch["clip"], batch["video"], strict=True)}
+
+
+def on_device(data, batch, training=True):
+    """The batch as the model is given it."""
+    data.trainer = SimpleNamespace(training=training)
+    return data.on_after_batch_transfer(batch, 0)
+
+
+def order(epoch=0, clips=101, batch_size=4, seed=0, rank=0, world=1):
+    sampler = TrainOrder(clips, batch_size, seed, rank, world)
+    sampler.set_epoch(epoch)
+    draws = list(sampler)
+    assert len(draws) == len(sampler)
+    return draws
+
+
+# --- the order ---
+
+
+def test_every_epoch_has_every_clip_once_in_an_order_of_its_own():
+    epochs = [[draw.clip for draw in order(epoch)] for epoch in range(3)]
+    assert all(sorted(epoch) == list(range(101)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert epochs[0] == [draw.clip for draw in order(epoch=0)]
+    assert epochs[0] != [draw.clip for draw in order(epoch=0, seed=1)]
+
+
+def test_a_draw_tells_its_epoch_and_its_step():
+    draws = order(epoch=7, clips=10)
+    assert {draw.epoch for draw in draws} == {7}
+    assert [draw.step for draw in draws] == [0] * 4 + [1] * 4 + [2] * 2
+
+
+@pytest.mark.parametrize("world", [2, 3, 4])
+def test_ranks_divide_the_batches_of_one_process_in_its_order(world):
+    whole = order(batch_size=12)
+    ranks = [order(batch_size=12 // world, rank=rank, world=world) for rank in range(world)]
+    assert len({len(rank) for rank in ranks}) == 1  # ranks that waited for each other would hang otherwise
+    for step in range(101 // 12):
+        together = [draw for rank in ranks for draw in rank if draw.step == step]
+        assert together == [draw for draw in whole if draw.step == step]
+    every = [draw.clip for rank in ranks for draw in rank]
+    assert len(set(every)) == len(every) == 101 - 101 % world
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("clips", [101, 2])
+def test_evaluation_sees_every_clip_exactly_once_on_any_number_of_devices(world, clips):
+    ranks = [EvalOrder(clips, rank, world) for rank in range(world)]
+    assert sorted(draw.clip for rank in ranks for draw in rank) == list(range(clips))
+    assert [len(rank) for rank in ranks] == [len(list(rank)) for rank in ranks]
+
+
+# --- what is random about a clip ---
+
+
+def test_frames_are_those_of_seed_epoch_and_clip_whatever_the_workers_and_the_batch(clips):
+    alone = by_clip(training_batches(module(clips, batch_size=4), epoch=1))
+    for other in (module(clips, batch_size=5, num_workers=1), module(clips, batch_size=3, num_workers=2)):
+        videos = by_clip(training_batches(other, epoch=1))
+        assert videos.keys() == alone.keys() == set(range(15))
+        assert all(torch.equal(videos[clip], alone[clip]) for clip in alone)
+
+
+def test_frames_change_with_the_epoch_and_with_the_seed(clips):
+    first = by_clip(training_batches(module(clips)))
+    next_epoch = by_clip(training_batches(module(clips), epoch=1))
+    other_seed = by_clip(training_batches(module(clips, seed=1)))
+    assert sum(not torch.equal(first[clip], next_epoch[clip]) for clip in first) >= 12
+    assert sum(not torch.equal(first[clip], other_seed[clip]) for clip in first) >= 12
+
+
+def test_the_frames_of_a_training_clip_are_drawn_with_its_key_alone(clips):
+    data = module(clips)
+    row = data.splits.train.clip(3)
+    rng = np.random.default_rng((0, 5, 3, 103))  # seed, epoch, clip and the word of this stream
+    assert torch.equal(
+        data.train_dataloader().dataset[Draw(epoch=5, step=9, clip=3)]["video"], read_clip(row.path, 2, 24, rng=rng)
+    )
+
+
+def test_augmentation_is_that_of_seed_epoch_and_clip_whatever_the_batch(clips):
+    videos = []
+    for batch_size in (15, 4):
+        data = module(clips, batch_size=batch_size, mix=UNMIXED, augment=Augment(rotation=10, brightness=0.5))
+        videos.append(by_clip([on_device(data, batch) for batch in training_batches(data)]))
+    assert all(torch.equal(videos[0][clip], videos[1][clip]) for clip in range(15))
+    data = module(clips, batch_size=15, mix=UNMIXED)
+    plain = by_clip(training_batches(data))
+    assert not torch.allclose(videos[0][0], on_device(data, {"video": plain[0][None]}, training=False)["video"][0])
+
+
+def test_evaluation_takes_the_middle_frames_normalised_and_nothing_else(clips):
+    data = module(clips)
+    (batch,) = data.test_dataloader()
+    row = data.splits.test.clip(1)
+    expected = read_clip(row.path, 2, 24)
+    assert torch.equal(batch["video"][1], expected)
+    mean, std = torch.tensor(CLIP_MEAN).view(3, 1, 1), torch.tensor(CLIP_STD).view(3, 1, 1)
+    video = on_device(data, batch, training=False)["video"][1]
+    torch.testing.assert_close(video, (expected / 255 - mean) / std)
+    video = on_device(module(clips, normalize="none"), batch, training=False)["video"][1]
+    torch.testing.assert_close(video, expected / 255)
+
+
+def test_mixing_is_that_of_the_step(clips):
+    data = module(clips, batch_size=4, mix=ALWAYS)
+    first, second, *_ = [on_device(data, batch) for batch in training_batches(data)]
+    assert first["weight"] != second["weight"]
+    assert first["other_label"].tolist() == first["label"][[1, 0, 3, 2]].tolist()
+    again = on_device(module(clips, batch_size=4, mix=ALWAYS), training_batches(data)[0])
+    assert torch.equal(first["video"], again["video"])
+    assert first["weight"] == again["weight"]
+
+
+# --- batches and labels ---
+
+
+def test_a_batch_is_what_the_documentation_says(clips):
+    batch = training_batches(module(clips, batch_size=4))[0]
+    assert (batch["video"].shape, batch["video"].dtype) == ((4, 2, 3, 24, 24), torch.uint8)
+    assert (batch["label"].dtype, batch["clip"].dtype) == (torch.int64, torch.int64)
+    data = module(clips)
+    names = [data.splits.train.clip(int(clip)).label for clip in batch["clip"]]
+    assert [data.labels[index] for index in batch["label"]] == names
+
+
+def test_a_clip_without_a_label_has_minus_one(tmp_path):
+    write_clip(tmp_path / "a.mp4", 1)
+    (tmp_path / "clips.csv").write_text("path,label\na.mp4,\n")
+    data = module(tmp_path / "clips.csv", labels=list(LABELS))
+    data.setup("predict")
+    (batch,) = data.predict_dataloader()
+    assert batch["label"].tolist() == [-1]
+
+
+def test_labels_stand_in_class_order_or_in_the_order_given(clips):
+    assert module(clips).labels == ["happiness", "sadness", "anger"]
+    data = module(clips, labels=["Angry", "happy", "SAD"])
+    assert data.labels == ["anger", "happiness", "sadness"]
+    batch = training_batches(data)[0]
+    assert [data.labels[i] for i in batch["label"]] == [data.splits.train.clip(int(i)).label for i in batch["clip"]]
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate", "test", "predict"])
+def test_a_label_that_is_not_in_the_list_is_refused_with_its_line(stage, clips):
+    data = module(clips, labels=["happiness", "anger"], val=0.2)
+    with pytest.raises(InputError, match=r"manifest\.csv line \d+: unknown label 'sadness'"):
+        data.setup(stage)
+
+
+def test_a_class_without_training_clips_is_refused(clips):
+    with pytest.raises(InputError, match="class 'fear' is empty"):
+        module(clips, labels=[*LABELS, "fear"]).setup("fit")
+    module(clips, labels=[*LABELS, "fear"]).setup("test")
+
+
+@pytest.mark.parametrize("stage", ["fit", "test"])
+def test_training_and_testing_need_labels(stage, tmp_path):
+    (tmp_path / "clips.csv").write_text(
+        f"path,label,split\na.mp4,happy,train\nb.mp4,,{stage.replace('fit', 'train')}\n"
+    )
+    with pytest.raises(InputError, match=r"clips\.csv line 3: no label"):
+        module(tmp_path / "clips.csv").setup(stage)
+
+
+def test_a_stage_without_clips_is_refused(tmp_path):
+    (tmp_path / "clips.csv").write_text("path,label\na.mp4,happy\n")
+    data = module(tmp_path / "clips.csv")
+    for stage in ("validate", "test"):
+        with pytest.raises(InputError, match=rf"clips\.csv has no clips for peclip {stage}"):
+            data.setup(stage)
+
+
+def test_predict_takes_the_test_clips_or_all_or_those_asked_for(clips, tmp_path):
+    assert len(module(clips).predicted) == 3
+    assert len(module(clips, predict="all").predicted) == 18
+    assert len(module(clips, predict="train", val=0.2).predicted) == 12
+    assert len(module(clips, predict="val", val=0.2).predicted) == 3
+    (tmp_path / "clips.csv").write_text("path,label\na.mp4,happy\nb.mp4,sad\n")
+    assert len(module(tmp_path / "clips.csv").predicted) == 2
+
+
+def test_selection_says_what_the_best_checkpoint_is_chosen_on(clips):
+    assert module(clips, val=0.2).selection == "validation"
+    assert module(clips, val="test").selection == "test"
+    assert module(clips, val=0).selection == "none"
+
+
+@pytest.mark.parametrize("option", ["num_frames", "batch_size", "eval_batch_size", "image_size"])
+def test_counts_below_one_are_refused(option, clips):
+    with pytest.raises(InputError, match=rf"data\.{option} is 0, expected at least 1"):
+        module(clips, **{option: 0})
+
+
+def test_a_negative_number_of_workers_is_refused(clips):
+    with pytest.raises(InputError, match=r"data\.num_workers is -1"):
+        module(clips, num_workers=-1)
+
+
+# --- clips that cannot be read ---
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_clip_that_cannot_be_decoded_is_named_with_its_line(workers, tmp_path):
+    manifest = write_data(tmp_path, {"train": 1})
+    broken = tmp_path / "train" / "sadness" / "2.mp4"
+    broken.write_bytes(broken.read_bytes()[:100])
+    with pytest.raises(InputError) as caught:
+        training_batches(module(manifest, num_workers=workers))
+    message = in_one_line(caught.value)
+    assert str(broken) in message
+    assert "manifest.csv line 3" in message
+
+
+def test_a_missing_clip_of_a_folder_is_named(tmp_path):
+    write_data(tmp_path, {"train": 1})
+    data = VideoDataModule(root=str(tmp_path), num_workers=0, val=0, image_size=24)
+    data.setup("fit")
+    (tmp_path / "train" / "anger" / "3.mp4").unlink()
+    with pytest.raises(InputError, match=r"train/anger/3\.mp4"):
+        training_batches(data)

@@ -1,0 +1,146 @@
+"""Where clips come from, and which of them validate."""
+
+from functools import partial
+
+import pandas as pd
+import pytest
+
+from peclip.data import source, synthetic
+from peclip.data.manifest import Manifest
+from peclip.data.source import read_source, split_source, stratified_share
+from peclip.errors import InputError
+from tests.runs import write_data
+from tests.trees import ferv39k_tree
+
+
+def table(tmp_path, counts, **columns):
+    """A manifest of so many clips a class; their files are not looked at."""
+    labels = [label for label, count in counts.items() for _ in range(count)]
+    rows = pd.DataFrame({"path": [f"{i}.mp4" for i in range(len(labels))], "label": labels, **columns})
+    return Manifest(rows, source=tmp_path / "clips.csv", root=tmp_path)
+
+
+def read(manifest=None, root=None, benchmark=None, options=None):
+    return read_source(manifest=manifest, root=root, benchmark=benchmark, options=options, outside=False)
+
+
+def paths(manifest):
+    return set(manifest.table["path"])
+
+
+def test_a_manifest_a_folder_and_a_benchmark_are_read(tmp_path):
+    manifest = write_data(tmp_path, {"train": 1, "test": 1})
+    from_file, from_folder = read(manifest), read(root=tmp_path)
+    assert paths(from_file) == paths(from_folder)
+    assert from_file.labels == from_folder.labels == ["happiness", "sadness", "anger"]
+    assert len(read(root=tmp_path, benchmark="folders")) == 6
+
+
+def test_options_go_to_the_reader_of_the_benchmark(tmp_path):
+    ferv39k_tree(tmp_path)
+    assert len(read(root=tmp_path, benchmark="ferv39k")) == 42
+    assert len(read(root=tmp_path, benchmark="ferv39k", options={"scene": "Action"})) == 21
+    with pytest.raises(InputError, match="no scene 'Moon'"):
+        read(root=tmp_path, benchmark="ferv39k", options={"scene": "Moon"})
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, "give data.manifest FILE, or data.root DIR"),
+        ({"benchmark": "ferv39k"}, "data.root"),
+        ({"manifest": "clips.csv", "root": "clips"}, "data.manifest and data.root are both given"),
+        ({"root": "nowhere"}, "nowhere: no such folder"),
+        ({"root": "nowhere", "benchmark": "ferv39k"}, "nowhere: no such folder"),
+        ({"root": ".", "benchmark": "imagenet"}, "unknown benchmark 'imagenet'"),
+        ({"manifest": "nowhere.csv"}, "nowhere.csv: no such file"),
+    ],
+)
+def test_anything_but_one_source_that_is_there_is_refused(options, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=says):
+        read(**options)
+
+
+def test_the_demo_is_drawn_when_it_is_not_there_and_once(tmp_path, monkeypatch):
+    monkeypatch.setitem(source.DRAWN, "demo", partial(synthetic.demo, train=1, test=1, frames=2, size=16))
+    first = read(root=tmp_path / "drawn", benchmark="demo")
+    written = first.source.stat().st_mtime_ns
+    again = read(root=tmp_path / "drawn", benchmark="demo")
+    assert (len(first), len(first.missing()), len(again)) == (14, 0, 14)
+    assert again.source.stat().st_mtime_ns == written
+
+
+def test_a_share_of_every_class_validates(tmp_path):
+    clips = table(tmp_path, {"happiness": 100, "sadness": 40, "anger": 7, "fear": 2, "my own": 1})
+    chosen = stratified_share(clips, 0.1, seed=0)
+    assert chosen.groupby(clips.table["label"]).sum().to_dict() == {
+        "happiness": 10,
+        "sadness": 4,
+        "anger": 1,  # at least one of two or more ...
+        "fear": 1,
+        "my own": 0,  # ... but never the only one
+    }
+
+
+def test_a_large_share_leaves_every_class_a_clip_to_train_on(tmp_path):
+    clips = table(tmp_path, {"happiness": 3, "sadness": 2})
+    assert stratified_share(clips, 0.99, seed=0).groupby(clips.table["label"]).sum().tolist() == [2, 1]
+
+
+def test_the_seed_alone_decides_which_clips_validate(tmp_path):
+    clips = table(tmp_path, {"happiness": 100, "sadness": 100})
+    first, again, other = (stratified_share(clips, 0.1, seed) for seed in (0, 0, 1))
+    assert first.equals(again)
+    assert not first.equals(other)
+
+
+def test_validation_clips_are_taken_out_of_training_and_test_clips_stay(tmp_path):
+    clips = table(tmp_path, {"happiness": 20, "sadness": 20}, split=(["train"] * 15 + ["test"] * 5) * 2)
+    splits = split_source(clips, fold=None, val=0.2, seed=0)
+    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [24, 6, 10]
+    assert paths(splits.train) | paths(splits.val) | paths(splits.test) == paths(clips)
+    assert splits.val.table["label"].value_counts().to_dict() == {"happiness": 3, "sadness": 3}
+
+
+def test_a_validation_split_of_the_source_is_taken_as_it_is(tmp_path):
+    clips = table(tmp_path, {"happiness": 10}, split=["train"] * 7 + ["val"] * 3)
+    splits = split_source(clips, fold=None, val=0.5, seed=0)
+    assert [len(part) for part in (splits.train, splits.val, splits.test)] == [7, 3, 0]
+
+
+def test_no_share_is_no_validation(tmp_path):
+    splits = split_source(table(tmp_path, {"happiness": 10}), fold=None, val=0, seed=0)
+    assert (len(splits.train), len(splits.val)) == (10, 0)
+
+
+def test_val_test_validates_on_the_test_clips_and_trains_on_all_others(tmp_path):
+    clips = table(tmp_path, {"happiness": 10}, split=["train"] * 6 + ["val"] + ["test"] * 3)
+    splits = split_source(clips, fold=None, val="test", seed=0)
+    assert paths(splits.val) == paths(splits.test) == {"7.mp4", "8.mp4", "9.mp4"}
+    assert len(splits.train) == 6
+
+
+def test_val_test_needs_test_clips(tmp_path):
+    with pytest.raises(InputError, match=r"clips\.csv has no test clips"):
+        split_source(table(tmp_path, {"happiness": 4}), fold=None, val="test", seed=0)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 2])
+def test_a_share_outside_its_range_is_refused(share, tmp_path):
+    with pytest.raises(InputError, match=rf"data\.val is {share}"):
+        split_source(table(tmp_path, {"happiness": 4}), fold=None, val=share, seed=0)
+
+
+def test_a_fold_is_tested_on_and_the_others_train_and_validate(tmp_path):
+    clips = table(tmp_path, {"happiness": 12, "sadness": 12}, fold=[1, 2, 3] * 8)
+    tests = []
+    for fold in (1, 2, 3):
+        splits = split_source(clips, fold=fold, val=0.25, seed=0)
+        assert set(splits.test.table["fold"]) == {fold}
+        assert [len(part) for part in (splits.train, splits.val, splits.test)] == [12, 4, 8]
+        assert not paths(splits.test) & (paths(splits.train) | paths(splits.val))
+        tests += splits.test.table["path"].tolist()
+    assert sorted(tests) == sorted(paths(clips))
+    with pytest.raises(InputError, match=r"data\.fold 4 does not exist"):
+        split_source(clips, fold=4, val=0.25, seed=0)
