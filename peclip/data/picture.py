@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from peclip.errors import InputError
 
@@ -23,6 +24,8 @@ IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 
 MAX_PIXELS = 36_000_000
 """Frames with more pixels than this (8K has 33 million) are refused before they are decoded."""
+
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_pixels` refuses earlier than Pillow warns
 
 
 def reason(error: Exception) -> str:
@@ -164,5 +167,7 @@ def read_image(path: Path, size: int) -> np.ndarray:
             return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     except InputError:
         raise
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path}: not an image ({', '.join(IMAGE_FORMATS)} are read): replace it") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: not an image that can be read ({reason(error)}): replace it") from error

@@ -3,7 +3,6 @@
 A clip is a video file, which `peclip.data.decode` decodes, or a folder of frame images in natural order.
 """
 
-import math
 import os
 import re
 import stat
@@ -99,8 +98,8 @@ def read_clip(
 
     def choose(frames: int) -> np.ndarray:
         if frames == 0:
-            within = "" if window == (None, None) else f" between {start or 0:g} s and {end or math.inf:g} s"
-            raise InputError(f"{path}: has no frame{within}")
+            since, until = "" if start is None else f" from {start:g} s on", "" if end is None else f" before {end:g} s"
+            raise InputError(f"{path}: has no frame{since}{until}")
         if rng is not None:
             rng.bit_generator.state = state  # another way of decoding asks again and must get the same frames
         return segment_indices(frames, num_frames, rng)
@@ -149,7 +148,7 @@ def count_frames(path: Path | str) -> int:
 
 def _check_window(path: Path, start: float | None, end: float | None) -> Window:
     for name, value in (("start", start), ("end", end)):
-        if value is not None and not (math.isfinite(value) and value >= 0):
+        if value is not None and not (0 <= value < 1e9):
             raise InputError(f"{path}: {name} is {value}: expected seconds from the beginning of the video")
     if start is not None and end is not None and start >= end:
         raise InputError(f"{path}: start is {start:g} s and end is {end:g} s: expected start before end")

@@ -20,6 +20,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from peclip.data.picture import MAX_PIXELS, check_pixels, reason
+from peclip.data.truncation import is_truncated
 from peclip.errors import InputError
 
 Window = tuple[float | None, float | None]
@@ -81,7 +82,10 @@ class Video:
     def damaged(self, ticks: int | None, why: str) -> InputError:
         """Return the error for a frame that cannot be decoded."""
         where = "" if ticks is None else f" at {float((ticks - self.origin) * self.tick):.3f} s"
-        return InputError(f"{self.path}: a frame{where} cannot be decoded ({why}): the file is truncated or damaged")
+        what = "the file is truncated or damaged"
+        if not self.stream.codec_context.width:  # not even the size could be read
+            what += f", or has frames of more than {MAX_PIXELS:,} pixels"
+        return InputError(f"{self.path}: a frame{where} cannot be decoded ({why}): {what}")
 
 
 @contextmanager
@@ -106,36 +110,40 @@ def open_video(path: Path, address: str | None = None, demuxer: str | None = Non
             metadata_errors="replace",
             options={"protocol_whitelist": protocol, "max_pixels": str(MAX_PIXELS), **formats},
         )
+    except av.ArgumentError as error:  # its format is not on the list
+        raise InputError(f"{path}: not a video of a known kind: expected mp4 or the like") from error
     except av.FFmpegError as error:
-        if isinstance(error, PermissionError):
-            raise InputError(f"{path}: no permission to read it") from error
         raise InputError(f"{path}: not a video that can be read ({reason(error)}): expected mp4 or the like") from error
     with container:
-        yield _video(path, container)
+        if address is None and is_truncated(path, container.format.name):
+            raise InputError(f"{path}: truncated, its end is missing: replace the file")
+        try:
+            yield _video(path, container)
+        except av.FFmpegError as error:
+            raise InputError(f"{path}: cannot be decoded ({reason(error)}): re-encode it or replace it") from error
 
 
 def _video(path: Path, container: InputContainer) -> Video:
     # a cover picture, as music files have it, is not a video
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
-        kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
-        raise InputError(f"{path}: has no video stream (only {kinds})")
+        kinds = ", ".join(sorted({s.type for s in container.streams})) or "none at all"
+        raise InputError(f"{path}: has no video stream (streams: {kinds})")
     stream = streams[0]
     if stream.codec_context is None:
         raise InputError(f"{path}: its video codec is not supported: re-encode it, for example as H.264")
-    check_pixels(path, stream.codec_context.width, stream.codec_context.height)
     for other in container.streams:
         if other.index != stream.index:
             other.discard = Discard.all  # audio need not even be read
     stream.codec_context.thread_count = 1  # loader workers are the parallelism
-    stream.codec_context.options = {
-        "max_pixels": str(MAX_PIXELS),
-        **__import__("json").loads(__import__("os").environ.get("XOPT", "{}")),
-    }
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "explode"}
     tick = stream.time_base or Fraction(1, 1_000_000)
     begin = Fraction(container.start_time or 0, av.time_base)
     origin = round(begin / tick)
     if stream.start_time is not None and abs(stream.start_time * tick - begin) < Fraction(1, 500_000):
         origin = stream.start_time  # the container rounds to microseconds
     aspect = stream.sample_aspect_ratio or Fraction(1)
-    return Video(path, container, stream, origin, tick, aspect if Fraction(1, 8) <= aspect <= 8 else Fraction(1))
+    if not Fraction(1, 8) <= aspect <= 8:  # nothing that a camera makes
+        aspect = Fraction(1)
+    check_pixels(path, ceil(stream.codec_context.width * max(aspect, Fraction(1))), stream.codec_context.height)
+    return Video(path, container, stream, origin, tick, aspect)
