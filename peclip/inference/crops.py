@@ -1,0 +1,107 @@
+"""Cut faces out of frames, at the size that the model takes."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from peclip.data.picture import Canvas
+from peclip.inference.faces import Detector
+from peclip.inference.tracks import Square, Tracker
+from peclip.inference.windows import Subject
+
+Crops = dict[Subject, Tensor | None]
+"""The faces of a frame: uint8 (3, S, S) each, or None where the crop was not wanted."""
+
+Wants = Callable[[Subject, float], bool]
+"""From a face and the seconds of a frame to whether its crop is wanted."""
+
+MOST_FACES = 16
+"""Faces that are followed at once; of more, the largest are taken."""
+
+FASTEST = 1 / 32
+"""Seconds between two frames in which faces are looked for; of 60 frames a second, that is every other."""
+
+
+@dataclass(eq=False)
+class _Whole:
+    number: int | None = 1
+
+
+class WholeFrames:
+    """Takes the middle of each frame for the one face of the video, as clips are read for training.
+
+    Args:
+        size: S, side of the crops in pixels.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._subject = _Whole()
+        self._canvas = Canvas(Path(), 1, size, Fraction(1))
+
+    def cut(self, seconds: float, frame: np.ndarray, wants: Wants) -> Crops:
+        """Return the crop of a frame, uint8 (H, W, 3) RGB."""
+        if not wants(self._subject, seconds):
+            return {self._subject: None}
+        self._canvas.put_image(frame, np.array([0]))
+        return {self._subject: self._canvas.clip[0].clone()}
+
+    def finish(self) -> None:
+        """Nothing is left open at the end."""
+
+
+class FoundFaces:
+    """Finds the faces of each frame, follows them, and cuts a smoothed square out around each.
+
+    Args:
+        size: S, side of the crops in pixels.
+        detect: finds faces.
+    """
+
+    def __init__(self, size: int, detect: Detector) -> None:
+        self._size, self._detect = size, detect
+        self._tracker = Tracker(MOST_FACES)
+        self._last = -math.inf
+
+    def cut(self, seconds: float, frame: np.ndarray, wants: Wants) -> Crops | None:
+        """Return the crops of a frame, uint8 (H, W, 3) RGB; None passes the frame over, since it is so soon."""
+        if seconds - self._last < FASTEST:
+            return None
+        self._last = seconds
+        tracks = self._tracker.update(seconds, frame, self._detect(frame))
+        return {track: cut_out(frame, track.square, self._size) if wants(track, seconds) else None for track in tracks}
+
+    def finish(self) -> None:
+        """Confirm the faces of the last frames."""
+        self._tracker.finish()
+
+
+def cut_out(frame: np.ndarray, square: Square, size: int) -> Tensor:
+    """Cut a square out of a frame and scale it.
+
+    Args:
+        frame: uint8 (H, W, 3), RGB.
+        square: where it reaches beyond the frame, the frame's last pixels go on.
+        size: side of the result in pixels.
+
+    Returns:
+        uint8 (3, size, size).
+    """
+    height, width = frame.shape[:2]
+    left, top = square.x - square.side / 2, square.y - square.side / 2
+    x, y = math.floor(left), math.floor(top)
+    right, bottom = math.ceil(left + square.side), math.ceil(top + square.side)
+    if x < 0 or y < 0 or right > width or bottom > height:
+        columns, rows = np.arange(x, right).clip(0, width - 1), np.arange(y, bottom).clip(0, height - 1)
+        inside = frame[rows[:, None], columns]
+    else:
+        inside = frame[y:bottom, x:right]
+    box = (left - x, top - y, left - x + square.side, top - y + square.side)
+    picture = Image.fromarray(inside).resize((size, size), Image.Resampling.BICUBIC, box=box)
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)

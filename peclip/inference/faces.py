@@ -1,0 +1,107 @@
+"""Find faces in a frame: YuNet, run by OpenCV (the extra ``faces``)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+from peclip.errors import InputError
+
+Detector = Callable[[np.ndarray], np.ndarray]
+"""From a frame, uint8 (H, W, 3) RGB, to its faces: (N, 4) left, top, width and height in pixels of the frame."""
+
+HUB = "opencv/face_detection_yunet"
+HUB_FILES = ("face_detection_yunet_2026may.onnx", "face_detection_yunet_2023mar.onnx")
+"""The same weights twice; the older file is for mirrors that lack the newer one."""
+
+LONGEST_SIDE = 480
+"""Pixels to which frames are scaled down before detection. YuNet finds faces from about 10 pixels on and loses
+confidence above 300: at this size, faces from 1/48 of the frame's width to those that fill it."""
+
+CONFIDENCE = 0.7
+"""Lowest score of a face. On real videos faces score above 0.9, also half covered; what is none stays below 0.6."""
+
+OVERLAP = 0.3
+"""Of two boxes that overlap by more than this, as intersection over union, the better one is kept."""
+
+
+class YuNet:
+    """YuNet (https://doi.org/10.1007/s11633-023-1423-y), a :data:`Detector` of 76,000 parameters.
+
+    Args:
+        model: its ONNX file; None takes it from the Hub, or from the Hub's local cache.
+
+    Raises:
+        InputError: OpenCV is not installed, or there is no such file, or it is no YuNet.
+    """
+
+    def __init__(self, model: str | None = None) -> None:
+        try:
+            import cv2
+        except ImportError as error:
+            raise InputError(
+                'faces: finding faces needs OpenCV: pip install "peclip[faces]", or faces none for clips of one face'
+            ) from error
+        self._cv2: Any = cv2
+        self._file = _fetch() if model is None else model
+        if not Path(self._file).is_file():
+            raise InputError(f"face_model {self._file}: no such file, expected the ONNX file of YuNet")
+        self._size = (0, 0)
+        self._net = self._load()
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        """Return the faces of a frame.
+
+        Args:
+            frame: uint8 (H, W, 3), RGB.
+
+        Returns:
+            float (N, 4): left, top, width and height in pixels of the frame; a box may reach beyond its edges.
+        """
+        height, width = frame.shape[:2]
+        scale = min(1.0, LONGEST_SIDE / max(width, height))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        if size != self._size:
+            self._net.setInputSize(size)
+            self._size = size
+        small = self._cv2.resize(frame, size, interpolation=self._cv2.INTER_AREA)
+        _, faces = self._net.detect(self._cv2.cvtColor(small, self._cv2.COLOR_RGB2BGR))
+        if faces is None:
+            return np.zeros((0, 4))
+        return np.asarray(faces[:, :4], np.float64) / (np.array([*size, *size]) / (width, height, width, height))
+
+    def _load(self) -> Any:
+        log = self._cv2.utils.logging
+        level = log.getLogLevel()
+        log.setLogLevel(log.LOG_LEVEL_SILENT)  # what is wrong is told once, below
+        try:
+            net = self._cv2.FaceDetectorYN.create(self._file, "", (64, 64), CONFIDENCE, OVERLAP)
+            net.detect(np.zeros((64, 64, 3), np.uint8))
+        except self._cv2.error as error:
+            raise InputError(f"face_model {self._file}: not the ONNX file of YuNet that OpenCV can read") from error
+        finally:
+            log.setLogLevel(level)
+        return net
+
+
+def _fetch() -> str:
+    """Return the path of YuNet in the Hub's local cache, after fetching it if it is not there."""
+    for name in HUB_FILES:
+        try:
+            return hf_hub_download(HUB, name, local_files_only=True)
+        except LocalEntryNotFoundError:
+            pass
+    try:
+        try:
+            return hf_hub_download(HUB, HUB_FILES[0])
+        except LocalEntryNotFoundError:
+            raise
+        except EntryNotFoundError:
+            return hf_hub_download(HUB, HUB_FILES[1])
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise InputError(
+            f"face_model: YuNet cannot be fetched from the Hub ({HUB}): connect once, or give the file {HUB_FILES[0]}"
+        ) from error

@@ -1,0 +1,159 @@
+"""The timeline of a video as a picture: what each face shows over time."""
+
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from peclip.inference.recognizer import Row
+
+MOST_SHOWN = 8
+"""Faces in a picture; of more, those that are seen longest."""
+
+_MOST_KEPT = 64  # faces whose probabilities are kept until it is known which are seen longest
+_CELLS = 600  # pieces of time that a picture can tell apart
+_KNOWN_COLOURS = {
+    "happiness": "#f2b134",
+    "sadness": "#4a7fb5",
+    "neutral": "#a9b0b7",
+    "anger": "#d1495b",
+    "surprise": "#8e5ea2",
+    "disgust": "#5d9c59",
+    "fear": "#2f4858",
+}
+_OTHER_COLOURS = ("#c97b63", "#3fb8af", "#7a6c5d", "#b5d33d", "#e377c2", "#1f9ed1", "#8c564b", "#636efa")
+
+
+class Cell(NamedTuple):
+    """A piece of time in seconds, and the probability (C) of each class in it."""
+
+    start: float
+    end: float
+    probabilities: np.ndarray
+
+
+class Summary:
+    """The rows of one video in bounded memory: long videos are kept more coarsely, of many faces those seen longest.
+
+    Attributes:
+        end: seconds at which the last row ends.
+        faces: number of faces in the rows.
+    """
+
+    def __init__(self) -> None:
+        self.end = 0.0
+        self.faces = 0
+        self._cells: dict[int, list[Cell]] = {}
+        self._row_end: dict[int, float] = {}
+
+    def add(self, row: Row) -> None:
+        """Take a row; rows come in order of time. Where those of one face overlap, each has its half."""
+        self.end = max(self.end, row.end)
+        if row.track is None:
+            return
+        self.faces = max(self.faces, row.track)
+        cells, start = self._cells.setdefault(row.track, []), row.start
+        if cells and start < self._row_end[row.track]:
+            start = (self._row_end[row.track] + start) / 2
+            cells[-1] = cells[-1]._replace(end=max(start, cells[-1].start))
+        cells.append(Cell(start, max(start, row.end), np.array(list(row.probabilities.values()))))
+        self._row_end[row.track] = row.end
+        if len(cells) > 4 * _CELLS:
+            self._cells[row.track] = _coarser(cells, self.end / _CELLS)
+        if len(self._cells) > _MOST_KEPT:
+            del self._cells[min(self._cells.keys() - {row.track}, key=self._seen)]
+
+    def tracks(self) -> dict[int, list[Cell]]:
+        """Return the faces to show by number: at most :data:`MOST_SHOWN`, those that are seen longest."""
+        longest = sorted(self._cells, key=self._seen, reverse=True)[:MOST_SHOWN]
+        return {track: _coarser(self._cells[track], self.end / _CELLS) for track in sorted(longest)}
+
+    def _seen(self, track: int) -> float:
+        return sum(cell.end - cell.start for cell in self._cells[track])
+
+
+def _coarser(cells: list[Cell], grain: float) -> list[Cell]:
+    """Join neighbours that together last at most two grains, in seconds, and are less than one apart."""
+    joined = cells[:1]
+    for cell in cells[1:]:
+        last = joined[-1]
+        if cell.start - last.end > grain or cell.end - last.start > 2 * grain:
+            joined.append(cell)
+            continue
+        parts = np.array([last.end - last.start, cell.end - cell.start]) + 1e-9
+        mean = np.average([last.probabilities, cell.probabilities], axis=0, weights=parts)
+        joined[-1] = Cell(last.start, cell.end, mean)
+    return joined
+
+
+def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str) -> None:
+    """Draw the probabilities of every class over time, one strip per face, with the most probable class above it.
+
+    Args:
+        path: the picture, a .png.
+        summary: the rows of the video.
+        labels: C class names, in the order of the probabilities.
+        title: of the picture.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    tracks = summary.tracks()
+    strips = max(1, len(tracks))
+    figure = Figure(figsize=(12, 1.3 + 1.35 * strips), layout="constrained")
+    every = figure.subplots(strips, 1, sharex=True, squeeze=False)[:, 0]
+    others = iter(_OTHER_COLOURS * (1 + len(labels) // len(_OTHER_COLOURS)))
+    colours = [_KNOWN_COLOURS.get(label) or next(others) for label in labels]
+    for axes, (number, cells) in zip(every, tracks.items(), strict=False):
+        _draw_face(axes, cells, labels, colours, summary.end)
+        axes.set_ylabel(f"face {number}")
+    if not tracks:
+        every[0].text(0.5, 0.5, "no face was found", transform=every[0].transAxes, ha="center", va="center")
+        every[0].set(yticks=[], facecolor="#f3f3f3")
+    every[-1].set_xlim(0, max(summary.end, 1e-3))
+    every[-1].set_xlabel("minutes:seconds" if summary.end > 120 else "seconds")
+    if summary.end > 120:
+        every[-1].xaxis.set_major_formatter(lambda value, _: f"{int(value) // 60}:{int(value) % 60:02d}")
+    left_out = f" (the {len(tracks)} of {summary.faces} faces that are seen longest)" if summary.faces > strips else ""
+    figure.suptitle(title + left_out, parse_math=False)
+    if tracks:
+        patches = [Patch(color=colour, label=label) for colour, label in zip(colours, labels, strict=True)]
+        patches.append(Patch(facecolor="#f3f3f3", edgecolor="#999999", label="not in sight"))
+        figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 8), frameon=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # file names are in any script
+        figure.savefig(path, dpi=110, format="png")
+
+
+def _draw_face(axes: Any, cells: list[Cell], labels: list[str], colours: list[str], end: float) -> None:
+    """Draw one face: probabilities stacked up from 0 to 1, and above them the most probable class."""
+    times, shares, last = [], [], None
+    for cell in cells:
+        if last is not None and cell.start > last + 1e-6:
+            times += [last, cell.start]
+            shares += [np.zeros(len(labels))] * 2
+        times += [cell.start, cell.end]
+        shares += [cell.probabilities] * 2
+        last = cell.end
+    stacked = np.vstack([np.zeros(len(times)), np.cumsum(np.array(shares).T, axis=0)])
+    for index, colour in enumerate(colours):
+        axes.fill_between(times, stacked[index], stacked[index + 1], color=colour, linewidth=0)
+    for first, stop, index in _runs(cells):
+        axes.broken_barh([(first, stop - first)], (1.06, 0.26), color=colours[index], linewidth=0)
+        if stop - first > 0.011 * end * len(labels[index]):
+            middle = (first + stop) / 2
+            axes.text(middle, 1.185, labels[index], ha="center", va="center", fontsize=8, color="white", weight="bold")
+    axes.set(ylim=(0, 1.36), yticks=[0, 0.5, 1], facecolor="#f3f3f3")
+
+
+def _runs(cells: list[Cell]) -> list[tuple[float, float, int]]:
+    """Return the spans of time with one most probable class: start, end, index of the class."""
+    runs: list[tuple[float, float, int]] = []
+    for cell in cells:
+        index = int(cell.probabilities.argmax())
+        if runs and runs[-1][2] == index and cell.start <= runs[-1][1] + 1e-6:
+            runs[-1] = (runs[-1][0], cell.end, index)
+        else:
+            runs.append((cell.start, cell.end, index))
+    return runs

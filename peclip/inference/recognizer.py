@@ -1,0 +1,183 @@
+"""Recognizer: frames of a video -> rows that say which expression each face shows in each window."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from peclip.data.augment import normalize
+from peclip.errors import InputError
+from peclip.inference.crops import FoundFaces, WholeFrames
+from peclip.inference.faces import Detector, YuNet
+from peclip.inference.sources import read_frames
+from peclip.inference.windows import Window, Windows
+from peclip.model.checkpoint import read_trained, rebuild
+from peclip.model.peclip import PEClip
+from peclip.model.trained import DEFAULT_FRAMES
+
+
+@dataclass(frozen=True)
+class Row:
+    """One face in one window, or a window without a face.
+
+    Attributes:
+        file: the video.
+        track: number of the face in the video, from 1 in order of appearance; None without a face.
+        start: seconds from the beginning of the video: where the window begins, or the face appears within it.
+        end: seconds: where the window ends, or the face disappears within it.
+        label: the most probable class; None without a face.
+        probabilities: by class; empty without a face.
+        face_share: of the window's frames, those in which the face was found, from 0 to 1.
+    """
+
+    file: str
+    track: int | None
+    start: float
+    end: float
+    label: str | None = None
+    probabilities: dict[str, float] = field(default_factory=dict)
+    face_share: float = 0.0
+
+
+class Recognizer:
+    """Says which expression is shown when in a video, and on whose face.
+
+    Faces are found in each frame (in every other one above 32 frames a second), followed, cut out as squares with a
+    margin, and gathered in windows; each face of a window is one clip for the model, its frames chosen by segments as
+    in evaluation. ::
+
+        for row in peclip.Recognizer("runs/demo/version_0")("holiday.mp4"):
+            print(row.start, row.track, row.label)
+
+    Args:
+        model: a trained PE-CLIP: the folder of a run, a ``.ckpt``, a package or its Hub id, a released ``.pth``, or the
+            model itself.
+        faces: how faces are found. ``yunet`` needs the extra ``faces``; ``none`` takes the middle of each frame, for
+            videos that show one face and nothing else; from Python also a function of one's own, from a frame to the
+            boxes of its faces (:data:`peclip.inference.faces.Detector`).
+        face_model: the ONNX file of YuNet; by default it is fetched from the Hub once.
+        window: length of a window in seconds, above 0 and at most 60. Models are trained on clips of some 1 to 4
+            seconds, T frames of each: 2 keeps to that.
+        stride: seconds from one window to the next, above 0 and at most the window.
+        batch_size: clips that go through the model at once, at least 1.
+        device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        backbone: where the CLIP is, if not at the name that the model had it by in training.
+
+    Raises:
+        InputError: an argument is out of its range, the model or YuNet cannot be loaded, or OpenCV is not installed.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | PEClip,
+        faces: Literal["yunet", "none"] | Detector = "yunet",
+        face_model: str | None = None,
+        window: float = 2.0,
+        stride: float = 1.0,
+        batch_size: int = 4,
+        device: str = "auto",
+        backbone: str | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}: expected at least 1")
+        if isinstance(faces, str) and faces not in ("yunet", "none"):
+            raise InputError(f"faces is {faces!r}: expected yunet or none")
+        Windows(1, window, stride)
+        self._window, self._stride, self._batch_size = window, stride, batch_size
+        self._device = _device(device)
+        self._detect = faces if callable(faces) else YuNet(face_model) if faces == "yunet" else None
+        net = model if isinstance(model, PEClip) else rebuild(read_trained(model), backbone)
+        self.net = net.to(self._device).eval()
+        default = {"num_frames": DEFAULT_FRAMES, "normalize": "clip"}
+        self.input = default | net.config.get("input", {})
+
+    @property
+    def labels(self) -> list[str]:
+        """Return the class names, in the order of the probabilities."""
+        return self.net.labels
+
+    def __call__(self, source: str | Path) -> Iterator[Row]:
+        """Recognize a video.
+
+        Args:
+            source: a video file of any length, ``-`` for one that is piped to standard input, or a camera
+                (``/dev/video0``).
+
+        Yields:
+            the rows of each window in order of time, without a gap: one for each face, by track, or one that says that
+            there is none. They come as the video is read.
+
+        Raises:
+            InputError: the source cannot be read, or from some frame on not any more.
+        """
+        yield from self.rows(read_frames(str(source)), str(source))
+
+    def rows(self, frames: Iterable[tuple[float, np.ndarray]], file: str) -> Iterator[Row]:
+        """Recognize a stream of frames.
+
+        Args:
+            frames: seconds, never less than before, and uint8 (H, W, 3) RGB, as
+                :func:`peclip.inference.sources.read_frames` yields them.
+            file: what the rows call it.
+
+        Yields:
+            as calling the recognizer does.
+        """
+        waiting: list[tuple[Row, Tensor | None]] = []
+        for window in self._windows(frames):
+            for sight in window.sights:
+                waiting.append((Row(file, sight.track, sight.start, sight.end, face_share=sight.share), sight.clip))
+            if not window.sights:
+                waiting.append((Row(file, None, window.start, window.end), None))
+            clips = sum(clip is not None for _, clip in waiting)
+            if clips == 0 or clips >= self._batch_size:
+                yield from self._answer(waiting)
+                waiting = []
+        yield from self._answer(waiting)
+
+    def _windows(self, frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[Window]:
+        size = self.net.image_size
+        windows = Windows(self.input["num_frames"], self._window, self._stride)
+        faces = WholeFrames(size) if self._detect is None else FoundFaces(size, self._detect)
+        for seconds, frame in frames:
+            crops = faces.cut(seconds, frame, windows.wants)
+            if crops is not None:
+                yield from windows.push(seconds, crops)
+        faces.finish()
+        yield from windows.finish()
+
+    def _answer(self, waiting: list[tuple[Row, Tensor | None]]) -> Iterator[Row]:
+        """Complete the rows of faces with what the model says of their clips, uint8 (T, 3, S, S)."""
+        clips = [clip for _, clip in waiting if clip is not None]
+        answers = iter(
+            [
+                row
+                for first in range(0, len(clips), self._batch_size)
+                for row in self._classify(clips[first:][: self._batch_size])
+            ]
+        )
+        for row, clip in waiting:
+            if clip is None:
+                yield row
+            else:
+                probabilities = dict(zip(self.labels, next(answers), strict=True))
+                yield replace(row, label=max(probabilities, key=probabilities.__getitem__), probabilities=probabilities)
+
+    def _classify(self, clips: list[Tensor]) -> list[list[float]]:
+        """Return the probabilities (C) of each clip, uint8 (T, 3, S, S)."""
+        with torch.inference_mode():
+            video = normalize(torch.stack(clips).to(self._device), self.input["normalize"])
+            return self.net(video).softmax(dim=1).tolist()
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"device is {name!r}: expected auto, cpu, cuda or mps, and one that is here") from error

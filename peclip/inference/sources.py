@@ -1,0 +1,118 @@
+"""Where frames come from: video files, folders of them, a pipe on standard input, a camera."""
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from peclip.data.benchmarks.layout import VIDEOS
+from peclip.data.decode import decode_everything
+from peclip.data.picture import upright
+from peclip.data.video import stream_frames
+from peclip.data.videofile import open_video
+from peclip.errors import InputError
+
+STDIN = "-"
+"""Stands for the video that is piped in."""
+
+LONGEST_GAP = 3600.0
+"""Seconds. Times that jump by more than this are taken for broken ones."""
+
+
+def find_videos(source: str) -> list[str]:
+    """Return the videos that a path given by a user stands for.
+
+    Args:
+        source: a folder, which is searched with everything below it for files with the suffix of a video; anything
+            else stands for itself.
+
+    Raises:
+        InputError: the folder cannot be read or has no video.
+    """
+    if not os.path.isdir(source):
+        return [source]
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename}: cannot be listed ({error.strerror})") from error
+
+    found = [
+        os.path.join(folder, name)
+        for folder, _, names in os.walk(source, onerror=refuse)
+        for name in names
+        if os.path.splitext(name)[1].lower() in VIDEOS and not name.startswith(".")
+    ]
+    if not found:
+        raise InputError(f"{source}: has no video: expected files such as .mp4, .mov, .mkv, .avi or .webm")
+    return sorted(found)
+
+
+def is_live(source: str) -> bool:
+    """Tell what can be read only once and has no known end (a pipe, a camera) from files."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode if source == STDIN else os.stat(source).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
+
+
+def duration(source: str) -> float | None:
+    """Return what the container says of the length of a video in seconds, or None where it says nothing."""
+    if source == STDIN or is_live(source) or not os.path.isfile(source):
+        return None
+    try:
+        with open_video(Path(source)) as video:
+            length = video.container.duration
+    except InputError:
+        return None  # told when the frames are read
+    return length / av.time_base if length and length > 0 else None
+
+
+def read_frames(source: str) -> Iterator[tuple[float, np.ndarray]]:
+    """Decode a video in order of presentation, holding one frame at a time.
+
+    Args:
+        source: a video file, ``-`` for a video piped to standard input, a named pipe, or a camera (``/dev/video0``).
+
+    Yields:
+        seconds from the beginning, never less than those before, and the frame: uint8 (H, W, 3), RGB, upright, with
+        square pixels.
+
+    Raises:
+        InputError: it cannot be read, at the first frame that cannot be decoded, where times jump by more than
+            :data:`LONGEST_GAP`, or at the end if there was no frame.
+    """
+    frames = _read_live(source) if source == STDIN or is_live(source) else stream_frames(source)
+    last: float | None = None
+    for seconds, frame in frames:
+        if last is not None and seconds - last > LONGEST_GAP:
+            raise InputError(f"{source}: times jump from {last:.0f} s to {seconds:.0f} s: write the file anew")
+        last = max(seconds, last or 0.0)
+        yield last, frame
+    if last is None:
+        raise InputError(f"{source}: has no frame")
+
+
+def _read_live(source: str) -> Iterator[tuple[float, np.ndarray]]:
+    """Read a pipe or a camera; its first frame is at 0 s."""
+    address, demuxer = f"file:{source}", None
+    if source == STDIN:
+        address = "pipe:0" if is_live(STDIN) else "file:/dev/stdin"  # a file that is redirected can be sought in
+    elif stat.S_ISCHR(os.stat(source).st_mode):
+        address, demuxer = source, "v4l2"
+    scaler, begin = VideoReformatter(), None
+    try:
+        with open_video(Path(source), address, demuxer) as video:
+            for ticks, frame in decode_everything(video):
+                begin = ticks if begin is None else begin
+                yield float((ticks - begin) * video.tick), upright(frame, scaler, video.aspect)
+    except InputError as error:
+        if begin is None and demuxer is None:
+            raise InputError(
+                f"{error}; a pipe takes what can be read from front to end: Matroska, MPEG-TS or fragmented MP4"
+            ) from error
+        raise

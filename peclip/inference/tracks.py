@@ -1,0 +1,177 @@
+"""Follow faces from frame to frame, and say which square around each one to cut out."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+MARGIN = 1.3
+"""Side of the square over the longer side of the face's box: chin, forehead and some hair, as benchmark crops have."""
+
+GAP = 1.0
+"""Seconds for which a face may be out of sight and still be the same track."""
+
+CONFIRMED = 3
+"""Frames in which a face must be found before it is a track; what flashes up for less is taken for a mistake."""
+
+REACH = 0.8
+"""Largest cost at which a face goes on as a track: sum of how far it moved, in widths, how much it grew, as a
+logarithm, and how much it looks like another face."""
+
+UNLIKE, UNLIKE_LATER = 1.5, 0.75
+"""How much an unlike look counts, against the frame before, and after a gap, in which a head may have turned. Within
+a shot, looks of one face in consecutive frames correlate above 0.9; at a cut to another face, mostly below 0.6."""
+
+SETTLE_PLACE, SETTLE_SIZE = 0.1, 0.3
+"""Seconds in which the square follows the face's place and size; quicker when the face moves far."""
+
+_GRID, _FINE = 16, 3  # a look is GRID x GRID means of FINE x FINE pixels
+_CONTRAST = 4.0 * _GRID**2  # below two grey levels of contrast, all looks are alike
+
+
+@dataclass(frozen=True)
+class Square:
+    """A square in a frame, in pixels: its centre and its side. It may reach beyond the frame."""
+
+    x: float
+    y: float
+    side: float
+
+
+@dataclass(eq=False)
+class Track:
+    """One face over time.
+
+    Attributes:
+        number: from 1 in order of appearance; None until the face is confirmed.
+        place: x and y of the centre and the larger side of the box, as last found.
+        speed: of the centre, in pixels a second.
+        look: what the face looked like, as :func:`_look` returns it.
+        born: seconds.
+        seen: seconds when it was last found.
+        hits: frames in which it was found.
+        square: smoothed.
+    """
+
+    place: np.ndarray
+    look: np.ndarray
+    born: float
+    seen: float
+    square: Square
+    speed: np.ndarray
+    hits: int = 1
+    number: int | None = None
+
+    def cost(self, seconds: float, place: np.ndarray, look: np.ndarray, step: float) -> float:
+        """Return how unlikely it is that this track is now at a place and looks so.
+
+        Args:
+            seconds: now.
+            place: as :attr:`place`.
+            look: as :attr:`look`.
+            step: seconds since the frame before.
+        """
+        passed = seconds - self.seen
+        expected = self.place[:2] + self.speed * min(passed, step)  # nobody keeps a speed while out of sight
+        size = math.sqrt(self.place[2] * place[2])
+        moved = float(np.hypot(*(place[:2] - expected))) / size
+        grown = abs(math.log(place[2] / self.place[2]))
+        weight = UNLIKE if passed <= 2 * step else UNLIKE_LATER
+        return moved + grown + weight * (1 - _likeness(self.look, look))
+
+    def follow(self, seconds: float, place: np.ndarray, look: np.ndarray) -> None:
+        """Go on to a place."""
+        passed = max(seconds - self.seen, 1e-3)
+        self.speed = 0.5 * self.speed + 0.5 * (place[:2] - self.place[:2]) / passed
+        self.place, self.look, self.seen = place, look, seconds
+        self.hits += 1
+        old, side = self.square, MARGIN * place[2]
+        off = math.hypot(place[0] - old.x, place[1] - old.y) / old.side
+        pull = min(1.0, 1 - math.exp(-passed / SETTLE_PLACE) + 2 * off)
+        grown = abs(math.log(side / old.side))
+        swell = min(1.0, 1 - math.exp(-passed / SETTLE_SIZE) + grown)
+        self.square = Square(
+            old.x + pull * (place[0] - old.x), old.y + pull * (place[1] - old.y), old.side + swell * (side - old.side)
+        )
+
+
+class Tracker:
+    """Gives each face in each frame its track.
+
+    Args:
+        most: faces that are followed at once; of more, the largest are taken.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._tracks: list[Track] = []
+        self._numbered = 0
+        self._last: float | None = None
+
+    def update(self, seconds: float, frame: np.ndarray, boxes: np.ndarray) -> list[Track]:
+        """Go on by a frame.
+
+        Args:
+            seconds: of the frame, not less than before.
+            frame: uint8 (H, W, 3), RGB.
+            boxes: (N, 4), left, top, width and height of its faces.
+
+        Returns:
+            the tracks of its faces, from left to right.
+        """
+        step = seconds - (seconds if self._last is None else self._last)
+        self._last = seconds
+        self._tracks = [track for track in self._tracks if seconds - track.seen <= GAP]
+        boxes = boxes[np.argsort(-boxes[:, 2] * boxes[:, 3], kind="stable")[: self._most]]
+        boxes = boxes[np.argsort(boxes[:, 0], kind="stable")]
+        places = [np.array([x + w / 2, y + h / 2, max(w, h, 1.0)]) for x, y, w, h in boxes.tolist()]
+        looks = [_look(frame, place) for place in places]
+        found: dict[int, Track] = {}
+        costs = sorted(
+            (cost, old, new)
+            for old, track in enumerate(self._tracks)
+            for new, (place, look) in enumerate(zip(places, looks, strict=True))
+            if (cost := track.cost(seconds, place, look, step)) <= REACH
+        )
+        taken: set[int] = set()
+        for _, old, new in costs:
+            if old not in taken and new not in found:
+                taken.add(old)
+                found[new] = self._tracks[old]
+                found[new].follow(seconds, places[new], looks[new])
+        for new, (place, look) in enumerate(zip(places, looks, strict=True)):
+            if new not in found:
+                square = Square(place[0], place[1], MARGIN * place[2])
+                found[new] = Track(place, look, seconds, seconds, square, np.zeros(2))
+                self._tracks.append(found[new])
+        for track in self._tracks:
+            if track.number is None and track.hits >= CONFIRMED:
+                self._number(track)
+        return [found[new] for new in range(len(places))]
+
+    def finish(self) -> None:
+        """Confirm the faces of the last frames, of which no more can be seen."""
+        for track in self._tracks:
+            if track.number is None and track.seen == self._last:
+                self._number(track)
+
+    def _number(self, track: Track) -> None:
+        self._numbered += 1
+        track.number = self._numbered
+
+
+def _look(frame: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Return what a face looks like: (GRID * GRID,) grey levels in coarse, less their mean."""
+    height, width = frame.shape[:2]
+    offsets = (np.arange(_GRID * _FINE) + 0.5) / (_GRID * _FINE) - 0.5
+    columns = (place[0] + offsets * place[2]).astype(np.int64).clip(0, width - 1)
+    rows = (place[1] + offsets * place[2]).astype(np.int64).clip(0, height - 1)
+    grey = frame[rows[:, None], columns].mean(axis=2, dtype=np.float32)
+    coarse = grey.reshape(_GRID, _FINE, _GRID, _FINE).mean(axis=(1, 3)).ravel()
+    return coarse - coarse.mean()
+
+
+def _likeness(one: np.ndarray, other: np.ndarray) -> float:
+    """Return how alike two looks are: their correlation, which brightness and contrast do not change."""
+    norm = math.sqrt(float(one @ one) * float(other @ other))
+    return (float(one @ other) + _CONTRAST) / (norm + _CONTRAST)
