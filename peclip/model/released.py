@@ -118,8 +118,10 @@ def load_released(
         net.load_trainable(_adapters_and_prompts(state, net.trainable_state()), where)
     except KeyError as error:
         raise InputError(f"{where} is not a released PE-CLIP checkpoint: it has no tensor {error.args[0]!r}") from error
-    except (ArithmeticError, IndexError, RuntimeError, TypeError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
+    except InputError:
+        raise
+    except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
         raise InputError(f"{where} is not a released PE-CLIP checkpoint: its shapes do not fit: {reason}") from error
     return net.eval()
 
@@ -197,7 +199,7 @@ def _clip(state: State) -> CLIPModel:
 def _clip_tensor(state: State, name: str) -> Tensor:
     """Return a tensor of CLIP, given by Hugging Face's name, from a checkpoint in the released layout."""
     if name in PROJECTIONS:
-        return state[PROJECTIONS[name]].T
+        return state[PROJECTIONS[name]].transpose(0, 1)
     tower, _, rest = name.partition("_model.encoder.layers.")
     if not rest:
         ours = next(ours for ours in TOP if name == ours or name.startswith(f"{ours}."))
@@ -260,12 +262,13 @@ def _find_rows(table: Tensor, rows: Tensor) -> Tensor:
     Raises:
         InputError: a row is none of the table's.
     """
-    found = torch.cdist(rows, table).argmin(dim=-1)
-    if not torch.allclose(table[found], rows, atol=1e-3):
+    distinct, places = rows.flatten(0, -2).unique(dim=0, return_inverse=True)  # most rows are padding
+    found = torch.cdist(distinct, table).argmin(dim=-1)
+    if not torch.allclose(table[found], distinct, atol=1e-3):
         raise InputError(
             "the checkpoint's embedded class texts do not come from its token embedding: give token_ids or texts"
         )
-    return found
+    return found[places].view(rows.shape[:-1])
 
 
 def _backbone_name(state: State) -> str:
