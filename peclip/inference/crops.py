@@ -67,13 +67,13 @@ class FoundFaces:
     def __init__(self, size: int, detect: Detector) -> None:
         self._size, self._detect = size, detect
         self._tracker = Tracker(MOST_FACES)
-        self._last = -math.inf
+        self._due = -math.inf
 
     def cut(self, seconds: float, frame: np.ndarray, wants: Wants) -> Crops | None:
         """Return the crops of a frame, uint8 (H, W, 3) RGB; None passes the frame over, since it is so soon."""
-        if seconds - self._last < FASTEST:
+        if seconds < self._due:
             return None
-        self._last = seconds
+        self._due = max(self._due + FASTEST, seconds)  # one frame that comes early is not passed over
         tracks = self._tracker.update(seconds, frame, self._detect(frame))
         return {track: cut_out(frame, track.square, self._size) if wants(track, seconds) else None for track in tracks}
 
