@@ -85,4 +85,4 @@ def _after_start(tokens: Tensor, prompts: Tensor) -> Tensor:
 
 def _batch(prompts: Tensor, tokens: Tensor) -> Tensor:
     """Repeat prompts (P, D) for every row of tokens (N, L, D), in their dtype."""
-    return prompts.to(tokens.dtype).expand(len(tokens), -1, -1)
+    return prompts.to(tokens.dtype).expand(tokens.shape[0], -1, -1)  # len() would be a constant in an exported graph
