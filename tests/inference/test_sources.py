@@ -1,0 +1,122 @@
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from peclip.errors import InputError
+from peclip.inference.sources import duration, find_videos, is_live, read_frames
+from tests.media import write_video
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_folder_stands_for_the_videos_in_and_below_it(tmp_path):
+    for name in ("b.MP4", "sub/a.mkv", "notes.txt", ".hidden.mp4", "._b.mp4", "photo.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_videos(str(tmp_path)) == [str(tmp_path / "b.MP4"), str(tmp_path / "sub" / "a.mkv")]
+
+
+def test_anything_else_stands_for_itself():
+    assert find_videos("missing.mp4") == ["missing.mp4"]
+    assert find_videos("-") == ["-"]
+
+
+def test_a_folder_without_videos_is_refused(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match=rf"{tmp_path}: has no video"):
+        find_videos(str(tmp_path))
+
+
+def test_frames_come_with_their_seconds(tmp_path):
+    expected = write_video(tmp_path / "a.mp4", 5, fps=10)
+    times, frames = zip(*read_frames(str(tmp_path / "a.mp4")), strict=True)
+    assert times == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    assert np.abs(np.stack(frames).astype(int) - expected).mean() < 3
+
+
+def test_pixels_that_are_not_square_are_made_so(tmp_path):
+    write_video(tmp_path / "a.mp4", 2, size=(64, 48), codec_options={"aspect": "2:1"})
+    subprocess.run([sys.executable, "-c", WIDEN, tmp_path / "a.mp4", tmp_path / "wide.mp4"], check=True)
+    assert next(read_frames(str(tmp_path / "wide.mp4")))[1].shape == (48, 128, 3)
+
+
+WIDEN = """
+import av, sys
+from fractions import Fraction
+with av.open(sys.argv[1]) as source, av.open(sys.argv[2], "w") as target:
+    stream = target.add_stream("libx264", rate=25)
+    stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+    stream.codec_context.sample_aspect_ratio = Fraction(2)
+    for frame in source.decode(video=0):
+        target.mux(stream.encode(frame))
+    target.mux(stream.encode(None))
+"""
+
+
+def test_a_jump_in_time_is_refused(tmp_path):
+    write_video(tmp_path / "a.mkv", 3, pts=[0, 1, 4000], time_base=None, fps=1)
+    with pytest.raises(InputError, match="a.mkv: times jump from 1 s to 4000 s"):
+        list(read_frames(str(tmp_path / "a.mkv")))
+
+
+def test_the_container_tells_the_duration(tmp_path):
+    write_video(tmp_path / "a.mp4", 20, fps=10)
+    assert duration(str(tmp_path / "a.mp4")) == pytest.approx(2, abs=0.2)
+    (tmp_path / "b.mp4").touch()
+    assert duration(str(tmp_path / "b.mp4")) is None
+    assert duration("missing.mp4") is None
+
+
+def test_a_camera_that_is_none_is_refused():
+    assert is_live("/dev/null")
+    with pytest.raises(InputError, match="/dev/null"):
+        list(read_frames("/dev/null"))
+
+
+def test_a_named_pipe_is_read_to_its_end(tmp_path):
+    write_video(tmp_path / "a.mkv", 30, fps=10)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    feeder = threading.Thread(target=lambda: pipe.write_bytes((tmp_path / "a.mkv").read_bytes()))
+    feeder.start()
+    times = [seconds for seconds, _ in read_frames(str(pipe))]
+    feeder.join()
+    assert times == pytest.approx([i / 10 for i in range(30)])
+
+
+COUNT = """
+from peclip.errors import InputError
+from peclip.inference.sources import read_frames
+try:
+    print([round(seconds, 3) for seconds, _ in read_frames("-")])
+except InputError as error:
+    print(error)
+"""
+
+
+def _pipe_in(path: Path, *, redirect: bool = False) -> str:
+    given = {"stdin": path.open("rb")} if redirect else {"input": path.read_bytes()}
+    done = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, cwd=ROOT, check=True, **given)
+    return done.stdout.decode().strip()
+
+
+def test_standard_input_is_read_from_a_pipe_or_a_file(tmp_path):
+    write_video(tmp_path / "a.mkv", 3, fps=10)
+    write_video(tmp_path / "index_at_end.mp4", 3, fps=10)
+    assert _pipe_in(tmp_path / "a.mkv") == "[0.0, 0.1, 0.2]"
+    assert _pipe_in(tmp_path / "index_at_end.mp4", redirect=True) == "[0.0, 0.1, 0.2]"
+
+
+def test_what_cannot_be_read_from_a_pipe_is_refused_in_one_line(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"no video at all" * 100)
+    (tmp_path / "empty.mp4").touch()
+    for name in ("a.mp4", "empty.mp4"):
+        message = _pipe_in(tmp_path / name)
+        assert message.startswith("-: not a video")
+        assert "Matroska" in message
+        assert len(message.splitlines()) == 1

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+
+from peclip.inference.tracks import CONFIRMED, MARGIN, Tracker
+
+FPS = 25
+ONE, OTHER = (np.random.default_rng(seed).integers(0, 255, (8, 8)) for seed in (1, 2))
+
+
+def scene(*faces: tuple[float, float, float, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Draw faces (x, y of the centre, side, look) on grey; return the frame and their boxes."""
+    frame = np.full((240, 320, 3), 128, np.uint8)
+    for x, y, side, look in faces:
+        rows = np.arange(max(0, int(y - side / 2)), min(240, int(y + side / 2)))
+        columns = np.arange(max(0, int(x - side / 2)), min(320, int(x + side / 2)))
+        u = ((rows - y) / side + 0.5) * 8
+        v = ((columns - x) / side + 0.5) * 8
+        frame[rows[:, None], columns] = look[u.astype(int).clip(0, 7)[:, None], v.astype(int).clip(0, 7)][..., None]
+    return frame, np.array([[x - s / 2, y - s / 2, s, s] for x, y, s, _ in faces]).reshape(-1, 4)
+
+
+def follow(frames: list[tuple[np.ndarray, np.ndarray]], most: int = 16) -> list[list[int | None]]:
+    """Return the numbers of the tracks of each frame, as they are known in the end."""
+    tracker = Tracker(most)
+    found = [tracker.update(i / FPS, *frame) for i, frame in enumerate(frames)]
+    tracker.finish()
+    return [[track.number for track in tracks] for tracks in found]
+
+
+def test_a_face_that_moves_and_grows_is_one_track():
+    frames = [scene((60 + 8 * i, 120, 40 + i, ONE)) for i in range(20)]
+    assert follow(frames) == [[1]] * 20
+
+
+def test_faces_side_by_side_keep_their_numbers():
+    frames = [scene((80 + 2 * i, 120, 40, ONE), (240 - 2 * i, 120, 40, OTHER)) for i in range(25)]
+    assert follow(frames) == [[1, 2]] * 25
+
+
+def test_faces_that_cross_keep_their_numbers():
+    frames = [scene((100 + 5 * i, 90, 40, ONE), (220 - 5 * i, 120, 40, OTHER)) for i in range(25)]
+    numbers = follow(frames)
+    assert numbers[0] == [1, 2]
+    assert numbers[-1] == [2, 1]
+
+
+def test_numbers_follow_the_order_of_appearance():
+    frames = [scene((200, 120, 40, ONE)) for _ in range(5)]
+    frames += [scene((60, 120, 40, OTHER), (200, 120, 40, ONE)) for _ in range(5)]
+    assert follow(frames)[-1] == [2, 1]
+
+
+def test_a_face_may_be_out_of_sight_for_a_while():
+    shown, hidden = scene((100, 100, 40, ONE)), scene()
+    assert follow([shown] * 5 + [hidden] * (FPS - 5) + [shown] * 5)[-1] == [1]
+
+
+def test_a_face_that_was_away_for_long_is_a_new_track():
+    shown, hidden = scene((100, 100, 40, ONE)), scene()
+    assert follow([shown] * 5 + [hidden] * (FPS + 5) + [shown] * 5)[-1] == [2]
+
+
+def test_a_cut_to_another_face_at_the_same_place_is_a_new_track():
+    numbers = follow([scene((100, 100, 40, ONE))] * 5 + [scene((100, 100, 40, OTHER))] * 5)
+    assert numbers == [[1]] * 5 + [[2]] * 5
+
+
+def test_a_cut_and_back_finds_the_first_track_again():
+    one, other = scene((100, 100, 40, ONE)), scene((100, 100, 40, OTHER))
+    assert follow([one] * 5 + [other] * 5 + [one] * 5) == [[1]] * 5 + [[2]] * 5 + [[1]] * 5
+
+
+def test_a_change_of_light_is_not_a_cut():
+    bright, boxes = scene((100, 100, 40, ONE))
+    assert follow([(bright, boxes), (bright // 3, boxes)] * 5) == [[1]] * 10
+
+
+def test_what_flashes_up_is_no_face():
+    frames = [scene((100, 100, 40, ONE))] * 10
+    frames[5] = scene((100, 100, 40, ONE), (250, 200, 30, OTHER))
+    assert follow(frames)[5] == [1, None]
+
+
+def test_in_the_last_frames_a_face_need_not_be_seen_often():
+    assert follow([scene((100, 100, 40, ONE))]) == [[1]]
+    frames = [scene()] * 10 + [scene((100, 100, 40, ONE))] * (CONFIRMED - 1)
+    assert follow(frames)[-1] == [1]
+
+
+def test_of_a_crowd_the_largest_are_followed():
+    crowd = [(20 + 30 * i, 120, 10 + 2 * i, ONE) for i in range(10)]
+    frame, boxes = scene(*crowd)
+    tracker = Tracker(3)
+    followed = [tracker.update(i / FPS, frame, boxes) for i in range(3)][-1]
+    assert [track.place[2] for track in followed] == [24, 26, 28]
+
+
+def test_the_square_is_steadier_than_the_boxes():
+    rng = np.random.default_rng(0)
+    tracker = Tracker(1)
+    centres, sides = [], []
+    for i in range(100):
+        x, y, side = np.array([160, 120, 60]) + rng.normal(0, 1.5, 3)
+        (track,) = tracker.update(i / FPS, *scene((x, y, side, ONE)))
+        centres.append(track.square.x)
+        sides.append(track.square.side)
+    assert np.std(centres[20:]) < 1.5 * 0.7
+    assert np.std(sides[20:]) < 1.5 * MARGIN * 0.5
+    assert np.mean(sides[20:]) == pytest.approx(60 * MARGIN, rel=0.02)
+
+
+def test_the_square_keeps_up_with_a_quick_face():
+    tracker = Tracker(1)
+    for i in range(25):
+        x = 40 + 9 * i
+        (track,) = tracker.update(i / FPS, *scene((x, 120, 50, ONE)))
+        half = track.square.side / 2
+        assert track.square.x - half <= x - 25
+        assert x + 25 <= track.square.x + half
