@@ -128,6 +128,17 @@ class EvalOrder(Sampler[Draw]):
         return (Draw(0, 0, clip) for clip in self.mine)
 
 
+class LateLoader(DataLoader[Batch]):
+    """A loader that asks for the order of the clips at the first batch, not before.
+
+    Lightning makes the iterator of a resumed run before it sets the epoch, and workers would read the clips of epoch 0.
+    """
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # only a DataLoader's iterator knows workers
+        """Yield the batches."""
+        yield from super().__iter__()
+
+
 class VideoDataModule(LightningDataModule):
     """Clips for training, validation, test and prediction, from a manifest or a benchmark's folder.
 
@@ -282,7 +293,7 @@ class VideoDataModule(LightningDataModule):
         model = self.trainer.lightning_module if self.trainer else None
         size = self.image_size or int(getattr(model, "image_size", CLIP_SIZE))
         dataset = ClipDataset(clips, self.labels, self.num_frames, size, seed)
-        return DataLoader(
+        return LateLoader(
             dataset,
             batch_size=batch_size,
             sampler=order,
