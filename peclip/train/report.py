@@ -1,5 +1,6 @@
 """What an evaluation leaves behind: a table on the screen, metrics.json, confusion.csv and a picture of it."""
 
+import csv
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -51,9 +52,10 @@ def write_report(folder: Path, scores: Scores, head: dict[str, Any], zero_shot: 
     with written(folder / "metrics.json") as path:
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     labels = list(scores.per_class_recall)
-    with written(folder / "confusion.csv") as path:
-        rows = [["truth", *labels], *([label, *row] for label, row in zip(labels, scores.confusion, strict=True))]
-        path.write_text("".join(",".join(map(str, row)) + "\n" for row in rows), encoding="utf-8")
+    with written(folder / "confusion.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["truth", *labels])
+        rows.writerows([label, *row] for label, row in zip(labels, scores.confusion, strict=True))
     with written(folder / "confusion.png") as path:
         draw_confusion(
             path, scores.confusion, labels, f"WAR {scores.war:.1%}, UAR {scores.uar:.1%}, {scores.clips} clips"
