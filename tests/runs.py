@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import yaml
 
@@ -65,15 +66,21 @@ def write_config(path: Path, backbone: Path, manifest: Path) -> Path:
     return path
 
 
-def run(*args: str | Path) -> Result:
-    """Run the command in this process and return its status and what it printed, warnings and logs included."""
-    out, err, status = io.StringIO(), io.StringIO(), 0
+def run(*args: str | Path, terminal: TextIO | None = None) -> Result:
+    """Run the command in this process and return its status and what it printed, warnings and logs included.
+
+    Args:
+        args: the command line.
+        terminal: where stdout goes instead of into the result.
+    """
+    err, status = io.StringIO(), 0
+    out = terminal or io.StringIO()
     with redirect_stdout(out), redirect_stderr(err), _as_a_process():
         try:
             main([str(arg) for arg in args])
         except SystemExit as error:
             status = int(error.code or 0)
-    return Result(status, out.getvalue(), err.getvalue())
+    return Result(status, out.getvalue() if isinstance(out, io.StringIO) else "", err.getvalue())
 
 
 def trained(folder: Path, *args: str | Path) -> Path:

@@ -36,18 +36,16 @@ class Summary(Callback):
         table.add_column("share", f"{trainable / total:.2%}", justify="right")
         for name, where, blocks, count in rows:
             table.add_row(name, where, str(blocks), f"{count:,}", f"{count / total:.2%}")
-        console = Console()
-        console.print(table)
+        Console().print(table)
         splits = data.splits
-        console.print(
+        print(
             f"{len(splits.train)} training, {len(splits.val)} validation, {len(splits.test)} test clips of "
             f"{len(data.labels)} classes from {data.source.source}; {data.num_frames} frames a clip, "
-            f"{net.image_size} px, batch {data.batch_size}, precision {trainer.precision}, seed {data.seed}",
-            highlight=False,
+            f"{net.image_size} px, batch {data.batch_size}, precision {trainer.precision}, seed {data.seed}"
         )
         for note in data.source.notes:
-            console.print(note, highlight=False)
-        console.print(SELECTION[data.selection], highlight=False)
+            print(note)
+        print(SELECTION[data.selection], flush=True)
 
 
 SELECTION = {
@@ -156,7 +154,7 @@ class Report(Callback):
             write_report(Path(trainer.log_dir), scores, head, zero_shot)
         print_scores(scores, split, zero_shot)
         if data.selection == "test":
-            Console().print(SELECTION["test"], highlight=False)
+            print(SELECTION["test"])
 
 
 class PredictionWriter(Callback):
@@ -191,7 +189,7 @@ class PredictionWriter(Callback):
             for index, row in sorted(self._rows.items()):
                 predicted = labels[max(range(len(row)), key=row.__getitem__)]
                 rows.writerow([clips.table["path"].iat[index], predicted, *(f"{value:.6f}" for value in row)])
-        Console().print(f"{len(self._rows)} clips: {target}", highlight=False)
+        print(f"{len(self._rows)} clips: {target}")
 
 
 def _parts(trainer: Trainer) -> tuple[PEClipModule, VideoDataModule]:
