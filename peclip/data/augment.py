@@ -27,18 +27,21 @@ _AUGMENT, _MIX = 101, 102
 
 @dataclass(frozen=True)
 class Augment:
-    """How training clips are varied; all frames of a clip alike. The defaults are PE-CLIP's for every data set."""
+    """How training clips are varied; all frames of a clip alike. The defaults are PE-CLIP's for every data set.
+
+    Attributes:
+        area: share of the frame that a random crop covers, smallest and largest, in (0, 1]. [1, 1] crops nothing.
+        aspect: width over height of the crop before it is stretched to the square, smallest and largest.
+        flip: probability of a horizontal flip.
+        rotation: largest rotation in degrees, either way (FERV39K: 4).
+        brightness: brightness is multiplied by 1 - b to 1 + b, with this b in [0, 1] (DFEW, AFEW: 0.5).
+    """
 
     area: tuple[float, float] = (0.08, 1.0)
-    """Share of the frame that a random crop covers, smallest and largest, in (0, 1]. [1, 1] crops nothing."""
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
-    """Width over height of the crop before it is stretched to the square, smallest and largest."""
     flip: float = 0.5
-    """Probability of a horizontal flip."""
     rotation: float = 0.0
-    """Largest rotation in degrees, either way (FERV39K: 4)."""
     brightness: float = 0.0
-    """Brightness is multiplied by 1 - b to 1 + b, with this b in [0, 1] (DFEW, AFEW: 0.5)."""
 
     def __post_init__(self) -> None:
         low, high = self.area
@@ -52,20 +55,24 @@ class Augment:
 
 @dataclass(frozen=True)
 class Mix:
-    """How often and how the clips of a training batch are mixed in pairs. The defaults are PE-CLIP's."""
+    """How often and how the clips of a training batch are mixed in pairs. The defaults are PE-CLIP's.
+
+    Attributes:
+        mixup: probability that a batch is mixed by mixup (https://arxiv.org/abs/1710.09412): the pair is averaged.
+        fmix: probability that a batch is mixed by FMix (https://arxiv.org/abs/2002.12047): blobs of one clip show the
+            other.
+        mixup_alpha: a clip's own share in mixup is drawn from Beta(alpha, alpha).
+        mixup_range: smallest and largest own share in mixup; a draw outside is moved to the nearer end.
+        fmix_alpha: a clip's own share of the area in FMix is drawn from Beta(alpha, alpha).
+        fmix_decay: FMix blobs: amplitudes fall with the frequency to the power of -decay; larger is smoother.
+    """
 
     mixup: float = 0.4
-    """Probability that a batch is mixed by mixup (https://arxiv.org/abs/1710.09412): the pair is averaged."""
     fmix: float = 0.3
-    """Probability that a batch is mixed by FMix (https://arxiv.org/abs/2002.12047): blobs of one clip show the other."""
     mixup_alpha: float = 0.4
-    """A clip's own share in mixup is drawn from Beta(alpha, alpha)."""
     mixup_range: tuple[float, float] = (0.3, 0.7)
-    """Smallest and largest own share in mixup; a draw outside is moved to the nearer end."""
     fmix_alpha: float = 1.0
-    """A clip's own share of the area in FMix is drawn from Beta(alpha, alpha)."""
     fmix_decay: float = 3.0
-    """FMix blobs: amplitudes fall with the frequency to the power of -decay; larger is smoother."""
 
     def __post_init__(self) -> None:
         _require(0 <= self.mixup <= 1, "mix.mixup", self.mixup, "a probability from 0 to 1")
