@@ -1,0 +1,367 @@
+"""The command as a person meets it: help, training, evaluation, prediction, configurations and loggers."""
+
+import csv
+import hashlib
+import json
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import wandb
+import yaml
+from jsonargparse import ArgumentParser
+from wandb.proto.wandb_internal_pb2 import Record
+
+from peclip import __version__, cli
+from tests.runs import LABELS, run, trained, write_config, write_data
+from tests.trees import write_clip
+
+HERE = Path(__file__).parent
+SEVEN_VIDEOS = HERE.parent / "../shared/media/ai_generated"
+HEAVY = ("torch", "lightning", "transformers", "numpy", "pandas", "av", "jsonargparse")
+
+
+def predictions(run_folder):
+    with (run_folder / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def weights(path):
+    """A hash of the trainable weights of a checkpoint."""
+    total = hashlib.sha256()
+    for name, value in torch.load(path, weights_only=True)["state_dict"].items():
+        total.update(name.encode() + value.numpy().tobytes())
+    return total.hexdigest()
+
+
+def epochs_of(run_folder):
+    """The rows of metrics.csv as text."""
+    return (run_folder / "metrics.csv").read_text()
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# --- help ---
+
+
+def test_help_answers_within_a_second():
+    took = []
+    for _ in range(3):  # the machine may be busy with something else
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "peclip", "--help"], capture_output=True, text=True, check=True)
+        took.append(time.perf_counter() - start)
+        if took[-1] < 1:
+            break
+    assert min(took) < 1
+    assert all(f"\n  {name} " in done.stdout for name in cli.COMMANDS)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("code", ["import peclip", "from peclip.cli import main; main(['--help'])"])
+def test_nothing_heavy_is_imported_before_it_is_needed(code):
+    code += f"; import sys; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_public_names_are_found_when_they_are_asked_for():
+    import peclip
+    from peclip.model import PEClip
+
+    assert peclip.PEClip is PEClip
+    assert {"PEClip", "__version__"} <= set(dir(peclip))
+    with pytest.raises(AttributeError, match="has no attribute 'PEClipp'"):
+        _ = peclip.PEClipp
+
+
+def test_help_and_version_go_to_stdout():
+    assert run().out == run("-h").out == run("--help").out != ""
+    assert run("--version").out == f"peclip {__version__}\n"
+
+
+class ParserReached(Exception):
+    """Carries the parser that was about to read the command line."""
+
+
+@pytest.fixture
+def parser_of(monkeypatch):
+    """Returns what reads the options of a command."""
+
+    def stop(self, *args, **kwargs):
+        raise ParserReached(self)
+
+    def find(command):
+        with pytest.raises(ParserReached) as caught:
+            cli.main([command])
+        parser = caught.value.args[0]
+        commands = parser._subcommands_action
+        return commands._name_parser_map[command] if commands else parser
+
+    monkeypatch.setattr(ArgumentParser, "parse_args", stop)
+    return find
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_option_has_a_help_text(command, parser_of):
+    actions = parser_of(command)._actions
+    without = [action.option_strings for action in actions if not (action.help or "").strip(" .=SUPRE")]
+    assert without == []
+    assert len(actions) > 2
+
+
+@pytest.mark.parametrize("name", ["SharedAdapter", "TextAdapter", "TemporalDynamicAdapter", "MaPLe"])
+def test_every_option_of_a_part_has_a_help_text(name):
+    from inspect import signature
+
+    from docstring_parser import parse
+
+    from peclip import model
+
+    part = getattr(model, name)
+    documented = {entry.arg_name for base in part.__mro__ for entry in parse(base.__doc__ or "").params}
+    assert set(signature(part).parameters) <= documented
+
+
+def test_help_of_a_command_shows_every_option():
+    done = run("fit", "--help")
+    assert done.status == 0
+    for option in ("--data.manifest", "--model.net.backbone", "--trainer.max_epochs", "--name", "--ckpt_path"):
+        assert option in done.out
+    assert done.err == ""
+
+
+# --- fit, validate, test, predict ---
+
+
+def test_validate_and_test_repeat_what_fit_found(tiny_run, workplace):
+    checkpoint = tiny_run / "checkpoints" / "best.ckpt"
+    before = json.loads((tiny_run / "metrics.json").read_text())
+    tested = run("test", "--ckpt_path", checkpoint)
+    assert (tested.status, tested.err) == (0, "")
+    assert json.loads((workplace / "runs/tiny/version_0/metrics.json").read_text()) == before
+    validated = run("validate", "--ckpt_path", checkpoint)
+    assert (validated.status, validated.err) == (0, "")
+    after = json.loads((workplace / "runs/tiny/version_1/metrics.json").read_text())
+    assert (after["split"], after["clips"]) == ("validation", 3)
+    with (tiny_run / "metrics.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["val/war"]]
+    best = max(rows, key=lambda row: float(row["val/score"]))
+    assert after["war"] == pytest.approx(float(best["val/war"]))
+    assert "Results on 3 validation clips" in validated.out
+
+
+def test_the_folder_of_a_run_stands_for_its_best_checkpoint(tiny_run, workplace):
+    for source in (tiny_run, tiny_run / "checkpoints" / "best.ckpt"):
+        assert run("predict", "--ckpt_path", source).status == 0
+    first, second = (predictions(workplace / f"runs/tiny/version_{number}") for number in (0, 1))
+    assert first == second
+    assert len(first) == 6
+
+
+def test_predictions_agree_with_the_confusion_matrix(tiny_run, workplace):
+    assert run("predict", "--ckpt_path", tiny_run).status == 0
+    counts = {label: dict.fromkeys(LABELS, 0) for label in LABELS}
+    for row in predictions(workplace / "runs/tiny/version_0"):
+        counts[row["path"].split("/")[1]][row["predicted"]] += 1
+    with (tiny_run / "confusion.csv").open(newline="") as file:
+        assert counts == {row["truth"]: {label: int(row[label]) for label in LABELS} for row in csv.DictReader(file)}
+
+
+def test_prediction_needs_no_labels_and_takes_another_source(tiny_run, workplace):
+    for number in range(3):
+        write_clip(workplace / f"new/{number}.mp4", number)
+    (workplace / "new/clips.csv").write_text("path\n0.mp4\n1.mp4\n2.mp4\n")
+    result = run("predict", "--ckpt_path", tiny_run, "--data.manifest", "new/clips.csv")
+    assert (result.status, result.err) == (0, "")
+    rows = predictions(workplace / "runs/tiny/version_0")
+    assert [row["path"] for row in rows] == ["0.mp4", "1.mp4", "2.mp4"]
+    assert list(rows[0]) == ["path", "predicted", *LABELS]
+
+
+def test_a_clip_is_predicted_alike_whatever_the_batch_and_the_workers(tiny_run, workplace):
+    for options in ((), ("--data.eval_batch_size", "1", "--data.num_workers", "1")):
+        assert run("predict", "--ckpt_path", tiny_run, "--data.predict", "all", *options).status == 0
+    first, second = (predictions(workplace / f"runs/tiny/version_{number}") for number in (0, 1))
+    for one, other in zip(first, second, strict=True):
+        assert [float(one[label]) for label in LABELS] == pytest.approx(
+            [float(other[label]) for label in LABELS], abs=2e-6
+        )
+
+
+def test_a_run_without_test_clips_is_evaluated_on_its_validation_clips(tmp_path, tiny_clip):
+    config = write_config(tmp_path / "no_test.yaml", tiny_clip, write_data(tmp_path / "data", {"train": 4}))
+    folder = trained(tmp_path, "--config", config, "--trainer.max_epochs", "1")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["split"], metrics["selection"], metrics["clips"]) == ("validation", "validation", 3)
+
+
+def test_a_run_without_validation_clips_keeps_its_last_checkpoint(tmp_path, tiny_config):
+    folder = trained(tmp_path, "--config", tiny_config, "--data.val", "0")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["split"], metrics["clips"]) == ("test", 6)
+    content = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
+    assert content["global_step"] == 6
+
+
+def test_a_folder_per_class_trains_as_a_manifest_does(tmp_path, tiny_config, tiny_data, tiny_run):
+    folder = trained(tmp_path, "--config", tiny_config, "--data.root", tiny_data.parent)
+    assert json.loads((folder / "metrics.json").read_text())["clips"] == 6
+    saved = yaml.safe_load((folder / "config.yaml").read_text())["data"]
+    assert (saved["manifest"], saved["root"], saved["labels"]) == (None, str(tiny_data.parent), list(LABELS))
+
+
+# --- configurations ---
+
+
+def test_a_saved_configuration_runs_again_and_ends_the_same(tiny_run, tmp_path):
+    again = trained(tmp_path, "--config", tiny_run / "config.yaml")
+    assert (again.parent.name, again.name) == ("tiny", "version_0")
+    for name in ("best.ckpt", "last.ckpt"):
+        assert weights(again / "checkpoints" / name) == weights(tiny_run / "checkpoints" / name)
+    assert epochs_of(again) == epochs_of(tiny_run)
+    assert (again / "metrics.json").read_text() == (tiny_run / "metrics.json").read_text()
+
+
+def test_another_seed_is_another_run(tiny_run, tiny_config, tmp_path):
+    other = trained(tmp_path, "--config", tiny_config, "--seed_everything", "1")
+    assert weights(other / "checkpoints" / "last.ckpt") != weights(tiny_run / "checkpoints" / "last.ckpt")
+
+
+def test_another_number_of_workers_is_the_same_run(tiny_run, tiny_config, tmp_path):
+    other = trained(tmp_path, "--config", tiny_config, "--data.num_workers", "2")
+    assert weights(other / "checkpoints" / "last.ckpt") == weights(tiny_run / "checkpoints" / "last.ckpt")
+
+
+def test_a_run_goes_on_from_its_last_checkpoint(tiny_run, tiny_config, tmp_path):
+    long = trained(tmp_path, "--config", tiny_config, "--trainer.max_epochs", "3", "--checkpoint.save_top_k", "-1",
+                   "--checkpoint.filename", "{epoch}")  # fmt: skip
+    (middle,) = long.glob("checkpoints/epoch=1*.ckpt")
+    resumed = trained(tmp_path, "--config", tiny_config, "--trainer.max_epochs", "3", "--ckpt_path", middle)
+    assert weights(resumed / "checkpoints" / "last.ckpt") == weights(long / "checkpoints" / "last.ckpt")
+
+
+def test_configurations_combine_the_later_over_the_earlier(tiny_config, tmp_path):
+    (tmp_path / "no_sha.yaml").write_text(
+        "model: {net: {adapters: {vision.mlp: {class_path: peclip.model.TemporalDynamicAdapter, "
+        "init_args: {reduction: 2}}}, prompts: null, texts: names}}\n"
+    )
+    (tmp_path / "other.yaml").write_text("data: {normalize: none, val: test}\nname: other\n")
+    overlays = ("--config", tmp_path / "no_sha.yaml", "--config", tmp_path / "other.yaml")
+    folder = trained(tmp_path, "--config", tiny_config, *overlays, "--trainer.max_epochs", "1")
+    assert folder.parent.name == "other"
+    saved = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["peclip"]
+    assert {site: spec["init_args"]["reduction"] for site, spec in saved["adapters"].items()} == {"vision.mlp": 2}
+    assert saved["prompts"] is None
+    assert saved["texts"] == {label: label for label in LABELS}
+    assert saved["input"]["normalize"] == "none"
+    assert json.loads((folder / "metrics.json").read_text())["selection"] == "test"
+
+
+# --- loggers ---
+
+
+def test_tensorboard_by_configuration_is_written_and_read_back(tmp_path, tiny_config):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (tmp_path / "board.yaml").write_text(
+        "trainer: {max_epochs: 1, logger: {class_path: TensorBoardLogger, init_args: {save_dir: board}}}\n"
+    )
+    folder = trained(tmp_path, "--config", tiny_config, "--config", tmp_path / "board.yaml")
+    (log,) = {file.parent for file in tmp_path.rglob("events.out.tfevents.*")}
+    board = EventAccumulator(str(log))
+    board.Reload()
+    assert len(board.Scalars("train/loss")) == 3
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert [entry.value for entry in board.Scalars("test/war")] == pytest.approx([metrics["war"]])
+    assert (folder / "metrics.csv").is_file()
+
+
+def wandb_records(path):
+    """Yield the records of an offline wandb run: a header of 7 bytes, then a log in LevelDB's format."""
+    data, place, parts = path.read_bytes(), 7, []
+    assert data[:4] == b":W&B"
+    while len(data) - place > 7:
+        if 32768 - place % 32768 < 7:  # no record begins in the last bytes of a block
+            place += 32768 - place % 32768
+        _, length, kind = struct.unpack_from("<IHB", data, place)
+        parts.append(data[place + 7 : place + 7 + length])
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            record = Record()
+            record.ParseFromString(b"".join(parts))
+            yield record
+            parts = []
+
+
+def test_an_offline_wandb_run_is_written_and_read_back(tmp_path, tiny_config):
+    (tmp_path / "wandb.yaml").write_text(
+        "trainer: {max_epochs: 1, logger: {class_path: WandbLogger, init_args: {offline: true, project: faces}}}\n"
+    )
+    try:
+        folder = trained(tmp_path, "--config", tiny_config, "--config", tmp_path / "wandb.yaml")
+    finally:
+        wandb.teardown()  # what happens at the end of a process
+    (file,) = tmp_path.rglob("run-*.wandb")
+    values, projects = {}, set()
+    for record in wandb_records(file):
+        if record.run.project:
+            projects.add(record.run.project)
+        for item in record.history.item:
+            values.setdefault(item.key or ".".join(item.nested_key), []).append(json.loads(item.value_json))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert projects == {"faces"}
+    assert len(values["train/loss"]) == 3
+    assert values["test/war"] == pytest.approx([metrics["war"]])
+    assert (folder / "metrics.csv").is_file()
+
+
+def test_a_csv_logger_of_ones_own_stays_the_only_one(tmp_path, tiny_config, monkeypatch):
+    (tmp_path / "mine.yaml").write_text(
+        "trainer: {max_epochs: 1, logger: {class_path: CSVLogger, init_args: {save_dir: mine, name: x}}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    result = run("fit", "--config", tiny_config, "--config", tmp_path / "mine.yaml")
+    assert result.status == 0, result.err
+    assert {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("metrics.*")} == {
+        "mine/x/version_0/metrics.csv",
+        "mine/x/version_0/metrics.json",
+    }
+
+
+# --- real videos ---
+
+
+@pytest.fixture(scope="module")
+def seven_videos():
+    if not SEVEN_VIDEOS.is_dir():
+        pytest.skip(f"{SEVEN_VIDEOS} is not here")
+    return SEVEN_VIDEOS.resolve()
+
+
+@pytest.mark.parametrize("source", ["folder", "manifest"])
+def test_real_videos_train_and_predict(source, seven_videos, workplace, tiny_config):
+    if source == "folder":
+        options = ["--data.root", seven_videos]
+    else:
+        rows = [f"{path},{path.stem}" for path in sorted(seven_videos.glob("*.mp4"))]
+        (workplace / "clips.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+        options = ["--data.manifest", "clips.csv", "--data.allow_outside", "true"]
+    result = run("fit", "--config", tiny_config, *options, "--trainer.max_epochs", "1", "--data.val", "0")
+    assert result.status == 0, result.err
+    assert "7 training, 0 validation, 0 test clips of 7 classes" in result.out
+    result = run("predict", "--ckpt_path", "runs/tiny/version_0/checkpoints/best.ckpt")
+    assert result.status == 0, result.err
+    rows = predictions(workplace / "runs/tiny/version_1")
+    assert sorted(Path(row["path"]).stem for row in rows) == [
+        "angry", "disgust", "fear", "happy", "neutral", "sadness", "surprise"
+    ]  # fmt: skip
+    assert len(rows[0]) == 2 + 7
