@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.utils import logging
 
 from peclip.errors import InputError
 
@@ -94,6 +95,8 @@ def _fetch() -> str:
             return hf_hub_download(HUB, name, local_files_only=True)
         except LocalEntryNotFoundError:
             pass
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # what is wrong is told once, below
     try:
         try:
             return hf_hub_download(HUB, HUB_FILES[0])
@@ -105,3 +108,5 @@ def _fetch() -> str:
         raise InputError(
             f"face_model: YuNet cannot be fetched from the Hub ({HUB}): connect once, or give the file {HUB_FILES[0]}"
         ) from error
+    finally:
+        logging.set_verbosity(level)

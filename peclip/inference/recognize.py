@@ -36,7 +36,7 @@ def recognize(
     """Tell which expression is shown when in videos, and on whose face.
 
     Writes into a folder: timeline.csv with a row per window and face (file, track, start and end in seconds, label, a
-    probability per class, share of the window's frames with the face; a window without a face is a row that says so),
+    probability per class, share of the window's frames with the face; a stretch without a face is a row that says so),
     the same as timeline.json, and a picture of the timeline per video.
 
     Args:

@@ -22,7 +22,7 @@ from peclip.model.trained import DEFAULT_FRAMES
 
 @dataclass(frozen=True)
 class Row:
-    """One face in one window, or a window without a face.
+    """One face in one window, or a window or a stretch of it without a face.
 
     Attributes:
         file: the video.
@@ -108,8 +108,8 @@ class Recognizer:
                 (``/dev/video0``).
 
         Yields:
-            the rows of each window in order of time, without a gap: one for each face, by track, or one that says that
-            there is none. They come as the video is read.
+            the rows of each window in order of time: one for each face, by track, and one for what is left of the window
+            where no face is in sight. They come as the video is read.
 
         Raises:
             InputError: the source cannot be read, or from some frame on not any more.
@@ -131,8 +131,7 @@ class Recognizer:
         for window in self._windows(frames):
             for sight in window.sights:
                 waiting.append((Row(file, sight.track, sight.start, sight.end, face_share=sight.share), sight.clip))
-            if not window.sights:
-                waiting.append((Row(file, None, window.start, window.end), None))
+            waiting += [(Row(file, None, start, end), None) for start, end in window.blanks]
             clips = sum(clip is not None for _, clip in waiting)
             if clips == 0 or clips >= self._batch_size:
                 yield from self._answer(waiting)

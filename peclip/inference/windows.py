@@ -10,12 +10,15 @@ from torch import Tensor
 from peclip.data.video import segment_indices
 from peclip.errors import InputError
 
-CROPS = 4
-"""Most crops of a face that a window keeps, in multiples of the T that are chosen from them: with more frames a second
-some are passed over, so that memory does not depend on the frame rate."""
+FEWEST, SPARE = 64, 4
+"""A window keeps at most this many crops of a face, or this many times the T that are chosen from them if that is more:
+with more frames a second some are passed over, so that memory depends neither on the frame rate nor on the window."""
 
 LONGEST = 60.0
 """Longest window in seconds."""
+
+BLANK = 0.2
+"""Seconds; a face that is out of sight for less at the edge of a window is not worth a row."""
 
 _SLACK = 1e-6  # seconds: less is a matter of rounding
 _ONE_FRAME = 0.04  # seconds for which a video's only frame is taken to be shown
@@ -46,11 +49,20 @@ class Sight(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A part of a video: from `start` to `end` in seconds, and the faces in it by the number of their track."""
+    """A part of a video.
+
+    Attributes:
+        start: seconds.
+        end: seconds.
+        sights: the faces in it, by the number of their track.
+        blanks: start and end of what is left of it where no face is in sight; stretches below :data:`BLANK` are left out
+            where there is a face besides.
+    """
 
     start: float
     end: float
     sights: list[Sight]
+    blanks: list[tuple[float, float]]
 
 
 class _Frame(NamedTuple):
@@ -78,7 +90,7 @@ class Windows:
         if not 0 < stride <= length:
             raise InputError(f"stride is {stride:g}: expected seconds above 0, at most the window's {length:g}")
         self._num_frames, self._length, self._stride = num_frames, length, stride
-        self._spacing = length / (CROPS * num_frames)
+        self._spacing = length / max(FEWEST, SPARE * num_frames)
         self._frames: deque[_Frame] = deque()
         self._kept: dict[Subject, float] = {}  # when a crop of each was last kept
         self._number = 0  # of the window that is open
@@ -137,9 +149,22 @@ class Windows:
             stop = end if frames[-1] == len(self._frames) - 1 else times[frames[-1] + 1]
             share = len(frames) / len(self._frames)
             sights.append(Sight(subject.number, start, stop, share, self._clip(crops)))
-        return Window(self._start, end, sorted(sights, key=lambda sight: sight.track))
+        return Window(
+            self._start, end, sorted(sights, key=lambda sight: sight.track), _blanks(self._start, end, sights)
+        )
 
     def _clip(self, crops: Iterable[Tensor]) -> Tensor:
         """Choose T of the crops by segments, as evaluation does; fewer than T are padded by the last."""
         every = list(crops)
         return torch.stack([every[index] for index in segment_indices(len(every), self._num_frames)])
+
+
+def _blanks(start: float, end: float, sights: list[Sight]) -> list[tuple[float, float]]:
+    """Return what is left of a window between the sights in it."""
+    if not sights:
+        return [(start, end)]
+    blanks, covered = [], start
+    for sight in sorted(sights, key=lambda sight: sight.start):
+        blanks.append((covered, sight.start))
+        covered = max(covered, sight.end)
+    return [(first, stop) for first, stop in (*blanks, (covered, end)) if stop - first >= BLANK]

@@ -14,7 +14,7 @@ from peclip.model.trained import with_input
 def net(tiny_clip: Path) -> PEClip:
     """A PEClip with random adapters that takes T = 4 frames of 32 pixels."""
     torch.manual_seed(0)
-    net = PEClip(list(SEVEN), str(tiny_clip), adapters={"vision.attention": SharedAdapter}).eval()
+    net = PEClip(list(SEVEN), str(tiny_clip), adapters={"vision.attention": SharedAdapter}, logit_scale=10).eval()
     for weight in net.adapters.parameters():
         torch.nn.init.normal_(weight, std=0.3)
     net.config = with_input(net.config, 4, 32, "clip")

@@ -41,7 +41,7 @@ def test_a_model_that_is_none_is_named(tmp_path, content, capfd):
 def test_off_line_the_file_is_asked_for(monkeypatch, tmp_path):
     pytest.importorskip("cv2", reason="needs OpenCV")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match="YuNet cannot be fetched from the Hub .*give the file") as told:
+    with pytest.raises(InputError, match=r"YuNet cannot be fetched from the Hub .*give the file") as told:
         YuNet()
     assert "\n" not in str(told.value)
 

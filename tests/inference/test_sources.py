@@ -60,7 +60,7 @@ with av.open(sys.argv[1]) as source, av.open(sys.argv[2], "w") as target:
 
 def test_a_jump_in_time_is_refused(tmp_path):
     write_video(tmp_path / "a.mkv", 3, pts=[0, 1, 4000], time_base=None, fps=1)
-    with pytest.raises(InputError, match="a.mkv: times jump from 1 s to 4000 s"):
+    with pytest.raises(InputError, match=r"a\.mkv: times jump from 1 s to 4000 s"):
         list(read_frames(str(tmp_path / "a.mkv")))
 
 

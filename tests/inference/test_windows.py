@@ -1,0 +1,141 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from peclip.errors import InputError
+from peclip.inference.windows import FEWEST, SPARE, Window, Windows
+
+
+@dataclass(eq=False)
+class Someone:
+    number: int | None = 1
+
+
+def slide(times: Sequence[float], windows: Windows, seen: dict[Someone, range] | None = None) -> list[Window]:
+    """Push frames, each crop of which is filled with its number; without `seen`, one face is in all of them."""
+    seen = {Someone(): range(len(times))} if seen is None else seen
+    closed = []
+    for i, seconds in enumerate(times):
+        here = [one for one, frames in seen.items() if i in frames]
+        crops = {
+            one: torch.full((3, 2, 2), i, dtype=torch.uint8) if windows.wants(one, seconds) else None for one in here
+        }
+        closed += windows.push(seconds, crops)
+    return closed + list(windows.finish())
+
+
+def at(fps: float, frames: int) -> list[float]:
+    return [i / fps for i in range(frames)]
+
+
+def spans(windows: list[Window]) -> list[tuple[float, float]]:
+    return [(window.start, window.end) for window in windows]
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [
+        (50, [(0, 2), (1, 3), (2, 4), (3, 5)]),
+        (53, [(0, 2), (1, 3), (2, 4), (3, 5), (4, 5.3)]),
+        (20, [(0, 2)]),
+        (21, [(0, 2), (1, 2.1)]),
+        (7, [(0, 0.7)]),
+        (1, [(0, 0.04)]),
+        (0, []),
+    ],
+)
+def test_windows_reach_from_the_first_frame_to_the_last(frames, expected):
+    assert spans(slide(at(10, frames), Windows(4, 2.0, 1.0))) == [pytest.approx(span) for span in expected]
+
+
+def test_windows_may_follow_each_other_without_overlap():
+    found = slide(at(10, 35), Windows(4, 1.0, 1.0))
+    assert spans(found) == [pytest.approx(span) for span in [(0, 1), (1, 2), (2, 3), (3, 3.5)]]
+    assert [window.sights[0].clip[0, 0, 0, 0].item() for window in found] == [1, 11, 21, 30]
+
+
+def test_frames_of_a_clip_are_chosen_by_segments():
+    (window,) = slide(at(8, 16), Windows(4, 2.0, 1.0))
+    assert window.sights[0].clip[:, 0, 0, 0].tolist() == [2, 6, 10, 14]
+    assert window.sights[0].clip.shape == (4, 3, 2, 2)
+    assert window.sights[0].clip.dtype == torch.uint8
+
+
+def test_a_short_window_repeats_its_last_frame():
+    (window,) = slide(at(8, 3), Windows(4, 2.0, 1.0))
+    assert window.sights[0].clip[:, 0, 0, 0].tolist() == [0, 1, 2, 2]
+
+
+def test_a_face_appears_and_disappears_within_a_window():
+    first, second = Someone(1), Someone(2)
+    found = slide(at(10, 40), Windows(4, 2.0, 2.0), {first: range(5), second: range(15, 40)})
+    assert [(sight.track, sight.start, sight.end, sight.share) for window in found for sight in window.sights] == [
+        (1, pytest.approx(0), pytest.approx(0.5), 5 / 20),
+        (2, pytest.approx(1.5), pytest.approx(2), 5 / 20),
+        (2, pytest.approx(2), pytest.approx(4), 1.0),
+    ]
+    assert found[0].sights[1].clip[:, 0, 0, 0].tolist() == [15, 16, 18, 19]
+
+
+def test_a_window_without_a_face_is_a_window():
+    found = slide(at(10, 40), Windows(4, 1.0, 1.0), {Someone(): range(25, 40)})
+    assert [len(window.sights) for window in found] == [0, 0, 1, 1]
+
+
+def test_what_is_left_of_a_window_is_blank():
+    first, second = Someone(1), Someone(2)
+    seen = {first: range(5, 10), second: range(18, 39)}
+    found = slide(at(10, 60), Windows(4, 2.0, 2.0), seen)
+    assert [window.blanks for window in found] == [
+        [pytest.approx((0, 0.5)), pytest.approx((1, 1.8))],
+        [],  # too short
+        [(4, 6)],
+    ]
+
+
+def test_a_time_without_frames_has_its_windows():
+    found = slide([0, 0.1, 5.0, 5.1], Windows(2, 1.0, 1.0))
+    assert [len(window.sights) for window in found] == [1, 0, 0, 0, 0, 1]
+    assert spans(found)[2] == (2, 3)
+    assert found[-1].end == pytest.approx(5.2)
+
+
+def test_who_is_not_confirmed_is_not_reported():
+    (window,) = slide(at(10, 10), Windows(4, 1.0, 1.0), {Someone(None): range(10), Someone(7): range(10)})
+    assert [sight.track for sight in window.sights] == [7]
+
+
+@pytest.mark.parametrize(("num_frames", "most"), [(4, FEWEST), (40, SPARE * 40)])
+def test_few_crops_are_kept_however_many_frames_there_are(num_frames, most):
+    windows, someone = Windows(num_frames, 2.0, 1.0), Someone()
+    kept = []
+    for seconds in at(240, 5 * 240):
+        wanted = windows.wants(someone, seconds)
+        kept += [seconds] * wanted
+        crop = torch.zeros(3, 2, 2, dtype=torch.uint8) if wanted else None
+        for window in windows.push(seconds, {someone: crop}):
+            assert window.sights[0].share == 1
+    assert len(kept) == pytest.approx(5 / 2 * most, rel=0.07)
+
+
+@pytest.mark.parametrize(
+    ("length", "stride", "named"),
+    [
+        (0, 1, "window is 0"),
+        (-1, 1, "window"),
+        (61, 1, "window is 61"),
+        (2, 0, "stride is 0"),
+        (2, 2.5, "stride is 2.5"),
+    ],
+)
+def test_numbers_out_of_range_are_named(length, stride, named):
+    with pytest.raises(InputError, match=named):
+        Windows(4, length, stride)
+
+
+@pytest.mark.parametrize(("length", "stride"), [(float("nan"), 1), (2, float("nan"))])
+def test_what_is_no_number_is_refused(length, stride):
+    with pytest.raises(InputError, match="nan"):
+        Windows(4, length, stride)
