@@ -1,0 +1,174 @@
+"""Every configuration that comes with peclip runs by the command in its first line, on tiny data with a tiny CLIP."""
+
+import json
+import shlex
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from peclip.data import source, synthetic
+from tests.runs import trained
+from tests.trees import TREES
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+NAMES = [str(path.relative_to(ROOT)) for path in CONFIGS]
+
+FAST = {
+    "--trainer.accelerator": "cpu",
+    "--trainer.max_epochs": 1,
+    "--trainer.limit_train_batches": 2,
+    "--trainer.limit_val_batches": 2,
+    "--trainer.limit_test_batches": 2,
+    "--data.num_workers": 0,
+}
+
+
+def command_of(path):
+    """The command in the first line, as a list of words."""
+    first = path.read_text().splitlines()[0]
+    assert first.startswith("# peclip ")
+    return shlex.split(first)[1:]
+
+
+def configs_in(words):
+    return [ROOT / words[place + 1] for place, word in enumerate(words) if word == "--config"]
+
+
+def merged(words, *keys):
+    """The value that the last of the command's configurations gives to a key."""
+    value = None
+    for path in configs_in(words):
+        entry = yaml.safe_load(path.read_text())
+        for key in keys[:-1]:
+            entry = entry.get(key) or {}
+        value = entry.get(keys[-1], value)
+    return value
+
+
+def test_the_known_configurations_are_found():
+    known = {"demo", "demo_order", "ferv39k", "as_released"}
+    assert known | {"no_tda", "no_sha", "no_maple", "text_names"} <= {path.stem for path in CONFIGS}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+def test_a_configuration_opens_with_the_command_that_runs_it(path):
+    words = command_of(path)
+    assert words[1] in ("fit", "cv")
+    assert path in configs_in(words)
+    assert all(named.is_file() for named in configs_in(words))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Makes a small copy of a benchmark, or of a demo, once, and returns its folder."""
+    folder = tmp_path_factory.mktemp("benchmarks")
+    for name, draw in source.DRAWN.items():
+        small = partial(draw, train=2, test=1, frames=4, size=32)
+        source.DRAWN[name] = small
+    made = {}
+
+    def make(benchmark):
+        if benchmark not in made:
+            made[benchmark] = folder / benchmark
+            if benchmark in TREES:
+                TREES[benchmark](made[benchmark])
+        return made[benchmark]
+
+    yield make
+    source.DRAWN.update(demo=synthetic.demo, demo_order=synthetic.demo_order)
+
+
+@pytest.fixture
+def run_of(tmp_path, data, tiny_clip):
+    """Runs a configuration by its own command, and returns the folder of the run."""
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+
+    def start(path, *overlays):
+        words = command_of(path)[2:]
+        words += [word for overlay in overlays for word in ("--config", str(overlay))]
+        if "--data.root" in words:
+            place = words.index("--data.root")
+            words[place : place + 2] = []
+        words += ["--data.root", str(data(merged(words, "data", "benchmark")))]
+        options = FAST | {"--model.net.backbone": tiny_clip}
+        if merged(words, "model", "net", "prompts"):
+            options["--model.net.prompts.init_args.depth"] = 2
+        if command_of(path)[1] == "cv":
+            options["--data.fold"] = 1
+        return trained(tmp_path, *words, *(str(word) for option in options.items() for word in option))
+
+    return start
+
+
+def model_of(folder):
+    """What the checkpoint of a run says of its model."""
+    return torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["peclip"]
+
+
+def classes_of(model):
+    return {site: spec["class_path"].rpartition(".")[2] for site, spec in model["adapters"].items()}
+
+
+ALL = {
+    "vision.attention": "SharedAdapter",
+    "vision.mlp": "TemporalDynamicAdapter",
+    "text.attention": "SharedAdapter",
+    "text.mlp": "TextAdapter",
+}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+def test_a_configuration_trains_and_does_what_its_name_says(path, run_of):
+    folder = run_of(path)
+    metrics, model = json.loads((folder / "metrics.json").read_text()), model_of(folder)
+    assert metrics["clips"] > 0
+    assert metrics["selection"] == ("test" if path.stem == "as_released" else "validation")
+    left_out = {"no_tda": ["vision.mlp"], "no_sha": ["vision.attention", "text.attention"]}.get(path.stem, [])
+    assert classes_of(model) == {site: name for site, name in ALL.items() if site not in left_out}
+    assert (model["prompts"] is None) == (path.stem == "no_maple")
+    assert (model["texts"] == {label: label for label in model["labels"]}) == (path.stem == "text_names")
+
+
+@pytest.mark.parametrize("name", ["no_tda", "no_sha", "no_maple", "text_names"])
+def test_an_ablation_combines_with_the_recipe_and_with_the_released_way(name, run_of):
+    folder = run_of(ROOT / "configs/as_released.yaml", ROOT / f"configs/ablations/{name}.yaml")
+    model = model_of(folder)
+    assert json.loads((folder / "metrics.json").read_text())["selection"] == "test"
+    assert model["input"]["normalize"] == "none"
+    assert ("vision.mlp" in model["adapters"]) == (name != "no_tda")
+    assert ("text.attention" in model["adapters"]) == (name != "no_sha")
+    assert (model["prompts"] is None) == (name == "no_maple")
+    assert (model["texts"]["fear"] == "fear") == (name == "text_names")
+
+
+def test_the_recipe_of_ferv39k_is_that_of_the_paper(run_of):
+    config = yaml.safe_load((run_of(ROOT / "configs/ferv39k.yaml") / "config.yaml").read_text())
+    shipped = yaml.safe_load((ROOT / "configs/ferv39k.yaml").read_text())
+    assert shipped["trainer"]["max_epochs"] == 30
+    assert shipped["model"]["net"]["prompts"]["init_args"] == {"length": 2, "depth": 9}
+    assert shipped["model"]["net"]["backbone"] == "openai/clip-vit-base-patch16"
+    model, data = config["model"], config["data"]
+    assert (model["lr_adapters"], model["lr_prompts"], model["weight_decay"]) == (2e-4, 3e-5, 1e-2)
+    assert (model["warmup_epochs"], model["warmup_lr"], model["net"]["logit_scale"]) == (3, 2e-5, 100)
+    assert (data["batch_size"], data["num_frames"]) == (4, 16)
+    assert data["augment"] == {
+        "area": [0.08, 1.0], "aspect": [3 / 4, 4 / 3], "flip": 0.5, "rotation": 4.0, "brightness": 0.0
+    }  # fmt: skip
+    assert data["mix"] == {
+        "mixup": 0.4, "fmix": 0.3, "mixup_alpha": 0.4, "mixup_range": [0.3, 0.7], "fmix_alpha": 1.0, "fmix_decay": 3.0
+    }  # fmt: skip
+
+
+def test_as_released_does_what_the_released_program_does(run_of):
+    folder = run_of(ROOT / "configs/as_released.yaml")
+    model = model_of(folder)
+    assert model["adapters"]["vision.mlp"]["init_args"]["scope"] == "batch"
+    for site in ("vision.attention", "text.attention", "text.mlp"):
+        assert model["adapters"][site]["init_args"]["init"] == "default"
+    assert model["input"]["normalize"] == "none"
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert (config["trainer"]["precision"], config["data"]["val"]) == ("32-true", "test")
