@@ -50,8 +50,23 @@ ACTION_UNITS = {
     "fear": (
         "Inner Brow Raiser, Outer Brow Raiser, Brow Lowerer, Upper Lid Raiser, Lid Tightener, Lip Stretcher, Jaw Drop."
     ),
+    # EMFACS: R12A + R14A. It happens on either side of the face, and training clips are flipped.
+    "contempt": "One-Sided Lip Corner Puller, One-Sided Dimpler.",
+    # No entry in EMFACS. Brows and lids of its fear (1 + 4 + 5), less than all of it, over a mouth held back (24 + 32).
+    "anxiety": "Inner Brow Raiser, Brow Lowerer, Upper Lid Raiser, Lip Pressor, Lip Bite.",
+    # No entry in EMFACS. The shrug of brows and mouth by which faces say that nothing can be done (1 + 2 + 15 + 17).
+    "helplessness": "Inner Brow Raiser, Outer Brow Raiser, Lip Corner Depressor, Chin Raiser.",
+    # No entry in EMFACS. Its sadness without the inner brows (4 + 15), lips pressed (24), eyes and head down (64 + 54).
+    "disappointment": "Brow Lowerer, Lip Corner Depressor, Lip Pressor, Eyes Down, Head Down.",
+    # No entry in EMFACS. A face at rest as above, content: the trace of a smile (12A).
+    "calm": "Relaxed Muscles, Smooth Forehead, Relaxed Eyelids, Closed Lips, Slight Lip Corner Puller.",
 }
-"""Class texts as FACS action units (Ekman, Friesen and Hager 2002); those of the seven are PE-CLIP's own texts."""
+"""Class texts as action units, by their names in FACS (Ekman, Friesen and Hager, Facial Action Coding System, 2002).
+
+The seven are PE-CLIP's own texts, and its checkpoints need them to the letter. Of the others EMFACS (Friesen and Ekman,
+1983), which tells the action units of emotions, has contempt alone; the rest are composed here, as said beside each, and
+rest on no study of these classes.
+"""
 
 
 def canonical(name: str) -> str:

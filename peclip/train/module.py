@@ -1,6 +1,7 @@
 """PEClipModule: how a PEClip is trained and evaluated. Loss, optimiser groups, schedule and one step for all stages."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
@@ -16,10 +17,11 @@ from peclip.model.trained import DEFAULT_FRAMES, Trained, check_config, check_la
 from peclip.train.metrics import ExpressionMetrics, Scores
 
 Stage = Literal["train", "val", "test"]
+Schedule = Literal["cosine", "step"]
 
 
 class PEClipModule(LightningModule):
-    """Trains the adapters and prompts of a PEClip with AdamW, warm-up and a cosine (PE-CLIP, section 4).
+    """Trains the adapters and prompts of a PEClip with AdamW, warm-up and a schedule (PE-CLIP, section 4).
 
     Logs ``train/loss``, ``val/loss``, ``val/war``, ``val/uar``, ``val/recall/LABEL`` and the same for ``test``; and
     ``val/score``, the WAR with ties decided by the loss, by which the best checkpoint is chosen.
@@ -31,6 +33,9 @@ class PEClipModule(LightningModule):
         weight_decay: decoupled weight decay of everything trainable, biases and norms too; at least 0.
         warmup_epochs: epochs of linear warm-up; at least 0.
         warmup_lr: learning rate at the start of the warm-up.
+        schedule: how the rates fall after the warm-up: cosine to zero at the end, or step by step.
+        step_epochs: with schedule step, epochs after which the rates fall, again and again; at least 1.
+        step_factor: with schedule step, what the rates are then multiplied by; above 0, at most 1.
         zero_shot: also evaluate CLIP without adapters and prompts when testing.
 
     Raises:
@@ -45,6 +50,9 @@ class PEClipModule(LightningModule):
         weight_decay: float = 1e-2,
         warmup_epochs: float = 3.0,
         warmup_lr: float = 2e-5,
+        schedule: Schedule = "cosine",
+        step_epochs: int = 8,
+        step_factor: float = 0.5,
         zero_shot: bool = False,
     ) -> None:
         super().__init__()
@@ -52,10 +60,15 @@ class PEClipModule(LightningModule):
         for name, value in (numbers | {"warmup_epochs": warmup_epochs, "warmup_lr": warmup_lr}).items():
             if not 0 <= value < math.inf:
                 raise InputError(f"model.{name} is {value}, expected a number of at least 0")
+        if step_epochs < 1:
+            raise InputError(f"model.step_epochs is {step_epochs}, expected at least 1")
+        if not 0 < step_factor <= 1:
+            raise InputError(f"model.step_factor is {step_factor}, expected a number above 0 and at most 1")
         self.strict_loading = False  # a checkpoint holds only what is trainable
         self.net = net
         self.lr_adapters, self.lr_prompts, self.weight_decay = lr_adapters, lr_prompts, weight_decay
         self.warmup_epochs, self.warmup_lr = warmup_epochs, warmup_lr
+        self.schedule, self.step_epochs, self.step_factor = schedule, step_epochs, step_factor
         self.zero_shot = zero_shot
         self.val_metrics = ExpressionMetrics(net.labels)
         self.test_metrics = ExpressionMetrics(net.labels)
@@ -115,19 +128,23 @@ class PEClipModule(LightningModule):
         optimizer = torch.optim.AdamW(groups, weight_decay=self.weight_decay)
         total = self.trainer.estimated_stepping_batches
         if math.isinf(total):
-            raise InputError("the cosine needs an end: give trainer.max_epochs or trainer.max_steps")
-        epochs = self.trainer.max_epochs if (self.trainer.max_epochs or 0) > 0 else 1
-        warmup = round(self.warmup_epochs * total / (epochs or 1))
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, [partial(self._rate, lr=lr, warmup=warmup, total=int(total)) for lr, weights in rates if weights]
-        )
+            raise InputError("the schedule needs an end: give trainer.max_epochs or trainer.max_steps")
+        self.trainer.fit_loop.setup_data()  # where max_steps alone is given, nobody has counted the batches yet
+        epoch = max(math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches), 1)
+        factors: list[Callable[[int], float]] = [
+            partial(self._factor, lr=lr, epoch=epoch, total=int(total)) for lr, weights in rates if weights
+        ]
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _rate(self, step: int, lr: float, warmup: int, total: int) -> float:
-        """Return the factor on a group's learning rate at a step: linear warm-up, then half a cosine to zero."""
+    def _factor(self, step: int, lr: float, epoch: int, total: int) -> float:
+        """Return the factor on a group's learning rate at a step, of which an epoch and the training have so many."""
+        warmup = round(self.warmup_epochs * epoch)
         if step < warmup:
             start = min(self.warmup_lr / lr, 1.0) if lr else 1.0
             return start + (1 - start) * step / warmup
+        if self.schedule == "step":
+            return self.step_factor ** (step // (self.step_epochs * epoch))
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
 
     def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor]:
