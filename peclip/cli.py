@@ -33,6 +33,9 @@ COMMANDS = {
     "predict": Command("write the label and the probabilities of every clip", LIGHTNING),
     "prepare": Command("write the manifest of a benchmark on disk", "peclip.data.commands:prepare", "benchmark"),
     "check": Command("count and look through the clips of a manifest", "peclip.data.commands:check", "manifest"),
+    "recognize": Command("tell what videos show, and when", "peclip.inference.recognize:recognize", "videos..."),
+    "export": Command("write a package of adapters, or an ONNX file", "peclip.model.export:export", "run"),
+    "import": Command("make a package of a released .pth", "peclip.model.export:import_released", "released"),
 }
 
 HELP = f"""peclip {__version__}: which expression does a face show? PE-CLIP for dynamic facial expression recognition.

@@ -116,7 +116,8 @@ def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str) -
     if summary.end > 120:
         every[-1].xaxis.set_major_formatter(lambda value, _: f"{int(value) // 60}:{int(value) % 60:02d}")
     left_out = f" (the {len(tracks)} of {summary.faces} faces that are seen longest)" if summary.faces > strips else ""
-    figure.suptitle(title + left_out, parse_math=False)
+    readable = title.encode(errors="replace").decode()  # a name need not be UTF-8
+    figure.suptitle(readable + left_out, parse_math=False)
     if tracks:
         patches = [Patch(color=colour, label=label) for colour, label in zip(colours, labels, strict=True)]
         patches.append(Patch(facecolor="#f3f3f3", edgecolor="#999999", label="not in sight"))

@@ -44,9 +44,9 @@ class Timeline:
         self._files = ExitStack()
 
     def __enter__(self) -> Self:
-        if self._folder.exists() and not self._folder.is_dir():
-            raise InputError(f"out {self._folder}: is a file, expected a folder for the results")
-        place = next(folder for folder in (self._folder, *self._folder.absolute().parents) if folder.is_dir())
+        place = next(path for path in (self._folder, *self._folder.absolute().parents) if path.exists())
+        if not place.is_dir():
+            raise InputError(f"out {self._folder}: {place} is a file, expected a folder for the results")
         try:
             self._temporary = Path(tempfile.mkdtemp(prefix=".peclip-", dir=place))
             self._files.callback(shutil.rmtree, self._temporary, ignore_errors=True)
@@ -55,22 +55,31 @@ class Timeline:
             self._table: TextIO = self._files.enter_context(table)
             self._json: TextIO = self._files.enter_context((self._temporary / JSON).open("w", encoding="utf-8"))
         except OSError as error:
-            raise InputError(f"out {self._folder}: cannot be written ({error.strerror})") from error
+            raise self._unwritable(error) from error
         csv.writer(self._table).writerow(["file", "track", "start", "end", "label", *self._labels, "face_share"])
         self._json.write(json.dumps({**self._head, "labels": self._labels})[:-1] + ', "rows": [')
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._files:
             if kind is None and self._pictures:
-                self._json.write("\n]}\n")
-                self._table.close()
-                self._json.close()
-                self._folder.mkdir(parents=True, exist_ok=True)
-                for name in (TABLE, JSON, *self._pictures):
-                    os.replace(self._temporary / name, self._folder / name)
+                try:
+                    self._finish()
+                except OSError as error:
+                    raise self._unwritable(error) from error
+
+    def _finish(self) -> None:
+        self._json.write("\n]}\n")
+        self._table.close()
+        self._json.close()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for name in (TABLE, JSON, *self._pictures):
+            os.replace(self._temporary / name, self._folder / name)
+
+    def _unwritable(self, error: OSError) -> InputError:
+        return InputError(f"out {self._folder}: cannot be written ({error.strerror})")
 
     @contextmanager
     def video(self, file: str) -> Iterator[Callable[[Row], None]]:

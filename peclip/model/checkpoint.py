@@ -9,13 +9,14 @@ from torch import Tensor
 from peclip.errors import InputError
 from peclip.model.adapters import Adapter
 from peclip.model.backbone import load_backbone
+from peclip.model.card import record
 from peclip.model.package import CONFIG, fetch_package, is_hub_id, read_package
 from peclip.model.peclip import PEClip
 from peclip.model.prompts import MaPLe
 from peclip.model.released import load_released
 from peclip.model.spec import resolve
 from peclip.model.torch_file import read_checkpoint
-from peclip.model.trained import DEFAULT_FRAMES, Trained, check_config, with_input
+from peclip.model.trained import DEFAULT_FRAMES, Trained, check_config, state_sum, with_input
 
 
 def read_trained(source: str | Path) -> Trained:
@@ -76,7 +77,25 @@ def rebuild(trained: Trained, backbone: str | None = None) -> PEClip:
         )
     net.load_trainable(trained.state, source)
     net.config["input"] = config["input"]
+    if known := config.get("run"):
+        net.config |= {"run": known, "run_weights": state_sum(net.trainable_state())}
     return net.eval()
+
+
+def from_net(net: PEClip) -> Trained:
+    """Return a model in memory as plain data.
+
+    PE-CLIP's own clips are assumed where nothing is known of them. What is known of the training stays with the weights
+    that came of it, and is left out when these have changed since.
+    """
+    state, clips = (
+        net.trainable_state(),
+        {"num_frames": DEFAULT_FRAMES, "image_size": net.image_size, "normalize": "clip"},
+    )
+    config = with_input(net.config, **(clips | net.config.get("input", {})))
+    if "run" in net.config and state_sum(state) == net.config["run_weights"]:
+        config["run"] = net.config["run"]
+    return Trained(config, state, "this model", net.backbone)
 
 
 def from_released(net: PEClip, source: str) -> Trained:
@@ -88,6 +107,21 @@ def from_released(net: PEClip, source: str) -> Trained:
     """
     config = with_input(net.config, DEFAULT_FRAMES, net.image_size, "none")  # pixels in [0, 1], as they are
     return Trained(config, net.trainable_state(), source, net.backbone)
+
+
+def with_record(trained: Trained) -> Trained:
+    """Add what the run of a checkpoint tells of its training; scores only to the checkpoint that they were measured of.
+
+    Raises:
+        InputError: metrics.json or config.yaml of the run is torn.
+    """
+    file = Path(trained.source)
+    if file.suffix != ".ckpt" or file.parent.name != "checkpoints":
+        return trained
+    known = record(file.parents[1])
+    if known and file.stem != "best":
+        known["scores"] = None
+    return trained._replace(config=trained.config | {"run": known})
 
 
 def _read_folder(path: Path) -> Trained:

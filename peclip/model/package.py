@@ -1,33 +1,75 @@
-"""Adapter packages: config.json and adapters.safetensors, in a folder or on the Hub."""
+"""Adapter packages: config.json, adapters.safetensors and a model card, in a folder or on the Hub."""
 
 import hashlib
 import json
+import os
 import re
+import shutil
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+import torch
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
-from safetensors.torch import load
+from safetensors.torch import load, save
 
+from peclip import __version__
 from peclip.errors import InputError
+from peclip.model.card import card, is_record
 from peclip.model.trained import Trained, check_config
 
 CONFIG = "config.json"
 WEIGHTS = "adapters.safetensors"
+CARD = "README.md"
 
-EXTRA = ("peclip_version", "weights_sha256", "dtype", "run")
-"""What config.json has besides the entries of a checkpoint: the version that wrote it, a sum over the weights file,
-their precision, and what is known of the training (None where nothing is)."""
+EXTRA = ("peclip_version", "dtype", "weights_sha256", "run")
+"""What config.json has besides the entries of a checkpoint: the version that wrote it, the precision of the weights, a
+sum over their file, and what :mod:`peclip.model.card` knows of the training (null where nothing is)."""
 
 LIMIT = 16_000_000
 """Bytes of a config.json; texts and token ids of a thousand classes take less than one million."""
+
+Dtype = Literal["fp32", "bf16"]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+HUB_ERRORS: Any = (HfHubHTTPError.__mro__[1], OSError, ValueError)
+"""What huggingface_hub raises; the first is the base class of the errors of its HTTP client, which is not always the
+same library."""
 
 
 def is_hub_id(name: str) -> bool:
     """Return whether a name could be a repository on the Hub, OWNER/NAME."""
     return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is not None and ".." not in name
+
+
+def write_package(trained: Trained, folder: Path, dtype: Dtype = "fp32") -> None:
+    """Write a package: whole, or not at all.
+
+    Args:
+        trained: what goes into it; ``config["run"]`` may say what is known of the training.
+        folder: where to; it must not be there, or be empty.
+        dtype: precision of the weights; bf16 halves the file and changes logits in the third digit.
+
+    Raises:
+        InputError: there is something already, the folder cannot be written, or an argument of an adapter is not plain
+            data.
+    """
+    if dtype not in DTYPES:
+        raise InputError(f"dtype is {dtype!r}, expected {' or '.join(DTYPES)}")
+    state = {name: value.detach().cpu().to(DTYPES[dtype]).contiguous() for name, value in trained.state.items()}
+    weights = save(state)
+    config = {key: value for key, value in trained.config.items() if key not in EXTRA}
+    config |= {"peclip_version": __version__, "dtype": dtype, "weights_sha256": hashlib.sha256(weights).hexdigest()}
+    config["run"] = trained.config.get("run")
+    try:
+        text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{trained.source}: an argument of an adapter or prompt is no plain data: {error}") from error
+    parameters = sum(value.numel() for value in state.values())
+    content = {CONFIG: text.encode(), WEIGHTS: weights, CARD: card(config, parameters, len(weights)).encode()}
+    _write_folder(folder, content)
 
 
 def read_package(folder: Path, source: str | None = None) -> Trained:
@@ -45,13 +87,15 @@ def read_package(folder: Path, source: str | None = None) -> Trained:
         if not (folder / name).is_file():
             raise InputError(f"{source} is no package of peclip: it has no {name}")
     config = check_config(_read_json(folder / CONFIG), f"{source}: {CONFIG}", EXTRA)
+    if not is_record(config.get("run")):
+        raise InputError(f"{source}: {CONFIG}: run is no record of a training that peclip wrote")
     content = (folder / WEIGHTS).read_bytes()
-    if hashlib.sha256(content).hexdigest() != config.get("weights_sha256"):
-        raise InputError(f"{source}: {WEIGHTS} is not the file that {CONFIG} was written with: copy the package again")
     try:
         state = load(content)
-    except (SafetensorError, ValueError, KeyError) as error:
+    except (SafetensorError, ValueError, KeyError, OverflowError, MemoryError) as error:
         raise InputError(f"{source}: {WEIGHTS} is torn or corrupt: {str(error).splitlines()[0]}") from error
+    if hashlib.sha256(content).hexdigest() != config.get("weights_sha256"):
+        raise InputError(f"{source}: {WEIGHTS} is not the file that {CONFIG} was written with: copy the package again")
     return Trained(config, state, source)
 
 
@@ -62,26 +106,88 @@ def fetch_package(repository: str) -> Trained:
         InputError: it cannot be fetched, is not a package, or names a backbone in a folder, which only its author has.
     """
     try:
-        files = [Path(hf_hub_download(repository, name)) for name in (CONFIG, WEIGHTS)]
-    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
+        folder = Path(snapshot_download(repository, allow_patterns=[CONFIG, WEIGHTS]))
+    except HUB_ERRORS as error:
         raise InputError(
             f"{repository!r} is neither a file or folder here nor a package of peclip that could be fetched from the Hub"
         ) from error
-    trained = read_package(files[0].parent, repository)
-    check_portable(trained.config["backbone"], repository)
+    trained = read_package(folder, repository)
+    check_portable(trained)
     return trained
 
 
-def check_portable(backbone: str, source: str) -> None:
-    """Check that a backbone can be had everywhere: it is on the Hub or comes with peclip.
+def push_package(trained: Trained, repository: str, dtype: Dtype = "fp32", private: bool = False) -> str:
+    """Upload a package to the Hub; the repository is made if it is not there.
+
+    Args:
+        trained: what goes into it.
+        repository: OWNER/NAME.
+        dtype: as for :func:`write_package`.
+        private: whether a new repository is private.
+
+    Returns:
+        The address of the package.
+
+    Raises:
+        InputError: the name is none, the backbone is only in a folder here, or the Hub refuses.
+    """
+    if not is_hub_id(repository):
+        raise InputError(f"{repository!r} is no repository on the Hub, expected OWNER/NAME")
+    check_portable(trained)
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "package"
+        write_package(trained, folder, dtype)
+        try:
+            api = HfApi()
+            address = str(api.create_repo(repository, private=private, exist_ok=True))
+            api.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"peclip {__version__}")
+        except HUB_ERRORS as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InputError(
+                f"cannot push to {repository!r}: {reason}; check the network, and log in with: hf auth login"
+            ) from error
+    return address
+
+
+def check_portable(trained: Trained) -> None:
+    """Check that the backbone can be had everywhere: it is on the Hub or comes with peclip.
 
     Raises:
         InputError: it is a folder.
     """
+    backbone = trained.config["backbone"]
     if not (is_hub_id(backbone) or re.fullmatch(r"\w[\w-]*", backbone)):
         raise InputError(
-            f"{source}: its backbone {backbone!r} is a folder; a package on the Hub needs one from the Hub"
+            f"{trained.source}: its backbone {backbone!r} is a folder; a package on the Hub needs one that is there too"
         )
+
+
+def check_free(path: Path) -> None:
+    """Check that nothing would be overwritten.
+
+    Raises:
+        InputError: there is a file, or a folder that is not empty.
+    """
+    if path.is_symlink() or (path.exists() and (not path.is_dir() or any(path.iterdir()))):
+        raise InputError(f"{path} is there already: give another name, or remove it")
+
+
+def _write_folder(folder: Path, content: dict[str, bytes]) -> None:
+    """Write files into a folder under a temporary name, and move it to its own when all is on the disk."""
+    check_free(folder)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        temporary.mkdir(parents=True)
+        for name, data in content.items():
+            with (temporary / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(folder)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _read_json(path: Path) -> Any:

@@ -6,7 +6,8 @@ Letters: B clips, T frames of a clip, L tokens, D width, C classes, P prompt tok
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, final
+from pathlib import Path
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -254,6 +255,52 @@ class PEClip(nn.Module):
     def trainable_state(self) -> dict[str, Tensor]:
         """Return the tensors of adapters and prompts by name: all that a checkpoint needs of the weights."""
         return {name: value for name, value in self.state_dict().items() if name.startswith(("adapters.", "prompts."))}
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, backbone: str | None = None) -> "PEClip":
+        """Build a trained model, in evaluation mode; ``net.config["input"]`` says what clips it was trained on.
+
+        Args:
+            source: the folder of a package or its id on the Hub, the folder of a run, a ``.ckpt`` or a released ``.pth``.
+            backbone: where the CLIP is, if not at the name that it had in training: a Hub id or a folder.
+
+        Raises:
+            InputError: as :func:`peclip.model.checkpoint.read_trained` and ``rebuild``.
+        """
+        from peclip.model.checkpoint import read_trained, rebuild, with_record
+
+        return rebuild(with_record(read_trained(source)), backbone)
+
+    def save_pretrained(self, folder: str | Path, dtype: Literal["fp32", "bf16"] = "fp32") -> None:
+        """Write a package: adapters and prompts, what rebuilds the model around them, and a model card.
+
+        Args:
+            folder: where to; it must not be there, or be empty.
+            dtype: precision of the weights; bf16 halves the file.
+
+        Raises:
+            InputError: as :func:`peclip.model.package.write_package`.
+        """
+        from peclip.model.checkpoint import from_net
+        from peclip.model.package import write_package
+
+        write_package(from_net(self), Path(folder), dtype)
+
+    def push_to_hub(self, repository: str, dtype: Literal["fp32", "bf16"] = "fp32", private: bool = False) -> str:
+        """Upload a package to the Hub and return its address.
+
+        Args:
+            repository: OWNER/NAME; it is made if it is not there.
+            dtype: precision of the weights; bf16 halves the file.
+            private: whether a new repository is private.
+
+        Raises:
+            InputError: as :func:`peclip.model.package.push_package`.
+        """
+        from peclip.model.checkpoint import from_net
+        from peclip.model.package import push_package
+
+        return push_package(from_net(self), repository, dtype, private)
 
     def load_trainable(self, state: Mapping[str, Tensor], source: str) -> None:
         """Load what :meth:`trainable_state` returned.

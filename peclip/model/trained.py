@@ -1,10 +1,12 @@
 """What training leaves behind, as plain data that is checked before anything is built from it."""
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from peclip.errors import InputError
@@ -58,7 +60,16 @@ def with_input(config: Mapping[str, Any], num_frames: int, image_size: int, norm
         normalize: how pixels were normalised, ``clip`` or ``none``.
     """
     entry = {"num_frames": num_frames, "image_size": image_size, "normalize": normalize}
-    return {"format": FORMAT, **config, "input": entry}
+    known = {key: config[key] for key in CHECKS if key in config}
+    return {"format": FORMAT, **known, "input": entry}
+
+
+def state_sum(state: Mapping[str, Tensor]) -> str:
+    """Return a sum over tensors, by which changed ones are told."""
+    total = hashlib.sha256()
+    for name in sorted(state):
+        total.update(state[name].detach().to("cpu", torch.float32).numpy().tobytes())
+    return total.hexdigest()
 
 
 def check_config(config: Any, source: str, allowed: Sequence[str] = ()) -> Config:

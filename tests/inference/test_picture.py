@@ -1,0 +1,82 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from peclip.inference.picture import MOST_SHOWN, Summary, draw_timeline
+from peclip.inference.recognizer import Row
+
+LABELS = ["happiness", "neutral", "boredom"]
+
+
+def row(track: int | None, start: float, end: float, *probabilities: float) -> Row:
+    return Row("a.mp4", track, start, end, LABELS[0], dict(zip(LABELS, probabilities, strict=False)), 1.0)
+
+
+def summarised(*rows: Row) -> Summary:
+    summary = Summary()
+    for one in rows:
+        summary.add(one)
+    return summary
+
+
+def test_overlapping_rows_share_their_time():
+    cells = summarised(row(1, 0, 2, 1, 0, 0), row(1, 1, 3, 0, 1, 0), row(1, 2, 4, 0, 0, 1)).tracks()[1]
+    assert [(cell.start, cell.end) for cell in cells] == [(0, 1.5), (1.5, 2.5), (2.5, 4)]
+    assert [cell.probabilities.argmax() for cell in cells] == [0, 1, 2]
+
+
+def test_a_long_video_is_kept_in_bounded_memory():
+    summary = Summary()
+    for second in range(100_000):
+        happy = 1.0 if second < 50_000 else 0.0
+        summary.add(row(1, second, second + 2, happy, 1 - happy, 0))
+    cells = summary.tracks()[1]
+    assert len(cells) < 1500
+    assert cells[0].start == 0
+    assert cells[-1].end == summary.end == 100_001
+    assert all(cell.end == following.start for cell, following in pairwise(cells))
+    for cell in cells:
+        if not cell.start - 2 <= 50_000 <= cell.end + 2:
+            assert cell.probabilities.tolist() == pytest.approx([cell.end < 50_000, cell.end > 50_000, 0])
+
+
+def test_a_gap_stays_a_gap():
+    rows = [row(1, second, second + 1, 1, 0, 0) for second in range(5000) if not 2000 <= second < 2500]
+    cells = summarised(*rows).tracks()[1]
+    gaps = [(cell.end, following.start) for cell, following in pairwise(cells) if following.start > cell.end]
+    assert gaps == [(2000, 2500)]
+
+
+def test_of_many_faces_those_seen_longest_are_shown():
+    summary = Summary()
+    for track in range(1, 200):
+        length = 100 if track % 20 == 0 else 1
+        summary.add(row(track, track, track + length, 1, 0, 0))
+    summary.add(row(None, 400, 402))
+    assert list(summary.tracks()) == [20, 40, 60, 80, 100, 120, 140, 160][:MOST_SHOWN]
+    assert summary.faces == 199
+    assert summary.end == 402
+
+
+def colours(path) -> set[tuple[int, ...]]:
+    pixels = np.array(Image.open(path).convert("RGB"))
+    return set(map(tuple, np.unique(pixels.reshape(-1, 3), axis=0).tolist()))
+
+
+def test_the_picture_shows_each_class_in_its_colour(tmp_path):
+    one = summarised(row(1, 0, 2, 0.5, 0.5, 0.0), row(1, 3, 5, 0.5, 0.5, 0))
+    draw_timeline(tmp_path / "a.png", one, LABELS, "$odd_name$ \u4e2d.mp4")
+    shown = colours(tmp_path / "a.png")
+    assert {(0xF2, 0xB1, 0x34), (0xA9, 0xB0, 0xB7), (0xF3, 0xF3, 0xF3)} <= shown
+    width, height = Image.open(tmp_path / "a.png").size
+    draw_timeline(tmp_path / "b.png", summarised(row(1, 0, 2, 1, 0, 0), row(2, 0, 2, 0, 0, 1)), LABELS, "b.mp4")
+    assert Image.open(tmp_path / "b.png").size[0] == width
+    assert Image.open(tmp_path / "b.png").size[1] > height
+
+
+@pytest.mark.parametrize("rows", [[], [row(None, 0, 2)], [row(1, 0, 0, 1, 0, 0)]])
+def test_a_video_without_anything_to_show_has_a_picture(tmp_path, rows):
+    draw_timeline(tmp_path / "a.png", summarised(*rows), LABELS, "a.mp4")
+    assert Image.open(tmp_path / "a.png").size[0] > 1000

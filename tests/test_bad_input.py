@@ -1,0 +1,396 @@
+"""Every mistake of a user gets one line that names the file, line or key, status 2, and leaves nothing half done."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from tests.conftest import write_tokenizer
+from tests.media import write_video
+from tests.runs import LABELS, run, write_config, write_data
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty folder to work in, under a name that no message holds by chance."""
+    folder = tmp_path / "place"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def data(place):
+    """The manifest of three training and three test clips, to be broken."""
+    return write_data(place / "data", {"train": 2, "test": 1})
+
+
+@pytest.fixture
+def config(place, tiny_clip, data):
+    return write_config(place / "config.yaml", tiny_clip, data)
+
+
+def change(config, **entries):
+    """Change entries of a configuration; ``data__val=1`` is that of ``data: {val: 1}``."""
+    content = yaml.safe_load(config.read_text())
+    for name, value in entries.items():
+        *path, last = name.split("__")
+        part = content
+        for key in path:
+            part = part[key]
+        part[last] = value
+    config.write_text(yaml.safe_dump(content, sort_keys=False))
+    return config
+
+
+def assert_refused(result, *says):
+    """One line on stderr that says it all, and nothing else there."""
+    assert result.err.count("\n") == 1, result.err
+    assert result.err.startswith("peclip: error: ")
+    for part in says:
+        assert str(part) in result.err
+    assert result.status == 2
+
+
+def assert_no_run(place):
+    assert list(place.glob("runs/**/*")) == []
+
+
+# --- data ---
+
+
+def test_a_missing_root(place, config):
+    assert_refused(run("fit", "--config", config, "--data.root", "nowhere"), "nowhere: no such folder")
+    assert_no_run(place)
+
+
+def test_a_missing_manifest(place, config):
+    assert_refused(run("fit", "--config", config, "--data.manifest", "nowhere.csv"), "nowhere.csv: no such file")
+    assert_no_run(place)
+
+
+def test_no_source_at_all(place, config):
+    assert_refused(run("fit", "--config", change(config, data__manifest=None)), "give data.manifest FILE")
+    assert_no_run(place)
+
+
+def test_a_root_that_is_no_benchmark(place, config):
+    result = run("fit", "--config", config, "--data.root", "data", "--data.benchmark", "ferv39k")
+    assert_refused(result, "data: not the released layout of FERV39K, expected")
+    assert_no_run(place)
+
+
+def test_an_unknown_benchmark(place, config):
+    result = run("fit", "--config", config, "--data.root", "data", "--data.benchmark", "imagenet")
+    assert_refused(result, "unknown benchmark 'imagenet'", "ferv39k")
+
+
+def test_an_unknown_label(place, config, data):
+    data.write_text(data.read_text().replace(",sadness,train", ",bored,train", 1))
+    labels = ("--data.labels", "[happiness, sadness, anger]")
+    assert_refused(run("fit", "--config", config, *labels), "manifest.csv line 4: unknown label 'bored'", *LABELS)
+    assert_no_run(place)
+
+
+def test_a_label_without_a_text(place, config, data):
+    data.write_text(data.read_text().replace(",sadness,", ",bored,"))
+    assert_refused(run("fit", "--config", config), "no class text for label 'bored'", "model.net.texts")
+    assert_no_run(place)
+
+
+def test_an_empty_class(place, config, data):
+    lines = [line for line in data.read_text().splitlines() if not line.endswith(",anger,train")]
+    data.write_text("\n".join(lines) + "\n")
+    assert_refused(run("fit", "--config", config), "manifest.csv", "class 'anger' is empty")
+    assert_no_run(place)
+
+
+def test_an_empty_class_folder(place, config):
+    shutil.rmtree(place / "data/train/anger")
+    (place / "data/train/anger").mkdir()
+    assert_refused(run("fit", "--config", config, "--data.root", "data"), "data/train/anger", "empty")
+    assert_no_run(place)
+
+
+def test_a_bad_column(place, config, data):
+    data.write_text(data.read_text().replace("path,label,split", "path,emotion,split"))
+    assert_refused(run("fit", "--config", config), "manifest.csv line 1: unknown column 'emotion'")
+    assert_no_run(place)
+
+
+def test_a_bad_split(place, config, data):
+    data.write_text(data.read_text().replace(",test", ",exam", 1))
+    assert_refused(run("fit", "--config", config), "manifest.csv line 8: unknown split 'exam'")
+    assert_no_run(place)
+
+
+def test_a_clip_outside_the_folder_of_the_manifest(place, config, data):
+    data.write_text(data.read_text() + "../secret.mp4,anger,train\n")
+    assert_refused(run("fit", "--config", config), "manifest.csv line 11", "../secret.mp4", "data.allow_outside")
+    assert_no_run(place)
+
+
+def no_video(path):
+    path.write_text("not a video at all\n" * 100)
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def without_frames(path):
+    write_video(path, 0)
+
+
+def missing(path):
+    path.unlink()
+
+
+def unreadable(path):
+    path.chmod(0)
+
+
+BROKEN = [no_video, truncated, empty, without_frames, missing]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("break_it", BROKEN)
+def test_a_clip_that_cannot_be_read(break_it, workers, place, config):
+    broken = place / "data/train/sadness/3.mp4"
+    break_it(broken)
+    result = run("fit", "--config", config, "--data.num_workers", str(workers))
+    assert_refused(result, broken, "manifest.csv line 4")
+    assert not list(place.rglob("*.ckpt"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_clip_without_permission(place, config):
+    broken = place / "data/train/sadness/3.mp4"
+    unreadable(broken)
+    assert_refused(run("fit", "--config", config), broken, "permission")
+
+
+@pytest.mark.parametrize("command", ["test", "predict"])
+def test_a_clip_that_cannot_be_evaluated(command, place, config, tiny_run):
+    broken = place / "data/test/sadness/8.mp4"
+    truncated(broken)
+    result = run(command, "--config", config, "--ckpt_path", tiny_run)
+    assert_refused(result, broken, "manifest.csv line 9")
+    assert not list(place.rglob("metrics.json")) + list(place.rglob("predictions.csv"))
+
+
+# --- options ---
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--data.batch_size", "0", "data.batch_size is 0"),
+        ("--data.num_frames", "0", "data.num_frames is 0"),
+        ("--data.num_workers", "-1", "data.num_workers is -1"),
+        ("--data.val", "1.5", "data.val is 1.5"),
+        ("--data.val", "tset", "data.val"),
+        ("--data.fold", "3", "data.fold 3 does not exist"),
+        ("--data.augment.flip", "2", "data.augment.flip is 2"),
+        ("--data.mix.fmix", "0.9", "data.mix.fmix"),
+        ("--data.normalize", "imagenet", "data.normalize"),
+        ("--model.lr_adapters", "-1", "model.lr_adapters is -1"),
+        ("--model.net.prompts.init_args.depth", "3", "depth is 3"),
+        ("--model.net.prompts.init_args.depth", "0", "depth is 0"),
+        ("--model.net.logit_scale", "0", "logit_scale is 0"),
+        ("--model.net.texts", "poems", "texts"),
+        ("--trainer.max_epochs", "many", "trainer.max_epochs"),
+        ("--trainer.precision", "8", "trainer.precision"),
+        ("--trainer.accelerator", "abacus", "abacus"),
+        ("--seed_everything", "minus one", "seed_everything"),
+        ("--data.bach_size", "4", "data.bach_size"),
+        ("--learning_rate", "1", "learning_rate"),
+        ("--config", "nowhere.yaml", "nowhere.yaml"),
+    ],
+)
+def test_an_option_that_cannot_be(option, value, says, place, config):
+    assert_refused(run("fit", "--config", config, f"{option}={value}"), says)
+    assert_no_run(place)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(place, config):
+    assert_refused(run("fit", "--config", config, "--trainer.accelerator", "gpu"), "trainer.accelerator", "gpu")
+    assert_no_run(place)
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({"data__bach_size": 4}, "data.bach_size"),
+        ({"model__net__adaptors": {}}, "adaptors"),
+        ({"modle": {}}, "modle"),
+        ({"trainer__max_epoch": 3}, "max_epoch"),
+        ({"model__net__adapters": {"vision.mpl": {"class_path": "peclip.model.SharedAdapter"}}}, "'vision.mpl'"),
+        ({"model__net__adapters": {"vision.mlp[5:9]": {"class_path": "peclip.model.SharedAdapter"}}}, "[5:9]"),
+        ({"model__net__adapters": {"vision.mlp": {"class_path": "peclip.model.SharedAdaptor"}}}, "SharedAdaptor"),
+        (
+            {"model__net__adapters": {"text.mlp": {"class_path": "peclip.model.TextAdapter", "init_args": {"r": 8}}}},
+            "text.mlp",
+        ),
+        (
+            {
+                "model__net__adapters": {
+                    "text.mlp": {"class_path": "peclip.model.TextAdapter", "init_args": {"reduction": 99}}
+                }
+            },
+            "reduction is 99",
+        ),
+        ({"model__net__prompts": {"class_path": "peclip.model.SharedAdapter"}}, "prompts"),
+        ({"model__net__labels": ["happiness"]}, "labels"),
+    ],
+)
+def test_a_configuration_that_cannot_be(entry, says, place, config):
+    assert_refused(run("fit", "--config", change(config, **entry)), says)
+    assert_no_run(place)
+
+
+@pytest.mark.parametrize(
+    "text", ["data: [", "just words", "- a\n- list\n", "\tdata: 1\n", "data:\n  num_frames: 3\n num_workers: 1\n"]
+)
+def test_a_file_that_is_no_configuration(text, place, config):
+    (place / "bad.yaml").write_text(text)
+    assert_refused(run("fit", "--config", config, "--config", "bad.yaml"), "bad.yaml")
+    assert_no_run(place)
+
+
+def test_a_class_in_a_configuration_that_is_of_no_kind_runs_nothing(place, config):
+    for key in ("model__net__prompts", "trainer__logger", "trainer__callbacks"):
+        before = config.read_text()
+        spec = {"class_path": "os.system", "init_args": {"command": "touch ran"}}
+        change(config, **{key: [spec] if key == "trainer__callbacks" else spec})
+        assert_refused(run("fit", "--config", config), key.rpartition("__")[2])
+        config.write_text(before)
+    assert not (place / "ran").exists()
+    assert_no_run(place)
+
+
+def test_an_unknown_command(place):
+    assert_refused(run("train"), "unknown command 'train'", "fit", "predict", "peclip --help")
+
+
+def test_a_folder_for_runs_that_cannot_be_written(place, config):
+    (place / "runs").write_text("a file where the folder should be")
+    assert_refused(run("fit", "--config", config), "runs")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_for_runs_without_permission(place, config):
+    (place / "runs").mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
+    assert_refused(run("fit", "--config", config), "runs")
+
+
+# --- backbones ---
+
+
+def test_a_backbone_that_is_not_there(place, config):
+    result = run("fit", "--config", config, "--model.net.backbone", "openai/clip-vit-base-patch16")
+    assert_refused(result, "'openai/clip-vit-base-patch16'", "hf download openai/clip-vit-base-patch16", "demo")
+    assert_no_run(place)
+
+
+def test_a_folder_that_holds_no_backbone(place, config):
+    (place / "clip").mkdir()
+    write_tokenizer(place / "clip")
+    assert_refused(run("fit", "--config", config, "--model.net.backbone", "clip"), "'clip'", "config.json")
+    assert_no_run(place)
+
+
+def test_a_torn_backbone(place, config, tiny_clip):
+    shutil.copytree(tiny_clip, place / "clip")
+    truncated(place / "clip/model.safetensors")
+    assert_refused(run("fit", "--config", config, "--model.net.backbone", "clip"), "'clip'")
+    assert_no_run(place)
+
+
+# --- checkpoints ---
+
+
+def torn(source, path):
+    path.write_bytes(source.read_bytes()[:5000])
+
+
+def flipped(source, path):
+    raw = bytearray(source.read_bytes())
+    raw[len(raw) // 3] ^= 0xFF
+    path.write_bytes(raw)
+
+
+def foreign(source, path):
+    torch.save({"state_dict": {"weight": torch.zeros(3)}}, path)
+
+
+class Payload:
+    def __reduce__(self):
+        return os.system, ("touch ran",)
+
+
+def malicious(source, path):
+    torch.save({"state_dict": {}, "peclip": Payload()}, path)
+
+
+def lacking(source, path):
+    content = torch.load(source, weights_only=True)
+    del content["state_dict"]["net.prompts.tokens.0"]
+    torch.save(content, path)
+
+
+def no_checkpoint(source, path):
+    path.write_text("no checkpoint")
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+@pytest.mark.parametrize("break_it", [torn, flipped, foreign, malicious, lacking, no_checkpoint])
+def test_a_checkpoint_that_cannot_be_read(break_it, command, place, config, tiny_run):
+    break_it(tiny_run / "checkpoints" / "last.ckpt", place / "broken.ckpt")
+    result = run(command, "--config", config, "--ckpt_path", "broken.ckpt")
+    assert_refused(result, "prompts.tokens.0" if break_it is lacking else "broken.ckpt")
+    assert not (place / "ran").exists()
+    assert_no_run(place)
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_a_checkpoint_that_is_not_there(command, place, config):
+    result = run(command, "--config", config, "--ckpt_path", "nowhere/best.ckpt")
+    assert_refused(result, "nowhere/best.ckpt")
+    assert_no_run(place)
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_a_checkpoint_of_another_label_set(command, place, config, data, tiny_run):
+    data.write_text(data.read_text().replace(",sadness,", ",fear,"))
+    result = run(command, "--config", config, "--ckpt_path", tiny_run)
+    assert_refused(result, "happiness, sadness, anger", "happiness, anger, fear", "data.labels")
+    assert_no_run(place)
+
+
+# --- in a process of its own ---
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_process_says_one_line_and_ends_with_status_2(workers, place, config):
+    truncated(place / "data/train/sadness/3.mp4")
+    command = [sys.executable, "-m", "peclip", "fit", "--config", str(config), "--data.num_workers", workers]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("peclip: error: ")
+    assert "3.mp4" in done.stderr
+    assert "manifest.csv line 4" in done.stderr
+    assert done.returncode == 2
