@@ -29,17 +29,17 @@ def test_overlapping_rows_share_their_time():
 
 def test_a_long_video_is_kept_in_bounded_memory():
     summary = Summary()
-    for second in range(100_000):
-        happy = 1.0 if second < 50_000 else 0.0
+    for second in range(20_000):
+        happy = 1.0 if second < 10_000 else 0.0
         summary.add(row(1, second, second + 2, happy, 1 - happy, 0))
     cells = summary.tracks()[1]
     assert len(cells) < 1500
     assert cells[0].start == 0
-    assert cells[-1].end == summary.end == 100_001
+    assert cells[-1].end == summary.end == 20_001
     assert all(cell.end == following.start for cell, following in pairwise(cells))
     for cell in cells:
-        if not cell.start - 2 <= 50_000 <= cell.end + 2:
-            assert cell.probabilities.tolist() == pytest.approx([cell.end < 50_000, cell.end > 50_000, 0])
+        if not cell.start - 2 <= 10_000 <= cell.end + 2:
+            assert cell.probabilities.tolist() == pytest.approx([float(cell.end < 10_000), float(cell.end > 10_000), 0])
 
 
 def test_a_gap_stays_a_gap():

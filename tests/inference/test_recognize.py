@@ -1,0 +1,187 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from peclip.errors import InputError
+from peclip.inference import recognize as command
+from peclip.inference.recognize import recognize
+from tests.media import write_video
+
+ROOT = Path(__file__).parents[2]
+
+
+def table(out: Path) -> list[dict[str, str]]:
+    with (out / "timeline.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_videos_and_folders_become_a_table_json_and_pictures(checkpoint, tmp_path, capsys):
+    (tmp_path / "folder").mkdir()
+    write_video(tmp_path / "folder" / "b.mp4", 60, fps=25)
+    write_video(tmp_path / "a.mkv", 10, fps=25)
+    out = tmp_path / "out"
+    videos = [str(tmp_path / "folder"), str(tmp_path / "a.mkv"), str(tmp_path / "folder" / "b.mp4")]
+    assert recognize(videos, checkpoint, out=str(out), faces="none") == 0
+    rows = table(out)
+    assert [(Path(row["file"]).name, row["track"], row["start"], row["end"]) for row in rows] == [
+        ("b.mp4", "1", "0.000", "2.000"),
+        ("b.mp4", "1", "1.000", "2.400"),
+        ("a.mkv", "1", "0.000", "0.400"),
+    ]
+    content = json.loads((out / "timeline.json").read_text())
+    assert len(content["rows"]) == 3
+    assert (content["model"], content["faces"], content["window"], content["stride"]) == (checkpoint, "none", 2, 1)
+    assert sorted(os.listdir(out)) == ["a.png", "b.png", "timeline.csv", "timeline.json"]
+    assert capsys.readouterr() == (f"{out / 'timeline.csv'}: 3 rows of 2 videos, and a picture of each beside it\n", "")
+
+
+def audio(path: Path) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(bytes(8000))
+
+
+def image(path: Path) -> None:
+    Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(path)
+
+
+def huge(path: Path) -> None:
+    frames = np.zeros((1, 2_000, 20_000, 3), np.uint8)
+    write_video(path, 1, codec="mjpeg", pix_fmt="yuvj420p", frames=frames)
+
+
+def truncated(path: Path) -> None:
+    write_video(path, 100)
+    path.write_bytes(path.read_bytes()[:-3000])
+
+
+BAD = {
+    "nothing.mp4": lambda path: None,
+    "zero.mp4": lambda path: path.touch(),
+    "noise.mp4": lambda path: path.write_bytes(bytes(range(256)) * 99),
+    "truncated.mkv": truncated,
+    "photo.jpg": image,
+    "photo.mp4": lambda path: image(path.with_suffix(".png")) or path.with_suffix(".png").rename(path),
+    "sound.wav": audio,
+    "huge.mov": huge,
+    "empty": lambda path: path.mkdir(),
+    "texts": lambda path: path.mkdir() or (path / "notes.txt").write_text("no video"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_read_is_one_line(checkpoint, tmp_path, capfd, name):
+    BAD[name](tmp_path / name)
+    before = sorted(os.listdir(tmp_path))
+    code = recognize([str(tmp_path / name)], checkpoint, out=str(tmp_path / "out"), faces="none")
+    told = capfd.readouterr()
+    assert code == 2
+    assert told.out == ""
+    assert len(told.err.splitlines()) == 1
+    assert told.err.startswith(f"peclip: error: {tmp_path / name}: ")
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_what_cannot_be_read_does_not_stop_the_rest(checkpoint, tmp_path, capfd):
+    for name, make in BAD.items():
+        make(tmp_path / name)
+    write_video(tmp_path / "good.mp4", 10)
+    names = [*BAD, "good.mp4"]
+    out = tmp_path / "out"
+    assert recognize([str(tmp_path / name) for name in names], checkpoint, out=str(out), faces="none") == 1
+    assert [Path(row["file"]).name for row in table(out)] == ["good.mp4"]
+    assert sorted(os.listdir(out)) == ["good.png", "timeline.csv", "timeline.json"]
+    assert len(capfd.readouterr().err.splitlines()) == len(BAD)
+
+
+def test_a_model_that_is_none_is_refused_before_anything_is_written(tmp_path):
+    write_video(tmp_path / "a.mp4", 10)
+    with pytest.raises(InputError, match=r"nomodel"):
+        recognize([str(tmp_path / "a.mp4")], str(tmp_path / "nomodel"), out=str(tmp_path / "out"), faces="none")
+    assert os.listdir(tmp_path) == ["a.mp4"]
+
+
+RUN = """
+import sys
+from peclip.inference.recognize import recognize
+raise SystemExit(recognize(["-"], sys.argv[1], out=sys.argv[2], faces="none", window=1, stride=1))
+"""
+
+
+def test_a_pipe_is_read_to_its_end(checkpoint, tmp_path):
+    write_video(tmp_path / "a.mkv", 60)
+    arguments = [sys.executable, "-c", RUN, checkpoint, str(tmp_path / "out")]
+    done = subprocess.run(
+        arguments, input=(tmp_path / "a.mkv").read_bytes(), capture_output=True, cwd=ROOT, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [(row["file"], row["start"], row["end"]) for row in table(tmp_path / "out")] == [
+        ("-", "0.000", "1.000"),
+        ("-", "1.000", "2.000"),
+        ("-", "2.000", "2.400"),
+    ]
+    assert (tmp_path / "out" / "stdin.png").exists()
+
+
+class Camera:
+    """Stands in for a camera: 25 frames a second, and something happens at the hundredth."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
+        monkeypatch.setattr(command, "is_live", lambda source: True)
+        monkeypatch.setattr(command, "read_frames", lambda source: self.frames())
+        self.happens, self.read = happens, 0
+
+    def frames(self) -> Iterator[tuple[float, np.ndarray]]:
+        for i in range(1000):
+            if i == 100:
+                self.happens()
+            self.read = i
+            yield i / 25, np.zeros((8, 8, 3), np.uint8)
+
+
+def test_a_camera_that_breaks_off_is_reported_and_what_came_before_is_kept(monkeypatch, checkpoint, tmp_path, capfd):
+    def unplugged() -> None:
+        raise InputError("camera: unplugged")
+
+    Camera(monkeypatch, unplugged)
+    assert recognize(["camera"], checkpoint, out=str(tmp_path), faces="none") == 1
+    assert capfd.readouterr().err == "peclip: error: camera: unplugged\n"
+    assert table(tmp_path)[-1]["end"] == "4.000"
+
+
+def test_an_interrupt_ends_a_recording_and_keeps_its_rows(monkeypatch, checkpoint, tmp_path):
+    handler = signal.getsignal(signal.SIGINT)
+    camera = Camera(monkeypatch, lambda: signal.raise_signal(signal.SIGINT))
+    assert recognize(["camera"], checkpoint, out=str(tmp_path), faces="none") == 0
+    assert camera.read == 100
+    assert table(tmp_path)[-1]["end"] == "4.000"
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_second_interrupt_is_not_waited_for(monkeypatch, checkpoint, tmp_path):
+    def twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    Camera(monkeypatch, twice)
+    with pytest.raises(KeyboardInterrupt):
+        recognize(["camera"], checkpoint, out=str(tmp_path / "out"), faces="none")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_camera_that_cannot_be_read_at_all_leaves_nothing(checkpoint, tmp_path, capfd):
+    assert recognize(["/dev/null"], checkpoint, out=str(tmp_path / "out"), faces="none") == 2
+    assert capfd.readouterr().err.startswith("peclip: error: /dev/null: ")
+    assert os.listdir(tmp_path) == []
