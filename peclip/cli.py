@@ -1,5 +1,6 @@
 """The ``peclip`` command: a table of its subcommands. Heavy imports happen only inside the one that runs."""
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -105,4 +106,6 @@ def _parse(name: str, command: Command, target: Callable[..., Any], args: list[s
         nargs: dict[str, Any] = {"nargs": "+"} if command.positional.endswith("...") else {}
         text = next(entry.description for entry in parse(target.__doc__ or "").params if entry.arg_name == positional)
         parser.add_argument(positional, type=str, help=text, **nargs)
+    # --face-model is --face_model: either way of writing an option is common
+    args = [re.sub(r"^--[\w-]+", lambda option: "--" + option[0][2:].replace("-", "_"), word) for word in args]
     return dict(parser.parse_args(args).as_dict())

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from peclip.cli import main
 from peclip.errors import InputError
 from peclip.inference import recognize as command
 from peclip.inference.recognize import recognize
@@ -43,6 +44,14 @@ def test_videos_and_folders_become_a_table_json_and_pictures(checkpoint, tmp_pat
     assert (content["model"], content["faces"], content["window"], content["stride"]) == (checkpoint, "none", 2, 1)
     assert sorted(os.listdir(out)) == ["a.png", "b.png", "timeline.csv", "timeline.json"]
     assert capsys.readouterr() == (f"{out / 'timeline.csv'}: 3 rows of 2 videos, and a picture of each beside it\n", "")
+
+
+@pytest.mark.parametrize("option", ["--face-model", "--face_model"])
+def test_the_command_takes_options_with_dashes(checkpoint, tmp_path, capsys, option):
+    write_video(tmp_path / "a.mp4", 10)
+    arguments = [str(tmp_path / "a.mp4"), "--model", checkpoint, "--faces=none", "--out", str(tmp_path / "out-put")]
+    main(["recognize", *arguments, option, "not-read.onnx", "--batch-size=2"])
+    assert len(table(tmp_path / "out-put")) == 1
 
 
 def audio(path: Path) -> None:
