@@ -1,18 +1,20 @@
-"""What a run shows and leaves behind: the summary before it, its progress, and the report after it."""
+"""What a run shows and leaves behind: the summary before it, its progress, its time, and the report after it."""
 
 import csv
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.callbacks import RichProgressBar, Timer
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from peclip.data.datamodule import VideoDataModule
+from peclip.data.manifest import Manifest
 from peclip.train.module import PEClipModule
 from peclip.train.report import print_scores, write_report, written
 
@@ -131,6 +133,29 @@ class EpochLines(Callback):
         print(f"epoch {done}/{epochs}: {shown}, {rate:.1f} clips/s with validation{left}", flush=True)
 
 
+class TrainingTime(Timer):
+    """Writes ``training.json``: how long the training took, validation included, on what, and how many epochs.
+
+    Checkpoints carry the time, so that a training that was interrupted counts all its parts.
+    """
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the file on rank 0."""
+        super().on_train_end(trainer, pl_module)
+        folder = trainer.log_dir  # asks all ranks
+        if not folder or not trainer.is_global_zero:
+            return
+        device = pl_module.device
+        content = {
+            "seconds": round(self.time_elapsed(), 3),
+            "epochs": trainer.current_epoch,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "devices": trainer.world_size,
+        }
+        with written(Path(folder) / "training.json") as path:
+            path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
 class Report(Callback):
     """Writes the report of an evaluation into the run's folder and prints the results."""
 
@@ -151,17 +176,21 @@ class Report(Callback):
         split = {"val": "validation", "test": "test"}[stage]
         if trainer.log_dir:
             head = {"split": split, "selection": data.selection, "benchmark": data.benchmark, "fold": data.fold}
-            write_report(Path(trainer.log_dir), scores, head, zero_shot)
+            sizes = {"trainable": sum(count for *_, count in trainable_parts(module)), "parameters": _count(module.net)}
+            write_report(Path(trainer.log_dir), scores, head | sizes, zero_shot)
         print_scores(scores, split, zero_shot)
         if data.selection == "test":
             print(SELECTION["test"])
 
 
 class PredictionWriter(Callback):
-    """Writes ``predictions.csv``: one row a clip with path, predicted label and the probability of each class."""
+    """Writes ``predictions.csv``: one row a clip with path, predicted label and the probability of each class.
+
+    After an evaluation a row also has the true label, so that runs can be compared clip by clip.
+    """
 
     def __init__(self) -> None:
-        self._rows: dict[int, list[float]] = {}
+        self._rows: dict[int, tuple[int, list[float]]] = {}
 
     def on_predict_batch_end(
         self,
@@ -174,22 +203,72 @@ class PredictionWriter(Callback):
     ) -> None:
         """Keep the probabilities of a batch."""
         clips, probabilities = outputs
-        self._rows |= dict(zip(clips.tolist(), probabilities.tolist(), strict=True))
+        self._keep(clips, probabilities, probabilities)
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the probabilities of a batch."""
+        self._keep(outputs["clip"], outputs["logits"], outputs["logits"].softmax(dim=-1))
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the probabilities of a batch when validation is what was asked for, not a part of training."""
+        if trainer.state.fn == "validate":
+            self._keep(outputs["clip"], outputs["logits"], outputs["logits"].softmax(dim=-1))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the file in the order of the clips."""
-        if not trainer.log_dir:
-            return
-        module, data = _parts(trainer)
-        labels, clips = module.net.labels, data.predicted
-        target = Path(trainer.log_dir) / "predictions.csv"
+        """Write the file and say where it is."""
+        if target := self._write(trainer, _parts(trainer)[1].predicted, truth=False):
+            Console().print(f"{len(self._rows)} clips: {target}", highlight=False)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the file beside the report."""
+        self._write(trainer, _parts(trainer)[1].splits.test, truth=True)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the file beside the report."""
+        if trainer.state.fn == "validate":
+            self._write(trainer, _parts(trainer)[1].splits.val, truth=True)
+
+    def _keep(self, clips: Tensor, scores: Tensor, probabilities: Tensor) -> None:
+        """Keep what was predicted: by the scores (B, C), of which rounded probabilities may be equal."""
+        predicted = scores.argmax(dim=-1).tolist()
+        rows = zip(predicted, probabilities.tolist(), strict=True)
+        self._rows |= dict(zip(clips.tolist(), rows, strict=True))
+
+    def _write(self, trainer: Trainer, clips: Manifest, truth: bool) -> Path | None:
+        """Write the file on rank 0, in the order of the clips."""
+        folder = trainer.log_dir  # asks all ranks
+        if trainer.world_size > 1:
+            shares: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(shares, self._rows)
+            self._rows = {index: row for share in shares for index, row in share.items()}
+        if not folder or not trainer.is_global_zero:
+            return None
+        labels = _parts(trainer)[0].net.labels
+        columns = ["path", "label"] if truth else ["path"]
+        target = Path(folder) / "predictions.csv"
         with written(target) as path, path.open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
-            rows.writerow(["path", "predicted", *labels])
-            for index, row in sorted(self._rows.items()):
-                predicted = labels[max(range(len(row)), key=row.__getitem__)]
-                rows.writerow([clips.table["path"].iat[index], predicted, *(f"{value:.6f}" for value in row)])
-        print(f"{len(self._rows)} clips: {target}")
+            rows.writerow([*columns, "predicted", *labels])
+            for index, (predicted, probabilities) in sorted(self._rows.items()):
+                clip = (clips.table[column].iat[index] for column in columns)
+                rows.writerow([*clip, labels[predicted], *(f"{value:.6f}" for value in probabilities)])
+        return target
 
 
 def _parts(trainer: Trainer) -> tuple[PEClipModule, VideoDataModule]:

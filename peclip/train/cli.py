@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import CSVLogger
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError, OneLineErrors, in_one_line
 from peclip.model.checkpoint import read_trained
-from peclip.train.callbacks import EpochLines, PredictionWriter, Progress, Report, Summary
+from peclip.train.callbacks import EpochLines, PredictionWriter, Progress, Report, Summary, TrainingTime
 from peclip.train.module import PEClipModule
 
 RUNS = "runs"
@@ -173,7 +173,8 @@ def run(args: list[str]) -> None:
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
     terminal = sys.stdout.isatty()
-    callbacks: list[Callback] = [Summary(), Report(), PredictionWriter(), LearningRateMonitor("step")]
+    # The report comes last: where there is a metrics.json, the run is complete.
+    callbacks: list[Callback] = [Summary(), LearningRateMonitor("step"), TrainingTime(), PredictionWriter(), Report()]
     callbacks.append(Progress() if terminal else EpochLines())
     defaults = {
         "callbacks": callbacks,

@@ -89,18 +89,24 @@ class PEClipModule(LightningModule):
         """Return the loss of a training batch."""
         return self._shared_step(batch, "train")[0]
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count a batch of validation clips."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Count a batch of validation clips; return what :meth:`test_step` returns."""
         _, logits = self._shared_step(batch, "val")
         self.val_metrics.update(logits, batch["label"])
+        return {"clip": batch["clip"], "logits": logits}
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count a batch of test clips, and what bare CLIP says of them where asked for."""
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Count a batch of test clips, and what bare CLIP says of them where asked for.
+
+        Returns:
+            ``clip``, their indices (B,), and ``logits`` (B, C).
+        """
         _, logits = self._shared_step(batch, "test")
         self.test_metrics.update(logits, batch["label"])
         if self.zero_shot:
             with self.net.bare():
                 self.zero_shot_metrics.update(self.net(batch["video"]), batch["label"])
+        return {"clip": batch["clip"], "logits": logits}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
         """Return the clips' indices (B,) and their probabilities (B, C)."""

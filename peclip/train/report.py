@@ -38,7 +38,7 @@ def as_json(scores: Scores) -> dict[str, Any]:
 
 
 def write_report(folder: Path, scores: Scores, head: dict[str, Any], zero_shot: Scores | None) -> None:
-    """Write ``metrics.json``, ``confusion.csv`` and ``confusion.png`` into a run's folder.
+    """Write ``confusion.csv``, ``confusion.png`` and at last ``metrics.json`` into a run's folder.
 
     Args:
         folder: of the run.
@@ -49,8 +49,6 @@ def write_report(folder: Path, scores: Scores, head: dict[str, Any], zero_shot: 
     content = {**head, **as_json(scores)}
     if zero_shot:
         content["zero_shot"] = as_json(zero_shot)
-    with written(folder / "metrics.json") as path:
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     labels = list(scores.per_class_recall)
     with written(folder / "confusion.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
@@ -60,6 +58,8 @@ def write_report(folder: Path, scores: Scores, head: dict[str, Any], zero_shot: 
         draw_confusion(
             path, scores.confusion, labels, f"WAR {scores.war:.1%}, UAR {scores.uar:.1%}, {scores.clips} clips"
         )
+    with written(folder / "metrics.json") as path:
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def draw_confusion(path: Path, confusion: np.ndarray, labels: Sequence[str], title: str) -> None:

@@ -132,6 +132,8 @@ def test_a_run_leaves_its_files_and_nothing_half_written(tiny_run):
         "confusion.png",
         "metrics.csv",
         "metrics.json",
+        "predictions.csv",
+        "training.json",
     }
 
 
