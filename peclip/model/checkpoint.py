@@ -16,7 +16,7 @@ from peclip.model.prompts import MaPLe
 from peclip.model.released import load_released
 from peclip.model.spec import resolve
 from peclip.model.torch_file import read_checkpoint
-from peclip.model.trained import DEFAULT_FRAMES, Trained, check_config, state_sum, with_input
+from peclip.model.trained import DEFAULT_FRAMES, Config, Trained, check_config, check_labels, state_sum, with_input
 
 
 def read_trained(source: str | Path) -> Trained:
@@ -70,16 +70,53 @@ def rebuild(trained: Trained, backbone: str | None = None) -> PEClip:
         raise InputError(f"{source} does not fit its backbone {name!r}: {error}") from error
     except (TypeError, ValueError, RuntimeError) as error:  # from a class with arguments that are not its own
         raise InputError(f"{source}: its adapters or prompts cannot be built: {str(error).splitlines()[0]}") from error
-    if net.config["fingerprint"] != config["fingerprint"]:
-        raise InputError(
-            f"{source} was trained on another CLIP than the one at {name!r}, whose weights differ: "
-            "give the backbone that it was trained on"
-        )
+    _check_backbone(trained, net)
     net.load_trainable(trained.state, source)
     net.config["input"] = config["input"]
     if known := config.get("run"):
         net.config |= {"run": known, "run_weights": state_sum(net.trainable_state())}
     return net.eval()
+
+
+def check_fits(trained: Trained, net: PEClip) -> None:
+    """Check that a model built from other settings would compute with trained weights what they were trained for.
+
+    Raises:
+        InputError: it has other labels, another CLIP, other class texts or another logit scale.
+    """
+    config, source = trained.config, trained.source
+    check_labels(config, net.labels, source)
+    _check_backbone(trained, net)
+    if config["logit_scale"] != net.logit_scale:
+        scale = config["logit_scale"]
+        raise InputError(
+            f"{source} was trained with logit_scale {scale}, not {net.logit_scale}: give model.net.logit_scale"
+        )
+    if "texts" in config and "texts" in net.config:
+        known, given = config["texts"], net.config["texts"]
+        other = [label for label in net.labels if known[label] != given[label]]
+    else:
+        known, given = _bare_ids(config, net), _bare_ids(net.config, net)
+        other = [label for label, one, two in zip(net.labels, known, given, strict=True) if one != two]
+    if other:
+        raise InputError(
+            f"{source} was trained with another class text for {other[0]!r}: give model.net.texts.{other[0]}"
+        )
+
+
+def _check_backbone(trained: Trained, net: PEClip) -> None:
+    if net.config["fingerprint"] != trained.config["fingerprint"]:
+        raise InputError(
+            f"{trained.source} was trained on another CLIP than the one at {net.backbone.name!r}, whose weights differ: "
+            "give the backbone that it was trained on"
+        )
+
+
+def _bare_ids(config: Config, net: PEClip) -> list[list[int]]:
+    """Return the token ids of the class texts without placeholders and padding, a row per class."""
+    ids = torch.tensor(config["token_ids"]) if "token_ids" in config else net.token_ids.cpu()
+    start = 1 + net.prompt_length
+    return [row[start : int(row.argmax()) + 1].tolist() for row in ids]
 
 
 def from_net(net: PEClip) -> Trained:
