@@ -1,27 +1,35 @@
 """The training half of the command: Lightning's subcommands over PEClipModule and VideoDataModule."""
 
 import logging
+import shutil
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import transformers
+import yaml
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError, OneLineErrors, in_one_line
+from peclip.model import Adapter, MaPLe
 from peclip.model.checkpoint import read_trained
+from peclip.model.spec import resolve
 from peclip.train.callbacks import EpochLines, PredictionWriter, Progress, Report, Summary, TrainingTime
 from peclip.train.module import PEClipModule
 
 RUNS = "runs"
+
+Kind = TypeVar("Kind", bound="PEClipCLI")
 
 CHECKPOINT = {
     "checkpoint.monitor": "val/score",
@@ -50,6 +58,11 @@ class SaveConfig(SaveConfigCallback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Complete the configuration and save it."""
         self.config.data.labels = trainer.datamodule.labels
+        # Where this run lives is no option of the next one.
+        loggers, own = self.config.trainer.logger, own_logger(self.config)
+        if isinstance(loggers, list):
+            self.config.trainer.logger = [logger for logger in loggers if logger != own] or None
+        self.config.folder = None
         super().setup(trainer, pl_module, stage)
 
 
@@ -59,6 +72,12 @@ class PEClipCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add peclip's own options and link what has one home."""
         parser.add_argument("--name", default="peclip", help=f"Name of the run: it lives in {RUNS}/NAME/VERSION/.")
+        parser.add_argument(
+            "--folder",
+            type=str | None,
+            default=None,
+            help=f"Folder of the run, a new one, instead of {RUNS}/NAME/VERSION/.",
+        )
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults(CHECKPOINT)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
@@ -71,13 +90,18 @@ class PEClipCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the arguments. A source named on the command line replaces the one of the configuration."""
+        check_configs(args)
         self.config = parser.parse_args(args)
+        check_parts(self.config[self.config.subcommand].model.net)
         data = self.config[self.config.subcommand].data
         named = {arg.partition("=")[0] for arg in args}
         if "--data.manifest" in named and not named & {"--data.root", "--data.benchmark"}:
             data.root = data.benchmark = None
         elif named & {"--data.root", "--data.benchmark"} and "--data.manifest" not in named:
             data.manifest = None
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the checkpoint alone: it holds no options, and is read with care where it is needed."""
 
     def before_instantiate_classes(self) -> None:
         """Choose the precision and the checkpoint, and put the run into its folder: a CSV logger comes first whatever others there are."""
@@ -88,14 +112,44 @@ class PEClipCLI(LightningCLI):
         trainer.precision = trainer.precision or best_precision(trainer.accelerator)
         if trainer.logger is False:
             return
-        own = Namespace(
-            class_path=f"{CSVLogger.__module__}.{CSVLogger.__name__}",
-            init_args=Namespace(save_dir=RUNS, name=config.name),
-        )
+        # On one rank only, because the others start after it has made the folder.
+        if config.folder and not rank_zero_only.rank and Path(config.folder, "config.yaml").exists():
+            raise InputError(f"folder {config.folder} holds a run already: name a new one")
         given = trainer.logger
         listed = [] if given in (None, True) else given if isinstance(given, list) else [given]
         is_csv = [logger.class_path.endswith(CSVLogger.__name__) for logger in listed]
-        trainer.logger = listed if any(is_csv) else [own, *listed]
+        trainer.logger = listed if any(is_csv) and not config.folder else [own_logger(config), *listed]
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer.
+
+        Raises:
+            InputError: it cannot be as the options say; there is no such device, for example.
+        """
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, RuntimeError, ValueError) as error:
+            given = self.config[self.subcommand].trainer
+            raise InputError(
+                f"no training with trainer.accelerator {given.accelerator}, trainer.devices {given.devices}, "
+                f"trainer.strategy {given.strategy} and trainer.precision {given.precision}: {in_one_line(error)}"
+            ) from error
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except InputError:
+            self._drop_empty_run()
+            raise
+
+    def _drop_empty_run(self) -> None:
+        """Remove the folder of a run that failed before it left more than its configuration."""
+        logger = self.trainer.logger
+        if not (isinstance(logger, CSVLogger) and self.trainer.is_global_zero):
+            return
+        folder = Path(logger.log_dir)
+        if {path.name for path in folder.glob("*")} <= {"config.yaml"}:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def before_fit(self) -> None:
         """Keep the last checkpoint where there is nothing to choose the best by."""
@@ -119,22 +173,105 @@ class PEClipCLI(LightningCLI):
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         if subcommand in ("validate", "test"):
             kwargs["verbose"] = False  # the report prints the results
-        if subcommand != "fit" and (source := kwargs.pop("ckpt_path")):
-            self.model.load_trained(read_trained(source))
+        # What does not fit is found here, before a folder is made for the run.
+        self.datamodule.setup(subcommand)
+        if source := kwargs["ckpt_path"]:
+            trained = read_trained(source)
+            self.model.load_trained(trained)
+            if (mode := trained.config["input"]["normalize"]) != self.datamodule.normalize:
+                raise InputError(f"{source} was trained on frames with data.normalize: {mode}; give that")
+        if subcommand != "fit":
+            kwargs["ckpt_path"] = None
         return kwargs | {"weights_only": True}
+
+
+class FitOptions(PEClipCLI):
+    """The options of ``peclip fit`` as a command line gives them; nothing is built and nothing is run."""
+
+    def _set_seed(self) -> None: ...
+
+    def before_instantiate_classes(self) -> None:
+        """Leave the options as they are."""
+
+    def instantiate_classes(self) -> None:
+        """Build nothing."""
+
+    def _run_subcommand(self, subcommand: str) -> None: ...
+
+    @property
+    def options(self) -> Namespace:
+        """The options by name."""
+        return self.config.fit
+
+    @property
+    def text(self) -> str:
+        """The options as YAML."""
+        return self._parser("fit").dump(self.options, skip_none=False)
+
+
+def own_logger(config: Namespace) -> Namespace:
+    """Return the logger that puts a run into its folder, in the form that it has in a configuration."""
+    place = Namespace(save_dir=RUNS, name=config.name)
+    if config.folder:
+        folder = Path(config.folder)
+        place = Namespace(save_dir=str(folder.parent), name="", version=folder.name)
+    return Namespace(class_path=f"{CSVLogger.__module__}.{CSVLogger.__name__}", init_args=place)
 
 
 def checkpoint_file(source: Path) -> Path:
     """Return the checkpoint to go on from: a file, or the last one of a run's folder.
 
     Raises:
-        InputError: there is none, or it cannot be read.
+        InputError: there is none.
     """
     path = source / "checkpoints" / "last.ckpt" if source.is_dir() else source
     if not path.is_file():
         raise InputError(f"{source}: no checkpoint to go on from, expected a .ckpt file or the folder of a run")
-    read_trained(path)
     return path
+
+
+def check_configs(args: Sequence[str]) -> None:
+    """Check that the configurations of a command line are YAML; the parser's own message would not name the file.
+
+    Raises:
+        InputError: one is missing, is no YAML, or holds no options.
+    """
+    for place, arg in enumerate(args):
+        name, _, value = arg.partition("=")
+        if name not in ("--config", "-c"):
+            continue
+        path = Path(value or next(iter(args[place + 1 :]), ""))
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{path}: no configuration, it cannot be read ({error.strerror})") from error
+        except yaml.MarkedYAMLError as error:
+            line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+            raise InputError(f"{path}{line}: no YAML, {error.problem}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: no YAML, {in_one_line(error)}") from error
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: expected options, such as name, trainer, model and data")
+
+
+def check_parts(net: Namespace) -> None:
+    """Check that the adapters and prompts of a configuration are that and no other class or function, which would run.
+
+    Raises:
+        InputError: one is something else, or takes other arguments.
+    """
+    parts: dict[str, tuple[Any, type[Adapter | MaPLe]]]
+    parts = {f"adapters.{site}": (spec, Adapter) for site, spec in (net.adapters or {}).items()}
+    if net.prompts is not None:
+        parts["prompts"] = (net.prompts, MaPLe)
+    for key, (spec, kind) in parts.items():
+        if not isinstance(spec, Namespace) or "class_path" not in spec:
+            raise InputError(f"model.net.{key} is {spec!r}, expected the class_path of a class")
+        arguments = spec.get("init_args") or Namespace()
+        try:
+            resolve({"class_path": spec.class_path, "init_args": arguments.as_dict()}, kind)
+        except InputError as error:
+            raise InputError(f"model.net.{key}: {error}") from error
 
 
 def best_precision(accelerator: Any) -> str:
@@ -161,12 +298,25 @@ def with_own_config(args: list[str]) -> list[str]:
     return args
 
 
+def fit_options(args: list[str]) -> FitOptions:
+    """Return the options of ``peclip fit`` that a command line, without the subcommand, gives.
+
+    Raises:
+        InputError: a user's mistake.
+    """
+    return _command(FitOptions, ["fit", *args])
+
+
 def run(args: list[str]) -> None:
     """Run one of Lightning's subcommands.
 
     Raises:
         InputError: a user's mistake.
     """
+    _command(PEClipCLI, args)
+
+
+def _command(kind: type[Kind], args: list[str]) -> Kind:
     transformers.logging.disable_progress_bar()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -184,7 +334,7 @@ def run(args: list[str]) -> None:
         "log_every_n_steps": 10,
     }
     try:
-        PEClipCLI(
+        return kind(
             PEClipModule,
             VideoDataModule,
             save_config_callback=SaveConfig,
@@ -197,3 +347,7 @@ def run(args: list[str]) -> None:
         )
     except MisconfigurationException as error:
         raise InputError(in_one_line(error)) from error
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        raise InputError(f"{error.filename or 'a file of the run'}: {error.strerror}") from error
