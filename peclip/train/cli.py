@@ -113,7 +113,7 @@ class PEClipCLI(LightningCLI):
         if trainer.logger is False:
             return
         # On one rank only, because the others start after it has made the folder.
-        if config.folder and not rank_zero_only.rank and Path(config.folder, "config.yaml").exists():
+        if config.folder and not getattr(rank_zero_only, "rank", 0) and Path(config.folder, "config.yaml").exists():
             raise InputError(f"folder {config.folder} holds a run already: name a new one")
         given = trainer.logger
         listed = [] if given in (None, True) else given if isinstance(given, list) else [given]
@@ -183,30 +183,6 @@ class PEClipCLI(LightningCLI):
         if subcommand != "fit":
             kwargs["ckpt_path"] = None
         return kwargs | {"weights_only": True}
-
-
-class FitOptions(PEClipCLI):
-    """The options of ``peclip fit`` as a command line gives them; nothing is built and nothing is run."""
-
-    def _set_seed(self) -> None: ...
-
-    def before_instantiate_classes(self) -> None:
-        """Leave the options as they are."""
-
-    def instantiate_classes(self) -> None:
-        """Build nothing."""
-
-    def _run_subcommand(self, subcommand: str) -> None: ...
-
-    @property
-    def options(self) -> Namespace:
-        """The options by name."""
-        return self.config.fit
-
-    @property
-    def text(self) -> str:
-        """The options as YAML."""
-        return self._parser("fit").dump(self.options, skip_none=False)
 
 
 def own_logger(config: Namespace) -> Namespace:
@@ -298,25 +274,17 @@ def with_own_config(args: list[str]) -> list[str]:
     return args
 
 
-def fit_options(args: list[str]) -> FitOptions:
-    """Return the options of ``peclip fit`` that a command line, without the subcommand, gives.
-
-    Raises:
-        InputError: a user's mistake.
-    """
-    return _command(FitOptions, ["fit", *args])
-
-
 def run(args: list[str]) -> None:
     """Run one of Lightning's subcommands.
 
     Raises:
         InputError: a user's mistake.
     """
-    _command(PEClipCLI, args)
+    command(PEClipCLI, args)
 
 
-def _command(kind: type[Kind], args: list[str]) -> Kind:
+def command(kind: type[Kind], args: list[str]) -> Kind:
+    """Make Lightning's command of a kind, which runs the subcommand that the command line names; see :func:`run`."""
     transformers.logging.disable_progress_bar()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
