@@ -132,18 +132,18 @@ def from_net(net: PEClip) -> Trained:
     config = with_input(net.config, **(clips | net.config.get("input", {})))
     if "run" in net.config and state_sum(state) == net.config["run_weights"]:
         config["run"] = net.config["run"]
-    return Trained(config, state, "this model", net.backbone)
+    return Trained(config, state, "this model")
 
 
 def from_released(net: PEClip, source: str) -> Trained:
-    """Return a model from the released program's checkpoint as plain data, with the CLIP that came with it.
+    """Take a model from the released program's checkpoint apart into plain data and the CLIP that came with it.
 
     Args:
         net: from :func:`peclip.model.load_released`.
         source: where it comes from, for messages.
     """
     config = with_input(net.config, DEFAULT_FRAMES, net.image_size, "none")  # pixels in [0, 1], as they are
-    return Trained(config, net.trainable_state(), source, net.backbone)
+    return Trained(config, net.trainable_state(), source, net.detach())
 
 
 def with_record(trained: Trained) -> Trained:

@@ -246,6 +246,13 @@ class PEClip(nn.Module):
             if handles:  # not so within another bare(), which is the one to put them back
                 self._attach()
 
+    def detach(self) -> Backbone:
+        """Take adapters and prompts out for good, and return the bare backbone, on which another model may be built."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        return self.backbone
+
     def train(self, mode: bool = True) -> "PEClip":
         """Set the mode of adapters and prompts; the frozen CLIP always stays in evaluation mode."""
         super().train(mode)

@@ -3,7 +3,10 @@
 import hashlib
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -130,9 +133,35 @@ def _check_classes(config: Config, source: str) -> None:
         specs.append(("prompts", config["prompts"], MaPLe))
     for where, spec, kind in specs:
         try:
+            _check_import(spec["class_path"], kind)
             resolve(spec, kind)
         except InputError as error:
             raise InputError(f"{source}: {where}: {error}") from error
+
+
+def _check_import(class_path: str, kind: type) -> None:
+    """Check that finding a class that a file names runs nothing but an installed package.
+
+    Raises:
+        InputError: its module would run a program, or is a file in the working folder, which may have come with the one
+            that names it.
+    """
+    module = class_path.rpartition(".")[0]
+    top = module.partition(".")[0]
+    if module in sys.modules:
+        return
+    if top in sys.stdlib_module_names or any(part.startswith("__") for part in module.split(".")):
+        raise InputError(f"class {class_path!r} is not a {kind.__name__}")
+    if top == "peclip":
+        return
+    found = find_spec(top)
+    places = [found.origin, *(found.submodule_search_locations or ())] if found else []
+    here = Path.cwd()
+    if any(place and Path(place).resolve().is_relative_to(here) and "site-packages" not in place for place in places):
+        raise InputError(
+            f"class {class_path!r} lies in the working folder: a file may name only what is installed or imported "
+            f"already; import {module} first, or install it"
+        )
 
 
 def _whole(value: Any, least: int = 1) -> bool:
