@@ -3,14 +3,16 @@
     python tools/pretrain_demo_clip.py --out peclip/assets/demo_clip
 
 Pairs are random combinations of action units, never expressions: no class, no class text and no emotion name is used,
-and the people are others than those of the demo clips. Takes about half an hour on two CPU cores.
+and the people are others than those of the demo clips. Takes about half an hour on two free CPU cores.
 """
 
 import argparse
 import json
+import math
 import multiprocessing
 import random
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,28 +20,37 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, trainers
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from peclip.data import acting
-from peclip.data.drawn_face import ActionUnits, Artist, random_scene
+from peclip.data.drawn_face import ActionUnits, Artist, Pose, random_scene
 from peclip.data.synthetic import PRETRAINING_PEOPLE, person
 
-SIZE = 96
+SIZE, PATCH, WIDTH = 96, 16, 192
 CONTEXT = 77
 START, END = "<|startoftext|>", "<|endoftext|>"
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 RESTING = ("Relaxed Muscles", "Even Eyebrows", "Closed Lips", "Calm Eyes", "Smooth Forehead")
 PHRASES = ("{}", "{}", "a face with {}", "a drawing of {}", "action units: {}")
 
+Still = tuple[np.ndarray, tuple[str, ...]]
 
-def still(number: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Draw person ``number`` with random action units; return the picture and the names of the units shown."""
+
+def still(number: int, difficulty: float = 1.0) -> Still:
+    """Draw person ``number`` with random action units; return the picture and the names of the units shown.
+
+    Args:
+        number: of the person, and the seed of all that is random.
+        difficulty: 0 is a head straight ahead with strong action units, 1 is what the clips are like.
+    """
     rng = np.random.default_rng((number, 2))
     count = 0 if rng.random() < 0.12 else rng.integers(1, 8)
     shown = tuple(str(name) for name in rng.choice(acting.UNITS, count, replace=False))
-    strength = {name: rng.uniform(0.0, 0.12) for name in acting.UNITS}
-    strength.update({name: rng.uniform(0.4, 1.0) for name in shown})
-    pose = acting.movement(rng, 16)[rng.integers(16)]
+    strength = {name: difficulty * rng.uniform(0.0, 0.12) for name in acting.UNITS}
+    strength.update({name: rng.uniform(0.7 - 0.3 * difficulty, 1.0) for name in shown})
+    ahead, turned = asdict(Pose()), asdict(acting.movement(rng, 32)[rng.integers(32)])
+    pose = Pose(**{name: ahead[name] + difficulty * (turned[name] - ahead[name]) for name in ahead})
     picture = Artist(person(number), random_scene(rng), SIZE).draw(pose, ActionUnits(**strength))
     return picture, shown
 
@@ -81,8 +92,13 @@ def train_tokenizer(captions: list[str], folder: Path) -> CLIPTokenizer:
     return CLIPTokenizer.from_pretrained(folder)
 
 
-def build(tokenizer: CLIPTokenizer) -> CLIPModel:
-    """The model: 3.4 million parameters, 96-pixel pictures in 36 patches."""
+def build(tokenizer: CLIPTokenizer, pictures: Tensor) -> CLIPModel:
+    """The model: 96-pixel pictures in 36 patches; it starts from what patches look like and where they are.
+
+    Args:
+        tokenizer: gives the vocabulary.
+        pictures: uint8 (N, H, W, 3), a few thousand at most, from which the patch embedding is worked out.
+    """
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": 128,
@@ -97,56 +113,106 @@ def build(tokenizer: CLIPTokenizer) -> CLIPModel:
     }
     vision = {
         "image_size": SIZE,
-        "patch_size": 16,
-        "hidden_size": 192,
-        "intermediate_size": 768,
-        "num_hidden_layers": 5,
+        "patch_size": PATCH,
+        "hidden_size": WIDTH,
+        "intermediate_size": 4 * WIDTH,
+        "num_hidden_layers": 4,
         "num_attention_heads": 6,
         "projection_dim": 128,
     }
-    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128))
+    model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128))
+    entrance = model.vision_model.embeddings
+    with torch.no_grad():
+        entrance.patch_embedding.weight.copy_(whitened_patches(pictures))
+        entrance.position_embedding.weight[1:] = grid_positions()
+    return model
+
+
+def whitened_patches(pictures: Tensor) -> Tensor:
+    """Filters (WIDTH, 3, PATCH, PATCH): principal components of patches at equal strength.
+
+    Drawn faces are mostly flat colour. Random filters see little but that, and training takes a hundred thousand
+    pictures to find lids and lips; whitened ones see edges at once.
+    """
+    pixels = F.unfold(normalised(pictures), PATCH, stride=PATCH).transpose(1, 2).reshape(-1, 3 * PATCH**2)
+    pixels = pixels - pixels.mean(0)
+    strength, components = torch.linalg.eigh(pixels.T @ pixels / len(pixels))
+    strength, components = strength.flip(0)[:WIDTH], components.flip(1)[:, :WIDTH]
+    return (components / (strength + 0.02).sqrt()).T.reshape(WIDTH, 3, PATCH, PATCH)
+
+
+def grid_positions() -> Tensor:
+    """Sines and cosines of row and column, (patches, WIDTH)."""
+    rows, columns = torch.meshgrid(*[torch.arange(SIZE // PATCH)] * 2, indexing="ij")
+    waves = 20 ** (-torch.arange(WIDTH // 4) / (WIDTH // 4))
+    angles = [place.reshape(-1, 1) * waves for place in (rows, columns)]
+    return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], 1)
+
+
+def normalised(pictures: Tensor) -> Tensor:
+    """Pictures, uint8 (B, H, W, 3), as floats (B, 3, H, W) with CLIP's mean and deviation."""
+    return (pictures.permute(0, 3, 1, 2).float() / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(
+        3, 1, 1
+    )
 
 
 def varied(pictures: Tensor) -> Tensor:
-    """Pictures, uint8 (B, H, W, 3), as normalised floats (B, 3, H, W): flipped by half, shifted, brighter or darker."""
-    x = pictures.permute(0, 3, 1, 2).float().div_(255)
+    """Pictures normalised, half of them flipped, all of them a little brighter or darker."""
+    x = normalised(pictures)
     flip = torch.rand(len(x)) < 0.5
     x[flip] = x[flip].flip(3)
-    x = torch.roll(x, torch.randint(-4, 5, (2,)).tolist(), (2, 3))
-    x = x * torch.empty(len(x), 1, 1, 1).uniform_(0.85, 1.15)
-    return (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    return x * torch.empty(len(x), 1, 1, 1).uniform_(0.9, 1.1)
 
 
-def train(model: CLIPModel, tokenizer: CLIPTokenizer, bank: list, epochs: int, batch: int, seed: int) -> None:
-    """Pull each picture to its caption and away from the others of the batch, symmetrically."""
+def embed(model: CLIPModel, texts: dict[str, Tensor]) -> Tensor:
+    """Normalised text features, (N, D)."""
+    return F.normalize(model.get_text_features(**texts).pooler_output, dim=-1)
+
+
+def train(
+    model: CLIPModel, tokenizer: CLIPTokenizer, bank: list[Still], steps: int, batch: int, lr: float, seed: int
+) -> None:
+    """Pull each picture to the texts that are true of it and away from those that are not.
+
+    Two contrasts: with the name of every single action unit, by a sigmoid as in SigLIP
+    (https://arxiv.org/abs/2303.15343), and from the middle of the training on with the captions of the batch, as in
+    CLIP. The bank is ordered from easy to difficult, and a growing part of it is used.
+    """
     pictures = torch.from_numpy(np.stack([picture for picture, _ in bank]))
-    rng, steps = random.Random(seed), epochs * (len(bank) // batch)
+    rng, target = random.Random(seed), torch.arange(batch)
+    single = [name.replace("_", " ").title() + "." for name in acting.UNITS] + [f"{name}." for name in RESTING]
+    names = tokenizer(single, padding=True, return_tensors="pt")
+    true = torch.tensor([[unit in shown for unit in acting.UNITS] + [not shown] * len(RESTING) for _, shown in bank])
+    bias = nn.Parameter(torch.tensor(-1.0))
     decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}])
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, steps, pct_start=0.08)
+    others = [*(p for p in model.parameters() if p.ndim <= 1), bias]
+    groups = [{"params": decayed, "weight_decay": 0.02}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / 50, 1.0) * (1 - step / steps))
     model.train()
-    begin = time.perf_counter()
-    for epoch in range(epochs):
-        hits, total = 0, 0.0
-        order = torch.randperm(len(bank))[: len(bank) // batch * batch].view(-1, batch)
-        for index in order:
-            texts = tokenizer([caption(bank[i][1], rng) for i in index.tolist()], padding=True, return_tensors="pt")
-            logits = model(pixel_values=varied(pictures[index]), **texts).logits_per_image
-            target = torch.arange(batch)
-            loss = (nn.functional.cross_entropy(logits, target) + nn.functional.cross_entropy(logits.T, target)) / 2
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            model.logit_scale.data.clamp_(max=np.log(100))
-            hits, total = hits + (logits.argmax(1) == target).sum().item(), total + loss.item()
-        print(
-            f"epoch {epoch + 1}/{epochs}  loss {total / len(order):.3f}  matched {hits / order.numel():.3f}  "
-            f"scale {model.logit_scale.exp().item():.1f}  {time.perf_counter() - begin:.0f} s",
-            flush=True,
-        )
+    begin, seen = time.perf_counter(), []
+    for step in range(steps):
+        known = math.ceil(len(bank) * min(1.0, 0.15 + 1.2 * step / steps))
+        index = torch.randint(known, (batch,))
+        images = F.normalize(model.get_image_features(pixel_values=varied(pictures[index])).pooler_output, dim=-1)
+        scale = model.logit_scale.exp()
+        units = scale * images @ embed(model, names).T + bias
+        loss, matched = 4 * F.binary_cross_entropy_with_logits(units, true[index].float()), 0.0
+        if step >= steps // 2:
+            captions = tokenizer([caption(bank[i][1], rng) for i in index.tolist()], padding=True, return_tensors="pt")
+            pairs = scale * images @ embed(model, captions).T
+            loss = loss + (F.cross_entropy(pairs, target) + F.cross_entropy(pairs.T, target)) / 2
+            matched = (pairs.argmax(1) == target).float().mean().item()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        model.logit_scale.data.clamp_(max=math.log(100))
+        seen.append((loss.item(), ((units > 0) == true[index]).float().mean().item(), matched))
+        if (step + 1) % 100 == 0:
+            means = "loss {:.3f}  units right {:.3f}  captions matched {:.3f}".format(*np.mean(seen[-100:], 0))
+            print(f"step {step + 1}/{steps}  {means}  {time.perf_counter() - begin:.0f} s", flush=True)
 
 
 def save(model: CLIPModel, folder: Path) -> None:
@@ -170,9 +236,10 @@ def main() -> None:
     """Draw the stills, train, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder to write the model to")
-    parser.add_argument("--stills", type=int, default=60_000, help="how many pictures to draw")
-    parser.add_argument("--epochs", type=int, default=6, help="passes over the pictures")
-    parser.add_argument("--batch", type=int, default=256, help="pairs per step")
+    parser.add_argument("--stills", type=int, default=50_000, help="how many pictures to draw")
+    parser.add_argument("--steps", type=int, default=4_000, help="optimiser steps")
+    parser.add_argument("--batch", type=int, default=64, help="pictures per step")
+    parser.add_argument("--lr", type=float, default=1e-3, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and captions")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads and drawing processes")
     options = parser.parse_args()
@@ -180,14 +247,17 @@ def main() -> None:
     torch.manual_seed(options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     begin = time.perf_counter()
+    # Difficulty rises over the first half and stays.
+    numbers = PRETRAINING_PEOPLE[: options.stills]
+    tasks = [(number, min(1.0, 2 * place / len(numbers))) for place, number in enumerate(numbers)]
     with multiprocessing.get_context("spawn").Pool(options.threads) as pool:
-        bank = pool.map(still, PRETRAINING_PEOPLE[: options.stills], chunksize=500)
+        bank = pool.starmap(still, tasks, chunksize=500)
     print(f"{len(bank)} stills drawn in {time.perf_counter() - begin:.0f} s", flush=True)
     rng = random.Random(options.seed)
     tokenizer = train_tokenizer([caption(shown, rng) for _, shown in bank[:20_000]], options.out)
-    model = build(tokenizer)
+    model = build(tokenizer, torch.from_numpy(np.stack([picture for picture, _ in bank[:2_000]])))
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
-    train(model, tokenizer, bank, options.epochs, options.batch, options.seed)
+    train(model, tokenizer, bank, options.steps, options.batch, options.lr, options.seed)
     save(model, options.out)
 
 

@@ -52,12 +52,12 @@ def movement(rng: np.random.Generator, frames: int) -> list[Pose]:
     """Head motion, gaze, blinks and, in half of the clips, speech."""
     talk, pucker = _speech(rng, frames) if rng.random() < 0.5 else (np.zeros(frames), np.zeros(frames))
     curves = {
-        "x": _drift(rng, frames, rest=0.06, sway=0.03),
-        "y": _drift(rng, frames, rest=0.05, sway=0.03),
-        "scale": 1 + _drift(rng, frames, rest=0.06, sway=0.01),
-        "roll": _drift(rng, frames, rest=0.08, sway=0.05),
-        "yaw": _drift(rng, frames, rest=0.08, sway=0.06),
-        "pitch": _drift(rng, frames, rest=0.02, sway=0.02),
+        "x": _drift(rng, frames, rest=0.04, sway=0.02),
+        "y": _drift(rng, frames, rest=0.03, sway=0.02),
+        "scale": 1 + _drift(rng, frames, rest=0.04, sway=0.01),
+        "roll": _drift(rng, frames, rest=0.06, sway=0.04),
+        "yaw": _drift(rng, frames, rest=0.08, sway=0.05),
+        "pitch": _drift(rng, frames, rest=0.02, sway=0.015),
         "gaze": _drift(rng, frames, rest=0.3, sway=0.3),
         "blink": _blinks(rng, frames),
         "talk": talk,
