@@ -8,9 +8,14 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
+from av.video.reformatter import ColorRange
 from PIL import Image
 
-LOSSLESS = {"libx264": {"qp": "0", "preset": "veryfast"}, "libx265": {"x265-params": "lossless=1:log-level=none"}}
+NEARLY_LOSSLESS = {  # x264 has no B-frames where it is quite lossless
+    "libx264": {"qp": "1", "preset": "veryfast", "b_strategy": "0", "sc_threshold": "0"},
+    "libx265": {"x265-params": "lossless=1:log-level=none"},
+}
 
 
 def numbered_frames(num_frames: int, size: tuple[int, int] = (64, 48)) -> np.ndarray:
@@ -75,14 +80,16 @@ def write_video(
     frames = numbered_frames(num_frames, size) if frames is None else frames
     time_base = time_base or Fraction(1, fps)
     with av.open(str(path), "w", format=container, options=container_options or {}) as output:
-        stream = output.add_stream(codec, rate=fps, options=LOSSLESS.get(codec, {}) | (codec_options or {}))
+        stream = output.add_stream(codec, rate=fps, options=NEARLY_LOSSLESS.get(codec, {}) | (codec_options or {}))
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pix_fmt
         stream.codec_context.time_base = time_base
         stream.codec_context.thread_count = 1
         stream.codec_context.gop_size = gop
-        if b_frames and codec in ("libx264", "mpeg4", "mpeg2video"):
+        if codec in ("libx264", "mpeg4", "mpeg2video"):
             stream.codec_context.max_b_frames = b_frames
+        if pix_fmt == "gray":
+            stream.codec_context.color_range = ColorRange.JPEG  # all 256 levels
         if rotation:
             stream.set_display_rotation(rotation)
         for i, pixels in enumerate(frames):
@@ -108,3 +115,20 @@ def write_frames(
     for number, pixels in enumerate(frames, start=first):
         Image.fromarray(pixels).save(folder / f"{number}{suffix}", **({"quality": 95} if suffix == ".jpg" else {}))
     return frames
+
+
+def write_audio(path: Path | str, *, cover: bool = False) -> None:
+    """Write a second of silence; with a cover picture, as music files have it, if wanted."""
+    with av.open(str(path), "w") as output:
+        sound = output.add_stream("aac", rate=44100, layout="mono")
+        if cover:
+            picture = output.add_stream("mjpeg", rate=1)
+            picture.width, picture.height, picture.pix_fmt = 64, 64, "yuvj420p"
+            picture.disposition = Disposition.attached_pic
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.float32), format="fltp", layout="mono")
+        silence.sample_rate = 44100
+        output.mux(sound.encode(silence))
+        output.mux(sound.encode(None))
+        if cover:
+            output.mux(picture.encode(av.VideoFrame(64, 64, "yuvj420p")))
+            output.mux(picture.encode(None))

@@ -12,7 +12,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from peclip.data.picture import Canvas, reason
-from peclip.data.videofile import Video, Window, open_video
+from peclip.data.videofile import Clock, Video, Window, open_video
 
 Choice = Callable[[int], np.ndarray]
 """From the number of frames in the window to the (T,) indices wanted of them."""
@@ -58,7 +57,7 @@ class _Index:
 
 def _index(video: Video, window: Window, seek: bool) -> _Index | None:
     """Collect the packets, or return None where packets may not tell the frames."""
-    if video.stream.codec_context.name not in _ONE_FRAME_PACKETS:
+    if video.stream.codec_context.name not in _ONE_FRAME_PACKETS or not video.has_presentation_times():
         return None
     low, high = video.ticks(window)
     pts: list[int] = []
@@ -161,10 +160,10 @@ def _runs(index: _Index, wanted: list[int]) -> list[range]:
         k = bisect_right(index.keys, position) - 1
         while k > 0 and index.pts[index.keys[k]] > index.pts[position]:
             k -= 1  # a picture presented before its keyframe may need the keyframe before, too
-        if runs and index.keys[k] <= runs[-1].stop:
-            runs[-1] = range(runs[-1].start, position + 1)
-        else:
-            runs.append(range(index.keys[k], position + 1))
+        start = index.keys[k]
+        while runs and start <= runs[-1].stop:
+            start = min(start, runs.pop().start)
+        runs.append(range(start, position + 1))
     return runs
 
 
@@ -181,11 +180,16 @@ def _decode(video: Video, index: _Index, wanted: list[int]) -> Iterator[tuple[in
     for run in _runs(index, wanted):
         missing = {index.pts[i]: i for i in (keep if can_skip else index.shown) if i in run}
         begin = index.pts[run.start]
-        for frame in _decode_run(video, packets, run, keep if can_skip else run):
-            if frame.pts is None or frame.pts < begin:
-                continue
-            if frame.is_corrupt or (frame.pts == begin and not frame.key_frame):
+        last = begin - 1
+        for frame in _decode_run(video, packets, run, begin, keep if can_skip else run):
+            if (
+                frame.is_corrupt
+                or frame.pts is None
+                or frame.pts <= last
+                or (frame.pts == begin and not frame.key_frame)
+            ):
                 raise _PlanError
+            last = frame.pts
             position = missing.pop(frame.pts, None)
             if position in keep:
                 yield position, frame
@@ -194,13 +198,13 @@ def _decode(video: Video, index: _Index, wanted: list[int]) -> Iterator[tuple[in
 
 
 def _decode_run(
-    video: Video, packets: Iterator[tuple[int, Packet[VideoStream]]], run: range, keep: Container[int]
+    video: Video, packets: Iterator[tuple[int, Packet[VideoStream]]], run: range, begin: int, keep: Container[int]
 ) -> Iterator[VideoFrame]:
-    """Decode the packets of a run, and leave out what is not kept and not referred to."""
+    """Decode the packets of a run from time `begin` on, and leave out what is not kept and not referred to."""
     context = video.stream.codec_context
     for position, packet in packets:
-        if position < run.start:
-            continue
+        if position < run.start or packet.pts is None or packet.pts < begin:
+            continue  # presented before the keyframe, it refers to what was not decoded, and nothing later to it
         if packet.is_corrupt:
             raise _PlanError
         context.skip_frame = "DEFAULT" if position in keep else "NONREF"
@@ -220,11 +224,12 @@ def decode_everything(video: Video) -> Iterator[tuple[int, VideoFrame]]:
     Raises:
         InputError: at the first frame that cannot be decoded.
     """
-    rate = video.stream.guessed_rate or Fraction(25)
-    ticks = None
+    clock = Clock(video)
     for packet in chain(video.packets(), [None]):
-        if packet is not None and packet.is_corrupt:
-            raise video.damaged(packet.pts, "its data is incomplete")
+        if packet is not None:
+            if packet.is_corrupt:
+                raise video.damaged(packet.pts, "its data is incomplete")
+            clock.sent(packet)
         try:
             frames = video.stream.codec_context.decode(packet)
         except av.FFmpegError as error:
@@ -232,13 +237,7 @@ def decode_everything(video: Video) -> Iterator[tuple[int, VideoFrame]]:
         for frame in frames:
             if frame.is_corrupt:
                 raise video.damaged(frame.pts, "its data is damaged")
-            if frame.pts is not None:
-                ticks = frame.pts
-            elif frame.dts is not None:
-                ticks = frame.dts
-            else:  # a bare stream has no times: then frames follow each other evenly
-                ticks = video.origin if ticks is None else ticks + round(1 / (rate * video.tick))
-            yield ticks, frame
+            yield clock.time(frame), frame
 
 
 def read_everything(path: Path, window: Window, choose: Choice, size: int) -> torch.Tensor:

@@ -36,7 +36,7 @@ def _number(data: bytes) -> int:
 
 def _mp4(file: BinaryIO, length: int) -> bool:
     """Follow the boxes; a file may end in junk, but not within a box that holds frames or their index."""
-    position = 0
+    position, fragments = 0, False
     while position + 8 <= length:
         file.seek(position)
         head = file.read(16)
@@ -48,7 +48,8 @@ def _mp4(file: BinaryIO, length: int) -> bool:
         position += size
         if position > length:
             return head[4:8] in (b"mdat", b"moof", b"moov")
-    return False
+        fragments |= head[4:8] == b"moof"
+    return fragments and position < length  # the head of another fragment
 
 
 def _avi(file: BinaryIO, length: int) -> bool:

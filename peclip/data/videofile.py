@@ -5,6 +5,7 @@ Whatever is wrong with the file becomes one `InputError` that names it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from peclip.data.picture import MAX_PIXELS, check_pixels, reason
@@ -79,6 +81,10 @@ class Video:
                 f"{self.path}: truncated or damaged, only {number} frames can be read ({reason(error)}): replace the file"
             ) from error
 
+    def has_presentation_times(self) -> bool:
+        """Tell whether packets have them: AVI stores none, which matters where frames are reordered."""
+        return self.container.format.name != "avi" or not self.stream.codec_context.has_b_frames
+
     def damaged(self, ticks: int | None, why: str) -> InputError:
         """Return the error for a frame that cannot be decoded."""
         where = "" if ticks is None else f" at {float((ticks - self.origin) * self.tick):.3f} s"
@@ -86,6 +92,33 @@ class Video:
         if not self.stream.codec_context.width:  # not even the size could be read
             what += f", or has frames of more than {MAX_PIXELS:,} pixels"
         return InputError(f"{self.path}: a frame{where} cannot be decoded ({why}): {what}")
+
+
+class Clock:
+    """Tells the time of each decoded frame, in ticks, whatever the container stores."""
+
+    def __init__(self, video: Video) -> None:
+        self._origin = video.origin
+        self._period = round(1 / ((video.stream.guessed_rate or Fraction(25)) * video.tick))
+        self._queue: deque[int] | None = None if video.has_presentation_times() else deque()
+        self._last: int | None = None
+
+    def sent(self, packet: Packet[VideoStream]) -> None:
+        """Take note of a packet that is decoded."""
+        if self._queue is not None and packet.dts is not None:
+            self._queue.append(packet.dts)  # frames come out in order: the next one has the earliest time
+
+    def time(self, frame: VideoFrame) -> int:
+        """Return the time of the next frame in order of presentation."""
+        if self._queue:
+            self._last = self._queue.popleft()
+        elif frame.pts is not None:
+            self._last = frame.pts
+        elif frame.dts is not None:
+            self._last = frame.dts
+        else:  # a bare stream has no times: then frames follow each other evenly
+            self._last = self._origin if self._last is None else self._last + self._period
+        return self._last
 
 
 @contextmanager
