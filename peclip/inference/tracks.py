@@ -9,18 +9,22 @@ MARGIN = 1.3
 """Side of the square over the longer side of the face's box: chin, forehead and some hair, as benchmark crops have."""
 
 GAP = 1.0
-"""Seconds for which a face may be out of sight and still be the same track."""
+"""Seconds for which a face may be out of sight and still be the same track; in any case, for one frame."""
 
-CONFIRMED = 3
-"""Frames in which a face must be found before it is a track; what flashes up for less is taken for a mistake."""
+CONFIRMED, CONFIRMED_SECONDS = 3, 0.1
+"""Frames in which a face must be found before it is a track, or fewer where these last so long: what flashes up for
+less is taken for a mistake."""
 
 REACH = 0.8
 """Largest cost at which a face goes on as a track: sum of how far it moved, in widths, how much it grew, as a
 logarithm, and how much it looks like another face."""
 
 UNLIKE, UNLIKE_LATER = 1.5, 0.75
-"""How much an unlike look counts, against the frame before, and after a gap, in which a head may have turned. Within
-a shot, looks of one face in consecutive frames correlate above 0.9; at a cut to another face, mostly below 0.6."""
+"""How much an unlike look counts, within a :data:`MOMENT`, and later, when a head may have turned. Within a shot,
+looks of one face in consecutive frames correlate above 0.9; at a cut to another face, mostly below 0.6."""
+
+MOMENT = 0.1
+"""Seconds within which a face looks much the same and keeps its speed."""
 
 SETTLE_PLACE, SETTLE_SIZE = 0.1, 0.3
 """Seconds in which the square follows the face's place and size; quicker when the face moves far."""
@@ -62,21 +66,14 @@ class Track:
     hits: int = 1
     number: int | None = None
 
-    def cost(self, seconds: float, place: np.ndarray, look: np.ndarray, step: float) -> float:
-        """Return how unlikely it is that this track is now at a place and looks so.
-
-        Args:
-            seconds: now.
-            place: as :attr:`place`.
-            look: as :attr:`look`.
-            step: seconds since the frame before.
-        """
+    def cost(self, seconds: float, place: np.ndarray, look: np.ndarray) -> float:
+        """Return how unlikely it is that this track is at a place and looks so at a time."""
         passed = seconds - self.seen
-        expected = self.place[:2] + self.speed * min(passed, step)  # nobody keeps a speed while out of sight
+        expected = self.place[:2] + self.speed * (passed if passed <= MOMENT else 0)
         size = math.sqrt(self.place[2] * place[2])
         moved = float(np.hypot(*(place[:2] - expected))) / size
         grown = abs(math.log(place[2] / self.place[2]))
-        weight = UNLIKE if passed <= 2 * step else UNLIKE_LATER
+        weight = UNLIKE if passed <= MOMENT else UNLIKE_LATER
         return moved + grown + weight * (1 - _likeness(self.look, look))
 
     def follow(self, seconds: float, place: np.ndarray, look: np.ndarray) -> None:
@@ -121,7 +118,7 @@ class Tracker:
         """
         step = seconds - (seconds if self._last is None else self._last)
         self._last = seconds
-        self._tracks = [track for track in self._tracks if seconds - track.seen <= GAP]
+        self._tracks = [track for track in self._tracks if seconds - track.seen <= max(GAP, 2 * step)]
         boxes = boxes[np.argsort(-boxes[:, 2] * boxes[:, 3], kind="stable")[: self._most]]
         boxes = boxes[np.argsort(boxes[:, 0], kind="stable")]
         places = [np.array([x + w / 2, y + h / 2, max(w, h, 1.0)]) for x, y, w, h in boxes.tolist()]
@@ -131,7 +128,7 @@ class Tracker:
             (cost, old, new)
             for old, track in enumerate(self._tracks)
             for new, (place, look) in enumerate(zip(places, looks, strict=True))
-            if (cost := track.cost(seconds, place, look, step)) <= REACH
+            if (cost := track.cost(seconds, place, look)) <= REACH
         )
         taken: set[int] = set()
         for _, old, new in costs:
@@ -144,8 +141,9 @@ class Tracker:
                 square = Square(place[0], place[1], MARGIN * place[2])
                 found[new] = Track(place, look, seconds, seconds, square, np.zeros(2))
                 self._tracks.append(found[new])
+        needed = CONFIRMED if step == 0 else min(CONFIRMED, 1 + round(CONFIRMED_SECONDS / step))
         for track in self._tracks:
-            if track.number is None and track.hits >= CONFIRMED:
+            if track.number is None and track.hits >= needed:
                 self._number(track)
         return [found[new] for new in range(len(places))]
 

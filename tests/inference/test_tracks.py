@@ -87,6 +87,14 @@ def test_in_the_last_frames_a_face_need_not_be_seen_often():
     assert follow(frames)[-1] == [1]
 
 
+@pytest.mark.parametrize("fps", [0.25, 1, 3, 8])
+def test_with_few_frames_a_second_a_face_is_a_track_at_once(fps):
+    frame, boxes = scene((100, 100, 40, ONE))
+    tracker = Tracker(1)
+    tracker.update(0, frame, boxes)
+    assert [tracker.update(i / fps, frame, boxes)[0].number for i in range(1, 10)] == [1] * 9
+
+
 def test_of_a_crowd_the_largest_are_followed():
     crowd = [(20 + 30 * i, 120, 10 + 2 * i, ONE) for i in range(10)]
     frame, boxes = scene(*crowd)
