@@ -101,6 +101,8 @@ def _read_live(source: str) -> Iterator[tuple[float, np.ndarray]]:
     """Read a pipe or a camera; its first frame is at 0 s."""
     address, demuxer = f"file:{source}", None
     if source == STDIN:
+        if sys.stdin.isatty():
+            raise InputError(f"{STDIN}: standard input is a terminal: pipe a video in")
         address = "pipe:0" if is_live(STDIN) else "file:/dev/stdin"  # a file that is redirected can be sought in
     elif stat.S_ISCHR(os.stat(source).st_mode):
         address, demuxer = source, "v4l2"

@@ -55,6 +55,7 @@ class Timeline:
             self._table: TextIO = self._files.enter_context(table)
             self._json: TextIO = self._files.enter_context((self._temporary / JSON).open("w", encoding="utf-8"))
         except OSError as error:
+            self._files.close()
             raise self._unwritable(error) from error
         csv.writer(self._table).writerow(["file", "track", "start", "end", "label", *self._labels, "face_share"])
         self._json.write(json.dumps({**self._head, "labels": self._labels})[:-1] + ', "rows": [')

@@ -78,6 +78,15 @@ def test_a_camera_that_is_none_is_refused():
         list(read_frames("/dev/null"))
 
 
+def test_a_terminal_is_no_video(monkeypatch):
+    ours, theirs = os.openpty()
+    with open(theirs) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        with pytest.raises(InputError, match="-: standard input is a terminal: pipe a video in"):
+            list(read_frames("-"))
+    os.close(ours)
+
+
 def test_a_named_pipe_is_read_to_its_end(tmp_path):
     write_video(tmp_path / "a.mkv", 30, fps=10)
     pipe = tmp_path / "pipe"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from peclip.errors import InputError
+from peclip.inference import timeline
 from peclip.inference.recognizer import Row
 from peclip.inference.timeline import Timeline
 
@@ -128,3 +129,10 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
 def test_a_place_that_cannot_be_written_is_named():
     with pytest.raises(InputError, match="out /proc/results: cannot be written"):
         write(Path("/proc/results"), {})
+
+
+def test_of_a_start_that_fails_nothing_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(timeline, "JSON", "missing/timeline.json")
+    with pytest.raises(InputError, match=r"out .*: cannot be written"):
+        write(tmp_path, {})
+    assert not list(tmp_path.iterdir())
