@@ -175,6 +175,7 @@ def check_free(path: Path) -> None:
 def _write_folder(folder: Path, content: dict[str, bytes]) -> None:
     """Write files into a folder under a temporary name, and move it to its own when all is on the disk."""
     check_free(folder)
+    folder = folder.absolute()  # "." has no name
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         temporary.mkdir(parents=True)
