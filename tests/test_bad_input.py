@@ -418,6 +418,13 @@ def test_a_checkpoint_of_another_label_set(command, place, config, data, tiny_ru
     assert_no_run(place)
 
 
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_a_checkpoint_of_other_class_texts(command, place, config, tiny_run):
+    result = run(command, "--config", config, "--ckpt_path", tiny_run, "--model.net.texts", "names")
+    assert_refused(result, "tiny", "another class text for 'happiness'", "model.net.texts.happiness")
+    assert_no_run(place)
+
+
 # --- in a process of its own ---
 
 

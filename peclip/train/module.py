@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from peclip.data.datamodule import Batch
 from peclip.errors import InputError
 from peclip.model import PEClip
-from peclip.model.trained import DEFAULT_FRAMES, Trained, check_config, check_labels, with_input
+from peclip.model.checkpoint import check_fits
+from peclip.model.trained import DEFAULT_FRAMES, Trained, check_config, with_input
 from peclip.train.metrics import ExpressionMetrics, Scores
 
 Stage = Literal["train", "val", "test"]
@@ -187,19 +188,19 @@ class PEClipModule(LightningModule):
         checkpoint["peclip"] = with_input(self.net.config, frames, self.image_size, mode)
 
     def load_trained(self, trained: Trained) -> None:
-        """Take the weights of a trained model with the same labels, adapters and prompts.
+        """Take the weights of a trained model with the same labels, texts, backbone, adapters and prompts.
 
         Raises:
-            InputError: it has other labels, or lacks weights of this model.
+            InputError: one of these is another, or it lacks weights of this model.
         """
-        check_labels(trained.config, self.net.labels, trained.source)
+        check_fits(trained, self.net)
         self.net.load_trainable(trained.state, trained.source)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that a checkpoint fits.
 
         Raises:
-            InputError: it is not peclip's, has other labels, or lacks weights of this model.
+            InputError: it is not peclip's, was trained for another model, or lacks weights of this one.
         """
         if "peclip" not in checkpoint:
             raise InputError("the checkpoint was not written by peclip: it does not name labels and adapters")
