@@ -50,16 +50,21 @@ def write_report(folder: Path, scores: Scores, head: dict[str, Any], zero_shot: 
     if zero_shot:
         content["zero_shot"] = as_json(zero_shot)
     labels = list(scores.per_class_recall)
-    with written(folder / "confusion.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["truth", *labels])
-        rows.writerows([label, *row] for label, row in zip(labels, scores.confusion, strict=True))
+    write_confusion(folder / "confusion.csv", scores.confusion, labels)
     with written(folder / "confusion.png") as path:
         draw_confusion(
             path, scores.confusion, labels, f"WAR {scores.war:.1%}, UAR {scores.uar:.1%}, {scores.clips} clips"
         )
     with written(folder / "metrics.json") as path:
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def write_confusion(target: Path, confusion: np.ndarray, labels: Sequence[str]) -> None:
+    """Write a matrix (C, C) of counts with truth in rows as csv."""
+    with written(target) as path, path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["truth", *labels])
+        rows.writerows([label, *row] for label, row in zip(labels, confusion, strict=True))
 
 
 def draw_confusion(path: Path, confusion: np.ndarray, labels: Sequence[str], title: str) -> None:
