@@ -1,0 +1,111 @@
+"""How sure a result is: the bootstrap over test clips, of one run alone and of two runs in pairs.
+
+Clips are drawn with replacement from those of each test set, and the rates computed anew. Only how often clips of a class
+were recognised matters, so that whole test sets are drawn at once as counts, which is exact.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+DRAWS = 10_000
+"""Test sets drawn; with so many the ends of an interval settle to about a hundredth of its width."""
+
+LEVEL = 0.95
+"""Probability of an interval."""
+
+
+class Outcomes(NamedTuple):
+    """What R runs made of the n clips of one test set."""
+
+    truth: np.ndarray
+    """int64 ``(n,)``: the index of the true class of each clip."""
+    hits: np.ndarray
+    """bool ``(R, n)``: whether each run recognised the clip."""
+
+
+class Rates(NamedTuple):
+    """Rates as fractions, for each of N drawn test sets (or the one that there was, N = 1) and each of R runs."""
+
+    war: np.ndarray
+    """float64 ``(N, R)``."""
+    uar: np.ndarray
+    """float64 ``(N, R)``: over the classes that occur in the drawn test set."""
+    recalls: np.ndarray
+    """float64 ``(N, R, C)``; NaN for a class that does not occur."""
+
+
+def observed(parts: Sequence[Outcomes], classes: int) -> Rates:
+    """Return the rates of the test sets as they are: the mean over the parts.
+
+    Args:
+        parts: one for each test set, such as the folds of a cross-validation.
+        classes: C.
+    """
+    return _mean([_rates(np.ones((1, len(part.truth))), part, classes) for part in parts])
+
+
+def resample(parts: Sequence[Outcomes], classes: int, draws: int = DRAWS, seed: int = 0) -> Rates:
+    """Draw the clips of each test set anew, independently, and return the mean rates over the parts.
+
+    A rate of several test sets is the mean over them; a class counts in those where it occurs.
+
+    Args:
+        parts: one for each test set, such as the folds of a cross-validation.
+        classes: C.
+        draws: N, how often.
+        seed: the same one gives the same draws.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for part in parts:
+        # Clips of one class that the same runs recognise are alike: a drawn test set is how often each kind came.
+        rows = np.concatenate([part.truth[np.newaxis], part.hits])
+        kinds, counts = np.unique(rows, axis=1, return_counts=True)
+        weights = rng.multinomial(len(part.truth), counts / counts.sum(), size=draws)
+        drawn.append(_rates(weights, Outcomes(kinds[0], kinds[1:].astype(bool)), classes))
+    return _mean(drawn)
+
+
+def interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float] | None:
+    """Return the percentile interval of drawn values ``(N,)``; None where there is no value, NaN is left out."""
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return None
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def p_value(differences: np.ndarray) -> float:
+    """Return the two-sided p of no difference, from drawn differences ``(N,)``.
+
+    It is twice the share of draws on the less likely side of zero (zero itself is on both), so that it is below
+    1 - level about when the interval of that level leaves zero out. It is never 0: N draws cannot show less than 2 / N.
+    """
+    differences = differences[~np.isnan(differences)]
+    rarer = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    return min(1.0, 2 * (rarer + 1) / (len(differences) + 1))
+
+
+def _rates(weights: np.ndarray, kinds: Outcomes, classes: int) -> Rates:
+    """Return the rates where each of K kinds of clips occurs so many times: weights ``(N, K)``."""
+    of_class = np.eye(classes)[kinds.truth]
+    clips = weights @ of_class
+    right = np.stack([weights @ (of_class * hit[:, np.newaxis]) for hit in kinds.hits], axis=1)
+    clips = np.broadcast_to(clips[:, np.newaxis], right.shape)
+    recalls = np.divide(right, clips, out=np.full(right.shape, np.nan), where=clips > 0)
+    return Rates(right.sum(axis=-1) / clips.sum(axis=-1), _nanmean(recalls, axis=-1), recalls)
+
+
+def _mean(parts: Sequence[Rates]) -> Rates:
+    wars, uars, recalls = (np.stack(arrays) for arrays in zip(*parts, strict=True))
+    return Rates(wars.mean(axis=0), uars.mean(axis=0), _nanmean(recalls, axis=0))
+
+
+def _nanmean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Return the mean of what is no NaN; NaN, without a warning, where there is nothing else."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=axis)
+    total = np.where(known, values, 0).sum(axis=axis)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
