@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from peclip.data.datamodule import VideoDataModule
-from peclip.errors import InputError, OneLineErrors, in_one_line
+from peclip.errors import InputError, OneLineErrors, file_errors, in_one_line
 from peclip.model import Adapter, MaPLe
 from peclip.model.checkpoint import read_trained
 from peclip.model.spec import resolve
@@ -302,20 +302,17 @@ def command(kind: type[Kind], args: list[str]) -> Kind:
         "log_every_n_steps": 10,
     }
     try:
-        return kind(
-            PEClipModule,
-            VideoDataModule,
-            save_config_callback=SaveConfig,
-            trainer_defaults=defaults,
-            seed_everything_default=0,
-            parser_class=Parser,
-            parser_kwargs={"prog": "peclip"},
-            auto_configure_optimizers=False,
-            args=with_own_config(args),
-        )
+        with file_errors():
+            return kind(
+                PEClipModule,
+                VideoDataModule,
+                save_config_callback=SaveConfig,
+                trainer_defaults=defaults,
+                seed_everything_default=0,
+                parser_class=Parser,
+                parser_kwargs={"prog": "peclip"},
+                auto_configure_optimizers=False,
+                args=with_own_config(args),
+            )
     except MisconfigurationException as error:
         raise InputError(in_one_line(error)) from error
-    except OSError as error:
-        if error.strerror is None:
-            raise
-        raise InputError(f"{error.filename or 'a file of the run'}: {error.strerror}") from error
