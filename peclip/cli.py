@@ -27,11 +27,16 @@ class Command(NamedTuple):
 LIGHTNING = "peclip.train.cli:run"
 """Runs the subcommands of LightningCLI; takes the command line as it is."""
 
+FOLDS = "peclip.train.crossval:run"
+"""Runs ``fit`` for every fold; takes the command line as it is."""
+
 COMMANDS = {
     "fit": Command("train on a data set, then evaluate the best checkpoint once", LIGHTNING),
     "validate": Command("evaluate a checkpoint on the validation clips", LIGHTNING),
     "test": Command("evaluate a checkpoint on the test clips", LIGHTNING),
     "predict": Command("write the label and the probabilities of every clip", LIGHTNING),
+    "cv": Command("train and test every fold; started again, go on where it was interrupted", FOLDS),
+    "compare": Command("put runs of one test set side by side", "peclip.train.compare:compare", "runs..."),
     "prepare": Command("write the manifest of a benchmark on disk", "peclip.data.commands:prepare", "benchmark"),
     "check": Command("count and look through the clips of a manifest", "peclip.data.commands:check", "manifest"),
     "recognize": Command("tell what videos show, and when", "peclip.inference.recognize:recognize", "videos..."),
@@ -86,7 +91,7 @@ def _run(name: str, args: list[str]) -> int:
     command = COMMANDS[name]
     module, _, function = command.target.partition(":")
     target = getattr(import_module(module), function)
-    if command.target == LIGHTNING:
+    if command.target in (LIGHTNING, FOLDS):
         return target([name, *args]) or 0
     return target(**_parse(name, command, target, args)) or 0
 

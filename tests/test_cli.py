@@ -104,7 +104,7 @@ def parser_of(monkeypatch):
             cli.main([command])
         parser = caught.value.args[0]
         commands = parser._subcommands_action
-        return commands._name_parser_map[command] if commands else parser
+        return commands._name_parser_map["fit" if command == "cv" else command] if commands else parser
 
     monkeypatch.setattr(ArgumentParser, "parse_args", stop)
     return find
