@@ -30,6 +30,9 @@ LIGHTNING = "peclip.train.cli:run"
 FOLDS = "peclip.train.crossval:run"
 """Runs ``fit`` for every fold; takes the command line as it is."""
 
+INTERRUPTED = 130
+"""Status after Ctrl-C, as shells have it."""
+
 COMMANDS = {
     "fit": Command("train on a data set, then evaluate the best checkpoint once", LIGHTNING),
     "validate": Command("evaluate a checkpoint on the validation clips", LIGHTNING),
@@ -66,8 +69,8 @@ def main(args: Sequence[str] | None = None) -> None:
         args: command line; None for that of the process.
 
     Raises:
-        SystemExit: with status 2 after one line on stderr when the user made a mistake; with the status of a
-            subcommand that returns one.
+        SystemExit: with status 2 after one line on stderr when the user made a mistake; with 130 after Ctrl-C; with the
+            status of a subcommand that returns one.
     """
     args = list(sys.argv[1:] if args is None else args)
     if not args or args[0] in ("-h", "--help", "help"):
@@ -81,6 +84,9 @@ def main(args: Sequence[str] | None = None) -> None:
     except InputError as error:
         print(f"peclip: error: {in_one_line(error)}", file=sys.stderr)
         status = 2
+    except KeyboardInterrupt:
+        print("peclip: interrupted", file=sys.stderr)
+        status = INTERRUPTED
     if status:
         raise SystemExit(status)
 

@@ -139,6 +139,15 @@ def test_help_of_a_command_shows_every_option():
     assert done.err == ""
 
 
+def test_an_interrupt_is_one_line(monkeypatch):
+    def interrupted(name, args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", interrupted)
+    result = run("export", "model")
+    assert (result.status, result.out, result.err) == (130, "", "peclip: interrupted\n")
+
+
 # --- fit, validate, test, predict ---
 
 

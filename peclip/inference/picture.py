@@ -12,6 +12,7 @@ MOST_SHOWN = 8
 """Faces in a picture; of more, those that are seen longest."""
 
 _MOST_KEPT = 64  # faces whose probabilities are kept until it is known which are seen longest
+_LONGEST_TITLE = 110  # characters that fit beside each other; of a path, its end tells more
 _CELLS = 600  # pieces of time that a picture can tell apart
 _KNOWN_COLOURS = {
     "happiness": "#f2b134",
@@ -107,7 +108,7 @@ def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str) -
     colours = [_KNOWN_COLOURS.get(label) or next(others) for label in labels]
     for axes, (number, cells) in zip(every, tracks.items(), strict=False):
         _draw_face(axes, cells, labels, colours, summary.end)
-        axes.set_ylabel(f"face {number}")
+        axes.set_ylabel(f"face {number}\nprobability")
     if not tracks:
         every[0].text(0.5, 0.5, "no face was found", transform=every[0].transAxes, ha="center", va="center")
         every[0].set(yticks=[], facecolor="#f3f3f3")
@@ -117,6 +118,8 @@ def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str) -
         every[-1].xaxis.set_major_formatter(lambda value, _: f"{int(value) // 60}:{int(value) % 60:02d}")
     left_out = f" (the {len(tracks)} of {summary.faces} faces that are seen longest)" if summary.faces > strips else ""
     readable = title.encode(errors="replace").decode()  # a name need not be UTF-8
+    if len(readable) > _LONGEST_TITLE:
+        readable = f"…{readable[1 - _LONGEST_TITLE :]}"
     figure.suptitle(readable + left_out, parse_math=False)
     if tracks:
         patches = [Patch(color=colour, label=label) for colour, label in zip(colours, labels, strict=True)]

@@ -72,7 +72,7 @@ def recognize(
             f"peclip: error: {in_one_line(error)}", style="red", markup=False, highlight=False, soft_wrap=True
         )
 
-    with Timeline(Path(out), recognizer.labels, head) as timeline, _progress(console) as progress:
+    with _tidy_end(), Timeline(Path(out), recognizer.labels, head) as timeline, _progress(console) as progress:
         sources = list(_expand(videos, report))
         for number, source in enumerate(sources, start=1):
             count = f" {number}/{len(sources)}" if len(sources) > 1 else ""
@@ -85,9 +85,29 @@ def recognize(
                 report(error)
             progress.remove_task(task)
     if done:
-        videos_read = f"{done} video{'s' if done > 1 else ''}"
-        print(f"{Path(out) / TABLE}: {timeline.rows} rows of {videos_read}, and a picture of each beside it")
+        rows, read = _count(timeline.rows, "row"), _count(done, "video")
+        print(f"{Path(out) / TABLE}: {rows} of {read}, and a picture of each beside it")
     return 2 if not done else 1 if failed else 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+@contextmanager
+def _tidy_end() -> Iterator[None]:
+    """Let the process end as by an exception where it is told to, so that nothing half-written stays behind."""
+
+    def end(number: int, _: Any) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _expand(videos: list[str], report: Callable[[InputError], None]) -> Iterator[str]:

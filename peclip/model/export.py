@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
+import transformers
 from rich.console import Console
 
 from peclip.errors import InputError
@@ -31,6 +32,7 @@ def export(
     Raises:
         InputError: the model cannot be read, there is something at the target, or ONNX is asked for in bf16.
     """
+    transformers.logging.disable_progress_bar()
     trained = read_trained(run)
     if format == "package":
         _write(with_record(trained), Path(out), dtype)

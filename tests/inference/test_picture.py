@@ -76,6 +76,17 @@ def test_the_picture_shows_each_class_in_its_colour(tmp_path):
     assert Image.open(tmp_path / "b.png").size[1] > height
 
 
+def test_a_long_path_fits_above_the_picture(tmp_path):
+    rows = summarised(row(1, 0, 2, 0.5, 0.5, 0.0))
+    for name, title in (("short", "b.mp4"), ("long", "a" * 300 + "/b.mp4"), ("longer", "a" * 900 + "/b.mp4")):
+        draw_timeline(tmp_path / f"{name}.png", rows, LABELS, title)
+    short, long, longer = (np.array(Image.open(tmp_path / f"{name}.png")) for name in ("short", "long", "longer"))
+    assert np.array_equal(long, longer)
+    assert not np.array_equal(long, short)
+    assert (long[:, :20, :3] == short[:, :20, :3]).all()  # the edges stay free
+    assert (long[:30, -20:, :3] == 255).all()
+
+
 @pytest.mark.parametrize("rows", [[], [row(None, 0, 2)], [row(1, 0, 0, 1, 0, 0)]])
 def test_a_video_without_anything_to_show_has_a_picture(tmp_path, rows):
     draw_timeline(tmp_path / "a.png", summarised(*rows), LABELS, "a.mp4")

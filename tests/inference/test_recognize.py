@@ -52,6 +52,7 @@ def test_the_command_takes_options_with_dashes(checkpoint, tmp_path, capsys, opt
     arguments = [str(tmp_path / "a.mp4"), "--model", checkpoint, "--faces=none", "--out", str(tmp_path / "out-put")]
     main(["recognize", *arguments, option, "not-read.onnx", "--batch-size=2"])
     assert len(table(tmp_path / "out-put")) == 1
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'out-put' / 'timeline.csv'}: 1 row of 1 video, ")
 
 
 def audio(path: Path) -> None:
@@ -188,6 +189,17 @@ def test_a_second_interrupt_is_not_waited_for(monkeypatch, checkpoint, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         recognize(["camera"], checkpoint, out=str(tmp_path / "out"), faces="none")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_nothing_stays_behind_when_the_process_is_ended(monkeypatch, checkpoint, tmp_path, number):
+    handler = signal.getsignal(number)
+    Camera(monkeypatch, lambda: signal.raise_signal(number))
+    with pytest.raises(SystemExit) as ended:
+        recognize(["camera"], checkpoint, out=str(tmp_path / "out"), faces="none")
+    assert ended.value.code == 128 + number
+    assert os.listdir(tmp_path) == []
+    assert signal.getsignal(number) is handler
 
 
 def test_a_camera_that_cannot_be_read_at_all_leaves_nothing(checkpoint, tmp_path, capfd):
