@@ -19,7 +19,7 @@ from torch import nn
 from transformers import AutoConfig, AutoTokenizer, CLIPConfig, CLIPModel
 
 from peclip.errors import InputError
-from peclip.model.attention import ATTENTION
+from peclip.model.frozen import economise
 
 SITES = ("vision.attention", "vision.mlp", "text.attention", "text.mlp")
 """Where an adapter may stand: on the output of every self-attention or MLP of a tower."""
@@ -144,8 +144,8 @@ def load_tokenizer(name: str) -> Any:
 
 
 def freeze(clip: CLIPModel) -> CLIPModel:
-    """Take every gradient off the backbone, put it into evaluation mode, and choose how it computes attention."""
-    clip.set_attn_implementation(ATTENTION)
+    """Take every gradient off the backbone, put it into evaluation mode, and let it compute sparingly."""
+    economise(clip)
     return clip.requires_grad_(False).eval()
 
 

@@ -1,11 +1,12 @@
-"""The attention of the towers: torch's own result, and gradients as exact as bf16 is."""
+"""The layers of the frozen towers: the results of torch and transformers, and gradients as exact as the precision is."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers.activations import QuickGELUActivation
 
-from peclip.model.attention import attention
+from peclip.model.frozen import QuickGELU, attention
 
 
 def _inputs(length: int) -> list[torch.Tensor]:
@@ -42,3 +43,11 @@ def test_without_gradients_it_is_the_fused_attention_to_the_bit():
     with torch.no_grad():
         out, _ = attention(module, query, key, value, None, scaling=0.25)
     assert torch.equal(out.transpose(1, 2), F.scaled_dot_product_attention(query, key, value, scale=0.25))
+
+
+def test_quick_gelu_is_that_of_transformers_with_its_gradient():
+    x = torch.randn(5, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.equal(QuickGELU()(x), QuickGELUActivation()(x))
+    with torch.no_grad():
+        assert torch.equal(QuickGELU()(x), QuickGELUActivation()(x))
+    assert torch.autograd.gradcheck(QuickGELU(), x)
