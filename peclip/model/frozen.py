@@ -26,6 +26,17 @@ def economise(clip: CLIPModel) -> None:
                 setattr(module, name, QuickGELU())
 
 
+def hold_in(clip: CLIPModel, dtype: torch.dtype) -> None:
+    """Hold the matrices of a frozen CLIP in the precision in which autocast multiplies them.
+
+    Autocast casts frozen weights at every call. Cast once they give the same results to the bit, in half the memory.
+    Norms and embeddings stay as they are. Outside autocast the model then takes only inputs of that precision.
+    """
+    for module in clip.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            module.to(dtype)
+
+
 def attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, **options: Any
 ) -> tuple[Tensor, None]:

@@ -38,6 +38,8 @@ class PEClipModule(LightningModule):
         step_epochs: with schedule step, epochs after which the rates fall, again and again; at least 1.
         step_factor: with schedule step, what the rates are then multiplied by; above 0, at most 1.
         zero_shot: also evaluate CLIP without adapters and prompts when testing.
+        frozen: precision in which the matrices of CLIP are held. With trainer.precision bf16-mixed, bf16 takes half the
+            memory and no cast at every call, and gives the same results to the bit.
 
     Raises:
         InputError: a number is out of range.
@@ -55,6 +57,7 @@ class PEClipModule(LightningModule):
         step_epochs: int = 8,
         step_factor: float = 0.5,
         zero_shot: bool = False,
+        frozen: Literal["fp32", "bf16"] = "fp32",
     ) -> None:
         super().__init__()
         numbers = {"lr_adapters": lr_adapters, "lr_prompts": lr_prompts, "weight_decay": weight_decay}
@@ -70,12 +73,25 @@ class PEClipModule(LightningModule):
         self.lr_adapters, self.lr_prompts, self.weight_decay = lr_adapters, lr_prompts, weight_decay
         self.warmup_epochs, self.warmup_lr = warmup_epochs, warmup_lr
         self.schedule, self.step_epochs, self.step_factor = schedule, step_epochs, step_factor
-        self.zero_shot = zero_shot
+        self.zero_shot, self.frozen = zero_shot, frozen
         self.val_metrics = ExpressionMetrics(net.labels)
         self.test_metrics = ExpressionMetrics(net.labels)
         self.zero_shot_metrics = ExpressionMetrics(net.labels)
         self.scores: dict[str, Scores] = {}
         """The latest results by stage: ``val``, ``test`` and ``zero_shot``."""
+
+    def setup(self, stage: str) -> None:
+        """Hold the frozen weights as asked for.
+
+        Raises:
+            InputError: in bf16, but the precision is another.
+        """
+        if self.frozen == "bf16":
+            if self.trainer.precision != "bf16-mixed":
+                raise InputError(
+                    f"model.frozen is bf16, so trainer.precision {self.trainer.precision} cannot be: give bf16-mixed"
+                )
+            self.net.hold_frozen_in(torch.bfloat16)
 
     @property
     def image_size(self) -> int:

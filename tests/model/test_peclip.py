@@ -441,6 +441,16 @@ class TestCopies:
         assert (moved - plain).abs().max() < (2 if dtype == torch.bfloat16 else 1e-3)
         assert all(gradient.dtype == dtype for gradient in train_step(net, clips().to(dtype)).values())
 
+    def test_frozen_matrices_held_in_bfloat16_give_the_same_results_under_autocast(self, whole, net):
+        video = clips(2)
+        net.hold_frozen_in(torch.bfloat16)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(net(video), whole(video))
+            with net.bare(), whole.bare():
+                assert torch.equal(net(video), whole(video))
+        assert {weight.dtype for weight in [*net.adapters.parameters(), *net.prompts.parameters()]} == {torch.float32}
+        assert net.clip.visual_projection.weight.dtype == torch.bfloat16
+
     def test_a_clip_in_bfloat16_trains_adapters_in_single_precision_under_autocast(self, net):
         plain = logits(net)
         net.clip.to(torch.bfloat16)

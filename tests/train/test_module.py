@@ -224,6 +224,21 @@ def test_every_trainable_parameter_gets_a_gradient_and_no_frozen_weight_changes(
     assert all(value.dtype == torch.float32 for value in module.net.trainable_state().values())
 
 
+def test_frozen_weights_held_in_bf16_train_as_those_in_fp32(tiny_clip, tiny_data):
+    states = []
+    for frozen in ("fp32", "bf16"):
+        module = module_of(tiny_clip, frozen=frozen)
+        fit(module, clips_of(tiny_data), max_epochs=1, precision="bf16-mixed")
+        states.append(module.net.trainable_state())
+    assert module.net.clip.visual_projection.weight.dtype == torch.bfloat16
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_frozen_weights_in_bf16_need_that_precision(tiny_clip, tiny_data):
+    with pytest.raises(InputError, match="model.frozen is bf16, so trainer.precision 32-true cannot be"):
+        fit(module_of(tiny_clip, frozen="bf16"), clips_of(tiny_data), max_epochs=1, precision="32-true")
+
+
 def test_training_lowers_the_loss_on_its_own_clips(tiny_clip, tiny_data):
     module = module_of(tiny_clip, lr_adapters=5e-3, lr_prompts=1e-3, warmup_epochs=0)
     recorder = Recorder()
