@@ -169,15 +169,16 @@ class Report(Callback):
             self._report(trainer, "val")
 
     def _report(self, trainer: Trainer, stage: str) -> None:
+        folder = trainer.log_dir  # asks all ranks
         if not trainer.is_global_zero:
             return
         module, data = _parts(trainer)
         scores, zero_shot = module.scores[stage], module.scores.get("zero_shot")
         split = {"val": "validation", "test": "test"}[stage]
-        if trainer.log_dir:
+        if folder:
             head = {"split": split, "selection": data.selection, "benchmark": data.benchmark, "fold": data.fold}
             sizes = {"trainable": sum(count for *_, count in trainable_parts(module)), "parameters": _count(module.net)}
-            write_report(Path(trainer.log_dir), scores, head | sizes, zero_shot)
+            write_report(Path(folder), scores, head | sizes, zero_shot)
         print_scores(scores, split, zero_shot)
         if data.selection == "test":
             print(SELECTION["test"])

@@ -166,8 +166,9 @@ class PEClipCLI(LightningCLI):
         run = self.trainer.test if len(splits.test) else self.trainer.validate if len(splits.val) else None
         if run and not self.trainer.interrupted:
             run(self.model, datamodule=self.datamodule, ckpt_path=best or None, weights_only=True, verbose=False)
-        if self.trainer.is_global_zero and self.trainer.log_dir:
-            print(f"The run is in {self.trainer.log_dir}")
+        folder = self.trainer.log_dir  # asks all ranks
+        if folder and self.trainer.is_global_zero:
+            print(f"The run is in {folder}")
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
