@@ -4,7 +4,7 @@ An adapter takes the tokens that a frozen sub-layer put out and returns tokens o
 T frames of a clip, L tokens of a frame or text, D width, R = D / reduction.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
@@ -12,8 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from peclip.errors import InputError
+from peclip.model.gru import GRU
 
-RNNS = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
+RNNS: dict[str, Callable[[int], nn.Module]] = {
+    "gru": GRU,
+    "lstm": lambda width: nn.LSTM(width, width, batch_first=True),
+    "rnn": lambda width: nn.RNN(width, width, batch_first=True),
+}
 
 
 class Adapter(nn.Module):
@@ -100,7 +105,7 @@ class TemporalDynamicAdapter(Adapter):
         self.norm = nn.LayerNorm(width)
         self.scale = nn.Linear(width, 1)
         self.down = nn.Linear(width, hidden)
-        self.rnn = RNNS[rnn](hidden, hidden, batch_first=True)
+        self.rnn = RNNS[rnn](hidden)
         self.up = nn.Linear(hidden, width)
         _zero(self.up)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from peclip import __version__
 from peclip.data.augment import CLIP_MEAN, CLIP_STD
 from peclip.errors import InputError
+from peclip.model.gru import GRU
 from peclip.model.peclip import PEClip
 from peclip.model.trained import DEFAULT_FRAMES
 
@@ -139,16 +140,16 @@ class Recurrence(nn.Module):
     """An ONNX operator in the place of a recurrence of torch, which an exported graph would unroll to a fixed T.
 
     Args:
-        rnn: an nn.GRU, nn.LSTM or nn.RNN with one layer, forward, batch first.
+        rnn: a GRU, nn.LSTM or nn.RNN with one layer, forward, batch first.
     """
 
     inputs: Tensor
     hidden: Tensor
     bias: Tensor
 
-    def __init__(self, rnn: nn.RNNBase) -> None:
+    def __init__(self, rnn: GRU | nn.RNNBase) -> None:
         super().__init__()
-        self.operator, order = GATES[rnn.mode]
+        self.operator, order = GATES["GRU" if isinstance(rnn, GRU) else rnn.mode]
         self.size = rnn.hidden_size
 
         def gates(name: str) -> Tensor:
@@ -184,7 +185,7 @@ def _recurrences(net: PEClip) -> Iterator[None]:
         (parent, name, child)
         for parent in net.adapters.modules()
         for name, child in parent.named_children()
-        if isinstance(child, nn.RNNBase) and child.num_layers == 1 and not child.bidirectional and child.batch_first
+        if isinstance(child, GRU) or (isinstance(child, nn.RNNBase) and _is_plain(child))
     ]
     for parent, name, child in found:
         setattr(parent, name, Recurrence(child))
@@ -193,6 +194,10 @@ def _recurrences(net: PEClip) -> Iterator[None]:
     finally:
         for parent, name, child in found:
             setattr(parent, name, child)
+
+
+def _is_plain(rnn: nn.RNNBase) -> bool:
+    return rnn.num_layers == 1 and not rnn.bidirectional and rnn.batch_first
 
 
 def _describe(onnx: Any, model: Any, net: PEClip) -> None:

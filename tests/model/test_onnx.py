@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from peclip.data.augment import normalize
 from peclip.errors import InputError
 from peclip.model import Adapter, SharedAdapter, TemporalDynamicAdapter, load_released, onnx
 from peclip.model.checkpoint import read_trained, rebuild
+from peclip.model.gru import GRU
 from peclip.model.onnx import TOLERANCE, write_onnx
 from peclip.model.trained import with_input
 from tests.model.released_small import as_saved, small_state
@@ -52,7 +52,7 @@ def test_a_clip_is_answered_alike_alone_and_in_a_batch(path):
 
 
 def test_the_model_is_left_as_it_was(net, path):
-    assert any(isinstance(module, nn.GRU) for module in net.modules())
+    assert any(isinstance(module, GRU) for module in net.modules())
     assert not any(isinstance(module, onnx.Recurrence) for module in net.modules())
 
 
