@@ -1,14 +1,20 @@
-"""Put adapters and prompts into the towers of a frozen CLIP, and take them out again: the only file with hooks."""
+"""Put adapters and prompts into the towers of a frozen CLIP, and take them out again: the only file with hooks.
 
-from collections.abc import Mapping, Sequence
+How blocks run, compiled or forgetting what is within them, comes and goes with the adapters.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from types import MethodType
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch._inductor.exc import InductorError
+from torch.utils.checkpoint import checkpoint
 
+from peclip.errors import InputError, in_one_line
 from peclip.model.adapters import Adapter
 from peclip.model.backbone import Tower
 
@@ -26,7 +32,29 @@ class Flow:
     prompts: Sequence[Tensor] = ()
 
 
-def attach(tower: Tower, adapters: Mapping[tuple[str, int], Adapter], depth: int, flow: Flow) -> list[RemovableHandle]:
+@dataclass(frozen=True)
+class Run:
+    """How the blocks of a tower run; the function is the same within rounding.
+
+    Attributes:
+        compile: by torch.compile.
+        checkpointing: keeping nothing within a block for the gradient but what goes in; the rest is computed again.
+    """
+
+    compile: bool = False
+    checkpointing: bool = False
+
+
+class Handle(Protocol):
+    """What takes out again what was put in."""
+
+    def remove(self) -> None:
+        """Restore what was there before."""
+
+
+def attach(
+    tower: Tower, adapters: Mapping[tuple[str, int], Adapter], depth: int, flow: Flow, run: Run = Run()
+) -> list[Handle]:
     """Hook adapters and prompts into a tower.
 
     Args:
@@ -34,11 +62,12 @@ def attach(tower: Tower, adapters: Mapping[tuple[str, int], Adapter], depth: int
         adapters: by (part, block), the part being ``attention`` or ``mlp``.
         depth: at how many depths ``flow.prompts`` enter; 0 for none.
         flow: read by the hooks at every pass.
+        run: how the blocks run.
 
     Returns:
         The handles; removing them all restores the bare tower exactly.
     """
-    handles = [
+    handles: list[Handle] = [
         tower.part(part, block).register_forward_hook(partial(_adapt, adapter, flow))
         for (part, block), adapter in adapters.items()
     ]
@@ -48,7 +77,52 @@ def attach(tower: Tower, adapters: Mapping[tuple[str, int], Adapter], depth: int
         handles += [
             tower.blocks[block].register_forward_pre_hook(partial(replace, flow, block)) for block in range(1, depth)
         ]
+    if run != Run():
+        handles += [BlockForward(block, flow, run) for block in tower.blocks]
     return handles
+
+
+class BlockForward:
+    """Runs a block, with the adapters in it, in the place of its own ``forward``."""
+
+    def __init__(self, block: nn.Module, flow: Flow, run: Run) -> None:
+        self.block, self.flow, self.run = block, flow, run
+        self._forward: Callable[..., Any] | None = None
+        block.forward = self
+
+    def remove(self) -> None:
+        """Give the block its own ``forward`` back."""
+        del self.block.forward
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Run the block.
+
+        Raises:
+            InputError: it cannot be compiled here.
+        """
+        if self._forward is None:
+            own = MethodType(type(self.block).forward, self.block)
+            self._forward = torch.compile(own) if self.run.compile else own
+        try:
+            if not (self.run.checkpointing and torch.is_grad_enabled()):
+                return self._forward(*args, **options)
+            again = partial(self._with_frames, self.flow.frames)
+            return checkpoint(again, *args, use_reentrant=False, preserve_rng_state=False, **options)
+        except InductorError as error:
+            raise InputError(f"model.net.compile: {in_one_line(error)}: give false, or what is missing") from error
+
+    def _with_frames(self, frames: int, *args: Any, **options: Any) -> Any:
+        """Run with the T of the forward pass, which may be over when the block is run again for the gradient."""
+        assert self._forward
+        now, self.flow.frames = self.flow.frames, frames
+        try:
+            return self._forward(*args, **options)
+        finally:
+            self.flow.frames = now
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was compiled, which a copy cannot take over."""
+        return self.__dict__ | {"_forward": None}
 
 
 def _adapt(adapter: Adapter, flow: Flow, module: nn.Module, args: Any, output: Any) -> Any:

@@ -12,14 +12,13 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.hooks import RemovableHandle
 
 from peclip.errors import InputError
 from peclip.labels import TextStyle, class_texts
 from peclip.model.adapters import Adapter
 from peclip.model.backbone import Backbone, expand_site, load_backbone
 from peclip.model.frozen import hold_in
-from peclip.model.inject import Flow, attach
+from peclip.model.inject import Flow, Handle, Run, attach
 from peclip.model.prompts import MaPLe
 from peclip.model.spec import describe
 from peclip.model.tokens import check_tokens, tokenize
@@ -44,6 +43,9 @@ class PEClip(nn.Module):
         prompts: the prompt class, such as ``peclip.model.MaPLe``; null for none.
         texts: ``action_units`` (FACS descriptions), ``names``, ``sentences``, or the texts themselves by label.
         logit_scale: what cosine similarities are multiplied by; above 0.
+        compile: whether torch.compile fuses what each block does: the first step then takes a minute or more.
+        checkpointing: whether blocks keep nothing for the gradient but what goes in, and compute the rest again: less
+            memory, more time.
 
     Raises:
         InputError: an unknown site, two adapters at one place, prompts deeper than a tower, a label without a text, a
@@ -61,9 +63,12 @@ class PEClip(nn.Module):
         prompts: PromptFactory | None = None,
         texts: TextStyle | dict[str, str] = "action_units",
         logit_scale: float = 100.0,
+        compile: bool = False,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        self._assemble(load_backbone(backbone), labels, adapters or {}, prompts, logit_scale)
+        run = Run(compile, checkpointing)
+        self._assemble(load_backbone(backbone), labels, adapters or {}, prompts, logit_scale, run)
         sentences = class_texts(labels, texts)
         self._set_tokens(*tokenize(self.backbone, sentences, self.prompt_length))
         self.config["texts"] = dict(zip(labels, sentences, strict=True))
@@ -77,6 +82,8 @@ class PEClip(nn.Module):
         adapters: Mapping[str, AdapterFactory],
         prompts: PromptFactory | None,
         logit_scale: float = 100.0,
+        compile: bool = False,
+        checkpointing: bool = False,
     ) -> "PEClip":
         """Build a model from a backbone in memory and ready-made token ids.
 
@@ -87,13 +94,15 @@ class PEClip(nn.Module):
             adapters: as for the class.
             prompts: as for the class.
             logit_scale: as for the class.
+            compile: as for the class.
+            checkpointing: as for the class.
 
         Raises:
             InputError: as for the class, or token ids that do not fit the labels, the vocabulary or the context.
         """
         net = cls.__new__(cls)
         nn.Module.__init__(net)
-        net._assemble(backbone, labels, adapters, prompts, logit_scale)
+        net._assemble(backbone, labels, adapters, prompts, logit_scale, Run(compile, checkpointing))
         check_tokens(token_ids, len(labels), backbone)
         net._set_tokens(token_ids, token_ids.argmax(dim=1))
         net.config["token_ids"] = net.token_ids.tolist() if not token_ids.is_meta else []
@@ -106,6 +115,7 @@ class PEClip(nn.Module):
         adapters: Mapping[str, AdapterFactory],
         prompts: PromptFactory | None,
         logit_scale: float,
+        run: Run,
     ) -> None:
         if not logit_scale > 0:
             raise InputError(f"logit_scale is {logit_scale}, expected a number above 0")
@@ -136,7 +146,8 @@ class PEClip(nn.Module):
         }
         self._flows = {name: Flow() for name in towers}
         self._text_cache: dict[bool, tuple[Any, Tensor]] = {}
-        self._handles: list[RemovableHandle] = []
+        self._run = run
+        self._handles: list[Handle] = []
         self._attach()
 
     def _set_tokens(self, token_ids: Tensor, ends: Tensor) -> None:
@@ -148,7 +159,7 @@ class PEClip(nn.Module):
     def _attach(self) -> None:
         depth = self.prompts.depth if self.prompts else 0
         for name, tower in self.backbone.towers.items():
-            self._handles += attach(tower, _placed(self.adapters, name), depth, self._flows[name])
+            self._handles += attach(tower, _placed(self.adapters, name), depth, self._flows[name], self._run)
 
     @property
     def prompt_length(self) -> int:
