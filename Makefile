@@ -2,7 +2,7 @@
 # pyproject.toml, the interpreter or the place of this folder have changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format stress
+.PHONY: help demo test check format stress notebooks
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 ifndef PYTHON
@@ -31,6 +31,9 @@ check: $(READY) ## check style and types
 format: $(READY) ## put the code into the project's style
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
+
+notebooks: $(READY) ## run the notebooks
+	.venv/bin/pytest --nbmake --nbmake-timeout=600 notebooks
 
 stress: $(READY) ## run the tests that take long or need a GPU
 	.venv/bin/pytest -m "slow or gpu"
