@@ -1,4 +1,4 @@
-"""Clips as batches: the dataset, the order of the clips, and the LightningDataModule over both.
+"""Clips as batches: the dataset, and the LightningDataModule over it.
 
 A batch is ``{"video": uint8 (B, T, 3, H, W), "label": int64 (B,), "clip": int64 (B,), "draws": list of B Draw}``; on the
 device the video becomes float, augmented and normalised. A label is -1 where a clip has none.
@@ -6,7 +6,7 @@ device the video becomes float, augmented and normalised. A label is -1 where a 
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from peclip import labels as vocabulary
 from peclip.data.augment import Augment, Mix, Normalization, augment, mix, normalize
 from peclip.data.manifest import Manifest
+from peclip.data.order import Draw, EvalOrder, TrainOrder
 from peclip.data.source import Splits, Validation, read_source, split_source
 from peclip.data.video import read_clip
 from peclip.errors import InputError
@@ -25,15 +26,10 @@ Batch = dict[str, Any]
 CLIP_SIZE = 224
 """Side of the frames, in pixels, where neither an option nor a model says it."""
 
+MAX_FRAMES = 10_000
+"""More frames per clip are a slip of the finger, and would fill the memory."""
+
 _FRAMES = 103  # the last word of a random stream's key; augment.py has the others
-
-
-class Draw(NamedTuple):
-    """One appearance of a clip in training: with the seed it decides everything random about it."""
-
-    epoch: int
-    step: int
-    clip: int
 
 
 class ClipDataset(Dataset[Batch]):
@@ -84,50 +80,6 @@ def collate(items: list[Batch]) -> Batch:
     }
 
 
-class TrainOrder(Sampler[Draw]):
-    """A new random order in every epoch; each rank takes its contiguous part of every global batch.
-
-    A last, smaller batch is divided evenly, and up to ``world - 1`` clips that do not divide wait for the next epoch.
-    """
-
-    def __init__(self, clips: int, batch_size: int, seed: int, rank: int, world: int) -> None:
-        self.clips, self.batch_size, self.seed, self.rank, self.world = clips, batch_size, seed, rank, world
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Set the epoch whose order comes next; Lightning calls it."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        """Return the number of clips of this rank."""
-        return self.clips // self.world
-
-    def __iter__(self) -> Iterator[Draw]:
-        """Yield this rank's clips of the epoch."""
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.clips)
-        whole = self.batch_size * self.world
-        for step, start in enumerate(range(0, self.clips, whole)):
-            batch = order[start : start + whole]
-            share = len(batch) // self.world
-            for clip in batch[self.rank * share : (self.rank + 1) * share]:
-                yield Draw(self.epoch, step, int(clip))
-
-
-class EvalOrder(Sampler[Draw]):
-    """Every clip exactly once, divided over the ranks without padding."""
-
-    def __init__(self, clips: int, rank: int, world: int) -> None:
-        self.mine = range(rank, clips, world)
-
-    def __len__(self) -> int:
-        """Return the number of clips of this rank."""
-        return len(self.mine)
-
-    def __iter__(self) -> Iterator[Draw]:
-        """Yield this rank's clips in order."""
-        return (Draw(0, 0, clip) for clip in self.mine)
-
-
 class LateLoader(DataLoader[Batch]):
     """A loader that asks for the order of the clips at the first batch, not before.
 
@@ -150,7 +102,7 @@ class VideoDataModule(LightningDataModule):
         options: options of the benchmark's reader, such as {scene: Action} for one of FERV39K's scenes.
         fold: the fold to test on, where the source has folds.
         labels: class names in the order of the logits; by default those of the training clips, known expressions first.
-        num_frames: T, frames per clip; at least 1.
+        num_frames: T, frames per clip; at least 1, at most 10000.
         image_size: side of the frames in pixels; by default what the model takes.
         batch_size: clips per training batch and device; at least 1.
         eval_batch_size: clips per batch in evaluation; by default the batch size.
@@ -196,6 +148,8 @@ class VideoDataModule(LightningDataModule):
         for name, (value, smallest) in least.items():
             if value < smallest:
                 raise InputError(f"data.{name} is {value}, expected at least {smallest}")
+        if num_frames > MAX_FRAMES:
+            raise InputError(f"data.num_frames is {num_frames}, expected at most {MAX_FRAMES}")
         self.manifest, self.root, self.benchmark, self.options, self.fold = manifest, root, benchmark, options, fold
         self.num_frames, self.image_size, self.num_workers = num_frames, image_size, num_workers
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
@@ -217,7 +171,10 @@ class VideoDataModule(LightningDataModule):
     def labels(self) -> list[str]:
         """Class names in the order of the logits: the one home of that order."""
         if self._labels is None:
-            return self.source.labels
+            if len(found := self.source.labels) < 2:
+                has = f"only the label {found[0]!r}" if found else "no labels"
+                raise InputError(f"{self.source.source} has {has}, recognition needs clips of at least two")
+            return found
         return [vocabulary.canonical(label) for label in self._labels]
 
     @property
@@ -239,15 +196,19 @@ class VideoDataModule(LightningDataModule):
         Raises:
             InputError: a label is not in the list, a class has no training clip, or there is nothing to work on.
         """
-        clips = {"fit": self.splits.train, "validate": self.splits.val, "test": self.splits.test}
-        chosen = clips.get(stage, self.predicted)
+        train, val, test = self.splits.train, self.splits.val, self.splits.test
+        kinds = {"fit": ("training ", train), "validate": ("validation ", val), "test": ("test ", test)}
+        kind, chosen = kinds.get(stage, ("", self.predicted))
         if not len(chosen):
-            raise InputError(f"{self.source.source} has no clips for peclip {stage}")
+            fold = (
+                "" if self.fold is None else f" beside fold {self.fold}" if stage == "fit" else f" in fold {self.fold}"
+            )
+            raise InputError(f"{self.source.source} has no {kind}clips{fold} for peclip {stage}")
         chosen.check_labels(self.labels, allow_empty=stage != "fit")
         unlabelled = chosen.table["label"].eq("")
         if stage != "predict" and unlabelled.any():
             raise InputError(f"{chosen.where(int(unlabelled.to_numpy().argmax()))}: no label, peclip {stage} needs one")
-        for other in (self.splits.val, self.splits.test):
+        for other in (val, test):
             other.check_labels(self.labels, allow_empty=True)
 
     def train_dataloader(self) -> DataLoader[Batch]:
