@@ -89,7 +89,7 @@ def class_texts(labels: Sequence[str], texts: TextStyle | Mapping[str, str] = "a
             of ..."), or the texts themselves by label.
 
     Raises:
-        InputError: a label has no text.
+        InputError: a label has no text, or the same as another.
     """
     if texts == "names":
         return list(labels)
@@ -101,4 +101,12 @@ def class_texts(labels: Sequence[str], texts: TextStyle | Mapping[str, str] = "a
             f"no class text for label {missing[0]!r}: texts are known for {', '.join(known)}; "
             "give your own with model.net.texts.LABEL, or set model.net.texts to names or sentences"
         )
+    for place, label in enumerate(labels):
+        if not known[label].strip():
+            raise InputError(f"the class text of {label!r} is empty: give model.net.texts.{label}")
+        if twin := [other for other in labels[:place] if known[other].strip() == known[label].strip()]:
+            raise InputError(
+                f"{twin[0]!r} and {label!r} have the same class text, and nothing tells them apart: "
+                f"give another as model.net.texts.{label}"
+            )
     return [known[label] for label in labels]

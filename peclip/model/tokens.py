@@ -17,13 +17,13 @@ def tokenize(backbone: Backbone, texts: Sequence[str], prompt_length: int) -> tu
     """
     tokenizer = backbone.tokenizer
     placeholder = tokenizer("X", add_special_tokens=False).input_ids[0]
-    rows = [tokenizer(text).input_ids for text in texts]
+    rows = [tokenizer(text, verbose=False).input_ids for text in texts]  # too long ones are told below
     rows = [[row[0], *[placeholder] * prompt_length, *row[1:]] for row in rows]
     ends = [len(row) - 1 for row in rows]
     for text, end in zip(texts, ends, strict=True):
         if end >= backbone.context:
             raise InputError(
-                f"class text {text!r} has {end + 1} tokens with its prompts, {backbone.name!r} takes {backbone.context}"
+                f"class text {text[:60]!r} has {end + 1} tokens with its prompts, {backbone.name!r} takes {backbone.context}"
             )
     padded = [row + [row[-1]] * (max(ends) - end) for row, end in zip(rows, ends, strict=True)]
     return torch.tensor(padded), torch.tensor(ends)
