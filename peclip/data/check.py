@@ -122,8 +122,11 @@ def check(
         The report; its ``fit_to_train`` is the verdict.
 
     Raises:
-        InputError: the benchmark is unknown, or the clips are those of several benchmarks.
+        InputError: the benchmark is unknown, the clips are those of several benchmarks, or a number is below 1.
     """
+    for name, number in {"num_frames": num_frames, "workers": 1 if workers is None else workers}.items():
+        if number < 1:
+            raise InputError(f"{name} is {number}, expected at least 1")
     if benchmark is not None and benchmark not in READERS:
         raise InputError(f"unknown benchmark {benchmark!r}, expected one of {', '.join(READERS)}")
     benchmark = benchmark or _tell_benchmark(manifest)

@@ -170,6 +170,9 @@ def test_clips_of_two_benchmarks_in_one_manifest_are_refused(tmp_path):
         check(mixed)
     with pytest.raises(InputError, match="unknown benchmark 'x', expected one of dfew"):
         check(one, "x")
+    for name in ("num_frames", "workers"):
+        with pytest.raises(InputError, match=f"{name} is 0, expected at least 1"):
+            check(one, **{name: 0})
 
 
 def test_the_manifest_s_name_tells_the_benchmark(tmp_path):
