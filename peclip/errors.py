@@ -1,8 +1,19 @@
 """A user's mistake, told in one line: the exception, and parsers that raise it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
+
+PARSER_WORDS = (  # what jsonargparse says, and how a person would
+    (r" *Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors:", ""),
+    (r" Expected a <class 'NoneType'>", ""),
+    (r" Given value type: <class '[\w.]+'>", ""),
+    (r"; see \S+ --help", ""),
+    (r'Parser key "([^"]+)":', r"\1:"),
+    (r"Expected a <class '([\w.]+)'>", r"expected \1"),
+    (r"Expected a typing\.Literal\[(.*?)\]", r"expected one of \1"),
+)
 
 
 class InputError(ValueError):
@@ -21,6 +32,8 @@ class OneLineErrors:
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say what is wrong and where the options are explained."""
         words = " ".join(line.strip(" -") for line in message.splitlines())
+        for noise, plain in PARSER_WORDS:
+            words = re.sub(noise, plain, words)
         raise InputError(f"{words}; see {self.prog.replace(' [options]', '')} --help") from ex
 
 

@@ -61,8 +61,8 @@ def assert_refused(result, *says):
 
 
 def assert_no_run(place):
-    """No run has left anything, not even a folder with its number."""
-    assert list(place.glob("runs/*/*")) == []
+    """No run has left anything, not even an empty folder."""
+    assert not (place / "runs").exists()
 
 
 # --- data ---
@@ -139,6 +139,31 @@ def test_a_clip_outside_the_folder_of_the_manifest(place, config, data):
     assert_no_run(place)
 
 
+def test_a_manifest_without_labels(place, config, data):
+    data.write_text("path\n" + "".join(f"{line.split(',')[0]}\n" for line in data.read_text().splitlines()[1:]))
+    assert_refused(run("fit", "--config", config), "manifest.csv has no labels", "at least two")
+    assert_no_run(place)
+
+
+def test_a_manifest_of_one_class(place, config, data):
+    data.write_text("".join(line for line in data.read_text().splitlines(True) if "s," not in line))
+    assert_refused(run("fit", "--config", config), "manifest.csv has only the label 'anger'", "at least two")
+    assert_no_run(place)
+
+
+def test_a_fold_that_leaves_nothing_to_train_on(place, config, data):
+    data.write_text(data.read_text().replace("split", "fold").replace("train\n", "1\n").replace("test\n", "1\n"))
+    result = run("fit", "--config", config, "--data.fold", "1")
+    assert_refused(result, "manifest.csv has no training clips beside fold 1")
+    assert_no_run(place)
+
+
+def test_a_split_that_is_empty(place, config, data, tiny_run):
+    data.write_text(data.read_text().replace(",test", ",train"))
+    assert_refused(run("test", "--config", config, "--ckpt_path", tiny_run), "manifest.csv has no test clips")
+    assert_no_run(place)
+
+
 def no_video(path):
     path.write_text("not a video at all\n" * 100)
 
@@ -211,6 +236,9 @@ def test_a_clip_that_cannot_be_evaluated(command, place, config, tiny_run):
         ("--data.augment.flip", "2", "data.augment.flip is 2"),
         ("--data.mix.fmix", "0.9", "data.mix.fmix"),
         ("--data.normalize", "imagenet", "data.normalize"),
+        ("--data.num_frames", "100000000", "data.num_frames is 100000000, expected at most 10000"),
+        ("--data.num_frames", "2.5", "data.num_frames: expected int. Got value: 2.5; see peclip fit --help"),
+        ("--data.image_size", "33", "data.image_size is 33, but the backbone takes 32"),
         ("--model.lr_adapters", "-1", "model.lr_adapters is -1"),
         ("--model.net.prompts.init_args.depth", "3", "depth is 3"),
         ("--model.net.prompts.init_args.depth", "0", "depth is 0"),
@@ -218,8 +246,18 @@ def test_a_clip_that_cannot_be_evaluated(command, place, config, tiny_run):
         ("--model.net.texts", "poems", "texts"),
         ("--trainer.max_epochs", "many", "trainer.max_epochs"),
         ("--trainer.precision", "8", "trainer.precision"),
+        ("--trainer.max_epochs", "-1", "trainer.max_epochs"),
         ("--trainer.accelerator", "abacus", "abacus"),
+        ("--trainer.devices", "abc", "trainer.devices abc"),
+        ("--trainer.accumulate_grad_batches", "0", "trainer.accumulate_grad_batches is 0"),
+        ("--trainer.limit_train_batches", "0", "trainer.limit_train_batches is 0"),
+        ("--checkpoint.monitor", "val/wra", "checkpoint.monitor is 'val/wra', expected one of val/score, val/war"),
+        ("--name", "../../x", "name is '../../x'"),
+        ("--name", "", "name is ''"),
+        ("--ckpt_path", "", "ckpt_path is empty"),
         ("--seed_everything", "minus one", "seed_everything"),
+        ("--seed_everything", "-1", "seed_everything is -1, expected 0 to 4294967295"),
+        ("--seed_everything", "99999999999", "seed_everything is 99999999999"),
         ("--data.bach_size", "4", "data.bach_size"),
         ("--learning_rate", "1", "learning_rate"),
         ("--config", "nowhere.yaml", "nowhere.yaml"),
@@ -259,6 +297,28 @@ def test_a_gpu_that_is_not_there(place, config):
             "reduction is 99",
         ),
         ({"model__net__prompts": {"class_path": "peclip.model.SharedAdapter"}}, "prompts"),
+        ({"model__net__adapters": {}, "model__net__prompts": None}, "nothing to train"),
+        (
+            {"model__net__adapters": ["vision.mlp"]},
+            "model.net.adapters: expected dict Given value: ['vision.mlp']; see",
+        ),
+        (
+            {
+                "model__net__adapters": {
+                    "vision.mlp": {
+                        "class_path": "peclip.model.TemporalDynamicAdapter",
+                        "init_args": {"rnn": "mamba"},
+                    }
+                }
+            },
+            "model.net.adapters: rnn: expected one of 'gru', 'lstm', 'rnn'. Got value: mamba",
+        ),
+        ({"model__net__texts": {"happiness": " ", "sadness": "b", "anger": "c"}}, "text of 'happiness' is empty"),
+        (
+            {"model__net__texts": {"happiness": "a", "sadness": "a", "anger": "c"}},
+            "'happiness' and 'sadness' have the same",
+        ),
+        ({"model__net__texts": {"happiness": "a" * 400, "sadness": "b", "anger": "c"}}, "class text 'aaa"),
     ],
 )
 def test_a_configuration_that_cannot_be(entry, says, place, config):
@@ -276,6 +336,8 @@ def test_a_configuration_that_cannot_be(entry, says, place, config):
         "- a\n- list\n",
         "\tdata: 1\n",
         "data:\n  num_frames: 3\n num_workers: 1\n",
+        "data:\n",
+        "model: yes please\n",
     ],
 )
 def test_a_file_that_is_no_configuration(text, place, config):
@@ -284,6 +346,11 @@ def test_a_file_that_is_no_configuration(text, place, config):
     assert_refused(run("fit", f"--config={config}", "--config=bad.yaml"), "bad.yaml")
     assert not (place / "ran").exists()
     assert_no_run(place)
+
+
+def test_a_configuration_that_is_not_named(place):
+    assert_refused(run("fit", "--config"), "--config: no file follows it")
+    assert_refused(run("fit", "--config", "--data.num_frames", "3"), "--config: no file follows it")
 
 
 STRANGE = [
@@ -317,6 +384,13 @@ def test_a_class_of_another_kind_or_a_function_is_refused_and_not_run(key, spec,
     assert_refused(result, key.removesuffix(".vision.mlp").rpartition(".")[2])
     assert not (place / "ran").exists()
     assert_no_run(place)
+
+
+@pytest.mark.parametrize(("folder", "says"), [("config.yaml", "is a file"), ("data", "is not empty")])
+def test_a_folder_for_the_run_that_is_taken(folder, says, place, config):
+    before = sorted(place.rglob("*"))
+    assert_refused(run("fit", "--config", config, "--folder", folder), f"folder {folder} {says}", "name a new")
+    assert sorted(place.rglob("*")) == before
 
 
 def test_an_unknown_command(place):

@@ -4,13 +4,11 @@ import logging
 import shutil
 import sys
 import warnings
-from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 import transformers
-import yaml
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
@@ -21,11 +19,18 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError, OneLineErrors, file_errors, in_one_line
-from peclip.model import Adapter, MaPLe
 from peclip.model.checkpoint import read_trained
-from peclip.model.spec import resolve
 from peclip.train.callbacks import EpochLines, PredictionWriter, Progress, Report, Summary, TrainingTime
 from peclip.train.module import PEClipModule
+from peclip.train.options import (
+    best_precision,
+    check_configs,
+    check_folder,
+    check_parts,
+    check_values,
+    checkpoint_file,
+    with_own_config,
+)
 
 RUNS = "runs"
 
@@ -93,6 +98,7 @@ class PEClipCLI(LightningCLI):
         check_configs(args)
         self.config = parser.parse_args(args)
         check_parts(self.config[self.config.subcommand].model.net)
+        check_values(self.config[self.config.subcommand], training=self.config.subcommand == "fit")
         data = self.config[self.config.subcommand].data
         named = {arg.partition("=")[0] for arg in args}
         if "--data.manifest" in named and not named & {"--data.root", "--data.benchmark"}:
@@ -113,8 +119,8 @@ class PEClipCLI(LightningCLI):
         if trainer.logger is False:
             return
         # On one rank only, because the others start after it has made the folder.
-        if config.folder and not getattr(rank_zero_only, "rank", 0) and Path(config.folder, "config.yaml").exists():
-            raise InputError(f"folder {config.folder} holds a run already: name a new one")
+        if config.folder and not getattr(rank_zero_only, "rank", 0):
+            check_folder(Path(config.folder))
         given = trainer.logger
         listed = [] if given in (None, True) else given if isinstance(given, list) else [given]
         is_csv = [logger.class_path.endswith(CSVLogger.__name__) for logger in listed]
@@ -128,7 +134,7 @@ class PEClipCLI(LightningCLI):
         """
         try:
             return super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, RuntimeError, ValueError) as error:
+        except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
             given = self.config[self.subcommand].trainer
             raise InputError(
                 f"no training with trainer.accelerator {given.accelerator}, trainer.devices {given.devices}, "
@@ -143,16 +149,27 @@ class PEClipCLI(LightningCLI):
             raise
 
     def _drop_empty_run(self) -> None:
-        """Remove the folder of a run that failed before it left more than its configuration."""
+        """Remove the folder of a run that failed before it left more than its configuration, and those made for it."""
         logger = self.trainer.logger
         if not (isinstance(logger, CSVLogger) and self.trainer.is_global_zero):
             return
         folder = Path(logger.log_dir)
         if {path.name for path in folder.glob("*")} <= {"config.yaml"}:
             shutil.rmtree(folder, ignore_errors=True)
+            for above in folder.parents:
+                if above.is_relative_to(RUNS):
+                    with suppress(OSError):  # it holds other runs
+                        above.rmdir()
 
     def before_fit(self) -> None:
-        """Keep the last checkpoint where there is nothing to choose the best by."""
+        """Check what the best checkpoint is chosen by, and keep the last one where there is nothing to choose by.
+
+        Raises:
+            InputError: there is no such score.
+        """
+        monitor = self.config.fit.checkpoint.monitor
+        if monitor is not None and monitor not in (scores := self.model.monitors):
+            raise InputError(f"checkpoint.monitor is {monitor!r}, expected one of {', '.join(scores)}")
         if self.datamodule.selection == "none":
             for callback in self.trainer.checkpoint_callbacks:
                 if isinstance(callback, ModelCheckpoint):
@@ -176,11 +193,15 @@ class PEClipCLI(LightningCLI):
             kwargs["verbose"] = False  # the report prints the results
         # What does not fit is found here, before a folder is made for the run.
         self.datamodule.setup(subcommand)
+        if (size := self.datamodule.image_size) not in (None, self.model.image_size):
+            raise InputError(f"data.image_size is {size}, but the backbone takes {self.model.image_size}: leave it out")
         if source := kwargs["ckpt_path"]:
             trained = read_trained(source)
             self.model.load_trained(trained)
             if (mode := trained.config["input"]["normalize"]) != self.datamodule.normalize:
                 raise InputError(f"{source} was trained on frames with data.normalize: {mode}; give that")
+        elif subcommand != "fit" and self.model.net.trainable_state() and self.trainer.is_global_zero:
+            print("No ckpt_path is given: the adapters and prompts are untrained.")
         if subcommand != "fit":
             kwargs["ckpt_path"] = None
         return kwargs | {"weights_only": True}
@@ -193,86 +214,6 @@ def own_logger(config: Namespace) -> Namespace:
         folder = Path(config.folder)
         place = Namespace(save_dir=str(folder.parent), name="", version=folder.name)
     return Namespace(class_path=f"{CSVLogger.__module__}.{CSVLogger.__name__}", init_args=place)
-
-
-def checkpoint_file(source: Path) -> Path:
-    """Return the checkpoint to go on from: a file, or the last one of a run's folder.
-
-    Raises:
-        InputError: there is none.
-    """
-    path = source / "checkpoints" / "last.ckpt" if source.is_dir() else source
-    if not path.is_file():
-        raise InputError(f"{source}: no checkpoint to go on from, expected a .ckpt file or the folder of a run")
-    return path
-
-
-def check_configs(args: Sequence[str]) -> None:
-    """Check that the configurations of a command line are YAML; the parser's own message would not name the file.
-
-    Raises:
-        InputError: one is missing, is no YAML, or holds no options.
-    """
-    for place, arg in enumerate(args):
-        name, _, value = arg.partition("=")
-        if name not in ("--config", "-c"):
-            continue
-        path = Path(value or next(iter(args[place + 1 :]), ""))
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{path}: no configuration, it cannot be read ({error.strerror})") from error
-        except yaml.MarkedYAMLError as error:
-            line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-            raise InputError(f"{path}{line}: no YAML, {error.problem}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: no YAML, {in_one_line(error)}") from error
-        if not isinstance(content, dict):
-            raise InputError(f"{path}: expected options, such as name, trainer, model and data")
-
-
-def check_parts(net: Namespace) -> None:
-    """Check that the adapters and prompts of a configuration are that and no other class or function, which would run.
-
-    Raises:
-        InputError: one is something else, or takes other arguments.
-    """
-    parts: dict[str, tuple[Any, type[Adapter | MaPLe]]]
-    parts = {f"adapters.{site}": (spec, Adapter) for site, spec in (net.adapters or {}).items()}
-    if net.prompts is not None:
-        parts["prompts"] = (net.prompts, MaPLe)
-    for key, (spec, kind) in parts.items():
-        if not isinstance(spec, Namespace) or "class_path" not in spec:
-            raise InputError(f"model.net.{key} is {spec!r}, expected the class_path of a class")
-        arguments = spec.get("init_args") or Namespace()
-        try:
-            resolve({"class_path": spec.class_path, "init_args": arguments.as_dict()}, kind)
-        except InputError as error:
-            raise InputError(f"model.net.{key}: {error}") from error
-
-
-def best_precision(accelerator: Any) -> str:
-    """Return ``bf16-mixed`` where the device multiplies bf16 matrices in hardware, else ``32-true``."""
-    if accelerator != "cpu" and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    return "bf16-mixed" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32-true"
-
-
-def with_own_config(args: list[str]) -> list[str]:
-    """Add the configuration of the run that a checkpoint belongs to, where no other is given.
-
-    So ``peclip test --ckpt_path runs/demo/version_0/checkpoints/best.ckpt`` needs nothing else.
-    """
-    if args[0] == "fit" or any(arg.partition("=")[0] in ("--config", "-c") for arg in args):
-        return args
-    for place, arg in enumerate(args):
-        name, _, value = arg.partition("=")
-        if name == "--ckpt_path":
-            path = Path(value or next(iter(args[place + 1 :]), ""))
-            for folder in (path, *path.parents[:2]):
-                if (folder / "config.yaml").is_file():
-                    return [args[0], "--config", str(folder / "config.yaml"), *args[1:]]
-    return args
 
 
 def run(args: list[str]) -> None:

@@ -98,6 +98,12 @@ class PEClipModule(LightningModule):
         """Side of the frames the model takes, in pixels."""
         return self.net.image_size
 
+    @property
+    def monitors(self) -> list[str]:
+        """Names of the scores by which the best checkpoint can be chosen."""
+        recalls = [f"val/recall/{label}" for label in self.net.labels]
+        return ["val/score", "val/war", "val/uar", *recalls, "val/loss", "train/loss"]
+
     def forward(self, video: Tensor) -> Tensor:
         """Return logits (B, C) of normalised clips, float (B, T, 3, H, W)."""
         return self.net(video)
