@@ -3,16 +3,11 @@
 import json
 import subprocess
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-
-needs_demo_clip = pytest.mark.skipif(
-    not (files("peclip") / "assets" / "demo_clip" / "config.json").is_file(), reason="needs peclip/assets/demo_clip"
-)
 
 
 def test_there_are_notebooks():
@@ -26,7 +21,6 @@ def test_outputs_are_stripped(path):
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
 
 
-@needs_demo_clip
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_from_a_clean_kernel(path):
     before = sorted(path.parent.rglob("*"))
