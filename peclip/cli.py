@@ -42,7 +42,11 @@ COMMANDS = {
     "compare": Command("put runs of one test set side by side", "peclip.train.compare:compare", "runs..."),
     "prepare": Command("write the manifest of a benchmark on disk", "peclip.data.commands:prepare", "benchmark"),
     "check": Command("count and look through the clips of a manifest", "peclip.data.commands:check", "manifest"),
+    "pack": Command("pack clips into few large files for training", "peclip.data.commands:pack", "manifest"),
     "recognize": Command("tell what videos show, and when", "peclip.inference.recognize:recognize", "videos..."),
+    "bench train": Command("time training steps: clips/s, memory, share of the peak", "peclip.train.bench:train"),
+    "bench eval": Command("time the evaluation of batches in the same way", "peclip.train.bench:evaluate"),
+    "bench decode": Command("time the decoding of clips on one core", "peclip.train.bench_input:decode"),
     "export": Command("write a package of adapters, or an ONNX file", "peclip.model.export:export", "run"),
     "import": Command("make a package of a released .pth", "peclip.model.export:import_released", "released"),
 }
@@ -54,7 +58,7 @@ usage: peclip COMMAND [--config FILE ...] [--option VALUE ...]
        peclip --version
 
 commands:
-{chr(10).join(f"  {name:<10} {command.text}" for name, command in COMMANDS.items())}
+{chr(10).join(f"  {name:<12} {command.text}" for name, command in COMMANDS.items())}
 
 start here:
   peclip fit --config configs/demo.yaml      train on drawn faces: nothing to download, minutes on a CPU
@@ -92,6 +96,12 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _run(name: str, args: list[str]) -> int:
+    group = [command for command in COMMANDS if command.startswith(f"{name} ")]
+    if group and args[:1] in ([], ["-h"], ["--help"]):
+        print("\n".join(f"  peclip {command:<12} {COMMANDS[command].text}" for command in group))
+        return 0
+    if group:
+        name, args = f"{name} {args[0]}", args[1:]
     if name not in COMMANDS:
         raise InputError(f"unknown command {name!r}, expected one of {', '.join(COMMANDS)}; see peclip --help")
     command = COMMANDS[name]

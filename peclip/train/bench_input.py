@@ -1,0 +1,216 @@
+"""``peclip bench decode``, and how fast batches come from a manifest: the input of training, timed by itself."""
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from peclip.data.datamodule import VideoDataModule
+from peclip.data.manifest import Clip, Manifest
+from peclip.data.video import read_clip
+from peclip.errors import InputError
+from peclip.train.bench_report import Result, keep, memory_entry, rates, show
+from peclip.train.measure import Stopwatch, machine
+
+DRAWN = 4
+"""Clips that are drawn where no manifest is given."""
+
+SECONDS = 10.0
+"""For which the input is timed."""
+
+
+def decode(
+    data: str | None = None,
+    clips: int = 32,
+    num_frames: int = 16,
+    image_size: int = 224,
+    seed: int = 0,
+    out: str | None = None,
+) -> None:
+    """Time the decoding of clips on one core, with the frames of training: random within segments.
+
+    Args:
+        data: csv manifest; by default clips are made: H.264, 3 s at 25 frames/s, 224x224 pixels, textured.
+        clips: decodings that count, of the clips one after the other and again.
+        num_frames: T, frames that are read of a clip.
+        image_size: side in pixels to which they are scaled.
+        seed: of the choice of frames, and of the clips that are made.
+        out: json file to write the figures to.
+
+    Raises:
+        InputError: a number is out of range, or a clip cannot be decoded.
+    """
+    for name, value in (("clips", clips), ("num_frames", num_frames), ("image_size", image_size)):
+        if value < 1:
+            raise InputError(f"{name} is {value}, expected at least 1")
+    with tempfile.TemporaryDirectory(prefix="peclip-bench-") as folder:
+        table = (
+            drawn_clips(Path(folder), seed)
+            if data is None
+            else Manifest.read(data, labels_required=False, allow_outside=True)
+        )
+        if not len(table):
+            raise InputError(f"{table.source} has no clips")
+        watch = _time_decoding([table.clip(index) for index in range(len(table))], clips, num_frames, image_size, seed)
+    result: Result = {
+        "what": "decode",
+        "data": data,
+        "num_frames": num_frames,
+        "image_size": image_size,
+        "seed": seed,
+        "machine": {**machine(watch.device), "threads": 1},
+        **rates(1, num_frames, watch.seconds),
+        **memory_entry(watch.memory),
+    }
+    source = "clips made for this" if data is None else data
+    here = result["machine"]["device"]
+    show(f"Decoding on one core: {num_frames} frames of a clip at {image_size} px, {source}; {here}", result)
+    keep(result, out)
+
+
+def drawn_clips(folder: Path, seed: int) -> Manifest:
+    """Make clips with the texture of camera pictures, and return their manifest."""
+    lines = ["path"]
+    for number in range(DRAWN):
+        write_textured(folder / f"{number}.mp4", np.random.default_rng((seed, number)))
+        lines.append(f"{number}.mp4")
+    manifest = folder / "clips.csv"
+    manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return Manifest.read(manifest, labels_required=False)
+
+
+def write_textured(path: Path, rng: np.random.Generator, frames: int = 75, side: int = 224) -> None:
+    """Write a video of a moving texture with the spectrum of natural pictures, 1/f, and a camera's grain.
+
+    Args:
+        path: the file, mp4.
+        rng: for texture, movement and grain.
+        frames: of the video, at 25 a second.
+        side: of a frame, in pixels; an even number.
+    """
+    margin = 32
+    picture = _natural(rng, side + 2 * margin)
+    phase = rng.uniform(0, 2 * math.pi, 2)
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=25, options={"crf": "20", "preset": "veryfast"})
+        stream.width = stream.height = side
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1  # with more, the file depends on their timing
+        for number in range(frames):
+            top, left = (margin + (margin - 1) * np.sin(number / 12 + phase)).astype(int)
+            grain = rng.normal(0, 5, (side, side, 1))
+            view = picture[top : top + side, left : left + side] + grain
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(view.clip(0, 255).astype(np.uint8), format="rgb24")))
+        output.mux(stream.encode(None))
+
+
+def input_entry(
+    data: str, batch_size: int, num_frames: int, image_size: int, num_workers: int, seed: int, compute: float
+) -> dict[str, Any]:
+    """Time the input of training, and tell what limits it.
+
+    Args:
+        data: csv manifest.
+        batch_size: B.
+        num_frames: T.
+        image_size: side of the frames in pixels.
+        num_workers: processes that decode.
+        seed: of order and frames.
+        compute: clips a second that the model takes.
+
+    Returns:
+        ``clips_per_second``, ``num_workers``, ``workers_needed``, ``limit`` (input or compute) and ``verdict``.
+
+    Raises:
+        InputError: the manifest or a clip cannot be read, or there is no training clip.
+    """
+    module = VideoDataModule(
+        manifest=data, batch_size=batch_size, num_frames=num_frames, image_size=image_size, num_workers=num_workers,
+        seed=seed, allow_outside=True,
+    )  # fmt: skip
+    module.setup("fit")
+    rate = _loader_rate(module)
+    needed = math.ceil(compute * max(num_workers, 1) / rate)
+    limit = "compute" if rate >= compute and num_workers else "input"
+    return {
+        "clips_per_second": rate,
+        "num_workers": num_workers,
+        "workers_needed": needed,
+        "limit": limit,
+        "verdict": _verdict(rate, num_workers, compute, needed),
+    }
+
+
+def _verdict(rate: float, workers: int, compute: float, needed: int) -> str:
+    cores = os.cpu_count() or 1
+    enough = f"{needed} {'worker keeps' if needed == 1 else 'workers keep'} up with it"
+    if needed > cores:
+        enough += f", but there are {cores} cores"
+    if not workers:
+        both = 1 / (1 / rate + 1 / compute)
+        return (
+            f"Without workers, decoding ({rate:,.1f} clips/s) and the model ({compute:,.1f}) take turns: {both:,.1f} "
+            f"clips/s; {enough}."
+        )
+    limit = "Compute limits" if rate >= compute else "Input limits"
+    return f"{limit}: {workers} workers bring {rate:,.1f} clips/s, the model takes {compute:,.1f}; {enough}."
+
+
+def _loader_rate(module: VideoDataModule) -> float:
+    """Return the clips a second that training batches come with, once the workers are at work."""
+    batches = _batches(module)
+    for _ in range(1 + 2 * module.num_workers):  # those begun while the workers started
+        next(batches)
+    begun, clips = time.perf_counter(), 0
+    while time.perf_counter() - begun < SECONDS:
+        clips += next(batches)
+    return clips / (time.perf_counter() - begun)
+
+
+def _batches(module: VideoDataModule) -> Iterator[int]:
+    """Yield the number of clips of each training batch, epoch after epoch."""
+    loader = module.train_dataloader()
+    for epoch in count():
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]  # it is a TrainOrder
+        for batch in loader:
+            yield len(batch["label"])
+
+
+def _time_decoding(clips: Sequence[Clip], decodings: int, num_frames: int, size: int, seed: int) -> Stopwatch:
+    """Decode the clips in turn, in this thread, and return the watch over each decoding."""
+    watch = Stopwatch(torch.device("cpu"), warmup=1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for number in range(watch.warmup + 1 + decodings):
+            clip = clips[number % len(clips)]
+            rng = np.random.default_rng((seed, number))
+            watch.start()
+            try:
+                read_clip(clip.path, num_frames, size, start=clip.start, end=clip.end, rng=rng)
+            except InputError as error:
+                raise InputError(f"{error} ({clip.where})") from error
+            watch.stop()
+    finally:
+        torch.set_num_threads(threads)
+    return watch
+
+
+def _natural(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
+    """Return a picture (side, side, 3) of noise with the spectrum 1/f, most of it common to the colours."""
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
+    frequency[0, 0] = np.inf
+    shape = (side, frequency.shape[1])
+    waves = [rng.normal(size=shape) + 1j * rng.normal(size=shape) for _ in range(4)]
+    light, *colours = (np.fft.irfft2(wave / frequency, s=(side, side)) for wave in waves)
+    planes = [light / light.std() + 0.3 * colour / colour.std() for colour in colours]
+    return np.stack([128 + 45 * plane for plane in planes], axis=-1)
