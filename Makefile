@@ -17,7 +17,7 @@ READY := .venv/ready-$(shell { pwd; $(PYTHON) -c 'import sys; print(sys.base_pre
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' Makefile
 
-demo: $(READY) ## train on the drawn faces and show the results (about five minutes on two cores)
+demo: $(READY) ## train on the drawn faces and show the results (two to three minutes on two cores)
 	.venv/bin/peclip fit --config configs/demo.yaml
 
 test: $(READY) ## run the tests
