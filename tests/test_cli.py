@@ -323,7 +323,8 @@ def test_an_offline_wandb_run_is_written_and_read_back(tmp_path, tiny_config):
     try:
         folder = trained(tmp_path, "--config", tiny_config, "--config", tmp_path / "wandb.yaml")
     finally:
-        wandb.teardown()  # what happens at the end of a process
+        wandb.finish()  # what happens at the end of a process; what is torn down cannot be finished by a later test
+        wandb.teardown()
     (file,) = tmp_path.rglob("run-*.wandb")
     values, projects = {}, set()
     for record in wandb_records(file):

@@ -198,17 +198,17 @@ def test_a_class_without_training_clips_is_refused(clips):
 @pytest.mark.parametrize("stage", ["fit", "test"])
 def test_training_and_testing_need_labels(stage, tmp_path):
     (tmp_path / "clips.csv").write_text(
-        f"path,label,split\na.mp4,happy,train\nb.mp4,,{stage.replace('fit', 'train')}\n"
+        f"path,label,split\na.mp4,happy,train\nb.mp4,sad,train\nc.mp4,,{stage.replace('fit', 'train')}\n"
     )
-    with pytest.raises(InputError, match=r"clips\.csv line 3: no label"):
+    with pytest.raises(InputError, match=r"clips\.csv line 4: no label"):
         module(tmp_path / "clips.csv").setup(stage)
 
 
 def test_a_stage_without_clips_is_refused(tmp_path):
     (tmp_path / "clips.csv").write_text("path,label\na.mp4,happy\n")
     data = module(tmp_path / "clips.csv")
-    for stage in ("validate", "test"):
-        with pytest.raises(InputError, match=rf"clips\.csv has no clips for peclip {stage}"):
+    for stage, kind in (("validate", "validation"), ("test", "test")):
+        with pytest.raises(InputError, match=rf"clips\.csv has no {kind} clips for peclip {stage}"):
             data.setup(stage)
 
 

@@ -66,6 +66,11 @@ def logits(net, video=None):
         return net(clips() if video is None else video)
 
 
+def long_texts(tokens):
+    """A text of so many tokens for each class; the tokenizer has a token for each letter."""
+    return {label: "a" * (tokens - 1) + letter for label, letter in zip(LABELS, "bcd", strict=True)}
+
+
 def zero_shot(folder, video, texts):
     """Logits of CLIP itself, computed without anything of peclip."""
     from transformers import AutoTokenizer
@@ -487,7 +492,7 @@ class TestBadInput:
             ({"labels": ("fear", "anger", "fear")}, r"labels: 'fear' stands there twice"),
             ({"labels": ()}, r"labels: there are none"),
             ({"texts": {"happiness": "a"}}, r"no class text for label 'sadness'"),
-            ({"texts": dict.fromkeys(LABELS, "a" * 157)}, r"class text 'aaa.* has 161 tokens with its prompts"),
+            ({"texts": long_texts(157)}, r"class text 'aaa.* has 161 tokens with its prompts"),
             ({"logit_scale": 0.0}, r"logit_scale is 0.0, expected a number above 0"),
             ({"logit_scale": float("nan")}, r"logit_scale is nan, expected a number above 0"),
         ],
@@ -498,7 +503,7 @@ class TestBadInput:
         assert "\n" not in str(caught.value)
 
     def test_a_text_that_just_fits_is_taken(self, tiny_clip):
-        net = build(tiny_clip, texts=dict.fromkeys(LABELS, "a" * 156))
+        net = build(tiny_clip, texts=long_texts(156))
         assert net.token_ids.shape == (3, 160)
         assert logits(net).shape == (2, 3)
 
