@@ -8,10 +8,10 @@ import av
 import numpy as np
 import pytest
 
-from peclip.data import synthetic
+from peclip.data import acting, synthetic
 from peclip.data.synthetic import PRETRAINING_PEOPLE, TEST_PEOPLE, TRAIN_PEOPLE, demo, demo_order, person
 from peclip.errors import InputError
-from peclip.labels import SEVEN
+from peclip.labels import ACTION_UNITS, SEVEN
 
 
 def rows(manifest: Path) -> list[dict[str, str]]:
@@ -122,3 +122,13 @@ def test_a_failing_second_process_is_reported(tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="drawing the demo clips failed"):
         demo(tmp_path, train=1, test=0, frames=2, size=32)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_frames_give_the_same_file_every_time(tmp_path):
+    rng = np.random.default_rng((0, TEST_PEOPLE[1], 3))
+    # Pictures of which x264 made several files when it was free to.
+    film = synthetic._film(rng, TEST_PEOPLE[1], ACTION_UNITS["anger"], acting.comes_and_goes(rng, 32), 96)
+    paths = [tmp_path / f"{number}.mp4" for number in range(8)]
+    for path in paths:
+        synthetic.write_video(path, film)
+    assert len({path.read_bytes() for path in paths}) == 1
