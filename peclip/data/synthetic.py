@@ -120,8 +120,8 @@ def write_video(path: Path, film: Film, lossless: bool = False) -> None:
         stream.height, stream.width, stream.pix_fmt = film.shape[1], film.shape[2], "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, FPS)
         # Without mbtree, which makes x264's files differ from run to run.
-        lossy = {"preset": "veryfast", "crf": "16", "x264-params": "mbtree=0"}
-        stream.options = {"preset": "ultrafast", "qp": "0"} if lossless else lossy
+        quality = {"qp": "0"} if lossless else {"crf": "16", "x264-params": "mbtree=0"}
+        stream.options = {"preset": "ultrafast" if lossless else "veryfast", **quality}
         stream.thread_count = 1
         for number, picture in enumerate(film):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
