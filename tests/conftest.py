@@ -22,9 +22,14 @@ GOLDEN = json.loads((Path(__file__).parent / "golden" / "pe_clip_small.json").re
 @pytest.fixture(scope="session")
 def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random CLIP (2 + 2 blocks of width 32, 32-pixel frames) and a tokenizer of single letters."""
+    return write_tiny_clip(tmp_path_factory.mktemp("tiny_clip"))
+
+
+def write_tiny_clip(folder: Path) -> Path:
+    """Write the tiny CLIP and its tokenizer into a folder, and return it."""
     from transformers import CLIPConfig, CLIPModel
 
-    folder = tmp_path_factory.mktemp("tiny_clip")
+    folder.mkdir(exist_ok=True)
     vocabulary = write_tokenizer(folder)
     tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     text = {

@@ -19,6 +19,7 @@ from peclip.data.manifest import Manifest
 from peclip.data.order import Draw, EvalOrder, TrainOrder
 from peclip.data.source import Splits, Validation, read_source, split_source
 from peclip.data.video import read_clip
+from peclip.data.workers import AtWork, dead_workers
 from peclip.errors import InputError
 
 Batch = dict[str, Any]
@@ -41,14 +42,18 @@ class ClipDataset(Dataset[Batch]):
         num_frames: T.
         size: side of the frames in pixels.
         seed: for the choice of frames; None takes the middle of each segment.
+        workers: number of processes that read.
     """
 
-    def __init__(self, clips: Manifest, labels: list[str], num_frames: int, size: int, seed: int | None) -> None:
+    def __init__(
+        self, clips: Manifest, labels: list[str], num_frames: int, size: int, seed: int | None, workers: int = 0
+    ) -> None:
         self.clips = clips
         self.index = {label: index for index, label in enumerate(labels)}
         self.num_frames = num_frames
         self.size = size
         self.seed = seed
+        self.at_work = AtWork(workers)
 
     def __len__(self) -> int:
         """Return the number of clips."""
@@ -62,10 +67,13 @@ class ClipDataset(Dataset[Batch]):
         """
         clip = self.clips.clip(draw.clip)
         rng = None if self.seed is None else np.random.default_rng((self.seed, draw.epoch, draw.clip, _FRAMES))
+        self.at_work.note(draw.clip)
         try:
             video = read_clip(clip.path, self.num_frames, self.size, start=clip.start, end=clip.end, rng=rng)
         except InputError as error:
             raise InputError(f"{error} ({clip.where})") from error
+        finally:
+            self.at_work.note(None)
         label = -1 if clip.label is None else self.index[clip.label]
         return {"video": video, "label": label, "clip": draw.clip, "draws": draw}
 
@@ -156,6 +164,7 @@ class VideoDataModule(LightningDataModule):
         self.val, self.predict, self.normalize, self.augment, self.mix = val, predict, normalize, augment, mix
         self.allow_outside, self.seed = allow_outside, seed
         self._labels = labels
+        self._datasets: list[ClipDataset] = []
 
     @cached_property
     def source(self) -> Manifest:
@@ -214,7 +223,7 @@ class VideoDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the training clips in random order, with random frames of every segment."""
         clips, rank, world = self.splits.train, *self._place()
-        order = TrainOrder(len(clips), self.batch_size, self.seed, rank, world)
+        order = TrainOrder(len(clips), self.batch_size, self.seed, rank, world, self._done)
         return self._loader(clips, order, self.batch_size, self.seed)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
@@ -243,6 +252,24 @@ class VideoDataModule(LightningDataModule):
         )
         return {**batch, "video": video, "label": label, "other_label": other, "weight": weight}
 
+    def what_died(self, error: RuntimeError) -> str | None:
+        """Return what to say of an error that tells of dead worker processes, with the clips they were reading."""
+        if not (dead := dead_workers(error)):
+            return None
+        at_work = [(dataset.clips, dataset.at_work.clip_of(pid)) for dataset in self._datasets for pid in dead]
+        reading = [clips.clip(clip) for clips, clip in at_work if clip is not None]
+        where = ", ".join(f"{clip.path} ({clip.where})" for clip in reading)
+        return (
+            f"the process {dead[0]}, which reads clips, died {f'while it read {where}' if where else 'between two clips'}: "
+            "memory may have run out, or this file breaks the decoder; look at it with peclip check, or give fewer "
+            "data.num_workers"
+        )
+
+    def _done(self) -> int:
+        """Return how many batches of this epoch are trained on: not 0 where an interrupted run goes on in mid-epoch."""
+        loop = self.trainer.fit_loop.epoch_loop if self.trainer and self.trainer.training else None
+        return loop.batch_progress.current.ready if loop else 0
+
     def _place(self) -> tuple[int, int]:
         """Return this process' rank and the number of ranks."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -253,7 +280,8 @@ class VideoDataModule(LightningDataModule):
     def _loader(self, clips: Manifest, order: Sampler[Draw], batch_size: int, seed: int | None) -> DataLoader[Batch]:
         model = self.trainer.lightning_module if self.trainer else None
         size = self.image_size or int(getattr(model, "image_size", CLIP_SIZE))
-        dataset = ClipDataset(clips, self.labels, self.num_frames, size, seed)
+        dataset = ClipDataset(clips, self.labels, self.num_frames, size, seed, self.num_workers)
+        self._datasets.append(dataset)
         return LateLoader(
             dataset,
             batch_size=batch_size,

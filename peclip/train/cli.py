@@ -1,10 +1,8 @@
 """The training half of the command: Lightning's subcommands over PEClipModule and VideoDataModule."""
 
 import logging
-import shutil
 import sys
 import warnings
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,23 +14,31 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError, OneLineErrors, file_errors, in_one_line
 from peclip.model.checkpoint import read_trained
 from peclip.train.callbacks import EpochLines, PredictionWriter, Progress, Report, Summary, TrainingTime
+from peclip.train.guard import FiniteLoss, usr1_as_sigterm
+from peclip.train.last import BestCheckpoint, LastCheckpoint, SyncedIO
 from peclip.train.module import PEClipModule
 from peclip.train.options import (
     best_precision,
+    check_callables,
+    check_checkpoint,
     check_configs,
     check_folder,
     check_parts,
     check_values,
-    checkpoint_file,
     with_own_config,
 )
+from peclip.train.resume import Interrupted, interrupted_run, keep_metrics, remove_empty_run
 
 RUNS = "runs"
+
+TERMINATED = 143
+"""Status after SIGTERM or USR1, as shells have it."""
 
 Kind = TypeVar("Kind", bound="PEClipCLI")
 
@@ -40,7 +46,6 @@ CHECKPOINT = {
     "checkpoint.monitor": "val/score",
     "checkpoint.mode": "max",
     "checkpoint.filename": "best",
-    "checkpoint.save_last": True,
     "checkpoint.enable_version_counter": False,
 }
 
@@ -50,6 +55,8 @@ NOISE = (
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own affair
     r".*does not have many workers which may be a bottleneck",
     r".*is smaller than the logging interval",
+    r".*your dataloader is not resumable",  # the order of the clips is told where the epoch was interrupted
+    r".*irectory .* exists and is not empty",  # a run that goes on does so in its folder
 )
 
 
@@ -67,12 +74,14 @@ class SaveConfig(SaveConfigCallback):
         loggers, own = self.config.trainer.logger, own_logger(self.config)
         if isinstance(loggers, list):
             self.config.trainer.logger = [logger for logger in loggers if logger != own] or None
-        self.config.folder = None
+        self.config.folder = self.config.ckpt_path = None
         super().setup(trainer, pl_module, stage)
 
 
 class PEClipCLI(LightningCLI):
     """``peclip fit|validate|test|predict``."""
+
+    interrupted: Interrupted | None = None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add peclip's own options and link what has one home."""
@@ -83,7 +92,8 @@ class PEClipCLI(LightningCLI):
             default=None,
             help=f"Folder of the run, a new one, instead of {RUNS}/NAME/VERSION/.",
         )
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(LastCheckpoint, "last")
         parser.set_defaults(CHECKPOINT)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("data.labels", "model.net.labels", apply_on="instantiate")
@@ -98,6 +108,7 @@ class PEClipCLI(LightningCLI):
         check_configs(args)
         self.config = parser.parse_args(args)
         check_parts(self.config[self.config.subcommand].model.net)
+        check_callables(self.config[self.config.subcommand].trainer, "trainer")
         check_values(self.config[self.config.subcommand], training=self.config.subcommand == "fit")
         data = self.config[self.config.subcommand].data
         named = {arg.partition("=")[0] for arg in args}
@@ -113,18 +124,32 @@ class PEClipCLI(LightningCLI):
         """Choose the precision and the checkpoint, and put the run into its folder: a CSV logger comes first whatever others there are."""
         config = self.config[self.subcommand]
         trainer = config.trainer
-        if self.subcommand == "fit" and config.ckpt_path:
-            config.ckpt_path = str(checkpoint_file(Path(config.ckpt_path)))
         trainer.precision = trainer.precision or best_precision(trainer.accelerator)
-        if trainer.logger is False:
+        given = trainer.logger
+        listed = [] if given in (None, True, False) else given if isinstance(given, list) else [given]
+        csv = [logger for logger in listed if logger.class_path.endswith(CSVLogger.__name__)]
+        place = csv[0].init_args if csv else Namespace(save_dir=RUNS, name=config.name)
+        if self.subcommand == "fit" and config.ckpt_path:
+            self._go_on(config, Path(place.save_dir, place.name or ""))
+        if given is False:
             return
         # On one rank only, because the others start after it has made the folder.
-        if config.folder and not getattr(rank_zero_only, "rank", 0):
+        if config.folder and not self.interrupted and not getattr(rank_zero_only, "rank", 0):
             check_folder(Path(config.folder))
-        given = trainer.logger
-        listed = [] if given in (None, True) else given if isinstance(given, list) else [given]
-        is_csv = [logger.class_path.endswith(CSVLogger.__name__) for logger in listed]
-        trainer.logger = listed if any(is_csv) and not config.folder else [own_logger(config), *listed]
+        if self.interrupted:
+            listed = [logger for logger in listed if logger not in csv]
+        trainer.logger = listed if csv and not config.folder else [own_logger(config), *listed]
+
+    def _go_on(self, config: Namespace, runs: Path) -> None:
+        """Find the checkpoint that a training starts from; one of an interrupted run goes on in the folder of that run."""
+        if config.ckpt_path != "last" and not Path(config.ckpt_path).is_dir():
+            check_checkpoint(Path(config.ckpt_path))
+            return
+        run = interrupted_run(config.ckpt_path, runs, Path(config.folder) if config.folder else None)
+        self.interrupted, config.ckpt_path = run, None
+        if run:
+            config.folder = str(run.folder)
+            config.ckpt_path = run.checkpoint and str(run.checkpoint)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer.
@@ -132,8 +157,10 @@ class PEClipCLI(LightningCLI):
         Raises:
             InputError: it cannot be as the options say; there is no such device, for example.
         """
+        plugins = self._get(self.config_init, "trainer").plugins or []
+        plugins = [*plugins] if isinstance(plugins, list) else [plugins]
         try:
-            return super().instantiate_trainer(**kwargs)
+            return super().instantiate_trainer(**kwargs, plugins=[*plugins, SyncedIO()])
         except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
             given = self.config[self.subcommand].trainer
             raise InputError(
@@ -143,23 +170,24 @@ class PEClipCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            super()._run_subcommand(subcommand)
+            with usr1_as_sigterm():
+                super()._run_subcommand(subcommand)
         except InputError:
             self._drop_empty_run()
+            raise
+        except SIGTERMException as error:
+            print("peclip: asked to end: go on with --ckpt_path last", file=sys.stderr)
+            raise SystemExit(TERMINATED) from error
+        except RuntimeError as error:
+            if message := self.datamodule.what_died(error):
+                raise InputError(message) from error
             raise
 
     def _drop_empty_run(self) -> None:
         """Remove the folder of a run that failed before it left more than its configuration, and those made for it."""
         logger = self.trainer.logger
-        if not (isinstance(logger, CSVLogger) and self.trainer.is_global_zero):
-            return
-        folder = Path(logger.log_dir)
-        if {path.name for path in folder.glob("*")} <= {"config.yaml"}:
-            shutil.rmtree(folder, ignore_errors=True)
-            for above in folder.parents:
-                if above.is_relative_to(RUNS):
-                    with suppress(OSError):  # it holds other runs
-                        above.rmdir()
+        if isinstance(logger, CSVLogger) and self.trainer.is_global_zero and not self.interrupted:
+            remove_empty_run(Path(logger.log_dir), Path(RUNS))
 
     def before_fit(self) -> None:
         """Check what the best checkpoint is chosen by, and keep the last one where there is nothing to choose by.
@@ -174,6 +202,8 @@ class PEClipCLI(LightningCLI):
             for callback in self.trainer.checkpoint_callbacks:
                 if isinstance(callback, ModelCheckpoint):
                     callback.monitor = None
+        if self.interrupted and isinstance(self.trainer.logger, CSVLogger) and self.trainer.is_global_zero:
+            keep_metrics(self.interrupted, self.trainer.logger)
 
     def after_fit(self) -> None:
         """Evaluate the best checkpoint once: on the test clips, or on the validation clips where there are none."""
@@ -234,7 +264,14 @@ def command(kind: type[Kind], args: list[str]) -> Kind:
         warnings.filterwarnings("ignore", message)
     terminal = sys.stdout.isatty()
     # The report comes last: where there is a metrics.json, the run is complete.
-    callbacks: list[Callback] = [Summary(), LearningRateMonitor("step"), TrainingTime(), PredictionWriter(), Report()]
+    callbacks: list[Callback] = [
+        Summary(),
+        LearningRateMonitor("step"),
+        TrainingTime(),
+        FiniteLoss(),
+        PredictionWriter(),
+    ]
+    callbacks.append(Report())
     callbacks.append(Progress() if terminal else EpochLines())
     defaults = {
         "callbacks": callbacks,
@@ -249,6 +286,7 @@ def command(kind: type[Kind], args: list[str]) -> Kind:
                 PEClipModule,
                 VideoDataModule,
                 save_config_callback=SaveConfig,
+                save_config_kwargs={"overwrite": True},
                 trainer_defaults=defaults,
                 seed_everything_default=0,
                 parser_class=Parser,

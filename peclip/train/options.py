@@ -1,5 +1,6 @@
 """What a command line and its configurations say, checked before anything is built or written."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from jsonargparse import Namespace
 from peclip.errors import InputError, in_one_line
 from peclip.model import Adapter, MaPLe
 from peclip.model.spec import resolve
+
+SECTIONS = ("trainer", "model", "data", "checkpoint", "last")
+"""Options that a configuration may also give as the name of another file."""
 
 SEEDS = 2**32
 """NumPy takes a seed from 0 to below this."""
@@ -49,16 +53,14 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"folder {folder} is not empty: name a new one")
 
 
-def checkpoint_file(source: Path) -> Path:
-    """Return the checkpoint to go on from: a file, or the last one of a run's folder.
+def check_checkpoint(path: Path) -> None:
+    """Check that a checkpoint to start from is there.
 
     Raises:
-        InputError: there is none.
+        InputError: it is not.
     """
-    path = source / "checkpoints" / "last.ckpt" if source.is_dir() else source
     if not path.is_file():
-        raise InputError(f"{source}: no checkpoint to go on from, expected a .ckpt file or the folder of a run")
-    return path
+        raise InputError(f"{path}: no checkpoint to go on from, expected last, a .ckpt file or the folder of a run")
 
 
 def check_configs(args: Sequence[str]) -> None:
@@ -86,10 +88,47 @@ def check_configs(args: Sequence[str]) -> None:
             raise InputError(f"{path}: no YAML, {in_one_line(error)}") from error
         if not isinstance(content, dict):
             raise InputError(f"{path}: expected options, such as name, trainer, model and data")
-        for section in ("trainer", "model", "data", "checkpoint"):
+        _check_classes(content, str(path))
+        for section in SECTIONS:
             options = content.get(section, {})
             if not isinstance(options, dict) and not (isinstance(options, str) and Path(options).is_file()):
                 raise InputError(f"{path}: {section} is {options!r}, expected options below it, or take it out")
+
+
+def _check_classes(options: Any, where: str) -> None:
+    """Check that no class of Python itself is named: the parser imports, and so runs, a module before it looks at it.
+
+    Raises:
+        InputError: one is.
+    """
+    if isinstance(options, str) and where.endswith(tuple(f": {name}" for name in SECTIONS)) and Path(options).is_file():
+        check_configs(["--config", options])
+    items = options.items() if isinstance(options, dict) else enumerate(options) if isinstance(options, list) else ()
+    for key, value in items:
+        parts = str(value).split(".")
+        if key == "class_path" and (
+            parts[0] in sys.stdlib_module_names or any(part.startswith("__") for part in parts)
+        ):
+            raise InputError(f"{where} names {value!r}, which is no part of a training")
+        _check_classes(value, f"{where}: {key}" if where.count(": ") == 0 else f"{where}.{key}")
+
+
+def check_callables(options: Any, key: str) -> None:
+    """Check that no option of a callback, logger or other part of the trainer is a function, which it would call.
+
+    Raises:
+        InputError: one is.
+    """
+    if callable(options) and not isinstance(options, Namespace):
+        raise InputError(
+            f"{key} is the function {getattr(options, '__qualname__', options)}: a configuration names none"
+        )
+    if isinstance(options, Namespace | dict):
+        for name, value in dict(options.as_dict() if isinstance(options, Namespace) else options).items():
+            check_callables(value, f"{key}.{name}")
+    elif isinstance(options, list):
+        for value in options:
+            check_callables(value, key)
 
 
 def check_parts(net: Namespace) -> None:

@@ -127,6 +127,7 @@ def test_a_run_leaves_its_files_and_nothing_half_written(tiny_run):
     assert files == {
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
+        "checkpoints/previous.ckpt",
         "config.yaml",
         "confusion.csv",
         "confusion.png",

@@ -1,0 +1,245 @@
+"""A run that is killed at any moment goes on in mid-epoch and ends as if nothing had happened."""
+
+import errno
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+
+from peclip.train.module import PEClipModule
+from tests.stress.killed import at_call, in_a_process, outcome, send
+
+KILL = signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def options(tiny_config):
+    """Three epochs of 5 steps, two clips a batch, with a checkpoint every two steps."""
+    values = {"trainer.max_epochs": 3, "data.batch_size": 2, "last.every_n_steps": 2, "model.warmup_epochs": 1}
+    given = [word for name, value in values.items() for word in (f"--{name}", str(value))]
+    return ["fit", "--config", str(tiny_config), *given]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, options):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    status, err = in_a_process(folder, options)
+    assert (status, err) == (0, "")
+    return outcome(folder / "runs/tiny/version_0")
+
+
+def going_on(folder, options, uninterrupted, *more):
+    status, err = in_a_process(folder, [*options, "--ckpt_path", "last", *more])
+    assert status == 0, err
+    (run,) = folder.glob("runs/tiny/*")
+    assert outcome(run) == uninterrupted
+    return err
+
+
+def in_training(step, act=lambda: send(KILL)):
+    def before():
+        PEClipModule.training_step = at_call(step, act, PEClipModule.training_step)
+
+    return before
+
+
+def in_validation(batch):
+    def before():
+        PEClipModule.validation_step = at_call(batch, lambda: send(KILL), PEClipModule.validation_step)
+
+    return before
+
+
+def while_writing(checkpoint):
+    """Killed when a checkpoint is written but not yet on the disk."""
+
+    def before():
+        os.fsync = at_call(2 * checkpoint - 1, lambda: send(KILL), os.fsync)
+
+    return before
+
+
+def while_moving(name):
+    """Killed when a file has become the previous one and the new one is not yet in its place, the second time."""
+
+    def before():
+        replace = Path.replace
+        moved = at_call(2, lambda: send(KILL), replace)
+        Path.replace = lambda self, to: (moved if Path(to).name == name else replace)(self, to)
+
+    return before
+
+
+MOMENTS = {
+    "before the first checkpoint": in_training(2),
+    "in the first epoch": in_training(4),
+    "in the second epoch": in_training(9),
+    "at the end of an epoch": in_training(10),
+    "in validation": in_validation(4),
+    "while a checkpoint is written": while_writing(4),
+    "while a checkpoint is moved": while_moving("last.ckpt"),
+}
+
+
+IN_SHORT = ("in the second epoch", "in validation", "while a checkpoint is moved")
+
+
+@pytest.mark.parametrize(
+    "moment", [pytest.param(name, marks=() if name in IN_SHORT else pytest.mark.slow) for name in MOMENTS]
+)
+def test_a_killed_run_goes_on_and_ends_the_same(moment, options, uninterrupted, tmp_path):
+    status, _ = in_a_process(tmp_path, options, MOMENTS[moment])
+    assert status == -KILL
+    going_on(tmp_path, options, uninterrupted)
+    left = {path.name for path in tmp_path.glob("runs/tiny/version_0/checkpoints/*")}
+    assert left == {"best.ckpt", "last.ckpt", "previous.ckpt"}
+
+
+def test_a_run_killed_twice_goes_on_with_another_number_of_workers(options, uninterrupted, tmp_path):
+    assert in_a_process(tmp_path, options, in_training(4))[0] == -KILL
+    again = [*options, "--ckpt_path", "last", "--data.num_workers", "2"]
+    assert in_a_process(tmp_path, again, in_training(5))[0] == -KILL
+    going_on(tmp_path, options, uninterrupted, "--data.num_workers", "1")
+
+
+def test_a_torn_checkpoint_is_named_and_the_one_before_it_is_used(options, uninterrupted, tmp_path):
+    assert in_a_process(tmp_path, options, in_training(9))[0] == -KILL
+    last = tmp_path / "runs/tiny/version_0/checkpoints/last.ckpt"
+    last.write_bytes(last.read_bytes()[:-5000])
+    (line,) = going_on(tmp_path, options, uninterrupted).splitlines()
+    assert line.startswith("peclip: warning: runs/tiny/version_0/checkpoints/last.ckpt: refused, torn")
+    assert line.endswith("trying the one before it")
+
+
+def test_a_run_whose_checkpoints_are_all_torn_is_refused_in_one_line_and_left_alone(options, tmp_path):
+    assert in_a_process(tmp_path, options, in_training(9))[0] == -KILL
+    folder = tmp_path / "runs/tiny/version_0"
+    for name in ("last.ckpt", "previous.ckpt"):
+        (folder / "checkpoints" / name).write_bytes(b"torn")
+    before = sorted(folder.rglob("*"))
+    status, err = in_a_process(tmp_path, [*options, "--ckpt_path", "last"])
+    assert (status, err.splitlines()[-1].startswith("peclip: error: ")) == (2, True)
+    assert "previous.ckpt" in err.splitlines()[-1]
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_run_that_is_asked_to_end_saves_the_step_it_is_in_and_goes_on_after_it(
+    number, options, uninterrupted, tmp_path
+):
+    status, err = in_a_process(tmp_path, options, in_training(8, lambda: send(number)))
+    assert (status, err) == (143, "peclip: asked to end: go on with --ckpt_path last\n")
+    content = torch.load(tmp_path / "runs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)
+    assert content["global_step"] == 8
+    going_on(tmp_path, options, uninterrupted)
+
+
+def test_a_run_that_is_asked_to_end_in_slurm_saves_in_its_own_folder(options, uninterrupted, tmp_path):
+    def before():
+        os.environ.update(SLURM_NTASKS="1", SLURM_JOB_NAME="job", SLURM_JOB_ID="1", SLURM_LOCALID="0", SLURM_PROCID="0")
+        in_training(8, lambda: send(signal.SIGUSR1))()
+
+    assert in_a_process(tmp_path, options, before)[0] == 143
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "stderr"}
+    going_on(tmp_path, options, uninterrupted)
+
+
+def test_collected_gradients_are_not_lost_when_a_run_is_asked_to_end(options, tmp_path):
+    options = [*options, "--trainer.accumulate_grad_batches", "2"]
+    assert in_a_process(tmp_path / "whole", options)[0] == 0
+    assert in_a_process(tmp_path / "ended", options, in_training(8, lambda: send(signal.SIGTERM)))[0] == 143
+    going_on(tmp_path / "ended", options, outcome(tmp_path / "whole/runs/tiny/version_0"))
+
+
+def test_a_run_ended_by_steps_goes_on(options, tmp_path):
+    options = [*options, "--trainer.max_steps", "12", "--trainer.max_epochs", "-1"]
+    assert in_a_process(tmp_path / "whole", options)[0] == 0
+    assert in_a_process(tmp_path / "killed", options, in_training(9))[0] == -KILL
+    going_on(tmp_path / "killed", options, outcome(tmp_path / "whole/runs/tiny/version_0"))
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_checkpoints_before(options, uninterrupted, tmp_path):
+    """What a full disk says is simulated; make stress fills a real one."""
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def before():
+        os.fsync = at_call(7, full, os.fsync)
+
+    status, err = in_a_process(tmp_path, options, before)
+    assert status == 2
+    (line,) = err.splitlines()
+    assert "checkpoints/last.ckpt cannot be written: No space left on device" in line
+    going_on(tmp_path, options, uninterrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a small file system")
+def test_a_disk_that_fills_up_leaves_the_checkpoints_before(options, uninterrupted, tmp_path):
+    disk = tmp_path / "runs"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        filler = disk / "filler"
+
+        def fill():
+            with suppress(OSError), filler.open("wb") as file:
+                file.write(bytes(4_000_000))
+
+        status, err = in_a_process(tmp_path, options, in_training(8, fill))
+        assert status == 2
+        (line,) = err.splitlines()
+        assert "No space left on device" in line
+        filler.unlink()
+        going_on(tmp_path, options, uninterrupted)
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+# --- which run goes on ---
+
+
+def test_the_newest_run_of_the_name_goes_on_and_no_test_of_it(options, tmp_path):
+    short = [*options, "--trainer.max_epochs", "1"]
+    for _ in range(2):
+        assert in_a_process(tmp_path, short)[0] == 0
+    assert in_a_process(tmp_path, ["test", *options[1:3], "--ckpt_path", "runs/tiny/version_0"])[0] == 0
+    assert in_a_process(tmp_path, [*short, "--name", "other"])[0] == 0
+    assert in_a_process(tmp_path, [*options, "--ckpt_path", "last"]) == (0, "")
+    steps = {
+        run.name: torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"]
+        for run in tmp_path.glob("runs/tiny/*")
+        if (run / "checkpoints").exists()
+    }
+    assert steps == {"version_0": 5, "version_1": 15}
+
+
+def test_without_a_run_last_is_the_first(options, uninterrupted, tmp_path):
+    going_on(tmp_path, options, uninterrupted)
+
+
+def test_a_finished_run_goes_on_to_its_report(options, uninterrupted, tmp_path):
+    assert in_a_process(tmp_path, options)[0] == 0
+    (tmp_path / "runs/tiny/version_0/metrics.json").unlink()
+    going_on(tmp_path, options, uninterrupted)
+
+
+def test_a_run_goes_on_in_a_folder_that_has_moved(options, uninterrupted, tmp_path):
+    assert in_a_process(tmp_path, [*options, "--folder", "mine"], in_training(13))[0] == -KILL
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    assert in_a_process(tmp_path, [*options, "--ckpt_path", str(tmp_path / "moved")]) == (0, "")
+    assert outcome(tmp_path / "moved") == uninterrupted
+
+
+def test_other_batches_are_refused_within_an_epoch(options, tmp_path):
+    assert in_a_process(tmp_path, options, in_training(9))[0] == -KILL
+    status, err = in_a_process(tmp_path, [*options, "--ckpt_path", "last", "--data.batch_size", "3"])
+    assert status == 2
+    assert "data.batch_size times devices 2, which is 3 now" in err

@@ -1,0 +1,73 @@
+"""Losses that are no numbers, and processes that die: what is said, and what is kept."""
+
+import signal
+
+import pytest
+import torch
+
+from peclip.data import datamodule
+from peclip.train.module import PEClipModule
+from tests.stress.killed import at_call, in_a_process, send
+
+
+def options_of(tiny_config, **more):
+    values = {"trainer.max_epochs": 2, "data.batch_size": 2, "last.every_n_steps": 2, **more}
+    return [
+        "fit",
+        "--config",
+        str(tiny_config),
+        *(word for name, value in values.items() for word in (f"--{name}", str(value))),
+    ]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("step", [7, 8, 10])
+def test_a_loss_that_is_no_number_stops_the_run_and_names_step_clips_and_rates(step, value, tiny_config, tmp_path):
+    """In step 8 of 10 a checkpoint is due, in step 10 the epoch ends and with it the training."""
+
+    def before():
+        training_step, calls = PEClipModule.training_step, []
+
+        def broken(self, batch, batch_idx):
+            calls.append(batch_idx)
+            return training_step(self, batch, batch_idx) * (value if len(calls) == step else 1)
+
+        PEClipModule.training_step = broken
+
+    status, err = in_a_process(tmp_path, options_of(tiny_config), before)
+    assert status == 2
+    (line,) = err.splitlines()
+    assert f"the loss is {value} in step {step} (epoch 2) with the learning rates" in line
+    assert line.count(".mp4") == (1 if step == 10 else 2)
+    content = torch.load(tmp_path / "runs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)
+    assert content["global_step"] == (6 if step < 10 else 8)
+    assert all(weight.isfinite().all() for weight in content["state_dict"].values())
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tiny_config, tmp_path):
+    def before():
+        def broken(self, optimizer):
+            if self.trainer.global_step == 7:
+                next(weight for weight in self.parameters() if weight.grad is not None).grad.fill_(float("nan"))
+
+        PEClipModule.on_before_optimizer_step = broken
+
+    status, err = in_a_process(tmp_path, options_of(tiny_config), before)
+    assert status == 2
+    assert "the gradients were not finite, and the weights are not in step 8" in err
+    content = torch.load(tmp_path / "runs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)
+    assert content["global_step"] == 6
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_process_that_dies_is_named_with_the_clip_it_read(number, tiny_config, tmp_path):
+    def before():
+        datamodule.read_clip = at_call(3, lambda: send(number), datamodule.read_clip)
+
+    status, err = in_a_process(tmp_path, options_of(tiny_config, **{"data.num_workers": 1}), before)
+    assert status == 2
+    line = err.splitlines()[-1]
+    assert line.startswith("peclip: error: the process ")
+    assert "which reads clips, died while it read" in line
+    assert line.count(".mp4") == 1
+    assert "manifest.csv line" in line

@@ -1,0 +1,74 @@
+"""Real processes, killed with SIGKILL at random moments, again and again, until the run is through."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.runs import write_config, write_data
+from tests.stress.killed import outcome
+
+ROOT = Path(__file__).parents[2]
+KILLS = 10
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments_change_nothing(tmp_path, tiny_clip, capsys):
+    manifest = write_data(tmp_path / "data", {"train": 40, "test": 4})
+    config = write_config(tmp_path / "tiny.yaml", tiny_clip, manifest)
+    more = {"trainer.max_epochs": 6, "data.batch_size": 2, "last.every_n_steps": 5, "checkpoint.monitor": "val/loss",
+            "checkpoint.mode": "min"}  # fmt: skip
+    args = ["--config", str(config), *(word for name, value in more.items() for word in (f"--{name}", str(value)))]
+
+    def start(folder: Path, workers: int) -> subprocess.Popen:
+        folder.mkdir(exist_ok=True)
+        command = [
+            sys.executable,
+            "-m",
+            "peclip",
+            "fit",
+            *args,
+            "--ckpt_path",
+            "last",
+            "--data.num_workers",
+            str(workers),
+        ]
+        with (folder / "log").open("a") as log:
+            return subprocess.Popen(
+                command, cwd=folder, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": str(ROOT)}
+            )
+
+    def wait_for_start(process: subprocess.Popen, log: Path, starts: int) -> None:
+        """Until the run says where it goes on: what is before that is Python's imports."""
+        while process.poll() is None and len(goings(log)) < starts:
+            time.sleep(0.02)
+
+    process = start(tmp_path / "whole", 0)
+    wait_for_start(process, tmp_path / "whole/log", 1)
+    begin = time.monotonic()
+    assert process.wait() == 0
+    whole = time.monotonic() - begin
+    rng = random.Random(0)
+    for kill in range(KILLS):
+        process = start(tmp_path / "killed", rng.choice((0, 1, 2)))
+        wait_for_start(process, tmp_path / "killed/log", kill + 1)
+        time.sleep(rng.uniform(0, 0.3 * whole))
+        assert process.poll() is None, "it was through before it was killed so often"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert start(tmp_path / "killed", 0).wait() == 0
+    assert outcome(tmp_path / "killed/runs/tiny/version_0") == outcome(tmp_path / "whole/runs/tiny/version_0")
+    with capsys.disabled():
+        print(f"\n{KILLS} kills survived:", *goings(tmp_path / "killed/log"), sep="\n  ")
+
+
+def goings(log: Path) -> list[str]:
+    """What a run said each time of where it goes on."""
+    return [line for line in log.read_text().splitlines() if line.startswith(("Going on", "No run"))]

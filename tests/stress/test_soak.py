@@ -1,0 +1,14 @@
+"""What a training holds of the machine stays what it was."""
+
+import pytest
+
+from tests.stress.soak import soak
+
+
+@pytest.mark.parametrize("steps", [300, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_memory_files_and_threads_stay_flat(steps, tmp_path, tiny_clip):
+    samples = soak(tmp_path, tiny_clip, steps, every=steps // 10)
+    assert samples[-1].step == steps
+    settled = samples[2:]
+    assert len({(entry.files, entry.threads, entry.processes) for entry in settled}) == 1
+    assert settled[-1].megabytes < 1.05 * settled[0].megabytes
