@@ -33,7 +33,7 @@ def reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).rstrip(".")
 
 
-def check_pixels(path: Path, width: int, height: int) -> None:
+def check_pixels(path: Path | str, width: int, height: int) -> None:
     """Refuse frames that are too large to be decoded in bounded memory.
 
     Raises:
@@ -78,6 +78,18 @@ class Canvas:
         for channel, plane in zip((1, 2, 0), scaled.planes, strict=True):
             picture = np.frombuffer(memoryview(plane), np.uint8).reshape(height, -1)[:, :width]
             target[channel] = _turn(picture, turn)[rows, columns]
+        if len(slots) > 1:
+            self._pixels[slots[1:]] = target
+
+    def put_picture(self, picture: Image.Image, slots: np.ndarray) -> None:
+        """Write an RGB image to its places along T."""
+        if picture.size != self._pixels.shape[:-3:-1]:
+            self.put_image(np.asarray(picture), slots)
+            return
+        target = self._pixels[slots[0]]
+        # colour by colour: Pillow takes them apart faster than numpy turns the axes of all of them
+        for channel, plane in enumerate(picture.split()):
+            target[channel] = np.frombuffer(plane.tobytes(), np.uint8).reshape(target.shape[1:])
         if len(slots) > 1:
             self._pixels[slots[1:]] = target
 
@@ -141,7 +153,7 @@ def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     return (True, c < 0, b < 0) if abs(b) > abs(a) else (False, a < 0, d < 0)
 
 
-def read_image(path: Path, size: int) -> np.ndarray:
+def read_image(path: str, size: int) -> Image.Image:
     """Read an image file.
 
     Args:
@@ -149,7 +161,7 @@ def read_image(path: Path, size: int) -> np.ndarray:
         size: shorter side wanted in the end, in pixels: a JPEG much larger than that is not read in full detail.
 
     Returns:
-        uint8 (H, W, 3), RGB, upright.
+        the image, RGB and upright.
 
     Raises:
         InputError: if it is not an image, is damaged or has more than `MAX_PIXELS` pixels.
@@ -164,7 +176,8 @@ def read_image(path: Path, size: int) -> np.ndarray:
             check_pixels(path, *image.size)
             image.draft("RGB", (2 * size, 2 * size))  # a large JPEG is decoded at a half, a quarter or an eighth
             picture = ImageOps.exif_transpose(image) if "exif" in image.info else image
-            return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+            picture.load()
+            return picture if picture.mode == "RGB" else picture.convert("RGB")
     except InputError:
         raise
     except UnidentifiedImageError as error:

@@ -114,6 +114,36 @@ def read_clip(
 def stream_frames(path: Path | str) -> Iterator[tuple[float, np.ndarray]]:
     """Decode a whole video in order of presentation, holding one frame at a time.
 
+def every_frame(
+    path: Path | str, size: int, *, start: float | None = None, end: float | None = None
+) -> Iterator[np.ndarray]:
+    """Read all frames of a clip as `read_clip` reads some, holding one at a time.
+
+    Args and errors are those of `read_clip`.
+
+    Yields:
+        uint8 (3, size, size), RGB; overwritten by the next.
+    """
+    window = _check_window(path, start, end)
+    if split_path(path):
+        yield from read_packed(path, np.arange, size).numpy()
+        return
+    path, first = Path(path), np.array([0])
+    if _is_folder(path):
+        canvas = Canvas(path, 1, size)
+        for file in _frame_files(path):
+            canvas.put_picture(read_image(file, size), first)
+            yield canvas.clip[0].numpy()
+        return
+    with open_video(path) as video:
+        low, high = video.ticks(window)
+        canvas = Canvas(path, 1, size, video.aspect)
+        for ticks, frame in decode_everything(video):
+            if low <= ticks < high:
+                canvas.put(frame, first)
+                yield canvas.clip[0].numpy()
+
+
     Args:
         path: a video file of any length.
 
@@ -180,7 +210,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), part) if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name) if part]
 
 
-def _frame_files(folder: Path) -> list[Path]:
+def _frame_files(folder: Path) -> list[str]:
     """List the frames of a folder in natural order.
 
     Raises:
@@ -192,7 +222,7 @@ def _frame_files(folder: Path) -> list[Path]:
         raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
     if not names:
         raise InputError(f"{folder}: has no image: expected frames as {', '.join(_IMAGE_SUFFIXES)}")
-    return [folder / name for name in sorted(names, key=_natural)]
+    return [f"{folder}/{name}" for name in sorted(names, key=_natural)]
 
 
 def _read_folder(folder: Path, num_frames: int, size: int, rng: np.random.Generator | None) -> torch.Tensor:
@@ -200,5 +230,5 @@ def _read_folder(folder: Path, num_frames: int, size: int, rng: np.random.Genera
     chosen = segment_indices(len(files), num_frames, rng)
     canvas = Canvas(folder, num_frames, size)
     for index in np.unique(chosen):
-        canvas.put_image(read_image(files[index], size), np.flatnonzero(chosen == index))
+        canvas.put_picture(read_image(files[index], size), np.flatnonzero(chosen == index))
     return canvas.clip
