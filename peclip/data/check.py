@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
@@ -214,7 +215,7 @@ def _both_sides(manifest: Manifest, benchmark: str | None) -> Iterator[Finding]:
         yield Finding("duplicate across splits or labels", same[True], fatal=True)
     people: dict[str, set[str]] = defaultdict(set)
     for row in range(len(manifest)):
-        if actor := actor_of(benchmark or "", manifest.clip(row).path):
+        if actor := actor_of(benchmark or "", Path(manifest.clip(row).path)):
             people[actor].add(side[row])
     if both := [f"actor {actor}: {', '.join(sorted(sides))}" for actor, sides in people.items() if len(sides) > 1]:
         yield Finding("person on both sides of a split", both, fatal=True)

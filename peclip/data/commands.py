@@ -1,4 +1,7 @@
-"""``peclip prepare`` and ``peclip check``: a benchmark's folder into a manifest, and a manifest looked through."""
+"""``peclip prepare``, ``check`` and ``pack``: a benchmark's folder into a manifest, and what is done with a manifest."""
+
+import os
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
@@ -6,6 +9,8 @@ from rich.progress import Progress
 from peclip.data.benchmarks import prepare as read_and_write
 from peclip.data.check import check as look_through
 from peclip.data.manifest import Manifest
+from peclip.data.pack import MANIFEST, Packing
+from peclip.data.pack import pack as write_shards
 
 
 def prepare(benchmark: str, root: str, out: str, scene: str | None = None, form: str | None = None) -> None:
@@ -50,3 +55,28 @@ def check(
         report = look_through(table, benchmark, num_frames=num_frames, full=full, workers=workers, progress=progress)
     report.print(Console())
     return 0 if report.fit_to_train else 1
+
+
+def pack(
+    manifest: str, out: str, size: int = 224, quality: int = 90, shard_size: int = 256, workers: int | None = None
+) -> None:
+    """Pack clips into few large files with their manifest; started again, go on where an earlier run ended.
+
+    Args:
+        manifest: csv file that peclip prepare wrote, or any other manifest.
+        out: folder for the shards and their manifest.csv, which training takes as data.manifest.
+        size: side of the frames in pixels: that which the model takes.
+        quality: of the frames as JPEG, 1 to 100.
+        shard_size: MB of a shard.
+        workers: clips decoded at a time; one for each core by default.
+    """
+    packing = Packing(size, quality, shard_size, os.cpu_count() or 1 if workers is None else workers)
+    table = Manifest.read(manifest, labels_required=False, allow_outside=True)
+    with Progress(transient=True) as progress:
+        packed = write_shards(table, Path(out), packing, progress)
+    shards = sorted(Path(out).glob("shard-*.zip"))
+    total = sum(shard.stat().st_size for shard in shards)
+    console = Console(highlight=False)
+    number = f"{len(shards)} shard{'s' if len(shards) != 1 else ''}"
+    console.print(f"{len(packed)} clips in {number}, {total / 1e9:.2f} GB: {out}", markup=False)
+    console.print(f"train on them with --data.manifest {Path(out) / MANIFEST}", markup=False)

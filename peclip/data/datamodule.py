@@ -4,6 +4,7 @@ A batch is ``{"video": uint8 (B, T, 3, H, W), "label": int64 (B,), "clip": int64
 device the video becomes float, augmented and normalised. A label is -1 where a clip has none.
 """
 
+import os
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from peclip import labels as vocabulary
 from peclip.data.augment import Augment, Mix, Normalization, augment, mix, normalize
 from peclip.data.manifest import Manifest
 from peclip.data.order import Draw, EvalOrder, TrainOrder
+from peclip.data.shard import check_shards
 from peclip.data.source import Splits, Validation, read_source, split_source
 from peclip.data.video import read_clip
 from peclip.data.workers import AtWork, dead_workers
@@ -280,6 +282,7 @@ class VideoDataModule(LightningDataModule):
     def _loader(self, clips: Manifest, order: Sampler[Draw], batch_size: int, seed: int | None) -> DataLoader[Batch]:
         model = self.trainer.lightning_module if self.trainer else None
         size = self.image_size or int(getattr(model, "image_size", CLIP_SIZE))
+        check_shards((os.path.join(clips.root, path) for path in clips.table["path"]), size)
         dataset = ClipDataset(clips, self.labels, self.num_frames, size, seed, self.num_workers)
         self._datasets.append(dataset)
         return LateLoader(

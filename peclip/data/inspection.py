@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from peclip.data.manifest import Clip, Manifest
+from peclip.data.shard import split_path
 from peclip.data.video import count_frames, read_clip, stream_frames
 from peclip.errors import InputError
 
@@ -61,16 +62,17 @@ def inspect_clips(
 
 def inspect_clip(clip: Clip, num_frames: int, full: bool) -> Inspected:
     """Look at one clip; see :func:`inspect_clips`."""
-    if not os.path.exists(clip.path):
-        return Inspected(None, "missing", f"{clip.path}: no such file or folder")
-    if (clip.path.is_dir() or clip.path.is_file()) and _size(clip.path) == (0, 0):
-        return Inspected(None, "empty", f"{clip.path}: nothing in it")
+    path, packed = Path(clip.path), split_path(clip.path)
+    if not packed and not os.path.exists(path):
+        return Inspected(None, "missing", f"{path}: no such file or folder")
+    if not packed and (path.is_dir() or path.is_file()) and _size(path) == (0, 0):
+        return Inspected(None, "empty", f"{path}: nothing in it")
     try:
         whole = clip.start is None and clip.end is None
         frames = count_frames(clip.path) if whole else None
         if frames == 0:
-            return Inspected(None, "empty", f"{clip.path}: no frame in it")
-        if full and clip.path.is_file():
+            return Inspected(None, "empty", f"{path}: no frame in it")
+        if full and path.is_file():
             frames = _decode_all(clip)
         read_clip(clip.path, frames if full and frames else num_frames, SIZE, start=clip.start, end=clip.end)
     except InputError as error:
@@ -90,12 +92,12 @@ def same_content(manifest: Manifest) -> list[list[int]]:
     for index in range(len(manifest)):
         clip = manifest.clip(index)
         if os.path.exists(clip.path):
-            alike[_size(clip.path), clip.start, clip.end].append(index)
+            alike[_size(Path(clip.path)), clip.start, clip.end].append(index)
     groups: dict[object, list[int]] = defaultdict(list)
     for key, rows in alike.items():
         # Only what is alike in size is read.
         for index in rows if len(rows) > 1 else ():
-            groups[key, _digest(manifest.clip(index).path)].append(index)
+            groups[key, _digest(Path(manifest.clip(index).path))].append(index)
     return [rows for rows in groups.values() if len(rows) > 1]
 
 

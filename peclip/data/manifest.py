@@ -19,6 +19,7 @@ import pandas as pd
 
 from peclip import labels as vocabulary
 from peclip.data.manifest_csv import parse_manifest
+from peclip.data.storage import is_address
 from peclip.errors import InputError
 
 Split = Literal["train", "val", "test"]
@@ -41,14 +42,14 @@ class Clip:
     """One row of a manifest.
 
     Attributes:
-        path: absolute path of a video file or a folder of frames.
+        path: absolute path of a video file, a folder of frames or a packed clip; the address of a packed clip elsewhere.
         label: canonical name of the expression; None where the manifest gives none.
         start: first second of the clip, None for the beginning of the file.
         end: second at which the clip ends, None for the end of the file.
         where: the line that named the clip, for messages (``dfew.csv line 17``).
     """
 
-    path: Path
+    path: Path | str
     label: str | None
     start: float | None
     end: float | None
@@ -61,7 +62,7 @@ class Manifest:
     Args:
         table: any of the :data:`COLUMNS`, at least ``path``; what is left out is empty. Labels are made canonical.
         source: the file or folder that the table was read from.
-        root: folder to which relative paths of the table belong.
+        root: folder to which relative paths of the table belong, or its address.
         notes: sentences for the user about what a reader left out.
 
     Attributes:
@@ -69,11 +70,11 @@ class Manifest:
             ``line`` is 0 where the source has no lines (a folder tree).
     """
 
-    def __init__(self, table: pd.DataFrame, source: Path, root: Path, notes: Sequence[str] = ()) -> None:
+    def __init__(self, table: pd.DataFrame, source: Path, root: Path | str, notes: Sequence[str] = ()) -> None:
         """Complete the table; see the class."""
         self.table = _complete(table)
         self.source = source
-        self.root = Path(os.path.abspath(root))
+        self.root = root if is_address(root) else Path(os.path.abspath(root))
         self.notes = tuple(notes)
 
     @classmethod
@@ -81,13 +82,16 @@ class Manifest:
         """Read a manifest file; see the module for its columns.
 
         Args:
-            path: the csv, UTF-8 with or without a byte order mark.
+            path: the csv, UTF-8 with or without a byte order mark; of packed clips also its address (``s3://...``).
             labels_required: False lets rows have no label (prediction).
             allow_outside: accept clips outside the manifest's own folder (absolute paths, ``../``).
 
         Raises:
             InputError: the file cannot be read, or a line of it cannot be meant; the message names file and line.
         """
+        if is_address(path):
+            folder, name = os.path.split(str(path))
+            return cls(parse_manifest(path, labels_required, allow_outside=False), source=Path(name), root=folder)
         path = Path(path)
         return cls(parse_manifest(path, labels_required, allow_outside), source=path, root=path.parent)
 
@@ -127,7 +131,7 @@ class Manifest:
         # Column by column: a row taken across columns would be converted to one common type first.
         path, label, start, end = (cast(Any, self.table[name].iat[index]) for name in ("path", "label", "start", "end"))
         return Clip(
-            path=self.root / path,
+            path=f"{self.root}/{path}" if isinstance(self.root, str) else self.root / path,
             label=label or None,
             start=None if pd.isna(start) else float(start),
             end=None if pd.isna(end) else float(end),
@@ -212,7 +216,9 @@ class Manifest:
 
     def missing(self) -> "Manifest":
         """Return the clips whose file or folder is not there."""
-        return self.select(pd.Series([not os.path.exists(self.root / path) for path in self.table["path"]], dtype=bool))
+        return self.select(
+            pd.Series([not os.path.exists(os.path.join(self.root, path)) for path in self.table["path"]], dtype=bool)
+        )
 
     def reaches_outside(self, path: Path | str) -> bool:
         """Return whether a csv at ``path`` has to name clips outside its own folder."""

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import pandas as pd
 
+from peclip.data.storage import is_address, read_file
 from peclip.errors import InputError
 
 ALLOWED = ("path", "label", "split", "fold", "start", "end")
@@ -35,7 +36,7 @@ ODD_PATH = re.compile(r"^\s*$|^[/\\]|^[A-Za-z]:|(?:^|/)\.{0,2}(?:/|$)", re.MULTI
 """A path that is empty, absolute, or has a part that is empty, ``.`` or ``..``."""
 
 
-def parse_manifest(path: Path, labels_required: bool, allow_outside: bool) -> pd.DataFrame:
+def parse_manifest(path: Path | str, labels_required: bool, allow_outside: bool) -> pd.DataFrame:
     """Read and check a manifest's csv.
 
     Returns:
@@ -64,7 +65,7 @@ def parse_manifest(path: Path, labels_required: bool, allow_outside: bool) -> pd
         table["fold"] = fold.astype("Int64")
     _check_times(path, table)
     _check_duplicates(path, table)
-    return table.assign(source=path.name)
+    return table.assign(source=os.path.basename(path))
 
 
 def read_bytes(path: Path) -> bytes:
@@ -74,7 +75,8 @@ def read_bytes(path: Path) -> bytes:
         InputError: there is no such file, it cannot be read, or it is no text.
     """
     if not path.exists():
-        raise InputError(f"{path}: no such file")
+        half = ", the shards beside it are half of what peclip pack writes: run it again" if _has_shards(path) else ""
+        raise InputError(f"{path}: no such file{half}")
     if not path.is_file():
         raise InputError(f"{path}: is a {'folder' if path.is_dir() else 'device or pipe'}, expected a text file")
     try:
@@ -87,13 +89,17 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def read_utf8(path: Path) -> bytes:
+def _has_shards(path: Path) -> bool:
+    return path.name == "manifest.csv" and any(path.parent.glob("shard-*.zip"))
+
+
+def read_utf8(path: Path | str) -> bytes:
     """Return the bytes of a text file in UTF-8.
 
     Raises:
         InputError: there is no such file, or a line of it is not UTF-8.
     """
-    raw = read_bytes(path)
+    raw = read_file(path) if is_address(path) else read_bytes(Path(path))
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -102,7 +108,7 @@ def read_utf8(path: Path) -> bytes:
     return raw
 
 
-def _read_table(path: Path, labels_required: bool) -> pd.DataFrame:
+def _read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
     """Return all values as text, with the number of each line."""
     raw = read_utf8(path)
     first = raw.split(b"\n", 1)[0].decode("utf-8-sig")
@@ -138,7 +144,7 @@ def _read_table(path: Path, labels_required: bool) -> pd.DataFrame:
     return table[~blank].reset_index(drop=True)
 
 
-def _explain(path: Path, message: str, cause: Exception) -> NoReturn:
+def _explain(path: Path | str, message: str, cause: Exception) -> NoReturn:
     """Turn a message of pandas' parser into one for people."""
     if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message):
         wanted, line, saw = found.groups()
@@ -148,7 +154,7 @@ def _explain(path: Path, message: str, cause: Exception) -> NoReturn:
     raise InputError(f"{path}: no csv ({message.strip()})") from cause
 
 
-def _check_header(path: Path, header: list[str], labels_required: bool) -> None:
+def _check_header(path: Path | str, header: list[str], labels_required: bool) -> None:
     expected = f"allowed are {', '.join(ALLOWED)}"
     required = ("path", "label") if labels_required else ("path",)
     if not any(header):
@@ -165,7 +171,7 @@ def _check_header(path: Path, header: list[str], labels_required: bool) -> None:
             raise InputError(f"{path} line 1: column {name!r} is missing; {expected}")
 
 
-def _refuse(path: Path, table: pd.DataFrame, bad: pd.Series, message: str, column: str | None = None) -> None:
+def _refuse(path: Path | str, table: pd.DataFrame, bad: pd.Series, message: str, column: str | None = None) -> None:
     """Raise for the first row where ``bad`` is true; ``{!r}`` in the message is the row's value of the column."""
     if bad.any():
         row = int(bad.to_numpy().argmax())
@@ -173,7 +179,7 @@ def _refuse(path: Path, table: pd.DataFrame, bad: pd.Series, message: str, colum
         raise InputError(f"{path} line {table['line'].iat[row]}: {message.format(value)}")
 
 
-def _numbers(path: Path, table: pd.DataFrame, column: str) -> pd.Series:
+def _numbers(path: Path | str, table: pd.DataFrame, column: str) -> pd.Series:
     """Return a column of text as finite numbers, missing where it is empty."""
     text = table[column]
     number = pd.to_numeric(text.where(text.ne("")), errors="coerce").astype("float64")
@@ -187,7 +193,7 @@ def _each_value(column: pd.Series, change: Callable[[str], str | None]) -> pd.Se
     return column.map({value: change(value) for value in column.unique()})
 
 
-def _check_times(path: Path, table: pd.DataFrame) -> None:
+def _check_times(path: Path | str, table: pd.DataFrame) -> None:
     """Turn start and end into seconds."""
     for column in ("start", "end"):
         if column in table:
@@ -199,7 +205,7 @@ def _check_times(path: Path, table: pd.DataFrame) -> None:
         _refuse(path, table, table["end"].le(start), "the clip ends at {} s, not after its start", "end")
 
 
-def _check_duplicates(path: Path, table: pd.DataFrame) -> None:
+def _check_duplicates(path: Path | str, table: pd.DataFrame) -> None:
     clip = [name for name in ("path", "start", "end") if name in table]
     again = table.duplicated(clip)
     if again.any():
@@ -210,7 +216,7 @@ def _check_duplicates(path: Path, table: pd.DataFrame) -> None:
         raise InputError(f"{path} line {table['line'].iat[row]}: the clip {name} stands already in line {first}")
 
 
-def _normalised_paths(path: Path, table: pd.DataFrame, allow_outside: bool) -> pd.Series:
+def _normalised_paths(path: Path | str, table: pd.DataFrame, allow_outside: bool) -> pd.Series:
     """Return the paths without ``./`` and ``//``, relative to the manifest's folder for what lies below it."""
     paths = table["path"]
     # Most paths are plain, which one search tells; only those that could be more than a way down are taken singly.
@@ -218,7 +224,7 @@ def _normalised_paths(path: Path, table: pd.DataFrame, allow_outside: bool) -> p
         return paths
     odd = paths.str.contains(ODD_PATH)
     _refuse(path, table, odd & paths.str.strip().eq(""), "the path is empty")
-    folder = os.path.abspath(path.parent)
+    folder = os.path.abspath(os.path.dirname(path))
     straight = paths[odd].map(lambda name: os.path.relpath(os.path.join(folder, name), folder))
     outside = straight.str.match(r"\.\.(?:/|\\|$)")
     if not allow_outside:

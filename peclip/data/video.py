@@ -1,6 +1,7 @@
 """Read clips: which frames of a clip (segment sampling), and those frames as one uint8 tensor.
 
-A clip is a video file, which `peclip.data.decode` decodes, or a folder of frame images in natural order.
+A clip is a video file, which `peclip.data.decode` decodes, a folder of frame images in natural order, or a part of a
+shard that `peclip pack` wrote, which `peclip.data.shard` reads.
 """
 
 import os
@@ -21,10 +22,11 @@ from peclip.data.decode import (
     read_planned,
 )
 from peclip.data.picture import Canvas, read_image, upright
+from peclip.data.shard import count_packed, read_packed, split_path
 from peclip.data.videofile import Window, open_video
 from peclip.errors import InputError
 
-__all__ = ["count_frames", "read_clip", "segment_indices", "stream_frames"]
+__all__ = ["count_frames", "every_frame", "read_clip", "segment_indices", "stream_frames"]
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
@@ -72,7 +74,8 @@ def read_clip(
     applied first.
 
     Args:
-        path: a video file, or a folder of frame images, which are taken in natural order (`2.jpg` before `10.jpg`).
+        path: a video file, a folder of frame images, which are taken in natural order (`2.jpg` before `10.jpg`), or a
+            packed clip.
         num_frames: T, at least 1.
         size: side of the frames in pixels, at least 1.
         start: seconds from the beginning of the video; frames before it do not belong to the clip.
@@ -86,13 +89,13 @@ def read_clip(
         InputError: if the clip is missing, is not a video, has no frame in `[start, end)`, or if a chosen frame
             cannot be decoded. The message names the file.
     """
-    path = Path(path)
     if num_frames < 1 or size < 1:
         raise InputError(f"cannot read {num_frames} frames of {size}x{size} pixels: expected at least 1 of each")
     window = _check_window(path, start, end)
+    if split_path(path):
+        return read_packed(path, lambda frames: segment_indices(frames, num_frames, rng), size)
+    path = Path(path)
     if _is_folder(path):
-        if window != (None, None):
-            raise InputError(f"{path}: start and end apply to a video, this is a folder of frames: remove them")
         return _read_folder(path, num_frames, size, rng)
     state = rng.bit_generator.state if rng is not None else {}
 
@@ -110,9 +113,6 @@ def read_clip(
             return clip
     return read_everything(path, window, choose, size)
 
-
-def stream_frames(path: Path | str) -> Iterator[tuple[float, np.ndarray]]:
-    """Decode a whole video in order of presentation, holding one frame at a time.
 
 def every_frame(
     path: Path | str, size: int, *, start: float | None = None, end: float | None = None
@@ -144,6 +144,9 @@ def every_frame(
                 yield canvas.clip[0].numpy()
 
 
+def stream_frames(path: Path | str) -> Iterator[tuple[float, np.ndarray]]:
+    """Decode a whole video in order of presentation, holding one frame at a time.
+
     Args:
         path: a video file of any length.
 
@@ -164,11 +167,13 @@ def every_frame(
 
 
 def count_frames(path: Path | str) -> int:
-    """Count the frames of a video file or of a folder of frames, without decoding where that is exact.
+    """Count the frames of a whole clip, without decoding where that is exact.
 
     Raises:
         InputError: if the clip cannot be read.
     """
+    if split_path(path):
+        return count_packed(path)
     path = Path(path)
     if _is_folder(path):
         return len(_frame_files(path))
@@ -176,12 +181,14 @@ def count_frames(path: Path | str) -> int:
     return count_everything(path) if frames is None else frames
 
 
-def _check_window(path: Path, start: float | None, end: float | None) -> Window:
+def _check_window(path: Path | str, start: float | None, end: float | None) -> Window:
     for name, value in (("start", start), ("end", end)):
         if value is not None and not (0 <= value < 1e9):
             raise InputError(f"{path}: {name} is {value}: expected seconds from the beginning of the video")
     if start is not None and end is not None and start >= end:
         raise InputError(f"{path}: start is {start:g} s and end is {end:g} s: expected start before end")
+    if (start, end) != (None, None) and (split_path(path) or os.path.isdir(path)):
+        raise InputError(f"{path}: start and end apply to a video, this is a folder of frames: remove them")
     return start, end
 
 

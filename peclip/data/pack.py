@@ -1,0 +1,221 @@
+"""Pack the clips of a manifest into few large files, so that training need not decode video nor open many small ones.
+
+The shards are written in the order of the manifest, each under a temporary name that is changed when it is complete, and
+the manifest last. So whatever ends the program, the next run goes on after the last shard.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import zipfile
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+from rich.progress import Progress
+
+from peclip.data.manifest import Manifest
+from peclip.data.shard import MAX_FRAMES, VERSION, Label, clip_path, frame_name, open_shard, read_label, shard_name
+from peclip.data.video import every_frame
+from peclip.errors import InputError, file_errors
+
+MANIFEST = "manifest.csv"
+
+MEGABYTE = 1_000_000
+
+LARGEST = 2000
+"""MB of a shard, and of a clip: the index of a plain zip file reaches to twice that."""
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How clips are packed.
+
+    Attributes:
+        size: side of the frames in pixels.
+        quality: of the JPEG frames, 1 to 100.
+        shard_size: MB of a shard, from which a new one is begun.
+        workers: clips that are decoded at a time.
+    """
+
+    size: int = 224
+    quality: int = 90
+    shard_size: int = 256
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        limits = {"size": 4096, "quality": 100, "shard_size": LARGEST, "workers": 1024}
+        for name, largest in limits.items():
+            value = getattr(self, name)
+            if not 1 <= value <= largest:
+                raise InputError(f"{name} is {value}, expected 1 to {largest}")
+
+
+def pack(manifest: Manifest, out: Path, packing: Packing, progress: Progress | None = None) -> Manifest:
+    """Pack all clips of a manifest, or go on where an earlier run ended.
+
+    Args:
+        manifest: the clips.
+        out: folder of the shards and of their manifest.
+        packing: how.
+        progress: shows how far it is.
+
+    Returns:
+        The manifest of the packed clips, as it is written: path, label, split and fold.
+
+    Raises:
+        InputError: a clip cannot be read, the folder cannot be written to, another run is writing there, or it holds
+            other clips or other frames.
+    """
+    label = Label(VERSION, packing.size, packing.quality, _digest(manifest), first=0, clips=0)
+    with file_errors():
+        out.mkdir(parents=True, exist_ok=True)
+    with _alone(out):
+        shards = _finished(out, label)
+        task = progress.add_task("packing clips", total=len(manifest), completed=sum(shards)) if progress else None
+        with closing(_encoded(manifest, packing, sum(shards))) as clips:
+            clip = next(clips, None)
+            while clip is not None:
+                path, number = out / shard_name(len(shards)), clip.number
+                clip = _write_shard(path, clip, clips, replace(label, first=number), packing.shard_size)
+                shards.append((clip.number if clip else len(manifest)) - number)
+                if progress is not None and task is not None:
+                    progress.update(task, completed=sum(shards))
+        _remove(out, len(shards))
+        return _write_manifest(manifest, out, shards)
+
+
+class _Clip(NamedTuple):
+    """A clip that is ready to be written: its number and its JPEG frames."""
+
+    number: int
+    frames: list[bytes]
+
+
+def _write_shard(path: Path, clip: _Clip, clips: Iterator[_Clip], label: Label, megabytes: int) -> _Clip | None:
+    """Write a shard, at least of one clip, and return the first clip that has no place in it."""
+    temporary = path.with_name(f".{path.name}.part")
+    following: _Clip | None = clip
+    size = frames = count = 0
+    with file_errors():
+        try:
+            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:
+                while following is not None:
+                    size, frames = size + sum(map(len, following.frames)), frames + len(following.frames)
+                    if count and (size > megabytes * MEGABYTE or frames > MAX_FRAMES):
+                        break
+                    for number, frame in enumerate(following.frames):
+                        file.writestr(zipfile.ZipInfo(frame_name(following.number, number)), frame)
+                    count, following = count + 1, next(clips, None)
+                file.comment = bytes(replace(label, clips=count))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    open_shard.cache_clear()  # this process may have read another file of that name
+    return following
+
+
+def _write_manifest(manifest: Manifest, out: Path, shards: list[int]) -> Manifest:
+    numbers = [number for number, clips in enumerate(shards) for _ in range(clips)]
+    paths = [clip_path(number, clip) for clip, number in enumerate(numbers)]
+    table = manifest.table[["label", "split", "fold"]].assign(path=paths)
+    packed = Manifest(table, source=out / MANIFEST, root=out, notes=manifest.notes)
+    packed.write(out / MANIFEST)
+    return packed
+
+
+def _encoded(manifest: Manifest, packing: Packing, first: int) -> Generator[_Clip]:
+    """Yield the clips in order, from one on; a few are decoded ahead."""
+    waiting: deque[tuple[int, Future[list[bytes]]]] = deque()
+    rows = iter(range(first, len(manifest)))
+    with ThreadPoolExecutor(packing.workers) as pool:  # decoder and encoder let other threads run
+        try:
+            while True:
+                while len(waiting) < 2 * packing.workers and (row := next(rows, None)) is not None:
+                    waiting.append((row, pool.submit(_encode, manifest, row, packing)))
+                if not waiting:
+                    return
+                row, clip = waiting.popleft()
+                yield _Clip(row, clip.result())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _encode(manifest: Manifest, row: int, packing: Packing) -> list[bytes]:
+    clip = manifest.clip(row)
+    pictures: list[bytes] = []
+    size = 0
+    try:
+        for frame in every_frame(clip.path, packing.size, start=clip.start, end=clip.end):
+            if len(pictures) == MAX_FRAMES or size > LARGEST * MEGABYTE:
+                raise InputError(f"{clip.path}: too long for a shard: cut it into clips with the columns start and end")
+            file = BytesIO()
+            Image.fromarray(frame.transpose(1, 2, 0)).save(file, "JPEG", quality=packing.quality)
+            pictures.append(file.getvalue())
+            size += len(pictures[-1])
+        if not pictures:
+            raise InputError(f"{clip.path}: has no frame")
+    except InputError as error:
+        raise InputError(f"{error} ({clip.where})") from error
+    return pictures
+
+
+def _digest(manifest: Manifest) -> str:
+    """Return what tells other clips: labels and splits may change, and only the manifest is written anew."""
+    table = manifest.table[["path", "start", "end"]]
+    return hashlib.sha256(table.to_csv(index=False).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _finished(out: Path, label: Label) -> list[int]:
+    """Return how many clips each shard has, up to the first that is not there.
+
+    Raises:
+        InputError: a shard is damaged, or holds other clips or other frames.
+    """
+    shards: list[int] = []
+    while (path := out / shard_name(len(shards))).exists():
+        there = read_label(str(path))
+        for what in ("size", "quality"):
+            if getattr(there, what) != getattr(label, what):
+                raise InputError(
+                    f"{out}: was packed with {what} {getattr(there, what)}, now {what} {getattr(label, what)} is given: "
+                    "choose another folder"
+                )
+        if there.source != label.source:
+            raise InputError(f"{out}: holds the clips of another manifest: choose another folder")
+        if there.first != sum(shards):
+            break  # what follows was left by a run with smaller shards
+        shards.append(there.clips)
+    return shards
+
+
+def _remove(out: Path, first: int) -> None:
+    """Remove the shards from a number on: of an earlier run with smaller shards."""
+    with file_errors():
+        while (path := out / shard_name(first)).exists():
+            path.unlink()
+            first += 1
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep the folder to this process; the system gives it back when the process ends."""
+    with file_errors():
+        folder = os.open(out, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems have no locks
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(f"{out}: another peclip pack is writing there: wait for it") from error
+        yield
+    finally:
+        os.close(folder)

@@ -1,0 +1,40 @@
+"""Read files that may lie on a disk or, by their address (``s3://bucket/name``), elsewhere."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fsspec
+
+from peclip.errors import InputError
+
+
+def is_address(path: Path | str) -> bool:
+    """Tell the address of a file that lies elsewhere from a path."""
+    return "://" in str(path)
+
+
+def read_file(path: Path | str, start: int | None = None, end: int | None = None) -> bytes:
+    """Return the bytes of a file, or those from `start` to `end` as in a slice.
+
+    Raises:
+        InputError: it is not there, cannot be read, or the package for its kind of address is not installed.
+    """
+    with _errors(path):
+        # the file system is looked up each time: fsspec keeps one for each process, and one does not outlive a fork
+        files, name = fsspec.core.url_to_fs(os.fspath(path))
+        return files.cat_file(name, start=start, end=end)
+
+
+@contextmanager
+def _errors(path: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise InputError(f"{path}: addresses of this kind need a package ({error})") from error
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except Exception as error:  # each kind of address has errors of its own
+        words = " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
+        raise InputError(f"{path}: cannot be read ({words})") from error
