@@ -484,12 +484,18 @@ def test_a_checkpoint_that_is_not_there(command, place, config):
     assert_no_run(place)
 
 
+def files_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
 def test_a_checkpoint_of_another_label_set(command, place, config, data, tiny_run):
+    before = files_of(tiny_run)
     data.write_text(data.read_text().replace(",sadness,", ",fear,"))
     result = run(command, "--config", config, "--ckpt_path", tiny_run)
     assert_refused(result, "happiness, sadness, anger", "happiness, anger, fear", "data.labels")
     assert_no_run(place)
+    assert files_of(tiny_run) == before
 
 
 @pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])

@@ -202,8 +202,6 @@ class PEClipCLI(LightningCLI):
             for callback in self.trainer.checkpoint_callbacks:
                 if isinstance(callback, ModelCheckpoint):
                     callback.monitor = None
-        if self.interrupted and isinstance(self.trainer.logger, CSVLogger) and self.trainer.is_global_zero:
-            keep_metrics(self.interrupted, self.trainer.logger)
 
     def after_fit(self) -> None:
         """Evaluate the best checkpoint once: on the test clips, or on the validation clips where there are none."""
@@ -234,6 +232,8 @@ class PEClipCLI(LightningCLI):
             print("No ckpt_path is given: the adapters and prompts are untrained.")
         if subcommand != "fit":
             kwargs["ckpt_path"] = None
+        if self.interrupted and isinstance(self.trainer.logger, CSVLogger) and self.trainer.is_global_zero:
+            keep_metrics(self.interrupted, self.trainer.logger)  # now nothing more is refused
         return kwargs | {"weights_only": True}
 
 
