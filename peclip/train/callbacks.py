@@ -77,6 +77,11 @@ class Progress(RichProgressBar):
         super().__init__()
         self._since, self._clips = 0.0, 0
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start to count: a run that goes on in mid-epoch starts none."""
+        super().on_train_start(trainer, pl_module)
+        self._since = time.perf_counter()
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start to count."""
         super().on_train_epoch_start(trainer, pl_module)
@@ -106,30 +111,38 @@ class EpochLines(Callback):
     """Prints one line an epoch where the output is no terminal, such as the log of a cluster job."""
 
     def __init__(self) -> None:
-        self._start = 0.0
-        self._epoch_start = 0.0
+        self._start = self._epoch_start = 0.0
+        self._first_step = self._clips = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        self._start = time.perf_counter()
+        """Start the clocks: a run that goes on in mid-epoch starts no epoch."""
+        self._start = self._epoch_start = time.perf_counter()
+        self._first_step = trainer.global_step
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the epoch's clock."""
         self._epoch_start = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the clips of a batch."""
+        self._clips += len(batch["clip"]) * trainer.world_size
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the line on rank 0."""
         if not trainer.is_global_zero:
             return
         now = time.perf_counter()
-        _, data = _parts(trainer)
         done, epochs = trainer.current_epoch + 1, trainer.max_epochs or -1
+        share_of_run = (trainer.global_step - self._first_step) / trainer.global_step  # the rest was before it
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         shown = " ".join(
             f"{name} {values[name]:.3f}" for name in ("train/loss", "val/loss", "val/war", "val/uar") if name in values
         )
-        left = f", {(now - self._start) / done * (epochs - done):.0f} s left" if epochs > 0 else ""
-        rate = len(data.splits.train) / (now - self._epoch_start)
+        each = (now - self._start) / (done * share_of_run)
+        left = f", {each * (epochs - done):.0f} s left" if epochs > 0 else ""
+        rate, self._clips = self._clips / (now - self._epoch_start), 0
         print(f"epoch {done}/{epochs}: {shown}, {rate:.1f} clips/s with validation{left}", flush=True)
 
 

@@ -95,7 +95,7 @@ class LastCheckpoint(Checkpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make the folder, by which a run is known before there is a checkpoint."""
         if stage == "fit" and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self.folder = Path(trainer.strategy.broadcast(trainer.log_dir or trainer.default_root_dir)) / "checkpoints"
+            self.folder = Path(trainer.log_dir or trainer.default_root_dir) / "checkpoints"
             if trainer.is_global_zero:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 for torn in self.folder.glob(".*.ckpt"):  # a run was killed while it wrote

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from peclip.errors import InputError
 from peclip.model.torch_file import read_checkpoint
@@ -53,12 +54,17 @@ def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrup
         found = [folder] if folder else sorted(runs.glob("version_*"), key=_number)
         of_fit = [run for run in found if run and (run / "checkpoints").is_dir()]
         if not of_fit:
-            print(f"No run in {folder or runs} to go on with: this is the first", flush=True)
+            _say(f"No run in {folder or runs} to go on with: this is the first")
             return None
         run = of_fit[-1]
     checkpoint, steps = _newest_good(run / "checkpoints")
-    print(f"Going on in {run} from {f'step {steps}' if checkpoint else 'the start, it has no checkpoint'}", flush=True)
+    _say(f"Going on in {run} from {f'step {steps}' if checkpoint else 'the start, it has no checkpoint'}")
     return Interrupted(run, checkpoint, steps)
+
+
+@rank_zero_only
+def _say(line: str, file: TextIO | None = None) -> None:
+    print(line, file=file, flush=True)
 
 
 def _number(run: Path) -> int:
@@ -80,10 +86,11 @@ def _newest_good(folder: Path) -> tuple[Path | None, int]:
             content = read_checkpoint(path)
         except InputError as this:
             if error is None and (folder / PREVIOUS).is_file():
-                print(f"peclip: warning: {this}: trying the one before it", file=sys.stderr, flush=True)
+                _say(f"peclip: warning: {this}: trying the one before it", file=sys.stderr)
             error = this
             continue
-        if error:  # or the next checkpoint would take the place of the good one, not of this
+        # Or the next checkpoint would take the place of the good one, not of this. Of several ranks one moves it.
+        if error and (folder / LAST).exists() and not getattr(rank_zero_only, "rank", 0):
             (folder / LAST).replace(folder / "torn.ckpt")
         return path, int(content.get("global_step", 0))
     if error:

@@ -19,7 +19,7 @@ from tests.runs import write_config, write_data
 from tests.stress.killed import in_a_process
 
 CLIPS = 504
-"""Rows of the manifest: a few files, each of them many times, so that an epoch is long."""
+"""Rows of the manifest: a few files, each of them with many starts, so that an epoch is long."""
 
 SAMPLES = "samples.json"
 
@@ -53,7 +53,8 @@ def soak(folder: Path, clip: Path, steps: int, every: int) -> list[Sample]:
     """Train so many steps with two processes that read, validation and checkpoints; sample every so many steps."""
     manifest = write_data(folder / "data", {"train": 4})
     head, *rows = manifest.read_text().splitlines()
-    manifest.write_text("\n".join([head, *(rows * (CLIPS // len(rows)))]) + "\n")
+    many = [f"{row},{number / 1e5}" for number in range(CLIPS // len(rows)) for row in rows]
+    manifest.write_text("\n".join([f"{head},start", *many]) + "\n")
     config = write_config(folder / "tiny.yaml", clip, manifest)
     samples: list[Sample] = []
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -55,18 +56,29 @@ def test_ten_kills_at_random_moments_change_nothing(tmp_path, tiny_clip, capsys)
     begin = time.monotonic()
     assert process.wait() == 0
     whole = time.monotonic() - begin
-    rng = random.Random(0)
-    for kill in range(KILLS):
-        process = start(tmp_path / "killed", rng.choice((0, 1, 2)))
-        wait_for_start(process, tmp_path / "killed/log", kill + 1)
-        time.sleep(rng.uniform(0, 0.3 * whole))
-        assert process.poll() is None, "it was through before it was killed so often"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert start(tmp_path / "killed", 0).wait() == 0
-    assert outcome(tmp_path / "killed/runs/tiny/version_0") == outcome(tmp_path / "whole/runs/tiny/version_0")
+    expected, rng = outcome(tmp_path / "whole/runs/tiny/version_0"), random.Random(0)
+    kills, starts, folders = 0, 0, [tmp_path / "killed_0"]
+    while kills < KILLS or starts:
+        process, starts = start(folders[-1], rng.choice((0, 1, 2))), starts + 1
+        wait_for_start(process, folders[-1] / "log", starts)
+        if kills < KILLS:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(rng.uniform(0, 0.3 * whole))
+        else:
+            process.wait()
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            continue
+        assert process.returncode == 0
+        assert outcome(folders[-1] / "runs/tiny/version_0") == expected
+        starts = 0
+        if kills < KILLS:  # it was through: the next one
+            folders.append(tmp_path / f"killed_{len(folders)}")
     with capsys.disabled():
-        print(f"\n{KILLS} kills survived:", *goings(tmp_path / "killed/log"), sep="\n  ")
+        lines = [line for folder in folders for line in goings(folder / "log")]
+        print(f"\n{kills} kills survived, {len(folders)} runs ended the same:", *lines, sep="\n  ")
 
 
 def goings(log: Path) -> list[str]:
