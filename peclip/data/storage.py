@@ -1,7 +1,7 @@
 """Read files that may lie on a disk or, by their address (``s3://bucket/name``), elsewhere."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +24,23 @@ def read_file(path: Path | str, start: int | None = None, end: int | None = None
     with _errors(path):
         # the file system is looked up each time: fsspec keeps one for each process, and one does not outlive a fork
         files, name = fsspec.core.url_to_fs(os.fspath(path))
+        if start is not None and start < 0:  # not every kind of address can be asked for its end
+            start = max(0, files.size(name) + start)
         return files.cat_file(name, start=start, end=end)
+
+
+def read_parts(path: Path | str, begins: Sequence[int], sizes: Sequence[int]) -> list[bytes | memoryview]:
+    """Return parts of a file, which follow each other: of a disk one by one, from elsewhere all in one request.
+
+    Raises:
+        InputError: as :func:`read_file`; a part beyond the end of the file is shorter than asked for.
+    """
+    if is_address(path):
+        first, stop = begins[0], begins[-1] + sizes[-1]
+        whole = memoryview(read_file(path, first, stop))
+        return [whole[begin - first : begin - first + size] for begin, size in zip(begins, sizes, strict=True)]
+    with _errors(path), open(path, "rb", buffering=0) as file:
+        return [os.pread(file.fileno(), size, begin) for begin, size in zip(begins, sizes, strict=True)]
 
 
 @contextmanager

@@ -298,3 +298,16 @@ def test_the_command_packs_and_the_clips_pass_the_check(files, tmp_path):
     result = run("check", tmp_path / "packed/manifest.csv", "--full", "true")
     assert result.status == 1
     assert "checksum" in result.out
+
+
+def test_fit_trains_on_packed_clips_and_refuses_those_of_another_size(tiny_config, tiny_data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for size in ("32", "24"):
+        assert run("pack", tiny_data, "--out", size, "--size", size, "--quality", "95").status == 0
+    assert run("fit", "--config", tiny_config, "--data.manifest", "32/manifest.csv").status == 0
+    before = sorted(tmp_path.glob("runs/*/*"))
+    result = run("fit", "--config", tiny_config, "--data.manifest", "24/manifest.csv")
+    assert result.status == 2
+    assert result.err.count("\n") == 1, result.err
+    assert "24/shard-00000.zip: its frames have 24 pixels, but 32 are asked for" in result.err
+    assert sorted(tmp_path.glob("runs/*/*")) == before
