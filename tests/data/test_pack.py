@@ -1,82 +1,20 @@
-"""Packed clips are the clips of the files, frame for frame; packing goes on where it ended; damage is told."""
+"""Packed clips are the clips of the files, frame for frame; packing goes on where it ended."""
 
 import fcntl
-import json
 import os
-import struct
 import zipfile
 
-import fsspec
 import pytest
 import torch
 
 from peclip.data import pack as packing
-from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
 from peclip.data.pack import Packing, pack
-from peclip.data.shard import open_shard, read_label
+from peclip.data.shard import read_label
 from peclip.data.video import every_frame, read_clip
 from peclip.errors import InputError
-from tests.media import write_frames, write_video
+from tests.data.packed import CLOSE, SIZE, assert_same_clips, batches_of, shards_of
 from tests.runs import run
-
-SIZE = 48
-CLOSE = 10  # grey levels by which JPEG may change a pixel; numbered frames differ by more
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """The manifest of videos of 40 to 45 frames, a part of one, and a folder of frames."""
-    folder = tmp_path_factory.mktemp("files")
-    lines = ["path,label,split,fold,start,end"]
-    for number in range(6):
-        write_video(folder / f"{number}.mp4", 40 + number, size=(64, 48))
-        lines.append(f"{number}.mp4,{('anger', 'happiness')[number % 2]},train,{1 + number % 3},,")
-    write_frames(folder / "frames", 20)
-    lines += ["0.mp4,anger,test,,0.4,1.0", "frames,happiness,test,,,"]
-    (folder / "clips.csv").write_text("\n".join(lines) + "\n")
-    return Manifest.read(folder / "clips.csv")
-
-
-@pytest.fixture
-def small_shards(monkeypatch):
-    """Shards of 0.1 MB, which two or three of the clips fill."""
-    monkeypatch.setattr(packing, "MEGABYTE", 100_000)
-
-
-@pytest.fixture
-def packed(files, tmp_path, small_shards):
-    """The folder of the packed clips."""
-    pack(files, tmp_path / "packed", Packing(SIZE, shard_size=1))
-    return tmp_path / "packed"
-
-
-def module(manifest, **options):
-    options = {"num_frames": 5, "image_size": SIZE, "batch_size": 3, "num_workers": 0, "val": 0, **options}
-    return VideoDataModule(manifest=str(manifest), **options)
-
-
-def batches_of(manifest, **options):
-    data = module(manifest, **options)
-    return [*data.train_dataloader(), *data.test_dataloader()]
-
-
-def assert_same_clips(batches, expected):
-    assert len(batches) == len(expected) > 0
-    for batch, other in zip(batches, expected, strict=True):
-        assert batch["clip"].tolist() == other["clip"].tolist()
-        assert batch["label"].tolist() == other["label"].tolist()
-        assert (batch["video"].int() - other["video"].int()).abs().max() <= CLOSE
-
-
-def assert_refused(folder, message, **options):
-    with pytest.raises(InputError, match=message) as refused:
-        batches_of(folder / "manifest.csv", **options)
-    assert "\n" not in str(refused.value)
-
-
-def shards_of(folder):
-    return sorted(folder.glob("*.zip"))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -191,95 +129,6 @@ def test_a_clip_that_cannot_be_read_is_named_with_its_line(files, tmp_path):
 def test_numbers_out_of_range_are_refused(field):
     with pytest.raises(InputError, match=f"{field} is 0, expected 1 to"):
         Packing(**{field: 0})
-
-
-# --- bad input of training ---
-
-
-def test_a_missing_shard(packed):
-    shards_of(packed)[1].unlink()
-    assert_refused(packed, r"shard-00001\.zip: no such file")
-
-
-@pytest.mark.parametrize("left", [0, 100, -1, -40, -400])
-def test_a_half_written_shard(packed, left):
-    shard = shards_of(packed)[1]
-    shard.write_bytes(shard.read_bytes()[:left])
-    assert_refused(packed, r"shard-00001\.zip: half-written or cut off")
-
-
-def relabel(shard, **values):
-    with zipfile.ZipFile(shard, "a") as file:
-        file.comment = json.dumps(json.loads(file.comment) | values).encode()
-
-
-def test_a_shard_of_another_version(packed):
-    relabel(shards_of(packed)[1], peclip_pack=2)
-    assert_refused(packed, r"shard-00001\.zip: packed in version 2 of the format, this peclip reads 1")
-
-
-def test_frames_of_another_size_than_training_asks_for(packed):
-    assert_refused(packed, "frames have 48 pixels, but 32 are asked for: set data.image_size: 48", image_size=32)
-
-
-def test_a_zip_file_that_is_no_shard(packed):
-    with zipfile.ZipFile(shards_of(packed)[1], "w") as file:
-        file.writestr("a.txt", "a")
-    assert_refused(packed, r"shard-00001\.zip: a zip file, but no shard")
-
-
-def test_a_shard_with_other_clips_than_the_manifest_says(packed):
-    first, second = shards_of(packed)[:2]
-    second.write_bytes(first.read_bytes())
-    assert_refused(packed, r"shard-00001\.zip: has no clip \d+: copy the shards and their manifest again")
-
-
-def test_damage_to_a_frame_is_told_by_its_checksum(packed):
-    shard = shards_of(packed)[0]
-    index = open_shard(str(shard))
-    data = bytearray(shard.read_bytes())
-    data[index.offsets[3] + 200] ^= 1
-    shard.write_bytes(data)
-    with pytest.raises(InputError, match=r"the checksum of frame 3 of clip 0000000 is wrong"):
-        read_clip(shard / "0000000", 40, SIZE)
-    assert read_clip(shard / "0000001", 40, SIZE).shape == (40, 3, SIZE, SIZE)
-
-
-def test_damage_to_the_index_is_told(packed):
-    shard = shards_of(packed)[1]
-    data = bytearray(shard.read_bytes())
-    (begin,) = struct.unpack_from("<L", data, data.rfind(b"PK\x05\x06") + 16)
-    for place in (begin, begin + 46 + 6, begin + 46 + 12):  # signature, number of the clip, number of the frame
-        shard.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
-        open_shard.cache_clear()
-        assert_refused(packed, r"shard-00001\.zip: damaged, its index")
-
-
-def test_a_folder_without_its_manifest(packed):
-    (packed / "manifest.csv").unlink()
-    assert_refused(packed, r"manifest\.csv: no such file, the shards beside it are half of what peclip pack writes")
-
-
-# --- elsewhere than on a disk ---
-
-
-def test_clips_are_read_from_an_address(files, packed):
-    memory = fsspec.filesystem("memory")
-    memory.put(str(packed), "/bucket/packed", recursive=True)
-    try:
-        assert_same_clips(batches_of("memory://bucket/packed/manifest.csv"), batches_of(files.source))
-        memory.rm(f"/bucket/packed/{shards_of(packed)[1].name}")
-        open_shard.cache_clear()
-        with pytest.raises(InputError, match=r"^memory://bucket/packed/shard-00001\.zip: no such file$"):
-            batches_of("memory://bucket/packed/manifest.csv")
-    finally:
-        memory.rm("/bucket", recursive=True)
-
-
-@pytest.mark.parametrize("address", ["nowhere://a/manifest.csv", "memory://a/manifest.csv"])
-def test_an_address_without_a_manifest(address):
-    with pytest.raises(InputError, match=f"^{address}: "):
-        module(address).setup("fit")
 
 
 # --- the command ---
