@@ -36,10 +36,13 @@ class Sample(NamedTuple):
 
 
 def sample(step: int, since: float) -> Sample:
-    """Add up this process and its children; memory that they share counts once (proportional set size)."""
+    """Add up this process and its children: of memory what they have written, whether they share it or not.
+
+    What programs and libraries take is left out: the kernel divides it among all that use them, other programs too.
+    """
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     processes = [Path("/proc/self"), *(Path("/proc") / child for child in children)]
-    kilobytes = sum(int(_entry(process / "smaps_rollup", "Pss:")) for process in processes)
+    kilobytes = sum(int(_entry(process / "smaps_rollup", "Anonymous:")) for process in processes)
     files = sum(len(os.listdir(process / "fd")) for process in processes)
     threads = sum(int(_entry(process / "status", "Threads:")) for process in processes)
     return Sample(step, round(time.monotonic() - since, 1), round(kilobytes / 1024, 1), files, threads, len(processes))

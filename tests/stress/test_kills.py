@@ -127,7 +127,7 @@ def test_a_run_whose_checkpoints_are_all_torn_is_refused_in_one_line_and_left_al
     assert sorted(folder.rglob("*")) == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)])
 def test_a_run_that_is_asked_to_end_saves_the_step_it_is_in_and_goes_on_after_it(
     number, options, uninterrupted, tmp_path
 ):
