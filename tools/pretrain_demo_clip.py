@@ -43,8 +43,7 @@ Still = tuple[np.ndarray, tuple[str, ...]]
 def still(number: int) -> Still:
     """Draw person ``number`` with random action units; return the picture and the names of the units shown.
 
-    How difficult it is differs: from a head straight ahead with strong action units to what the clips are like. Without
-    the easy ones the first units take many times as long to learn.
+    How difficult it is differs: from a head straight ahead with strong action units to what the clips are like.
     """
     rng = np.random.default_rng((number, 2))
     difficulty = rng.uniform()
@@ -124,7 +123,7 @@ def build(tokenizer: CLIPTokenizer, pictures: Tensor) -> CLIPModel:
         "projection_dim": 128,
     }
     config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=128)
-    # The fused attention's backward is seven times slower in bfloat16 on a CPU.
+    # The fused attention's backward is ten times slower in bfloat16 on a CPU.
     model = CLIPModel._from_config(config, attn_implementation="eager")
     entrance = model.vision_model.embeddings
     with torch.no_grad():
@@ -136,8 +135,7 @@ def build(tokenizer: CLIPTokenizer, pictures: Tensor) -> CLIPModel:
 def whitened_patches(pictures: Tensor) -> Tensor:
     """Filters (WIDTH, 3, PATCH, PATCH): principal components of patches at equal strength.
 
-    Drawn faces are mostly flat colour. Random filters see little but that, and training takes a hundred thousand
-    pictures to find lids and lips; whitened ones see edges at once.
+    Drawn faces are mostly flat colour, of which random filters see most; whitened ones see edges from the start.
     """
     pixels = F.unfold(normalised(pictures), PATCH, stride=PATCH).transpose(1, 2).reshape(-1, 3 * PATCH**2)
     pixels = pixels - pixels.mean(0)

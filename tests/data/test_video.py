@@ -23,6 +23,7 @@ MILLISECOND = Fraction(1, 1000)
 
 # what a video may be like: its suffix, how it is written, and by how many grey levels a codec with losses may be off
 KINDS = {
+    # 4 grey levels: 3 of the colours' rounding, 1 of x264 that is not quite lossless, without which it has no B-frames
     "mp4": (".mp4", {}, 4),
     "without B-frames": (".mp4", {"b_frames": 0}, 4),
     "keyframes only": (".mp4", {"gop": 1}, 4),
