@@ -19,11 +19,12 @@ import decord
 import numpy as np
 import torch
 from interleaved import processor_seconds, show
+from jpeg import write_folder
 from PIL import Image
-from texture import SIDE, write_clip, write_folder
 from torchcodec.decoders import VideoDecoder
 
 from peclip.data.video import count_frames, read_clip, segment_indices
+from peclip.train.texture import SIDE, write_textured
 
 FRAMES = 16
 
@@ -85,7 +86,7 @@ def main() -> None:
         folder = Path(name)
         videos = options.clips or [folder / f"{seed}.mp4" for seed in range(4)]
         for seed, video in enumerate(videos if options.clips is None else ()):
-            write_clip(video, seed)
+            write_textured(video, seed)
         rates = [8e-6 * video.stat().st_size / count_frames(video) * 25 for video in videos]
         title = f"{FRAMES} frames of H.264, {min(rates):.2f} to {max(rates):.2f} Mbit/s at 25 frames/s"
         compare(title, VIDEO, videos, options.rounds)

@@ -5,33 +5,17 @@ python benchmarks/evaluation.py [--rounds 3] [--steps 3] [--compile] [--frozen b
 ViT-B/16 with random weights, 2 clips of 16 frames; training with 7 classes, evaluation with 7, 100 and 1,000.
 """
 
-import argparse
-
-from fresh import Figures, in_turns, keep, peclip, ratio, table
+from fresh import Figures, arguments, common, in_turns, keep, peclip, ratio, table
 
 CLASSES = (7, 100, 1000)
 
 
 def main() -> None:
     """Measure training and evaluation in turns."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=3, help="that count, in each round")
-    parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--frozen", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--tiny", action="store_true", help="try the script out in a minute")
-    parser.add_argument("--out", help="json file to write the figures to")
-    options = parser.parse_args()
-    common = {
-        "backbone": "tiny" if options.tiny else "vit-b/16",
-        "steps": options.steps,
-        "compile": str(options.compile).lower(),
-        "frozen": options.frozen,
-        "device": options.device,
-    }
-    variants = {"training, 7 classes": peclip("train", classes=7, **common)}
-    variants |= {f"evaluation, {count:,} classes": peclip("eval", classes=count, **common) for count in CLASSES}
+    options = arguments(__doc__, rounds=3)
+    every = common(options)
+    variants = {"training, 7 classes": peclip("train", classes=7, **every)}
+    variants |= {f"evaluation, {count:,} classes": peclip("eval", classes=count, **every) for count in CLASSES}
     found = in_turns(variants, options.rounds)
     show(found)
     keep(found, options.out)

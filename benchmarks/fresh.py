@@ -1,5 +1,6 @@
 """Measurements for the scripts beside this one: each in a process of its own, several of them in turns, and a table."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -40,6 +41,30 @@ def peclip(what: str, **options: object) -> list[object]:
     """Return the command of ``peclip bench``, as :func:`measured` takes it; options that are None are left out."""
     given = [word for name, value in options.items() if value is not None for word in (f"--{name}", value)]
     return ["-m", "peclip", "bench", what, *given]
+
+
+def arguments(description: str | None, rounds: int) -> argparse.Namespace:
+    """Read the options of a script that measures variants of one model with :func:`peclip`; see :func:`common`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--steps", type=int, default=3, help="that count, in each round")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--frozen", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--tiny", action="store_true", help="try the script out in minutes")
+    parser.add_argument("--out", help="json file to write the figures to")
+    return parser.parse_args()
+
+
+def common(options: argparse.Namespace) -> dict[str, object]:
+    """Return what the options say of every variant, as :func:`peclip` takes it."""
+    return {
+        "backbone": "tiny" if options.tiny else "vit-b/16",
+        "steps": options.steps,
+        "compile": str(options.compile).lower(),
+        "frozen": options.frozen,
+        "device": options.device,
+    }
 
 
 def in_turns(variants: Mapping[str, Sequence[object]], rounds: int) -> dict[str, Figures]:

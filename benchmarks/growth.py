@@ -7,11 +7,10 @@ The exponent k of cost = a * x^k is fitted by least squares to the logarithms: 1
 square of its side, so that 2 is linear in the pixels.
 """
 
-import argparse
 import math
 from collections.abc import Sequence
 
-from fresh import Figures, gigabytes, in_turns, keep, peclip, table
+from fresh import Figures, arguments, common, gigabytes, in_turns, keep, peclip, table
 
 BASE = {"batch_size": 2, "num_frames": 16, "image_size": 224, "classes": 7}
 VALUES = {
@@ -30,25 +29,11 @@ NAMES = {
 
 def main() -> None:
     """Measure every value in turns."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=3, help="that count, in each round")
-    parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--frozen", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--tiny", action="store_true", help="try the script out in minutes")
-    parser.add_argument("--out", help="json file to write the figures to")
-    options = parser.parse_args()
-    common = {
-        "backbone": "tiny" if options.tiny else "vit-b/16",
-        "steps": options.steps,
-        "warmup": 1,
-        "compile": str(options.compile).lower(),
-        "frozen": options.frozen,
-        "device": options.device,
-    }
+    options = arguments(__doc__, rounds=1)
     points = {tuple((BASE | {name: value}).items()) for name, values in VALUES.items() for value in values}
-    variants = {label(dict(point)): peclip("train", **common, **dict(point)) for point in sorted(points)}
+    variants = {
+        label(dict(point)): peclip("train", **common(options), warmup=1, **dict(point)) for point in sorted(points)
+    }
     found = in_turns(variants, options.rounds)
     show(found)
     keep(found, options.out)

@@ -25,13 +25,14 @@ import numpy as np
 import torch
 import webdataset
 from interleaved import processor_seconds, show
-from texture import SIDE, write_clip, write_folder
+from jpeg import write_folder
 
 from peclip.data.manifest import Manifest
 from peclip.data.pack import Packing, pack
 from peclip.data.picture import Canvas
 from peclip.data.shard import open_shard
 from peclip.data.video import read_clip, segment_indices
+from peclip.train.texture import SIDE, write_textured
 
 FRAMES = 16
 
@@ -102,7 +103,7 @@ def ways(folder: Path, clips: int) -> dict[str, Callable[[int], Any]]:
     for name in ("video", "jpeg", "litdata"):
         (folder / name).mkdir()
     for clip, (file, images) in enumerate(zip(files, folders, strict=True)):
-        write_clip(file, clip)
+        write_textured(file, clip)
         write_folder(images, file)
     manifest = folder / "clips.csv"
     manifest.write_text("path\n" + "".join(f"video/{clip}.mp4\n" for clip in range(clips)))

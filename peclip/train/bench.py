@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from peclip.data.datamodule import Batch
 from peclip.errors import InputError
 from peclip.model import PEClip
+from peclip.train.allocator import keep_freed_memory
 from peclip.train.bench_input import input_entry
 from peclip.train.bench_report import Result, arithmetic, keep, memory_entry, rates, show
 from peclip.train.cli import NOISE
@@ -39,25 +40,41 @@ Held = Literal["fp32", "bf16"]
 
 @dataclass(frozen=True)
 class Setup:
-    """What is measured; see :func:`train` for the meaning of each.
+    """What is measured.
+
+    Args:
+        backbone: vit-b/16, vit-b/32, vit-l/14 or tiny, with random weights; or a Hub id or a folder.
+        batch_size: B, clips of a step.
+        num_frames: T, frames of a clip.
+        classes: C.
+        image_size: side of the frames in pixels; by default what the backbone takes.
+        precision: bf16-mixed, 32-true, or auto: what peclip fit and test take on this device.
+        frozen: precision in which the matrices of CLIP are held; bf16 only with precision bf16-mixed.
+        compile: compile the model.
+        checkpointing: compute activations again in the backward pass instead of keeping them.
+        steps: steps that count.
+        warmup: steps before them, which do not count: in the first the class texts of an evaluation are computed, and
+            with compile they take a minute or more.
+        device: cpu, cuda, cuda:NUMBER, or auto for a GPU where there is one.
+        seed: of the weights and clips.
 
     Raises:
         InputError: a number is out of range, or the device is not there.
     """
 
-    backbone: str
-    batch_size: int
-    num_frames: int
-    classes: int
-    image_size: int | None
-    precision: Precision
-    frozen: Held
-    compile: bool
-    checkpointing: bool
-    steps: int
-    warmup: int
-    device: str
-    seed: int
+    backbone: str = "vit-b/16"
+    batch_size: int = 2
+    num_frames: int = 16
+    classes: int = 7
+    image_size: int | None = None
+    precision: Precision = "auto"
+    frozen: Held = "fp32"
+    compile: bool = False
+    checkpointing: bool = False
+    steps: int = 5
+    warmup: int = 2
+    device: str = "auto"
+    seed: int = 0
 
     def __post_init__(self) -> None:
         find_device(self.device)
@@ -89,102 +106,43 @@ class Setup:
         return {"video": torch.randn(shape), "label": label, "clip": torch.arange(self.batch_size)}
 
 
-def train(
-    backbone: str = "vit-b/16",
-    batch_size: int = 2,
-    num_frames: int = 16,
-    classes: int = 7,
-    image_size: int | None = None,
-    precision: Precision = "auto",
-    frozen: Held = "fp32",
-    compile: bool = False,
-    checkpointing: bool = False,
-    steps: int = 5,
-    warmup: int = 2,
-    device: str = "auto",
-    seed: int = 0,
-    data: str | None = None,
-    num_workers: int = 2,
-    out: str | None = None,
-) -> None:
+def train(data: str | None = None, num_workers: int = 2, out: str | None = None, **setup: Any) -> None:
     """Time training steps: clips/s, memory, FLOPs, and the share of what the device does in matrix multiplications.
 
     Args:
-        backbone: vit-b/16, vit-b/32, vit-l/14 or tiny, with random weights; or a Hub id or a folder.
-        batch_size: B, clips of a step.
-        num_frames: T, frames of a clip.
-        classes: C.
-        image_size: side of the frames in pixels; by default what the backbone takes.
-        precision: bf16-mixed, 32-true, or auto: what peclip fit takes on this device.
-        frozen: precision in which the matrices of CLIP are held; bf16 only with precision bf16-mixed.
-        compile: compile the model.
-        checkpointing: compute activations again in the backward pass instead of keeping them.
-        steps: steps that count.
-        warmup: steps before them, which do not count; with compile they take a minute or more.
-        device: cpu, cuda, cuda:NUMBER, or auto for a GPU where there is one.
-        seed: of the weights and clips.
         data: csv manifest; its input is timed as well, by itself, to tell whether input or compute limits training.
         num_workers: with data, processes that decode.
         out: json file to write the figures to.
+        setup: what is measured, see :class:`Setup`.
 
     Raises:
         InputError: the device or the backbone is not there, or a number is out of range.
     """
-    setup = Setup(
-        backbone, batch_size, num_frames, classes, image_size, precision, frozen, compile, checkpointing, steps, warmup,
-        device, seed,
-    )  # fmt: skip
-    result = measure_training(setup)
-    show(_title("Training", setup, result), result)
+    chosen = Setup(**setup)
+    result = measure_training(chosen)
+    show(_title("Training", chosen, result), result)
     if data is not None:
         result["input"] = input_entry(
-            data, batch_size, num_frames, result["image_size"], num_workers, seed, result["clips_per_second"]
-        )
+            data, chosen.batch_size, chosen.num_frames, result["image_size"], num_workers, chosen.seed,
+            result["clips_per_second"],
+        )  # fmt: skip
         print(result["input"]["verdict"])
     keep(result, out)
 
 
-def evaluate(
-    backbone: str = "vit-b/16",
-    batch_size: int = 2,
-    num_frames: int = 16,
-    classes: int = 7,
-    image_size: int | None = None,
-    precision: Precision = "auto",
-    frozen: Held = "fp32",
-    compile: bool = False,
-    steps: int = 5,
-    warmup: int = 2,
-    device: str = "auto",
-    seed: int = 0,
-    out: str | None = None,
-) -> None:
+def evaluate(out: str | None = None, **setup: Any) -> None:
     """Time the evaluation of batches: clips/s, memory, FLOPs, and the share of the device's peak.
 
     Args:
-        backbone: vit-b/16, vit-b/32, vit-l/14 or tiny, with random weights; or a Hub id or a folder.
-        batch_size: B, clips of a batch.
-        num_frames: T, frames of a clip.
-        classes: C.
-        image_size: side of the frames in pixels; by default what the backbone takes.
-        precision: bf16-mixed, 32-true, or auto: what peclip test takes on this device.
-        frozen: precision in which the matrices of CLIP are held; bf16 only with precision bf16-mixed.
-        compile: compile the model.
-        steps: batches that count.
-        warmup: batches before them, which do not count; the class texts are computed in the first.
-        device: cpu, cuda, cuda:NUMBER, or auto for a GPU where there is one.
-        seed: of the weights and clips.
         out: json file to write the figures to.
+        setup: what is measured, see :class:`Setup`.
 
     Raises:
         InputError: the device or the backbone is not there, or a number is out of range.
     """
-    setup = Setup(
-        backbone, batch_size, num_frames, classes, image_size, precision, frozen, compile, False, steps, warmup, device,
-        seed,
-    )  # fmt: skip
-    result = measure_evaluation(setup)
-    show(_title("Evaluation", setup, result), result)
+    chosen = Setup(checkpointing=False, **setup)
+    result = measure_evaluation(chosen)
+    show(_title("Evaluation", chosen, result), result)
     keep(result, out)
 
 
@@ -224,6 +182,7 @@ class Timing(Callback):
 def _measured(what: str, setup: Setup, loop: Callable[..., Any], count: Callable[..., Any]) -> Result:
     """Run one of Lightning's loops over batches that lie ready, between two measurements of the device's peak."""
     _quiet()
+    keep_freed_memory()
     device, net = setup.place, setup.model()
     flops = count(arithmetic_model(net), setup.batch_size, setup.num_frames)
     dtype = torch.bfloat16 if setup.chosen_precision == "bf16-mixed" else torch.float32

@@ -9,10 +9,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Clip, Manifest
@@ -20,6 +18,7 @@ from peclip.data.video import read_clip
 from peclip.errors import InputError
 from peclip.train.bench_report import Result, keep, memory_entry, rates, show
 from peclip.train.measure import Stopwatch, machine
+from peclip.train.texture import write_textured
 
 DRAWN = 4
 """Clips that are drawn where no manifest is given."""
@@ -81,36 +80,11 @@ def drawn_clips(folder: Path, seed: int) -> Manifest:
     """Make clips with the texture of camera pictures, and return their manifest."""
     lines = ["path"]
     for number in range(DRAWN):
-        write_textured(folder / f"{number}.mp4", np.random.default_rng((seed, number)))
+        write_textured(folder / f"{number}.mp4", DRAWN * seed + number)
         lines.append(f"{number}.mp4")
     manifest = folder / "clips.csv"
     manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return Manifest.read(manifest, labels_required=False)
-
-
-def write_textured(path: Path, rng: np.random.Generator, frames: int = 75, side: int = 224) -> None:
-    """Write a video of a moving texture with the spectrum of natural pictures, 1/f, and a camera's grain.
-
-    Args:
-        path: the file, mp4.
-        rng: for texture, movement and grain.
-        frames: of the video, at 25 a second.
-        side: of a frame, in pixels; an even number.
-    """
-    margin = 32
-    picture = _natural(rng, side + 2 * margin)
-    phase = rng.uniform(0, 2 * math.pi, 2)
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream("libx264", rate=25, options={"crf": "20", "preset": "veryfast"})
-        stream.width = stream.height = side
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.thread_count = 1  # with more, the file depends on their timing
-        for number in range(frames):
-            top, left = (margin + (margin - 1) * np.sin(number / 12 + phase)).astype(int)
-            grain = rng.normal(0, 5, (side, side, 1))
-            view = picture[top : top + side, left : left + side] + grain
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(view.clip(0, 255).astype(np.uint8), format="rgb24")))
-        output.mux(stream.encode(None))
 
 
 def input_entry(
@@ -203,14 +177,3 @@ def _time_decoding(clips: Sequence[Clip], decodings: int, num_frames: int, size:
     finally:
         torch.set_num_threads(threads)
     return watch
-
-
-def _natural(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
-    """Return a picture (side, side, 3) of noise with the spectrum 1/f, most of it common to the colours."""
-    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
-    frequency[0, 0] = np.inf
-    shape = (side, frequency.shape[1])
-    waves = [rng.normal(size=shape) + 1j * rng.normal(size=shape) for _ in range(4)]
-    light, *colours = (np.fft.irfft2(wave / frequency, s=(side, side)) for wave in waves)
-    planes = [light / light.std() + 0.3 * colour / colour.std() for colour in colours]
-    return np.stack([128 + 45 * plane for plane in planes], axis=-1)

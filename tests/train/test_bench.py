@@ -2,14 +2,14 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
 
 from peclip.data.video import count_frames
 from peclip.train import bench_input, measure
-from peclip.train.bench_input import input_entry, write_textured
+from peclip.train.bench_input import input_entry
 from peclip.train.sizes import arithmetic_model, backbone_of, model_of
+from peclip.train.texture import write_textured
 from tests.runs import run
 
 TINY = ("--backbone", "tiny", "--num_frames", "2", "--steps", "2", "--warmup", "1", "--device", "cpu")
@@ -89,7 +89,7 @@ def test_decoding_is_timed_for_clips_made_for_it_and_for_those_of_a_manifest(tmp
 
 def test_videos_made_for_decoding_are_the_same_for_a_seed_and_have_texture(tmp_path):
     for name in ("one.mp4", "other.mp4"):
-        write_textured(tmp_path / name, np.random.default_rng(3), frames=15)
+        write_textured(tmp_path / name, seed=3, frames=15)
     one, other = ((tmp_path / name).read_bytes() for name in ("one.mp4", "other.mp4"))
     assert one == other
     assert count_frames(tmp_path / "one.mp4") == 15

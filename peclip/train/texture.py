@@ -1,11 +1,11 @@
-"""Clips for the benchmarks, made by code: a texture that moves and bends as skin does, so that they need real bits."""
+"""Clips to measure decoding with, made by code: a texture that moves and bends as skin does, so that they need real bits."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import numpy as np
-from PIL import Image
 
 FRAMES, SIDE = 75, 224
 """Of a clip: 3 s at 25 frames/s, in pixels."""
@@ -14,32 +14,31 @@ MARGIN = 40  # pixels by which the texture is larger on each side
 GRAIN = 10.0  # grey levels, of a camera's noise
 
 
-def write_clip(path: Path, seed: int) -> None:
-    """Write an H.264 file with the defaults of x264 (crf 23, a keyframe every 250 frames): 1 to 2 Mbit/s."""
+def write_textured(path: Path, seed: int, frames: int = FRAMES) -> None:
+    """Write an H.264 file with the defaults of x264 (crf 23, a keyframe every 250 frames): 1 to 2 Mbit/s.
+
+    Args:
+        path: the file, mp4.
+        seed: of texture, movement and grain.
+        frames: of the clip, at 25 a second.
+    """
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=25, options={"crf": "23", "preset": "medium"})
         stream.width = stream.height = SIDE
         stream.pix_fmt = "yuv420p"
-        stream.codec_context.thread_count = 1
-        for picture in pictures(seed):
+        stream.codec_context.thread_count = 1  # with more, the file depends on their timing
+        for picture in _pictures(seed, frames):
             output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         output.mux(stream.encode(None))
 
 
-def write_folder(path: Path, video: Path) -> None:
-    """Write the frames of a video as JPEG files of quality 90."""
-    path.mkdir()
-    with av.open(str(video)) as container:
-        for number, frame in enumerate(container.decode(video=0), start=1):
-            Image.fromarray(frame.to_ndarray(format="rgb24")).save(path / f"{number}.jpg", quality=90)
-
-
-def pictures(seed: int) -> list[np.ndarray]:
-    """Return the frames of a clip, uint8 (H, W, 3)."""
+def _pictures(seed: int, frames: int) -> Iterator[np.ndarray]:
+    """Yield the frames of a clip, uint8 (SIDE, SIDE, 3)."""
     rng = np.random.default_rng(seed)
     texture, phase = _texture(rng), rng.uniform(0, 2 * math.pi, 6)
     y, x = np.mgrid[0:SIDE, 0:SIDE].astype(float)
-    return [_picture(texture, x, y, number / 25, phase, rng) for number in range(FRAMES)]
+    for number in range(frames):
+        yield _picture(texture, x, y, number / 25, phase, rng)
 
 
 def _picture(
