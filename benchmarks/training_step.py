@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from transformers import CLIPModel
 
 from peclip.model import PEClip
+from peclip.train.allocator import keep_freed_memory
 from peclip.train.bench_report import memory_entry, rates
 from peclip.train.measure import find_device, timed
 from peclip.train.sizes import DEPTH, backbone_of, random_config, random_tokens
@@ -109,6 +110,7 @@ def plain_step(options: argparse.Namespace, device: torch.device) -> Callable[[]
 
 def bare_step(options: argparse.Namespace, device: torch.device) -> Callable[[], None]:
     """Return a pass through both frozen towers and back to the tokens that go into their first blocks."""
+    keep_freed_memory()
     clip = backbone_of(backbone(options))
     ids = random_tokens(clip, CLASSES, EXTRA)
     net = PEClip.assemble(clip, ids, [str(number) for number in range(CLASSES)], {}, None, compile=True).to(device)

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError, OneLineErrors, file_errors, in_one_line
 from peclip.model.checkpoint import read_trained
+from peclip.train.allocator import keep_freed_memory
 from peclip.train.callbacks import EpochLines, PredictionWriter, Progress, Report, Summary, TrainingTime
 from peclip.train.guard import FiniteLoss, usr1_as_sigterm
 from peclip.train.last import BestCheckpoint, LastCheckpoint, SyncedIO
@@ -257,6 +258,7 @@ def run(args: list[str]) -> None:
 
 def command(kind: type[Kind], args: list[str]) -> Kind:
     """Make Lightning's command of a kind, which runs the subcommand that the command line names; see :func:`run`."""
+    keep_freed_memory()
     transformers.logging.disable_progress_bar()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,10 +1,12 @@
+from functools import partial
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 from peclip.errors import InputError
 from peclip.labels import SEVEN
-from peclip.model import load_released, released
+from peclip.model import PEClip, load_released, released
 from peclip.model.adapters import TemporalDynamicAdapter
 from peclip.model.backbone import load_tokenizer
 from peclip.model.released import released_name
@@ -34,6 +36,24 @@ def small():
     return load_released(small_state(), token_ids=small_ids())
 
 
+@pytest.fixture
+def run(request, monkeypatch):
+    """How the blocks of a released model run: as an option of the model that it is loaded into."""
+    monkeypatch.setattr(released.PEClip, "assemble", partial(PEClip.assemble, **request.param))
+
+
+WAYS = pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param({}, id="eager"),
+        pytest.param({"checkpointing": True}, id="checkpointing"),
+        pytest.param({"compile": True}, id="compiled", marks=pytest.mark.slow),
+        pytest.param({"compile": True, "checkpointing": True}, id="both", marks=pytest.mark.slow),
+    ],
+    indirect=True,
+)
+
+
 class TestGolden:
     """Numbers measured on the authors' released program; tests/golden/pe_clip_small.json says how."""
 
@@ -43,7 +63,8 @@ class TestGolden:
         assert torch.allclose(alone, torch.tensor(GOLDEN["logits_each_clip_alone"])[1:], atol=1e-4, rtol=0)
         assert torch.allclose(together, torch.tensor(GOLDEN["logits_batch_of_two"]), atol=1e-4, rtol=0)
 
-    def test_forward_of_scope_clip_gives_the_logits_of_each_clip_alone_in_any_batch(self, released_state):
+    @WAYS
+    def test_forward_of_scope_clip_gives_the_logits_of_each_clip_alone_in_any_batch(self, released_state, run):
         net, video = load_released(released_state, token_ids=IDS, scope="clip"), noise(GOLDEN["input_seed"])
         alone, together = logits(net, video[:1]), logits(net, video[[1, 0]])
         expected = torch.tensor(GOLDEN["logits_each_clip_alone"])
@@ -51,7 +72,17 @@ class TestGolden:
         assert torch.allclose(together, expected[[1, 0]], atol=1e-4, rtol=0)
         assert (together[1:] - alone).abs().max() < 1e-5
 
-    def test_five_steps_of_training(self, released_state):
+    @pytest.mark.parametrize("held", [False, True])
+    def test_forward_in_bf16_is_within_its_rounding(self, released_state, held):
+        net, video = load_released(released_state, token_ids=IDS, scope="clip"), noise(GOLDEN["input_seed"])
+        if held:
+            net.hold_frozen_in(torch.bfloat16)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = logits(net, video)
+        assert torch.allclose(found.float(), torch.tensor(GOLDEN["logits_each_clip_alone"]), atol=0.2, rtol=0)
+
+    @WAYS
+    def test_five_steps_of_training(self, released_state, run):
         golden, net = GOLDEN["training"], load_released(released_state, token_ids=IDS).train()
         groups = [
             {"params": net.adapters.parameters(), "lr": golden["lr_adapters"]},
