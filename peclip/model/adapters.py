@@ -110,16 +110,23 @@ class TemporalDynamicAdapter(Adapter):
         _zero(self.up)
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
-        """Adapt tokens, shape (B*T, L, D), over the ``frames`` = T frames of each clip."""
-        normed = self.norm(x)
-        scale = F.relu(self.scale(normed))  # (B*T, L, 1)
-        return x + scale * self.up(F.gelu(self._over_time(self.down(normed), frames)))
+        """Adapt tokens, shape (B*T, L, D), over the ``frames`` = T frames of each clip.
+
+        The scale comes out of the product that narrows the tokens, and goes into the one that widens them again, as
+        ``s (W h + b) = (W|b) (s h|s)``: what is done D wide for every token is what the time goes into.
+        """
+        into = torch.cat([self.down.weight, self.scale.weight]), torch.cat([self.down.bias, self.scale.bias])
+        narrow, scale = F.linear(self.norm(x), *into).split((len(self.down.weight), 1), dim=-1)
+        scale = F.relu(scale)  # (B*T, L, 1)
+        hidden = F.gelu(self._over_time(narrow, frames))
+        out_of = torch.cat([self.up.weight, self.up.bias[:, None]], dim=1)
+        return x + F.linear(torch.cat([scale * hidden, scale], dim=-1), out_of)
 
     def _over_time(self, x: Tensor, frames: int) -> Tensor:
         """Run the recurrence along time, (B*T, L, R) -> (B*T, L, R)."""
         total, tokens, width = x.shape
         steps = frames if self.scope == "clip" else total
-        sequences = x.view(total // steps, steps, tokens, width).transpose(1, 2).reshape(-1, steps, width)
+        sequences = x.unflatten(0, (-1, steps)).transpose(1, 2).reshape(-1, steps, width)
         hidden, _ = self.rnn(sequences)
         return hidden.view(total // steps, tokens, steps, width).transpose(1, 2).reshape(total, tokens, width)
 
