@@ -154,7 +154,8 @@ class PEClipModule(LightningModule):
         groups = [{"params": weights, "lr": lr} for lr, weights in rates if weights]
         if not groups:
             raise InputError("nothing to train: give model.net.adapters or model.net.prompts, or use peclip test")
-        optimizer = torch.optim.AdamW(groups, weight_decay=self.weight_decay)
+        fused = self.trainer.precision != "16-mixed"  # whose gradients Lightning could then not clip
+        optimizer = torch.optim.AdamW(groups, weight_decay=self.weight_decay, fused=fused)
         total = self.trainer.estimated_stepping_batches
         if math.isinf(total):
             raise InputError("the schedule needs an end: give trainer.max_epochs or trainer.max_steps")
