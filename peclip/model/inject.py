@@ -134,29 +134,24 @@ def _adapt(adapter: Adapter, flow: Flow, module: nn.Module, args: Any, output: A
 
 def _append(flow: Flow, module: nn.Module, args: Any, tokens: Tensor) -> Tensor:
     """Add the vision prompts of depth 0 behind the patch tokens, (N, L, D) -> (N, L + P, D)."""
-    return torch.cat([tokens, _batch(flow.prompts[0], tokens)], dim=1)
+    prompts = flow.prompts[0].to(tokens.dtype)
+    # len() would be a constant in an exported graph
+    return torch.cat([tokens, prompts.expand(tokens.shape[0], -1, -1)], dim=1)
 
 
-def _replace_last(flow: Flow, block: int, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Any, ...]:
-    """Replace the vision prompts, the last P tokens, by those of the block's depth."""
-    tokens, prompts = args[0], flow.prompts[block]
-    return (torch.cat([tokens[:, : -len(prompts)], _batch(prompts, tokens)], dim=1), *args[1:])
+def _replace_last(flow: Flow, block: int, module: nn.Module, args: tuple[Tensor, ...]) -> None:
+    """Replace the vision prompts, the last P tokens, by those of the block's depth.
+
+    In place: what the block before has put out is read by nothing else, and a copy of all tokens takes four times as long.
+    """
+    args[0][:, -len(flow.prompts[block]) :] = flow.prompts[block]
 
 
-def _overwrite(flow: Flow, module: nn.Module, args: Any, tokens: Tensor) -> Tensor:
+def _overwrite(flow: Flow, module: nn.Module, args: Any, tokens: Tensor) -> None:
     """Put the text prompts of depth 0 where the P placeholders stand, after the start token."""
-    return _after_start(tokens, flow.prompts[0])
+    tokens[:, 1 : 1 + len(flow.prompts[0])] = flow.prompts[0]
 
 
-def _replace_first(flow: Flow, block: int, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Any, ...]:
-    """Replace the text prompts, the P tokens after the start token, by those of the block's depth."""
-    return (_after_start(args[0], flow.prompts[block]), *args[1:])
-
-
-def _after_start(tokens: Tensor, prompts: Tensor) -> Tensor:
-    return torch.cat([tokens[:, :1], _batch(prompts, tokens), tokens[:, 1 + len(prompts) :]], dim=1)
-
-
-def _batch(prompts: Tensor, tokens: Tensor) -> Tensor:
-    """Repeat prompts (P, D) for every row of tokens (N, L, D), in their dtype."""
-    return prompts.to(tokens.dtype).expand(tokens.shape[0], -1, -1)  # len() would be a constant in an exported graph
+def _replace_first(flow: Flow, block: int, module: nn.Module, args: tuple[Tensor, ...]) -> None:
+    """Replace the text prompts, the P tokens after the start token, by those of the block's depth; in place."""
+    args[0][:, 1 : 1 + len(flow.prompts[block])] = flow.prompts[block]
