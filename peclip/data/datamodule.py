@@ -1,7 +1,6 @@
-"""Clips as batches: the dataset, and the LightningDataModule over it.
+"""The LightningDataModule: which clips are for what, in which order, and what happens to a batch on the device.
 
-A batch is ``{"video": uint8 (B, T, 3, H, W), "label": int64 (B,), "clip": int64 (B,), "draws": list of B Draw}``; on the
-device the video becomes float, augmented and normalised. A label is -1 where a clip has none.
+There the video of a batch, see :mod:`peclip.data.dataset`, becomes float, augmented and normalised.
 """
 
 import os
@@ -9,85 +8,25 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from peclip import labels as vocabulary
 from peclip.data.augment import Augment, Mix, Normalization, augment, mix, normalize
+from peclip.data.dataset import Batch, ClipDataset, OnError, collate
 from peclip.data.manifest import Manifest
 from peclip.data.order import Draw, EvalOrder, TrainOrder
 from peclip.data.shard import check_shards
 from peclip.data.source import Splits, Validation, read_source, split_source
-from peclip.data.video import read_clip
-from peclip.data.workers import AtWork, dead_workers
+from peclip.data.workers import dead_workers
 from peclip.errors import InputError
-
-Batch = dict[str, Any]
 
 CLIP_SIZE = 224
 """Side of the frames, in pixels, where neither an option nor a model says it."""
 
 MAX_FRAMES = 10_000
 """More frames per clip are a slip of the finger, and would fill the memory."""
-
-_FRAMES = 103  # the last word of a random stream's key; augment.py has the others
-
-
-class ClipDataset(Dataset[Batch]):
-    """Decoded clips by :class:`Draw`.
-
-    Args:
-        clips: the clips.
-        labels: class names in the order of their indices.
-        num_frames: T.
-        size: side of the frames in pixels.
-        seed: for the choice of frames; None takes the middle of each segment.
-        workers: number of processes that read.
-    """
-
-    def __init__(
-        self, clips: Manifest, labels: list[str], num_frames: int, size: int, seed: int | None, workers: int = 0
-    ) -> None:
-        self.clips = clips
-        self.index = {label: index for index, label in enumerate(labels)}
-        self.num_frames = num_frames
-        self.size = size
-        self.seed = seed
-        self.at_work = AtWork(workers)
-
-    def __len__(self) -> int:
-        """Return the number of clips."""
-        return len(self.clips)
-
-    def __getitem__(self, draw: Draw) -> Batch:
-        """Return one clip as a batch of one without its first dimension.
-
-        Raises:
-            InputError: the clip cannot be decoded; the message names the file and the line of the manifest.
-        """
-        clip = self.clips.clip(draw.clip)
-        rng = None if self.seed is None else np.random.default_rng((self.seed, draw.epoch, draw.clip, _FRAMES))
-        self.at_work.note(draw.clip)
-        try:
-            video = read_clip(clip.path, self.num_frames, self.size, start=clip.start, end=clip.end, rng=rng)
-        except InputError as error:
-            raise InputError(f"{error} ({clip.where})") from error
-        finally:
-            self.at_work.note(None)
-        label = -1 if clip.label is None else self.index[clip.label]
-        return {"video": video, "label": label, "clip": draw.clip, "draws": draw}
-
-
-def collate(items: list[Batch]) -> Batch:
-    """Stack clips into a batch; the draws stay a list on the host, where the augmentation reads them."""
-    return {
-        "video": torch.stack([item["video"] for item in items]),
-        "label": torch.tensor([item["label"] for item in items]),
-        "clip": torch.tensor([item["clip"] for item in items]),
-        "draws": [item["draws"] for item in items],
-    }
 
 
 class LateLoader(DataLoader[Batch]):
@@ -124,6 +63,8 @@ class VideoDataModule(LightningDataModule):
         augment: how training clips are varied.
         mix: how training batches are mixed.
         allow_outside: accept a manifest that names clips outside its own folder.
+        on_error: what a clip that cannot be read does: raise ends the run; skip leaves it out, counts it and lists it in
+            skipped.csv. No other clip takes its place.
         seed: for the order, the frames, augmentation and the validation share; taken from seed_everything.
 
     Raises:
@@ -149,6 +90,7 @@ class VideoDataModule(LightningDataModule):
         augment: Augment = Augment(),  # noqa: B008 - frozen
         mix: Mix = Mix(),  # noqa: B008 - frozen
         allow_outside: bool = False,
+        on_error: OnError = "raise",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -164,7 +106,7 @@ class VideoDataModule(LightningDataModule):
         self.num_frames, self.image_size, self.num_workers = num_frames, image_size, num_workers
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.val, self.predict, self.normalize, self.augment, self.mix = val, predict, normalize, augment, mix
-        self.allow_outside, self.seed = allow_outside, seed
+        self.allow_outside, self.on_error, self.seed = allow_outside, on_error, seed
         self._labels = labels
         self._datasets: list[ClipDataset] = []
 
@@ -245,6 +187,9 @@ class VideoDataModule(LightningDataModule):
         if not (self.trainer and self.trainer.training):
             return {**batch, "video": normalize(batch["video"], self.normalize)}
         draws: list[Draw] = batch["draws"]
+        if not draws:  # no clip of it could be read
+            video, label = normalize(batch["video"], self.normalize), batch["label"]
+            return {**batch, "video": video, "other_label": label, "weight": 1.0}
         epoch, step, _ = draws[0]
         size = batch["video"].shape[-1]
         clips = [draw.clip for draw in draws]
@@ -283,7 +228,7 @@ class VideoDataModule(LightningDataModule):
         model = self.trainer.lightning_module if self.trainer else None
         size = self.image_size or int(getattr(model, "image_size", CLIP_SIZE))
         check_shards((os.path.join(clips.root, path) for path in clips.table["path"]), size)
-        dataset = ClipDataset(clips, self.labels, self.num_frames, size, seed, self.num_workers)
+        dataset = ClipDataset(clips, self.labels, self.num_frames, size, seed, self.num_workers, self.on_error)
         self._datasets.append(dataset)
         return LateLoader(
             dataset,

@@ -25,6 +25,10 @@ IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 MAX_PIXELS = 36_000_000
 """Frames with more pixels than this (8K has 33 million) are refused before they are decoded."""
 
+_MAX_BYTES = 500_000_000  # of an image file: with so many pixels, none needs as much
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_pixels` refuses earlier than Pillow warns
 
 
@@ -153,6 +157,11 @@ def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     return (True, c < 0, b < 0) if abs(b) > abs(a) else (False, a < 0, d < 0)
 
 
+def _at_once(path: str, flags: int) -> int:
+    """Open a file, and do not wait for ever where the name is that of a FIFO."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def read_image(path: str, size: int) -> Image.Image:
     """Read an image file.
 
@@ -167,11 +176,17 @@ def read_image(path: str, size: int) -> Image.Image:
         InputError: if it is not an image, is damaged or has more than `MAX_PIXELS` pixels.
     """
     try:
-        # not to wait for ever where the name is that of a FIFO
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        with open(path, "rb", opener=_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise InputError(f"{path}: not a file: expected an image")
+            if status.st_size > _MAX_BYTES:
+                raise InputError(f"{path}: not an image, which has at most {_MAX_BYTES:,} bytes: replace it")
             data = BytesIO(file.read())  # at once: Pillow reads a file in many small steps
+        if data.getbuffer()[:8] == _PNG:
+            with Image.open(data, formats=("PNG",)) as image:
+                image.verify()  # the checksums, at which nobody looks when it is loaded
+            data.seek(0)
         with Image.open(data, formats=IMAGE_FORMATS) as image:
             check_pixels(path, *image.size)
             image.draft("RGB", (2 * size, 2 * size))  # a large JPEG is decoded at a half, a quarter or an eighth
@@ -182,5 +197,6 @@ def read_image(path: str, size: int) -> Image.Image:
         raise
     except UnidentifiedImageError as error:
         raise InputError(f"{path}: not an image ({', '.join(IMAGE_FORMATS)} are read): replace it") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not an image that can be read ({reason(error)}): replace it") from error
+    except Exception as error:  # of a damaged file, Pillow's readers raise whatever they run into
+        what = reason(error) or type(error).__name__
+        raise InputError(f"{path}: not an image that can be read ({what}): replace it") from error

@@ -13,7 +13,7 @@ import re
 import struct
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from zlib import crc32
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from av.video.codeccontext import VideoCodecContext
 
-from peclip.data.picture import Canvas, reason
+from peclip.data.picture import MAX_PIXELS, Canvas, reason
 from peclip.data.storage import read_file, read_parts
 from peclip.errors import InputError
 
@@ -181,6 +181,7 @@ def read_packed(path: Path | str, choose: Callable[[int], np.ndarray], size: int
     # FFmpeg's decoder: its planes go into the clip as those of a video do, in 5/6 of the time that Pillow takes
     decoder = VideoCodecContext.create("mjpeg", "r")
     decoder.thread_count = 1
+    decoder.options = {"max_pixels": str(MAX_PIXELS)}
     for index, part, checksum in zip(wanted.tolist(), parts, shard.checksums[rows].tolist(), strict=True):
         if crc32(part) != checksum:
             raise _damaged(shard.address, f"damaged, the checksum of frame {index} of clip {Path(path).name} is wrong")
@@ -215,8 +216,7 @@ def open_shard(address: str) -> Shard:
         InputError: it is missing, half-written, damaged, no shard, or of another version.
     """
     label, entries, begin, length = _read_end(address)
-    index = read_file(address, begin, begin + length)
-    if len(index) != entries * _ENTRY.itemsize:
+    if length != entries * _ENTRY.itemsize or len(index := read_file(address, begin, begin + length)) != length:
         raise _damaged(address, "damaged, its index is not that of a shard")
     table = np.frombuffer(index, _ENTRY)
     try:
@@ -234,8 +234,11 @@ def open_shard(address: str) -> Shard:
     ):
         raise _damaged(address, "damaged, its index is not in order")
     offsets = table["offset"].astype(np.int64) + _LOCAL_BYTES + _NAME_BYTES
+    sizes = table["size"].astype(np.int64)
+    if (offsets + sizes > begin).any():  # else a frame could claim, and be given, 4 GB of memory
+        raise _damaged(address, "damaged, its index names frames beyond its end")
     ends = np.append(begins, entries)
-    return Shard(address, label, ends, offsets, table["size"].astype(np.int64), table["crc"].copy())
+    return Shard(address, label, ends, offsets, sizes, table["crc"].copy())
 
 
 def _read_end(address: str) -> tuple[Label, int, int, int]:
@@ -251,16 +254,16 @@ def _read_end(address: str) -> tuple[Label, int, int, int]:
     try:
         values = json.loads(comment)
         version = values["peclip_pack"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{address}: a zip file, but no shard of peclip pack") from error
     if version != VERSION:
         raise InputError(
             f"{address}: packed in version {version} of the format, this peclip reads {VERSION}: pack the clips again"
         )
-    try:
-        return Label(**values), entries, begin, length
-    except TypeError as error:
-        raise _damaged(address, "damaged, its label is not complete") from error
+    kinds = {field.name: int if field.type == "int" else str for field in fields(Label)}
+    if values.keys() != kinds.keys() or any(type(values[name]) is not kind for name, kind in kinds.items()):
+        raise _damaged(address, "damaged, its label is not complete")
+    return Label(**values), entries, begin, length
 
 
 def _damaged(address: str, what: str) -> InputError:

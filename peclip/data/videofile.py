@@ -160,7 +160,8 @@ def _video(path: Path, container: InputContainer) -> Video:
     # a cover picture, as music files have it, is not a video
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
-        kinds = ", ".join(sorted({s.type for s in container.streams})) or "none at all"
+        kinds = ", ".join(sorted({"a cover picture" if s.type == "video" else s.type for s in container.streams}))
+        kinds = kinds or "none at all"
         raise InputError(f"{path}: has no video stream (streams: {kinds})")
     stream = streams[0]
     if stream.codec_context is None:
@@ -169,7 +170,7 @@ def _video(path: Path, container: InputContainer) -> Video:
         if other.index != stream.index:
             other.discard = Discard.all  # audio need not even be read
     stream.codec_context.thread_count = 1  # loader workers are the parallelism
-    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "explode"}
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "crccheck+explode"}
     tick = stream.time_base or Fraction(1, 1_000_000)
     begin = Fraction(container.start_time or 0, av.time_base)
     origin = round(begin / tick)

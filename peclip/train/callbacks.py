@@ -17,6 +17,7 @@ from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
 from peclip.train.module import PEClipModule
 from peclip.train.report import print_scores, write_report, written
+from peclip.train.skipped import skipped_clips
 
 
 class Summary(Callback):
@@ -91,7 +92,7 @@ class Progress(RichProgressBar):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the clips of a batch."""
-        self._clips += len(batch["clip"])
+        self._clips += len(batch["draws"])
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
@@ -127,7 +128,7 @@ class EpochLines(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the clips of a batch."""
-        self._clips += len(batch["clip"]) * trainer.world_size
+        self._clips += len(batch["draws"]) * trainer.world_size
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the line on rank 0."""
@@ -190,6 +191,7 @@ class Report(Callback):
         split = {"val": "validation", "test": "test"}[stage]
         if folder:
             head = {"split": split, "selection": data.selection, "benchmark": data.benchmark, "fold": data.fold}
+            head["skipped"] = skipped_clips(trainer)
             sizes = {"trainable": sum(count for *_, count in trainable_parts(module)), "parameters": _count(module.net)}
             write_report(Path(folder), scores, head | sizes, zero_shot)
         print_scores(scores, split, zero_shot)
@@ -262,7 +264,7 @@ class PredictionWriter(Callback):
         """Keep what was predicted: by the scores (B, C), of which rounded probabilities may be equal."""
         predicted = scores.argmax(dim=-1).tolist()
         rows = zip(predicted, probabilities.tolist(), strict=True)
-        self._rows |= dict(zip(clips.tolist(), rows, strict=True))
+        self._rows |= {clip: row for clip, row in zip(clips.tolist(), rows, strict=True) if clip >= 0}
 
     def _write(self, trainer: Trainer, clips: Manifest, truth: bool) -> Path | None:
         """Write the file on rank 0, in the order of the clips."""

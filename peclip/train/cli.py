@@ -35,6 +35,7 @@ from peclip.train.options import (
     with_own_config,
 )
 from peclip.train.resume import Interrupted, interrupted_run, keep_metrics, remove_empty_run
+from peclip.train.skipped import SkippedClips
 
 RUNS = "runs"
 
@@ -271,6 +272,7 @@ def command(kind: type[Kind], args: list[str]) -> Kind:
         LearningRateMonitor("step"),
         TrainingTime(),
         FiniteLoss(),
+        SkippedClips(),
         PredictionWriter(),
     ]
     callbacks.append(Report())

@@ -26,6 +26,8 @@ NOTE = (
     "training; several comparisons at once find differences by chance more often than p says."
 )
 
+SKIPPED = "{name}: {count} clips of the test set could not be read and were skipped, see skipped.csv."
+
 OPTIMISTIC = "{name}: the checkpoint was chosen on the test clips (val: test), so its result is optimistic."
 
 
@@ -138,10 +140,11 @@ def _check_alike(first: Entry, other: Entry) -> None:
         if not test.clips[["path", "label"]].equals(own.clips[["path", "label"]]):
             where = "" if fold is None else f" in fold {fold}"
             common = len(set(test.clips["path"]) & set(own.clips["path"]))
+            skipped = f", besides {test.skipped} and {own.skipped} skipped" if test.skipped or own.skipped else ""
             raise InputError(
                 f"{first.name} and {other.name} were tested on different clips{where}: {len(test.clips)} and "
-                f"{len(own.clips)}, of which {common} have the same path (with other labels, if all): only runs on the "
-                "same test set can be compared"
+                f"{len(own.clips)}, of which {common} have the same path (with other labels, if all){skipped}: only "
+                "runs on the same test set can be compared"
             )
 
 
@@ -184,6 +187,7 @@ def _run(entry: Entry, index: int, seen: Rates, drawn: Rates, labels: Sequence[s
         "per_class_recall": {
             label: None if np.isnan(recall) else float(recall) for label, recall in zip(labels, recalls, strict=True)
         },
+        "skipped": sum(test.skipped for test in entry.tests.values()),
         "trainable": entry.first.metrics["trainable"],
         "parameters": entry.first.metrics["parameters"],
         "seconds": entry.seconds,
@@ -223,5 +227,7 @@ def _tables(comparison: Comparison) -> dict[str, tuple[list[str], list[list[str]
 
 def _notes(comparison: Comparison) -> list[str]:
     """Return what has to be known to read the tables."""
-    chosen = [OPTIMISTIC.format(name=run["run"]) for run in comparison["runs"] if run["selection"] == "test"]
-    return [NOTE.format(**comparison["bootstrap"]), *chosen]
+    runs = comparison["runs"]
+    skipped = [SKIPPED.format(name=run["run"], count=run["skipped"]) for run in runs if run["skipped"]]
+    chosen = [OPTIMISTIC.format(name=run["run"]) for run in runs if run["selection"] == "test"]
+    return [NOTE.format(**comparison["bootstrap"]), *skipped, *chosen]

@@ -50,6 +50,7 @@ def summarise(results: Mapping[int, Evaluation], name: str) -> Summary:
         "benchmark": metrics.get("benchmark"),
         "selection": metrics["selection"],
         "clips": sum(fold.clips for fold in found),
+        "skipped": sum(fold.skipped for fold in folds),
         "war": _spread([fold.war for fold in found], drawn.war),
         "uar": _spread([fold.uar for fold in found], drawn.uar),
         "per_class_recall": {
@@ -87,6 +88,7 @@ def _fold(number: int, fold: Evaluation) -> dict[str, Any]:
         "fold": number,
         "run": fold.folder.name,
         "clips": found.clips,
+        "skipped": fold.skipped,
         "war": found.war,
         "uar": found.uar,
         "per_class_recall": found.per_class_recall,
@@ -145,7 +147,7 @@ def as_markdown(summary: Summary) -> str:
     matrix = [[f"**{label}**", *map(str, row)] for label, row in zip(labels, counts, strict=True)]
     result = (
         f"WAR **{_mean_and_std(summary['war'])}**, UAR **{_mean_and_std(summary['uar'])}**: mean and standard deviation "
-        f"over the folds. {SELECTION[summary['selection']]}"
+        f"over the folds. {SELECTION[summary['selection']]}{_skipped(summary)}"
     )
     explained = (
         f"The intervals are {LEVEL:.0%} percentile intervals of {summary['bootstrap']['draws']:,} bootstrap draws of the "
@@ -174,7 +176,7 @@ def print_summary(summary: Summary) -> None:
     """Print the tables of the summary, and how the checkpoints were chosen."""
     for title, (header, rows) in ((_title(summary), _results(summary)), ("Folds", _folds(summary))):
         print_table(title, header, rows, end_section="UAR")
-    print(SELECTION[summary["selection"]].replace("*", ""))
+    print(SELECTION[summary["selection"]].replace("*", "") + _skipped(summary))
 
 
 SELECTION = {
@@ -217,6 +219,12 @@ def _folds(summary: Summary) -> tuple[list[str], list[list[str]]]:
     times = [fold["seconds"] for fold in summary["folds"]]
     rows.append(["all", f"{summary['clips']:,}", "", "", duration(None if None in times else sum(times))])
     return ["fold", "test clips", "WAR", "UAR", "training time"], rows
+
+
+def _skipped(summary: Summary) -> str:
+    """Return a sentence about test clips that could not be read, where there were some."""
+    count = summary["skipped"]
+    return f" {count:,} test clips could not be read and were skipped: see skipped.csv of the folds." if count else ""
 
 
 def _title(summary: Summary) -> str:

@@ -70,7 +70,8 @@ def scores(confusion: np.ndarray, labels: Sequence[str]) -> Scores:
 class ExpressionMetrics(MulticlassConfusionMatrix):
     """Counts predictions over the batches and devices of an evaluation, and returns :class:`Scores`.
 
-    ``update(predictions, labels)`` takes logits ``(B, C)`` or class indices ``(B,)``, and the true indices ``(B,)``.
+    ``update(predictions, labels)`` takes logits ``(B, C)`` or class indices ``(B,)``, and the true indices ``(B,)``;
+    what has the index -1 is not counted.
     ``compute()`` sums over all devices, so each clip has to be given to one device only, and once.
 
     Args:
@@ -83,7 +84,7 @@ class ExpressionMetrics(MulticlassConfusionMatrix):
     def __init__(self, labels: Sequence[str]) -> None:
         if len(labels) < 2:
             raise InputError(f"the classes are [{', '.join(labels)}]: recognition needs clips of at least two labels")
-        super().__init__(num_classes=len(labels))
+        super().__init__(num_classes=len(labels), ignore_index=-1)
         self.labels = tuple(labels)
 
     def compute(self) -> Scores:  # type: ignore[override]  # the matrix is part of the scores

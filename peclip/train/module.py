@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.nn import functional as F
 
-from peclip.data.datamodule import Batch
+from peclip.data.dataset import Batch
 from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.model.checkpoint import check_fits
@@ -137,6 +137,9 @@ class PEClipModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the results over all validation clips."""
+        if self.trainer.sanity_checking:  # of a few clips, which may all be unreadable
+            self.val_metrics.reset()
+            return
         self.scores["val"] = scores = self._log_scores("val", self.val_metrics)
         loss = float(self.trainer.callback_metrics["val/loss"])
         self.log("val/score", scores.war - 1e-4 * min(loss, 100.0), rank_zero_only=True)
@@ -179,17 +182,17 @@ class PEClipModule(LightningModule):
 
     def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor]:
         logits = self.net(batch["video"]).float()
-        loss = F.cross_entropy(logits, batch["label"])
+        loss = _cross_entropy(logits, batch["label"])
         if batch.get("weight", 1.0) < 1:
             weight = batch["weight"]
-            loss = weight * loss + (1 - weight) * F.cross_entropy(logits, batch["other_label"])
+            loss = weight * loss + (1 - weight) * _cross_entropy(logits, batch["other_label"])
         training = stage == "train"
         self.log(
             f"{stage}/loss",
             loss,
             on_step=training,
             on_epoch=not training,
-            batch_size=len(logits),
+            batch_size=len(batch.get("draws", logits)),  # 0 where no clip of the batch could be read
             sync_dist=not training,
         )
         return loss, logits
@@ -230,3 +233,9 @@ class PEClipModule(LightningModule):
         config = check_config(checkpoint["peclip"], "the checkpoint")
         state = {name.removeprefix("net."): value for name, value in checkpoint["state_dict"].items()}
         self.load_trained(Trained(config, state, "the checkpoint"))
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean over the clips (B,) that have a label; 0, with gradients of 0, where none has."""
+    total = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
+    return total / (labels >= 0).sum().clamp(min=1)

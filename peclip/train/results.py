@@ -49,6 +49,11 @@ class Evaluation:
         return self.training.get("seconds")
 
     @property
+    def skipped(self) -> int:
+        """How many further clips could not be read and were left out."""
+        return self.metrics.get("skipped", 0)
+
+    @property
     def scores(self) -> Scores:
         """The scores, computed from the clips."""
         confusion = np.zeros((len(self.labels), len(self.labels)), dtype=np.int64)

@@ -5,7 +5,7 @@ import signal
 import pytest
 import torch
 
-from peclip.data import datamodule
+from peclip.data import dataset
 from peclip.train.module import PEClipModule
 from tests.stress.killed import at_call, in_a_process, send
 
@@ -61,7 +61,7 @@ def test_weights_that_are_no_numbers_are_not_saved(tiny_config, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_process_that_dies_is_named_with_the_clip_it_read(number, tiny_config, tmp_path):
     def before():
-        datamodule.read_clip = at_call(3, lambda: send(number), datamodule.read_clip)
+        dataset.read_clip = at_call(3, lambda: send(number), dataset.read_clip)
 
     status, err = in_a_process(tmp_path, options_of(tiny_config, **{"data.num_workers": 1}), before)
     assert status == 2

@@ -153,3 +153,17 @@ def test_what_is_no_run_is_refused(runs):
 def test_a_place_that_cannot_be_written_is_refused(runs):
     (runs / "taken").write_text("")
     assert_refused(run("compare", "good", "poor", "--out", "taken"), "taken")
+
+
+def test_clips_that_one_of_them_skipped_are_told(runs):
+    for name in ("good", "poor"):
+        path = runs / name / "metrics.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"skipped": 2 if name == "poor" else 0}))
+    result = run("compare", "good", "poor", "--out", "there")
+    assert result.status == 0, result.err
+    assert "poor: 2 clips of the test set could not be read and were skipped" in " ".join(result.out.split())
+    assert [entry["skipped"] for entry in json.loads((runs / "there/comparison.json").read_text())["runs"]] == [0, 2]
+    write_run(runs / "fewer", TRUTH[:88], GOOD[:88])
+    path = runs / "fewer" / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"skipped": 2}))
+    assert_refused(run("compare", "good", "fewer"), "90 and 88", "besides 0 and 2 skipped")

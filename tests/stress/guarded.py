@@ -1,0 +1,93 @@
+"""Calls that may hang, crash or swell, made in a process of their own with limits on time and memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+MOST_MEGABYTES = 2000
+"""Memory that reading a file may take."""
+
+_ADDRESSES = 4 * 2**30  # bytes a process may reserve beyond those it has: so that a test takes no machine down
+
+
+class Outcome(NamedTuple):
+    """How a call ended.
+
+    Attributes:
+        value: what it returned; None where it did not.
+        error: the exception, or how the process died; empty where it returned.
+        seconds: it took; NaN where the process died.
+        megabytes: by which the memory of the process grew at most; NaN where it died.
+    """
+
+    value: Any
+    error: str
+    seconds: float
+    megabytes: float
+
+
+def guarded(function: Callable[[Any], Any], items: Sequence[Any], seconds: float) -> Iterator[Outcome]:
+    """Call a function on each item, one after another in one process, and start another where it dies.
+
+    Args:
+        function: returns something that can be pickled.
+        items: its arguments.
+        seconds: after which a call is killed: by the kernel, whatever code it is in.
+
+    Yields:
+        An outcome an item.
+    """
+    left = list(items)
+    while left:
+        for outcome in _until_it_dies(function, left, seconds):
+            left = left[1:]
+            yield outcome
+
+
+def _until_it_dies(function: Callable[[Any], Any], items: Sequence[Any], seconds: float) -> Iterator[Outcome]:
+    """Yield the outcomes of one process: all, or those up to the item at which it died."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(function, items, sender, seconds), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        for _ in items:
+            yield receiver.recv()
+    except EOFError:
+        process.join()
+        yield Outcome(None, f"the process ended with {process.exitcode}", float("nan"), float("nan"))
+    finally:
+        process.kill()
+        process.join()
+        receiver.close()
+
+
+def _work(function: Callable[[Any], Any], items: Sequence[Any], sender: Connection, seconds: float) -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (_status("VmSize") * 1024 + _ADDRESSES, most))
+    for item in items:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        before, begin = _status("VmRSS"), time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            value, error = function(item), ""
+        except BaseException as caught:  # noqa: BLE001 - whatever it is, it is told
+            value, error = None, f"{type(caught).__name__}: {caught}"
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        grown = (_status("VmHWM") - before) / 1024
+        sender.send(Outcome(value, error, time.monotonic() - begin, max(grown, 0.0)))
+
+
+def _status(name: str) -> int:
+    """Return an entry of the state of this process, in kB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))

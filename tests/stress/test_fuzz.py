@@ -1,0 +1,11 @@
+"""Files with random damage are read or refused in one line; none hangs, crashes or takes much memory."""
+
+import pytest
+
+from tests.stress.fuzz import fuzz
+
+
+@pytest.mark.parametrize("files", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_damaged_files_are_read_or_refused(files, tmp_path):
+    findings, figures = fuzz(files, seed=0, keep=tmp_path)
+    assert findings == [], figures
