@@ -15,7 +15,7 @@ import transformers
 from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
 
-from peclip.data.datamodule import Batch
+from peclip.data.dataset import Batch
 from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.train.allocator import keep_freed_memory

@@ -20,16 +20,20 @@ from tests.model.small import build, stir
 from tests.runs import LABELS, run, write_config, write_data
 from tests.stress.killed import at_call, in_a_process, outcome, send
 
-SKIP = ("--data.on_error", "skip")
+SKIP = ("--data.on_error", "skip", "--trainer.max_epochs", "1")
 
 
 def spoil(manifest, *names):
     """Break the clips of a manifest whose files have these numbers, and return their paths."""
-    rows = [row for row in rows_of(manifest) if row["path"].rpartition("/")[2].removesuffix(".mp4") in names]
+    rows = [row for row in rows_of(manifest) if number_of(row["path"]) in names]
     assert len(rows) == len(names)
     for row in rows:
         (manifest.parent / row["path"]).write_text("no video")
     return [row["path"] for row in rows]
+
+
+def number_of(path):
+    return path.rpartition("/")[2].removesuffix(".mp4")
 
 
 def rows_of(path):
@@ -115,7 +119,9 @@ def test_what_has_no_label_adds_nothing_to_loss_and_gradients(tiny_clip, monkeyp
 
 
 def test_a_run_counts_and_lists_what_it_skipped(place, config, data):
-    broken = spoil(data, "2", "7", "15")
+    splits = VideoDataModule(manifest=str(data)).splits
+    broken = [clips.table["path"].iat[1] for clips in (splits.train, splits.val, splits.test)]
+    spoil(data, *map(number_of, broken))
     result = run("fit", "--config", config, *SKIP)
     assert (result.status, result.err) == (0, "")
     (folder,) = place.glob("runs/tiny/*")
@@ -123,9 +129,8 @@ def test_a_run_counts_and_lists_what_it_skipped(place, config, data):
     assert (metrics["clips"], metrics["skipped"], metrics["zero_shot"]["clips"]) == (5, 1, 5)
     assert f"3 clips could not be read and were skipped: see {folder.relative_to(place)}/skipped.csv" in result.out
     rows = rows_of(folder / "skipped.csv")
-    assert sorted(row["path"] for row in rows) == sorted(broken)
-    assert {row["split"] for row in rows} >= {"train", "test"}
-    assert all(row["line"] == f"manifest.csv line {int(row['path'].split('/')[2][:-4]) + 1}" for row in rows)
+    assert [(row["split"], row["path"]) for row in rows] == list(zip(("train", "val", "test"), broken, strict=True))
+    assert all(row["line"] == f"manifest.csv line {int(number_of(row['path'])) + 1}" for row in rows)
     assert all("not a video" in row["reason"] for row in rows)
     predicted = [row["path"] for row in rows_of(folder / "predictions.csv")]
     assert len(predicted) == 5
@@ -172,16 +177,15 @@ def test_where_none_can_be_read_one_line_says_so(command, numbers, says, place, 
     assert result.status == 2
     assert result.err.count("\n") == 1, result.err
     assert f"{says}{data.parent}" in result.err
-    assert not (place / "runs").exists()
+    assert command == "fit" or not (place / "runs").exists()
 
 
 def test_validation_clips_that_cannot_be_read_stop_neither_the_start_nor_the_choice_of_a_checkpoint(
     place, config, data
 ):
     held_out = VideoDataModule(manifest=str(data)).splits.val.table["path"].tolist()
-    names = [path.rpartition("/")[2].removesuffix(".mp4") for path in held_out[:2]]  # those that are tried at the start
     assert len(held_out) == 3
-    spoil(data, *names)
+    spoil(data, *map(number_of, held_out[:2]))  # those that are tried at the start
     result = run("fit", "--config", config, *SKIP, "--data.eval_batch_size", "1")
     assert (result.status, result.err) == (0, "")
     (folder,) = place.glob("runs/tiny/*")
@@ -252,6 +256,6 @@ def test_ranks_bring_together_what_they_skipped_and_do_not_wait_for_each_other(p
     (folder,) = place.glob("runs/tiny/*")
     metrics = json.loads((folder / "metrics.json").read_text())
     assert (metrics["clips"], metrics["skipped"]) == (3, 3)
-    numbers = [row["path"].split("/")[2] for row in rows_of(folder / "skipped.csv")]
-    assert sorted(numbers) == ["13.mp4", "15.mp4", "18.mp4", "2.mp4", "7.mp4", "8.mp4"]
+    numbers = [int(number_of(row["path"])) for row in rows_of(folder / "skipped.csv")]
+    assert sorted(numbers) == [2, 7, 8, 13, 15, 18]
     assert len(rows_of(folder / "predictions.csv")) == 3
