@@ -33,6 +33,8 @@ _FORMATS = (  # video files; no playlists and the like, which make FFmpeg open o
     "mxf,nut,rm,dv,yuv4mpegpipe,wav,mp3,aac,flac"
 )
 
+_MAX_BYTES = 90_000_000  # of a frame: 8K as cameras have it takes 50 million
+
 av.logging.set_libav_level(av.logging.PANIC)  # a fault is told once, as an InputError, and not by FFmpeg on stderr
 
 
@@ -156,6 +158,21 @@ def open_video(path: Path, address: str | None = None, demuxer: str | None = Non
             raise InputError(f"{path}: cannot be decoded ({reason(error)}): re-encode it or replace it") from error
 
 
+def _check_memory(path: Path, stream: VideoStream) -> None:
+    """Refuse frames of which a decoder could not hold in 2 GB the 16 that a video may refer to, and those it works on.
+
+    Raises:
+        InputError: above `_MAX_BYTES`.
+    """
+    context = stream.codec_context
+    bits = context.format.padded_bits_per_pixel if context.format else 0
+    if context.width * context.height * bits > 8 * _MAX_BYTES:
+        raise InputError(
+            f"{path}: frames of {context.width}x{context.height} pixels of {bits} bits are more than the limit of "
+            f"{_MAX_BYTES:,} bytes: scale it down"
+        )
+
+
 def _video(path: Path, container: InputContainer) -> Video:
     # a cover picture, as music files have it, is not a video
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -180,4 +197,5 @@ def _video(path: Path, container: InputContainer) -> Video:
     if not Fraction(1, 8) <= aspect <= 8:  # nothing that a camera makes
         aspect = Fraction(1)
     check_pixels(path, ceil(stream.codec_context.width * max(aspect, Fraction(1))), stream.codec_context.height)
+    _check_memory(path, stream)
     return Video(path, container, stream, origin, tick, aspect)

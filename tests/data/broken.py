@@ -236,6 +236,14 @@ def bomb(path: Path) -> None:
     path.write_bytes(b"\xff\xd8".join([parts[0], *(claim_jpeg_size(part) for part in parts[1:])]))
 
 
+def heavy(path: Path) -> None:
+    """Let a container claim raw frames of 35 megapixels of 24 bits, of which a decoder could hold too many."""
+    write_video(path, 2, size=(SIDE, SIDE), codec="rawvideo", pix_fmt="bgr24")
+    data = path.read_bytes()
+    place = data.index(b"strf") + 12
+    path.write_bytes(data[:place] + struct.pack("<LL", 6_000, 5_900) + data[place + 8 :])
+
+
 # --- odd, but right ---
 
 
@@ -356,6 +364,7 @@ REFUSED = {
     "an unknown codec": Case("a.mp4", unknown_codec, "codec is not supported"),
     "frames of 20,000 x 2,000": Case("a.mov", wide(2_000), "has frames of more than 36,000,000 pixels"),
     "frames that claim 4 gigapixels": Case("a.avi", bomb, "cannot be decoded"),
+    "frames of 106 MB": Case("a.avi", heavy, "6000x5900 pixels of 24 bits are more than the limit of 90,000,000 bytes"),
     "an empty folder": Case("a.mp4", Path.mkdir, "has no image"),
     "a folder without images": Case("a", lambda path: path.mkdir() or content(b"text")(path / "a.txt"), "has no image"),
     "a FIFO": Case("a.mp4", fifo, "neither a file nor a folder"),
