@@ -14,7 +14,7 @@ import pytest
 
 from peclip.data.video import count_frames, every_frame, read_clip
 from peclip.errors import InputError
-from tests.data.broken import CASES, Case
+from tests.data.broken_cases import CASES, Case
 from tests.stress.guarded import MOST_MEGABYTES, Outcome, guarded
 
 SECONDS = 10
