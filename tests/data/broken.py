@@ -7,9 +7,7 @@ import socket
 import struct
 from collections.abc import Callable
 from contextlib import chdir
-from fractions import Fraction
 from functools import cache
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from zlib import crc32
@@ -298,13 +296,3 @@ def gif(path: Path) -> np.ndarray:
     pictures = [Image.fromarray(frame).quantize(256) for frame in frames]
     pictures[0].save(path, "GIF", save_all=True, append_images=pictures[1:], duration=40)
     return np.stack([np.asarray(image.convert("RGB")) for image in pictures])
-
-
-MILLISECOND = Fraction(1, 1000)
-UNEVEN = np.cumsum(np.random.default_rng(0).integers(1, 200, FRAMES)).tolist()
-
-
-def jpeg() -> bytes:
-    data = BytesIO()
-    Image.fromarray(numbered_frames(1)[0]).save(data, "JPEG")
-    return data.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,9 +11,8 @@ import numpy as np
 
 from tests.data.broken import (
     CONTAINERS,
-    MILLISECOND,
+    FRAMES,
     SIDE,
-    UNEVEN,
     bomb,
     content,
     cut,
@@ -26,7 +26,6 @@ from tests.data.broken import (
     grey,
     heavy,
     instead,
-    jpeg,
     large_bmp,
     large_jpeg,
     large_png,
@@ -48,6 +47,9 @@ from tests.data.broken import (
     without_frames,
 )
 from tests.media import write_audio, write_video
+
+MILLISECOND = Fraction(1, 1000)
+UNEVEN = np.cumsum(np.random.default_rng(0).integers(1, 200, FRAMES)).tolist()
 
 
 class Case(NamedTuple):
@@ -88,7 +90,7 @@ REFUSED = {
     "zero bytes": Case("a.mp4", Path.touch, "is empty"),
     "text": Case("a.mp4", content(b"not a video at all\n" * 100), "not a video"),
     "noise": Case("a.mp4", content(np.random.default_rng(0).bytes(10_000)), "not a video"),
-    "a JPEG as a video": Case("a.mp4", content(jpeg()), "not a video"),
+    "a JPEG as a video": Case("a.mp4", picture("JPEG"), "not a video"),
     "a PNG as a video": Case("a.mp4", picture("PNG"), "not a video"),
     "a playlist": Case("a.mp4", content(b"#EXTM3U\n#EXTINF:1,\n/etc/hostname\n#EXT-X-ENDLIST\n"), "not a video"),
     "a list of files": Case("a.mp4", content(b"ffconcat version 1.0\nfile /etc/hostname\n"), "not a video"),
