@@ -142,12 +142,20 @@ def augment(
 
 
 def mix(
-    video: Tensor, labels: Tensor, settings: Mix, *, seed: int, epoch: int, step: int
+    video: Tensor,
+    labels: Tensor,
+    settings: Mix,
+    *,
+    seed: int,
+    epoch: int,
+    step: int,
+    places: Sequence[int] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, float]:
     """Mix the clips of a batch in neighbouring pairs (0 with 1, 2 with 3, ...), or leave them as they are.
 
-    A batch is mixed in one way and with one share. Pairs are neighbours, so a batch cut into contiguous pieces of even
-    length, one per device, gives the same clips as in one piece. A last clip without a partner stays itself.
+    A batch is mixed in one way and with one share. A pair is told by the clips' places in the batch of all devices, so
+    each device gives its clips what one device would, as long as it has both clips of a pair. A clip whose partner is
+    not here stays itself, such as the last one of an odd number.
 
     Args:
         video: float ``(B, T, 3, H, W)``, normalised or not.
@@ -156,6 +164,7 @@ def mix(
         seed: seed of the run, at least 0.
         epoch: number of the epoch, from 0.
         step: number of the batch in its epoch, from 0.
+        places: of the B clips in the batch of all devices; by default 0, 1, 2, ...
 
     Returns:
         The clips, their labels, their partners' labels and the clips' own share ``w``, in [0, 1]. The loss is
@@ -165,8 +174,8 @@ def mix(
     choice = rng.random()
     if choice >= settings.mixup + settings.fmix:
         return video, labels, labels, 1.0
-    place = torch.arange(len(labels), device=video.device)
-    partner = (place ^ 1).clamp_(max=max(len(labels) - 1, 0))
+    at = {place: index for index, place in enumerate(range(len(labels)) if places is None else places)}
+    partner = torch.tensor([at.get(place ^ 1, index) for place, index in at.items()]).to(video.device)
     if choice < settings.mixup:
         weight = float(np.clip(rng.beta(settings.mixup_alpha, settings.mixup_alpha), *settings.mixup_range))
         return video[partner].lerp_(video, weight), labels, labels[partner], weight

@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from peclip import labels as vocabulary
 from peclip.data.augment import Augment, Mix, Normalization, augment, mix, normalize
 from peclip.data.dataset import Batch, ClipDataset, OnError, collate
 from peclip.data.manifest import Manifest
-from peclip.data.order import Draw, EvalOrder, TrainOrder
+from peclip.data.order import Draw, EvalOrder, TrainOrder, own_part
 from peclip.data.shard import check_shards
 from peclip.data.source import Splits, Validation, read_source, split_source
 from peclip.data.workers import dead_workers
@@ -167,8 +167,9 @@ class VideoDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the training clips in random order, with random frames of every segment."""
         clips, rank, world = self.splits.train, *self._place()
-        order = TrainOrder(len(clips), self.batch_size, self.seed, rank, world, self._done)
-        return self._loader(clips, order, self.batch_size, self.seed)
+        pairs = self.mix.mixup + self.mix.fmix > 0
+        order = TrainOrder(len(clips), self.batch_size, self.seed, rank, world, self._done, pairs)
+        return self._loader(clips, self.seed, batch_sampler=order)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """Return the validation clips; nothing where there are none."""
@@ -185,19 +186,17 @@ class VideoDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Turn uint8 on the device into what the model takes: augmented and mixed in training, normalised always."""
         if not (self.trainer and self.trainer.training):
-            return {**batch, "video": normalize(batch["video"], self.normalize)}
+            return own_part({**batch, "video": normalize(batch["video"], self.normalize)})
         draws: list[Draw] = batch["draws"]
         if not draws:  # no clip of it could be read
             video, label = normalize(batch["video"], self.normalize), batch["label"]
             return {**batch, "video": video, "other_label": label, "weight": 1.0}
-        epoch, step, _ = draws[0]
-        size = batch["video"].shape[-1]
-        clips = [draw.clip for draw in draws]
-        video = augment(batch["video"], clips, self.augment, seed=self.seed, epoch=epoch, size=size)
-        video, label, other, weight = mix(
-            normalize(video, self.normalize), batch["label"], self.mix, seed=self.seed, epoch=epoch, step=step
-        )
-        return {**batch, "video": video, "label": label, "other_label": other, "weight": weight}
+        key = {"seed": self.seed, "epoch": draws[0].epoch}
+        clips, places = [draw.clip for draw in draws], [draw.place for draw in draws]
+        video = augment(batch["video"], clips, self.augment, size=batch["video"].shape[-1], **key)
+        video = normalize(video, self.normalize)
+        video, label, other, weight = mix(video, batch["label"], self.mix, step=draws[0].step, places=places, **key)
+        return own_part({**batch, "video": video, "label": label, "other_label": other, "weight": weight})
 
     def what_died(self, error: RuntimeError) -> str | None:
         """Return what to say of an error that tells of dead worker processes, with the clips they were reading."""
@@ -222,9 +221,10 @@ class VideoDataModule(LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _eval_loader(self, clips: Manifest) -> DataLoader[Batch]:
-        return self._loader(clips, EvalOrder(len(clips), *self._place()), self.eval_batch_size, None)
+        order = EvalOrder(len(clips), self.eval_batch_size, *self._place())
+        return self._loader(clips, None, sampler=order, batch_size=self.eval_batch_size)
 
-    def _loader(self, clips: Manifest, order: Sampler[Draw], batch_size: int, seed: int | None) -> DataLoader[Batch]:
+    def _loader(self, clips: Manifest, seed: int | None, **order: Any) -> DataLoader[Batch]:
         model = self.trainer.lightning_module if self.trainer else None
         size = self.image_size or int(getattr(model, "image_size", CLIP_SIZE))
         check_shards((os.path.join(clips.root, path) for path in clips.table["path"]), size)
@@ -232,8 +232,7 @@ class VideoDataModule(LightningDataModule):
         self._datasets.append(dataset)
         return LateLoader(
             dataset,
-            batch_size=batch_size,
-            sampler=order,
+            **order,
             collate_fn=collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

@@ -154,7 +154,7 @@ def _batches(module: VideoDataModule) -> Iterator[int]:
     """Yield the number of clips of each training batch, epoch after epoch."""
     loader = module.train_dataloader()
     for epoch in count():
-        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]  # it is a TrainOrder
+        loader.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]  # it is a TrainOrder
         for batch in loader:
             yield len(batch["label"])
 

@@ -261,9 +261,8 @@ class PredictionWriter(Callback):
             self._write(trainer, _parts(trainer)[1].splits.val, truth=True)
 
     def _keep(self, clips: Tensor, scores: Tensor, probabilities: Tensor) -> None:
-        """Keep what was predicted: by the scores (B, C), of which rounded probabilities may be equal."""
-        predicted = scores.argmax(dim=-1).tolist()
-        rows = zip(predicted, probabilities.tolist(), strict=True)
+        """Keep what was predicted: by the scores (B, C), of which rounded probabilities may be equal. Clip -1 is none."""
+        rows = zip(scores.argmax(dim=-1).tolist(), probabilities.tolist(), strict=True)
         self._rows |= {clip: row for clip, row in zip(clips.tolist(), rows, strict=True) if clip >= 0}
 
     def _write(self, trainer: Trainer, clips: Manifest, truth: bool) -> Path | None:

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from peclip.errors import InputError
@@ -90,6 +94,31 @@ class ExpressionMetrics(MulticlassConfusionMatrix):
     def compute(self) -> Scores:  # type: ignore[override]  # the matrix is part of the scores
         """Return the scores over all clips seen since the last ``reset()``."""
         return scores(super().compute().cpu().numpy().astype(np.int64), self.labels)
+
+
+class MeanLoss(Metric):
+    """The mean cross entropy over the clips of an evaluation, the same to the bit in whatever order and on how many devices.
+
+    ``update(logits, labels)`` takes ``(B, C)`` and ``(B,)``; a label of -1 does not count. Every device has to be given
+    something, be it such a clip.
+    """
+
+    full_state_update = False
+    losses: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("losses", [], dist_reduce_fx="cat")
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Keep the losses of a batch."""
+        counted = labels >= 0
+        self.losses.append(F.cross_entropy(logits[counted].float(), labels[counted], reduction="none"))
+
+    def compute(self) -> float:
+        """Return the mean over the clips of all devices since the last ``reset()``; NaN where there are none."""
+        losses = torch.cat(self.losses) if isinstance(self.losses, list) else self.losses
+        return float(losses.cpu().double().sort().values.mean())
 
 
 def _clips(confusion: np.ndarray) -> int:

@@ -15,10 +15,14 @@ from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.model.checkpoint import check_fits
 from peclip.model.trained import DEFAULT_FRAMES, Trained, check_config, with_input
-from peclip.train.metrics import ExpressionMetrics, Scores
+from peclip.train.metrics import ExpressionMetrics, MeanLoss, Scores
+from peclip.train.ranks import mean_over_ranks
 
-Stage = Literal["train", "val", "test"]
+Stage = Literal["val", "test"]
 Schedule = Literal["cosine", "step"]
+
+SAME_ON_ALL_RANKS: dict[str, Any] = {"sync_dist": True, "rank_zero_only": True}
+"""What Lightning is told of a number that every rank has computed over all clips: nothing is left to bring together."""
 
 
 class PEClipModule(LightningModule):
@@ -77,6 +81,7 @@ class PEClipModule(LightningModule):
         self.val_metrics = ExpressionMetrics(net.labels)
         self.test_metrics = ExpressionMetrics(net.labels)
         self.zero_shot_metrics = ExpressionMetrics(net.labels)
+        self.eval_loss = MeanLoss()
         self.scores: dict[str, Scores] = {}
         """The latest results by stage: ``val``, ``test`` and ``zero_shot``."""
 
@@ -109,14 +114,19 @@ class PEClipModule(LightningModule):
         return self.net(video)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a training batch."""
-        return self._shared_step(batch, "train")[0]
+        """Return the loss of a training batch: the mean over the clips of all ranks."""
+        logits = self.net(batch["video"]).float()
+        weight = batch.get("weight", 1.0)
+        total = _cross_entropy(logits, batch["label"])
+        if weight < 1:
+            total = weight * total + (1 - weight) * _cross_entropy(logits, batch["other_label"])
+        loss = mean_over_ranks(total, (batch["label"] >= 0).sum())
+        self.log("train/loss", loss, on_step=True, on_epoch=False, batch_size=len(logits))
+        return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Count a batch of validation clips; return what :meth:`test_step` returns."""
-        _, logits = self._shared_step(batch, "val")
-        self.val_metrics.update(logits, batch["label"])
-        return {"clip": batch["clip"], "logits": logits}
+        return self._evaluate(batch, self.val_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Count a batch of test clips, and what bare CLIP says of them where asked for.
@@ -124,12 +134,11 @@ class PEClipModule(LightningModule):
         Returns:
             ``clip``, their indices (B,), and ``logits`` (B, C).
         """
-        _, logits = self._shared_step(batch, "test")
-        self.test_metrics.update(logits, batch["label"])
+        outputs = self._evaluate(batch, self.test_metrics)
         if self.zero_shot:
             with self.net.bare():
                 self.zero_shot_metrics.update(self.net(batch["video"]), batch["label"])
-        return {"clip": batch["clip"], "logits": logits}
+        return outputs
 
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
         """Return the clips' indices (B,) and their probabilities (B, C)."""
@@ -139,13 +148,15 @@ class PEClipModule(LightningModule):
         """Log the results over all validation clips."""
         if self.trainer.sanity_checking:  # of a few clips, which may all be unreadable
             self.val_metrics.reset()
+            self.eval_loss.reset()
             return
+        loss = self._log_loss("val")
         self.scores["val"] = scores = self._log_scores("val", self.val_metrics)
-        loss = float(self.trainer.callback_metrics["val/loss"])
-        self.log("val/score", scores.war - 1e-4 * min(loss, 100.0), rank_zero_only=True)
+        self.log("val/score", scores.war - 1e-4 * min(loss, 100.0), **SAME_ON_ALL_RANKS)
 
     def on_test_epoch_end(self) -> None:
         """Log the results over all test clips."""
+        self._log_loss("test")
         self.scores["test"] = self._log_scores("test", self.test_metrics)
         if self.zero_shot:
             self.scores["zero_shot"] = self._log_scores("zero_shot", self.zero_shot_metrics)
@@ -180,30 +191,24 @@ class PEClipModule(LightningModule):
             return self.step_factor ** (step // (self.step_epochs * epoch))
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
 
-    def _shared_step(self, batch: Batch, stage: Stage) -> tuple[Tensor, Tensor]:
+    def _evaluate(self, batch: Batch, metrics: ExpressionMetrics) -> dict[str, Tensor]:
         logits = self.net(batch["video"]).float()
-        loss = _cross_entropy(logits, batch["label"])
-        if batch.get("weight", 1.0) < 1:
-            weight = batch["weight"]
-            loss = weight * loss + (1 - weight) * _cross_entropy(logits, batch["other_label"])
-        training = stage == "train"
-        self.log(
-            f"{stage}/loss",
-            loss,
-            on_step=training,
-            on_epoch=not training,
-            batch_size=len(batch.get("draws", logits)),  # 0 where no clip of the batch could be read
-            sync_dist=not training,
-        )
-        return loss, logits
+        metrics.update(logits, batch["label"])
+        self.eval_loss.update(logits, batch["label"])
+        return {"clip": batch["clip"], "logits": logits}
+
+    def _log_loss(self, stage: Stage) -> float:
+        loss = self.eval_loss.compute()
+        self.eval_loss.reset()
+        self.log(f"{stage}/loss", loss, **SAME_ON_ALL_RANKS)
+        return loss
 
     def _log_scores(self, stage: str, metrics: ExpressionMetrics) -> Scores:
         scores = metrics.compute()
         metrics.reset()
         recalls = {f"{stage}/recall/{label}": recall for label, recall in scores.per_class_recall.items()}
         values = {f"{stage}/war": scores.war, f"{stage}/uar": scores.uar, **recalls}
-        # Every rank has computed the same numbers over all clips.
-        self.log_dict({name: value for name, value in values.items() if value is not None}, rank_zero_only=True)
+        self.log_dict({name: value for name, value in values.items() if value is not None}, **SAME_ON_ALL_RANKS)
         return scores
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -236,6 +241,5 @@ class PEClipModule(LightningModule):
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean over the clips (B,) that have a label; 0, with gradients of 0, where none has."""
-    total = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
-    return total / (labels >= 0).sum().clamp(min=1)
+    """Return the sum over the clips; a label of -1 does not count."""
+    return F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")

@@ -307,6 +307,16 @@ def test_mixing_is_the_same_in_one_piece_and_in_even_pieces(settings):
 
 
 @pytest.mark.parametrize("settings", [Mix(mixup=1, fmix=0), Mix(mixup=0, fmix=1)])
+def test_pairs_are_told_by_the_places_of_the_clips_in_the_batch_of_all_devices(settings):
+    video, labels = noise(clips=6) / 255, torch.arange(6)
+    whole = mix(video, labels, settings, seed=3, epoch=1, step=5)
+    piece = mix(video[[2, 3, 5]], labels[[2, 3, 5]], settings, seed=3, epoch=1, step=5, places=[2, 3, 5])
+    assert torch.equal(whole[0][2:4], piece[0][:2])
+    assert piece[2].tolist() == [3, 2, 5]  # the partner of 5 is not here
+    torch.testing.assert_close(piece[0][2], video[5])
+
+
+@pytest.mark.parametrize("settings", [Mix(mixup=1, fmix=0), Mix(mixup=0, fmix=1)])
 def test_a_last_clip_without_partner_stays_itself(settings):
     video, labels = noise(clips=3) / 255, torch.tensor([4, 5, 6])
     mixed, _, other, _ = mix(video, labels, settings, seed=0, epoch=0, step=0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from peclip.data.augment import CLIP_MEAN, CLIP_STD, Augment, Mix
-from peclip.data.datamodule import Draw, EvalOrder, TrainOrder, VideoDataModule
+from peclip.data.datamodule import Draw, EvalOrder, TrainOrder, VideoDataModule, collate
 from peclip.data.video import read_clip
 from peclip.errors import InputError, in_one_line
 from tests.runs import LABELS, write_data
@@ -31,7 +31,7 @@ def module(manifest, **options):
 
 def training_batches(data, epoch=0):
     loader = data.train_dataloader()
-    loader.sampler.set_epoch(epoch)
+    loader.batch_sampler.set_epoch(epoch)
     return list(loader)
 
 
@@ -45,12 +45,16 @@ def on_device(data, batch, training=True):
     return data.on_after_batch_transfer(batch, 0)
 
 
-def order(epoch=0, clips=101, batch_size=4, seed=0, rank=0, world=1):
-    sampler = TrainOrder(clips, batch_size, seed, rank, world)
+def batches(epoch=0, clips=101, batch_size=4, seed=0, rank=0, world=1, **more):
+    sampler = TrainOrder(clips, batch_size, seed, rank, world, **more)
     sampler.set_epoch(epoch)
-    draws = list(sampler)
-    assert len(draws) == len(sampler)
-    return draws
+    found = list(sampler)
+    assert len(found) == len(sampler)
+    return found
+
+
+def order(epoch=0, **options):
+    return [draw for batch in batches(epoch, **options) for draw in batch]
 
 
 # --- the order ---
@@ -64,30 +68,72 @@ def test_every_epoch_has_every_clip_once_in_an_order_of_its_own():
     assert epochs[0] != [draw.clip for draw in order(epoch=0, seed=1)]
 
 
-def test_a_draw_tells_its_epoch_and_its_step():
+def test_a_draw_tells_its_epoch_its_step_and_its_place():
     draws = order(epoch=7, clips=10)
     assert {draw.epoch for draw in draws} == {7}
     assert [draw.step for draw in draws] == [0] * 4 + [1] * 4 + [2] * 2
+    assert [draw.place for draw in draws] == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
 
 
-@pytest.mark.parametrize("world", [2, 3, 4])
-def test_ranks_divide_the_batches_of_one_process_in_its_order(world):
-    whole = order(batch_size=12)
-    ranks = [order(batch_size=12 // world, rank=rank, world=world) for rank in range(world)]
-    assert len({len(rank) for rank in ranks}) == 1  # ranks that waited for each other would hang otherwise
-    for step in range(101 // 12):
-        together = [draw for rank in ranks for draw in rank if draw.step == step]
-        assert together == [draw for draw in whole if draw.step == step]
-    every = [draw.clip for rank in ranks for draw in rank]
-    assert len(set(every)) == len(every) == 101 - 101 % world
+@pytest.mark.parametrize("world", [2, 3, 4, 12])
+@pytest.mark.parametrize("clips", [96, 97, 98, 103])
+def test_ranks_divide_the_batches_of_one_process_and_have_the_partners_of_their_clips(world, clips):
+    whole = batches(batch_size=12, clips=clips)
+    ranks = [batches(batch_size=12 // world, rank=rank, world=world, clips=clips) for rank in range(world)]
+    assert {len(rank) for rank in ranks} == {len(whole)}  # ranks that waited for each other would hang otherwise
+    for expected, *parts in zip(whole, *ranks, strict=True):
+        assert [draw for part in parts for draw in part if draw.own] == expected
+        pairs = {
+            draw.clip: {other.clip for other in expected if other.place // 2 == draw.place // 2} for draw in expected
+        }
+        for part in parts:
+            assert part, "a rank without a clip gives no gradients"
+            assert sum(draw.own for draw in part) <= 12 // world
+            here = {draw.clip for draw in part}
+            assert all(pairs[draw.clip] <= here for draw in part if draw.own)
+
+
+def test_ranks_read_only_their_own_clips_where_no_pair_is_cut_or_none_is_mixed():
+    for options in ({"batch_size": 4}, {"batch_size": 3, "pairs": False}):
+        ranks = [order(clips=100, rank=rank, world=2, **options) for rank in range(2)]
+        assert all(draw.own for rank in ranks for draw in rank)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-@pytest.mark.parametrize("clips", [101, 2])
-def test_evaluation_sees_every_clip_exactly_once_on_any_number_of_devices(world, clips):
-    ranks = [EvalOrder(clips, rank, world) for rank in range(world)]
-    assert sorted(draw.clip for rank in ranks for draw in rank) == list(range(clips))
-    assert [len(rank) for rank in ranks] == [len(list(rank)) for rank in ranks]
+@pytest.mark.parametrize("clips", [101, 97, 2])
+def test_evaluation_has_every_clip_once_in_the_batches_of_one_process(world, clips):
+    """A rank that has none of them reads a clip that does not count: there is something to do for every rank."""
+
+    def in_batches(rank, world):
+        sampler = EvalOrder(clips, 8, rank, world)
+        draws = list(sampler)
+        assert len(draws) == len(sampler) > 0
+        return [[draw.clip for draw in draws[start : start + 8] if draw.own] for start in range(0, len(draws), 8)]
+
+    ranks = [in_batches(rank, world) for rank in range(world)]
+    assert sorted(batch for rank in ranks for batch in rank if batch) == in_batches(0, 1)
+    assert [clip for batch in in_batches(0, 1) for clip in batch] == list(range(clips))
+
+
+def test_mixed_clips_are_the_same_on_one_device_and_on_several(clips):
+    """Batches of 6 of one process, and of 3 on each of two, which cut a pair in two; the last one has 3 clips."""
+    parts = []
+    for rank, world in ((0, 1), (0, 2), (1, 2)):
+        data = module(clips, batch_size=6 // world, mix=ALWAYS)
+        data.trainer = SimpleNamespace(training=False, global_rank=rank, world_size=world, lightning_module=None)
+        parts.append([on_device(data, batch) for batch in training_batches(data)])
+    for whole, first, second in zip(*parts, strict=True):
+        assert 0 < whole["weight"] == first["weight"] == second["weight"] < 1
+        assert [len(part["clip"]) for part in (whole, first, second)] in ([6, 3, 3], [3, 1, 2])
+        for name in ("clip", "label", "other_label", "video"):
+            assert torch.equal(whole[name], torch.cat([first[name], second[name]]))
+
+
+def test_a_clip_that_only_stands_in_counts_nowhere(clips):
+    data = module(clips)
+    batch = collate([data.test_dataloader().dataset[Draw(0, 0, 0, own=False)]])
+    given = on_device(data, batch, training=False)
+    assert (given["clip"].tolist(), given["label"].tolist(), len(given["video"])) == ([-1], [-1], 1)
 
 
 # --- what is random about a clip ---

@@ -3,9 +3,10 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch.multiprocessing import start_processes
+from torch.nn import functional as F
 
 from peclip.errors import InputError
-from peclip.train.metrics import ExpressionMetrics, recalls, scores, uar, war
+from peclip.train.metrics import ExpressionMetrics, MeanLoss, recalls, scores, uar, war
 
 LABELS = ("happiness", "sadness", "fear")
 
@@ -89,6 +90,28 @@ def test_an_empty_evaluation_is_refused():
 def test_one_class_is_refused_by_name():
     with pytest.raises(InputError, match="happiness"):
         ExpressionMetrics(["happiness"])
+
+
+def test_a_label_of_minus_one_does_not_count():
+    metrics, loss = ExpressionMetrics(LABELS), MeanLoss()
+    for truth in ([0, -1, 1], [-1, -1, -1]):
+        metrics.update(logits([0, 1, 2]), torch.tensor(truth))
+        loss.update(logits([0, 1, 2]), torch.tensor(truth))
+    assert metrics.compute().confusion.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
+    expected = F.cross_entropy(logits([0, 2]), torch.tensor([0, 1]))
+    assert loss.compute() == pytest.approx(float(expected))
+
+
+def test_the_mean_loss_does_not_depend_on_the_order_of_the_clips():
+    predicted, truth = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)), torch.arange(500) % 3
+    found = set()
+    for parts in (torch.arange(500).split(7), torch.arange(500).flip(0).split(64)):
+        loss = MeanLoss()
+        for part in parts:
+            loss.update(predicted[part], truth[part])
+        found.add(loss.compute())
+    (mean,) = found
+    assert mean == pytest.approx(float(F.cross_entropy(predicted, truth)))
 
 
 def evaluate_share(rank, shares, folder):
