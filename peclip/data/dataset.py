@@ -1,8 +1,8 @@
 """Decoded clips, one by one and as batches, and what becomes of those that cannot be read.
 
 A batch is ``{"video": uint8 (B, T, 3, H, W), "label": int64 (B,), "clip": int64 (B,), "draws": list of B Draw,
-"skipped": list of (clip, reason)}``. A label is -1 where a clip has none, or does not count. A batch of which no clip could be read holds one
-black clip without a draw, whose label and index are -1: it keeps the ranks in step and counts for nothing.
+"skipped": list of (clip, reason)}``. A label is -1 where a clip has none, or does not count. A batch of which no clip could
+be read holds one black clip without a draw, whose label and index are -1: it keeps the ranks in step and counts for nothing.
 """
 
 from typing import Any, Literal

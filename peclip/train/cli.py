@@ -21,7 +21,7 @@ from peclip.errors import InputError, OneLineErrors, file_errors, in_one_line
 from peclip.model.checkpoint import read_trained
 from peclip.train.allocator import keep_freed_memory
 from peclip.train.callbacks import EpochLines, PredictionWriter, Progress, Report, Summary, TrainingTime
-from peclip.train.guard import FiniteLoss, usr1_as_sigterm
+from peclip.train.guard import AskedToEnd, FiniteLoss, asked_to_end, usr1_as_sigterm
 from peclip.train.last import BestCheckpoint, LastCheckpoint, SyncedIO
 from peclip.train.module import PEClipModule
 from peclip.train.options import (
@@ -34,13 +34,11 @@ from peclip.train.options import (
     check_values,
     with_own_config,
 )
+from peclip.train.ranks import ended_together
 from peclip.train.resume import Interrupted, interrupted_run, keep_metrics, remove_empty_run
 from peclip.train.skipped import SkippedClips
 
 RUNS = "runs"
-
-TERMINATED = 143
-"""Status after SIGTERM or USR1, as shells have it."""
 
 Kind = TypeVar("Kind", bound="PEClipCLI")
 
@@ -172,14 +170,13 @@ class PEClipCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            with usr1_as_sigterm():
+            with usr1_as_sigterm(), ended_together(self.trainer):
                 super()._run_subcommand(subcommand)
         except InputError:
             self._drop_empty_run()
             raise
         except SIGTERMException as error:
-            print("peclip: asked to end: go on with --ckpt_path last", file=sys.stderr)
-            raise SystemExit(TERMINATED) from error
+            raise asked_to_end(self.trainer, goes_on=subcommand == "fit") from error
         except RuntimeError as error:
             if message := self.datamodule.what_died(error):
                 raise InputError(message) from error
@@ -273,6 +270,7 @@ def command(kind: type[Kind], args: list[str]) -> Kind:
         TrainingTime(),
         FiniteLoss(),
         SkippedClips(),
+        AskedToEnd(),
         PredictionWriter(),
     ]
     callbacks.append(Report())

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
+from peclip.train.ranks import told_by_rank_zero
 from peclip.train.report import written
 
 FILE = "skipped.csv"
@@ -162,9 +163,10 @@ class SkippedClips(Callback):
         reasons = [reason for (there, _), reason in sorted(self._reasons.items()) if there == split]
         if reasons and split not in self._read:
             kind = {"train": "training", "val": "validation", "test": "test", "predict": "given"}[split]
-            raise InputError(
+            error = InputError(
                 f"none of the {kind} clips could be read, {len(reasons)} were skipped; the first: {reasons[0]}"
             )
+            raise told_by_rank_zero(trainer, error, status=2)
 
     def _exchange(self, trainer: Trainer) -> None:
         """Give every rank what all have found; of two reasons for a clip, that of the lower rank."""

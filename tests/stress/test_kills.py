@@ -47,9 +47,9 @@ def in_training(step, act=lambda: send(KILL)):
     return before
 
 
-def in_validation(batch):
+def in_validation(batch, act=lambda: send(KILL)):
     def before():
-        PEClipModule.validation_step = at_call(batch, lambda: send(KILL), PEClipModule.validation_step)
+        PEClipModule.validation_step = at_call(batch, act, PEClipModule.validation_step)
 
     return before
 
@@ -136,6 +136,23 @@ def test_a_run_that_is_asked_to_end_saves_the_step_it_is_in_and_goes_on_after_it
     content = torch.load(tmp_path / "runs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)
     assert content["global_step"] == 8
     going_on(tmp_path, options, uninterrupted)
+
+
+def test_a_validation_is_run_to_its_end_when_a_run_is_asked_to_end(options, uninterrupted, tmp_path):
+    """Its first batch of two, after those that Lightning tries before the training."""
+    status, _ = in_a_process(tmp_path, options, in_validation(3, lambda: send(signal.SIGTERM)))
+    assert status == 143
+    content = torch.load(tmp_path / "runs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)
+    assert content["global_step"] == 5
+    going_on(tmp_path, options, uninterrupted)
+
+
+def test_an_evaluation_that_is_asked_to_end_ends_at_once(options, tmp_path):
+    def before():
+        PEClipModule.test_step = at_call(1, lambda: send(signal.SIGTERM), PEClipModule.test_step)
+
+    assert in_a_process(tmp_path, ["test", *options[1:3]], before) == (143, "peclip: asked to end\n")
+    assert not list(tmp_path.glob("runs/tiny/*/metrics.json"))
 
 
 def test_a_run_that_is_asked_to_end_in_slurm_saves_in_its_own_folder(options, uninterrupted, tmp_path):

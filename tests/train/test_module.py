@@ -55,7 +55,7 @@ def digest(state):
     """A hash over names and bytes."""
     total = hashlib.sha256()
     for name, value in state.items():
-        total.update(name.encode() + value.detach().contiguous().numpy().tobytes())
+        total.update(name.encode() + value.detach().reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
 
 

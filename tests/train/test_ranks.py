@@ -1,0 +1,161 @@
+"""Training and evaluation on several ranks: what one process gives, ended together, written once. tests/stress has the long form."""
+
+import json
+import signal
+
+import pytest
+
+from peclip.data import dataset
+from peclip.errors import InputError
+from peclip.train import module as train_module
+from peclip.train.module import PEClipModule
+from tests.ranked import in_ranks, logged, write_many
+from tests.runs import LABELS, write_config
+from tests.stress.killed import at_call, outcome, send
+from tests.train.test_module import digest
+
+EVALUATED = ("metrics.json", "confusion.csv", "predictions.csv")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory, tiny_clip):
+    """20 training clips, 5 validation and 11 test clips."""
+    folder = tmp_path_factory.mktemp("ranks")
+    manifest = write_many(folder / "data", {"train": 20, "val": 5, "test": 11}, LABELS)
+    return write_config(folder / "tiny.yaml", tiny_clip, manifest)
+
+
+def options(config, batch, *more):
+    """Batches of 6 clips on all ranks together, of which the last has 2; the schedule starts at once."""
+    values = {"data.batch_size": batch, "data.eval_batch_size": 4, "model.warmup_epochs": 0, "last.every_n_steps": 2}
+    return [
+        "fit",
+        "--config",
+        config,
+        *(word for name, value in values.items() for word in (f"--{name}", value)),
+        *more,
+    ]
+
+
+def words(args):
+    return [str(arg) for arg in args]
+
+
+def watch(rank):
+    """Let a rank write what it trained: which parameters got a gradient, and hashes of the weights before and after."""
+
+    def on_train_start(self):
+        self.seen, self.before = set(), digest(self.net.clip.state_dict())
+
+    def on_before_optimizer_step(self, optimizer):
+        self.seen |= {name for name, weight in self.named_parameters() if weight.grad is not None and weight.grad.any()}
+
+    def on_train_end(self):
+        trained = {f"net.{name}" for name in self.net.trainable_state()}
+        frozen = digest(self.net.clip.state_dict()) == self.before
+        ddp = self.trainer.strategy.model
+        searched = getattr(ddp, "find_unused_parameters", None)
+        content = {"all": self.seen == trained, "frozen": frozen, "searched": searched}
+        with open(f"watched.{rank}", "w") as file:
+            json.dump(content | {"weights": digest(self.net.trainable_state())}, file)
+
+    for hook in (on_train_start, on_before_optimizer_step, on_train_end):
+        setattr(PEClipModule, hook.__name__, hook)
+
+
+def watched(folder, world):
+    return [json.loads((folder / f"watched.{rank}").read_text()) for rank in range(world)]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, config):
+    """A run on one process and one on two ranks of half its batch: 3 clips, which cut a pair of mixed clips in two."""
+    folders = {}
+    for world in (1, 2):
+        folder = folders[world] = tmp_path_factory.mktemp(f"on_{world}")
+        results = in_ranks(folder, words(options(config, 6 // world)), world, watch)
+        assert [(result.status, result.err) for result in results] == [(0, "")] * world
+        assert all(result.out == "" for result in results[1:])
+        assert results[0].out.count("The run is in") == 1
+    return folders
+
+
+def test_two_ranks_train_as_one_process_and_write_once(runs):
+    one, two = (runs[world] / "runs/tiny/version_0" for world in (1, 2))
+    assert sorted(path.name for path in one.rglob("*")) == sorted(path.name for path in two.rglob("*"))
+    for name, rows in (("train/loss", 8), ("val/loss", 2), ("val/war", 2)):
+        assert len(logged(one, name)) == rows
+        assert logged(two, name) == pytest.approx(logged(one, name), abs=1e-4)
+    assert all(entry["all"] and entry["frozen"] for world in (1, 2) for entry in watched(runs[world], world))
+    first, second = watched(runs[2], 2)
+    assert first == second
+    assert first["searched"] is False
+
+
+def evaluated(run_folder):
+    return {name: (run_folder / name).read_bytes() for name in EVALUATED} | {"loss": logged(run_folder, "test/loss")}
+
+
+def test_an_evaluation_on_several_ranks_is_that_of_one_process_to_the_byte(runs, config, tmp_path):
+    """The 11 clips are three batches of 4, as at the end of the training, and one of 11: fewer batches than ranks."""
+    trained = runs[1] / "runs/tiny/version_0"
+    found = {(4, 1): evaluated(trained)}
+    for batch, world in ((4, 2), (11, 1), (11, 2)):
+        folder, checkpoint = tmp_path / f"{batch}_on_{world}", trained / "checkpoints/best.ckpt"
+        args = ["test", "--config", config, "--data.eval_batch_size", batch, "--ckpt_path", checkpoint]
+        results = in_ranks(folder, words(args), world)
+        assert [(result.status, result.err) for result in results] == [(0, "")] * world
+        found[batch, world] = evaluated(folder / "runs/tiny/version_0")
+    assert found[4, 1] == found[4, 2]
+    assert found[11, 1] == found[11, 2]
+    assert found[4, 1]["predictions.csv"].count(b"\n") == 12
+
+
+@pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.slow)])
+def test_a_signal_to_one_rank_ends_all_after_the_step_and_the_run_goes_on(rank, runs, config, tmp_path):
+    def before(this):
+        if this == rank:
+            PEClipModule.training_step = at_call(6, lambda: send(signal.SIGTERM), PEClipModule.training_step)
+
+    args = words(options(config, 3))
+    first, second = in_ranks(tmp_path, args, 2, before)
+    # Lightning, where it started the second rank, takes any other status for a reason to kill the first at once.
+    assert (first.status, second.status, second.err) == (143, 0, "")
+    assert first.err == "peclip: asked to end: go on with --ckpt_path last\n"
+    again = in_ranks(tmp_path, [*args, "--ckpt_path", "last"], 2)
+    assert [(result.status, result.err) for result in again] == [(0, "")] * 2
+    assert "from step 6" in again[0].out
+    assert outcome(tmp_path / "runs/tiny/version_0") == outcome(runs[2] / "runs/tiny/version_0")
+
+
+def test_a_loss_that_is_no_number_on_one_rank_stops_all_and_is_told_once(config, tmp_path):
+    def before(rank):
+        if rank == 1:
+            original = train_module._cross_entropy
+            train_module._cross_entropy = lambda *args: original(*args) * float("nan")
+
+    first, second = in_ranks(tmp_path, words(options(config, 4)), 2, before)
+    assert (first.status, second.status, second.err) == (2, 0, "")
+    (line,) = first.err.splitlines()
+    assert "the loss is nan in step 1 (epoch 1)" in line
+    assert line.count(".mp4") == 8  # of both ranks
+
+
+def test_a_rank_that_fails_says_why_and_ends_the_others(config, tmp_path):
+    """The first rank was not started with the other by Lightning here, so it cannot see how that one ended."""
+
+    def broken():
+        raise InputError("clip.mp4: it is broken")
+
+    def before(rank):
+        if rank == 1:
+            dataset.read_clip = at_call(3, broken, dataset.read_clip)
+
+    first, second = in_ranks(tmp_path, words(options(config, 4)), 2, before, limit=30)
+    assert second.status == 2
+    (line,) = second.err.splitlines()
+    assert line.startswith("peclip: error: clip.mp4: it is broken (")
+    assert (first.status, first.err) == (
+        2,
+        "peclip: error: another of the 2 ranks is gone: what it wrote tells why\n",
+    )
