@@ -145,6 +145,22 @@ def test_every_form_trains_without_a_search_for_unused_parameters(name, config, 
     assert losses[1] == (pytest.approx(losses[0], rel=0.05) if "bf16" in name else pytest.approx(losses[0], abs=1e-4))
 
 
+def test_clips_that_are_skipped_are_skipped_alike_on_one_rank_and_on_two(tiny_clip, tmp_path):
+    """Their partners in mixing stay themselves, whichever rank reads them."""
+    manifest = write_data(tmp_path / "data", {"train": 8, "test": 3})
+    config = write_config(tmp_path / "tiny.yaml", tiny_clip, manifest)
+    for row in manifest.read_text().splitlines()[2::5]:
+        (tmp_path / "data" / row.split(",")[0]).write_bytes(b"broken")
+    options = ["fit", "--config", config, "--data.on_error", "skip", "--data.val", 0, "--model.warmup_epochs", 0]
+    runs = []
+    for world, batch in ((1, 6), (2, 3)):
+        results = in_ranks(tmp_path / str(world), words([*options, "--data.batch_size", batch]), world)
+        assert [(result.status, result.err) for result in results] == [(0, "")] * world
+        runs.append(tmp_path / str(world) / "runs/tiny/version_0")
+    assert logged(runs[1], "train/loss") == pytest.approx(logged(runs[0], "train/loss"), abs=1e-4)
+    assert (runs[0] / "skipped.csv").read_bytes() == (runs[1] / "skipped.csv").read_bytes()
+
+
 @pytest.mark.parametrize("clips", [101, 2])
 def test_evaluating_on_two_and_three_ranks_is_evaluating_on_one_to_the_byte(clips, tiny_run, tiny_clip, tmp_path):
     manifest = write_many(tmp_path / "data", {"train": 6, "test": clips}, LABELS)
