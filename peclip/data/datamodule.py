@@ -4,7 +4,7 @@ There the video of a batch, see :mod:`peclip.data.dataset`, becomes float, augme
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from peclip.data.manifest import Manifest
 from peclip.data.order import Draw, EvalOrder, TrainOrder, own_part
 from peclip.data.shard import check_shards
 from peclip.data.source import Splits, Validation, read_source, split_source
+from peclip.data.stream import PartOrder, Stream
 from peclip.data.workers import dead_workers
 from peclip.errors import InputError
 
@@ -109,6 +110,7 @@ class VideoDataModule(LightningDataModule):
         self.allow_outside, self.on_error, self.seed = allow_outside, on_error, seed
         self._labels = labels
         self._datasets: list[ClipDataset] = []
+        self.parts: Sequence[range] | None = None  # what this rank is to predict, where that is done in parts
 
     @cached_property
     def source(self) -> Manifest:
@@ -133,7 +135,7 @@ class VideoDataModule(LightningDataModule):
     @property
     def predicted(self) -> Manifest:
         """The clips that ``peclip predict`` takes."""
-        which = self.predict or ("test" if len(self.source.select("test")) else "all")
+        which = self.predict or ("test" if self.source.table["split"].eq("test").any() else "all")
         return self.source if which == "all" else getattr(self.splits, which)
 
     @property
@@ -149,9 +151,9 @@ class VideoDataModule(LightningDataModule):
         Raises:
             InputError: a label is not in the list, a class has no training clip, or there is nothing to work on.
         """
-        train, val, test = self.splits.train, self.splits.val, self.splits.test
-        kinds = {"fit": ("training ", train), "validate": ("validation ", val), "test": ("test ", test)}
-        kind, chosen = kinds.get(stage, ("", self.predicted))
+        kinds = {"fit": ("training ", "train"), "validate": ("validation ", "val"), "test": ("test ", "test")}
+        kind, split = kinds.get(stage, ("", ""))
+        chosen = getattr(self.splits, split) if split else self.predicted  # splits could hold its clips a second time
         if not len(chosen):
             fold = (
                 "" if self.fold is None else f" beside fold {self.fold}" if stage == "fit" else f" in fold {self.fold}"
@@ -161,7 +163,7 @@ class VideoDataModule(LightningDataModule):
         unlabelled = chosen.table["label"].eq("")
         if stage != "predict" and unlabelled.any():
             raise InputError(f"{chosen.where(int(unlabelled.to_numpy().argmax()))}: no label, peclip {stage} needs one")
-        for other in (val, test):
+        for other in (self.splits.val, self.splits.test) if split else ():
             other.check_labels(self.labels, allow_empty=True)
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -179,9 +181,11 @@ class VideoDataModule(LightningDataModule):
         """Return the test clips."""
         return self._eval_loader(self.splits.test)
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def predict_dataloader(self) -> DataLoader[Batch] | Stream:
         """Return the clips to predict."""
-        return self._eval_loader(self.predicted)
+        if self.parts is None:
+            return self._eval_loader(self.predicted)
+        return Stream(self._loader(self.predicted, None, batch_sampler=PartOrder(self.parts, self.eval_batch_size)))
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Turn uint8 on the device into what the model takes: augmented and mixed in training, normalised always."""

@@ -18,7 +18,7 @@ from typing import Any, Literal, cast
 import pandas as pd
 
 from peclip import labels as vocabulary
-from peclip.data.manifest_csv import parse_manifest
+from peclip.data.manifest_csv import each_value, parse_manifest
 from peclip.data.storage import is_address
 from peclip.errors import InputError
 
@@ -31,7 +31,7 @@ COLUMNS = {
     "fold": "Int64",
     "start": "float64",
     "end": "float64",
-    "source": "str",
+    "source": "category",
     "line": "int64",
 }
 """Columns of :attr:`Manifest.table` and their types; text is empty and numbers are missing where a row has none."""
@@ -147,6 +147,8 @@ class Manifest:
         """Return the rows of a split, or those where a boolean column is true; a row without split is training."""
         if isinstance(which, str):
             which = self.table["split"].eq(which) | (self.table["split"].eq("") & (which == "train"))
+        if which.all():
+            return self  # and not its table a second time
         return Manifest(self.table[which], self.source, self.root, self.notes)
 
     @property
@@ -239,12 +241,21 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
     columns: dict[str, pd.Series[Any]] = {}
     kind: Any  # the stubs know every type by its own overload
     for name, kind in COLUMNS.items():
-        if name in table:
-            values = table[name].fillna("") if kind == "str" else table[name]
+        if name not in table:
+            missing = {"int64": 0, "str": "", "category": ""}.get(kind, float("nan"))
+            columns[name] = pd.Series(missing, index=table.index, dtype=kind)
+        elif kind == "str":
+            columns[name] = _text(table[name].fillna(""))
         else:
-            values = pd.Series(0 if name == "line" else "" if kind == "str" else pd.NA, index=table.index)
-            values = values.astype("Int64") if kind == "float64" else values
-        columns[name] = values.astype(kind)
-    label = columns["label"]
-    columns["label"] = label.map({name: vocabulary.canonical(name) for name in label.unique()}).astype("str")
+            columns[name] = table[name].astype(kind)
+    if "label" in table:
+        columns["label"] = each_value(columns["label"], vocabulary.canonical)
     return pd.DataFrame(columns).reset_index(drop=True)
+
+
+def _text(values: "pd.Series[Any]") -> "pd.Series[str]":
+    """Return values as text: outside of Python, where it is small, unless names of files that are not UTF-8 forbid that."""
+    try:
+        return values.astype("str")
+    except UnicodeEncodeError:
+        return values.astype(pd.StringDtype("python", na_value=float("nan")))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
 import pandas as pd
 
 from peclip.data.storage import is_address, read_file
@@ -32,6 +33,9 @@ SPLITS = {
 }
 """Spellings of the splits, in lower case, and the one name peclip uses."""
 
+PIECE = 100_000
+"""Rows that are read, or turned into Python's own strings, at once."""
+
 ODD_PATH = re.compile(r"^\s*$|^[/\\]|^[A-Za-z]:|(?:^|/)\.{0,2}(?:/|$)", re.MULTILINE)
 """A path that is empty, absolute, or has a part that is empty, ``.`` or ``..``."""
 
@@ -49,14 +53,14 @@ def parse_manifest(path: Path | str, labels_required: bool, allow_outside: bool)
     if table.empty:
         raise InputError(f"{path}: the manifest is empty, it has a header and no clip")
     if "label" in table:
-        table["label"] = _each_value(table["label"], str.strip)
+        table["label"] = each_value(table["label"], str.strip)
         second_header = table["path"].eq("path") & table["label"].eq("label")
         _refuse(path, table, second_header, "a second header; were two files joined? Keep one header")
         if labels_required:
             _refuse(path, table, table["label"].eq(""), "the label is empty")
     table["path"] = _normalised_paths(path, table, allow_outside)
     if "split" in table:
-        split = _each_value(table["split"], lambda name: SPLITS.get(name.strip().lower()))
+        split = each_value(table["split"], lambda name: SPLITS.get(name.strip().lower()))
         _refuse(path, table, split.isna(), "unknown split {!r}, expected train, val or test", "split")
         table["split"] = split
     if "fold" in table:
@@ -118,7 +122,8 @@ def _read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
         with warnings.catch_warnings():
             # pandas drops what is too much in the first row with a warning: here it is a mistake like any other.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(
+            # In pieces, each of which is held as Python's own strings only until the next one.
+            pieces = pd.read_csv(
                 io.BytesIO(raw),
                 names=header,
                 header=0,
@@ -127,7 +132,9 @@ def _read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
                 skip_blank_lines=False,  # or lines could not be counted
                 index_col=False,
                 encoding="utf-8-sig",
+                chunksize=PIECE,
             )
+            table = pd.concat(pieces, ignore_index=True)
     except pd.errors.ParserWarning as warning:
         raise InputError(f"{path} line 2: more values than the header's {len(header)}") from warning
     except pd.errors.ParserError as error:
@@ -141,7 +148,7 @@ def _read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
     blank = table[header[0]].eq("")
     for name in header[1:]:
         blank &= table[name].eq("")
-    return table[~blank].reset_index(drop=True)
+    return table[~blank].reset_index(drop=True) if blank.any() else table
 
 
 def _explain(path: Path | str, message: str, cause: Exception) -> NoReturn:
@@ -188,9 +195,11 @@ def _numbers(path: Path | str, table: pd.DataFrame, column: str) -> pd.Series:
     return number
 
 
-def _each_value(column: pd.Series, change: Callable[[str], str | None]) -> pd.Series:
+def each_value(column: pd.Series, change: Callable[[str], str | None]) -> pd.Series:
     """Return a column of few different values, each changed."""
-    return column.map({value: change(value) for value in column.unique()})
+    codes, values = pd.factorize(column)
+    changed = pd.Series([change(value) for value in values], dtype="str")
+    return changed.take(codes).set_axis(column.index)
 
 
 def _check_times(path: Path | str, table: pd.DataFrame) -> None:
@@ -207,6 +216,14 @@ def _check_times(path: Path | str, table: pd.DataFrame) -> None:
 
 def _check_duplicates(path: Path | str, table: pd.DataFrame) -> None:
     clip = [name for name in ("path", "start", "end") if name in table]
+    pieces = (table[clip].iloc[first : first + PIECE] for first in range(0, len(table), PIECE))
+    sums = np.sort(
+        np.concatenate([pd.util.hash_pandas_object(piece, index=False, categorize=False) for piece in pieces])
+    )
+    if (
+        sums[1:] != sums[:-1]
+    ).all():  # to compare the clips themselves takes more memory than all that is known of them
+        return
     again = table.duplicated(clip)
     if again.any():
         row = int(again.to_numpy().argmax())
@@ -220,7 +237,8 @@ def _normalised_paths(path: Path | str, table: pd.DataFrame, allow_outside: bool
     """Return the paths without ``./`` and ``//``, relative to the manifest's folder for what lies below it."""
     paths = table["path"]
     # Most paths are plain, which one search tells; only those that could be more than a way down are taken singly.
-    if not ODD_PATH.search("\n".join(paths)):
+    pieces = (paths.iloc[first : first + PIECE] for first in range(0, len(paths), PIECE))
+    if not any(ODD_PATH.search("\n".join(piece.to_numpy())) for piece in pieces):
         return paths
     odd = paths.str.contains(ODD_PATH)
     _refuse(path, table, odd & paths.str.strip().eq(""), "the path is empty")

@@ -11,7 +11,7 @@ from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -34,13 +34,17 @@ from peclip.train.options import (
     check_values,
     with_own_config,
 )
+from peclip.train.part_writer import CLIPS_PER_PART, write_parts
+from peclip.train.parts import check_prediction
 from peclip.train.ranks import ended_together
 from peclip.train.resume import Interrupted, interrupted_run, keep_metrics, remove_empty_run
+from peclip.train.run_folder import RUNS, SaveConfig, own_logger
 from peclip.train.skipped import SkippedClips
 
-RUNS = "runs"
 
 Kind = TypeVar("Kind", bound="PEClipCLI")
+
+GO_ON = "go on with --ckpt_path last"
 
 CHECKPOINT = {
     "checkpoint.monitor": "val/score",
@@ -51,7 +55,7 @@ CHECKPOINT = {
 
 NOISE = (
     r".*in eval mode at the start of training",  # CLIP is frozen on purpose
-    r".*Total length of `list` across ranks is zero",  # there may be no validation clips
+    r".*Total length of `(list|Stream)` across ranks is zero",  # there may be no validation clips, or no part left
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own affair
     r".*does not have many workers which may be a bottleneck",
     r".*is smaller than the logging interval",
@@ -62,20 +66,6 @@ NOISE = (
 
 class Parser(OneLineErrors, LightningArgumentParser):
     """A parser whose errors are one line."""
-
-
-class SaveConfig(SaveConfigCallback):
-    """Saves the configuration of a run with the labels that the data gave, so that it stands on its own."""
-
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Complete the configuration and save it."""
-        self.config.data.labels = trainer.datamodule.labels
-        # Where this run lives is no option of the next one.
-        loggers, own = self.config.trainer.logger, own_logger(self.config)
-        if isinstance(loggers, list):
-            self.config.trainer.logger = [logger for logger in loggers if logger != own] or None
-        self.config.folder = self.config.ckpt_path = None
-        super().setup(trainer, pl_module, stage)
 
 
 class PEClipCLI(LightningCLI):
@@ -98,10 +88,22 @@ class PEClipCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("data.labels", "model.net.labels", apply_on="instantiate")
 
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "predict":
+            text = "Folder for predictions in Parquet files of --clips_per_part clips; a restart skips those that are there."
+            parser.add_argument("--parts", type=str | None, default=None, help=text)
+            parser.add_argument(
+                "--clips_per_part", type=int, default=CLIPS_PER_PART, help="Clips of a file in --parts."
+            )
+        return parser
+
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Return the subcommands; checkpoints are always read with weights_only."""
-        return {name: skip | {"weights_only"} for name, skip in LightningCLI.subcommands().items()}
+        """Return the subcommands; checkpoints are always read with weights_only, and predictions go to files."""
+        return {
+            name: skip | {"weights_only", "return_predictions"} for name, skip in LightningCLI.subcommands().items()
+        }
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the arguments. A source named on the command line replaces the one of the configuration."""
@@ -131,10 +133,14 @@ class PEClipCLI(LightningCLI):
         place = csv[0].init_args if csv else Namespace(save_dir=RUNS, name=config.name)
         if self.subcommand == "fit" and config.ckpt_path:
             self._go_on(config, Path(place.save_dir, place.name or ""))
+        parts = config.get("parts")
+        if parts is not None:
+            check_prediction(config, first=not getattr(rank_zero_only, "rank", 0))
+            config.folder = config.folder or parts  # a start again makes no other one
         if given is False:
             return
         # On one rank only, because the others start after it has made the folder.
-        if config.folder and not self.interrupted and not getattr(rank_zero_only, "rank", 0):
+        if config.folder not in (None, parts) and not self.interrupted and not getattr(rank_zero_only, "rank", 0):
             check_folder(Path(config.folder))
         if self.interrupted:
             listed = [logger for logger in listed if logger not in csv]
@@ -176,7 +182,8 @@ class PEClipCLI(LightningCLI):
             self._drop_empty_run()
             raise
         except SIGTERMException as error:
-            raise asked_to_end(self.trainer, goes_on=subcommand == "fit") from error
+            in_parts = self.config[subcommand].get("parts") and "the same command goes on"
+            raise asked_to_end(self.trainer, GO_ON if subcommand == "fit" else in_parts) from error
         except RuntimeError as error:
             if message := self.datamodule.what_died(error):
                 raise InputError(message) from error
@@ -187,6 +194,11 @@ class PEClipCLI(LightningCLI):
         logger = self.trainer.logger
         if isinstance(logger, CSVLogger) and self.trainer.is_global_zero and not self.interrupted:
             remove_empty_run(Path(logger.log_dir), Path(RUNS))
+
+    def predict(self, **kwargs: Any) -> None:
+        """Predict, into one file or in parts, of which all may be there."""
+        if write_parts(self.trainer, self.config.predict, self.datamodule, self.model):
+            self.trainer.predict(**kwargs, return_predictions=False)
 
     def before_fit(self) -> None:
         """Check what the best checkpoint is chosen by, and keep the last one where there is nothing to choose by.
@@ -234,15 +246,6 @@ class PEClipCLI(LightningCLI):
         if self.interrupted and isinstance(self.trainer.logger, CSVLogger) and self.trainer.is_global_zero:
             keep_metrics(self.interrupted, self.trainer.logger)  # now nothing more is refused
         return kwargs | {"weights_only": True}
-
-
-def own_logger(config: Namespace) -> Namespace:
-    """Return the logger that puts a run into its folder, in the form that it has in a configuration."""
-    place = Namespace(save_dir=RUNS, name=config.name)
-    if config.folder:
-        folder = Path(config.folder)
-        place = Namespace(save_dir=str(folder.parent), name="", version=folder.name)
-    return Namespace(class_path=f"{CSVLogger.__module__}.{CSVLogger.__name__}", init_args=place)
 
 
 def run(args: list[str]) -> None:

@@ -22,11 +22,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from peclip.data.manifest import Manifest
 from peclip.data.source import read_source, split_source
 from peclip.errors import InputError, file_errors
-from peclip.train.cli import RUNS, PEClipCLI, command
+from peclip.train.cli import PEClipCLI, command
 from peclip.train.cli import run as run_fit
 from peclip.train.folds import RESULTS, print_summary, summarise, write_summary
 from peclip.train.report import written
 from peclip.train.results import read_evaluation
+from peclip.train.run_folder import RUNS
 
 OPTIONS = "config.yaml"
 """The options of a cross-validation, in its folder: to go on, they have to be the same."""

@@ -165,15 +165,15 @@ class AskedToEnd(Callback):
         self._signals.received_sigterm = trainer.strategy.reduce_boolean_decision(self._signals.asked, all=False)
 
 
-def asked_to_end(trainer: Trainer, goes_on: bool) -> BaseException:
+def asked_to_end(trainer: Trainer, advice: str | None) -> BaseException:
     """Return what ends this process, and say on rank 0 that it was asked to end.
 
     Args:
         trainer: what ran.
-        goes_on: whether it is something that can be gone on with.
+        advice: how it can be gone on with, if it can.
     """
     if trainer.is_global_zero:
-        print(f"peclip: asked to end{': go on with --ckpt_path last' if goes_on else ''}", file=sys.stderr)
+        print(f"peclip: asked to end{f': {advice}' if advice else ''}", file=sys.stderr)
     ending = SystemExit(TERMINATED)
     return told_by_rank_zero(trainer, ending, TERMINATED) if trainer.received_sigterm else ending
 

@@ -36,7 +36,7 @@ class SyncedIO(TorchCheckpointIO):
                     os.fsync(file.fileno())
                 if target.name == LAST and target.exists():
                     target.replace(target.with_name(PREVIOUS))
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         except OSError as error:
             raise InputError(
                 f"{target} cannot be written: {error.strerror}; the checkpoints before it are as they were. Make room, "
@@ -44,7 +44,7 @@ class SyncedIO(TorchCheckpointIO):
             ) from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Bring the names in a folder onto the disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:

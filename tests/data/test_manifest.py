@@ -159,7 +159,7 @@ def test_writing_leaves_nothing_half_written(tmp_path):
         manifest.write(blocked)
     with pytest.raises(InputError, match="cannot be written"):
         manifest.write(tmp_path / "clips.csv" / "below_a_file.csv")
-    foreign = Manifest(pd.DataFrame({"path": ["ok", "b\udcff.mp4"]}), source=tmp_path, root=tmp_path)
+    foreign = Manifest(pd.DataFrame({"path": ["ok", "b\udcff.mp4"]}, dtype=object), source=tmp_path, root=tmp_path)
     with pytest.raises(InputError, match=r"the name of a clip is not UTF-8, rename it: 'b\\udcff\.mp4'"):
         foreign.write(tmp_path / "foreign.csv")
     assert sorted(child.name for child in tmp_path.iterdir()) == ["clips.csv", "folder.csv"]

@@ -107,7 +107,8 @@ def to_manifest(rows: Sequence[Mapping[str, Any]], root: Path, notes: Sequence[s
     """
     if not rows:
         raise InputError(f"{root}: no clip found")
-    manifest = Manifest(pd.DataFrame(rows), source=root, root=root, notes=notes)
+    # Objects at first: names of files may be no UTF-8.
+    manifest = Manifest(pd.DataFrame(rows, dtype=object), source=root, root=root, notes=notes)
     again = manifest.table["path"].duplicated()
     if again.any():
         place = int(again.to_numpy().argmax())

@@ -1,0 +1,146 @@
+"""A prediction of very many clips in parts, and the memory that it takes: a tiny model, and clips that nobody has to decode.
+
+python -m tests.stress.million --rows 10000 100000 1000000 prints the table of docs/RELIABILITY.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from pyarrow import parquet
+
+from peclip.data.datamodule import ClipDataset
+from peclip.train.module import PEClipModule
+from tests.conftest import write_tiny_clip
+from tests.runs import LABELS, write_config
+from tests.stress.killed import in_a_process
+from tests.stress.soak import sample
+
+BATCH = 1000
+
+KINDS = 251
+"""Clips that differ; the others are the same again."""
+
+FIGURES = "figures.json"
+
+
+class Figures(NamedTuple):
+    """What a prediction took.
+
+    Attributes:
+        rows: of the manifest.
+        seconds: of the prediction, reading the manifest included.
+        processes: that predict and read.
+        early: MB that they have written after a tenth of the clips, shared pages counted in each.
+        late: the same after the last clip.
+        peak: MB of the predicting process, files that it maps included, at its highest.
+    """
+
+    rows: int
+    seconds: float
+    processes: int
+    early: float
+    late: float
+    peak: float
+
+
+def write_manifest(path: Path, rows: int) -> Path:
+    """Write a manifest of clips that are not there, with paths as long as they usually are."""
+    with path.open("w") as file:
+        file.write("path\n")
+        file.writelines(f"faces/{number // 1000:04d}/clip_{number:08d}.mp4\n" for number in range(rows))
+    return path
+
+
+@cache
+def drawn(number: int, num_frames: int, size: int) -> torch.Tensor:
+    """Return one of a few clips, uint8 (T, 3, S, S), of random pixels."""
+    pixels = torch.Generator().manual_seed(number)
+    return torch.randint(256, (num_frames, 3, size, size), generator=pixels, dtype=torch.uint8)
+
+
+def no_decoder(path: Path | str, num_frames: int, size: int, **options: object) -> torch.Tensor:
+    """Return a clip that depends on the number in its name, in the place of the decoder."""
+    return drawn(int(re.search(r"(\d+)\.mp4", str(path))[1]) % KINDS, num_frames, size)
+
+
+def predict(folder: Path, clip: Path, rows: int, workers: int) -> Figures:
+    """Predict so many clips in a new process, and check that each is there once with its own values."""
+    folder.mkdir()
+    manifest = write_manifest(folder / "manifest.csv", rows)
+    config = write_config(folder / "tiny.yaml", clip, manifest)
+    batches = -(-rows // BATCH)
+
+    def before() -> None:
+        sys.modules[ClipDataset.__module__].read_clip = no_decoder
+        since, step, samples = time.monotonic(), PEClipModule.predict_step, []
+
+        def predict_step(self, batch, batch_idx):
+            if batch_idx in (batches // 10, batches - 1):
+                samples.append(sample(batch_idx, since))
+            if batch_idx == batches - 1:
+                status = Path("/proc/self/status").read_text()
+                peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+                seconds, processes = samples[-1].seconds, samples[-1].processes
+                memory = [entry.megabytes for entry in (samples[0], samples[-1])]
+                (folder / FIGURES).write_text(json.dumps([rows, seconds, processes, *memory, round(peak, 1)]))
+            return step(self, batch, batch_idx)
+
+        PEClipModule.predict_step = predict_step
+
+    options = {"data.labels": json.dumps(LABELS), "data.num_workers": workers, "data.num_frames": 1,
+               "data.eval_batch_size": BATCH, "parts": "parts"}  # fmt: skip
+    args = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    gc.collect()
+    status, err = in_a_process(folder, ["predict", "--config", str(config), *args], before, limit=6 * 3600)
+    assert (status, err) == (0, ""), err
+    check(folder / "parts", rows)
+    return Figures(*json.loads((folder / FIGURES).read_text()))
+
+
+def check(folder: Path, rows: int) -> None:
+    """Check that all clips are there once, in order, and that those that are the same have the same result."""
+    assert json.loads((folder / "parts.json").read_text())["rows"] == rows
+    number, results = 0, {}
+    for part in sorted(folder.glob("part-*.parquet")):
+        table = parquet.ParquetFile(part).read()
+        for path, score in zip(table["path"].to_pylist(), table[LABELS[0]].to_pylist(), strict=True):
+            assert path == f"faces/{number // 1000:04d}/clip_{number:08d}.mp4"
+            assert abs(results.setdefault(number % KINDS, score) - score) < 1e-6
+            number += 1
+    assert number == rows
+    assert len(set(results.values())) > len(results) // 2
+
+
+def measure(folder: Path, rows: Sequence[int], workers: int) -> list[Figures]:
+    """Predict manifests of several lengths, each in a process of its own."""
+    clip = write_tiny_clip(folder / "clip")
+    return [predict(folder / str(count), clip, count, workers) for count in rows]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    print("| clips | seconds | processes | MB after a tenth | MB at the end | peak of the main process, MB |")
+    print("|---:|---:|---:|---:|---:|---:|")
+    with tempfile.TemporaryDirectory() as name:
+        for entry in measure(Path(name), options.rows, options.workers):
+            print(f"| {entry.rows:,} | {' | '.join(f'{value:,}' for value in entry[1:])} |")
+
+
+if __name__ == "__main__":
+    main()
