@@ -250,7 +250,7 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
             columns[name] = table[name].astype(kind)
     if "label" in table:
         columns["label"] = each_value(columns["label"], vocabulary.canonical)
-    return pd.DataFrame(columns).reset_index(drop=True)
+    return pd.DataFrame(columns, copy=False).reset_index(drop=True)
 
 
 def _text(values: "pd.Series[Any]") -> "pd.Series[str]":

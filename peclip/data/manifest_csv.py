@@ -33,7 +33,7 @@ SPLITS = {
 }
 """Spellings of the splits, in lower case, and the one name peclip uses."""
 
-PIECE = 100_000
+PIECE = 10_000
 """Rows that are read, or turned into Python's own strings, at once."""
 
 ODD_PATH = re.compile(r"^\s*$|^[/\\]|^[A-Za-z]:|(?:^|/)\.{0,2}(?:/|$)", re.MULTILINE)

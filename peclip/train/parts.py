@@ -18,6 +18,7 @@ from jsonargparse import Namespace
 from torch import Tensor
 
 from peclip.data.manifest import Manifest
+from peclip.data.manifest_csv import PIECE
 from peclip.errors import InputError, in_one_line
 from peclip.train.last import sync_folder
 from peclip.train.report import written
@@ -45,9 +46,6 @@ WORDS = {
 
 COMPLETE, ROWS = "complete", "rows"
 """Entries of parts.json that tell how far it is."""
-
-PIECE = 100_000
-"""Rows of a table that are turned into text at once."""
 
 Batch = tuple[Tensor, Tensor]
 """Indices (B,) of clips, and their probabilities (B, C), float32."""
@@ -161,8 +159,8 @@ class PartFolder:
         if not file.exists():
             return False
         try:
-            # A part is not to be read as what the names of its folders say.
-            table = parquet.ParquetFile(file, page_checksum_verification=True).read()
+            with parquet.ParquetFile(file, page_checksum_verification=True) as content:
+                table = content.read()
             wrong = None if (table.schema.metadata or {}) == self._mark(part) else "not of this prediction"
         except (OSError, pa.ArrowException) as error:
             wrong = f"torn ({in_one_line(error)})"

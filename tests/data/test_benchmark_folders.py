@@ -1,9 +1,12 @@
 """Clips of one's own: folders per class and files named after their class are read; what cannot be meant is named."""
 
+import os
+
 import pytest
 
 from peclip.data.benchmarks import read_benchmark
 from peclip.errors import InputError
+from peclip.train.parts import clips_sum
 from tests.trees import write_clip
 
 
@@ -67,3 +70,14 @@ def test_a_folder_with_nothing_readable_says_what_is_expected(tmp_path):
     (tmp_path / "readme.txt").write_text("nothing")
     with pytest.raises(InputError, match="nothing to read, expected a folder per class or video files"):
         read_benchmark("folders", tmp_path)
+
+
+def test_a_file_whose_name_is_not_utf8_is_a_clip_like_any_other(tmp_path):
+    write_clip(tmp_path / "happy/1.mp4", 1)
+    name = os.fsdecode(b"happy/\xe9.mp4")
+    (tmp_path / "happy/1.mp4").rename(tmp_path / name)
+    manifest = read_benchmark("folders", tmp_path)
+    assert manifest.clip(0).path == tmp_path / name
+    assert manifest.clip(0).path.exists()
+    with pytest.raises(InputError, match="the name of a clip is not UTF-8, which parts need: rename it"):
+        clips_sum(manifest)

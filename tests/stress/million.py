@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +26,6 @@ from peclip.train.module import PEClipModule
 from tests.conftest import write_tiny_clip
 from tests.runs import LABELS, write_config
 from tests.stress.killed import in_a_process
-from tests.stress.soak import sample
 
 BATCH = 1000
 
@@ -42,17 +42,19 @@ class Figures(NamedTuple):
         rows: of the manifest.
         seconds: of the prediction, reading the manifest included.
         processes: that predict and read.
-        early: MB that they have written after a tenth of the clips, shared pages counted in each.
-        late: the same after the last clip.
+        early: MB that they have written after a tenth of the clips, pages that they share counted in each.
+        middle: after half of them.
+        late: at the last one.
         peak: MB of the predicting process, files that it maps included, at its highest.
     """
 
     rows: int
     seconds: float
     processes: int
-    early: float
-    late: float
-    peak: float
+    early: int
+    middle: int
+    late: int
+    peak: int
 
 
 def write_manifest(path: Path, rows: int) -> Path:
@@ -75,6 +77,17 @@ def no_decoder(path: Path | str, num_frames: int, size: int, **options: object) 
     return drawn(int(re.search(r"(\d+)\.mp4", str(path))[1]) % KINDS, num_frames, size)
 
 
+def processes() -> list[Path]:
+    """Return where the system tells of this process and its children."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [Path("/proc/self"), *(Path("/proc") / child for child in children)]
+
+
+def megabytes(file: Path, name: str) -> float:
+    """Return an entry of a file of the system."""
+    return int(re.search(rf"{name}:\s+(\d+)", file.read_text())[1]) / 1024
+
+
 def predict(folder: Path, clip: Path, rows: int, workers: int) -> Figures:
     """Predict so many clips in a new process, and check that each is there once with its own values."""
     folder.mkdir()
@@ -84,17 +97,15 @@ def predict(folder: Path, clip: Path, rows: int, workers: int) -> Figures:
 
     def before() -> None:
         sys.modules[ClipDataset.__module__].read_clip = no_decoder
-        since, step, samples = time.monotonic(), PEClipModule.predict_step, []
+        since, step, held = time.monotonic(), PEClipModule.predict_step, []
 
         def predict_step(self, batch, batch_idx):
-            if batch_idx in (batches // 10, batches - 1):
-                samples.append(sample(batch_idx, since))
+            if batch_idx in (batches // 10, batches // 2, batches - 1):
+                held.append(sum(megabytes(process / "smaps_rollup", "Anonymous") for process in processes()))
             if batch_idx == batches - 1:
-                status = Path("/proc/self/status").read_text()
-                peak = int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
-                seconds, processes = samples[-1].seconds, samples[-1].processes
-                memory = [entry.megabytes for entry in (samples[0], samples[-1])]
-                (folder / FIGURES).write_text(json.dumps([rows, seconds, processes, *memory, round(peak, 1)]))
+                peak = megabytes(Path("/proc/self/status"), "VmHWM")
+                took = round(time.monotonic() - since, 1)
+                (folder / FIGURES).write_text(json.dumps([rows, took, len(processes()), *map(round, [*held, peak])]))
             return step(self, batch, batch_idx)
 
         PEClipModule.predict_step = predict_step
@@ -123,10 +134,10 @@ def check(folder: Path, rows: int) -> None:
     assert len(set(results.values())) > len(results) // 2
 
 
-def measure(folder: Path, rows: Sequence[int], workers: int) -> list[Figures]:
+def measure(folder: Path, rows: Sequence[int], workers: int) -> Iterator[Figures]:
     """Predict manifests of several lengths, each in a process of its own."""
     clip = write_tiny_clip(folder / "clip")
-    return [predict(folder / str(count), clip, count, workers) for count in rows]
+    return (predict(folder / str(count), clip, count, workers) for count in rows)
 
 
 def main() -> None:
@@ -135,11 +146,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    print("| clips | seconds | processes | MB after a tenth | MB at the end | peak of the main process, MB |")
-    print("|---:|---:|---:|---:|---:|---:|")
+    print("| clips | seconds | processes | MB after a tenth | after half | at the end | peak of the main process, MB |")
+    print("|---:|---:|---:|---:|---:|---:|---:|", flush=True)
     with tempfile.TemporaryDirectory() as name:
         for entry in measure(Path(name), options.rows, options.workers):
-            print(f"| {entry.rows:,} | {' | '.join(f'{value:,}' for value in entry[1:])} |")
+            print(f"| {entry.rows:,} | {' | '.join(f'{value:,}' for value in entry[1:])} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 from contextlib import chdir
+from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -18,6 +20,7 @@ from pyarrow import parquet
 from peclip.data.stream import PartOrder
 from peclip.errors import InputError
 from peclip.train.module import PEClipModule
+from peclip.train.part_writer import PartWriter
 from peclip.train.parts import WORDS, PartFolder, check_prediction
 from tests.runs import LABELS, run
 from tests.stress.killed import at_call, in_a_process, send
@@ -182,6 +185,12 @@ def test_options_that_cannot_be_are_refused(change, said, tmp_path, monkeypatch)
     check_prediction(Namespace(**options), first=True)
     with pytest.raises(InputError, match=said):
         check_prediction(Namespace(**options | change), first=True)
+
+
+def test_a_label_that_is_the_name_of_another_column_is_refused():
+    module, data = SimpleNamespace(net=SimpleNamespace(labels=["path", "fear"])), SimpleNamespace(predicted=None)
+    with pytest.raises(InputError, match="the label 'path' is the name of a column of the parts: rename it"):
+        PartWriter(Path("parts"), data, module, "32-true", 4)
 
 
 # --- the folder ---
