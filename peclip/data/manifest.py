@@ -244,8 +244,8 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
         if name not in table:
             missing = {"int64": 0, "str": "", "category": ""}.get(kind, float("nan"))
             columns[name] = pd.Series(missing, index=table.index, dtype=kind)
-        elif kind == "str":
-            columns[name] = _text(table[name].fillna(""))
+        elif kind in ("str", "category"):
+            columns[name] = _text(table[name].fillna(""), kind)
         else:
             columns[name] = table[name].astype(kind)
     if "label" in table:
@@ -253,9 +253,10 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, copy=False).reset_index(drop=True)
 
 
-def _text(values: "pd.Series[Any]") -> "pd.Series[str]":
+def _text(values: "pd.Series[Any]", kind: Any) -> "pd.Series[Any]":
     """Return values as text: outside of Python, where it is small, unless names of files that are not UTF-8 forbid that."""
     try:
-        return values.astype("str")
+        return values.astype("str").astype(kind)
     except UnicodeEncodeError:
-        return values.astype(pd.StringDtype("python", na_value=float("nan")))
+        text = values.astype(pd.StringDtype("python", na_value=float("nan")))
+        return text if kind == "str" else text.astype(kind)
