@@ -34,7 +34,7 @@ from peclip.train.options import (
     check_values,
     with_own_config,
 )
-from peclip.train.part_writer import CLIPS_PER_PART, write_parts
+from peclip.train.part_writer import add_options, write_parts
 from peclip.train.parts import check_prediction
 from peclip.train.ranks import ended_together
 from peclip.train.resume import Interrupted, interrupted_run, keep_metrics, remove_empty_run
@@ -91,11 +91,7 @@ class PEClipCLI(LightningCLI):
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "predict":
-            text = "Folder for predictions in Parquet files of --clips_per_part clips; a restart skips those that are there."
-            parser.add_argument("--parts", type=str | None, default=None, help=text)
-            parser.add_argument(
-                "--clips_per_part", type=int, default=CLIPS_PER_PART, help="Clips of a file in --parts."
-            )
+            add_options(parser)
         return parser
 
     @staticmethod

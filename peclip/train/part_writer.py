@@ -8,6 +8,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
@@ -18,8 +19,6 @@ from peclip.model.trained import state_sum
 from peclip.train.callbacks import PredictionWriter
 from peclip.train.module import PEClipModule
 from peclip.train.parts import Batch, PartFolder, as_table, clips_sum
-
-CLIPS_PER_PART = 10_000
 
 WAIT = 1.0
 """Seconds between two looks at what other ranks have written."""
@@ -120,6 +119,13 @@ class PartWriter(Callback):
     def _write(self) -> None:
         self.folder.write(self._left.pop(0), as_table(self.clips, self.labels, self._batches))
         self._batches = []
+
+
+def add_options(parser: LightningArgumentParser) -> None:
+    """Add the options of a prediction in parts to a parser."""
+    text = "Folder for predictions in Parquet files of --clips_per_part clips; a restart skips those that are there."
+    parser.add_argument("--parts", type=str | None, default=None, help=text)
+    parser.add_argument("--clips_per_part", type=int, default=10_000, help="Clips of a file in --parts.")
 
 
 def write_parts(trainer: Trainer, options: Namespace, data: VideoDataModule, module: PEClipModule) -> bool:

@@ -200,7 +200,7 @@ class SkippedClips(Callback):
         with written(target) as path, path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             rows = csv.writer(file)
             rows.writerow(["split", "path", "line", "reason"])
-            for split in SPLITS:
+            for split in sorted({split for split, _ in self._reasons}, key=SPLITS.index):
                 clips: Manifest = data.predicted if split == "predict" else getattr(data.splits, split)
                 for there, clip in sorted(self._reasons):
                     if there == split:

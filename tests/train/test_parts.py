@@ -13,7 +13,6 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
-import torch
 from jsonargparse import Namespace
 from pyarrow import parquet
 
@@ -24,6 +23,7 @@ from peclip.train.part_writer import PartWriter
 from peclip.train.parts import WORDS, PartFolder, check_prediction
 from tests.runs import LABELS, run
 from tests.stress.killed import at_call, in_a_process, send
+from tests.trees import write_clip
 
 TWO_RANKS = ("--trainer.devices", "2", "--trainer.strategy", "ddp_fork")
 
@@ -107,17 +107,21 @@ def test_start_and_end_are_columns_where_the_manifest_has_them(tiny_run, tiny_da
     assert [(row["start"], row["end"]) for row in union(tmp_path / "parts")] == [(0.04, None), (None, 0.08)]
 
 
-def test_skipped_clips_are_left_out_and_counted(options, tmp_path, monkeypatch):
-    step = PEClipModule.predict_step
-
-    def skipping(self, batch, batch_idx):
-        clips, probabilities = step(self, batch, batch_idx)
-        return torch.where((clips < 4) | (clips > 8), clips, -1), probabilities
-
+def test_skipped_clips_are_left_out_and_counted(tiny_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(PEClipModule, "predict_step", skipping)
-    assert run(*options).out.endswith("13 clips in 5 parts (5 were skipped): parts\n")
-    assert [len(parquet.ParquetFile(part).read()) for part in parts_of(tmp_path / "parts")] == [4, 0, 3, 4, 2]
+    for number in range(6):
+        write_clip(tmp_path / f"{number}.mp4", number)
+    for number in (2, 3, 4):
+        (tmp_path / f"{number}.mp4").write_bytes(b"no video")
+    (tmp_path / "clips.csv").write_text("path\n" + "".join(f"{number}.mp4\n" for number in range(6)))
+    options = ("--data.manifest", "clips.csv", "--data.on_error", "skip", "--parts", "parts", "--clips_per_part", "2")
+    result = run("predict", "--ckpt_path", tiny_run, *options)
+    assert (result.status, result.err) == (0, "")
+    assert result.out.endswith("3 clips in 3 parts (3 were skipped): parts\n")
+    assert [len(parquet.ParquetFile(part).read()) for part in parts_of(tmp_path / "parts")] == [2, 0, 1]
+    assert [row["path"] for row in union(tmp_path / "parts")] == ["0.mp4", "1.mp4", "5.mp4"]
+    with open("parts/skipped.csv", newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == ["2.mp4", "3.mp4", "4.mp4"]
 
 
 # --- interrupted ---
