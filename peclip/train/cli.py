@@ -41,7 +41,6 @@ from peclip.train.resume import Interrupted, interrupted_run, keep_metrics, remo
 from peclip.train.run_folder import RUNS, SaveConfig, own_logger
 from peclip.train.skipped import SkippedClips
 
-
 Kind = TypeVar("Kind", bound="PEClipCLI")
 
 GO_ON = "go on with --ckpt_path last"

@@ -10,7 +10,6 @@ from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from peclip.data.datamodule import VideoDataModule
@@ -86,10 +85,7 @@ class PartWriter(Callback):
 
         Raises:
             InputError: a part cannot be written.
-            SIGTERMException: the process was asked to end.
         """
-        if trainer.received_sigterm:
-            raise SIGTERMException
         clips, probabilities = (value.cpu() for value in outputs)
         known = clips >= 0  # the others were skipped
         if known.any() and self._left:
