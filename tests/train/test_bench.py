@@ -52,7 +52,7 @@ def test_a_clip_costs_what_the_sum_over_its_layers_says():
     net = arithmetic_model(model_of(backbone_of("tiny"), 7))
     width, hidden, tokens, patches = 32, 4, 4 + 1 + 2, 4  # four patches, the class token and two prompts
     block = 12 * width**2 * tokens + 2 * tokens**2 * width
-    adapters = (2 * width * hidden) * tokens + (2 * width * hidden + width + 6 * hidden**2) * tokens
+    adapters = (2 * width * hidden) * tokens + (2 * width * (hidden + 1) + 6 * hidden**2) * tokens
     frame = 2 * (block + adapters) + patches * 3 * 16 * 16 * width + width * 32
     prompts = 2 * 2 * width**2  # two at two depths are mapped from the text's, once for all frames
     assert measure.evaluation_flops(net, 1, 2).forward == 2 * (2 * frame + prompts)  # times and plus count two
@@ -87,13 +87,10 @@ def test_decoding_is_timed_for_clips_made_for_it_and_for_those_of_a_manifest(tmp
     assert str(tiny_data) in shown
 
 
-def test_videos_made_for_decoding_are_the_same_for_a_seed_and_have_texture(tmp_path):
-    for name in ("one.mp4", "other.mp4"):
-        write_textured(tmp_path / name, seed=3, frames=15)
-    one, other = ((tmp_path / name).read_bytes() for name in ("one.mp4", "other.mp4"))
-    assert one == other
-    assert count_frames(tmp_path / "one.mp4") == 15
-    assert len(one) > 30_000
+def test_videos_made_for_decoding_have_the_bit_rate_of_camera_pictures(tmp_path):
+    write_textured(tmp_path / "clip.mp4", seed=3, frames=25)
+    assert count_frames(tmp_path / "clip.mp4") == 25
+    assert 1e6 < 8 * (tmp_path / "clip.mp4").stat().st_size < 2e6  # in one second
 
 
 @pytest.mark.parametrize(
