@@ -43,7 +43,7 @@ class Setup:
     """What is measured.
 
     Args:
-        backbone: vit-b/16, vit-b/32, vit-l/14 or tiny, with random weights; or a Hub id or a folder.
+        backbone: vit-b/16, vit-b/32, vit-l/14, vit-h/14 or tiny, with random weights; or a Hub id or a folder.
         batch_size: B, clips of a step.
         num_frames: T, frames of a clip.
         classes: C.

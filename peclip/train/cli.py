@@ -32,6 +32,7 @@ from peclip.train.options import (
     check_folder,
     check_parts,
     check_values,
+    fits_cluster,
     with_own_config,
 )
 from peclip.train.part_writer import add_options, write_parts
@@ -161,7 +162,7 @@ class PEClipCLI(LightningCLI):
         plugins = self._get(self.config_init, "trainer").plugins or []
         plugins = [*plugins] if isinstance(plugins, list) else [plugins]
         try:
-            return super().instantiate_trainer(**kwargs, plugins=[*plugins, SyncedIO()])
+            return fits_cluster(super().instantiate_trainer(**kwargs, plugins=[*plugins, SyncedIO()]))
         except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
             given = self.config[self.subcommand].trainer
             raise InputError(

@@ -58,10 +58,10 @@ class BestCheckpoint(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the state of an interrupted run; where its files are not here, the best of this run starts anew."""
-        here = Path(str(self.dirpath))
 
         def moved(path: str) -> str:
-            return str(here / Path(path).name) if path else path
+            # Letter for letter as Lightning joins it: a best checkpoint by another name would be removed for the next one.
+            return os.path.join(str(self.dirpath), Path(path).name) if path else path
 
         known = {moved(path): score for path, score in state_dict["best_k_models"].items()}
         if not state_dict["best_model_path"] or not Path(moved(state_dict["best_model_path"])).exists():

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,6 +17,7 @@ from peclip.model.checkpoint import check_fits
 from peclip.model.trained import DEFAULT_FRAMES, Trained, check_config, with_input
 from peclip.train.metrics import ExpressionMetrics, MeanLoss, Scores
 from peclip.train.ranks import mean_over_ranks
+from peclip.train.sharded import SameSteps, check_strategy, shard
 
 Stage = Literal["val", "test"]
 Schedule = Literal["cosine", "step"]
@@ -44,6 +45,8 @@ class PEClipModule(LightningModule):
         zero_shot: also evaluate CLIP without adapters and prompts when testing.
         frozen: precision in which the matrices of CLIP are held. With trainer.precision bf16-mixed, bf16 takes half the
             memory and no cast at every call, and gives the same results to the bit.
+        sharded: whether each device holds only a part of CLIP, and fetches a block from the other devices of its machine
+            when it runs; with trainer.strategy ddp and 2 devices or more.
 
     Raises:
         InputError: a number is out of range.
@@ -62,6 +65,7 @@ class PEClipModule(LightningModule):
         step_factor: float = 0.5,
         zero_shot: bool = False,
         frozen: Literal["fp32", "bf16"] = "fp32",
+        sharded: bool = False,
     ) -> None:
         super().__init__()
         numbers = {"lr_adapters": lr_adapters, "lr_prompts": lr_prompts, "weight_decay": weight_decay}
@@ -77,7 +81,7 @@ class PEClipModule(LightningModule):
         self.lr_adapters, self.lr_prompts, self.weight_decay = lr_adapters, lr_prompts, weight_decay
         self.warmup_epochs, self.warmup_lr = warmup_epochs, warmup_lr
         self.schedule, self.step_epochs, self.step_factor = schedule, step_epochs, step_factor
-        self.zero_shot, self.frozen = zero_shot, frozen
+        self.zero_shot, self.frozen, self.sharded = zero_shot, frozen, sharded
         self.val_metrics = ExpressionMetrics(net.labels)
         self.test_metrics = ExpressionMetrics(net.labels)
         self.zero_shot_metrics = ExpressionMetrics(net.labels)
@@ -89,14 +93,24 @@ class PEClipModule(LightningModule):
         """Hold the frozen weights as asked for.
 
         Raises:
-            InputError: in bf16, but the precision is another.
+            InputError: in bf16, but the precision is another; or the strategy is one that cannot be.
         """
+        check_strategy(self.trainer, self.sharded)
         if self.frozen == "bf16":
             if self.trainer.precision != "bf16-mixed":
                 raise InputError(
                     f"model.frozen is bf16, so trainer.precision {self.trainer.precision} cannot be: give bf16-mixed"
                 )
             self.net.hold_frozen_in(torch.bfloat16)
+
+    def configure_model(self) -> None:
+        """Divide the frozen weights among the devices where asked for."""
+        if self.sharded:
+            shard(self.trainer, self, self.net.backbone)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Return what evaluations need where the weights are divided."""
+        return [SameSteps()] if self.sharded else []
 
     @property
     def image_size(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import yaml
 from jsonargparse import Namespace
+from lightning.pytorch import Trainer
 
 from peclip.errors import InputError, in_one_line
 from peclip.model import Adapter, MaPLe
@@ -149,6 +150,17 @@ def check_parts(net: Namespace) -> None:
             resolve({"class_path": spec.class_path, "init_args": arguments.as_dict()}, kind)
         except InputError as error:
             raise InputError(f"model.net.{key}: {error}") from error
+
+
+def fits_cluster(trainer: Trainer) -> Trainer:
+    """Return a trainer whose devices and nodes are as many as SLURM or torchrun has started processes for.
+
+    Raises:
+        ValueError: they are not; Lightning's words name both numbers.
+    """
+    if environment := getattr(trainer.strategy, "cluster_environment", None):
+        environment.validate_settings(num_devices=trainer.num_devices, num_nodes=trainer.num_nodes)
+    return trainer
 
 
 def best_precision(accelerator: Any) -> str:

@@ -28,7 +28,7 @@ TEXT_TOKENS = 32
 
 @dataclass(frozen=True)
 class Size:
-    """The measures of a CLIP; of both towers, the MLPs are four times as wide and a head has 64 or fewer dimensions.
+    """The measures of a CLIP; of both towers, the MLPs are four times as wide.
 
     Attributes:
         patch: side of a patch in pixels.
@@ -47,6 +47,7 @@ SIZES = {
     "vit-b/16": Size(16, 224, (768, 12, 12), (512, 12, 8)),
     "vit-b/32": Size(32, 224, (768, 12, 12), (512, 12, 8)),
     "vit-l/14": Size(14, 224, (1024, 24, 16), (768, 12, 12)),
+    "vit-h/14": Size(14, 224, (1280, 32, 16), (1024, 24, 16)),  # a billion parameters
     "tiny": Size(16, 32, (32, 2, 2), (32, 2, 2)),  # to try a measurement out in seconds
 }
 

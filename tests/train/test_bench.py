@@ -112,7 +112,10 @@ def test_it_is_told_whether_input_or_compute_limits(tiny_data, monkeypatch, comp
         (("eval", "--device", "abacus"), "device is 'abacus', expected cpu, cuda, cuda:NUMBER or auto"),
         (("train", "--batch_size", "0"), "batch_size is 0, expected at least 1"),
         (("eval", "--image_size", "8"), "image_size is 8, expected at least 16, the patch of vit-b/16"),
-        (("eval", "--backbone", "nothing"), "or take vit-b/16, vit-b/32, vit-l/14, tiny, which have random weights"),
+        (
+            ("eval", "--backbone", "nothing"),
+            "or take vit-b/16, vit-b/32, vit-l/14, vit-h/14, tiny, which have random weights",
+        ),
         (("decode", "--clips", "0"), "clips is 0, expected at least 1"),
         (("decode", "--data", "none.csv"), "none.csv"),
         (("everything",), "unknown command 'bench everything', expected one of"),

@@ -1,0 +1,120 @@
+"""A frozen CLIP in parts, one on each device of a machine: torch shards what never learns, Lightning's DDP does the rest.
+
+Lightning's strategies for sharding would also cut up what learns, which is small, and with it every checkpoint. Here
+adapters, prompts, their optimiser and checkpoints are those of DDP.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, ModelParallelStrategy
+from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+
+from peclip.errors import InputError
+from peclip.model.backbone import Backbone
+
+
+def check_strategy(trainer: Trainer, sharded: bool) -> None:
+    """Check that the strategy keeps adapters and prompts whole, and has devices among which CLIP can be divided.
+
+    Raises:
+        InputError: it does not, or has not.
+    """
+    strategy, devices = type(trainer.strategy).__name__, trainer.num_devices
+    if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
+        raise InputError(
+            f"trainer.strategy {strategy} would cut up adapters and prompts: give ddp, and model.sharded true to divide CLIP"
+        )
+    if sharded and not (isinstance(trainer.strategy, DDPStrategy) and devices > 1):
+        raise InputError(
+            f"model.sharded is true, so trainer.strategy {strategy} with {devices} of trainer.devices cannot be: give ddp "
+            "and 2 or more, or model.sharded false"
+        )
+
+
+def shard(trainer: Trainer, module: LightningModule, backbone: Backbone) -> None:
+    """Leave on each device its part of the frozen weights; a block fetches the others' when it runs, and drops them.
+
+    The devices of a machine hold one CLIP together, so that what is fetched does not cross the network. DDP is told to
+    leave these weights alone.
+
+    Args:
+        trainer: whose processes are connected.
+        module: that DDP will wrap.
+        backbone: within it, in the precision in which it is to be held.
+    """
+    if any(isinstance(part, FSDPModule) for part in backbone.clip.modules()):
+        return  # an evaluation after the training
+    sizes = (trainer.num_nodes, trainer.num_devices)
+    mesh = init_device_mesh(trainer.strategy.root_device.type, sizes, mesh_dim_names=("machine", "device"))["device"]
+    blocks = [block for tower in backbone.towers.values() for block in tower.blocks]
+    for part in (*blocks, backbone.clip.vision_model, backbone.clip.text_model):  # the towers take what is left
+        fully_shard(part, mesh=mesh, reshard_after_forward=True)
+    parts = [name for name, weight in module.named_parameters() if isinstance(weight, DTensor)]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, parts)
+    for loop in (trainer.fit_loop.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop, trainer.predict_loop):
+        loop.inference_mode = False  # what is fetched in it could not be trained with afterwards
+
+
+class SameSteps(Callback):
+    """Lets all devices make as many steps of an evaluation as the one with most batches.
+
+    A block waits for the parts of all devices. One that has no batch left runs the model on a black frame, which counts
+    nowhere.
+    """
+
+    def __init__(self) -> None:
+        self._batches = self._missing = 0
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the batches."""
+        self._count(trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches, pl_module)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the batches."""
+        self._count(trainer.num_test_batches, pl_module)
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the batches."""
+        self._count(trainer.num_predict_batches, pl_module)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
+    ) -> None:
+        """Go on after the last batch, before anything is gathered."""
+        self._go_on(trainer, pl_module, batch_idx)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
+    ) -> None:
+        """Go on after the last batch, before anything is gathered."""
+        self._go_on(trainer, pl_module, batch_idx)
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
+    ) -> None:
+        """Go on after the last batch, before anything is gathered."""
+        self._go_on(trainer, pl_module, batch_idx)
+
+    def _count(self, batches: Sequence[float], module: LightningModule) -> None:
+        self._batches = int(sum(batches))
+        most = torch.tensor(self._batches, device=module.device)
+        distributed.all_reduce(most, distributed.ReduceOp.MAX)
+        self._missing = int(most) - self._batches
+
+    def _go_on(self, trainer: Trainer, module: Any, batch: int) -> None:
+        if batch + 1 < self._batches:
+            return
+        frame = torch.zeros(1, 1, 3, module.image_size, module.image_size, device=module.device)
+        for _ in range(self._missing):
+            with trainer.precision_plugin.forward_context():
+                module.net(frame)
+                if trainer.testing and module.zero_shot:
+                    with module.net.bare():
+                        module.net(frame)

@@ -1,0 +1,205 @@
+"""Several devices and nodes: weights that are divided, SLURM's environment, and what lies in cluster/."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
+from wandb.sdk.launch.sweeps import utils as sweeps
+
+from peclip.errors import InputError
+from peclip.train.module import PEClipModule
+from peclip.train.sharded import check_strategy
+from tests.cluster import of_one_machine, of_slurm, together
+from tests.runs import run, write_config, write_data
+from tests.stress.killed import at_call, send
+
+CLUSTER = Path(__file__).parent.parent / "cluster"
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory, tiny_clip):
+    """Two epochs of 3 steps of 4 clips, and 3 clips each to validate and to test, which no two ranks can divide evenly."""
+    folder = tmp_path_factory.mktemp("data")
+    manifest = write_data(folder, {"train": 4, "val": 1, "test": 1})
+    config = write_config(folder / "config.yaml", tiny_clip, manifest)
+    return ["fit", "--config", str(config), "--data.eval_batch_size", "1", "--model.warmup_epochs", "1"]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, options):
+    """The folder of the run of one process, as from the shell of an interactive SLURM job of two nodes."""
+    folder = tmp_path_factory.mktemp("alone")
+    (result,) = together(folder, [*options, "--folder", "run"], of_slurm(nodes=2, per_node=1, name="bash")[:1])
+    assert result.status == 0, result.err
+    return folder / "run"
+
+
+def trained(run_folder, name="last"):
+    return torch.load(run_folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+
+def assert_same(first, second):
+    """Two runs have trained the same and report the same; their checkpoints hold the same kinds of things."""
+    for name in ("last", "best"):
+        one, two = trained(first, name), trained(second, name)
+        assert one.keys() == two.keys()
+        for key, weight in one["state_dict"].items():
+            torch.testing.assert_close(two["state_dict"][key], weight, atol=1e-4, rtol=0, msg=key)
+        states = [content["optimizer_states"][0]["state"] for content in (one, two)]
+        shapes = [{key: value["exp_avg"].shape for key, value in state.items()} for state in states]
+        assert shapes[0] == shapes[1]
+    assert json.loads((first / "metrics.json").read_text())["clips"] == 3
+    for name in ("metrics.json", "confusion.csv"):
+        assert (first / name).read_text() == (second / name).read_text()
+
+
+SHARDED = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--model.sharded", "true", "--data.batch_size", "2"]
+
+
+def test_divided_weights_train_as_whole_ones_and_go_on_undivided_after_a_kill(options, alone, tmp_path):
+    """The fourth of six steps is the first of the second epoch."""
+
+    def before():
+        PEClipModule.training_step = at_call(5, lambda: send(signal.SIGKILL), PEClipModule.training_step)
+
+    words = [*options, "--folder", "run", "--last.every_n_steps", "1"]
+    killed = together(tmp_path, [*words, *SHARDED], of_one_machine(2), before)
+    assert [result.status for result in killed] == [-signal.SIGKILL] * 2
+    assert trained(tmp_path / "run")["global_step"] == 4
+    (result,) = together(tmp_path, [*words, "--ckpt_path", "last"], [{}])
+    assert result.status == 0, result.err
+    assert_same(alone, tmp_path / "run")
+
+
+def test_an_evaluation_with_divided_weights_counts_every_clip_once(options, alone, tmp_path):
+    """One rank has two batches and the other has one."""
+    words = ["test", *options[1:], *SHARDED, "--ckpt_path", str(alone)]
+    results = together(tmp_path, words, of_one_machine(2))
+    assert [result.status for result in results] == [0, 0], results
+    (folder,) = tmp_path.glob("runs/tiny/*")
+    for name in ("metrics.json", "confusion.csv"):
+        assert (folder / name).read_text() == (alone / name).read_text()
+
+
+def test_weights_are_not_divided_on_one_device(options, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*options, "--model.sharded", "true")
+    assert result.status == 2
+    assert result.err.endswith(
+        "model.sharded is true, so trainer.strategy SingleDeviceStrategy with 1 of trainer.devices cannot be: give ddp and 2 "
+        "or more, or model.sharded false\n"
+    )
+
+
+@pytest.mark.parametrize(("strategy", "sharded"), [(ModelParallelStrategy, False), (SingleDeviceStrategy, True)])
+def test_strategies_that_cannot_be_are_refused(strategy, sharded):
+    trainer = SimpleNamespace(strategy=strategy.__new__(strategy), num_devices=2)
+    with pytest.raises(InputError, match=f"trainer.strategy {strategy.__name__}.* give ddp"):
+        check_strategy(trainer, sharded)
+
+
+def test_ddp_is_accepted():
+    check_strategy(SimpleNamespace(strategy=DDPStrategy(), num_devices=2), True)
+
+
+# --- SLURM ---
+
+
+def test_tasks_of_two_slurm_nodes_train_together(options, alone, tmp_path):
+    words = [
+        *options,
+        "--data.batch_size",
+        "2",
+        "--trainer.devices",
+        "1",
+        "--trainer.num_nodes",
+        "2",
+        "--folder",
+        "run",
+    ]
+    results = together(tmp_path, [*words, "--ckpt_path", "last"], of_slurm(nodes=2, per_node=1))
+    assert [result.status for result in results] == [0, 0], results
+    assert [result.out.count("The run is in") for result in results] == [1, 0]
+    assert_same(alone, tmp_path / "run")
+
+
+def test_a_number_of_devices_that_is_not_slurms_is_refused_in_one_line(options, tmp_path):
+    (result,) = together(tmp_path, [*options, "--trainer.devices", "1", "--trainer.num_nodes", "3"], of_slurm(2, 1)[:1])
+    assert result.status == 2
+    assert "`--nodes=2` does not match" in result.err.splitlines()[-1]
+
+
+def test_in_an_interactive_slurm_job_a_process_trains_alone(alone):
+    assert json.loads((alone / "training.json").read_text())["devices"] == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "requeued", "ends_with"), [(0, False, 0), (143, True, 0), (1, False, 1), (137, False, 137)]
+)
+def test_the_slurm_script_requeues_a_job_that_was_asked_to_end_and_no_other(status, requeued, ends_with, tmp_path):
+    for name, code in (("srun", status), ("scontrol", 0)):
+        stub = tmp_path / name
+        stub.write_text(f'#!/bin/sh\necho {name} "$@" >> {tmp_path}/calls\nexit {code}\n')
+        stub.chmod(0o755)
+    variables = of_slurm(nodes=2, per_node=4)[0]
+    environment = {**os.environ, **variables, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    script = ["bash", str(CLUSTER / "train.slurm"), "--config", "a b.yaml"]
+    done = subprocess.run(script, env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == ends_with, done.stderr
+    calls = (tmp_path / "calls").read_text().splitlines()
+    job = variables["SLURM_JOB_ID"]
+    assert calls[0] == (
+        "srun --kill-on-bad-exit=0 --wait=0 --cpus-per-task=1 peclip fit --config a b.yaml --trainer.num_nodes 2 "
+        f"--trainer.devices 4 --folder runs/slurm/{job} --ckpt_path last"
+    )
+    assert calls[1:] == ([f"scontrol requeue {job}"] if requeued else [])
+
+
+def test_the_slurm_script_asks_for_a_signal_to_all_tasks_and_may_be_requeued():
+    asked = [
+        line.split(maxsplit=1)[1] for line in (CLUSTER / "train.slurm").read_text().splitlines() if "#SBATCH" in line
+    ]
+    assert "--requeue" in asked
+    assert any(line.startswith("--signal=USR1@") for line in asked)
+
+
+# --- Weights & Biases ---
+
+
+def test_a_run_of_the_sweep_trains_in_its_own_folder(options, tmp_path, monkeypatch):
+    """The command is put together by wandb's own code from values that its controller would send."""
+    config = sweeps.load_sweep_config(str(CLUSTER / "sweep.yaml"))
+    values = {
+        name: {"value": entry.get("max", entry.get("values", [0])[-1])} for name, entry in config["parameters"].items()
+    }
+    variables = sweeps.create_sweep_command_args({"args": values})
+    words = [
+        word
+        for entry in sweeps.create_sweep_command(config["command"])
+        for word in (variables["args"] if entry == "${args}" else [entry])
+    ]
+    (tmp_path / "peclip").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "peclip").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "WANDB_RUN_ID": "abc", "DATA": "/my data"}
+    asked = subprocess.run(words, env=environment, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert asked[:3] == ["fit", "--config", "configs/dfew.yaml"]
+    place = asked.index("--data.root")
+    assert asked[place + 1] == "/my data"
+    own = asked[asked.index("--folder") :]  # with the values of the sweep
+    assert own[1] == "runs/sweep/abc"
+    monkeypatch.chdir(tmp_path)
+    short = ["--config", str(CLUSTER / "wandb.yaml"), "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"]
+    (result,) = together(tmp_path, [*options, *short, *own], [{"WANDB_RUN_ID": "abc"}])
+    assert result.status == 0, result.err
+    saved = yaml.safe_load((tmp_path / "runs/sweep/abc/config.yaml").read_text())
+    assert saved["model"]["lr_adapters"] == values["model.lr_adapters"]["value"]
+    assert list(tmp_path.glob("runs/wandb/offline-run-*-abc"))
