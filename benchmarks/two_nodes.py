@@ -9,6 +9,7 @@ global batches. It fails where a trainable weight differs by more than 1e-4, and
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,7 @@ def main() -> None:
     options = parser.parse_args()
     if os.geteuid() or not shutil.which("ip"):
         raise SystemExit("two_nodes.py: only root may make network namespaces, by ip (apt-get install iproute2)")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or what was set up would stay
     folder = Path(options.keep or tempfile.mkdtemp(prefix="two_nodes_")).absolute()
     folder.mkdir(exist_ok=True)
     try:
@@ -47,11 +49,12 @@ def compare(folder: Path, config: Path, steps: int, launcher: str) -> None:
            "--trainer.accelerator", "cpu", "--trainer.precision", "32-true", "--data.num_workers", 0]  # fmt: skip
     begun = time.perf_counter()
     alone = [*fit, "--data.batch_size", 4, "--trainer.devices", 1, "--folder", "one"]
-    finish([subprocess.Popen(words(sys.executable, *alone), cwd=folder)])
+    with (folder / "one.log").open("w") as log:
+        finish([subprocess.Popen(words(sys.executable, *alone), cwd=folder, stdout=log, stderr=log)], folder)
     one = time.perf_counter()
     shared = [*fit, "--data.batch_size", 2, "--trainer.devices", 1, "--trainer.num_nodes", 2, "--folder", "two"]
     with two_nodes() as nodes:
-        finish([start(node, rank, shared, launcher, folder) for rank, node in enumerate(nodes)])
+        finish([start(node, rank, shared, launcher, folder) for rank, node in enumerate(nodes)], folder)
     two = time.perf_counter()
     first, second = (trained(folder / name) for name in ("one", "two"))
     apart = max(float((first[name] - second[name]).abs().max()) for name in first)
@@ -77,7 +80,8 @@ def start(node: str, rank: int, fit: Sequence[object], launcher: str, folder: Pa
         command = list(fit)
         environment |= {"MASTER_ADDR": CABLE[0], "MASTER_PORT": str(PORT), "NODE_RANK": str(rank)}
     inside = words("ip", "netns", "exec", node, sys.executable, *command)
-    return subprocess.Popen(inside, cwd=folder, env=environment)
+    with (folder / f"node{rank}.log").open("w") as log:
+        return subprocess.Popen(inside, cwd=folder, env=environment, stdout=log, stderr=log)
 
 
 @contextmanager
@@ -105,14 +109,16 @@ def ip(*arguments: str, check: bool = True) -> None:
         raise SystemExit(f"two_nodes.py: ip {' '.join(arguments)}: {done.stderr.strip()}")
 
 
-def finish(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Wait until all have ended well; end the others where one has not."""
+def finish(processes: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
+    """Wait until all have ended well; where one has not, end the others and print what they wrote."""
     try:
         while any(process.poll() is None for process in processes):
             if any(process.poll() for process in processes):
                 break
             time.sleep(0.1)
         if failed := [process.args for process in processes if process.poll()]:
+            for log in sorted(folder.glob("*.log")):
+                print(f"--- {log.name}\n{log.read_text()}", file=sys.stderr)
             raise SystemExit(f"two_nodes.py: failed: {' '.join(failed[0])}")
     finally:
         for process in processes:

@@ -39,7 +39,7 @@ def check_strategy(trainer: Trainer, sharded: bool) -> None:
 
 
 def shard(trainer: Trainer, module: LightningModule, backbone: Backbone) -> None:
-    """Leave on each device its part of the frozen weights; a block fetches the others' when it runs, and drops them.
+    """Leave on each device its part of the frozen blocks; a block fetches the others' when it runs, and drops them.
 
     The devices of a machine hold one CLIP together, so that what is fetched does not cross the network. DDP is told to
     leave these weights alone.
@@ -53,9 +53,18 @@ def shard(trainer: Trainer, module: LightningModule, backbone: Backbone) -> None
         return  # an evaluation after the training
     sizes = (trainer.num_nodes, trainer.num_devices)
     mesh = init_device_mesh(trainer.strategy.root_device.type, sizes, mesh_dim_names=("machine", "device"))["device"]
-    blocks = [block for tower in backbone.towers.values() for block in tower.blocks]
-    for part in (*blocks, backbone.clip.vision_model, backbone.clip.text_model):  # the towers take what is left
-        fully_shard(part, mesh=mesh, reshard_after_forward=True)
+    for tower, whole in zip(
+        backbone.towers.values(), (backbone.clip.vision_model, backbone.clip.text_model), strict=True
+    ):
+        for block in tower.blocks:
+            fully_shard(block, mesh=mesh, reshard_after_forward=True)
+        # The rest, above all the table of the text tokens, would be fetched whole for the whole tower: it stays on each
+        # device. That a tower is a unit lets its blocks fetch ahead.
+        fully_shard(
+            whole,
+            mesh=mesh,
+            ignored_params={weight for weight in whole.parameters() if not isinstance(weight, DTensor)},
+        )
     parts = [name for name, weight in module.named_parameters() if isinstance(weight, DTensor)]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, parts)
     for loop in (trainer.fit_loop.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop, trainer.predict_loop):
