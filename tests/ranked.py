@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir
 from pathlib import Path
 
@@ -38,27 +38,40 @@ def in_ranks(
     Returns:
         The results in the order of the ranks; the status is that of the process, -9 of one that was killed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0", "WORLD_SIZE": str(world)}
-    several = (
-        ["--trainer.devices", str(world), "--trainer.strategy", "ddp"] if world > 1 else ["--trainer.devices", "1"]
+    if world == 1:
+        return at_once(folder, [*args, "--trainer.devices", "1"], [{}], before, limit)
+    several = ["--trainer.devices", str(world), "--trainer.strategy", "ddp"]
+    return at_once(
+        folder, [*args, *several], [{**here, "LOCAL_RANK": str(rank)} for rank in range(world)], before, limit
     )
 
+
+def at_once(
+    folder: Path,
+    args: Sequence[str | Path],
+    environments: Sequence[Mapping[str, str]],
+    before: Callable[[int], None] = lambda rank: None,
+    limit: float = 120,
+) -> list[Result]:
+    """Run the command in a folder in several processes, each with the variables that its launcher would give it; see :func:`in_ranks`."""
+    folder.mkdir(parents=True, exist_ok=True)
+
     def target(rank: int) -> None:
-        if world > 1:
-            os.environ.update(here, LOCAL_RANK=str(rank))
-            rank_zero_only.rank = rank
+        os.environ.update(environments[rank])
+        rank_zero_only.rank = rank
         before(rank)
         with chdir(folder):
-            result = run(*args, *several)
+            result = run(*args)
         for name in ("out", "err"):
             (folder / f"{name}.{rank}").write_text(getattr(result, name))
         os._exit(result.status)
 
-    processes = [multiprocessing.get_context("fork").Process(target=target, args=(rank,)) for rank in range(world)]
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=target, args=(rank,)) for rank in range(len(environments))]
     for process in processes:
         process.start()
     deadline = time.monotonic() + limit

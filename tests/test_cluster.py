@@ -18,7 +18,8 @@ from wandb.sdk.launch.sweeps import utils as sweeps
 from peclip.errors import InputError
 from peclip.train.module import PEClipModule
 from peclip.train.sharded import check_strategy
-from tests.cluster import of_one_machine, of_slurm, together
+from tests.cluster import of_slurm
+from tests.ranked import at_once, in_ranks
 from tests.runs import run, write_config, write_data
 from tests.stress.killed import at_call, send
 
@@ -38,7 +39,7 @@ def options(tmp_path_factory, tiny_clip):
 def alone(tmp_path_factory, options):
     """The folder of the run of one process, as from the shell of an interactive SLURM job of two nodes."""
     folder = tmp_path_factory.mktemp("alone")
-    (result,) = together(folder, [*options, "--folder", "run"], of_slurm(nodes=2, per_node=1, name="bash")[:1])
+    (result,) = at_once(folder, [*options, "--folder", "run"], of_slurm(nodes=2, per_node=1, name="bash")[:1])
     assert result.status == 0, result.err
     return folder / "run"
 
@@ -62,20 +63,20 @@ def assert_same(first, second):
         assert (first / name).read_text() == (second / name).read_text()
 
 
-SHARDED = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--model.sharded", "true", "--data.batch_size", "2"]
+SHARDED = ["--model.sharded", "true", "--data.batch_size", "2"]
 
 
 def test_divided_weights_train_as_whole_ones_and_go_on_undivided_after_a_kill(options, alone, tmp_path):
     """The fourth of six steps is the first of the second epoch."""
 
-    def before():
+    def before(rank):
         PEClipModule.training_step = at_call(5, lambda: send(signal.SIGKILL), PEClipModule.training_step)
 
     words = [*options, "--folder", "run", "--last.every_n_steps", "1"]
-    killed = together(tmp_path, [*words, *SHARDED], of_one_machine(2), before)
+    killed = in_ranks(tmp_path, [*words, *SHARDED], 2, before)
     assert [result.status for result in killed] == [-signal.SIGKILL] * 2
     assert trained(tmp_path / "run")["global_step"] == 4
-    (result,) = together(tmp_path, [*words, "--ckpt_path", "last"], [{}])
+    (result,) = in_ranks(tmp_path, [*words, "--ckpt_path", "last"], 1)
     assert result.status == 0, result.err
     assert_same(alone, tmp_path / "run")
 
@@ -83,7 +84,7 @@ def test_divided_weights_train_as_whole_ones_and_go_on_undivided_after_a_kill(op
 def test_an_evaluation_with_divided_weights_counts_every_clip_once(options, alone, tmp_path):
     """One rank has two batches and the other has one."""
     words = ["test", *options[1:], *SHARDED, "--ckpt_path", str(alone)]
-    results = together(tmp_path, words, of_one_machine(2))
+    results = in_ranks(tmp_path, words, 2)
     assert [result.status for result in results] == [0, 0], results
     (folder,) = tmp_path.glob("runs/tiny/*")
     for name in ("metrics.json", "confusion.csv"):
@@ -126,14 +127,14 @@ def test_tasks_of_two_slurm_nodes_train_together(options, alone, tmp_path):
         "--folder",
         "run",
     ]
-    results = together(tmp_path, [*words, "--ckpt_path", "last"], of_slurm(nodes=2, per_node=1))
+    results = at_once(tmp_path, [*words, "--ckpt_path", "last"], of_slurm(nodes=2, per_node=1))
     assert [result.status for result in results] == [0, 0], results
     assert [result.out.count("The run is in") for result in results] == [1, 0]
     assert_same(alone, tmp_path / "run")
 
 
 def test_a_number_of_devices_that_is_not_slurms_is_refused_in_one_line(options, tmp_path):
-    (result,) = together(tmp_path, [*options, "--trainer.devices", "1", "--trainer.num_nodes", "3"], of_slurm(2, 1)[:1])
+    (result,) = at_once(tmp_path, [*options, "--trainer.devices", "1", "--trainer.num_nodes", "3"], of_slurm(2, 1)[:1])
     assert result.status == 2
     assert "`--nodes=2` does not match" in result.err.splitlines()[-1]
 
@@ -198,7 +199,7 @@ def test_a_run_of_the_sweep_trains_in_its_own_folder(options, tmp_path, monkeypa
     assert own[1] == "runs/sweep/abc"
     monkeypatch.chdir(tmp_path)
     short = ["--config", str(CLUSTER / "wandb.yaml"), "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"]
-    (result,) = together(tmp_path, [*options, *short, *own], [{"WANDB_RUN_ID": "abc"}])
+    (result,) = at_once(tmp_path, [*options, *short, *own], [{"WANDB_RUN_ID": "abc"}])
     assert result.status == 0, result.err
     saved = yaml.safe_load((tmp_path / "runs/sweep/abc/config.yaml").read_text())
     assert saved["model"]["lr_adapters"] == values["model.lr_adapters"]["value"]

@@ -74,8 +74,10 @@ def attach(
     if depth:
         enter, replace = (_append, _replace_last) if tower.name == "vision" else (_overwrite, _replace_first)
         handles.append(tower.entrance.register_forward_hook(partial(enter, flow)))
+        # Before whatever else prepares a block, such as FSDP, which hands on views that cannot be written to.
         handles += [
-            tower.blocks[block].register_forward_pre_hook(partial(replace, flow, block)) for block in range(1, depth)
+            tower.blocks[block].register_forward_pre_hook(partial(replace, flow, block), prepend=True)
+            for block in range(1, depth)
         ]
     if run != Run():
         handles += [BlockForward(block, flow, run) for block in tower.blocks]

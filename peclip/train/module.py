@@ -106,7 +106,7 @@ class PEClipModule(LightningModule):
     def configure_model(self) -> None:
         """Divide the frozen weights among the devices where asked for."""
         if self.sharded:
-            shard(self.trainer, self, self.net.backbone)
+            shard(self.trainer, self, self.net)
 
     def configure_callbacks(self) -> list[Callback]:
         """Return what evaluations need where the weights are divided."""

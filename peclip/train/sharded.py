@@ -17,7 +17,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from peclip.errors import InputError
-from peclip.model.backbone import Backbone
+from peclip.model import PEClip
 
 
 def check_strategy(trainer: Trainer, sharded: bool) -> None:
@@ -38,7 +38,7 @@ def check_strategy(trainer: Trainer, sharded: bool) -> None:
         )
 
 
-def shard(trainer: Trainer, module: LightningModule, backbone: Backbone) -> None:
+def shard(trainer: Trainer, module: LightningModule, net: PEClip) -> None:
     """Leave on each device its part of the frozen blocks; a block fetches the others' when it runs, and drops them.
 
     The devices of a machine hold one CLIP together, so that what is fetched does not cross the network. DDP is told to
@@ -47,24 +47,22 @@ def shard(trainer: Trainer, module: LightningModule, backbone: Backbone) -> None
     Args:
         trainer: whose processes are connected.
         module: that DDP will wrap.
-        backbone: within it, in the precision in which it is to be held.
+        net: within it, its frozen weights in the precision in which they are to be held.
     """
-    if any(isinstance(part, FSDPModule) for part in backbone.clip.modules()):
+    if any(isinstance(part, FSDPModule) for part in net.clip.modules()):
         return  # an evaluation after the training
     sizes = (trainer.num_nodes, trainer.num_devices)
     mesh = init_device_mesh(trainer.strategy.root_device.type, sizes, mesh_dim_names=("machine", "device"))["device"]
-    for tower, whole in zip(
-        backbone.towers.values(), (backbone.clip.vision_model, backbone.clip.text_model), strict=True
-    ):
-        for block in tower.blocks:
-            fully_shard(block, mesh=mesh, reshard_after_forward=True)
-        # The rest, above all the table of the text tokens, would be fetched whole for the whole tower: it stays on each
-        # device. That a tower is a unit lets its blocks fetch ahead.
-        fully_shard(
-            whole,
-            mesh=mesh,
-            ignored_params={weight for weight in whole.parameters() if not isinstance(weight, DTensor)},
-        )
+    with net.bare():  # or its hooks would come before those of the prompts
+        for tower, whole in zip(
+            net.backbone.towers.values(), (net.clip.vision_model, net.clip.text_model), strict=True
+        ):
+            for block in tower.blocks:
+                fully_shard(block, mesh=mesh, reshard_after_forward=True)
+            # The rest, above all the table of the text tokens, would be fetched whole for the whole tower: it stays on each
+            # device. That a tower is a unit lets its blocks fetch ahead.
+            rest = {weight for weight in whole.parameters() if not isinstance(weight, DTensor)}
+            fully_shard(whole, mesh=mesh, ignored_params=rest)
     parts = [name for name, weight in module.named_parameters() if isinstance(weight, DTensor)]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, parts)
     for loop in (trainer.fit_loop.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop, trainer.predict_loop):

@@ -15,7 +15,7 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from peclip.train.module import PEClipModule
-from tests.cluster import of_one_machine, together
+from tests.ranked import in_ranks
 from tests.runs import write_config, write_data
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ WAYS = {
 }
 
 
-def watched():
+def watched(rank):
     """Note which trainable weights get no gradient, and sums over the frozen ones before and after."""
     found = {"without": [], "sums": []}
 
@@ -47,7 +47,7 @@ def watched():
     def note(module):
         total(module)
         found["shards"] = sum(isinstance(weight, DTensor) for weight in module.net.clip.parameters())
-        Path(f"rank{module.global_rank}.json").write_text(json.dumps(found))
+        Path(f"rank{rank}.json").write_text(json.dumps(found))
 
     def look(module, optimizer):
         weights = module.named_parameters()
@@ -64,11 +64,10 @@ def test_divided_weights_do_what_copies_do(way, tiny_clip, tmp_path):
     manifest = write_data(tmp_path, {"train": 4, "val": 1, "test": 1})
     config = write_config(tmp_path / "config.yaml", tiny_clip, manifest)
     words = ["fit", "--config", str(config), "--data.batch_size", "2", "--data.eval_batch_size", "1", *WAYS[way]]
-    words += ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
     states, sums = [], []
     for sharded in ("false", "true"):
         folder = tmp_path / sharded
-        results = together(folder, [*words, "--model.sharded", sharded, "--folder", "run"], of_one_machine(2), watched)
+        results = in_ranks(folder, [*words, "--model.sharded", sharded, "--folder", "run"], 2, watched)
         assert [result.status for result in results] == [0, 0], results
         for rank in range(2):
             found = json.loads((folder / f"rank{rank}.json").read_text())
