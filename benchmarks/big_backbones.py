@@ -6,10 +6,11 @@ python benchmarks/big_backbones.py [--sizes vit-b/16 vit-l/14 vit-h/14] [--held 
 Every row is a run of peclip fit on a CLIP with random weights, which lies in a folder in fp16 as downloaded ones do. fp32 and
 bf16 run on one rank; copies (bf16) and sharded (bf16) on several. On a CPU memory is what is resident in a process, torch and all
 libraries included, which alone take what tiny, a CLIP of two million parameters, takes. What is freed is given back to the system
-at once (MALLOC_MMAP_THRESHOLD_), or it would count.
+at once, where peclip keeps it for the next step: it would count as if it were needed.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import shutil
@@ -29,6 +30,7 @@ from transformers import CLIPModel
 
 from peclip.cli import main as peclip
 from peclip.data.synthetic import demo
+from peclip.train.allocator import M_MMAP_THRESHOLD
 from peclip.train.measure import peak, reset_peak
 from peclip.train.sizes import DEPTH, SIZES, random_config
 
@@ -94,7 +96,6 @@ def measured(folder: Path, held: str, options: argparse.Namespace) -> Figures:
     processes = []
     for rank in range(ranks):
         mine = environment | ({"LOCAL_RANK": str(rank)} if ranks > 1 else {})
-        mine |= {"MALLOC_MMAP_THRESHOLD_": "65536"}
         processes.append(subprocess.Popen(words, env=os.environ | mine, cwd=out, stdout=subprocess.DEVNULL))
     statuses = [process.wait() for process in processes]
     if any(statuses):
@@ -153,6 +154,8 @@ class Account(Callback):
     def __init__(self, out: str) -> None:
         self.out = Path(out)
         self.found: Figures = {}
+        if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+            mallopt(M_MMAP_THRESHOLD, 2**16)
         self._begun = 0.0
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
