@@ -43,7 +43,7 @@ class PEClip(nn.Module):
         prompts: the prompt class, such as ``peclip.model.MaPLe``; null for none.
         texts: ``action_units`` (FACS descriptions), ``names``, ``sentences``, or the texts themselves by label.
         logit_scale: what cosine similarities are multiplied by; above 0.
-        compile: whether torch.compile fuses what each block does: the first step then takes a minute or more.
+        compile: whether torch.compile fuses what each block does: the first step then takes about a minute.
         checkpointing: whether blocks keep nothing for the gradient but what goes in, and compute the rest again: less
             memory, more time.
 

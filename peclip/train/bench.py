@@ -54,7 +54,7 @@ class Setup:
         checkpointing: compute activations again in the backward pass instead of keeping them.
         steps: steps that count.
         warmup: steps before them, which do not count: in the first the class texts of an evaluation are computed, and
-            with compile they take a minute or more.
+            with compile they take about a minute.
         device: cpu, cuda, cuda:NUMBER, or auto for a GPU where there is one.
         seed: of the weights and clips.
 
