@@ -138,9 +138,8 @@ class PartFolder:
 
     def __str__(self) -> str:
         skipped = f" ({self.clips - self.rows} were skipped)" if self.rows not in (None, self.clips) else ""
-        return (
-            f"{self.clips if self.rows is None else self.rows} clips in {len(self.parts)} parts{skipped}: {self.path}"
-        )
+        parts = "1 part" if len(self.parts) == 1 else f"{len(self.parts)} parts"
+        return f"{self.clips if self.rows is None else self.rows} clips in {parts}{skipped}: {self.path}"
 
     def _file(self, part: int) -> Path:
         return self.path / f"part-{part:05d}.parquet"
