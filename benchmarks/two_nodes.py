@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -50,7 +50,14 @@ def compare(folder: Path, config: Path, steps: int, launcher: str) -> None:
     begun = time.perf_counter()
     alone = [*fit, "--data.batch_size", 4, "--trainer.devices", 1, "--folder", "one"]
     with (folder / "one.log").open("w") as log:
-        finish([subprocess.Popen(words(sys.executable, *alone), cwd=folder, stdout=log, stderr=log)], folder)
+        finish(
+            [
+                subprocess.Popen(
+                    words(sys.executable, *alone), cwd=folder, stdout=log, stderr=log, start_new_session=True
+                )
+            ],
+            folder,
+        )
     one = time.perf_counter()
     shared = [*fit, "--data.batch_size", 2, "--trainer.devices", 1, "--trainer.num_nodes", 2, "--folder", "two"]
     with two_nodes() as nodes:
@@ -81,7 +88,7 @@ def start(node: str, rank: int, fit: Sequence[object], launcher: str, folder: Pa
         environment |= {"MASTER_ADDR": CABLE[0], "MASTER_PORT": str(PORT), "NODE_RANK": str(rank)}
     inside = words("ip", "netns", "exec", node, sys.executable, *command)
     with (folder / f"node{rank}.log").open("w") as log:
-        return subprocess.Popen(inside, cwd=folder, env=environment, stdout=log, stderr=log)
+        return subprocess.Popen(inside, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
 
 
 @contextmanager
@@ -122,7 +129,8 @@ def finish(processes: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
             raise SystemExit(f"two_nodes.py: failed: {' '.join(failed[0])}")
     finally:
         for process in processes:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # and whatever it has started
             process.wait()
 
 
