@@ -51,11 +51,7 @@ def compare(folder: Path, config: Path, steps: int, launcher: str) -> None:
     alone = [*fit, "--data.batch_size", 4, "--trainer.devices", 1, "--folder", "one"]
     with (folder / "one.log").open("w") as log:
         finish(
-            [
-                subprocess.Popen(
-                    words(sys.executable, *alone), cwd=folder, stdout=log, stderr=log, start_new_session=True
-                )
-            ],
+            [subprocess.Popen(words(sys.executable, *alone), cwd=folder, stdout=log, stderr=log)],
             folder,
         )
     one = time.perf_counter()
@@ -88,7 +84,7 @@ def start(node: str, rank: int, fit: Sequence[object], launcher: str, folder: Pa
         environment |= {"MASTER_ADDR": CABLE[0], "MASTER_PORT": str(PORT), "NODE_RANK": str(rank)}
     inside = words("ip", "netns", "exec", node, sys.executable, *command)
     with (folder / f"node{rank}.log").open("w") as log:
-        return subprocess.Popen(inside, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+        return subprocess.Popen(inside, cwd=folder, env=environment, stdout=log, stderr=log)
 
 
 @contextmanager
@@ -106,14 +102,18 @@ def two_nodes() -> Iterator[tuple[str, str]]:
         yield nodes
     finally:
         for node in nodes:  # the cable goes with them
+            for process in ip("netns", "pids", node, check=False).split():  # torchrun's are in sessions of their own
+                with suppress(ProcessLookupError):
+                    os.kill(int(process), signal.SIGKILL)
             ip("netns", "delete", node, check=False)
 
 
-def ip(*arguments: str, check: bool = True) -> None:
-    """Run ``ip``; what it says of a failure is the message."""
+def ip(*arguments: str, check: bool = True) -> str:
+    """Run ``ip`` and return what it says; of a failure it is the message."""
     done = subprocess.run(["ip", *arguments], check=False, capture_output=True, text=True)
     if check and done.returncode:
         raise SystemExit(f"two_nodes.py: ip {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def finish(processes: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
@@ -129,8 +129,7 @@ def finish(processes: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
             raise SystemExit(f"two_nodes.py: failed: {' '.join(failed[0])}")
     finally:
         for process in processes:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # and whatever it has started
+            process.kill()
             process.wait()
 
 
