@@ -182,12 +182,11 @@ def read_image(path: str, size: int) -> Image.Image:
                 raise InputError(f"{path}: not a file: expected an image")
             if status.st_size > _MAX_BYTES:
                 raise InputError(f"{path}: not an image, which has at most {_MAX_BYTES:,} bytes: replace it")
-            data = BytesIO(file.read())  # at once: Pillow reads a file in many small steps
-        if data.getbuffer()[:8] == _PNG:
-            with Image.open(data, formats=("PNG",)) as image:
+            data = file.read()  # at once: Pillow reads a file in many small steps
+        if data.startswith(_PNG):
+            with Image.open(BytesIO(data), formats=("PNG",)) as image:
                 image.verify()  # the checksums, at which nobody looks when it is loaded
-            data.seek(0)
-        with Image.open(data, formats=IMAGE_FORMATS) as image:
+        with Image.open(BytesIO(data), formats=IMAGE_FORMATS) as image:
             check_pixels(path, *image.size)
             image.draft("RGB", (2 * size, 2 * size))  # a large JPEG is decoded at a half, a quarter or an eighth
             picture = ImageOps.exif_transpose(image) if "exif" in image.info else image

@@ -68,31 +68,9 @@ class SkippedClips(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Note what was skipped."""
-        self._note("val", batch)
+        self._note(_split(trainer), batch)
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Note what was skipped."""
-        self._note("test", batch)
-
-    def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Note what was skipped."""
-        self._note("predict", batch)
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring the ranks together, before the scores are computed.
@@ -101,23 +79,9 @@ class SkippedClips(Callback):
             InputError: no clip could be read.
         """
         if not trainer.sanity_checking:
-            self._gather(trainer, "val")
+            self._gather(trainer, _split(trainer))
 
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Bring the ranks together, before the scores are computed.
-
-        Raises:
-            InputError: no clip could be read.
-        """
-        self._gather(trainer, "test")
-
-    def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Bring the ranks together.
-
-        Raises:
-            InputError: no clip could be read.
-        """
-        self._gather(trainer, "predict")
+    on_test_epoch_end = on_predict_epoch_end = on_validation_epoch_end
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say how many were skipped, where validation is not a part of training."""
@@ -212,6 +176,12 @@ def skipped_clips(trainer: Trainer) -> int:
     """Return how many clips the evaluation that has just ended could not read and left out."""
     found = [callback for callback in trainer.callbacks if isinstance(callback, SkippedClips)]  # type: ignore[attr-defined]
     return len(found[0].latest) if found else 0
+
+
+def _split(trainer: Trainer) -> str:
+    """Return what runs, by its name in :data:`SPLITS`."""
+    assert trainer.state.stage
+    return trainer.state.stage.dataloader_prefix or ""
 
 
 def _skips(trainer: Trainer) -> bool:
