@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,8 @@ from lightning.pytorch import Callback, Trainer
 from transformers import CLIPModel
 
 from peclip.cli import main as peclip
-from peclip.data.synthetic import demo
+from peclip.demo import CLIP
+from peclip.demo.tasks import demo
 from peclip.train.allocator import M_MMAP_THRESHOLD
 from peclip.train.measure import peak, reset_peak
 from peclip.train.sizes import DEPTH, SIZES, random_config
@@ -74,7 +74,7 @@ def write_backbone(size: str, folder: Path) -> None:
     torch.set_default_dtype(torch.float16)
     CLIPModel(random_config(size)).save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(str(files("peclip") / "assets" / "demo_clip" / name), folder)
+        shutil.copy(str(CLIP / name), folder)
 
 
 def in_a_process(function: Any, *args: Any) -> None:

@@ -28,10 +28,10 @@ from interleaved import processor_seconds, show
 from jpeg import write_folder
 
 from peclip.data.manifest import Manifest
+from peclip.data.media.canvas import Canvas
+from peclip.data.media.clip import read_clip, segment_indices
+from peclip.data.media.shard import open_shard
 from peclip.data.pack import Packing, pack
-from peclip.data.picture import Canvas
-from peclip.data.shard import open_shard
-from peclip.data.video import read_clip, segment_indices
 from peclip.train.texture import SIDE, write_textured
 
 FRAMES = 16

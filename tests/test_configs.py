@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from peclip.data import source, synthetic
+from peclip.demo import tasks
 from tests.runs import trained
 from tests.trees import TREES
 
@@ -66,9 +66,10 @@ def test_a_configuration_opens_with_the_command_that_runs_it(path):
 def data(tmp_path_factory):
     """Makes a small copy of a benchmark, or of a demo, once, and returns its folder."""
     folder = tmp_path_factory.mktemp("benchmarks")
-    for name, draw in source.DRAWN.items():
+    drawn = dict(tasks.TASKS)
+    for name, draw in drawn.items():
         small = partial(draw, train=2, test=1, frames=4, size=32)
-        source.DRAWN[name] = small
+        tasks.TASKS[name] = small
     made = {}
 
     def make(benchmark):
@@ -79,7 +80,7 @@ def data(tmp_path_factory):
         return made[benchmark]
 
     yield make
-    source.DRAWN.update(demo=synthetic.demo, demo_order=synthetic.demo_order)
+    tasks.TASKS.update(drawn)
 
 
 @pytest.fixture

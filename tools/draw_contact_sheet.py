@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from peclip.data import acting
-from peclip.data.drawn_face import Artist, random_scene
-from peclip.data.synthetic import TRAIN_PEOPLE, person
+from peclip.demo import acting
+from peclip.demo.face import Artist, random_scene
+from peclip.demo.tasks import TRAIN_PEOPLE, person
 from peclip.labels import ACTION_UNITS, SEVEN
 
 SIZE, FACES, MARGIN = 112, 7, 84

@@ -1,6 +1,6 @@
-"""Trains the small CLIP in peclip/assets/demo_clip on drawn still faces and captions of their action units.
+"""Trains the small CLIP in peclip/demo/clip on drawn still faces and captions of their action units.
 
-    python tools/pretrain_demo_clip.py --out peclip/assets/demo_clip
+    python tools/pretrain_demo_clip.py --out peclip/demo/clip
 
 Pairs are random combinations of action units, never expressions: no class, no class text and no emotion name is used,
 and the people are others than those of the demo clips. It drew 40,000 stills and took 36 minutes on one busy CPU core.
@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-from peclip.data import acting
-from peclip.data.drawn_face import ActionUnits, Artist, Pose, random_scene
-from peclip.data.synthetic import PRETRAINING_PEOPLE, person
+from peclip.demo import acting
+from peclip.demo.face import ActionUnits, Artist, Pose, random_scene
+from peclip.demo.tasks import PRETRAINING_PEOPLE, person
 
 SIZE, PATCH, WIDTH = 96, 16, 192
 CONTEXT = 77

@@ -16,8 +16,8 @@ from peclip import labels as vocabulary
 from peclip.data.augment import Augment, Mix, Normalization, augment, mix, normalize
 from peclip.data.dataset import Batch, ClipDataset, OnError, collate
 from peclip.data.manifest import Manifest
+from peclip.data.media.shard import check_shards
 from peclip.data.order import Draw, EvalOrder, TrainOrder, own_part
-from peclip.data.shard import check_shards
 from peclip.data.source import Splits, Validation, read_source, split_source
 from peclip.data.stream import PartOrder, Stream
 from peclip.data.workers import dead_workers

@@ -12,8 +12,8 @@ import torch
 from torch.utils.data import Dataset
 
 from peclip.data.manifest import Manifest
+from peclip.data.media.clip import read_clip
 from peclip.data.order import Draw
-from peclip.data.video import read_clip
 from peclip.data.workers import AtWork
 from peclip.errors import InputError
 

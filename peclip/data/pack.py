@@ -23,8 +23,17 @@ from PIL import Image
 from rich.progress import Progress
 
 from peclip.data.manifest import Manifest
-from peclip.data.shard import MAX_FRAMES, VERSION, Label, clip_path, frame_name, open_shard, read_label, shard_name
-from peclip.data.video import every_frame
+from peclip.data.media.clip import every_frame
+from peclip.data.media.shard import (
+    MAX_FRAMES,
+    VERSION,
+    Label,
+    clip_path,
+    frame_name,
+    open_shard,
+    read_label,
+    shard_name,
+)
 from peclip.errors import InputError, file_errors
 
 MANIFEST = "manifest.csv"

@@ -1,21 +1,16 @@
 """Where clips come from: a manifest, or the folder of a benchmark; and which of them validate."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from peclip.data import synthetic
 from peclip.data.benchmarks import read_benchmark
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
 
 Validation = float | Literal["test"]
-
-DRAWN = {"demo": synthetic.demo, "demo_order": synthetic.demo_order}
-"""Sources that are drawn into their folder when they are not there."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +38,6 @@ def read_source(
         return Manifest.read(manifest, labels_required=False, allow_outside=outside)
     if not root:
         raise InputError("no data: give data.manifest FILE, or data.root DIR with data.benchmark")
-    if benchmark in DRAWN:
-        return Manifest.read(DRAWN[benchmark](Path(root)))
     return read_benchmark(benchmark or "folders", root, **(options or {}))
 
 

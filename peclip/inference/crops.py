@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from peclip.data.picture import Canvas
+from peclip.data.media.canvas import Canvas
 from peclip.inference.faces import Detector
 from peclip.inference.tracks import Square, Tracker
 from peclip.inference.windows import Subject

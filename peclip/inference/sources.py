@@ -11,10 +11,10 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from peclip.data.benchmarks.layout import VIDEOS
-from peclip.data.decode import decode_everything
-from peclip.data.picture import upright
-from peclip.data.video import stream_frames
-from peclip.data.videofile import open_video
+from peclip.data.media.canvas import upright
+from peclip.data.media.clip import stream_frames
+from peclip.data.media.container import open_video
+from peclip.data.media.decode import decode_everything
 from peclip.errors import InputError
 
 STDIN = "-"

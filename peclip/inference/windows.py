@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from peclip.data.video import segment_indices
+from peclip.data.media.clip import segment_indices
 from peclip.errors import InputError
 
 FEWEST, SPARE = 64, 4

@@ -9,7 +9,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, CLIPConfig, CLIPModel
 
+from peclip.demo import CLIP
 from peclip.errors import InputError
 from peclip.model.frozen import economise
 
@@ -170,7 +170,7 @@ def expand_site(site: str, towers: dict[str, Tower]) -> list[tuple[str, str, int
 
 
 def _source(name: str) -> str:
-    return str(files("peclip") / "assets" / "demo_clip") if name == DEMO else name
+    return str(CLIP) if name == DEMO else name
 
 
 def _advice(name: str, source: Path, error: Exception) -> str:

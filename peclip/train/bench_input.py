@@ -14,7 +14,7 @@ import torch
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Clip, Manifest
-from peclip.data.video import read_clip
+from peclip.data.media.clip import read_clip
 from peclip.errors import InputError
 from peclip.train.bench_report import Result, keep, memory_entry, rates, show
 from peclip.train.measure import Stopwatch, machine

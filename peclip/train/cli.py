@@ -17,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peclip.data.datamodule import VideoDataModule
+from peclip.demo import TASKS, draw
 from peclip.errors import InputError, OneLineErrors, file_errors, in_one_line
 from peclip.model.checkpoint import read_trained
 from peclip.train.allocator import keep_freed_memory
@@ -121,6 +122,7 @@ class PEClipCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Choose the precision and the checkpoint, and put the run into its folder: a CSV logger comes first whatever others there are."""
         config = self.config[self.subcommand]
+        draw_demo(config.data)
         trainer = config.trainer
         trainer.precision = trainer.precision or best_precision(trainer.accelerator)
         given = trainer.logger
@@ -242,6 +244,12 @@ class PEClipCLI(LightningCLI):
         if self.interrupted and isinstance(self.trainer.logger, CSVLogger) and self.trainer.is_global_zero:
             keep_metrics(self.interrupted, self.trainer.logger)  # now nothing more is refused
         return kwargs | {"weights_only": True}
+
+
+def draw_demo(data: Namespace) -> None:
+    """Draw the clips of the demo where the options of the data name it and they are not there."""
+    if data.benchmark in TASKS and data.root:
+        draw(data.benchmark, data.root)
 
 
 def run(args: list[str]) -> None:

@@ -22,7 +22,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from peclip.data.manifest import Manifest
 from peclip.data.source import read_source, split_source
 from peclip.errors import InputError, file_errors
-from peclip.train.cli import PEClipCLI, command
+from peclip.train.cli import PEClipCLI, command, draw_demo
 from peclip.train.cli import run as run_fit
 from peclip.train.folds import RESULTS, print_summary, summarise, write_summary
 from peclip.train.report import written
@@ -122,6 +122,7 @@ def _check(options: Namespace) -> Manifest:
     if trainer.fast_dev_run or trainer.logger is False:
         name = "fast_dev_run" if trainer.fast_dev_run else "logger false"
         raise InputError(f"trainer.{name} leaves no results of the folds to bring together: leave it out of peclip cv")
+    draw_demo(data)
     source = read_source(data.manifest, data.root, data.benchmark, data.options, data.allow_outside)
     if len(source.folds) < 2:
         there = f"has fold {source.folds[0]} alone" if source.folds else "has no folds"

@@ -18,7 +18,7 @@ from jsonargparse import Namespace
 from torch import Tensor
 
 from peclip.data.manifest import Manifest
-from peclip.data.manifest_csv import PIECE
+from peclip.data.manifest.reader import PIECE
 from peclip.errors import InputError, in_one_line
 from peclip.train.last import sync_folder
 from peclip.train.report import written

@@ -2,10 +2,10 @@
 
 import pytest
 
-from peclip.data import video
 from peclip.data.benchmarks import READERS, layout, prepare, read_benchmark
-from peclip.data.benchmarks.published import PUBLISHED
+from peclip.data.check.published import PUBLISHED
 from peclip.data.manifest import Manifest
+from peclip.data.media import clip as video
 from peclip.errors import InputError
 from tests.trees import (
     DFEW_ORDER,

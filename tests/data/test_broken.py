@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from peclip.data.video import count_frames, every_frame, read_clip
+from peclip.data.media.clip import count_frames, every_frame, read_clip
 from peclip.errors import InputError
 from tests.data.broken_cases import CASES, Case
 from tests.stress.guarded import MOST_MEGABYTES, Outcome, guarded

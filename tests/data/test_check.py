@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from peclip.data.benchmarks import read_benchmark
-from peclip.data.benchmarks.published import PUBLISHED
 from peclip.data.check import check
-from peclip.data.counts import count_clips
+from peclip.data.check.counts import count_clips
+from peclip.data.check.published import PUBLISHED
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
 from tests.trees import TREES, dfew_tree, ferv39k_tree, ravdess_tree, write_clip

@@ -8,7 +8,7 @@ import torch
 
 from peclip.data.augment import CLIP_MEAN, CLIP_STD, Augment, Mix
 from peclip.data.datamodule import Draw, EvalOrder, TrainOrder, VideoDataModule, collate
-from peclip.data.video import read_clip
+from peclip.data.media.clip import read_clip
 from peclip.errors import InputError, in_one_line
 from tests.runs import LABELS, write_data
 from tests.trees import write_clip

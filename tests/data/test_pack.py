@@ -9,9 +9,9 @@ import torch
 
 from peclip.data import pack as packing
 from peclip.data.manifest import Manifest
+from peclip.data.media.clip import every_frame, read_clip
+from peclip.data.media.shard import read_label
 from peclip.data.pack import Packing, pack
-from peclip.data.shard import read_label
-from peclip.data.video import every_frame, read_clip
 from peclip.errors import InputError
 from tests.data.packed import CLOSE, SIZE, assert_same_clips, batches_of, shards_of
 from tests.runs import run

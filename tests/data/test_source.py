@@ -1,11 +1,8 @@
 """Where clips come from, and which of them validate."""
 
-from functools import partial
-
 import pandas as pd
 import pytest
 
-from peclip.data import source, synthetic
 from peclip.data.manifest import Manifest
 from peclip.data.source import read_source, split_source, stratified_share
 from peclip.errors import InputError
@@ -54,21 +51,13 @@ def test_options_go_to_the_reader_of_the_benchmark(tmp_path):
         ({"root": "nowhere", "benchmark": "ferv39k"}, "nowhere: no such folder"),
         ({"root": ".", "benchmark": "imagenet"}, "unknown benchmark 'imagenet'"),
         ({"manifest": "nowhere.csv"}, "nowhere.csv: no such file"),
+        ({"root": ".", "benchmark": "demo"}, "expected demo/manifest.csv; peclip fit draws them"),
     ],
 )
 def test_anything_but_one_source_that_is_there_is_refused(options, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=says):
         read(**options)
-
-
-def test_the_demo_is_drawn_when_it_is_not_there_and_once(tmp_path, monkeypatch):
-    monkeypatch.setitem(source.DRAWN, "demo", partial(synthetic.demo, train=1, test=1, frames=2, size=16))
-    first = read(root=tmp_path / "drawn", benchmark="demo")
-    written = first.source.stat().st_mtime_ns
-    again = read(root=tmp_path / "drawn", benchmark="demo")
-    assert (len(first), len(first.missing()), len(again)) == (14, 0, 14)
-    assert again.source.stat().st_mtime_ns == written
 
 
 def test_a_share_of_every_class_validates(tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from peclip.data.video import read_clip
+from peclip.data.media.clip import read_clip
 from peclip.inference.crops import FASTEST, FoundFaces, WholeFrames, cut_out
 from peclip.inference.tracks import Square
 from tests.media import write_video

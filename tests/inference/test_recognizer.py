@@ -9,7 +9,7 @@ import torch
 
 import peclip
 from peclip.data.augment import normalize
-from peclip.data.video import read_clip
+from peclip.data.media.clip import read_clip
 from peclip.errors import InputError
 from peclip.inference.recognizer import Recognizer, Row
 from peclip.inference.sources import read_frames

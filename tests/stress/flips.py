@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from peclip.data.video import read_clip
+from peclip.data.media.clip import read_clip
 from peclip.errors import InputError
 from tests.media import write_video
 

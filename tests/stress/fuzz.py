@@ -22,9 +22,9 @@ import numpy as np
 from PIL import Image
 
 from peclip.data.manifest import Manifest
+from peclip.data.media.clip import count_frames, every_frame, read_clip, stream_frames
+from peclip.data.media.shard import open_shard
 from peclip.data.pack import Packing, pack
-from peclip.data.shard import open_shard
-from peclip.data.video import count_frames, every_frame, read_clip, stream_frames
 from peclip.errors import InputError
 from tests.media import numbered_frames, write_frames, write_video
 from tests.stress.guarded import MOST_MEGABYTES, guarded

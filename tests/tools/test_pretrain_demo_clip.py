@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, CLIPModel
 
-from peclip.data.synthetic import PRETRAINING_PEOPLE, TEST_PEOPLE, TRAIN_PEOPLE
+from peclip.demo.tasks import PRETRAINING_PEOPLE, TEST_PEOPLE, TRAIN_PEOPLE
 from peclip.labels import KNOWN, SPELLINGS
 from tools.pretrain_demo_clip import build, caption, save, still, train, train_tokenizer
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from peclip.data.video import count_frames
+from peclip.data.media.clip import count_frames
 from peclip.train import bench_input, measure
 from peclip.train.bench_input import input_entry
 from peclip.train.sizes import arithmetic_model, backbone_of, model_of

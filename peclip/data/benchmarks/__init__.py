@@ -10,6 +10,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 from peclip.data.benchmarks.actors import cremad, ravdess
 from peclip.data.benchmarks.class_folders import afew, caer
 from peclip.data.benchmarks.dfew import dfew
+from peclip.data.benchmarks.drawn import demo, demo_order
 from peclip.data.benchmarks.ferv39k import ferv39k
 from peclip.data.benchmarks.folders import folders
 from peclip.data.benchmarks.mafw import mafw
@@ -25,6 +26,8 @@ READERS: dict[str, Callable[..., Manifest]] = {
     "ravdess": ravdess,
     "cremad": cremad,
     "folders": folders,
+    "demo": demo,
+    "demo_order": demo_order,
 }
 """The readers by the name that ``data.benchmark`` and ``peclip prepare`` take."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from peclip.data.benchmarks.layout import check_folder, children, is_frame_folder, is_video, to_manifest
 from peclip.data.manifest import Manifest
-from peclip.data.manifest_csv import SPLITS
+from peclip.data.manifest.reader import SPLITS
 from peclip.errors import InputError
 from peclip.labels import KNOWN, canonical
 

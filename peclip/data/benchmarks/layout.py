@@ -10,7 +10,7 @@ import pandas as pd
 
 from peclip import labels
 from peclip.data.manifest import Manifest
-from peclip.data.manifest_csv import read_utf8
+from peclip.data.manifest.reader import read_utf8
 from peclip.errors import InputError
 
 VIDEOS = frozenset(

@@ -1,0 +1,28 @@
+"""The drawn demo data, as ``peclip.demo.draw`` leaves it: a folder per task with a manifest."""
+
+from pathlib import Path
+
+from peclip.data.benchmarks.layout import check_folder
+from peclip.data.manifest import Manifest
+from peclip.errors import InputError
+
+
+def demo(root: Path) -> Manifest:
+    """Read the clips of the demo: seven expressions."""
+    return _read(root, "demo")
+
+
+def demo_order(root: Path) -> Manifest:
+    """Read the clips of the order demo: a smile that appears or fades."""
+    return _read(root, "demo_order")
+
+
+def _read(root: Path, name: str) -> Manifest:
+    check_folder(root)
+    manifest = root / name / "manifest.csv"
+    if not manifest.is_file():
+        raise InputError(
+            f"{root}: the clips of {name} are not there, expected {name}/manifest.csv; peclip fit draws them, in Python "
+            f"peclip.demo.draw({name!r}, {str(root)!r})"
+        )
+    return Manifest.read(manifest)

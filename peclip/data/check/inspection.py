@@ -1,0 +1,124 @@
+"""Looking at every clip of a manifest: is it there, how many frames has it, can they be decoded, is it there twice."""
+
+import hashlib
+import math
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from peclip.data.manifest import Clip, Manifest
+from peclip.data.media.clip import count_frames, read_clip, stream_frames
+from peclip.data.media.shard import split_path
+from peclip.errors import InputError
+
+Problem = Literal["missing", "empty", "undecodable"]
+
+SIZE = 16  # pixels; the frames are decoded only to see whether they can be
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What was seen of a clip.
+
+    Attributes:
+        frames: number of frames; None where it is not known, for a part of a file or a clip with a problem.
+        problem: what is wrong, None if nothing.
+        message: the problem in words.
+    """
+
+    frames: int | None
+    problem: Problem | None = None
+    message: str = ""
+
+
+def inspect_clips(
+    manifest: Manifest, num_frames: int, full: bool, workers: int, done: Callable[[], None]
+) -> list[Inspected]:
+    """Look at every clip, several at a time.
+
+    Args:
+        manifest: the clips.
+        num_frames: T; the frames that a test of the model reads are decoded.
+        full: decode every frame instead.
+        workers: clips that are looked at at a time.
+        done: called once a clip.
+
+    Returns:
+        One result a clip, in the order of the manifest.
+    """
+
+    def look(index: int) -> Inspected:
+        seen = inspect_clip(manifest.clip(index), num_frames, full)
+        done()
+        return seen
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(look, range(len(manifest))))
+
+
+def inspect_clip(clip: Clip, num_frames: int, full: bool) -> Inspected:
+    """Look at one clip; see :func:`inspect_clips`."""
+    path, packed = Path(clip.path), split_path(clip.path)
+    if not packed and not os.path.exists(path):
+        return Inspected(None, "missing", f"{path}: no such file or folder")
+    if not packed and (path.is_dir() or path.is_file()) and _size(path) == (0, 0):
+        return Inspected(None, "empty", f"{path}: nothing in it")
+    try:
+        whole = clip.start is None and clip.end is None
+        frames = count_frames(clip.path) if whole else None
+        if frames == 0:
+            return Inspected(None, "empty", f"{path}: no frame in it")
+        if full and path.is_file():
+            frames = _decode_all(clip)
+        read_clip(clip.path, frames if full and frames else num_frames, SIZE, start=clip.start, end=clip.end)
+    except InputError as error:
+        return Inspected(None, "undecodable", str(error))
+    return Inspected(frames)
+
+
+def _decode_all(clip: Clip) -> int:
+    """Decode a video from end to end and return the number of frames that belong to the clip."""
+    start, end = clip.start or 0.0, math.inf if clip.end is None else clip.end
+    return sum(start <= seconds < end for seconds, _ in stream_frames(clip.path))
+
+
+def same_content(manifest: Manifest) -> list[list[int]]:
+    """Return groups of rows that are the same part of files with the same bytes, each group in order."""
+    alike: dict[object, list[int]] = defaultdict(list)
+    for index in range(len(manifest)):
+        clip = manifest.clip(index)
+        if os.path.exists(clip.path):
+            alike[_size(Path(clip.path)), clip.start, clip.end].append(index)
+    groups: dict[object, list[int]] = defaultdict(list)
+    for key, rows in alike.items():
+        # Only what is alike in size is read.
+        for index in rows if len(rows) > 1 else ():
+            groups[key, _digest(Path(manifest.clip(index).path))].append(index)
+    return [rows for rows in groups.values() if len(rows) > 1]
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """Yield a file, or the files of a folder by name."""
+    if path.is_dir():
+        yield from sorted(child for child in path.iterdir() if child.is_file())
+    elif path.is_file():
+        yield path
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Return the number of files that are not empty, and of bytes in them."""
+    sizes = [size for file in _files(path) if (size := file.stat().st_size)]
+    return len(sizes), sum(sizes)
+
+
+def _digest(path: Path) -> bytes:
+    """Return a hash of what a file, or each file of a folder, holds."""
+    total = hashlib.blake2b()
+    for file in _files(path):
+        with file.open("rb") as opened:
+            total.update(hashlib.file_digest(opened, "blake2b").digest())
+    return total.digest()

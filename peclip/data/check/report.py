@@ -1,0 +1,229 @@
+"""Whether a manifest is fit to train on: its counts beside the published ones, and every clip looked at."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from peclip.data.benchmarks import READERS
+from peclip.data.benchmarks.actors import actor_of
+from peclip.data.check.counts import Count, count_clips, count_frames
+from peclip.data.check.inspection import Inspected, inspect_clips, same_content
+from peclip.data.check.published import PUBLISHED, Published
+from peclip.data.manifest import Manifest
+from peclip.errors import InputError
+
+SIGNS = {
+    "dfew": r"(?:^|/)clip_224x224(?:_16f|_avi)?/",
+    "ferv39k": r"(?:^|/)(?:2_ClipsforFaceCrop|3_ClipsforScenImages)/",
+    "ravdess": r"(?:^|/)Actor_\d\d/0[12]-",
+    "cremad": r"(?:^|/)VideoFlash/1\d{3}_",
+}
+"""What in a clip's path tells the benchmark that it belongs to."""
+
+KINDS = (
+    *("missing", "empty", "undecodable", "short", "duplicate", "duplicate across splits or labels"),
+    *("person on both sides of a split", "empty class"),
+)
+"""What is looked for; people only where names of files tell them (RAVDESS, CREMA-D)."""
+
+SHOWN = 5  # clips that are named in a table's row
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about clips that a user should know.
+
+    Attributes:
+        what: the kind (``missing``, ``short``, ...).
+        clips: a sentence for each clip, group or class.
+        fatal: whether the manifest is not fit to train on because of it.
+    """
+
+    what: str
+    clips: Sequence[str]
+    fatal: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check` found.
+
+    Attributes:
+        manifest: where the clips come from.
+        benchmark: whose published counts were compared with, if any.
+        counts: numbers of clips, classes, folds and frames.
+        findings: kinds of trouble that occurred; those that did not are left out.
+        notes: remarks of the reader and about the published counts.
+    """
+
+    manifest: str
+    benchmark: str | None
+    counts: Sequence[Count]
+    findings: Sequence[Finding] = ()
+    notes: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def fit_to_train(self) -> bool:
+        """Whether every clip can be read and no clip or person stands on both sides of a split."""
+        return not any(finding.fatal for finding in self.findings)
+
+    def print(self, console: Console) -> None:
+        """Print the counts, the findings and the verdict."""
+        counts = Table("count", "found", "published", "", title=f"{escape(self.manifest)}: {self.benchmark or 'clips'}")
+        for count in self.counts:
+            published = "" if count.published is None else f"{count.published:,}"
+            counts.add_row(count.what, f"{count.found:,}", published, count.verdict)
+        console.print(counts)
+        if self.findings:
+            findings = Table("finding", "number", "which", title="findings")
+            for finding in self.findings:
+                more = [f"... and {len(finding.clips) - SHOWN} more"] if len(finding.clips) > SHOWN else []
+                colour = "red" if finding.fatal else "yellow"
+                which = "\n".join([*map(escape, finding.clips[:SHOWN]), *more])
+                findings.add_row(f"[{colour}]{finding.what}", f"{len(finding.clips):,}", which)
+            console.print(findings)
+        kinds = {finding.what for finding in self.findings}
+        console.print(f"not found: {', '.join(kind for kind in KINDS if kind not in kinds)}")
+        for note in self.notes:
+            console.print(f"note: {escape(note)}")
+        fatal = ", ".join(finding.what for finding in self.findings if finding.fatal)
+        console.print("fit to train on: yes" if self.fit_to_train else f"fit to train on: no ({fatal})")
+
+
+def check(
+    manifest: Manifest,
+    benchmark: str | None = None,
+    *,
+    num_frames: int = 16,
+    full: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Count a manifest's clips against the published counts and look at every clip.
+
+    Args:
+        manifest: the clips.
+        benchmark: whose published counts to compare with; by default told by the manifest's name (``dfew.csv``) or by
+            the paths in it, and none if neither tells.
+        num_frames: T; a clip with fewer frames counts as short.
+        full: decode every frame, not only those that a test of the model reads.
+        workers: clips looked at at a time; by default one for each core.
+        progress: shows how far the looking is.
+
+    Returns:
+        The report; its ``fit_to_train`` is the verdict.
+
+    Raises:
+        InputError: the benchmark is unknown, the clips are those of several benchmarks, or a number is below 1.
+    """
+    for name, number in {"num_frames": num_frames, "workers": 1 if workers is None else workers}.items():
+        if number < 1:
+            raise InputError(f"{name} is {number}, expected at least 1")
+    if benchmark is not None and benchmark not in READERS:
+        raise InputError(f"unknown benchmark {benchmark!r}, expected one of {', '.join(READERS)}")
+    benchmark = benchmark or _tell_benchmark(manifest)
+    published = PUBLISHED.get(benchmark or "", Published())
+    task = progress.add_task("looking at clips", total=len(manifest)) if progress else None
+
+    def done() -> None:
+        if progress is not None and task is not None:
+            progress.advance(task)
+
+    seen = inspect_clips(manifest, num_frames, full, workers or os.cpu_count() or 1, done)
+    return Report(
+        manifest=str(manifest.source),
+        benchmark=benchmark,
+        counts=[
+            *count_clips(manifest, published),
+            *count_frames(manifest, [one.frames for one in seen], num_frames, published),
+        ],
+        findings=[*_problems(manifest, seen, num_frames), *_classes(manifest), *_both_sides(manifest, benchmark)],
+        notes=[*manifest.notes, *([published.note] if published.note else [])],
+    )
+
+
+def _tell_benchmark(manifest: Manifest) -> str | None:
+    """Return the benchmark that the paths, or the manifest's own name, tell."""
+    told = {}
+    for name, sign in SIGNS.items():
+        match = manifest.table["path"].str.contains(sign, regex=True)
+        if match.any():
+            told[name] = manifest.where(int(match.to_numpy().argmax()))
+    if len(told) > 1:
+        which = " and ".join(f"{name} ({where})" for name, where in told.items())
+        raise InputError(f"{manifest.source}: clips of several benchmarks are mixed: {which}; check each by itself")
+    name = re.split(r"[\W_]", manifest.source.stem.lower())[0]
+    return next(iter(told), name if name in PUBLISHED else None)
+
+
+def _problems(manifest: Manifest, seen: Sequence[Inspected], num_frames: int) -> Iterator[Finding]:
+    """Yield what is wrong with single clips, and the clips with few frames."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for index, one in enumerate(seen):
+        if one.problem:
+            found[one.problem].append(f"{manifest.where(index)}: {one.message}")
+        elif one.frames is not None and one.frames < num_frames:
+            found["short"].append(f"{manifest.where(index)}: {one.frames} frames, the last is repeated")
+    for what in ("missing", "empty", "undecodable", "short"):
+        if found[what]:
+            yield Finding(what, found[what], fatal=what != "short")
+
+
+def _classes(manifest: Manifest) -> Iterator[Finding]:
+    """Yield classes that cannot be learnt, in every fold (fatal) or in some."""
+    choices: list[int | None] = list(manifest.folds) or [None]
+    without: dict[str, list[int | None]] = defaultdict(list)
+    for fold in choices:
+        trained = manifest.splits(fold)[0].labels
+        for label in manifest.labels:
+            if label not in trained:
+                without[label].append(fold)
+    never = [f"{label}: no clip to train on" for label, folds in without.items() if len(folds) == len(choices)]
+    some = [
+        f"{label}: no clip to train on in fold {', '.join(map(str, folds))}"
+        for label, folds in without.items()
+        if len(folds) < len(choices)
+    ]
+    if never:
+        yield Finding("empty class", never, fatal=True)
+    if some:
+        yield Finding("class empty in a fold", some, fatal=False)
+    if len(manifest.labels) < 2:
+        yield Finding("too few classes", [f"{len(manifest.labels)} in all, training needs two"], fatal=True)
+
+
+def _both_sides(manifest: Manifest, benchmark: str | None) -> Iterator[Finding]:
+    """Yield clips that are there twice and people who are trained and tested on."""
+    side = _sides(manifest)
+    same: dict[bool, list[str]] = {False: [], True: []}
+    for rows in same_content(manifest):
+        contradict = len({side[row] for row in rows}) > 1 or len({manifest.clip(row).label for row in rows}) > 1
+        named = (f"{manifest.table['path'].iat[row]} ({manifest.clip(row).label}, {side[row]})" for row in rows)
+        same[contradict].append(" = ".join(named))
+    if same[False]:
+        yield Finding("duplicate", same[False], fatal=False)
+    if same[True]:
+        yield Finding("duplicate across splits or labels", same[True], fatal=True)
+    people: dict[str, set[str]] = defaultdict(set)
+    for row in range(len(manifest)):
+        if actor := actor_of(benchmark or "", Path(manifest.clip(row).path)):
+            people[actor].add(side[row])
+    if both := [f"actor {actor}: {', '.join(sorted(sides))}" for actor, sides in people.items() if len(sides) > 1]:
+        yield Finding("person on both sides of a split", both, fatal=True)
+
+
+def _sides(manifest: Manifest) -> list[str]:
+    """Return, for each row, what it must not share clips or people with the others of: its fold, or its split."""
+    split, fold = manifest.table["split"], manifest.table["fold"]
+    return [
+        (name or "train") if pd.isna(number) else f"fold {number}" for name, number in zip(split, fold, strict=True)
+    ]

@@ -1,0 +1,256 @@
+"""Reading the csv of a manifest: every mistake in it becomes one line that names the file and the line.
+
+All checks run on whole columns, so that a manifest of a million rows is read in seconds.
+"""
+
+import csv
+import io
+import os
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import pandas as pd
+
+from peclip.data.media.storage import is_address, read_file
+from peclip.errors import InputError
+
+ALLOWED = ("path", "label", "split", "fold", "start", "end")
+
+SPLITS = {
+    "": "",
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Spellings of the splits, in lower case, and the one name peclip uses."""
+
+PIECE = 10_000
+"""Rows that are read, or turned into Python's own strings, at once."""
+
+ODD_PATH = re.compile(r"^\s*$|^[/\\]|^[A-Za-z]:|(?:^|/)\.{0,2}(?:/|$)", re.MULTILINE)
+"""A path that is empty, absolute, or has a part that is empty, ``.`` or ``..``."""
+
+
+def parse_manifest(path: Path | str, labels_required: bool, allow_outside: bool) -> pd.DataFrame:
+    """Read and check a manifest's csv.
+
+    Returns:
+        The columns of the csv, ``source`` (the file's name) and ``line`` (counted from 1); paths normalised.
+
+    Raises:
+        InputError: anything that cannot be meant.
+    """
+    table = _read_table(path, labels_required)
+    if table.empty:
+        raise InputError(f"{path}: the manifest is empty, it has a header and no clip")
+    if "label" in table:
+        table["label"] = each_value(table["label"], str.strip)
+        second_header = table["path"].eq("path") & table["label"].eq("label")
+        _refuse(path, table, second_header, "a second header; were two files joined? Keep one header")
+        if labels_required:
+            _refuse(path, table, table["label"].eq(""), "the label is empty")
+    table["path"] = _normalised_paths(path, table, allow_outside)
+    if "split" in table:
+        split = each_value(table["split"], lambda name: SPLITS.get(name.strip().lower()))
+        _refuse(path, table, split.isna(), "unknown split {!r}, expected train, val or test", "split")
+        table["split"] = split
+    if "fold" in table:
+        fold = _numbers(path, table, "fold")
+        _refuse(path, table, fold.notna() & (fold.mod(1).ne(0) | fold.lt(0)), "fold {!r} is no whole number", "fold")
+        table["fold"] = fold.astype("Int64")
+    _check_times(path, table)
+    _check_duplicates(path, table)
+    return table.assign(source=os.path.basename(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a text file.
+
+    Raises:
+        InputError: there is no such file, it cannot be read, or it is no text.
+    """
+    if not path.exists():
+        half = ", the shards beside it are half of what peclip pack writes: run it again" if _has_shards(path) else ""
+        raise InputError(f"{path}: no such file{half}")
+    if not path.is_file():
+        raise InputError(f"{path}: is a {'folder' if path.is_dir() else 'device or pipe'}, expected a text file")
+    try:
+        with path.open("rb") as file:
+            start = file.read(65536)
+            if b"\0" in start:
+                raise InputError(f"{path}: is not a text file")
+            return start + file.read()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _has_shards(path: Path) -> bool:
+    return path.name == "manifest.csv" and any(path.parent.glob("shard-*.zip"))
+
+
+def read_utf8(path: Path | str) -> bytes:
+    """Return the bytes of a text file in UTF-8.
+
+    Raises:
+        InputError: there is no such file, or a line of it is not UTF-8.
+    """
+    raw = read_file(path) if is_address(path) else read_bytes(Path(path))
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path} line {line}: not UTF-8 text; save the file as UTF-8") from error
+    return raw
+
+
+def _read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
+    """Return all values as text, with the number of each line."""
+    raw = read_utf8(path)
+    first = raw.split(b"\n", 1)[0].decode("utf-8-sig")
+    header = [name.strip() for name in next(csv.reader([first.strip()]), [])]
+    _check_header(path, header, labels_required)
+    try:
+        with warnings.catch_warnings():
+            # pandas drops what is too much in the first row with a warning: here it is a mistake like any other.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # In pieces, each of which is held as Python's own strings only until the next one.
+            pieces = pd.read_csv(
+                io.BytesIO(raw),
+                names=header,
+                header=0,
+                dtype=str,
+                na_filter=False,
+                skip_blank_lines=False,  # or lines could not be counted
+                index_col=False,
+                encoding="utf-8-sig",
+                chunksize=PIECE,
+            )
+            table = pd.concat(pieces, ignore_index=True)
+    except pd.errors.ParserWarning as warning:
+        raise InputError(f"{path} line 2: more values than the header's {len(header)}") from warning
+    except pd.errors.ParserError as error:
+        _explain(path, str(error), error)
+    table["line"] = range(2, len(table) + 2)
+    if b'"' in raw:
+        broken = table["path"].str.contains("\n")
+        for name in header:
+            broken |= table[name].str.contains("\n")
+        _refuse(path, table, broken, "a value goes on over the end of the line; is a quote left open?")
+    blank = table[header[0]].eq("")
+    for name in header[1:]:
+        blank &= table[name].eq("")
+    return table[~blank].reset_index(drop=True) if blank.any() else table
+
+
+def _explain(path: Path | str, message: str, cause: Exception) -> NoReturn:
+    """Turn a message of pandas' parser into one for people."""
+    if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message):
+        wanted, line, saw = found.groups()
+        raise InputError(f"{path} line {line}: {saw} values, the header has {wanted}") from cause
+    if found := re.search(r"EOF inside string starting at row (\d+)", message):
+        raise InputError(f"{path} line {int(found[1]) + 1}: a quote is left open") from cause
+    raise InputError(f"{path}: no csv ({message.strip()})") from cause
+
+
+def _check_header(path: Path | str, header: list[str], labels_required: bool) -> None:
+    expected = f"allowed are {', '.join(ALLOWED)}"
+    required = ("path", "label") if labels_required else ("path",)
+    if not any(header):
+        raise InputError(f"{path} line 1: the header path,label is missing; {expected}")
+    if not set(header) & set(ALLOWED):
+        raise InputError(f"{path} line 1: no header of a manifest, expected path,label; {expected}")
+    for name in header:
+        if name not in ALLOWED:
+            raise InputError(f"{path} line 1: unknown column {name!r}; {expected}")
+        if header.count(name) > 1:
+            raise InputError(f"{path} line 1: column {name!r} twice")
+    for name in required:
+        if name not in header:
+            raise InputError(f"{path} line 1: column {name!r} is missing; {expected}")
+
+
+def _refuse(path: Path | str, table: pd.DataFrame, bad: pd.Series, message: str, column: str | None = None) -> None:
+    """Raise for the first row where ``bad`` is true; ``{!r}`` in the message is the row's value of the column."""
+    if bad.any():
+        row = int(bad.to_numpy().argmax())
+        value = table[column].iat[row] if column else ""
+        raise InputError(f"{path} line {table['line'].iat[row]}: {message.format(value)}")
+
+
+def _numbers(path: Path | str, table: pd.DataFrame, column: str) -> pd.Series:
+    """Return a column of text as finite numbers, missing where it is empty."""
+    text = table[column]
+    number = pd.to_numeric(text.where(text.ne("")), errors="coerce").astype("float64")
+    bad = text.ne("") & (number.isna() | number.abs().eq(float("inf")))
+    _refuse(path, table, bad, column + " {!r} is no number", column)
+    return number
+
+
+def each_value(column: pd.Series, change: Callable[[str], str | None]) -> pd.Series:
+    """Return a column of few different values, each changed."""
+    codes, values = pd.factorize(column)
+    changed = pd.Series([change(value) for value in values], dtype="str")
+    return changed.take(codes).set_axis(column.index)
+
+
+def _check_times(path: Path | str, table: pd.DataFrame) -> None:
+    """Turn start and end into seconds."""
+    for column in ("start", "end"):
+        if column in table:
+            seconds = _numbers(path, table, column)
+            _refuse(path, table, seconds.lt(0), column + " {!r} is before the beginning of the file", column)
+            table[column] = seconds
+    if "end" in table:
+        start = table["start"].fillna(0) if "start" in table else 0.0
+        _refuse(path, table, table["end"].le(start), "the clip ends at {} s, not after its start", "end")
+
+
+def _check_duplicates(path: Path | str, table: pd.DataFrame) -> None:
+    clip = [name for name in ("path", "start", "end") if name in table]
+    pieces = (table[clip].iloc[first : first + PIECE] for first in range(0, len(table), PIECE))
+    sums = np.sort(
+        np.concatenate([pd.util.hash_pandas_object(piece, index=False, categorize=False) for piece in pieces])
+    )
+    if (
+        sums[1:] != sums[:-1]
+    ).all():  # to compare the clips themselves takes more memory than all that is known of them
+        return
+    again = table.duplicated(clip)
+    if again.any():
+        row = int(again.to_numpy().argmax())
+        same = table[clip].eq(table[clip].iloc[row]) | (table[clip].isna() & table[clip].iloc[row].isna())
+        first = table["line"].iat[int(same.all(axis=1).to_numpy().argmax())]
+        name = table["path"].iat[row]
+        raise InputError(f"{path} line {table['line'].iat[row]}: the clip {name} stands already in line {first}")
+
+
+def _normalised_paths(path: Path | str, table: pd.DataFrame, allow_outside: bool) -> pd.Series:
+    """Return the paths without ``./`` and ``//``, relative to the manifest's folder for what lies below it."""
+    paths = table["path"]
+    # Most paths are plain, which one search tells; only those that could be more than a way down are taken singly.
+    pieces = (paths.iloc[first : first + PIECE] for first in range(0, len(paths), PIECE))
+    if not any(ODD_PATH.search("\n".join(piece.to_numpy())) for piece in pieces):
+        return paths
+    odd = paths.str.contains(ODD_PATH)
+    _refuse(path, table, odd & paths.str.strip().eq(""), "the path is empty")
+    folder = os.path.abspath(os.path.dirname(path))
+    straight = paths[odd].map(lambda name: os.path.relpath(os.path.join(folder, name), folder))
+    outside = straight.str.match(r"\.\.(?:/|\\|$)")
+    if not allow_outside:
+        whole = pd.Series(False, index=paths.index)
+        whole[straight.index[outside]] = True
+        hint = "{!r} lies outside the manifest's folder; set data.allow_outside: true if you trust this file"
+        _refuse(path, table, whole, hint, "path")
+    absolute = straight.map(lambda name: os.path.abspath(os.path.join(folder, name)))
+    paths = paths.copy()
+    paths[odd] = straight.where(~outside, absolute)
+    return paths

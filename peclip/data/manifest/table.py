@@ -1,0 +1,262 @@
+"""One table of clips for every source: path, label, split, fold, start and end; read, written, split and selected.
+
+A manifest is a csv with the header ``path,label`` and, where wanted, ``split,fold,start,end``:
+
+- ``path``: a video file or a folder of frames, relative to the manifest;
+- ``label``: an expression by name (``happy``, ``Happiness`` and ``HAP`` are one class), or any name of your own;
+- ``split``: ``train``, ``val`` or ``test``; a row without one belongs to training;
+- ``fold``: the fold of a cross-validation in which the clip is *tested*; in every other fold it is trained on;
+- ``start``, ``end``: seconds; the part of the file that is the clip.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import pandas as pd
+
+from peclip import labels as vocabulary
+from peclip.data.manifest.reader import each_value, parse_manifest
+from peclip.data.media.storage import is_address
+from peclip.errors import InputError
+
+Split = Literal["train", "val", "test"]
+
+COLUMNS = {
+    "path": "str",
+    "label": "str",
+    "split": "str",
+    "fold": "Int64",
+    "start": "float64",
+    "end": "float64",
+    "source": "category",
+    "line": "int64",
+}
+"""Columns of :attr:`Manifest.table` and their types; text is empty and numbers are missing where a row has none."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One row of a manifest.
+
+    Attributes:
+        path: absolute path of a video file, a folder of frames or a packed clip; the address of a packed clip elsewhere.
+        label: canonical name of the expression; None where the manifest gives none.
+        start: first second of the clip, None for the beginning of the file.
+        end: second at which the clip ends, None for the end of the file.
+        where: the line that named the clip, for messages (``dfew.csv line 17``).
+    """
+
+    path: Path | str
+    label: str | None
+    start: float | None
+    end: float | None
+    where: str
+
+
+class Manifest:
+    """A table of clips.
+
+    Args:
+        table: any of the :data:`COLUMNS`, at least ``path``; what is left out is empty. Labels are made canonical.
+        source: the file or folder that the table was read from.
+        root: folder to which relative paths of the table belong, or its address.
+        notes: sentences for the user about what a reader left out.
+
+    Attributes:
+        table: one row a clip, with the columns of :data:`COLUMNS`; ``path`` is relative to ``root`` or absolute,
+            ``line`` is 0 where the source has no lines (a folder tree).
+    """
+
+    def __init__(self, table: pd.DataFrame, source: Path, root: Path | str, notes: Sequence[str] = ()) -> None:
+        """Complete the table; see the class."""
+        self.table = _complete(table)
+        self.source = source
+        self.root = root if is_address(root) else Path(os.path.abspath(root))
+        self.notes = tuple(notes)
+
+    @classmethod
+    def read(cls, path: Path | str, labels_required: bool = True, allow_outside: bool = False) -> "Manifest":
+        """Read a manifest file; see the module for its columns.
+
+        Args:
+            path: the csv, UTF-8 with or without a byte order mark; of packed clips also its address (``s3://...``).
+            labels_required: False lets rows have no label (prediction).
+            allow_outside: accept clips outside the manifest's own folder (absolute paths, ``../``).
+
+        Raises:
+            InputError: the file cannot be read, or a line of it cannot be meant; the message names file and line.
+        """
+        if is_address(path):
+            folder, name = os.path.split(str(path))
+            return cls(parse_manifest(path, labels_required, allow_outside=False), source=Path(name), root=folder)
+        path = Path(path)
+        return cls(parse_manifest(path, labels_required, allow_outside), source=path, root=path.parent)
+
+    def write(self, path: Path | str) -> None:
+        """Write the csv under a temporary name and move it, with paths relative to it where they lie below it.
+
+        Raises:
+            InputError: the folder cannot be written to, or a clip's name is no text.
+        """
+        path = Path(os.path.abspath(path))
+        table = self.table.loc[:, ["path", "label"]].assign(path=self._paths_from(path.parent))
+        for column in ("split", "fold", "start", "end"):
+            values = self.table[column]
+            if (values.ne("") if column == "split" else values.notna()).any():
+                table[column] = values
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(f"{path}: the manifest cannot be written ({error.strerror})") from error
+        except UnicodeEncodeError as error:
+            # Bytes of a file's name that are no UTF-8 come as surrogates, which UTF-8 has no form for.
+            name = next(name for name in table["path"] if any("\ud800" <= letter <= "\udfff" for letter in name))
+            raise InputError(f"{path}: the name of a clip is not UTF-8, rename it: {name!a}") from error
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self.table)
+
+    def clip(self, index: int) -> Clip:
+        """Return row ``index``, counted from 0 whatever the table's own index is."""
+        # Column by column: a row taken across columns would be converted to one common type first.
+        path, label, start, end = (cast(Any, self.table[name].iat[index]) for name in ("path", "label", "start", "end"))
+        return Clip(
+            path=f"{self.root}/{path}" if isinstance(self.root, str) else self.root / path,
+            label=label or None,
+            start=None if pd.isna(start) else float(start),
+            end=None if pd.isna(end) else float(end),
+            where=self.where(index),
+        )
+
+    def where(self, index: int) -> str:
+        """Return where row ``index`` comes from: a file and its line, or a folder."""
+        source, line = (cast(Any, self.table[name].iat[index]) for name in ("source", "line"))
+        return f"{source} line {line}" if line else str(source)
+
+    def select(self, which: Split | pd.Series) -> "Manifest":
+        """Return the rows of a split, or those where a boolean column is true; a row without split is training."""
+        if isinstance(which, str):
+            which = self.table["split"].eq(which) | (self.table["split"].eq("") & (which == "train"))
+        if which.all():
+            return self  # and not its table a second time
+        return Manifest(self.table[which], self.source, self.root, self.notes)
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels that occur, in class order."""
+        return vocabulary.ordered(name for name in self.table["label"].unique() if name)
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds that occur, ascending."""
+        return sorted(int(fold) for fold in self.table["fold"].dropna().unique())
+
+    def splits(self, fold: int | None = None) -> tuple["Manifest", "Manifest", "Manifest"]:
+        """Return what is trained on, validated on and tested on; the last two may be empty.
+
+        Args and errors are those of :meth:`roles`.
+        """
+        role = self.roles(fold)
+        return self.select(role.eq("train")), self.select(role.eq("val")), self.select(role.eq("test"))
+
+    def roles(self, fold: int | None = None) -> "pd.Series[str]":
+        """Return ``train``, ``val`` or ``test`` for each row.
+
+        Args:
+            fold: test on the clips of this fold and train on the others (those marked ``val`` validate); clips
+                without a fold go by their split. None goes by the split alone.
+
+        Raises:
+            InputError: the fold does not exist, or the manifest has folds and no splits and none was chosen.
+        """
+        split, folds = self.table["split"], self.folds
+        known = f"{self.source} has folds {', '.join(map(str, folds))}" if folds else f"{self.source} has no folds"
+        if fold is None:
+            if folds and split.eq("").all():
+                raise InputError(f"{known}: choose the one to test on with data.fold, or run all with peclip cv")
+            return split.where(split.ne(""), "train")
+        if fold not in folds:
+            advice = "choose one of these" if folds else "leave data.fold out, or add a column fold"
+            raise InputError(f"data.fold {fold} does not exist: {known}; {advice}")
+        has_fold = self.table["fold"].notna()
+        tested = self.table["fold"].eq(fold).fillna(False).astype(bool) | (split.eq("test") & ~has_fold)
+        return split.where(split.eq("val"), "train").where(~tested, "test")
+
+    def check_labels(self, labels: Sequence[str], allow_empty: bool = False) -> None:
+        """Check the rows, usually those of training, against a list of classes.
+
+        Args:
+            labels: the classes by name.
+            allow_empty: accept a class without a single row.
+
+        Raises:
+            InputError: a row has another label, or a class has no row.
+        """
+        known = [vocabulary.canonical(name) for name in labels]
+        label = self.table["label"]
+        unknown = ~label.isin(known) & label.ne("")
+        if unknown.any():
+            place = int(unknown.to_numpy().argmax())
+            raise InputError(
+                f"{self.where(place)}: unknown label {label.iat[place]!r}, expected one of {', '.join(known)}"
+            )
+        if not allow_empty and (empty := [name for name in known if not label.eq(name).any()]):
+            raise InputError(
+                f"{self.source}: class {empty[0]!r} is empty, it has no clip to train on; "
+                "add clips or take it out of the list of labels"
+            )
+
+    def missing(self) -> "Manifest":
+        """Return the clips whose file or folder is not there."""
+        return self.select(
+            pd.Series([not os.path.exists(os.path.join(self.root, path)) for path in self.table["path"]], dtype=bool)
+        )
+
+    def reaches_outside(self, path: Path | str) -> bool:
+        """Return whether a csv at ``path`` has to name clips outside its own folder."""
+        paths = self._paths_from(Path(os.path.abspath(path)).parent)
+        return bool((paths.map(os.path.isabs) | paths.str.startswith("..")).any())
+
+    def _paths_from(self, folder: Path) -> pd.Series:
+        """Return the paths as seen from a folder: relative for what lies below it, absolute for the rest."""
+        path = self.table["path"]
+        prefix = "" if self.root == folder else f"{self.root}{os.sep}"
+        inside = f"{folder}{os.sep}"
+        whole = path.where(path.map(os.path.isabs).astype(bool), prefix + path)
+        return whole.str.removeprefix(inside)
+
+
+def _complete(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with all columns in their types, canonical labels and an index from 0."""
+    columns: dict[str, pd.Series[Any]] = {}
+    kind: Any  # the stubs know every type by its own overload
+    for name, kind in COLUMNS.items():
+        if name not in table:
+            missing = {"int64": 0, "str": "", "category": ""}.get(kind, float("nan"))
+            columns[name] = pd.Series(missing, index=table.index, dtype=kind)
+        elif kind in ("str", "category"):
+            columns[name] = _text(table[name].fillna(""), kind)
+        else:
+            columns[name] = table[name].astype(kind)
+    if "label" in table:
+        columns["label"] = each_value(columns["label"], vocabulary.canonical)
+    return pd.DataFrame(columns, copy=False).reset_index(drop=True)
+
+
+def _text(values: "pd.Series[Any]", kind: Any) -> "pd.Series[Any]":
+    """Return values as text: outside of Python, where it is small, unless names of files that are not UTF-8 forbid that."""
+    try:
+        return values.astype("str").astype(kind)
+    except UnicodeEncodeError:
+        text = values.astype(pd.StringDtype("python", na_value=float("nan")))
+        return text if kind == "str" else text.astype(kind)

@@ -1,0 +1,201 @@
+"""Open a video file with PyAV: its stream, its clock and its packets.
+
+Whatever is wrong with the file becomes one `InputError` that names it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard, Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from peclip.data.media.canvas import MAX_PIXELS, check_pixels, reason
+from peclip.data.media.truncation import is_truncated
+from peclip.errors import InputError
+
+Window = tuple[float | None, float | None]
+"""`[start, end)` in seconds from the beginning of the video; None leaves a side open."""
+
+_FORMATS = (  # video files; no playlists and the like, which make FFmpeg open other files and addresses
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,h264,hevc,m4v,ivf,obu,"
+    "mxf,nut,rm,dv,yuv4mpegpipe,wav,mp3,aac,flac"
+)
+
+_MAX_BYTES = 90_000_000  # of a frame: 8K as cameras have it takes 50 million
+
+av.logging.set_libav_level(av.logging.PANIC)  # a fault is told once, as an InputError, and not by FFmpeg on stderr
+
+
+@dataclass(frozen=True)
+class Video:
+    """An open video file.
+
+    Attributes:
+        path: the file, for messages.
+        container: the demuxer.
+        stream: the video stream that is read.
+        origin: the time of the beginning of the file, in ticks of the stream.
+        tick: seconds of one tick.
+        aspect: width of a pixel over its height.
+    """
+
+    path: Path
+    container: InputContainer
+    stream: VideoStream
+    origin: int
+    tick: Fraction
+    aspect: Fraction
+
+    def ticks(self, window: Window) -> tuple[float, float]:
+        """Return the window in the stream's ticks: a frame at tick `t` belongs to it if `low <= t < high`."""
+        start, end = window
+        slack = 1e-3  # decimal seconds seldom hit a tick exactly; a frame at the very bound counts as being on it
+        low = -np.inf if start is None else self.origin + ceil(start / float(self.tick) - slack)
+        high = np.inf if end is None else self.origin + ceil(end / float(self.tick) - slack)
+        return low, high
+
+    def packets(self) -> Iterator[Packet[VideoStream]]:
+        """Yield the stream's packets in the order of the file.
+
+        Raises:
+            InputError: if the file breaks off or is damaged between packets.
+        """
+        number = 0
+        try:
+            for packet in self.container.demux(self.stream):
+                if packet.size:
+                    yield packet
+                    number += 1
+        except av.FFmpegError as error:
+            raise InputError(
+                f"{self.path}: truncated or damaged, only {number} frames can be read ({reason(error)}): replace the file"
+            ) from error
+
+    def has_presentation_times(self) -> bool:
+        """Tell whether packets have them: AVI stores none, which matters where frames are reordered."""
+        return self.container.format.name != "avi" or not self.stream.codec_context.has_b_frames
+
+    def damaged(self, ticks: int | None, why: str) -> InputError:
+        """Return the error for a frame that cannot be decoded."""
+        where = "" if ticks is None else f" at {float((ticks - self.origin) * self.tick):.3f} s"
+        what = "the file is truncated or damaged"
+        if not self.stream.codec_context.width:  # not even the size could be read
+            what += f", or has frames of more than {MAX_PIXELS:,} pixels"
+        return InputError(f"{self.path}: a frame{where} cannot be decoded ({why}): {what}")
+
+
+class Clock:
+    """Tells the time of each decoded frame, in ticks, whatever the container stores."""
+
+    def __init__(self, video: Video) -> None:
+        self._origin = video.origin
+        self._period = round(1 / ((video.stream.guessed_rate or Fraction(25)) * video.tick))
+        self._queue: deque[int] | None = None if video.has_presentation_times() else deque()
+        self._last: int | None = None
+
+    def sent(self, packet: Packet[VideoStream]) -> None:
+        """Take note of a packet that is decoded."""
+        if self._queue is not None and packet.dts is not None:
+            self._queue.append(packet.dts)  # frames come out in order: the next one has the earliest time
+
+    def time(self, frame: VideoFrame) -> int:
+        """Return the time of the next frame in order of presentation."""
+        if self._queue:
+            self._last = self._queue.popleft()
+        elif frame.pts is not None:
+            self._last = frame.pts
+        elif frame.dts is not None:
+            self._last = frame.dts
+        else:  # a bare stream has no times: then frames follow each other evenly
+            self._last = self._origin if self._last is None else self._last + self._period
+        return self._last
+
+
+@contextmanager
+def open_video(path: Path, address: str | None = None, demuxer: str | None = None) -> Iterator[Video]:
+    """Open the first real video stream of a regular file.
+
+    Args:
+        path: the file.
+        address: what FFmpeg opens instead, as in `pipe:0`; the path is then only a name for messages.
+        demuxer: FFmpeg's name of the format, where it is not to be found out; for cameras `v4l2`.
+
+    Raises:
+        InputError: if the file is not a video, has no video stream or one that cannot be decoded, or if its frames
+            have more than `MAX_PIXELS` pixels.
+    """
+    protocol = "pipe" if address and address.startswith("pipe:") else "file"
+    formats = {} if demuxer else {"format_whitelist": _FORMATS}
+    try:
+        container = av.open(
+            address or f"file:{path}",  # the prefix keeps a name like `concat:a|b` from being taken for an address
+            format=demuxer,
+            metadata_errors="replace",
+            options={"protocol_whitelist": protocol, "max_pixels": str(MAX_PIXELS), **formats},
+        )
+    except av.ArgumentError as error:  # its format is not on the list
+        raise InputError(f"{path}: not a video of a known kind: expected mp4 or the like") from error
+    except av.FFmpegError as error:
+        raise InputError(f"{path}: not a video that can be read ({reason(error)}): expected mp4 or the like") from error
+    with container:
+        if address is None and is_truncated(path, container.format.name):
+            raise InputError(f"{path}: truncated, its end is missing: replace the file")
+        try:
+            yield _video(path, container)
+        except av.FFmpegError as error:
+            raise InputError(f"{path}: cannot be decoded ({reason(error)}): re-encode it or replace it") from error
+
+
+def _check_memory(path: Path, stream: VideoStream) -> None:
+    """Refuse frames of which a decoder could not hold in 2 GB the 16 that a video may refer to, and those it works on.
+
+    Raises:
+        InputError: above `_MAX_BYTES`.
+    """
+    context = stream.codec_context
+    bits = context.format.padded_bits_per_pixel if context.format else 0
+    if context.width * context.height * bits > 8 * _MAX_BYTES:
+        raise InputError(
+            f"{path}: frames of {context.width}x{context.height} pixels of {bits} bits are more than the limit of "
+            f"{_MAX_BYTES:,} bytes: scale it down"
+        )
+
+
+def _video(path: Path, container: InputContainer) -> Video:
+    # a cover picture, as music files have it, is not a video
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        kinds = ", ".join(sorted({"a cover picture" if s.type == "video" else s.type for s in container.streams}))
+        kinds = kinds or "none at all"
+        raise InputError(f"{path}: has no video stream (streams: {kinds})")
+    stream = streams[0]
+    if stream.codec_context is None:
+        raise InputError(f"{path}: its video codec is not supported: re-encode it, for example as H.264")
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = Discard.all  # audio need not even be read
+    stream.codec_context.thread_count = 1  # loader workers are the parallelism
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "crccheck+explode"}
+    tick = stream.time_base or Fraction(1, 1_000_000)
+    begin = Fraction(container.start_time or 0, av.time_base)
+    origin = round(begin / tick)
+    if stream.start_time is not None and abs(stream.start_time * tick - begin) < Fraction(1, 500_000):
+        origin = stream.start_time  # the container rounds to microseconds
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    if not Fraction(1, 8) <= aspect <= 8:  # nothing that a camera makes
+        aspect = Fraction(1)
+    check_pixels(path, ceil(stream.codec_context.width * max(aspect, Fraction(1))), stream.codec_context.height)
+    _check_memory(path, stream)
+    return Video(path, container, stream, origin, tick, aspect)

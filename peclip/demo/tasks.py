@@ -1,0 +1,239 @@
+"""The demo data: drawn faces acting out expressions, written as real H.264 files with a manifest.
+
+Everything is a function of the seed, so a demo made twice holds the same frames. People of the training clips, of the
+test clips and of the stills the demo CLIP was trained on are three disjoint sets of numbers.
+"""
+
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from peclip.demo import acting
+from peclip.demo.face import Artist, Person, random_person, random_scene
+from peclip.errors import InputError
+from peclip.labels import ACTION_UNITS, SEVEN
+
+Film = NDArray[np.uint8]
+Kind = Literal["demo", "demo_order"]
+
+FPS = 25
+VERSION = 2
+"""Part of the folder's name: raise it when the drawing changes, so that clips drawn before are not taken for new."""
+
+TRAIN_PEOPLE = range(5_000)
+TEST_PEOPLE = range(5_000, 10_000)
+PRETRAINING_PEOPLE = range(10_000, 1_000_000)
+
+ORDER_LABELS = ("smile_appears", "smile_fades")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What to make; clips are counted per class."""
+
+    kind: Kind
+    train: int
+    test: int
+    frames: int
+    size: int
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        numbers = f"{self.train}+{self.test}x{self.frames}x{self.size}-seed{self.seed}"
+        return f"{self.kind.replace('_', '-')}-v{VERSION}-{numbers}"
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """One row of the manifest, and the number that decides person, scene and acting."""
+
+    path: str
+    label: str
+    split: str
+    take: int
+
+
+def draw(name: str, root: Path | str) -> Path:
+    """Draw the clips of a task below the root unless they are there, and link ``root/NAME`` to their folder.
+
+    Reading them is then ``data.benchmark: NAME`` with ``data.root: ROOT``, as for any other benchmark.
+
+    Args:
+        name: one of :data:`TASKS`.
+        root: folder for demo data; made if missing.
+
+    Returns:
+        The path of the manifest.
+
+    Raises:
+        InputError: the clips cannot be written there.
+    """
+    root = Path(root)
+    manifest = TASKS[name](root)
+    link, draft = root / name, root / f".{name}.{os.getpid()}"
+    try:
+        if not link.is_symlink() or os.readlink(link) != manifest.parent.name:
+            draft.symlink_to(manifest.parent.name, target_is_directory=True)
+            draft.replace(link)
+    except OSError as error:
+        raise InputError(f"{link}: cannot be written ({error.strerror}): give another data.root") from error
+    return link / manifest.name
+
+
+def demo(root: Path, train: int = 60, test: int = 24, frames: int = 32, size: int = 96, seed: int = 0) -> Path:
+    """Make the seven-expression demo below the root unless it is there, and return its manifest.
+
+    Args:
+        root: folder for demo data; made if missing.
+        train: training clips per class.
+        test: test clips per class, of other people than the training clips.
+        frames: frames per clip, at 25 frames a second.
+        size: height and width in pixels, even.
+        seed: another seed makes other clips.
+
+    Returns:
+        The path of ``manifest.csv`` (columns path, label, split).
+
+    Raises:
+        InputError: the clips cannot be written there.
+    """
+    return _make(root, _Plan("demo", train, test, frames, size, seed))
+
+
+def demo_order(root: Path, train: int = 100, test: int = 40, frames: int = 24, size: int = 96, seed: int = 0) -> Path:
+    """Make the order demo below the root unless it is there, and return its manifest.
+
+    A smile appears or fades: clip i of one class is the exact reversal of clip i of the other, frame by frame, so only
+    the direction of time tells them apart. Sampling the middle of T segments keeps that symmetry where frames / T is an
+    odd whole number, as with the default of 24 frames and T = 8.
+
+    Args:
+        root: folder for demo data; made if missing.
+        train: training clips per class.
+        test: test clips per class, of other people than the training clips.
+        frames: frames per clip, at 25 frames a second.
+        size: height and width in pixels, even.
+        seed: another seed makes other clips.
+
+    Returns:
+        The path of ``manifest.csv`` (columns path, label, split).
+
+    Raises:
+        InputError: the clips cannot be written there.
+    """
+    return _make(root, _Plan("demo_order", train, test, frames, size, seed))
+
+
+TASKS = {"demo": demo, "demo_order": demo_order}
+"""What draws the clips of each task."""
+
+
+def person(number: int) -> Person:
+    """Return the person of that number; the same for every data set and seed."""
+    return random_person(np.random.default_rng((number, 1)))
+
+
+def write_video(path: Path, film: Film, lossless: bool = False) -> None:
+    """Write frames, uint8 (N, H, W, 3) in RGB with even H and W, as an H.264 mp4 file of 25 frames a second."""
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.height, stream.width, stream.pix_fmt = film.shape[1], film.shape[2], "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, FPS)
+        # Without mbtree, which makes x264's files differ from run to run.
+        quality = {"qp": "0"} if lossless else {"crf": "16", "x264-params": "mbtree=0"}
+        stream.options = {"preset": "ultrafast" if lossless else "veryfast", **quality}
+        stream.thread_count = 1
+        for number, picture in enumerate(film):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def _make(root: Path, plan: _Plan) -> Path:
+    """Make the folder beside its final place and rename it, so that it is complete or absent."""
+    done = root / plan.folder
+    if not done.exists():
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=f".{plan.folder}-", dir=root) as draft:
+                _fill(Path(draft) / "clips", plan)
+                (Path(draft) / "clips").rename(done)
+        except OSError as error:
+            # Another process may have been faster; its clips are the same.
+            if not done.exists():
+                raise InputError(f"{root}: cannot write the demo clips there ({error}): give another folder") from error
+    return done / "manifest.csv"
+
+
+def _fill(folder: Path, plan: _Plan) -> None:
+    """Write all clips, half of them in a second process, and the manifest."""
+    clips = list(_clips(plan))
+    for parent in {(folder / clip.path).parent for clip in clips}:
+        parent.mkdir(parents=True)
+    # A fresh interpreter rather than multiprocessing: it neither forks a process that has threads nor runs the
+    # caller's main module a second time.
+    code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import _second_half; _second_half(*sys.argv[1:])"
+    options = [str(getattr(plan, name)) for name in ("kind", "train", "test", "frames", "size", "seed")]
+    with subprocess.Popen([sys.executable, "-c", code, str(folder), *options], stderr=subprocess.PIPE) as helper:
+        try:
+            for clip in clips[0::2]:
+                _shoot(folder, plan, clip)
+            errors = helper.communicate()[1]
+        finally:
+            helper.kill()
+    if helper.returncode:
+        raise RuntimeError(f"drawing the demo clips failed: {errors.decode().strip()}")
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("path", "label", "split"))
+        writer.writerows((clip.path, clip.label, clip.split) for clip in clips)
+
+
+def _second_half(folder: str, kind: Kind, *numbers: str) -> None:
+    """What the second process runs."""
+    plan = _Plan(kind, *map(int, numbers))
+    for clip in list(_clips(plan))[1::2]:
+        _shoot(Path(folder), plan, clip)
+
+
+def _clips(plan: _Plan) -> Iterator[_Clip]:
+    """The clips of a plan: in each split, every person acts every class once."""
+    labels = SEVEN if plan.kind == "demo" else ORDER_LABELS
+    for split, count in (("train", plan.train), ("test", plan.test)):
+        for label in labels:
+            for take in range(count):
+                yield _Clip(f"{split}/{label}/{take:03d}.mp4", label, split, take)
+
+
+def _shoot(folder: Path, plan: _Plan, clip: _Clip) -> None:
+    people = TRAIN_PEOPLE if clip.split == "train" else TEST_PEOPLE
+    who = people[(plan.seed * 1_000 + clip.take) % len(people)]
+    if plan.kind == "demo":
+        rng = np.random.default_rng((plan.seed, who, SEVEN.index(clip.label)))
+        film = _film(rng, who, ACTION_UNITS[clip.label], acting.comes_and_goes(rng, plan.frames), plan.size)
+    else:
+        # Both classes start from the same random numbers: the second is the first played backwards.
+        rng = np.random.default_rng((plan.seed, who, len(SEVEN)))
+        film = _film(rng, who, ACTION_UNITS["happiness"], acting.comes(rng, plan.frames), plan.size)
+        film = film[::-1] if clip.label == "smile_fades" else film
+    write_video(folder / clip.path, film, lossless=plan.kind == "demo_order")
+
+
+def _film(rng: np.random.Generator, who: int, text: str, envelope: acting.Curve, size: int) -> Film:
+    """Draw a clip, uint8 (N, size, size, 3)."""
+    artist = Artist(person(who), random_scene(rng), size)
+    poses, units = acting.movement(rng, len(envelope)), acting.expression(rng, text, envelope)
+    return np.stack([artist.draw(pose, unit) for pose, unit in zip(poses, units, strict=True)])

@@ -1,0 +1,56 @@
+"""Acting: the class texts can be drawn, and expressions come and go in time."""
+
+import numpy as np
+import pytest
+
+from peclip.demo.acting import UNITS, comes, comes_and_goes, expression, movement, units_of
+from peclip.labels import ACTION_UNITS, SEVEN
+
+
+def test_units_are_read_from_a_class_text():
+    assert units_of("Cheek Raiser, Lip Corner Puller.") == ["cheek_raiser", "lip_corner_puller"]
+    assert units_of(ACTION_UNITS["neutral"]) == []
+
+
+def test_the_text_of_each_of_the_seven_can_be_drawn_and_no_two_alike():
+    drawn = {label: tuple(units_of(ACTION_UNITS[label])) for label in SEVEN}
+    assert len(set(drawn.values())) == 7
+
+
+def test_a_text_that_cannot_be_drawn_names_what_is_unknown():
+    with pytest.raises(ValueError, match="ear_wiggler"):
+        units_of("Jaw Drop, Ear Wiggler.")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_expression_rises_to_its_apex_and_never_rises_again_after_its_fall(seed):
+    curve = comes_and_goes(np.random.default_rng(seed), 32)
+    assert curve.min() >= 0
+    assert curve.max() == 1
+    top = int(curve.argmax())
+    assert (np.diff(curve[: top + 1]) >= 0).all()
+    assert (np.diff(curve[top:]) <= 0).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_smile_that_comes_starts_at_rest_and_stays(seed):
+    curve = comes(np.random.default_rng(seed), 24)
+    assert curve[0] == 0
+    assert curve[-1] == 1
+    assert (np.diff(curve) >= 0).all()
+
+
+@pytest.mark.parametrize("label", SEVEN)
+def test_at_the_apex_the_units_of_the_text_stand_out(label):
+    (apex,) = expression(np.random.default_rng(0), ACTION_UNITS[label], np.ones(1))
+    for name in UNITS:
+        assert (getattr(apex, name) > 0.4) == (name in units_of(ACTION_UNITS[label]))
+
+
+def test_movement_has_blinks_and_speech_in_some_clips_and_stays_in_range():
+    clips = [movement(np.random.default_rng(seed), 32) for seed in range(40)]
+    assert 5 < sum(max(pose.talk for pose in clip) > 0.2 for clip in clips) < 35
+    assert 5 < sum(max(pose.blink for pose in clip) > 0.9 for clip in clips) < 40
+    for clip in clips:
+        assert len(clip) == 32
+        assert all(0 <= value <= 1 for pose in clip for value in (pose.blink, pose.talk, pose.pucker))
