@@ -27,12 +27,12 @@ from fresh import Figures, gigabytes, keep, table
 from lightning.pytorch import Callback, Trainer
 from transformers import CLIPModel
 
+from peclip.bench.measure import peak, reset_peak
+from peclip.bench.sizes import DEPTH, SIZES, random_config
 from peclip.cli import main as peclip
 from peclip.demo import CLIP
 from peclip.demo.tasks import demo
-from peclip.train.allocator import M_MMAP_THRESHOLD
-from peclip.train.measure import peak, reset_peak
-from peclip.train.sizes import DEPTH, SIZES, random_config
+from peclip.train.cluster.allocator import M_MMAP_THRESHOLD
 
 RECIPE = Path(__file__).parents[1] / "configs" / "ferv39k.yaml"
 

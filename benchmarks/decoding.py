@@ -23,8 +23,8 @@ from jpeg import write_folder
 from PIL import Image
 from torchcodec.decoders import VideoDecoder
 
+from peclip.bench.texture import SIDE, write_textured
 from peclip.data.media.clip import count_frames, read_clip, segment_indices
-from peclip.train.texture import SIDE, write_textured
 
 FRAMES = 16
 

@@ -27,12 +27,12 @@ import webdataset
 from interleaved import processor_seconds, show
 from jpeg import write_folder
 
+from peclip.bench.texture import SIDE, write_textured
 from peclip.data.manifest import Manifest
 from peclip.data.media.canvas import Canvas
 from peclip.data.media.clip import read_clip, segment_indices
 from peclip.data.media.shard import open_shard
 from peclip.data.pack import Packing, pack
-from peclip.train.texture import SIDE, write_textured
 
 FRAMES = 16
 

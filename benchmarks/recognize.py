@@ -30,7 +30,7 @@ from peclip.inference.sources import read_frames
 from peclip.inference.windows import Windows
 from peclip.labels import SEVEN
 from peclip.model import MaPLe, PEClip, SharedAdapter, TemporalDynamicAdapter, TextAdapter
-from peclip.model.backbone import Backbone, freeze
+from peclip.model.backbones.clip import Backbone, freeze
 
 ADAPTERS = {
     "vision.attention": SharedAdapter,

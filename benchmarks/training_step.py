@@ -27,11 +27,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPModel
 
+from peclip.bench.measure import find_device, timed
+from peclip.bench.report import memory_entry, rates
+from peclip.bench.sizes import DEPTH, backbone_of, random_config, random_tokens
 from peclip.model import PEClip
-from peclip.train.allocator import keep_freed_memory
-from peclip.train.bench_report import memory_entry, rates
-from peclip.train.measure import find_device, timed
-from peclip.train.sizes import DEPTH, backbone_of, random_config, random_tokens
+from peclip.train.cluster.allocator import keep_freed_memory
 
 CLIPS, FRAMES, CLASSES, WARMUP, EXTRA = 2, 16, 7, 2, 2
 GOALS = """Goals: compiled at least 82 % of the matmul rate, plain / compiled >= 1.6, memory <= 0.8 of plain's,

@@ -25,10 +25,10 @@ class Command(NamedTuple):
     positional: str = ""
 
 
-LIGHTNING = "peclip.train.cli:run"
+LIGHTNING = "peclip.train.cli.lightning:run"
 """Runs the subcommands of LightningCLI; takes the command line as it is."""
 
-FOLDS = "peclip.train.crossval:run"
+FOLDS = "peclip.train.cv:run"
 """Runs ``fit`` for every fold; takes the command line as it is."""
 
 INTERRUPTED = 130
@@ -40,16 +40,16 @@ COMMANDS = {
     "test": Command("evaluate a checkpoint on the test clips", LIGHTNING),
     "predict": Command("write the label and the probabilities of every clip", LIGHTNING),
     "cv": Command("train and test every fold; started again, go on where it was interrupted", FOLDS),
-    "compare": Command("put runs of one test set side by side", "peclip.train.compare:compare", "runs..."),
+    "compare": Command("put runs of one test set side by side", "peclip.results.compare:compare", "runs..."),
     "prepare": Command("write the manifest of a benchmark on disk", "peclip.data.commands:prepare", "benchmark"),
     "check": Command("count and look through the clips of a manifest", "peclip.data.commands:check", "manifest"),
     "pack": Command("pack clips into few large files for training", "peclip.data.commands:pack", "manifest"),
     "recognize": Command("tell what videos show, and when", "peclip.inference.recognize:recognize", "videos..."),
-    "bench train": Command("time training steps: clips/s, memory, share of the peak", "peclip.train.bench:train"),
-    "bench eval": Command("time the evaluation of batches in the same way", "peclip.train.bench:evaluate"),
-    "bench decode": Command("time the decoding of clips on one core", "peclip.train.bench_input:decode"),
-    "export": Command("write a package of adapters, or an ONNX file", "peclip.model.export:export", "run"),
-    "import": Command("make a package of a released .pth", "peclip.model.export:import_released", "released"),
+    "bench train": Command("time training steps: clips/s, memory, share of the peak", "peclip.bench.commands:train"),
+    "bench eval": Command("time the evaluation of batches in the same way", "peclip.bench.commands:evaluate"),
+    "bench decode": Command("time the decoding of clips on one core", "peclip.bench.input:decode"),
+    "export": Command("write a package of adapters, or an ONNX file", "peclip.model.io.export:export", "run"),
+    "import": Command("make a package of a released .pth", "peclip.model.io.export:import_released", "released"),
 }
 
 HELP = f"""peclip {__version__}: which expression does a face show? PE-CLIP for dynamic facial expression recognition.

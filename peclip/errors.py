@@ -1,8 +1,6 @@
 """A user's mistake, told in one line: the exception, and parsers that raise it."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NoReturn
 
 PARSER_WORDS = (  # what jsonargparse says, and how a person would
@@ -44,14 +42,3 @@ def in_one_line(error: Any) -> str:
     """
     name = f"{InputError.__module__}.{InputError.__name__}: "
     return str(error).strip().splitlines()[-1].removeprefix(name) if str(error).strip() else type(error).__name__
-
-
-@contextmanager
-def file_errors() -> Iterator[None]:
-    """Turn what the system says of a file (no space, no permission) into an :class:`InputError` that names it."""
-    try:
-        yield
-    except OSError as error:
-        if error.strerror is None:
-            raise
-        raise InputError(f"{error.filename or 'a file of the run'}: {error.strerror}") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from peclip.train.sizes import backbone_of, model_of
+from peclip.bench.sizes import backbone_of, model_of
 from tests.model.small import clips, stir
 
 SCRIPTS = Path(__file__).parent.parent / "benchmarks"

@@ -16,8 +16,8 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Sin
 from wandb.sdk.launch.sweeps import utils as sweeps
 
 from peclip.errors import InputError
+from peclip.train.cluster.sharded import check_strategy
 from peclip.train.module import PEClipModule
-from peclip.train.sharded import check_strategy
 from tests.cluster import of_slurm
 from tests.ranked import at_once, in_ranks
 from tests.runs import run, write_config, write_data

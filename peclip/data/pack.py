@@ -6,14 +6,12 @@ the manifest last. So whatever ends the program, the next run goes on after the 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import zipfile
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -34,7 +32,8 @@ from peclip.data.media.shard import (
     read_label,
     shard_name,
 )
-from peclip.errors import InputError, file_errors
+from peclip.errors import InputError
+from peclip.files import atomic_write, file_errors, locked
 
 MANIFEST = "manifest.csv"
 
@@ -87,7 +86,7 @@ def pack(manifest: Manifest, out: Path, packing: Packing, progress: Progress | N
     label = Label(VERSION, packing.size, packing.quality, _digest(manifest), first=0, clips=0)
     with file_errors():
         out.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
+    with locked(out, busy=f"{out}: another peclip pack is writing there: wait for it"):
         shards = _finished(out, label)
         task = progress.add_task("packing clips", total=len(manifest), completed=sum(shards)) if progress else None
         with closing(_encoded(manifest, packing, sum(shards))) as clips:
@@ -111,23 +110,17 @@ class _Clip(NamedTuple):
 
 def _write_shard(path: Path, clip: _Clip, clips: Iterator[_Clip], label: Label, megabytes: int) -> _Clip | None:
     """Write a shard, at least of one clip, and return the first clip that has no place in it."""
-    temporary = path.with_name(f".{path.name}.part")
     following: _Clip | None = clip
     size = frames = count = 0
-    with file_errors():
-        try:
-            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:
-                while following is not None:
-                    size, frames = size + sum(map(len, following.frames)), frames + len(following.frames)
-                    if count and (size > megabytes * MEGABYTE or frames > MAX_FRAMES):
-                        break
-                    for number, frame in enumerate(following.frames):
-                        file.writestr(zipfile.ZipInfo(frame_name(following.number, number)), frame)
-                    count, following = count + 1, next(clips, None)
-                file.comment = bytes(replace(label, clips=count))
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:
+        while following is not None:
+            size, frames = size + sum(map(len, following.frames)), frames + len(following.frames)
+            if count and (size > megabytes * MEGABYTE or frames > MAX_FRAMES):
+                break
+            for number, frame in enumerate(following.frames):
+                file.writestr(zipfile.ZipInfo(frame_name(following.number, number)), frame)
+            count, following = count + 1, next(clips, None)
+        file.comment = bytes(replace(label, clips=count))
     open_shard.cache_clear()  # this process may have read another file of that name
     return following
 
@@ -212,19 +205,3 @@ def _remove(out: Path, first: int) -> None:
         while (path := out / shard_name(first)).exists():
             path.unlink()
             first += 1
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep the folder to this process; the system gives it back when the process ends."""
-    with file_errors():
-        folder = os.open(out, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some file systems have no locks
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InputError(f"{out}: another peclip pack is writing there: wait for it") from error
-        yield
-    finally:
-        os.close(folder)

@@ -15,9 +15,9 @@ from peclip.inference.crops import FoundFaces, WholeFrames
 from peclip.inference.faces import Detector, YuNet
 from peclip.inference.sources import read_frames
 from peclip.inference.windows import Window, Windows
-from peclip.model.checkpoint import read_trained, rebuild
+from peclip.model.io.checkpoint import read_trained, rebuild
+from peclip.model.io.trained import DEFAULT_FRAMES
 from peclip.model.peclip import PEClip
-from peclip.model.trained import DEFAULT_FRAMES
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from peclip.data.benchmarks.layout import VIDEOS
 from peclip.data.media.canvas import upright
 from peclip.data.media.clip import stream_frames
 from peclip.data.media.container import open_video
 from peclip.data.media.decode import decode_everything
 from peclip.errors import InputError
+from peclip.files import VIDEO_SUFFIXES
 
 STDIN = "-"
 """Stands for the video that is piped in."""
@@ -44,7 +44,7 @@ def find_videos(source: str) -> list[str]:
         os.path.join(folder, name)
         for folder, _, names in os.walk(source, onerror=refuse)
         for name in names
-        if os.path.splitext(name)[1].lower() in VIDEOS and not name.startswith(".")
+        if os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not name.startswith(".")
     ]
     if not found:
         raise InputError(f"{source}: has no video: expected files such as .mp4, .mov, .mkv, .avi or .webm")

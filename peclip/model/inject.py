@@ -15,8 +15,8 @@ from torch._inductor.exc import InductorError
 from torch.utils.checkpoint import checkpoint
 
 from peclip.errors import InputError, in_one_line
-from peclip.model.adapters import Adapter
-from peclip.model.backbone import Tower
+from peclip.model.backbones.clip import Tower
+from peclip.model.parts.adapters import Adapter
 
 
 @dataclass

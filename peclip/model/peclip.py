@@ -15,12 +15,12 @@ from torch.nn import functional as F
 
 from peclip.errors import InputError
 from peclip.labels import TextStyle, class_texts
-from peclip.model.adapters import Adapter
-from peclip.model.backbone import Backbone, expand_site, load_backbone
-from peclip.model.frozen import hold_in
+from peclip.model.backbones.clip import Backbone, expand_site, load_backbone
+from peclip.model.fast.frozen import hold_in
 from peclip.model.inject import Flow, Handle, Run, attach
-from peclip.model.prompts import MaPLe
-from peclip.model.spec import describe
+from peclip.model.io.spec import describe
+from peclip.model.parts.adapters import Adapter
+from peclip.model.parts.prompts import MaPLe
 from peclip.model.tokens import check_tokens, tokenize
 
 AdapterFactory = Callable[[int], Adapter]
@@ -289,9 +289,9 @@ class PEClip(nn.Module):
             backbone: where the CLIP is, if not at the name that it had in training: a Hub id or a folder.
 
         Raises:
-            InputError: as :func:`peclip.model.checkpoint.read_trained` and ``rebuild``.
+            InputError: as :func:`peclip.model.io.checkpoint.read_trained` and ``rebuild``.
         """
-        from peclip.model.checkpoint import read_trained, rebuild, with_record
+        from peclip.model.io.checkpoint import read_trained, rebuild, with_record
 
         return rebuild(with_record(read_trained(source)), backbone)
 
@@ -303,10 +303,10 @@ class PEClip(nn.Module):
             dtype: precision of the weights; bf16 halves the file.
 
         Raises:
-            InputError: as :func:`peclip.model.package.write_package`.
+            InputError: as :func:`peclip.model.io.package.write_package`.
         """
-        from peclip.model.checkpoint import from_net
-        from peclip.model.package import write_package
+        from peclip.model.io.checkpoint import from_net
+        from peclip.model.io.package import write_package
 
         write_package(from_net(self), Path(folder), dtype)
 
@@ -319,10 +319,10 @@ class PEClip(nn.Module):
             private: whether a new repository is private.
 
         Raises:
-            InputError: as :func:`peclip.model.package.push_package`.
+            InputError: as :func:`peclip.model.io.package.push_package`.
         """
-        from peclip.model.checkpoint import from_net
-        from peclip.model.package import push_package
+        from peclip.model.io.checkpoint import from_net
+        from peclip.model.io.package import push_package
 
         return push_package(from_net(self), repository, dtype, private)
 

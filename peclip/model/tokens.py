@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from peclip.errors import InputError
-from peclip.model.backbone import Backbone
+from peclip.model.backbones.clip import Backbone
 
 
 def tokenize(backbone: Backbone, texts: Sequence[str], prompt_length: int) -> tuple[Tensor, Tensor]:

@@ -13,11 +13,12 @@ from torch.nn import functional as F
 from peclip.data.dataset import Batch
 from peclip.errors import InputError
 from peclip.model import PEClip
-from peclip.model.checkpoint import check_fits
-from peclip.model.trained import DEFAULT_FRAMES, Trained, check_config, with_input
-from peclip.train.metrics import ExpressionMetrics, MeanLoss, Scores
-from peclip.train.ranks import mean_over_ranks
-from peclip.train.sharded import SameSteps, check_strategy, shard
+from peclip.model.io.checkpoint import check_fits
+from peclip.model.io.trained import DEFAULT_FRAMES, Trained, check_config, with_input
+from peclip.results.scores import Scores
+from peclip.train.cluster.ranks import mean_over_ranks
+from peclip.train.cluster.sharded import SameSteps, check_strategy, shard
+from peclip.train.metrics import ExpressionMetrics, MeanLoss
 
 Stage = Literal["val", "test"]
 Schedule = Literal["cosine", "step"]

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError
-from peclip.model.trained import state_sum
-from peclip.train.callbacks import PredictionWriter
+from peclip.model.io.trained import state_sum
+from peclip.train.callbacks.predictions import PredictionWriter
 from peclip.train.module import PEClipModule
 from peclip.train.parts import Batch, PartFolder, as_table, clips_sum
 

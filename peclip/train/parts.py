@@ -7,7 +7,6 @@ with any number of ranks does the parts that are not there, and all parts togeth
 import hashlib
 import io
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +19,7 @@ from torch import Tensor
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.reader import PIECE
 from peclip.errors import InputError, in_one_line
-from peclip.train.last import sync_folder
-from peclip.train.report import written
+from peclip.files import write_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -230,19 +228,10 @@ def clips_sum(clips: Manifest) -> str:
 
 
 def _keep(file: Path, content: bytes | memoryview) -> None:
-    """Write a file under a temporary name, sync it to the disk and move it.
+    """Write a file as a whole.
 
     Raises:
         InputError: it cannot be written, for want of space for example.
     """
-    try:
-        with written(file) as temporary, temporary.open("wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        sync_folder(file.parent)
-    except OSError as error:
-        raise InputError(
-            f"{file} cannot be written: {error.strerror}; the finished parts are as they were. Make room, then give the "
-            "same command again"
-        ) from error
+    advice = "; the finished parts are as they were. Make room, then give the same command again"
+    write_bytes(file, content, advice)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from peclip.data.benchmarks import READERS, layout, prepare, read_benchmark
+from peclip.data import media
+from peclip.data.benchmarks import READERS, prepare, read_benchmark
 from peclip.data.check.published import PUBLISHED
 from peclip.data.manifest import Manifest
-from peclip.data.media import clip as video
 from peclip.errors import InputError
 from tests.trees import (
     DFEW_ORDER,
@@ -43,7 +43,7 @@ def test_every_layout_is_prepared_and_read_back(tmp_path, name):
     assert again.folds == sorted(PUBLISHED[name].folds or again.folds)
     train, _, test = again.splits(again.folds[0] if again.folds else None)
     assert len(train) > len(test) > 0
-    assert video.count_frames(again.clip(0).path) >= 3
+    assert media.count_frames(again.clip(0).path) >= 3
 
 
 def test_ferv39k_takes_labels_and_splits_from_lists_without_a_header(tmp_path):
@@ -252,10 +252,6 @@ def test_unknown_benchmarks_and_options_are_answered_with_those_that_exist(tmp_p
         read_benchmark("dfev", tmp_path)
     with pytest.raises(InputError, match=r"unknown option 'scene' of benchmark afew, which takes no options"):
         read_benchmark("afew", tmp_path, scene="Action")
-
-
-def test_readers_and_decoder_agree_on_what_an_image_is():
-    assert set(video._IMAGE_SUFFIXES) == layout.IMAGES
 
 
 def test_published_counts_add_up():

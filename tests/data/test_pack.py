@@ -1,8 +1,8 @@
 """Packed clips are the clips of the files, frame for frame; packing goes on where it ended."""
 
-import fcntl
-import os
+import sys
 import zipfile
+from subprocess import PIPE, Popen
 
 import pytest
 import torch
@@ -110,11 +110,12 @@ def test_a_folder_with_other_clips_is_refused(files, packed):
 
 
 def test_two_at_a_time_in_one_folder_are_refused(files, packed):
-    folder = os.open(packed, os.O_RDONLY)
-    fcntl.flock(folder, fcntl.LOCK_EX)
-    with pytest.raises(InputError, match="another peclip pack"):
-        pack(files, packed, Packing(SIZE))
-    os.close(folder)
+    code = "import sys; from pathlib import Path; from peclip.files import locked\nwith locked(Path(sys.argv[1]), 'busy'): print(flush=True); sys.stdin.read()"
+    with Popen([sys.executable, "-c", code, packed], stdin=PIPE, stdout=PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(InputError, match="another peclip pack"):
+            pack(files, packed, Packing(SIZE))
+        other.communicate()
 
 
 def test_a_clip_that_cannot_be_read_is_named_with_its_line(files, tmp_path):

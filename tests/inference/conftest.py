@@ -7,7 +7,7 @@ import torch
 
 from peclip.labels import SEVEN
 from peclip.model import PEClip, SharedAdapter
-from peclip.model.trained import with_input
+from peclip.model.io.trained import with_input
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from transformers import CLIPConfig, CLIPModel
 from peclip.errors import InputError
 from peclip.labels import SEVEN, class_texts
 from peclip.model import Adapter, MaPLe, PEClip, SharedAdapter, TemporalDynamicAdapter, TextAdapter
-from peclip.model.backbone import Backbone, freeze
+from peclip.model.backbones.clip import Backbone, freeze
 from tests.model.small import ADAPTERS, LABELS, PROMPTS, build, clips, size, stir, trainable
 
 PARTS = {
@@ -301,10 +301,10 @@ class TestSaving:
             "fingerprint": whole.backbone.fingerprint,
             "labels": list(LABELS),
             "adapters": {
-                site: {"class_path": f"peclip.model.adapters.{factory.__name__}", "init_args": {}}
+                site: {"class_path": f"peclip.model.{factory.__name__}", "init_args": {}}
                 for site, factory in ADAPTERS.items()
             },
-            "prompts": {"class_path": "peclip.model.prompts.MaPLe", "init_args": {"length": 2, "depth": 2}},
+            "prompts": {"class_path": "peclip.model.MaPLe", "init_args": {"length": 2, "depth": 2}},
             "logit_scale": 100.0,
             "texts": dict(zip(LABELS, class_texts(LABELS), strict=True)),
         }
@@ -536,7 +536,7 @@ class TestBadInput:
 
 
 def test_ready_made_token_ids_give_the_same_model_as_texts(tiny_clip, whole):
-    from peclip.model.backbone import load_backbone
+    from peclip.model.backbones.clip import load_backbone
 
     padded = F.pad(whole.token_ids, (0, 30))
     net = stir(PEClip.assemble(load_backbone(str(tiny_clip)), padded, LABELS, ADAPTERS, PROMPTS))

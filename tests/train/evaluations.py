@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from peclip.train.metrics import scores
-from peclip.train.report import write_report
+from peclip.results.report import write_report
+from peclip.results.scores import scores
 
 LABELS = ["happiness", "sadness", "anger"]
 

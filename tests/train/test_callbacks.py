@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from peclip.model.checkpoint import read_trained, rebuild
-from peclip.train.callbacks import trainable_parts
+from peclip.model.io.checkpoint import read_trained, rebuild
+from peclip.train.callbacks.run import trainable_parts
 from peclip.train.module import PEClipModule
 from tests.model.small import build
 from tests.runs import LABELS, run

@@ -6,7 +6,8 @@ from torch.multiprocessing import start_processes
 from torch.nn import functional as F
 
 from peclip.errors import InputError
-from peclip.train.metrics import ExpressionMetrics, MeanLoss, recalls, scores, uar, war
+from peclip.results.scores import recalls, scores, uar, war
+from peclip.train.metrics import ExpressionMetrics, MeanLoss
 
 LABELS = ("happiness", "sadness", "fear")
 

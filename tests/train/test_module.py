@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from peclip.data.augment import Mix
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError
-from peclip.model.checkpoint import read_trained, rebuild
+from peclip.model.io.checkpoint import read_trained, rebuild
 from peclip.train.module import PEClipModule
 from tests.model.small import build, stir
 from tests.runs import LABELS

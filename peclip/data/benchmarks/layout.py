@@ -1,7 +1,6 @@
 """What the readers of released layouts share: finding folders, reading lists, telling clips from other files."""
 
 import os
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,7 @@ from peclip import labels
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.reader import read_utf8
 from peclip.errors import InputError
-
-VIDEOS = frozenset(
-    {
-        *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv"),
-        *(".mpg", ".mpeg", ".ts", ".mts", ".3gp", ".ogv", ".gif"),
-    }
-)
-"""Suffixes of video files, in lower case."""
-
-IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
-"""Suffixes of frames, in lower case."""
+from peclip.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key
 
 
 def locate(root: Path, benchmark: str, *candidates: str) -> Path:
@@ -57,19 +46,17 @@ def check_folder(root: Path) -> None:
 def children(folder: Path) -> list[Path]:
     """Return what a folder holds, hidden files left out, in natural order (2 before 10)."""
     try:
-        return sorted((child for child in folder.iterdir() if not child.name.startswith(".")), key=natural)
+        return sorted(
+            (child for child in folder.iterdir() if not child.name.startswith(".")),
+            key=lambda child: natural_key(child.name),
+        )
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror})") from error
 
 
-def natural(path: Path) -> list[tuple[int, str]]:
-    """Return a sorting key in which numbers within a name count as numbers."""
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]
-
-
 def is_video(path: Path) -> bool:
     """Return whether a file's name says that it is a video."""
-    return path.suffix.lower() in VIDEOS and not path.is_dir()
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
 
 
 def is_frame_folder(path: Path) -> bool:
@@ -77,7 +64,7 @@ def is_frame_folder(path: Path) -> bool:
     if not path.is_dir():
         return False
     with os.scandir(path) as entries:
-        return any(Path(entry.name).suffix.lower() in IMAGES for entry in entries)
+        return any(Path(entry.name).suffix.lower() in IMAGE_SUFFIXES for entry in entries)
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -21,6 +21,7 @@ from peclip import labels as vocabulary
 from peclip.data.manifest.reader import each_value, parse_manifest
 from peclip.data.media.storage import is_address
 from peclip.errors import InputError
+from peclip.files import atomic_write
 
 Split = Literal["train", "val", "test"]
 
@@ -96,7 +97,7 @@ class Manifest:
         return cls(parse_manifest(path, labels_required, allow_outside), source=path, root=path.parent)
 
     def write(self, path: Path | str) -> None:
-        """Write the csv under a temporary name and move it, with paths relative to it where they lie below it.
+        """Write the csv as a whole or not at all, with paths relative to it where they lie below it.
 
         Raises:
             InputError: the folder cannot be written to, or a clip's name is no text.
@@ -107,16 +108,9 @@ class Manifest:
             values = self.table[column]
             if (values.ne("") if column == "split" else values.notna()).any():
                 table[column] = values
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
+            with atomic_write(path) as temporary:
                 table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
-        except OSError as error:
-            raise InputError(f"{path}: the manifest cannot be written ({error.strerror})") from error
         except UnicodeEncodeError as error:
             # Bytes of a file's name that are no UTF-8 come as surrogates, which UTF-8 has no form for.
             name = next(name for name in table["path"] if any("\ud800" <= letter <= "\udfff" for letter in name))

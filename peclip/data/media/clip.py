@@ -5,7 +5,6 @@ shard that `peclip pack` wrote, which `peclip.data.media.shard` reads.
 """
 
 import os
-import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,10 +24,9 @@ from peclip.data.media.decode import (
 )
 from peclip.data.media.shard import count_packed, read_packed, split_path
 from peclip.errors import InputError
+from peclip.files import IMAGE_SUFFIXES, natural_key
 
 __all__ = ["count_frames", "every_frame", "read_clip", "segment_indices", "stream_frames"]
-
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def segment_indices(frames: int, num: int, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -212,11 +210,6 @@ def _is_folder(path: Path) -> bool:
     return False
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Return a sorting key that compares the numbers in a name by their value."""
-    return [(int(part), part) if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name) if part]
-
-
 def _frame_files(folder: Path) -> list[str]:
     """List the frames of a folder in natural order.
 
@@ -224,12 +217,12 @@ def _frame_files(folder: Path) -> list[str]:
         InputError: if the folder cannot be listed or has no image.
     """
     try:
-        names = [e.name for e in os.scandir(folder) if e.name.lower().endswith(_IMAGE_SUFFIXES) and e.name[0] != "."]
+        names = [e.name for e in os.scandir(folder) if e.name.lower().endswith(IMAGE_SUFFIXES) and e.name[0] != "."]
     except OSError as error:
         raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
     if not names:
-        raise InputError(f"{folder}: has no image: expected frames as {', '.join(_IMAGE_SUFFIXES)}")
-    return [f"{folder}/{name}" for name in sorted(names, key=_natural)]
+        raise InputError(f"{folder}: has no image: expected frames as {', '.join(IMAGE_SUFFIXES)}")
+    return [f"{folder}/{name}" for name in sorted(names, key=natural_key)]
 
 
 def _read_folder(folder: Path, num_frames: int, size: int, rng: np.random.Generator | None) -> torch.Tensor:

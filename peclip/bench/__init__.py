@@ -1,0 +1,1 @@
+"""``peclip bench``: how fast training, evaluation and decoding are on this machine."""

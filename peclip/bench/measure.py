@@ -1,0 +1,223 @@
+"""Measure work: its time, its memory, its arithmetic, and what the device could do at best.
+
+A share of the peak is a ratio of two measurements of one run, so that it means the same on every machine.
+"""
+
+import ctypes
+import gc
+import os
+import platform
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from peclip.errors import InputError
+from peclip.model import PEClip
+
+SIDES = {"cpu": (2048, 4096), "cuda": (4096, 8192)}
+"""Sides of the matrices whose multiplication is the peak: large enough to keep every core busy."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory at the peak of a step, in bytes.
+
+    Attributes:
+        step: above what was in use before the step.
+        total: of the whole process: resident on a CPU, allocated by torch on a GPU.
+    """
+
+    step: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Floating-point operations of a training step or an evaluation; a multiplication with its addition counts two."""
+
+    forward: int
+    backward: int
+
+
+class Stopwatch:
+    """Times steps: some for warming up, then one whose memory is taken, then those that count.
+
+    Args:
+        device: that the steps run on.
+        warmup: steps that do not count, at least 1; compilation falls into them.
+    """
+
+    def __init__(self, device: torch.device, warmup: int) -> None:
+        self.device = device
+        self.warmup = warmup
+        self.seconds: list[float] = []
+        """Of every step that counts."""
+        self.memory: Memory | None = None
+        """At the peak of a step; None where the system does not tell."""
+        self._steps = 0
+        self._before: int | None = None
+        self._begun = 0.0
+
+    def start(self) -> None:
+        """Begin a step."""
+        if self._steps == self.warmup:
+            self._before = reset_peak(self.device)
+        synchronize(self.device)
+        self._begun = time.perf_counter()
+
+    def stop(self) -> None:
+        """End a step."""
+        synchronize(self.device)
+        took = time.perf_counter() - self._begun
+        if self._steps == self.warmup and self._before is not None:
+            total = peak(self.device)
+            self.memory = Memory(total - self._before, total)
+        elif self._steps > self.warmup:
+            self.seconds.append(took)
+        self._steps += 1
+
+
+def find_device(name: str) -> torch.device:
+    """Return a device by name.
+
+    Args:
+        name: ``cpu``, ``cuda``, ``cuda:1``, or ``auto`` for a GPU where there is one.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        name = "cuda" if gpus else "cpu"
+    if name == "cpu":
+        return torch.device("cpu")
+    match = re.fullmatch(r"cuda(?::(\d+))?", name)
+    if not match:
+        raise InputError(f"device is {name!r}, expected cpu, cuda, cuda:NUMBER or auto")
+    index = int(match[1] or 0)
+    if index >= gpus:
+        here = "cpu alone" if not gpus else f"cpu and cuda:0 to cuda:{gpus - 1}"
+        raise InputError(f"device {name} is not there: this machine has {here}")
+    return torch.device("cuda", index)
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Return what was measured on: name of the device, threads of a CPU, version of torch."""
+    if device.type == "cuda":
+        return {"device": torch.cuda.get_device_name(device), "torch": torch.__version__}
+    with suppress(OSError):
+        names = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        return {
+            "device": (names or [platform.machine()])[0],
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
+    return {"device": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a GPU has done what it was told to; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def reset_peak(device: torch.device) -> int | None:
+    """Begin a new peak of memory and return the bytes in use now; None where the system does not tell."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device)
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # what is free, but not given back, would be missing in the rise to the peak
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        return _status("VmRSS")
+    except OSError:
+        return None
+
+
+def peak(device: torch.device) -> int:
+    """Return the largest number of bytes in use since :func:`reset_peak`."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status("VmHWM")
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) -> float:
+    """Return the floating-point operations a second of a large matrix multiplication: the peak of a device.
+
+    Args:
+        device: that multiplies.
+        dtype: of the matrices.
+        seconds: to spend on each of the :data:`SIDES`; the better counts, by its median.
+    """
+    return max(_rate(side, device, dtype, seconds) for side in SIDES[device.type])
+
+
+def _rate(side: int, device: torch.device, dtype: torch.dtype, seconds: float) -> float:
+    first, second = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    product = torch.empty_like(first)
+    torch.mm(first, second, out=product)
+    took: list[float] = []
+    while len(took) < 3 or sum(took) < seconds:
+        synchronize(device)
+        begun = time.perf_counter()
+        torch.mm(first, second, out=product)
+        synchronize(device)
+        took.append(time.perf_counter() - begun)
+    return 2 * side**3 / median(took)
+
+
+def training_flops(net: PEClip, clips: int, frames: int) -> Flops:
+    """Count a training step: both towers, there and back.
+
+    Args:
+        net: a model without numbers, see :func:`peclip.bench.sizes.arithmetic_model`.
+        clips: B.
+        frames: T.
+    """
+    video, labels = _clips(net, clips, frames), torch.zeros(clips, dtype=torch.long, device="meta")
+    forward, backward = FlopCounterMode(display=False), FlopCounterMode(display=False)
+    with forward:
+        loss = F.cross_entropy(net(video).float(), labels)
+    with backward:
+        loss.backward()
+    return Flops(forward.get_total_flops(), backward.get_total_flops())
+
+
+def evaluation_flops(net: PEClip, clips: int, frames: int) -> Flops:
+    """Count the evaluation of a batch: the vision tower alone, for the texts are computed once for all batches."""
+    forward = FlopCounterMode(display=False)
+    with torch.no_grad(), forward:
+        net.encode_video(_clips(net, clips, frames))
+    return Flops(forward.get_total_flops(), 0)
+
+
+def timed(step: Callable[[], Any], device: torch.device, warmup: int, steps: int) -> Stopwatch:
+    """Run a step again and again, and return the watch that was kept over it."""
+    watch = Stopwatch(device, warmup)
+    for _ in range(warmup + 1 + steps):
+        watch.start()
+        step()
+        watch.stop()
+    return watch
+
+
+def _clips(net: PEClip, clips: int, frames: int) -> Tensor:
+    return torch.empty(clips, frames, 3, net.image_size, net.image_size, device="meta")
+
+
+def _status(name: str) -> int:
+    """Return an entry of the kernel's account of this process, in bytes."""
+    text = Path(f"/proc/{os.getpid()}/status").read_text()
+    match = re.search(rf"^{name}:\s*(\d+) kB$", text, re.MULTILINE)
+    assert match
+    return 1024 * int(match[1])

@@ -1,0 +1,106 @@
+"""How the results of ``peclip bench`` are shown and kept: a table on the screen, and json."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from peclip.bench.measure import Flops, Memory
+from peclip.files import write_json
+
+Result = dict[str, Any]
+"""What stands in the json file; times are in seconds, memory in bytes, rates in units a second."""
+
+
+def rates(clips: int, frames: int, seconds: Sequence[float]) -> Result:
+    """Return the entries about time.
+
+    Args:
+        clips: B, of a step.
+        frames: T, of a clip.
+        seconds: of every step.
+    """
+    step = median(seconds)
+    return {
+        "clips_per_second": clips / step,
+        "frames_per_second": clips * frames / step,
+        "step_seconds": {"median": step, "min": min(seconds), "all": list(seconds)},
+    }
+
+
+def memory_entry(memory: Memory | None) -> Result:
+    """Return the entry about memory: at the peak of a step, above what was in use before it, and all of it."""
+    return {"memory_bytes": None if memory is None else {"step": memory.step, "total": memory.total}}
+
+
+def arithmetic(clips: int, flops: Flops, seconds: Sequence[float], matmul: float) -> Result:
+    """Return the entries about arithmetic.
+
+    Args:
+        clips: B.
+        flops: of a step of B clips.
+        seconds: of every step.
+        matmul: the peak of the device, in operations a second.
+    """
+    return {
+        "flops_per_clip": {"forward": flops.forward / clips, "backward": flops.backward / clips},
+        "matmul_flops_per_second": matmul,
+        "share_of_peak": (flops.forward + flops.backward) / median(seconds) / matmul,
+    }
+
+
+def show(title: str, result: Result) -> None:
+    """Print a result as a table."""
+    step = result["step_seconds"]
+    rows = [
+        ["clips/s", f"{result['clips_per_second']:,.2f}"],
+        ["frames/s", f"{result['frames_per_second']:,.1f}"],
+        ["step, median", milliseconds(step["median"])],
+        ["step, fastest", milliseconds(step["min"])],
+        *_memory_rows(result["memory_bytes"]),
+    ]
+    if "share_of_peak" in result:
+        flops = result["flops_per_clip"]
+        rows += [
+            ["FLOPs of a clip, forward", f"{flops['forward'] / 1e9:,.4g} G"],
+            ["FLOPs of a clip, backward", f"{flops['backward'] / 1e9:,.4g} G"],
+            ["matrix multiplication", f"{result['matmul_flops_per_second'] / 1e12:,.2f} TFLOP/s"],
+            ["share of it", f"{result['share_of_peak']:.1%}"],
+        ]
+    table = Table(show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for row in rows:
+        table.add_row(*row)
+    print(title)
+    Console().print(table)
+
+
+def keep(result: Mapping[str, Any], out: str | None) -> None:
+    """Write a result as json, where a file is asked for.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    if out is None:
+        return
+    write_json(Path(out), result)
+    print(f"The figures are in {out}")
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a time as it stands in the table."""
+    return f"{1000 * seconds:,.1f} ms"
+
+
+def megabytes(size: int | None) -> str:
+    """Return an amount of memory as it stands in the table."""
+    return "unknown" if size is None else f"{size / 1e6:,.0f} MB"
+
+
+def _memory_rows(memory: Mapping[str, int] | None) -> list[list[str]]:
+    step, total = (memory["step"], memory["total"]) if memory else (None, None)
+    return [["memory of a step, at its peak", megabytes(step)], ["memory of all, at the peak", megabytes(total)]]

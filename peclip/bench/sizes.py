@@ -1,0 +1,145 @@
+"""PE-CLIP of CLIP's released sizes with random weights: what a measurement needs, and nothing to download."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from transformers import CLIPConfig, CLIPModel
+
+from peclip.errors import InputError
+from peclip.model import MaPLe, PEClip, SharedAdapter, TemporalDynamicAdapter, TextAdapter
+from peclip.model.backbones.clip import Backbone, freeze, load_backbone
+
+ADAPTERS = {
+    "vision.attention": SharedAdapter,
+    "vision.mlp": TemporalDynamicAdapter,
+    "text.attention": SharedAdapter,
+    "text.mlp": TextAdapter,
+}
+"""The parts of PE-CLIP, as the recipes of the benchmarks have them."""
+
+DEPTH = 9
+"""Depths with prompts, in towers that are deep enough."""
+
+TEXT_TOKENS = 32
+"""Tokens of the longest class text, about as many as the longest action-unit text of the seven expressions has."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """The measures of a CLIP; of both towers, the MLPs are four times as wide.
+
+    Attributes:
+        patch: side of a patch in pixels.
+        image: side of a frame in pixels, where nothing else is asked for.
+        vision: width, blocks and heads of the vision tower.
+        text: width, blocks and heads of the text tower; its width is that of the projection as well.
+    """
+
+    patch: int
+    image: int
+    vision: tuple[int, int, int]
+    text: tuple[int, int, int]
+
+
+SIZES = {
+    "vit-b/16": Size(16, 224, (768, 12, 12), (512, 12, 8)),
+    "vit-b/32": Size(32, 224, (768, 12, 12), (512, 12, 8)),
+    "vit-l/14": Size(14, 224, (1024, 24, 16), (768, 12, 12)),
+    "vit-h/14": Size(14, 224, (1280, 32, 16), (1024, 24, 16)),  # a billion parameters
+    "tiny": Size(16, 32, (32, 2, 2), (32, 2, 2)),  # to try a measurement out in seconds
+}
+
+
+def random_config(name: str, image_size: int | None = None) -> CLIPConfig:
+    """Return the configuration of a CLIP of one of the :data:`SIZES`.
+
+    Args:
+        name: of the size.
+        image_size: side of the frames in pixels; by default that of the size.
+
+    Raises:
+        InputError: a frame is smaller than a patch.
+    """
+    size = SIZES[name]
+    image = size.image if image_size is None else image_size
+    if image < size.patch:
+        raise InputError(f"image_size is {image}, expected at least {size.patch}, the patch of {name}")
+    return CLIPConfig(
+        vision_config={**_tower(*size.vision), "image_size": image, "patch_size": size.patch},
+        text_config=_tower(*size.text),
+        projection_dim=size.text[0],
+    )
+
+
+def backbone_of(name: str, image_size: int | None = None) -> Backbone:
+    """Return a frozen CLIP: one of the :data:`SIZES` with random weights, or one that is loaded.
+
+    Args:
+        name: of a size; or a Hub id or folder.
+        image_size: side of the frames in pixels; by default that of the size or of the CLIP.
+
+    Raises:
+        InputError: there is no such CLIP, or it takes frames of another size.
+    """
+    if name in SIZES:
+        return Backbone(name, freeze(CLIPModel(random_config(name, image_size))))
+    try:
+        backbone = load_backbone(name)
+    except InputError as error:
+        raise InputError(f"{error}; or take {', '.join(SIZES)}, which have random weights") from error
+    if image_size not in (None, backbone.image_size):
+        raise InputError(f"backbone {name!r} takes frames of {backbone.image_size} pixels, image_size is {image_size}")
+    return backbone
+
+
+def random_tokens(backbone: Backbone, classes: int, prompt_length: int) -> Tensor:
+    """Return token ids (C, N) of class texts of different lengths, the longest of :data:`TEXT_TOKENS` tokens."""
+    vocabulary = backbone.clip.text_model.config.vocab_size
+    longest = min(TEXT_TOKENS, backbone.context)
+    ids = torch.randint(vocabulary - 2, (classes, longest))
+    ends = torch.randint(prompt_length + 2, longest, (classes,))
+    ends[0] = longest - 1
+    ids[:, 0] = vocabulary - 2  # the start token; the end, the largest id, also fills up
+    return torch.where(torch.arange(longest) < ends[:, None], ids, vocabulary - 1)
+
+
+def model_of(
+    backbone: Backbone,
+    classes: int,
+    token_ids: Tensor | None = None,
+    compile: bool = False,
+    checkpointing: bool = False,
+) -> PEClip:
+    """Build a PE-CLIP with every part of the recipes.
+
+    Args:
+        backbone: the CLIP.
+        classes: C.
+        token_ids: (C, N); random ones by default.
+        compile: as for :class:`PEClip`.
+        checkpointing: as for :class:`PEClip`.
+    """
+    depth = min(DEPTH, *(len(tower.blocks) for tower in backbone.towers.values()))
+    prompts = partial(MaPLe, length=2, depth=depth)
+    ids = random_tokens(backbone, classes, 2) if token_ids is None else token_ids
+    labels = [f"class {number}" for number in range(classes)]
+    return PEClip.assemble(backbone, ids, labels, ADAPTERS, prompts, compile=compile, checkpointing=checkpointing)
+
+
+def arithmetic_model(net: PEClip) -> PEClip:
+    """Return a model of the same shapes that holds no numbers: it computes nothing, but what it would can be counted."""
+    with torch.device("meta"):
+        backbone = Backbone(net.backbone.name, freeze(CLIPModel(net.clip.config)))
+        twin = model_of(backbone, len(net.labels), net.token_ids.cpu())
+    return twin.to("meta")
+
+
+def _tower(width: int, blocks: int, heads: int) -> dict[str, int]:
+    return {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": blocks,
+        "num_attention_heads": heads,
+    }

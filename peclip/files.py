@@ -1,0 +1,170 @@
+"""Files of every room: one way to write them, one lock, one natural order of names, one list of media suffixes."""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from peclip.errors import InputError
+
+VIDEO_SUFFIXES = frozenset(
+    {
+        *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv"),
+        *(".mpg", ".mpeg", ".ts", ".mts", ".3gp", ".ogv", ".gif"),
+    }
+)
+"""Suffixes of video files, in lower case."""
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+"""Suffixes of frames, in lower case."""
+
+LOCK = ".lock"
+"""File in a locked folder."""
+
+
+@contextmanager
+def atomic_write(path: Path, advice: str = "") -> Iterator[Path]:
+    """Yield a temporary path to write to; on success sync it to disk and move it to ``path``.
+
+    Whatever ends the process, ``path`` holds either the old content or the whole new one. Missing folders are made.
+
+    Args:
+        path: the file.
+        advice: what the error message adds, such as what the user can do; starts with its own punctuation.
+
+    Raises:
+        InputError: the file cannot be written; its previous content is kept.
+    """
+    temporary = temporary_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}{advice}") from error
+    finally:
+        with suppress(OSError):  # its folder may turn out to be a file
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes | memoryview, advice: str = "") -> None:
+    """Write a file as a whole; see :func:`atomic_write`."""
+    with atomic_write(path, advice) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, UTF-8, as a whole; see :func:`atomic_write`."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write indented JSON as a whole; see :func:`atomic_write`."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield a new temporary folder to fill; on success sync its files and move it to ``folder``.
+
+    Args:
+        folder: must be absent or empty.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    folder = folder.absolute()  # "." has no name
+    temporary = temporary_name(folder)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for path in (*temporary.rglob("*"), temporary):
+            _sync(path)
+        temporary.replace(folder)
+        _sync(folder.parent)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path, busy: str) -> Iterator[None]:
+    """Keep a folder to this process while the context lasts.
+
+    The lock belongs to the process, not to its children: it ends with the process, however that ends.
+
+    Args:
+        folder: must exist.
+        busy: the message where another process holds the lock.
+
+    Raises:
+        InputError: another process holds the lock, or the folder cannot be written to.
+    """
+    path = folder / LOCK
+    with file_errors(), _acquired(path, busy):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def file_errors() -> Iterator[None]:
+    """Turn what the system says of a file (no space, no permission) into an :class:`InputError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        raise InputError(f"{error.filename or 'a file of the run'}: {error.strerror}") from error
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a hidden name beside ``path``, with its suffix, that no other process uses."""
+    return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+
+
+def natural_key(name: str) -> list[tuple[bool, int, str]]:
+    """Return a sorting key that compares the numbers in a name by value: ``2.jpg`` comes before ``10.jpg``."""
+    parts = [part for part in re.split(r"(\d+)", name) if part]
+    return [(False, int(part), part) if part.isdecimal() else (True, 0, part.lower()) for part in parts]
+
+
+def _acquired(path: Path, busy: str) -> IO[str]:
+    """Return a locked file, which must still be the one of that name: its last holder may have removed it meanwhile."""
+    while True:
+        lock = path.open("w")
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.close()
+            raise InputError(busy) from error
+        except OSError:
+            return lock  # some file systems have no locks
+        if _is_open_as(path, lock):
+            return lock
+        lock.close()
+
+
+def _is_open_as(path: Path, file: IO[str]) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, onto the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

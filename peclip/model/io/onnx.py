@@ -1,0 +1,242 @@
+"""The vision part of a PEClip as one ONNX file with the text features baked in, compared with torch before it is kept."""
+
+import importlib
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from peclip import __version__
+from peclip.data.augment import CLIP_MEAN, CLIP_STD
+from peclip.errors import InputError
+from peclip.files import atomic_write
+from peclip.model.fast.gru import GRU
+from peclip.model.io.trained import DEFAULT_FRAMES
+from peclip.model.peclip import PEClip
+
+OPSET = 18
+"""Version of the ONNX operators in the file; ONNX Runtime knows it since 1.14."""
+
+TOLERANCE = 1e-4
+"""By how much the logits of the file may differ from those of torch."""
+
+SHAPES = ((1, 1), (3, 2))
+"""Clips and frames of the batches on which the two are compared, besides one clip of the trained length."""
+
+LARGEST = 1_900_000_000
+"""Bytes of weights that fit into one file of the format, which ends at 2 GiB."""
+
+
+class Vision(nn.Module):
+    """What goes into the file: normalised clips (B, T, 3, H, W) in, logits (B, C) out."""
+
+    text: Tensor
+
+    def __init__(self, net: PEClip) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("text", net.logit_scale * net.encode_text().T)
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Return the logits (B, C) of normalised clips, float (B, T, 3, H, W)."""
+        return self.net.encode_video(video) @ self.text
+
+
+@torch.no_grad()
+def write_onnx(net: PEClip, path: Path) -> float:
+    """Write the vision part of a model as an ONNX file, after comparing it with torch on several shapes.
+
+    Input ``video``, float32 (B, T, 3, H, W), is normalised as for :meth:`PEClip.forward`; B and T are open. Output
+    ``logits`` is (B, C). The file's metadata say how to make the one from frames, and what the columns of the other are.
+
+    Args:
+        net: the model, on the CPU in fp32.
+        path: of the file; it appears when it is complete and right.
+
+    Returns:
+        The largest difference of a logit from torch.
+
+    Raises:
+        InputError: a package of the extra ``onnx`` is missing, the model is too large for one file, the file cannot be
+            written, or its logits differ from those of torch by more than :data:`TOLERANCE`.
+    """
+    onnx, onnxruntime, _ = (_need(name) for name in ("onnx", "onnxruntime", "onnxscript"))
+    size = sum(weight.numel() * 4 for weight in net.clip.vision_model.parameters())
+    if size > LARGEST:
+        raise InputError(f"the vision tower of {net.backbone.name!r} has {size / 1e9:.1f} GB, an ONNX file holds 2 GB")
+    net.eval()
+    with atomic_write(path) as temporary:
+        model = _exported(net)
+        _describe(onnx, model, net)
+        onnx.save(model, temporary)
+        return compare(net, temporary, onnxruntime)
+
+
+def compare(net: PEClip, path: Path, onnxruntime: Any) -> float:
+    """Return the largest difference between the logits of a file and those of torch.
+
+    Raises:
+        InputError: it is above :data:`TOLERANCE`.
+    """
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    generator = torch.Generator().manual_seed(0)
+    frames = net.config.get("input", {}).get("num_frames", DEFAULT_FRAMES)
+    worst = 0.0
+    for shape in (*SHAPES, (1, frames)):
+        video = torch.randn(*shape, 3, net.image_size, net.image_size, generator=generator)
+        logits = torch.from_numpy(session.run(None, {"video": video.numpy()})[0])
+        worst = max(worst, float((logits - net(video)).abs().max()))
+        if not worst <= TOLERANCE:
+            raise InputError(
+                f"the ONNX file was not kept: on {shape[0]} clips of {shape[1]} frames its logits differ from those of "
+                f"torch by {worst:.1e}, more than {TOLERANCE:.0e}"
+            )
+    return worst
+
+
+def _exported(net: PEClip) -> Any:
+    """Return the ONNX graph of a model, with B and T open."""
+    example = torch.zeros(2, 3, 3, net.image_size, net.image_size)  # no dimension that is open is 1
+    shapes = {"video": {0: torch.export.Dim("B"), 1: torch.export.Dim("T")}}
+    with _quiet(), _recurrences(net):
+        try:
+            program = torch.export.export(Vision(net), (example,), dynamic_shapes=shapes)
+            exported = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=["video"],
+                output_names=["logits"],
+                dynamic_shapes=shapes,
+                verbose=False,
+            )
+        except (RuntimeError, TypeError, ValueError) as error:  # an adapter from elsewhere may do what ONNX cannot
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InputError(f"this model cannot be written as ONNX: {reason}") from error
+    assert exported is not None
+    return exported.model_proto
+
+
+GATES = {"GRU": ("GRU", (1, 0, 2)), "LSTM": ("LSTM", (0, 3, 1, 2)), "RNN_TANH": ("RNN", (0,))}
+"""The operator of a recurrence of torch, and which of its gates come first, second, ... in ONNX."""
+
+
+class Recurrence(nn.Module):
+    """An ONNX operator in the place of a recurrence of torch, which an exported graph would unroll to a fixed T.
+
+    Args:
+        rnn: a GRU, nn.LSTM or nn.RNN with one layer, forward, batch first.
+    """
+
+    inputs: Tensor
+    hidden: Tensor
+    bias: Tensor
+
+    def __init__(self, rnn: GRU | nn.RNNBase) -> None:
+        super().__init__()
+        self.operator, order = GATES["GRU" if isinstance(rnn, GRU) else rnn.mode]
+        self.size = rnn.hidden_size
+
+        def gates(name: str) -> Tensor:
+            weight = rnn.get_parameter(f"{name}_l0").detach()
+            parts = weight.chunk(len(order))
+            return torch.cat([parts[index] for index in order])
+
+        self.register_buffer("inputs", gates("weight_ih")[None])
+        self.register_buffer("hidden", gates("weight_hh")[None])
+        self.register_buffer("bias", torch.cat([gates("bias_ih"), gates("bias_hh")])[None])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        """Return the outputs (N, T, R) of all steps for the inputs (N, T, R); the state is not wanted."""
+        steps, sequences = x.shape[1], x.shape[0]
+        attributes: dict[str, Any] = {"hidden_size": self.size}
+        if self.operator == "GRU":
+            attributes["linear_before_reset"] = 1  # as torch does it
+        out = torch.onnx.ops.symbolic(
+            self.operator,
+            (x.transpose(0, 1), self.inputs, self.hidden, self.bias),
+            attributes,
+            dtype=x.dtype,
+            shape=(steps, 1, sequences, self.size),
+            version=OPSET,
+        )
+        return out.squeeze(1).transpose(0, 1), None
+
+
+@contextmanager
+def _recurrences(net: PEClip) -> Iterator[None]:
+    """Put ONNX operators in the place of the adapters' recurrences for a while."""
+    found = [
+        (parent, name, child)
+        for parent in net.adapters.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, GRU) or (isinstance(child, nn.RNNBase) and _is_plain(child))
+    ]
+    for parent, name, child in found:
+        setattr(parent, name, Recurrence(child))
+    try:
+        yield
+    finally:
+        for parent, name, child in found:
+            setattr(parent, name, child)
+
+
+def _is_plain(rnn: nn.RNNBase) -> bool:
+    return rnn.num_layers == 1 and not rnn.bidirectional and rnn.batch_first
+
+
+def _describe(onnx: Any, model: Any, net: PEClip) -> None:
+    """Write what a user of the file has to know into its metadata, as JSON where it is more than a word."""
+    clips = net.config.get("input", {})
+    normal = clips.get("normalize", "clip") == "clip"
+    preprocessing = {
+        "input": "video, float32 (B, T, 3, H, W), RGB",
+        "num_frames": clips.get("num_frames", DEFAULT_FRAMES),
+        "frames": "T equal segments of the clip, the middle frame of each; a shorter clip repeats its last frame",
+        "image_size": net.image_size,
+        "resize": "the shorter side to image_size, then the centre square",
+        "scale": 1 / 255,
+        "mean": list(CLIP_MEAN) if normal else [0.0, 0.0, 0.0],
+        "std": list(CLIP_STD) if normal else [1.0, 1.0, 1.0],
+    }
+    nodes = (*model.graph.node, *model.graph.input, *model.graph.output)
+    for part in (model.graph, *nodes):  # the exporter's notes for debugging name paths of this machine
+        del part.metadata_props[:]
+    onnx.helper.set_model_props(
+        model,
+        {
+            "peclip_version": __version__,
+            "backbone": net.backbone.name,
+            "labels": json.dumps(net.labels, ensure_ascii=False),
+            "texts": json.dumps(net.config.get("texts"), ensure_ascii=False),
+            "preprocessing": json.dumps(preprocessing),
+            "output": "logits (B, C), columns in the order of labels; softmax gives probabilities",
+        },
+    )
+
+
+def _need(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(f"ONNX needs the package {name}, which is missing: pip install 'peclip[onnx]'") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's remarks on its own workings off the screen."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,148 @@
+"""The adapters of PE-CLIP: small residual modules that know nothing of CLIP or Lightning.
+
+An adapter takes the tokens that a frozen sub-layer put out and returns tokens of the same shape. Letters: B clips,
+T frames of a clip, L tokens of a frame or text, D width, R = D / reduction.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from peclip.errors import InputError
+from peclip.model.fast.gru import GRU
+
+RNNS: dict[str, Callable[[int], nn.Module]] = {
+    "gru": GRU,
+    "lstm": lambda width: nn.LSTM(width, width, batch_first=True),
+    "rnn": lambda width: nn.RNN(width, width, batch_first=True),
+}
+
+
+class Adapter(nn.Module):
+    """What every adapter is: tokens in, tokens of the same shape out.
+
+    A subclass takes the width D as its first argument and is named in the configuration by its import path.
+    """
+
+    def forward(self, x: Tensor, frames: int) -> Tensor:
+        """Adapt the output of a sub-layer.
+
+        Args:
+            x: tokens, shape (B*T, L, D), the frames of a clip one after the other.
+            frames: T; 1 in the text tower.
+
+        Returns:
+            Tokens of the same shape.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no forward(x, frames)")
+
+
+class SharedAdapter(Adapter):
+    """Shared adapter (ShA): a bottleneck on the output of every self-attention, of one design in both towers.
+
+    ``x + W_up GELU(W_down x)``: PE-CLIP, section "Shared Adapter". With ``init="zero"`` it is the identity at first.
+
+    Args:
+        width: D, the width of the tokens.
+        reduction: D / R, how much narrower the bottleneck is; 1 to D.
+        init: ``zero`` starts the up-projection at zero; ``default`` at random as the authors' program does.
+
+    Raises:
+        InputError: the reduction is not between 1 and the width, or ``init`` is another word.
+    """
+
+    def __init__(self, width: int, reduction: int = 8, init: Literal["zero", "default"] = "zero") -> None:
+        super().__init__()
+        _known("init", init, ("zero", "default"))
+        hidden = _bottleneck(type(self).__name__, width, reduction)
+        self.down = nn.Linear(width, hidden)
+        self.up = nn.Linear(hidden, width)
+        if init == "zero":
+            _zero(self.up)
+
+    def forward(self, x: Tensor, frames: int) -> Tensor:
+        """Adapt tokens, shape (B*T, L, D), each on its own; ``frames`` plays no part."""
+        return x + self.up(F.gelu(self.down(x)))
+
+
+class TextAdapter(SharedAdapter):
+    """Text adapter (TA): the same bottleneck, on the output of every MLP of the text tower (PE-CLIP)."""
+
+
+class TemporalDynamicAdapter(Adapter):
+    """Temporal dynamic adapter (TDA): lets every token see the same token of the clip's other frames.
+
+    ``x + s * W_up GELU(GRU(W_down n))`` with ``n = LayerNorm(x)`` and one scale per token, ``s = ReLU(w n + b)``:
+    PE-CLIP, section "Temporal Dynamic Adapter". The recurrence runs forward over the T frames, separately for each of
+    the L token positions. It is the identity at first.
+
+    Args:
+        width: D, the width of the tokens.
+        reduction: D / R, how much narrower the recurrence is; 1 to D.
+        scope: ``clip`` runs the recurrence over the frames of one clip; ``batch`` over all frames of all clips of the
+            batch one after the other, as the authors' program does, so that a clip's result depends on those before it.
+        rnn: the kind of recurrence.
+
+    Raises:
+        InputError: the reduction is not between 1 and the width, or ``scope`` or ``rnn`` is another word.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        reduction: int = 8,
+        scope: Literal["clip", "batch"] = "clip",
+        rnn: Literal["gru", "lstm", "rnn"] = "gru",
+    ) -> None:
+        super().__init__()
+        _known("scope", scope, ("clip", "batch"))
+        _known("rnn", rnn, RNNS)
+        hidden = _bottleneck(type(self).__name__, width, reduction)
+        self.scope = scope
+        self.norm = nn.LayerNorm(width)
+        self.scale = nn.Linear(width, 1)
+        self.down = nn.Linear(width, hidden)
+        self.rnn = RNNS[rnn](hidden)
+        self.up = nn.Linear(hidden, width)
+        _zero(self.up)
+
+    def forward(self, x: Tensor, frames: int) -> Tensor:
+        """Adapt tokens, shape (B*T, L, D), over the ``frames`` = T frames of each clip.
+
+        The scale comes out of the product that narrows the tokens, and goes into the one that widens them again, as
+        ``s (W h + b) = (W|b) (s h|s)``: what is done D wide for every token is what the time goes into.
+        """
+        into = torch.cat([self.down.weight, self.scale.weight]), torch.cat([self.down.bias, self.scale.bias])
+        narrow, scale = F.linear(self.norm(x), *into).split((len(self.down.weight), 1), dim=-1)
+        scale = F.relu(scale)  # (B*T, L, 1)
+        hidden = F.gelu(self._over_time(narrow, frames))
+        out_of = torch.cat([self.up.weight, self.up.bias[:, None]], dim=1)
+        return x + F.linear(torch.cat([scale * hidden, scale], dim=-1), out_of)
+
+    def _over_time(self, x: Tensor, frames: int) -> Tensor:
+        """Run the recurrence along time, (B*T, L, R) -> (B*T, L, R)."""
+        total, tokens, width = x.shape
+        steps = frames if self.scope == "clip" else total
+        sequences = x.unflatten(0, (-1, steps)).transpose(1, 2).reshape(-1, steps, width)
+        hidden, _ = self.rnn(sequences)
+        return hidden.view(total // steps, tokens, steps, width).transpose(1, 2).reshape(total, tokens, width)
+
+
+def _bottleneck(name: str, width: int, reduction: int) -> int:
+    if not 1 <= reduction <= width:
+        raise InputError(f"{name}: reduction is {reduction}, expected 1 to the width of the tower, {width}")
+    return width // reduction
+
+
+def _known(option: str, value: str, words: Iterable[str]) -> None:
+    if value not in words:  # a misspelt word must not fall through to the other behaviour
+        raise InputError(f"{option} is {value!r}, expected {' or '.join(words)}")
+
+
+def _zero(layer: nn.Linear) -> None:
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.bias.zero_()

@@ -1,0 +1,150 @@
+"""Callbacks that show a run: the summary before it, progress, one line an epoch, and the training time."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import RichProgressBar, Timer
+from rich.console import Console
+from rich.table import Table
+
+from peclip.files import write_json
+from peclip.train.callbacks.run import module_and_data, trainable_parts
+
+
+class Summary(Callback):
+    """Prints, before training, what is trainable, where, how much, and what the clips are."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the tables on rank 0."""
+        if not trainer.is_global_zero:
+            return
+        net, data = module_and_data(trainer)
+        total = sum(weight.numel() for weight in net.net.parameters())
+        table = Table(title=f"PE-CLIP on {net.net.backbone.name}, frozen", title_justify="left", show_footer=True)
+        rows = [(type(part).__name__, where, blocks, size) for part, where, blocks, size in trainable_parts(net)]
+        trainable = sum(size for *_, size in rows)
+        table.add_column("trainable part", "all")
+        table.add_column("where", f"of {total:,} parameters")
+        table.add_column("blocks", "", justify="right")
+        table.add_column("parameters", f"{trainable:,}", justify="right")
+        table.add_column("share", f"{trainable / total:.2%}", justify="right")
+        for name, where, blocks, size in rows:
+            table.add_row(name, where, str(blocks), f"{size:,}", f"{size / total:.2%}")
+        Console().print(table)
+        splits = data.splits
+        print(
+            f"{len(splits.train)} training, {len(splits.val)} validation, {len(splits.test)} test clips of "
+            f"{len(data.labels)} classes from {data.source.source}; {data.num_frames} frames a clip, "
+            f"{net.image_size} px, batch {data.batch_size}, precision {trainer.precision}, seed {data.seed}"
+        )
+        for note in data.source.notes:
+            print(note)
+        print(SELECTION[data.selection], flush=True)
+
+
+SELECTION = {
+    "validation": "The best checkpoint is chosen on validation clips; the test clips are read once, at the end.",
+    "test": "val: test: the best checkpoint is chosen on the test clips, so its test result is optimistic.",
+    "none": "There are no validation clips: the last checkpoint is kept.",
+}
+
+
+class Progress(RichProgressBar):
+    """Rich's progress bar with time left, and the clips a second of this device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._since, self._clips = 0.0, 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start to count: a run that goes on in mid-epoch starts none."""
+        super().on_train_start(trainer, pl_module)
+        self._since = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start to count."""
+        super().on_train_epoch_start(trainer, pl_module)
+        self._since, self._clips = time.perf_counter(), 0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the clips of a batch."""
+        self._clips += len(batch["draws"])
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """Return what stands behind the bar."""
+        metrics: dict[str, Any] = {
+            name: value for name, value in trainer.progress_bar_metrics.items() if name != "v_num"
+        }
+        for name in ("train/loss", "val/war", "val/uar"):
+            if name in trainer.callback_metrics:
+                metrics[name] = f"{float(trainer.callback_metrics[name]):.3f}"
+        if self._clips:
+            metrics["clips/s"] = f"{self._clips / (time.perf_counter() - self._since):.1f}"
+        return metrics
+
+
+class EpochLines(Callback):
+    """Prints one line an epoch where the output is no terminal, such as the log of a cluster job."""
+
+    def __init__(self) -> None:
+        self._start = self._epoch_start = 0.0
+        self._first_step = self._clips = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clocks: a run that goes on in mid-epoch starts no epoch."""
+        self._start = self._epoch_start = time.perf_counter()
+        self._first_step = trainer.global_step
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the epoch's clock."""
+        self._epoch_start = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the clips of a batch."""
+        self._clips += len(batch["draws"]) * trainer.world_size
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the line on rank 0."""
+        if not trainer.is_global_zero:
+            return
+        now = time.perf_counter()
+        done, epochs = trainer.current_epoch + 1, trainer.max_epochs or -1
+        share_of_run = (trainer.global_step - self._first_step) / trainer.global_step  # the rest was before it
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        shown = " ".join(
+            f"{name} {values[name]:.3f}" for name in ("train/loss", "val/loss", "val/war", "val/uar") if name in values
+        )
+        each = (now - self._start) / (done * share_of_run)
+        left = f", {each * (epochs - done):.0f} s left" if epochs > 0 else ""
+        rate, self._clips = self._clips / (now - self._epoch_start), 0
+        print(f"epoch {done}/{epochs}: {shown}, {rate:.1f} clips/s with validation{left}", flush=True)
+
+
+class TrainingTime(Timer):
+    """Writes ``training.json``: how long the training took, validation included, on what, and how many epochs.
+
+    Checkpoints carry the time, so that a training that was interrupted counts all its parts.
+    """
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the file on rank 0."""
+        super().on_train_end(trainer, pl_module)
+        folder = trainer.log_dir  # asks all ranks
+        if not folder or not trainer.is_global_zero:
+            return
+        device = pl_module.device
+        content = {
+            "seconds": round(self.time_elapsed(), 3),
+            "epochs": trainer.current_epoch,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "devices": trainer.world_size,
+        }
+        write_json(Path(folder) / "training.json", content)

@@ -1,0 +1,94 @@
+"""The callback that stops a training whose loss is not finite."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from peclip.errors import InputError
+from peclip.train.cluster.ranks import of_all_ranks
+from peclip.train.cluster.shutdown import told_by_rank_zero
+
+SHOWN = 8
+"""Clips that a message names."""
+
+
+class _Step(NamedTuple):
+    """What is told of a step when its loss turns out to be no number."""
+
+    number: int
+    epoch: int
+    loss: Tensor
+    clips: list[int]
+    rates: list[float]
+
+
+class FiniteLoss(Callback):
+    """Stops a training whose loss is NaN or infinite, before a checkpoint of it is written.
+
+    The loss of a step is looked at when the next one is under way, so that the device does not wait for the answer. It is
+    the mean over all ranks, so all of them stop, and rank 0 says why.
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[_Step] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Note the rates that the step uses: they have changed when it is over."""
+        self._rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the step before, and keep this one.
+
+        Raises:
+            InputError: the loss was no number.
+        """
+        self._look(trainer)
+        clips = [draw.clip for draw in batch["draws"]]
+        loss = outputs["loss"].detach()
+        self._steps = [_Step(trainer.global_step, trainer.current_epoch, loss, clips, self._rates)]
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the last step."""
+        self._look(trainer)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Let no checkpoint be written whose weights, or whose loss, are no numbers.
+
+        Raises:
+            InputError: they are not.
+        """
+        self._look(trainer, keep=True)
+        trained = [weight for weight in pl_module.parameters() if weight.requires_grad]
+        if trained and not torch.stack([weight.isfinite().all() for weight in trained]).all():
+            self._stop(trainer, "the gradients were not finite, and the weights are not")
+
+    def _look(self, trainer: Trainer, keep: bool = False) -> None:
+        if self._steps and not self._steps[0].loss.isfinite():
+            self._stop(trainer, f"the loss is {float(self._steps[0].loss)}")
+        if not keep:
+            self._steps = []
+
+    def _stop(self, trainer: Trainer, what: str) -> NoReturn:
+        clips = of_all_ranks(self._steps[0].clips) if self._steps else []
+        raise told_by_rank_zero(trainer, InputError(self._message(trainer, what, clips)), status=2)
+
+    def _message(self, trainer: Trainer, what: str, clips: list[int]) -> str:
+        if not self._steps:
+            return f"{what}: nothing is saved"
+        step, table = self._steps[0], trainer.datamodule.splits.train.table  # type: ignore[attr-defined]
+        rates = ", ".join(f"{rate:.3g}" for rate in step.rates)
+        return (
+            f"{what} in step {step.number} (epoch {step.epoch + 1}) with the learning rates {rates} and the clips "
+            f"{_listed([table['path'].iat[clip] for clip in clips])}: the last checkpoint before it is kept. Lower "
+            "the rates, or look at these clips with peclip check"
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + rest

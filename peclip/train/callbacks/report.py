@@ -1,0 +1,42 @@
+"""The callback that reports an evaluation."""
+
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from peclip.results.report import print_scores, write_report
+from peclip.train.callbacks.console import SELECTION
+from peclip.train.callbacks.run import count_parameters, module_and_data, trainable_parts
+from peclip.train.callbacks.skipped import skipped_clips
+
+
+class Report(Callback):
+    """Writes the report of an evaluation into the run's folder and prints the results."""
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report the test clips."""
+        self._report(trainer, "test")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report the validation clips when they are what was asked for, not a part of training."""
+        if trainer.state.fn == "validate":
+            self._report(trainer, "val")
+
+    def _report(self, trainer: Trainer, stage: str) -> None:
+        folder = trainer.log_dir  # asks all ranks
+        if not trainer.is_global_zero:
+            return
+        module, data = module_and_data(trainer)
+        scores, zero_shot = module.scores[stage], module.scores.get("zero_shot")
+        split = {"val": "validation", "test": "test"}[stage]
+        if folder:
+            head = {"split": split, "selection": data.selection, "benchmark": data.benchmark, "fold": data.fold}
+            head["skipped"] = skipped_clips(trainer)
+            sizes = {
+                "trainable": sum(size for *_, size in trainable_parts(module)),
+                "parameters": count_parameters(module.net),
+            }
+            write_report(Path(folder), scores, head | sizes, zero_shot)
+        print_scores(scores, split, zero_shot)
+        if data.selection == "test":
+            print(SELECTION["test"])

@@ -1,0 +1,192 @@
+"""Clips that could not be read and were left out, where ``data.on_error`` is skip: counted, listed and told."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from peclip.data.manifest import Manifest
+from peclip.errors import InputError
+from peclip.files import atomic_write
+from peclip.train.cluster.shutdown import told_by_rank_zero
+
+FILE = "skipped.csv"
+
+SPLITS = ("train", "val", "test", "predict")
+"""Where a clip was skipped, in the order of the file: in training, in an evaluation, or by ``peclip predict``."""
+
+
+class SkippedClips(Callback):
+    """Keeps which clips were skipped and lists each once in ``skipped.csv`` of the run's folder, with the reason.
+
+    Checkpoints carry the list, so that a run that was interrupted names those of all its parts. Of several ranks each
+    gets to know what the others skipped, and rank 0 writes.
+
+    Attributes:
+        latest: the clips that the evaluation that runs, or ran last, has skipped.
+    """
+
+    def __init__(self) -> None:
+        self.latest: set[int] = set()
+        self._reasons: dict[tuple[str, int], str] = {}  # by split and clip
+        self._read: set[str] = set()  # splits of which a clip was read
+        self._told = 0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Note what was skipped; after the last batch of an epoch, before validation, bring the ranks together.
+
+        Raises:
+            InputError: no clip of the epoch, and none before, could be read.
+        """
+        self._note("train", batch)
+        if trainer.is_last_batch:
+            self._gather(trainer, "train")
+            self._write(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say how many were skipped; the training may have ended within an epoch."""
+        self._gather(trainer, "train")
+        self._write(trainer, say=True)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start to count."""
+        self.latest = set()
+
+    on_test_start = on_predict_start = on_validation_start
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Note what was skipped."""
+        self._note(_split(trainer), batch)
+
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Bring the ranks together, before the scores are computed.
+
+        Raises:
+            InputError: no clip could be read.
+        """
+        if not trainer.sanity_checking:
+            self._gather(trainer, _split(trainer))
+
+    on_test_epoch_end = on_predict_epoch_end = on_validation_epoch_end
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say how many were skipped, where validation is not a part of training."""
+        if not trainer.sanity_checking:
+            self._write(trainer, say=trainer.state.fn == "validate")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say how many were skipped."""
+        self._write(trainer, say=True)
+
+    on_predict_end = on_test_end
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep what all ranks have skipped so far: of a rank other than 0 nothing else is kept."""
+        if _skips(trainer):
+            self._exchange(trainer)
+            reasons = [[split, clip, reason] for (split, clip), reason in self._reasons.items()]
+            checkpoint["skipped"] = {"reasons": reasons, "read": sorted(self._read)}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add what an interrupted run skipped; the best checkpoint, loaded after training, has nothing new."""
+        kept = checkpoint.get("skipped", {"reasons": [], "read": []})
+        for split, clip, reason in kept["reasons"]:
+            self._reasons.setdefault((split, clip), reason)
+        self._read |= set(kept["read"])
+
+    def _note(self, split: str, batch: Any) -> None:
+        if batch["draws"]:
+            self._read.add(split)
+        for clip, reason in batch["skipped"]:
+            self._reasons.setdefault((split, clip), reason)
+            self.latest.add(clip)
+
+    def _gather(self, trainer: Trainer, split: str) -> None:
+        """Bring the ranks together.
+
+        Raises:
+            InputError: clips of the split were skipped, and none was read.
+        """
+        if not _skips(trainer):
+            return
+        self._exchange(trainer)
+        reasons = [reason for (there, _), reason in sorted(self._reasons.items()) if there == split]
+        if reasons and split not in self._read:
+            kind = {"train": "training", "val": "validation", "test": "test", "predict": "given"}[split]
+            error = InputError(
+                f"none of the {kind} clips could be read, {len(reasons)} were skipped; the first: {reasons[0]}"
+            )
+            raise told_by_rank_zero(trainer, error, status=2)
+
+    def _exchange(self, trainer: Trainer) -> None:
+        """Give every rank what all have found; of two reasons for a clip, that of the lower rank."""
+        if trainer.world_size == 1:
+            return
+        shares: list[Any] = [None] * trainer.world_size
+        torch.distributed.all_gather_object(shares, (self._reasons, self._read, self.latest))
+        self._reasons = {}
+        for reasons, read, latest in shares:
+            self._reasons = reasons | self._reasons
+            self._read, self.latest = self._read | read, self.latest | latest
+
+    def _write(self, trainer: Trainer, say: bool = False) -> None:
+        """Write the file on rank 0 where something was skipped; say so where it was not said before."""
+        if not _skips(trainer):
+            return
+        folder = trainer.log_dir  # asks all ranks
+        count = len(self._reasons)
+        if not count or not trainer.is_global_zero:
+            return
+        if folder:
+            self._list(trainer, Path(folder) / FILE)
+        if say and count != self._told:
+            self._told = count
+            where = f": see {Path(folder) / FILE}" if folder else ""
+            clips = "1 clip could not be read and was" if count == 1 else f"{count:,} clips could not be read and were"
+            print(f"{clips} skipped{where}", flush=True)
+
+    def _list(self, trainer: Trainer, target: Path) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        with (
+            atomic_write(target) as path,
+            path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+        ):
+            rows = csv.writer(file)
+            rows.writerow(["split", "path", "line", "reason"])
+            for split in sorted({split for split, _ in self._reasons}, key=SPLITS.index):
+                clips: Manifest = data.predicted if split == "predict" else getattr(data.splits, split)
+                for there, clip in sorted(self._reasons):
+                    if there == split:
+                        path_there, line = clips.table["path"].iat[clip], clips.where(clip)
+                        rows.writerow([split, path_there, line, self._reasons[split, clip]])
+
+
+def skipped_clips(trainer: Trainer) -> int:
+    """Return how many clips the evaluation that has just ended could not read and left out."""
+    found = [callback for callback in trainer.callbacks if isinstance(callback, SkippedClips)]  # type: ignore[attr-defined]
+    return len(found[0].latest) if found else 0
+
+
+def _split(trainer: Trainer) -> str:
+    """Return what runs, by its name in :data:`SPLITS`."""
+    assert trainer.state.stage
+    return trainer.state.stage.dataloader_prefix or ""
+
+
+def _skips(trainer: Trainer) -> bool:
+    """Tell whether clips may be skipped; None is where loaders were given instead of a datamodule."""
+    return getattr(trainer.datamodule, "on_error", "raise") == "skip"  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""The training half of the command line."""

@@ -1,0 +1,187 @@
+"""What a command line and its configurations say, checked before anything is built or written."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch import Trainer
+
+from peclip.errors import InputError, in_one_line
+from peclip.model import Adapter, MaPLe
+from peclip.model.io.spec import resolve
+
+SECTIONS = ("trainer", "model", "data", "checkpoint", "last")
+"""Options that a configuration may also give as the name of another file."""
+
+SEEDS = 2**32
+"""NumPy takes a seed from 0 to below this."""
+
+
+def check_values(options: Namespace, training: bool) -> None:
+    """Check values that Lightning takes as they are, to fail later or to mean something else.
+
+    Raises:
+        InputError: one is out of range.
+    """
+    seed, name, trainer = options.seed_everything, options.name, options.trainer
+    if not 0 <= seed < SEEDS:
+        raise InputError(f"seed_everything is {seed}, expected 0 to {SEEDS - 1}")
+    if name in ("", ".") or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise InputError(f"name is {name!r}, expected the name of a folder below runs")
+    if options.ckpt_path == "":
+        raise InputError("ckpt_path is empty: give a run, a .ckpt or a package, or leave it out")
+    if trainer.accumulate_grad_batches < 1:
+        raise InputError(f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}, expected at least 1")
+    if training and trainer.limit_train_batches is not None and not trainer.limit_train_batches > 0:
+        raise InputError(f"trainer.limit_train_batches is {trainer.limit_train_batches}: nothing is left to train on")
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a run can be put into a folder of its own.
+
+    Raises:
+        InputError: it is a file, or holds something.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"folder {folder} is a file: name a new folder")
+    if (folder / "config.yaml").exists():
+        raise InputError(f"folder {folder} holds a run already: name a new one")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"folder {folder} is not empty: name a new one")
+
+
+def check_checkpoint(path: Path) -> None:
+    """Check that a checkpoint to start from is there.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no checkpoint to go on from, expected last, a .ckpt file or the folder of a run")
+
+
+def check_configs(args: Sequence[str]) -> None:
+    """Check that the configurations of a command line are YAML; the parser's own message would not name the file.
+
+    Raises:
+        InputError: one is missing, is no YAML, or holds no options.
+    """
+    for place, arg in enumerate(args):
+        name, _, value = arg.partition("=")
+        if name not in ("--config", "-c"):
+            continue
+        given = value or next(iter(args[place + 1 :]), "")
+        if not given or given.startswith("-"):
+            raise InputError(f"{name}: no file follows it, expected a configuration such as configs/demo.yaml")
+        path = Path(given)
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{path}: no configuration, it cannot be read ({error.strerror})") from error
+        except yaml.MarkedYAMLError as error:
+            line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+            raise InputError(f"{path}{line}: no YAML, {error.problem}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: no YAML, {in_one_line(error)}") from error
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: expected options, such as name, trainer, model and data")
+        _check_classes(content, str(path))
+        for section in SECTIONS:
+            options = content.get(section, {})
+            if not isinstance(options, dict) and not (isinstance(options, str) and Path(options).is_file()):
+                raise InputError(f"{path}: {section} is {options!r}, expected options below it, or take it out")
+
+
+def _check_classes(options: Any, where: str) -> None:
+    """Check that no class of Python itself is named: the parser imports, and so runs, a module before it looks at it.
+
+    Raises:
+        InputError: one is.
+    """
+    if isinstance(options, str) and where.endswith(tuple(f": {name}" for name in SECTIONS)) and Path(options).is_file():
+        check_configs(["--config", options])
+    items = options.items() if isinstance(options, dict) else enumerate(options) if isinstance(options, list) else ()
+    for key, value in items:
+        parts = str(value).split(".")
+        if key == "class_path" and (
+            parts[0] in sys.stdlib_module_names or any(part.startswith("__") for part in parts)
+        ):
+            raise InputError(f"{where} names {value!r}, which is no part of a training")
+        _check_classes(value, f"{where}: {key}" if where.count(": ") == 0 else f"{where}.{key}")
+
+
+def check_callables(options: Any, key: str) -> None:
+    """Check that no option of a callback, logger or other part of the trainer is a function, which it would call.
+
+    Raises:
+        InputError: one is.
+    """
+    if callable(options) and not isinstance(options, Namespace):
+        raise InputError(
+            f"{key} is the function {getattr(options, '__qualname__', options)}: a configuration names none"
+        )
+    if isinstance(options, Namespace | dict):
+        for name, value in dict(options.as_dict() if isinstance(options, Namespace) else options).items():
+            check_callables(value, f"{key}.{name}")
+    elif isinstance(options, list):
+        for value in options:
+            check_callables(value, key)
+
+
+def check_parts(net: Namespace) -> None:
+    """Check that the adapters and prompts of a configuration are that and no other class or function, which would run.
+
+    Raises:
+        InputError: one is something else, or takes other arguments.
+    """
+    parts: dict[str, tuple[Any, type[Adapter | MaPLe]]]
+    parts = {f"adapters.{site}": (spec, Adapter) for site, spec in (net.adapters or {}).items()}
+    if net.prompts is not None:
+        parts["prompts"] = (net.prompts, MaPLe)
+    for key, (spec, kind) in parts.items():
+        if not isinstance(spec, Namespace) or "class_path" not in spec:
+            raise InputError(f"model.net.{key} is {spec!r}, expected the class_path of a class")
+        arguments = spec.get("init_args") or Namespace()
+        try:
+            resolve({"class_path": spec.class_path, "init_args": arguments.as_dict()}, kind)
+        except InputError as error:
+            raise InputError(f"model.net.{key}: {error}") from error
+
+
+def fits_cluster(trainer: Trainer) -> Trainer:
+    """Return a trainer whose devices and nodes are as many as SLURM or torchrun has started processes for.
+
+    Raises:
+        ValueError: they are not; Lightning's words name both numbers.
+    """
+    if environment := getattr(trainer.strategy, "cluster_environment", None):
+        environment.validate_settings(num_devices=trainer.num_devices, num_nodes=trainer.num_nodes)
+    return trainer
+
+
+def best_precision(accelerator: Any) -> str:
+    """Return ``bf16-mixed`` where the device multiplies bf16 matrices in hardware, else ``32-true``."""
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    return "bf16-mixed" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32-true"
+
+
+def with_own_config(args: list[str]) -> list[str]:
+    """Add the configuration of the run that a checkpoint belongs to, where no other is given.
+
+    So ``peclip test --ckpt_path runs/demo/version_0/checkpoints/best.ckpt`` needs nothing else.
+    """
+    if args[0] == "fit" or any(arg.partition("=")[0] in ("--config", "-c") for arg in args):
+        return args
+    for place, arg in enumerate(args):
+        name, _, value = arg.partition("=")
+        if name == "--ckpt_path":
+            path = Path(value or next(iter(args[place + 1 :]), ""))
+            for folder in (path, *path.parents[:2]):
+                if (folder / "config.yaml").is_file():
+                    return [args[0], "--config", str(folder / "config.yaml"), *args[1:]]
+    return args

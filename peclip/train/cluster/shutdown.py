@@ -1,0 +1,93 @@
+"""How the ranks of a training end together: within seconds, with one line that says why."""
+
+import re
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from subprocess import Popen, TimeoutExpired
+
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from peclip.errors import InputError
+
+LOST = re.compile(r"gloo|Connection (closed|reset) by peer|NCCL|ProcessGroup|TCPStore|DistStore")
+"""What an error says where another rank is gone."""
+
+GRACE = 4.0
+"""Seconds that a process which is gone for others may take to end; Lightning looks for one every 5 seconds."""
+
+TERMINATED = 143
+"""Status after SIGTERM or USR1, as shells have it."""
+
+_started: list[Popen[bytes]] = []
+"""The other ranks of this machine, where Lightning started them: once, for all trainings of a cross-validation."""
+
+
+def told_by_rank_zero(trainer: Trainer, error: BaseException, status: int) -> BaseException:
+    """Return what ends a rank when all of them end for the same reason: the error on rank 0, silence on the others.
+
+    Args:
+        trainer: what ran.
+        error: for rank 0.
+        status: of the others. Where Lightning started them it is 0, because at any other Lightning would kill rank 0
+            while it still speaks.
+    """
+    if trainer.is_global_zero:
+        return error
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    return SystemExit(0 if isinstance(environment, LightningEnvironment) and trainer.local_rank else status)
+
+
+@contextmanager
+def ended_together(trainer: Trainer) -> Iterator[None]:
+    """Let a rank that fails end all ranks, within seconds, with what it says as the only line.
+
+    On one machine, rank 0 ends the others that Lightning started for it; if one of them fails, it notices at the next
+    exchange of gloo, or, where it waits for a GPU, is killed by Lightning. SLURM and torchrun do both themselves.
+
+    Raises:
+        InputError: another rank is gone and has not said why.
+        SIGTERMException: another rank was asked to end.
+        SystemExit: another rank is gone and has said why, or rank 0 will.
+    """
+    whole = False
+    try:
+        yield
+        whole = True
+    except RuntimeError as error:
+        if trainer.world_size > 1 and LOST.search(str(error)):
+            raise _lost(trainer) from error
+        raise
+    finally:
+        for process in _others(trainer):
+            if not whole:
+                process.kill()
+
+
+def _lost(trainer: Trainer) -> BaseException:
+    """Return what ends this rank when another one is gone: rank 0 tells how, unless that one has told why."""
+    if not trainer.is_global_zero:
+        return SystemExit(1)
+    deadline = time.monotonic() + GRACE
+    statuses = {}
+    for rank, process in enumerate(_others(trainer), start=1):
+        with suppress(TimeoutExpired):
+            statuses[rank] = process.wait(max(deadline - time.monotonic(), 0))
+    for rank, status in statuses.items():
+        if status < 0:
+            name = signal.Signals(-status).name
+            return InputError(f"rank {rank} of {trainer.world_size} was ended by {name}: memory may have run out")
+    if TERMINATED in statuses.values():
+        return SIGTERMException(TERMINATED)
+    if any(statuses.values()):
+        return SystemExit(max(statuses.values()))
+    return InputError(f"another of the {trainer.world_size} ranks is gone: what it wrote tells why")
+
+
+def _others(trainer: Trainer) -> list[Popen[bytes]]:
+    """Return the other ranks of this machine, where it is rank 0 and Lightning started them for it."""
+    _started.extend(process for process in getattr(trainer.strategy.launcher, "procs", []) if process not in _started)
+    return _started

@@ -1,0 +1,235 @@
+"""``peclip cv``: every fold trained and tested by the very code of ``peclip fit``, then brought together.
+
+The folds are trained one after another in this process, each from the same seed: a fold is what ``peclip fit --data.fold``
+makes of it, to the digit, and whatever ends the process ends all of it, so that no fold can go on unseen.
+"""
+
+import gc
+import hashlib
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch.utilities import rank_zero_only
+
+from peclip.data.manifest import Manifest
+from peclip.data.source import read_source, split_source
+from peclip.errors import InputError
+from peclip.files import LOCK, file_errors, locked, write_text
+from peclip.results.crossval import RESULTS, print_summary, summarise, write_summary
+from peclip.results.evaluation import read_evaluation
+from peclip.train.cli.lightning import PEClipCLI, command, draw_demo
+from peclip.train.cli.lightning import run as run_fit
+from peclip.train.runs.folder import RUNS
+
+OPTIONS = "config.yaml"
+"""The options of a cross-validation, in its folder: to go on, they have to be the same."""
+
+CLIPS = "clips.sha256"
+"""A hash of the table of clips, in its folder: to go on, it has to be the same."""
+
+ABOUT = f"""usage: peclip cv --config FILE [--option VALUE ...]
+
+Trains and tests every fold of a data set, then writes the mean and the spread over the folds into {RUNS}/NAME/cv_N/. Where it
+was interrupted, the same command goes on with the folds that are not finished. Its options are those of peclip fit,
+but for data.fold and ckpt_path; --folder is the folder of the whole.
+"""
+
+
+class FitOptions(PEClipCLI):
+    """The options of ``peclip fit`` as a command line gives them; nothing is built and nothing is run."""
+
+    def _set_seed(self) -> None:
+        """Leave the seed as it is: true means another one for each fold."""
+
+    def before_instantiate_classes(self) -> None:
+        """Leave the options as they are."""
+
+    def instantiate_classes(self) -> None:
+        """Build nothing."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run nothing."""
+
+    @property
+    def options(self) -> Namespace:
+        """The options by name."""
+        return self.config.fit
+
+    @property
+    def text(self) -> str:
+        """The options as YAML, without the place of the results."""
+        options = self.options.clone()
+        options.folder = None
+        return self._parser("fit").dump(options, skip_none=False)
+
+
+def run(args: list[str]) -> None:
+    """Train and test every fold, and report them together.
+
+    Args:
+        args: ``cv`` and a command line of ``peclip fit``.
+
+    Raises:
+        InputError: a user's mistake; the data have no folds; or the folder holds a cross-validation with other options.
+    """
+    args = args[1:]
+    if {"-h", "--help"} & set(args):
+        print(ABOUT)
+    given = command(FitOptions, ["fit", *args])
+    options = given.options
+    source = _check(options)
+    folder = Path(options.folder) if options.folder else _folder(Path(RUNS, options.name))
+    # With several devices, the other processes start when the first one is in its first fold, and run all folds with it.
+    if getattr(rank_zero_only, "rank", 0):
+        for fold in _unfinished(folder, source):
+            _train(fold, folder, args)
+        return
+    with file_errors(), _alone(folder):
+        _begin(folder, given.text, source)
+        for fold in _unfinished(folder, source):
+            print(f"Fold {fold}", flush=True)
+            shutil.rmtree(_run_of(folder, fold), ignore_errors=True)
+            _train(fold, folder, args)
+        summary = summarise({fold: read_evaluation(_run_of(folder, fold)) for fold in source.folds}, options.name)
+        write_summary(folder, summary)
+        print_summary(summary)
+        print(f"The cross-validation is in {folder}")
+
+
+def _check(options: Namespace) -> Manifest:
+    """Return the source after checking that every fold of it can be trained on.
+
+    Raises:
+        InputError: an option contradicts a cross-validation, there are no folds, or a fold lacks training clips of a class.
+    """
+    data, trainer = options.data, options.trainer
+    if data.fold is not None:
+        raise InputError(f"data.fold is {data.fold}, but peclip cv tests on every fold: take it out (--data.fold null)")
+    if options.ckpt_path is not None:
+        raise InputError(
+            "ckpt_path belongs to one run: peclip cv goes on by itself, with the folds that are not finished"
+        )
+    if trainer.fast_dev_run or trainer.logger is False:
+        name = "fast_dev_run" if trainer.fast_dev_run else "logger false"
+        raise InputError(f"trainer.{name} leaves no results of the folds to bring together: leave it out of peclip cv")
+    draw_demo(data)
+    source = read_source(data.manifest, data.root, data.benchmark, data.options, data.allow_outside)
+    if len(source.folds) < 2:
+        there = f"has fold {source.folds[0]} alone" if source.folds else "has no folds"
+        raise InputError(f"{source.source} {there}, peclip cv needs two or more: use peclip fit, or add a column fold")
+    for fold in source.folds:  # rather now than when the first folds are trained
+        try:
+            split_source(source, fold, data.val, data.seed).train.check_labels(data.labels or source.labels)
+        except InputError as error:
+            raise InputError(f"fold {fold}: {error}") from error
+    return source
+
+
+def _folder(runs: Path) -> Path:
+    """Return the folder of the latest cross-validation if it is not finished, else the next one."""
+    numbers = [int(path.name[3:]) for path in runs.glob("cv_*") if path.is_dir() and path.name[3:].isdecimal()]
+    if not numbers:
+        return runs / "cv_0"
+    latest = runs / f"cv_{max(numbers)}"
+    return runs / f"cv_{max(numbers) + 1}" if (latest / RESULTS).exists() else latest
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Make the folder and work in it alone; leave none behind that holds no fold.
+
+    Raises:
+        InputError: another process works in it; the folds of two would delete each other.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    busy = f"another peclip cv is at work in {folder}: wait for it, or give another --name or --folder"
+    with locked(folder, busy):
+        try:
+            yield
+        finally:
+            if {path.name for path in folder.iterdir()} <= {LOCK, OPTIONS, CLIPS}:
+                shutil.rmtree(folder)
+
+
+def _begin(folder: Path, text: str, source: Manifest) -> None:
+    """Keep the options and the hash of the clips where no fold is finished, else check that they are still the same.
+
+    Raises:
+        InputError: they are not, a finished fold is torn, or the folder holds something else.
+    """
+    if (folder / RESULTS).exists():
+        raise InputError(f"folder {folder} holds a finished cross-validation: name a new one")
+    if not (folder / OPTIONS).exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise InputError(f"folder {folder} holds something else than a cross-validation: name a new one")
+    columns = ["path", "label", "split", "fold", "start", "end"]
+    digest = hashlib.sha256(source.table[columns].to_csv().encode(errors="surrogateescape")).hexdigest()
+    unfinished = _unfinished(folder, source)
+    if finished := [fold for fold in source.folds if fold not in unfinished]:
+        _check_same(folder / OPTIONS, text)
+        if not (folder / CLIPS).exists() or (folder / CLIPS).read_text().strip() != digest:
+            raise InputError(
+                f"{source.source} has other clips, labels or folds than when {folder} was interrupted: give another --name "
+                "or --folder to start anew"
+            )
+        for fold in finished:
+            read_evaluation(_run_of(folder, fold))  # torn files are found now, not after the last fold
+        print(f"Going on in {folder}: finished before: fold {', '.join(map(str, finished))}", flush=True)
+        return
+    for name, content in ((OPTIONS, text), (CLIPS, f"{digest}\n")):
+        write_text(folder / name, content)
+
+
+def _check_same(path: Path, text: str) -> None:
+    """Check that a cross-validation goes on with the options that it began with.
+
+    Raises:
+        InputError: an option differs, or the file of the options is torn.
+    """
+    try:
+        before = dict(_flat(yaml.safe_load(path.read_text(encoding="utf-8"))))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is torn: remove {path.parent} and start again") from error
+    now = dict(_flat(yaml.safe_load(text)))
+    for key in [*now, *(key for key in before if key not in now)]:
+        if before.get(key) != now.get(key):
+            raise InputError(
+                f"{path.parent} was interrupted with {key} {before.get(key)!r}, which is {now.get(key)!r} now: give the "
+                "same options to go on, or another --name or --folder to start anew"
+            )
+
+
+def _flat(options: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the options by their dotted names."""
+    if isinstance(options, dict) and options:
+        for key, value in options.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, options
+
+
+def _run_of(folder: Path, fold: int) -> Path:
+    return folder / f"fold_{fold}"
+
+
+def _unfinished(folder: Path, source: Manifest) -> list[int]:
+    """Return the folds without results; metrics.json is the last file that a run writes."""
+    return [fold for fold in source.folds if not (_run_of(folder, fold) / "metrics.json").exists()]
+
+
+def _train(fold: int, folder: Path, args: list[str]) -> None:
+    """Train and test a fold, and leave nothing of it behind that the next one could meet."""
+    try:
+        run_fit(["fit", *args, "--data.fold", str(fold), "--folder", str(_run_of(folder, fold))])
+    finally:
+        if wandb := sys.modules.get("wandb"):
+            wandb.finish()  # or the next fold would be logged into this one's run
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

@@ -1,0 +1,132 @@
+"""The folders of runs. ``--ckpt_path last``: which run goes on, from which of its checkpoints, and with what it had logged until then."""
+
+import csv
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from peclip.errors import InputError
+from peclip.model.io.torch_file import read_checkpoint
+from peclip.train.runs.checkpoints import LAST, PREVIOUS
+
+METRICS, METRICS_BEFORE = "metrics.csv", ".before.csv"
+
+
+class Interrupted(NamedTuple):
+    """A run that goes on in its own folder.
+
+    Attributes:
+        folder: of the run.
+        checkpoint: to go on from; None where it was interrupted before the first one.
+        steps: of the optimizer that the checkpoint has behind it.
+    """
+
+    folder: Path
+    checkpoint: Path | None
+    steps: int
+
+
+def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrupted | None:
+    """Return the run that goes on.
+
+    Args:
+        ckpt_path: ``last``, or the folder of a run.
+        runs: where the runs of this name are; ``last`` is the newest of them.
+        folder: the folder of the run, where it has one of its own instead.
+
+    Returns:
+        None where there is no run yet, for ``last`` alone: so the first start and all others can have one command.
+
+    Raises:
+        InputError: the folder is no run, or none of its checkpoints can be read.
+    """
+    if ckpt_path != "last":
+        run = Path(ckpt_path)
+        if not (run / "checkpoints").is_dir():
+            raise InputError(f"{run}: no checkpoint to go on from, expected a .ckpt file or the folder of a run")
+    else:
+        found = [folder] if folder else sorted(runs.glob("version_*"), key=_number)
+        of_fit = [run for run in found if run and (run / "checkpoints").is_dir()]
+        if not of_fit:
+            _say(f"No run in {folder or runs} to go on with: this is the first")
+            return None
+        run = of_fit[-1]
+    checkpoint, steps = _newest_good(run / "checkpoints")
+    _say(f"Going on in {run} from {f'step {steps}' if checkpoint else 'the start, it has no checkpoint'}")
+    return Interrupted(run, checkpoint, steps)
+
+
+@rank_zero_only
+def _say(line: str, file: TextIO | None = None) -> None:
+    print(line, file=file, flush=True)
+
+
+def _number(run: Path) -> int:
+    number = run.name.removeprefix("version_")
+    return int(number) if number.isdecimal() else -1
+
+
+def _newest_good(folder: Path) -> tuple[Path | None, int]:
+    """Return the newest checkpoint that is whole, and its steps; put one that is not aside, and say so.
+
+    Raises:
+        InputError: there are some, and none is whole.
+    """
+    error = None
+    for path in (folder / LAST, folder / PREVIOUS):
+        if not path.is_file():
+            continue
+        try:
+            content = read_checkpoint(path)
+        except InputError as this:
+            if error is None and (folder / PREVIOUS).is_file():
+                _say(f"peclip: warning: {this}: trying the one before it", file=sys.stderr)
+            error = this
+            continue
+        # Or the next checkpoint would take the place of the good one, not of this. Of several ranks one moves it.
+        if error and (folder / LAST).exists() and not getattr(rank_zero_only, "rank", 0):
+            (folder / LAST).replace(folder / "torn.ckpt")
+        return path, int(content.get("global_step", 0))
+    if error:
+        raise error
+    return None, 0
+
+
+def keep_metrics(run: Interrupted, logger: CSVLogger) -> None:
+    """Keep the rows of ``metrics.csv`` of the steps before the checkpoint, which Lightning would delete.
+
+    Meanwhile they are in a file of another name, so that a second interruption here loses nothing.
+    """
+    before, metrics = run.folder / METRICS_BEFORE, run.folder / METRICS
+    if metrics.exists() and not before.exists():
+        metrics.replace(before)
+    writer = logger.experiment
+    if before.exists():
+        writer.metrics = list(_rows(before, run.steps))
+        writer.save()
+        before.unlink()
+
+
+def _rows(path: Path, steps: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the first steps; the last line of the file may be torn."""
+    text = path.read_text(encoding="utf-8")
+    for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
+        step = row.get("step") or ""
+        if step.isdecimal() and int(step) < steps:
+            yield {name: value for name, value in row.items() if value}
+
+
+def remove_empty_run(folder: Path, runs: Path) -> None:
+    """Remove the folder of a run that holds its configuration at most, and those above it that were made for it."""
+    if {path.name for path in folder.rglob("*")} <= {"config.yaml", "checkpoints"}:
+        shutil.rmtree(folder, ignore_errors=True)
+        for above in folder.parents:
+            if above.is_relative_to(runs):
+                with suppress(OSError):  # it holds other runs
+                    above.rmdir()

@@ -1,0 +1,136 @@
+"""``peclip bench``: what it prints and writes, and what it says to those who ask for what is not there."""
+
+import json
+
+import pytest
+import torch
+
+from peclip.bench import input as bench_input
+from peclip.bench import measure
+from peclip.bench.input import input_entry
+from peclip.bench.sizes import arithmetic_model, backbone_of, model_of
+from peclip.bench.texture import write_textured
+from peclip.data.media.clip import count_frames
+from tests.runs import run
+
+TINY = ("--backbone", "tiny", "--num_frames", "2", "--steps", "2", "--warmup", "1", "--device", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def small_peak(monkeypatch):
+    """The peak of the device is measured on small matrices."""
+    monkeypatch.setattr(measure, "SIDES", {"cpu": (64,)})
+
+
+def figures(path, *args):
+    result = run("bench", *args, "--out", path)
+    assert (result.status, result.err) == (0, ""), result.err
+    return json.loads(path.read_text()), result.out
+
+
+def test_training_and_evaluation_are_measured_with_every_figure(tmp_path):
+    for what, name in (("train", "Training"), ("eval", "Evaluation")):
+        found, shown = figures(tmp_path / f"{what}.json", what, *TINY, "--batch_size", "3", "--classes", "5")
+        assert shown.startswith(f"{name} tiny at 32 px: 3 clips of 2 frames, 5 classes")
+        assert (found["what"], found["batch_size"], found["classes"]) == (what, 3, 5)
+        step = found["step_seconds"]
+        assert len(step["all"]) == 2
+        assert found["clips_per_second"] == pytest.approx(3 / step["median"])
+        assert found["frames_per_second"] == pytest.approx(6 / step["median"])
+        flops = sum(found["flops_per_clip"].values())
+        share = 3 * flops / step["median"] / found["matmul_flops_per_second"]
+        assert found["share_of_peak"] == pytest.approx(share)
+        assert (found["flops_per_clip"]["backward"] > 0) == (what == "train")
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["eval.json", "train.json"]
+
+
+def test_an_own_backbone_is_measured_with_its_own_size(tiny_clip, tmp_path):
+    found, _ = figures(tmp_path / "own.json", "train", *TINY[2:], "--backbone", tiny_clip, "--checkpointing", "true")
+    assert (found["image_size"], found["checkpointing"]) == (32, True)
+
+
+def test_a_clip_costs_what_the_sum_over_its_layers_says():
+    net = arithmetic_model(model_of(backbone_of("tiny"), 7))
+    width, hidden, tokens, patches = 32, 4, 4 + 1 + 2, 4  # four patches, the class token and two prompts
+    block = 12 * width**2 * tokens + 2 * tokens**2 * width
+    adapters = (2 * width * hidden) * tokens + (2 * width * (hidden + 1) + 6 * hidden**2) * tokens
+    frame = 2 * (block + adapters) + patches * 3 * 16 * 16 * width + width * 32
+    prompts = 2 * 2 * width**2  # two at two depths are mapped from the text's, once for all frames
+    assert measure.evaluation_flops(net, 1, 2).forward == 2 * (2 * frame + prompts)  # times and plus count two
+
+
+def test_the_arithmetic_of_evaluation_does_not_grow_with_the_classes():
+    few, many = (
+        measure.evaluation_flops(arithmetic_model(model_of(backbone_of("tiny"), classes)), 1, 2) for classes in (2, 50)
+    )
+    assert few == many
+
+
+def test_the_memory_of_a_step_is_what_it_takes_above_what_was_there():
+    watch = measure.Stopwatch(torch.device("cpu"), warmup=1)
+    kept = torch.ones(10_000_000)
+    for _ in range(3):
+        watch.start()
+        torch.ones(25_000_000).sum()
+        watch.stop()
+    if watch.memory is None:
+        pytest.skip("the system does not tell")
+    assert 90e6 < watch.memory.step < 130e6
+    assert watch.memory.total > watch.memory.step + kept.nbytes
+    assert len(watch.seconds) == 1
+
+
+def test_decoding_is_timed_for_clips_made_for_it_and_for_those_of_a_manifest(tmp_path, tiny_data):
+    found, shown = figures(tmp_path / "made.json", "decode", "--clips", "2", "--num_frames", "3", "--image_size", "32")
+    assert "clips made for this" in shown
+    assert (len(found["step_seconds"]["all"]), found["machine"]["threads"]) == (2, 1)
+    found, shown = figures(tmp_path / "own.json", "decode", "--clips", "2", "--data", tiny_data)
+    assert str(tiny_data) in shown
+
+
+def test_videos_made_for_decoding_have_the_bit_rate_of_camera_pictures(tmp_path):
+    write_textured(tmp_path / "clip.mp4", seed=3, frames=25)
+    assert count_frames(tmp_path / "clip.mp4") == 25
+    assert 1e6 < 8 * (tmp_path / "clip.mp4").stat().st_size < 2e6  # in one second
+
+
+@pytest.mark.parametrize(
+    ("compute", "workers", "limit"),
+    [(1e-3, 1, "Compute limits"), (1e9, 1, "Input limits"), (1.0, 0, "Without workers")],
+)
+def test_it_is_told_whether_input_or_compute_limits(tiny_data, monkeypatch, compute, workers, limit):
+    monkeypatch.setattr(bench_input, "SECONDS", 0.1)
+    found = input_entry(str(tiny_data), 4, 2, 32, workers, seed=0, compute=compute)
+    assert found["verdict"].startswith(limit)
+    assert found["limit"] == ("compute" if limit.startswith("Compute") else "input")
+    assert (found["workers_needed"] == 1) == (compute <= 1)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("train", "--device", "cuda:99"), "device cuda:99 is not there: this machine has"),
+        (("eval", "--device", "abacus"), "device is 'abacus', expected cpu, cuda, cuda:NUMBER or auto"),
+        (("train", "--batch_size", "0"), "batch_size is 0, expected at least 1"),
+        (("eval", "--image_size", "8"), "image_size is 8, expected at least 16, the patch of vit-b/16"),
+        (
+            ("eval", "--backbone", "nothing"),
+            "or take vit-b/16, vit-b/32, vit-l/14, vit-h/14, tiny, which have random weights",
+        ),
+        (("decode", "--clips", "0"), "clips is 0, expected at least 1"),
+        (("decode", "--data", "none.csv"), "none.csv"),
+        (("everything",), "unknown command 'bench everything', expected one of"),
+    ],
+)
+def test_what_is_not_there_is_one_line(args, message):
+    result = run("bench", *args)
+    assert result.status == 2
+    assert message in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_bench_alone_lists_what_it_can_time():
+    result = run("bench", "--help")
+    assert [line.split()[1:3] for line in result.out.splitlines()] == [
+        ["bench", "train"], ["bench", "eval"], ["bench", "decode"]
+    ]  # fmt: skip

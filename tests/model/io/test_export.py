@@ -1,0 +1,158 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from peclip import PEClip
+from peclip.model import load_released
+from peclip.model.io.checkpoint import read_trained, rebuild
+from tests.model.released_small import as_saved, small_state
+from tests.model.small import clips
+from tests.runs import LABELS, run, write_data
+
+LOGITS = """
+import sys, torch
+from peclip import PEClip
+torch.set_num_threads(1)
+net = PEClip.from_pretrained(sys.argv[1])
+with torch.no_grad():
+    torch.save(net(torch.load(sys.argv[2])), sys.argv[3])
+"""
+
+
+@pytest.fixture(scope="module")
+def package(tiny_run, tmp_path_factory):
+    """The package of a run of the command; not to be written to."""
+    folder = tmp_path_factory.mktemp("export") / "package"
+    result = run("export", tiny_run, "--out", folder)
+    assert (result.status, result.err) == (0, "")
+    assert result.out.startswith(f"{folder}: a package of ")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    path = tmp_path_factory.mktemp("released") / "pe_clip.pth"
+    torch.save(as_saved(small_state()), path)
+    return path
+
+
+def logits(net, video):
+    with torch.no_grad():
+        return net(video)
+
+
+def test_logits_come_back_in_a_new_process(package, tiny_run, tmp_path):
+    torch.save(clips(), tmp_path / "video.pt")
+    command = [sys.executable, "-c", LOGITS, package, tmp_path / "video.pt", tmp_path / "logits.pt"]
+    subprocess.run(command, check=True, capture_output=True)
+    expected = logits(rebuild(read_trained(tiny_run)), clips())
+    assert (torch.load(tmp_path / "logits.pt") - expected).abs().max() <= 1e-6
+
+
+def test_the_card_has_the_scores_of_the_run(package, tiny_run):
+    metrics = json.loads((tiny_run / "metrics.json").read_text())
+    text = (package / "README.md").read_text()
+    assert f"On {metrics['clips']} test clips:" in text
+    assert f"| WAR | {metrics['war']:.2%} | {metrics['zero_shot']['war']:.2%} |" in text
+    assert "| source | manifest.csv |" in text
+    assert "| max_epochs | 2 |" in text
+
+
+def test_the_last_checkpoint_does_not_get_the_scores_of_the_best(tiny_run, tmp_path):
+    assert run("export", tiny_run / "checkpoints" / "last.ckpt", "--out", tmp_path / "last").status == 0
+    text = (tmp_path / "last" / "README.md").read_text()
+    assert "Not measured." in text
+    assert "| max_epochs | 2 |" in text
+
+
+def test_the_precision_is_an_option(tiny_run, package, tmp_path):
+    assert run("export", tiny_run, "--out", tmp_path / "half", "--dtype", "bf16").status == 0
+    assert json.loads((tmp_path / "half" / "config.json").read_text())["dtype"] == "bf16"
+    halves = {value.dtype for value in read_trained(tmp_path / "half").state.values()}
+    assert halves == {torch.bfloat16}
+    assert {value.dtype for value in read_trained(package).state.values()} == {torch.float32}
+
+
+def test_the_format_is_an_option(package, tmp_path):
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    result = run("export", package, "--out", tmp_path, "--format", "onnx")
+    assert (result.status, result.err) == (0, "")
+    assert "model.onnx: 0." in result.out
+    assert "differ from those of torch by at most " in result.out
+    again = run("export", package, "--out", tmp_path / "model.onnx", "--format", "onnx")
+    assert (again.status, again.out) == (2, "")
+    assert again.err.endswith("model.onnx is there already: give another name, or remove it\n")
+    halved = run("export", package, "--out", tmp_path / "half", "--format", "onnx", "--dtype", "bf16")
+    assert halved.err == "peclip: error: dtype is bf16: an ONNX file is written in fp32; bf16 is for packages\n"
+
+
+def test_a_released_checkpoint_becomes_a_package(released, tmp_path):
+    result = run("import", released, "--out", tmp_path / "package", "--labels", "[a, b, c, d]", "--scope", "clip")
+    assert (result.status, result.err) == (0, "")
+    imported, net = read_trained(tmp_path / "package"), load_released(released, scope="clip")
+    assert imported.config["labels"] == list("abcd")
+    assert imported.config["input"] == {"num_frames": 16, "image_size": net.image_size, "normalize": "none"}
+    again = rebuild(imported._replace(backbone=read_trained(released).backbone))
+    video = clips(side=net.image_size)
+    assert torch.equal(logits(again, video), logits(net.eval(), video))
+
+
+@pytest.mark.parametrize("labels", ["[a, b, c]", "[a, b, c, c]"])
+def test_labels_that_do_not_fit_are_refused_and_nothing_is_written(released, tmp_path, labels):
+    result = run("import", released, "--out", tmp_path / "package", "--labels", labels)
+    assert (result.status, result.out) == (2, "")
+    assert result.err == f"peclip: error: labels: 3 names, but {released} has 4 classes\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_released_checkpoint_is_refused(tiny_run, tmp_path):
+    result = run("import", tiny_run / "checkpoints" / "best.ckpt", "--out", tmp_path / "package")
+    assert "best.ckpt is not a released PE-CLIP checkpoint: " in result.err
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_evaluation_takes_a_package(command, package, tiny_run, tiny_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(command, "--config", tiny_config, "--ckpt_path", package)
+    assert (result.status, result.err) == (0, "")
+    if command == "test":
+        metrics = json.loads((tmp_path / "runs/tiny/version_0/metrics.json").read_text())
+        assert metrics == json.loads((tiny_run / "metrics.json").read_text())
+
+
+def test_a_package_of_other_labels_is_refused(package, tiny_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = write_data(tmp_path / "other", labels=(*LABELS[:2], "fear"))
+    result = run("test", "--config", tiny_config, "--ckpt_path", package, "--data.manifest", other)
+    assert result.status == 2
+    assert f"{package} was trained on the labels happiness, sadness, anger, but the data has" in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def test_a_package_of_another_backbone_is_refused(package, tmp_path):
+    changed = tmp_path / "package"
+    changed.mkdir()
+    for path in Path(package).iterdir():
+        (changed / path.name).write_bytes(path.read_bytes())
+    config = json.loads((changed / "config.json").read_text())
+    (changed / "config.json").write_text(json.dumps(config | {"fingerprint": "0123456789abcdef"}))
+    result = run("recognize", "a.mp4", "--model", changed, "--faces", "none", "--out", tmp_path / "out")
+    assert result.status == 2
+    assert f"{changed} was trained on another CLIP than the one at " in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def test_a_run_and_its_package_are_one_model(package, tiny_run):
+    once, again = PEClip.from_pretrained(tiny_run), PEClip.from_pretrained(package)
+    assert torch.equal(logits(once, clips()), logits(again, clips()))
+
+
+def test_training_cannot_go_on_from_a_package(package, tiny_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("fit", "--config", tiny_config, "--ckpt_path", package)
+    assert result.status == 2
+    assert result.err.endswith("no checkpoint to go on from, expected a .ckpt file or the folder of a run\n")

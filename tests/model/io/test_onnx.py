@@ -1,0 +1,145 @@
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from peclip.data.augment import normalize
+from peclip.errors import InputError
+from peclip.model import Adapter, SharedAdapter, TemporalDynamicAdapter, load_released
+from peclip.model.fast.gru import GRU
+from peclip.model.io import onnx
+from peclip.model.io.checkpoint import read_trained, rebuild
+from peclip.model.io.onnx import TOLERANCE, write_onnx
+from peclip.model.io.trained import with_input
+from tests.model.released_small import as_saved, small_state
+from tests.model.small import LABELS, build, clips, stir
+
+runtime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+
+
+@pytest.fixture(scope="module")
+def net(tiny_clip):
+    net = stir(build(tiny_clip, logit_scale=50.0)).eval()
+    net.config = with_input(net.config, 5, 32, "clip")
+    return net
+
+
+@pytest.fixture(scope="module")
+def path(net, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "made" / "model.onnx"
+    assert 0 <= write_onnx(net, path) <= TOLERANCE
+    return path
+
+
+def answer(path, video):
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(["logits"], {"video": video.numpy()})[0])
+
+
+@pytest.mark.parametrize(("count", "frames"), [(1, 1), (1, 16), (2, 3), (4, 7)])
+def test_clips_of_any_number_and_length_get_the_logits_of_torch(net, path, count, frames):
+    video = clips(count, frames, seed=count)
+    with torch.no_grad():
+        expected = net(video)
+    assert (answer(path, video) - expected).abs().max() <= 1e-4
+
+
+def test_a_clip_is_answered_alike_alone_and_in_a_batch(path):
+    video = clips(3, 4)
+    assert torch.allclose(answer(path, video)[1:2], answer(path, video[1:2]), atol=1e-5)
+
+
+def test_the_model_is_left_as_it_was(net, path):
+    assert any(isinstance(module, GRU) for module in net.modules())
+    assert not any(isinstance(module, onnx.Recurrence) for module in net.modules())
+
+
+def test_the_metadata_say_how_to_feed_the_file(net, path):
+    found = runtime.InferenceSession(str(path)).get_modelmeta().custom_metadata_map
+    assert json.loads(found["labels"]) == list(LABELS)
+    assert json.loads(found["texts"]) == net.config["texts"]
+    told = json.loads(found["preprocessing"])
+    assert (told["num_frames"], told["image_size"]) == (5, 32)
+    frames = torch.randint(0, 256, (1, 2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    mean, std = (np.array(told[name], np.float32).reshape(3, 1, 1) for name in ("mean", "std"))
+    by_metadata = torch.from_numpy((frames.numpy() * np.float32(told["scale"]) - mean) / std)
+    assert torch.allclose(by_metadata, normalize(frames, "clip"), atol=1e-6)
+
+
+def test_where_the_program_lies_is_not_in_the_file(path):
+    content = path.read_bytes()
+    assert b"site-packages" not in content
+    assert str(Path(onnx.__file__).parents[2]).encode() not in content
+
+
+@pytest.mark.parametrize("gates", [3, 4, 1], ids=["GRU", "LSTM", "RNN"])
+def test_every_recurrence_of_a_released_checkpoint_is_written(tmp_path, gates):
+    net = load_released(as_saved(small_state(gates)), scope="clip").eval()
+    assert write_onnx(net, tmp_path / "model.onnx") <= TOLERANCE
+
+
+def test_a_package_becomes_the_same_file_as_its_model(net, path, tmp_path):
+    net.save_pretrained(tmp_path / "package")
+    write_onnx(rebuild(read_trained(tmp_path / "package")), tmp_path / "model.onnx")
+    assert torch.allclose(answer(tmp_path / "model.onnx", clips()), answer(path, clips()), atol=1e-5)
+
+
+class Counting(Adapter):
+    """Multiplies by what the exporter takes for a constant and is another at every call."""
+
+    calls = 0
+
+    def __init__(self, width):
+        super().__init__()
+
+    def forward(self, x, frames):
+        Counting.calls += 1
+        return x * Counting.calls
+
+
+class Branching(Adapter):
+    """Does what depends on values, which no graph holds."""
+
+    def __init__(self, width):
+        super().__init__()
+
+    def forward(self, x, frames):
+        return x if float(x.sum()) > 0 else -x
+
+
+@pytest.mark.parametrize(
+    ("adapter", "message"),
+    [
+        (Counting, "the ONNX file was not kept: on 1 clips of 1 frames its logits differ"),
+        (Branching, "cannot be written"),
+    ],
+)
+def test_a_file_that_would_be_wrong_is_not_kept(tiny_clip, tmp_path, adapter, message):
+    net = build(tiny_clip, {"vision.mlp": adapter}, None).eval()
+    with pytest.raises(InputError, match=message) as told:
+        write_onnx(net, tmp_path / "model.onnx")
+    assert "\n" not in str(told.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_is_named(net, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(InputError, match=r"ONNX needs the package onnxscript.*pip install 'peclip\[onnx\]'"):
+        write_onnx(net, tmp_path / "model.onnx")
+
+
+def test_a_place_that_cannot_be_written_is_named(net, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"model.onnx cannot be written: (Not a directory|File exists)"):
+        write_onnx(net, tmp_path / "file" / "model.onnx")
+
+
+def test_models_without_a_recurrence_or_any_adapter_are_written(tiny_clip, tmp_path):
+    for number, adapters in enumerate(
+        ({}, {"vision.attention": SharedAdapter}, {"vision.mlp": TemporalDynamicAdapter})
+    ):
+        net = stir(build(tiny_clip, adapters, None)).eval()
+        assert write_onnx(net, tmp_path / f"{number}.onnx") <= TOLERANCE

@@ -1,0 +1,98 @@
+from functools import partial
+
+import pytest
+import torch
+from jsonargparse import ArgumentParser
+
+from peclip.errors import InputError
+from peclip.model import Adapter, MaPLe, PEClip, SharedAdapter, TemporalDynamicAdapter
+from peclip.model.io.spec import describe, resolve
+from tests.model.small import ADAPTERS, LABELS, clips
+
+TDA = {
+    "class_path": "peclip.model.TemporalDynamicAdapter",
+    "init_args": {"reduction": 4, "scope": "batch"},
+}
+
+
+def test_a_class_and_a_partial_are_described_by_import_path_and_arguments():
+    assert describe(SharedAdapter) == {"class_path": "peclip.model.SharedAdapter", "init_args": {}}
+    assert describe(partial(TemporalDynamicAdapter, reduction=4, scope="batch")) == TDA
+
+
+def test_what_is_described_can_be_built_again():
+    adapter = resolve(TDA, Adapter)(32)
+    assert isinstance(adapter, TemporalDynamicAdapter)
+    assert (adapter.down.out_features, adapter.scope) == (8, "batch")
+    assert describe(resolve(TDA, Adapter)) == TDA
+
+
+def test_what_the_command_line_makes_is_described_too(tiny_clip):
+    parser = ArgumentParser()
+    parser.add_class_arguments(PEClip, "net")
+    settings = {
+        "labels": list(LABELS),
+        "backbone": str(tiny_clip),
+        "adapters": {
+            "vision.mlp[1:]": {"class_path": "peclip.model.TemporalDynamicAdapter", "init_args": {"reduction": 4}},
+            "text.mlp": {"class_path": "peclip.model.TextAdapter"},
+        },
+        "prompts": {"class_path": "peclip.model.MaPLe", "init_args": {"depth": 1}},
+    }
+    net = parser.instantiate(parser.parse_object({"net": settings})).net
+    assert net.adapters["vision"]["mlp"]["1"].down.out_features == 8
+    specs = net.config["adapters"] | {"prompts": net.config["prompts"]}
+    kinds = {"prompts": MaPLe}
+    factories = {name: resolve(spec, kinds.get(name, Adapter)) for name, spec in specs.items()}
+    prompts = factories.pop("prompts")
+    again = PEClip(net.labels, net.config["backbone"], factories, prompts, net.config["texts"])
+    again.load_trainable(net.trainable_state(), "a copy")
+    with torch.no_grad():
+        assert torch.equal(again(clips()), net(clips()))
+
+
+def test_everything_that_the_four_parts_are_made_of_can_be_described():
+    assert {describe(factory)["class_path"].rpartition(".")[2] for factory in ADAPTERS.values()} == {
+        "SharedAdapter",
+        "TextAdapter",
+        "TemporalDynamicAdapter",
+    }
+
+
+@pytest.mark.parametrize("factory", [lambda width: SharedAdapter(width), partial(lambda width: width)])
+def test_what_no_file_could_name_is_refused(factory):
+    with pytest.raises(InputError, match=r"expected a class or functools.partial\(class, ...\)"):
+        describe(factory)
+
+
+@pytest.mark.parametrize(
+    ("class_path", "message"),
+    [
+        ("os.system", "'os.system' is not a Adapter"),
+        ("subprocess.Popen", "'subprocess.Popen' is not a Adapter"),
+        ("builtins.exec", "'builtins.exec' is not a Adapter"),
+        ("torch.nn.Linear", "'torch.nn.Linear' is not a Adapter"),
+        ("peclip.model.MaPLe", "'peclip.model.MaPLe' is not a Adapter"),
+        ("no_such_package.Adapter", "'no_such_package.Adapter' cannot be imported"),
+        ("peclip.model.NoSuchAdapter", "cannot be imported: install the package that defines it"),
+        ("SharedAdapter", "cannot be imported"),
+        (".relative.Adapter", "cannot be imported"),
+        ("", "cannot be imported"),
+    ],
+)
+def test_a_path_that_names_no_adapter_is_refused_and_not_called(class_path, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message):
+        resolve({"class_path": class_path, "init_args": {"command": "touch marker"}}, Adapter)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_arguments_of_another_version_are_refused():
+    with pytest.raises(InputError, match=r"SharedAdapter.* takes other arguments: .*'strength'"):
+        resolve({"class_path": "peclip.model.SharedAdapter", "init_args": {"strength": 2}}, Adapter)
+
+
+@pytest.mark.parametrize("path", ["peclip.model.adapters.SharedAdapter", "peclip.model.prompts.MaPLe"])
+def test_the_paths_in_files_of_the_first_version_still_name_the_parts(path):
+    kind = MaPLe if "prompts" in path else Adapter
+    assert resolve({"class_path": path, "init_args": {}}, kind).func.__name__ == path.rpartition(".")[2]

@@ -1,0 +1,255 @@
+"""``peclip cv``: equal to separate runs, interrupted and gone on with, and refused."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from peclip.results.evaluation import read_evaluation
+from tests.runs import LABELS, run, write_config
+from tests.trees import write_clip
+
+ROOT = Path(__file__).parents[2]
+FOLDS = (1, 2, 3, 4, 5)
+EVERY_FILE = ("metrics.json", "predictions.csv", "metrics.csv", "confusion.csv")
+
+
+def write_folds(folder, folds=FOLDS, clips=2):
+    """Write videos, so many of each class in each fold, and return their manifest."""
+    lines = ["path,label,fold"]
+    for fold in folds:
+        for label in LABELS:
+            for _ in range(clips):
+                write_clip(folder / f"{len(lines)}.mp4", len(lines), frames=3)
+                lines.append(f"{len(lines)}.mp4,{label},{fold}")
+    (folder / "folds.csv").write_text("\n".join(lines) + "\n")
+    return folder / "folds.csv"
+
+
+def weights(run_folder):
+    return torch.load(run_folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+
+
+def killed_in_fold_3(folder, *args):
+    """Start ``peclip cv`` in a process of its own, and kill it after the first epoch of fold 3."""
+    command = [sys.executable, "-m", "peclip", "cv", *map(str, args)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        lines = iter(process.stdout.readline, "")
+        assert any(line.strip() == "Fold 3" for line in lines)
+        assert any(line.startswith("epoch 1/2") for line in lines)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory, tiny_clip):
+    """A folder with a configuration and the cross-validation ``runs/tiny/cv_0``, killed in fold 3; not to be written to."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    config = write_config(folder / "tiny.yaml", tiny_clip, write_folds(folder / "data"))
+    killed_in_fold_3(folder, "--config", config)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, interrupted):
+    """The same, gone on with to the end; not to be written to."""
+    folder = tmp_path_factory.mktemp("finished")
+    shutil.copytree(interrupted / "runs", folder / "runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        result = run("cv", "--config", interrupted / "tiny.yaml")
+    assert (result.status, result.err) == (0, "")
+    (folder / "out.txt").write_text(result.out)
+    return folder
+
+
+@pytest.fixture
+def going_on(tmp_path, monkeypatch, interrupted):
+    """A copy of the interrupted cross-validation to work in, and its configuration."""
+    shutil.copytree(interrupted / "runs", tmp_path / "runs")
+    config = Path(shutil.copy(interrupted / "tiny.yaml", tmp_path / "tiny.yaml"))
+    monkeypatch.chdir(tmp_path)
+    return config
+
+
+def assert_refused(result, *says):
+    assert (result.status, result.err.count("\n")) == (2, 1), result.err
+    assert result.err.startswith("peclip: error: ")
+    for part in says:
+        assert str(part) in result.err
+
+
+# --- what it gives ---
+
+
+def test_a_killed_cross_validation_goes_on_with_the_unfinished_folds(interrupted, finished):
+    before, after = interrupted / "runs/tiny/cv_0", finished / "runs/tiny/cv_0"
+    assert [fold for fold in FOLDS if (before / f"fold_{fold}/metrics.json").exists()] == [1, 2]
+    assert (before / "fold_3/config.yaml").exists()
+    assert not (before / "results.json").exists()
+    for fold in (1, 2):
+        for path in (before / f"fold_{fold}").rglob("*.*"):
+            assert (after / path.relative_to(before)).stat().st_mtime_ns == path.stat().st_mtime_ns
+    out = (finished / "out.txt").read_text()
+    assert "Going on in runs/tiny/cv_0: finished before: fold 1, 2" in out
+    assert [line for line in out.splitlines() if line.startswith("Fold ")] == ["Fold 3", "Fold 4", "Fold 5"]
+    assert [path.name for path in finished.glob("runs/tiny/*")] == ["cv_0"]
+
+
+def test_every_fold_is_what_a_separate_run_gives_to_the_digit(interrupted, finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    results = json.loads((finished / "runs/tiny/cv_0/results.json").read_text())
+    for fold, summary in zip(FOLDS, results["folds"], strict=True):
+        assert run("fit", "--config", interrupted / "tiny.yaml", "--data.fold", fold).status == 0
+        alone, part = tmp_path / f"runs/tiny/version_{fold - 1}", finished / f"runs/tiny/cv_0/fold_{fold}"
+        for name in EVERY_FILE:
+            assert (alone / name).read_text() == (part / name).read_text()
+        mine, theirs = weights(part), weights(alone)
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+        assert read_evaluation(alone).scores.war == summary["war"]
+        assert read_evaluation(alone).metrics["fold"] == summary["fold"] == fold
+
+
+def test_the_results_are_there_as_page_json_and_pictures_and_nothing_else_is(finished):
+    folder = finished / "runs/tiny/cv_0"
+    assert {path.name for path in folder.glob("[!.]*")} == {
+        *(f"fold_{fold}" for fold in FOLDS),
+        *("config.yaml", "clips.sha256", "results.json", "results.md", "results.png", "confusion.png", "confusion.csv"),
+    }
+    assert not list(folder.rglob(".*"))
+    results = json.loads((folder / "results.json").read_text())
+    assert (results["clips"], results["selection"], len(results["folds"])) == (30, "validation", 5)
+    assert sum(map(sum, results["pooled"]["confusion"])) == 30
+    assert "Cross-validation tiny: 5 folds, 30 test clips" in (finished / "out.txt").read_text()
+
+
+def test_a_run_of_a_fold_stands_on_its_own(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fold = finished / "runs/tiny/cv_0/fold_4"
+    assert run("test", "--ckpt_path", fold).status == 0
+    assert (tmp_path / "runs/tiny/version_0/metrics.json").read_text() == (fold / "metrics.json").read_text()
+
+
+def test_a_finished_cross_validation_is_compared_and_not_gone_on_with(finished, monkeypatch):
+    monkeypatch.chdir(finished)
+    result = run("compare", "runs/tiny/cv_0", "runs/tiny/cv_0")
+    assert (result.status, result.err) == (0, "")
+    assert "Results on 30 test clips, mean of 5 folds" in result.out
+
+
+def test_the_next_cross_validation_gets_a_folder_of_its_own(tmp_path, monkeypatch, tiny_clip):
+    monkeypatch.chdir(tmp_path)
+    config = write_config(tmp_path / "tiny.yaml", tiny_clip, write_folds(tmp_path / "data", (0, 1)))
+    options = ("--config", config, "--trainer.max_epochs", 1, "--data.val", "test")
+    for number in (0, 1):
+        result = run("cv", *options)
+        assert (result.status, result.err) == (0, "")
+        assert "chosen on its test clips (val: test): these results are optimistic" in result.out
+        page = (tmp_path / f"runs/tiny/cv_{number}/results.md").read_text()
+        assert "chosen on its test clips (val: test): these results are optimistic" in page
+    assert run("cv", *options, "--folder", "mine").status == 0
+    assert (tmp_path / "mine/results.json").exists()
+    assert_refused(run("cv", *options, "--folder", "mine"), "mine holds a finished cross-validation: name a new one")
+
+
+def test_help_says_what_it_does_and_shows_the_options_of_fit():
+    result = run("cv", "--help")
+    assert result.status == 0
+    for text in ("usage: peclip cv", "the same command goes on", "--data.manifest", "--trainer.max_epochs"):
+        assert text in result.out
+
+
+# --- what it refuses ---
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--model.lr_adapters", "0.001", "was interrupted with model.lr_adapters 0.0002, which is 0.001 now"),
+        ("--seed_everything", "1", "was interrupted with seed_everything 0, which is 1 now"),
+        ("--trainer.max_epochs", "3", "was interrupted with trainer.max_epochs 2, which is 3 now"),
+    ],
+)
+def test_other_options_are_not_mixed_with_finished_folds(going_on, option, value, says):
+    result = run("cv", "--config", going_on, option, value)
+    assert_refused(result, "runs/tiny/cv_0", says, "give the same options to go on, or another --name or --folder")
+    assert not Path("runs/tiny/cv_0/fold_4").exists()
+
+
+def test_other_clips_are_not_mixed_with_finished_folds(going_on, tiny_clip):
+    data = Path(yaml.safe_load(going_on.read_text())["data"]["manifest"])
+    before = data.read_text()
+    try:
+        data.write_text(before.replace(f",{LABELS[0]},5", f",{LABELS[1]},5", 1))
+        assert_refused(run("cv", "--config", going_on), "folds.csv has other clips, labels or folds than when")
+    finally:
+        data.write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("fold_2/metrics.json", "metrics.json cannot be read"), ("config.yaml", "config.yaml is torn")],
+)
+def test_a_torn_file_is_named_before_anything_is_trained(going_on, name, says):
+    Path("runs/tiny/cv_0", name).write_text('{"war": [')
+    assert_refused(run("cv", "--config", going_on), says)
+    assert not Path("runs/tiny/cv_0/fold_4").exists()
+
+
+def test_two_at_once_do_not_work_in_one_folder(going_on):
+    holder = "import fcntl; lock = open('runs/tiny/cv_0/.lock', 'w'); fcntl.lockf(lock, fcntl.LOCK_EX); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        assert_refused(run("cv", "--config", going_on), "another peclip cv is at work in runs/tiny/cv_0")
+        other.communicate(b"\n")
+
+
+def test_a_folder_with_something_else_is_refused_and_left_alone(going_on):
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("mine")
+    assert_refused(run("cv", "--config", going_on, "--folder", "mine"), "mine holds something else")
+    assert Path("mine/notes.txt").read_text() == "mine"
+    assert_refused(run("cv", "--config", going_on, "--folder", "mine/notes.txt"), "mine/notes.txt")
+
+
+def test_data_without_folds_are_refused(tmp_path, monkeypatch, tiny_config):
+    monkeypatch.chdir(tmp_path)
+    assert_refused(run("cv", "--config", tiny_config), "manifest.csv has no folds, peclip cv needs two or more")
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--data.fold", "9"), "data.fold is 9, but peclip cv tests on every fold"),
+        (("--ckpt_path", "somewhere"), "ckpt_path belongs to one run"),
+        (("--trainer.logger", "false"), "trainer.logger false leaves no results"),
+        (("--trainer.fast_dev_run", "true"), "trainer.fast_dev_run leaves no results"),
+        (("--data.manifest", "nowhere.csv"), "nowhere.csv: no such file"),
+        (("--model.lr", "1"), "lr"),
+        (("--data.labels", "[happiness, sadness, fear]"), "unknown label 'anger'"),
+        (("--data.num_frames", "0"), "data.num_frames is 0"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(tmp_path, monkeypatch, interrupted, options, says):
+    monkeypatch.chdir(tmp_path)
+    assert_refused(run("cv", "--config", interrupted / "tiny.yaml", *options), says)
+    assert not list(tmp_path.glob("runs/*/*"))
+
+
+def test_a_class_that_only_one_fold_has_is_refused_before_anything_is_trained(tmp_path, monkeypatch, tiny_clip):
+    monkeypatch.chdir(tmp_path)
+    manifest = write_folds(tmp_path / "data", (1, 2, 3))
+    manifest.write_text(manifest.read_text().replace("anger,1", "sadness,1").replace("anger,2", "sadness,2"))
+    config = write_config(tmp_path / "tiny.yaml", tiny_clip, manifest)
+    assert_refused(run("cv", "--config", config), "fold 3: ", "class 'anger' is empty, it has no clip to train on")
+    assert not Path("runs").exists()
