@@ -1,0 +1,65 @@
+"""What a clip looks like to a model. The model owns it, checkpoints carry it, and data are read to fit it."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from peclip.errors import InputError
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+"""Mean and standard deviation of the pixels that OpenAI's CLIP was trained on, by channel (RGB)."""
+
+UNIT_MEAN, UNIT_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+"""Leave pixels in [0, 1] as they are."""
+
+MAX_FRAMES = 10_000
+"""More frames per clip are a slip of the finger, and would fill the memory."""
+
+
+@dataclass(frozen=True)
+class ClipFormat:
+    """Frames, size and normalisation of the clips that a model takes.
+
+    Attributes:
+        num_frames: T, frames of a clip; 1 to :data:`MAX_FRAMES`.
+        image_size: side of the square frames in pixels; at least 1.
+        mean: subtracted from pixels in [0, 1], by channel (RGB).
+        std: what the difference is divided by, by channel; above 0.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    num_frames: int = 16
+    image_size: int = 224
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
+
+    def __post_init__(self) -> None:
+        if not _is_whole(self.num_frames) or self.num_frames > MAX_FRAMES:
+            raise InputError(f"num_frames is {self.num_frames}, expected 1 to {MAX_FRAMES}")
+        if not _is_whole(self.image_size):
+            raise InputError(f"image_size is {self.image_size}, expected at least 1")
+        for name, values, low in (("mean", self.mean, -math.inf), ("std", self.std, 0.0)):
+            if len(values) != 3 or not all(_is_number(value) and value > low for value in values):
+                raise InputError(f"{name} is {values}, expected three numbers{' above 0' if low == 0 else ''}")
+            object.__setattr__(self, name, tuple(float(value) for value in values))
+
+    @property
+    def is_normalised(self) -> bool:
+        """Whether pixels are changed at all, or left in [0, 1]."""
+        return (self.mean, self.std) != (UNIT_MEAN, UNIT_STD)
+
+    def differences(self, other: "ClipFormat") -> dict[str, tuple[Any, Any]]:
+        """Return the fields in which another format differs, each with this format's value and the other's."""
+        mine, others = asdict(self), asdict(other)
+        return {name: (mine[name], others[name]) for name in mine if mine[name] != others[name]}
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
