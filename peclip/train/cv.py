@@ -16,7 +16,6 @@ from typing import Any
 import torch
 import yaml
 from jsonargparse import Namespace
-from lightning.pytorch.utilities import rank_zero_only
 
 from peclip.data.manifest import Manifest
 from peclip.data.source import read_source, split_source
@@ -26,7 +25,8 @@ from peclip.results.crossval import RESULTS, print_summary, summarise, write_sum
 from peclip.results.evaluation import read_evaluation
 from peclip.train.cli.lightning import PEClipCLI, command, draw_demo
 from peclip.train.cli.lightning import run as run_fit
-from peclip.train.runs.folder import RUNS
+from peclip.train.private_hooks import ParseOnlyCLI, process_rank
+from peclip.train.runs.folder import RUNS, next_folder, number_of
 
 OPTIONS = "config.yaml"
 """The options of a cross-validation, in its folder: to go on, they have to be the same."""
@@ -42,32 +42,18 @@ but for data.fold and ckpt_path; --folder is the folder of the whole.
 """
 
 
-class FitOptions(PEClipCLI):
+class FitOptions(ParseOnlyCLI, PEClipCLI):
     """The options of ``peclip fit`` as a command line gives them; nothing is built and nothing is run."""
-
-    def _set_seed(self) -> None:
-        """Leave the seed as it is: true means another one for each fold."""
 
     def before_instantiate_classes(self) -> None:
         """Leave the options as they are."""
 
-    def instantiate_classes(self) -> None:
-        """Build nothing."""
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        """Run nothing."""
-
-    @property
-    def options(self) -> Namespace:
-        """The options by name."""
-        return self.config.fit
-
     @property
     def text(self) -> str:
-        """The options as YAML, without the place of the results."""
+        """The options as YAML, without the location of the results."""
         options = self.options.clone()
         options.folder = None
-        return self._parser("fit").dump(options, skip_none=False)
+        return self.subcommand_parser("fit").dump(options, skip_none=False)
 
 
 def run(args: list[str]) -> None:
@@ -87,7 +73,7 @@ def run(args: list[str]) -> None:
     source = _check(options)
     folder = Path(options.folder) if options.folder else _folder(Path(RUNS, options.name))
     # With several devices, the other processes start when the first one is in its first fold, and run all folds with it.
-    if getattr(rank_zero_only, "rank", 0):
+    if process_rank():
         for fold in _unfinished(folder, source):
             _train(fold, folder, args)
         return
@@ -134,11 +120,9 @@ def _check(options: Namespace) -> Manifest:
 
 def _folder(runs: Path) -> Path:
     """Return the folder of the latest cross-validation if it is not finished, else the next one."""
-    numbers = [int(path.name[3:]) for path in runs.glob("cv_*") if path.is_dir() and path.name[3:].isdecimal()]
-    if not numbers:
-        return runs / "cv_0"
-    latest = runs / f"cv_{max(numbers)}"
-    return runs / f"cv_{max(numbers) + 1}" if (latest / RESULTS).exists() else latest
+    following = next_folder(runs, "cv")
+    latest = following.with_name(f"cv_{number_of(following) - 1}")
+    return latest if latest.is_dir() and not (latest / RESULTS).exists() else following
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
@@ -61,3 +61,49 @@ class MeanLoss(Metric):
         """Return the mean over the clips of all devices since the last ``reset()``; NaN where there are none."""
         losses = torch.cat(self.losses) if isinstance(self.losses, list) else self.losses
         return float(losses.cpu().double().sort().values.mean())
+
+
+class TrainMeans:
+    """The mean loss and the WAR over the clips of a training epoch, as they were trained on.
+
+    A clip that is mixed with another one counts by the label with the larger share, so that the WAR is approximate
+    there. Sums stay on the device: no step waits for them.
+    """
+
+    def __init__(self) -> None:
+        self._sums: Tensor | None = None  # float64 (3,): of the loss, of correct clips, of clips
+
+    def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            loss: (), the mean over the clips of all ranks.
+            logits: (B, C).
+            labels: int64 (B,); those that do not count are negative.
+        """
+        clips = (labels >= 0).sum()
+        correct = ((logits.detach().argmax(dim=1) == labels) & (labels >= 0)).sum()
+        exact = torch.float32 if loss.device.type == "mps" else torch.float64
+        sums = torch.stack([loss.detach() * clips, correct, clips]).to(exact)
+        self._sums = sums if self._sums is None else self._sums.to(sums) + sums
+
+    def of_all_ranks(self, device: torch.device) -> list[float]:
+        """Return the sums over all ranks, which every rank has to ask for; zeros before the first batch."""
+        sums = torch.zeros(3) if self._sums is None else self._sums.clone()
+        sums = sums.to(device)
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(sums)
+        return sums.tolist()
+
+    def compute(self, device: torch.device) -> dict[str, float]:
+        """Return ``train/loss_epoch`` and ``train/war``; every rank has to ask."""
+        loss, correct, clips = self.of_all_ranks(device)
+        return {"train/loss_epoch": loss / max(clips, 1), "train/war": correct / max(clips, 1)}
+
+    def restore(self, sums: list[float], first: bool) -> None:
+        """Take the sums of an interrupted epoch, on the first rank alone."""
+        self._sums = torch.tensor(sums if first else [0.0, 0.0, 0.0])
+
+    def reset(self) -> None:
+        """Begin a new epoch."""
+        self._sums = None

@@ -1,14 +1,13 @@
-"""PEClipModule: how a PEClip is trained and evaluated. Loss, optimiser groups, schedule and one step for all stages."""
+"""PEClipModule: how a PEClip is trained and evaluated; one step for all stages."""
 
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule
-from torch import Tensor
-from torch.nn import functional as F
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from peclip.data.dataset import Batch
 from peclip.errors import InputError
@@ -18,39 +17,51 @@ from peclip.model.io.trained import DEFAULT_FRAMES, Trained, check_config, with_
 from peclip.results.scores import Scores
 from peclip.train.cluster.ranks import mean_over_ranks
 from peclip.train.cluster.sharded import SameSteps, check_strategy, shard
-from peclip.train.metrics import ExpressionMetrics, MeanLoss
+from peclip.train.losses import CROSS_ENTROPY, total_loss
+from peclip.train.lr_scheduler import Recipe, Schedule, set_rates
+from peclip.train.metrics import ExpressionMetrics, MeanLoss, TrainMeans
 
 Stage = Literal["val", "test"]
-Schedule = Literal["cosine", "step"]
+
+WEIGHT_DECAY = 1e-2
+"""That of the paper."""
 
 SAME_ON_ALL_RANKS: dict[str, Any] = {"sync_dist": True, "rank_zero_only": True}
 """What Lightning is told of a number that every rank has computed over all clips: nothing is left to bring together."""
 
 
 class PEClipModule(LightningModule):
-    """Trains the adapters and prompts of a PEClip with AdamW, warm-up and a schedule (PE-CLIP, section 4).
+    """Trains the adapters and prompts of a PEClip (PE-CLIP, section 4: AdamW, warm-up, cosine).
 
-    Logs ``train/loss``, ``val/loss``, ``val/war``, ``val/uar``, ``val/recall/LABEL`` and the same for ``test``; and
-    ``val/score``, the WAR with ties decided by the loss, by which the best checkpoint is chosen.
+    Logs ``train/loss`` of each step; ``train/loss_epoch`` and ``train/war`` over the clips of an epoch as they were
+    trained on; ``val/loss``, ``val/war``, ``val/uar``, ``val/recall/LABEL`` and the same for ``test``; and ``val/score``,
+    the WAR with ties decided by the loss, by which the best checkpoint is chosen. The loss of an evaluation is the cross
+    entropy, whatever ``loss`` is.
 
     Args:
         net: the model.
         lr_adapters: learning rate of the adapters; at least 0.
         lr_prompts: learning rate of the prompts; at least 0.
-        weight_decay: decoupled weight decay of everything trainable, biases and norms too; at least 0.
+        weight_decay: decoupled weight decay of everything trainable, biases and norms too; at least 0. A given optimizer
+            has its own.
         warmup_epochs: epochs of linear warm-up; at least 0.
         warmup_lr: learning rate at the start of the warm-up.
         schedule: how the rates fall after the warm-up: cosine to zero at the end, or step by step.
         step_epochs: with schedule step, epochs after which the rates fall, again and again; at least 1.
         step_factor: with schedule step, what the rates are then multiplied by; above 0, at most 1.
+        loss: a module that takes logits (B, C) and labels (B,), such as torch.nn.CrossEntropyLoss with label_smoothing;
+            by default cross entropy.
+        optimizer: takes the parameter groups ``adapters`` and ``prompts``, which carry their learning rates; by default
+            AdamW with weight_decay.
+        lr_scheduler: takes the optimizer and steps once an epoch, in place of the warm-up and schedule above.
         zero_shot: also evaluate CLIP without adapters and prompts when testing.
         frozen: precision in which the matrices of CLIP are held. With trainer.precision bf16-mixed, bf16 takes half the
             memory and no cast at every call, and gives the same results to the bit.
-        sharded: whether each device holds only a part of CLIP, and fetches a block from the other devices of its machine
+        sharded: whether each device holds only a shard of CLIP, and fetches a block from the other devices of its machine
             when it runs; with trainer.strategy ddp and 2 devices or more.
 
     Raises:
-        InputError: a number is out of range.
+        InputError: a number is out of range, or the loss has parameters of its own.
     """
 
     def __init__(
@@ -58,37 +69,59 @@ class PEClipModule(LightningModule):
         net: PEClip,
         lr_adapters: float = 2e-4,
         lr_prompts: float = 3e-5,
-        weight_decay: float = 1e-2,
+        weight_decay: float = WEIGHT_DECAY,
         warmup_epochs: float = 3.0,
         warmup_lr: float = 2e-5,
         schedule: Schedule = "cosine",
         step_epochs: int = 8,
         step_factor: float = 0.5,
+        loss: nn.Module | None = None,
+        optimizer: OptimizerCallable | None = None,
+        lr_scheduler: LRSchedulerCallable | None = None,
         zero_shot: bool = False,
         frozen: Literal["fp32", "bf16"] = "fp32",
         sharded: bool = False,
     ) -> None:
         super().__init__()
-        numbers = {"lr_adapters": lr_adapters, "lr_prompts": lr_prompts, "weight_decay": weight_decay}
-        for name, value in (numbers | {"warmup_epochs": warmup_epochs, "warmup_lr": warmup_lr}).items():
+        for name, value in {"lr_adapters": lr_adapters, "lr_prompts": lr_prompts, "weight_decay": weight_decay}.items():
             if not 0 <= value < math.inf:
                 raise InputError(f"model.{name} is {value}, expected a number of at least 0")
-        if step_epochs < 1:
-            raise InputError(f"model.step_epochs is {step_epochs}, expected at least 1")
-        if not 0 < step_factor <= 1:
-            raise InputError(f"model.step_factor is {step_factor}, expected a number above 0 and at most 1")
+        if optimizer and weight_decay != WEIGHT_DECAY:
+            raise InputError(
+                f"model.weight_decay is {weight_decay}, but belongs to the default optimizer: give it to model.optimizer"
+            )
+        if loss and any(weight.requires_grad for weight in loss.parameters()):
+            raise InputError(f"model.loss {type(loss).__name__} has parameters of its own, which would not be trained")
         self.strict_loading = False  # a checkpoint holds only what is trainable
         self.net = net
         self.lr_adapters, self.lr_prompts, self.weight_decay = lr_adapters, lr_prompts, weight_decay
-        self.warmup_epochs, self.warmup_lr = warmup_epochs, warmup_lr
-        self.schedule, self.step_epochs, self.step_factor = schedule, step_epochs, step_factor
+        self.recipe = Recipe(warmup_epochs, warmup_lr, schedule, step_epochs, step_factor)
+        self.loss, self.optimizer, self.lr_scheduler = loss or CROSS_ENTROPY, optimizer, lr_scheduler
         self.zero_shot, self.frozen, self.sharded = zero_shot, frozen, sharded
+        self.train_means = TrainMeans()
         self.val_metrics = ExpressionMetrics(net.labels)
         self.test_metrics = ExpressionMetrics(net.labels)
         self.zero_shot_metrics = ExpressionMetrics(net.labels)
         self.eval_loss = MeanLoss()
         self.scores: dict[str, Scores] = {}
         """The latest results by stage: ``val``, ``test`` and ``zero_shot``."""
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Learning rates by the name of the parameter group."""
+        return {"adapters": self.lr_adapters, "prompts": self.lr_prompts}
+
+    @property
+    def lr(self) -> float:
+        """The rate of the adapters, which Lightning's LearningRateFinder sets; that of the prompts keeps its ratio."""
+        return self.lr_adapters
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        ratio = self.lr_prompts / self.lr_adapters if self.lr_adapters else 1.0
+        self.lr_adapters, self.lr_prompts = value, value * ratio
+        if self._trainer is not None:
+            set_rates(self.trainer, self.rates)
 
     def setup(self, stage: str) -> None:
         """Hold the frozen weights as asked for.
@@ -122,7 +155,7 @@ class PEClipModule(LightningModule):
     def monitors(self) -> list[str]:
         """Names of the scores by which the best checkpoint can be chosen."""
         recalls = [f"val/recall/{label}" for label in self.net.labels]
-        return ["val/score", "val/war", "val/uar", *recalls, "val/loss", "train/loss"]
+        return ["val/score", "val/war", "val/uar", *recalls, "val/loss", "train/loss_epoch", "train/war", "train/loss"]
 
     def forward(self, video: Tensor) -> Tensor:
         """Return logits (B, C) of normalised clips, float (B, T, 3, H, W)."""
@@ -131,13 +164,20 @@ class PEClipModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a training batch: the mean over the clips of all ranks."""
         logits = self.net(batch["video"]).float()
-        weight = batch.get("weight", 1.0)
-        total = _cross_entropy(logits, batch["label"])
+        label, weight = batch["label"], batch.get("weight", 1.0)
+        total = total_loss(self.loss, logits, label)
         if weight < 1:
-            total = weight * total + (1 - weight) * _cross_entropy(logits, batch["other_label"])
-        loss = mean_over_ranks(total, (batch["label"] >= 0).sum())
+            total = weight * total + (1 - weight) * total_loss(self.loss, logits, batch["other_label"])
+        clips = (label >= 0).sum()
+        loss = mean_over_ranks(total, clips)
+        self.train_means.update(loss, logits, label if weight >= 0.5 else batch["other_label"])
         self.log("train/loss", loss, on_step=True, on_epoch=False, batch_size=len(logits))
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean loss and the WAR over the clips of the epoch, as they were trained on."""
+        self.log_dict(self.train_means.compute(self.device), **SAME_ON_ALL_RANKS)
+        self.train_means.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Count a batch of validation clips; return what :meth:`test_step` returns."""
@@ -177,34 +217,33 @@ class PEClipModule(LightningModule):
             self.scores["zero_shot"] = self._log_scores("zero_shot", self.zero_shot_metrics)
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW over adapters and prompts, and a schedule that steps with every batch."""
-        prompts = [*self.net.prompts.parameters()] if self.net.prompts else []
-        rates = [(self.lr_adapters, [*self.net.adapters.parameters()]), (self.lr_prompts, prompts)]
-        groups = [{"params": weights, "lr": lr} for lr, weights in rates if weights]
+        """Return the optimizer over the parameter groups ``adapters`` and ``prompts``, and the schedule of the rates."""
+        weights = {"adapters": [*self.net.adapters.parameters()], "prompts": []}
+        if self.net.prompts:
+            weights["prompts"] = [*self.net.prompts.parameters()]
+        rates = self.rates
+        groups = [{"params": weights[name], "lr": rates[name], "name": name} for name in weights if weights[name]]
         if not groups:
             raise InputError("nothing to train: give model.net.adapters or model.net.prompts, or use peclip test")
+        optimizer = self.optimizer(groups) if self.optimizer else self._adamw(groups)
+        name = "lr" if len(groups) > 1 else f"lr/{groups[0]['name']}"
+        return {"optimizer": optimizer, "lr_scheduler": {"name": name, **self._schedule(optimizer)}}
+
+    def _adamw(self, groups: list[dict[str, Any]]) -> Optimizer:
         fused = self.trainer.precision != "16-mixed"  # whose gradients Lightning could then not clip
-        optimizer = torch.optim.AdamW(groups, weight_decay=self.weight_decay, fused=fused)
+        return torch.optim.AdamW(groups, weight_decay=self.weight_decay, fused=fused)
+
+    def _schedule(self, optimizer: Optimizer) -> dict[str, Any]:
+        """Return Lightning's description of the schedule: the given one steps by epochs, the recipe by steps."""
+        if self.lr_scheduler:
+            scheduler = self.lr_scheduler(optimizer)
+            return {"scheduler": scheduler, "interval": "epoch", "monitor": getattr(scheduler, "monitor", None)}
         total = self.trainer.estimated_stepping_batches
         if math.isinf(total):
             raise InputError("the schedule needs an end: give trainer.max_epochs or trainer.max_steps")
         self.trainer.fit_loop.setup_data()  # where max_steps alone is given, nobody has counted the batches yet
         epoch = max(math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches), 1)
-        factors: list[Callable[[int], float]] = [
-            partial(self._factor, lr=lr, epoch=epoch, total=int(total)) for lr, weights in rates if weights
-        ]
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _factor(self, step: int, lr: float, epoch: int, total: int) -> float:
-        """Return the factor on a group's learning rate at a step, of which an epoch and the training have so many."""
-        warmup = round(self.warmup_epochs * epoch)
-        if step < warmup:
-            start = min(self.warmup_lr / lr, 1.0) if lr else 1.0
-            return start + (1 - start) * step / warmup
-        if self.schedule == "step":
-            return self.step_factor ** (step // (self.step_epochs * epoch))
-        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
+        return {"scheduler": self.recipe.scheduler(optimizer, epoch, int(total)), "interval": "step"}
 
     def _evaluate(self, batch: Batch, metrics: ExpressionMetrics) -> dict[str, Tensor]:
         logits = self.net(batch["video"]).float()
@@ -231,6 +270,7 @@ class PEClipModule(LightningModule):
         checkpoint["state_dict"] = {f"net.{name}": value for name, value in self.net.trainable_state().items()}
         data = getattr(self.trainer, "datamodule", None)  # none where loaders were given instead
         frames, mode = getattr(data, "num_frames", DEFAULT_FRAMES), getattr(data, "normalize", "clip")
+        checkpoint["train_means"] = self.train_means.of_all_ranks(self.device)
         checkpoint["peclip"] = with_input(self.net.config, frames, self.image_size, mode)
 
     def load_trained(self, trained: Trained) -> None:
@@ -250,11 +290,8 @@ class PEClipModule(LightningModule):
         """
         if "peclip" not in checkpoint:
             raise InputError("the checkpoint was not written by peclip: it does not name labels and adapters")
+        if "train_means" in checkpoint:
+            self.train_means.restore(checkpoint["train_means"], first=self.global_rank == 0)
         config = check_config(checkpoint["peclip"], "the checkpoint")
         state = {name.removeprefix("net."): value for name, value in checkpoint["state_dict"].items()}
         self.load_trained(Trained(config, state, "the checkpoint"))
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the sum over the clips; a label of -1 does not count."""
-    return F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")

@@ -1,6 +1,7 @@
 """Callbacks that show a run: the summary before it, progress, one line an epoch, and the training time."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,7 @@ class Progress(RichProgressBar):
         metrics: dict[str, Any] = {
             name: value for name, value in trainer.progress_bar_metrics.items() if name != "v_num"
         }
-        for name in ("train/loss", "val/war", "val/uar"):
-            if name in trainer.callback_metrics:
-                metrics[name] = f"{float(trainer.callback_metrics[name]):.3f}"
+        metrics |= {name: f"{value:.3f}" for name, value in _shown(trainer, ("val/war", "val/uar")).items()}
         if self._clips:
             metrics["clips/s"] = f"{self._clips / (time.perf_counter() - self._since):.1f}"
         return metrics
@@ -118,14 +117,19 @@ class EpochLines(Callback):
         now = time.perf_counter()
         done, epochs = trainer.current_epoch + 1, trainer.max_epochs or -1
         share_of_run = (trainer.global_step - self._first_step) / trainer.global_step  # the rest was before it
-        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        shown = " ".join(
-            f"{name} {values[name]:.3f}" for name in ("train/loss", "val/loss", "val/war", "val/uar") if name in values
-        )
+        values = _shown(trainer, ("val/loss", "val/war", "val/uar"))
+        shown = " ".join(f"{name} {value:.3f}" for name, value in values.items())
         each = (now - self._start) / (done * share_of_run)
         left = f", {each * (epochs - done):.0f} s left" if epochs > 0 else ""
         rate, self._clips = self._clips / (now - self._epoch_start), 0
         print(f"epoch {done}/{epochs}: {shown}, {rate:.1f} clips/s with validation{left}", flush=True)
+
+
+def _shown(trainer: Trainer, evaluation: Sequence[str]) -> dict[str, float]:
+    """Return the results of an epoch by name: loss and WAR over its training clips, and what else is asked for."""
+    names = {"train/loss": "train/loss_epoch", "train/war": "train/war"} | {name: name for name in evaluation}
+    found = trainer.callback_metrics
+    return {name: float(found[source]) for name, source in names.items() if source in found}
 
 
 class TrainingTime(Timer):

@@ -13,6 +13,7 @@ from lightning.pytorch import Trainer
 from peclip.errors import InputError, in_one_line
 from peclip.model import Adapter, MaPLe
 from peclip.model.io.spec import resolve
+from peclip.train.private_hooks import cpu_multiplies_bf16
 
 SECTIONS = ("trainer", "model", "data", "checkpoint", "last")
 """Options that a configuration may also give as the name of another file."""
@@ -38,20 +39,6 @@ def check_values(options: Namespace, training: bool) -> None:
         raise InputError(f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}, expected at least 1")
     if training and trainer.limit_train_batches is not None and not trainer.limit_train_batches > 0:
         raise InputError(f"trainer.limit_train_batches is {trainer.limit_train_batches}: nothing is left to train on")
-
-
-def check_folder(folder: Path) -> None:
-    """Check that a run can be put into a folder of its own.
-
-    Raises:
-        InputError: it is a file, or holds something.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"folder {folder} is a file: name a new folder")
-    if (folder / "config.yaml").exists():
-        raise InputError(f"folder {folder} holds a run already: name a new one")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise InputError(f"folder {folder} is not empty: name a new one")
 
 
 def check_checkpoint(path: Path) -> None:
@@ -167,21 +154,4 @@ def best_precision(accelerator: Any) -> str:
     """Return ``bf16-mixed`` where the device multiplies bf16 matrices in hardware, else ``32-true``."""
     if accelerator != "cpu" and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    return "bf16-mixed" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32-true"
-
-
-def with_own_config(args: list[str]) -> list[str]:
-    """Add the configuration of the run that a checkpoint belongs to, where no other is given.
-
-    So ``peclip test --ckpt_path runs/demo/version_0/checkpoints/best.ckpt`` needs nothing else.
-    """
-    if args[0] == "fit" or any(arg.partition("=")[0] in ("--config", "-c") for arg in args):
-        return args
-    for place, arg in enumerate(args):
-        name, _, value = arg.partition("=")
-        if name == "--ckpt_path":
-            path = Path(value or next(iter(args[place + 1 :]), ""))
-            for folder in (path, *path.parents[:2]):
-                if (folder / "config.yaml").is_file():
-                    return [args[0], "--config", str(folder / "config.yaml"), *args[1:]]
-    return args
+    return "bf16-mixed" if cpu_multiplies_bf16() else "32-true"

@@ -1,8 +1,10 @@
 """The training half of the command: Lightning's subcommands over PEClipModule and VideoDataModule."""
 
+import json
 import logging
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +22,7 @@ from peclip.data.datamodule import VideoDataModule
 from peclip.demo import TASKS, draw
 from peclip.errors import InputError, OneLineErrors, in_one_line
 from peclip.files import file_errors
-from peclip.model.io.checkpoint import read_trained
+from peclip.model import PEClip
 from peclip.train.callbacks.console import EpochLines, Progress, Summary, TrainingTime
 from peclip.train.callbacks.finite_loss import FiniteLoss
 from peclip.train.callbacks.predictions import PredictionWriter
@@ -31,25 +33,33 @@ from peclip.train.cli.checks import (
     check_callables,
     check_checkpoint,
     check_configs,
-    check_folder,
     check_parts,
     check_values,
     fits_cluster,
-    with_own_config,
 )
+from peclip.train.cli.trained_model import TrainedModel, read_model, run_options, value_of
 from peclip.train.cluster.allocator import keep_freed_memory
 from peclip.train.cluster.shutdown import ended_together
 from peclip.train.cluster.signals import AskedToEnd, asked_to_end, usr1_as_sigterm
 from peclip.train.module import PEClipModule
 from peclip.train.part_writer import add_options, write_parts
 from peclip.train.parts import check_prediction
+from peclip.train.private_hooks import HookedCLI, process_rank
 from peclip.train.runs.checkpoints import BestCheckpoint, LastCheckpoint, SyncedIO
-from peclip.train.runs.folder import RUNS, SaveConfig, own_logger
+from peclip.train.runs.folder import (
+    RUNS,
+    VERSION,
+    SaveConfig,
+    check_new_folder,
+    evaluation_folder,
+    next_folder,
+    own_logger,
+)
 from peclip.train.runs.resume import Interrupted, interrupted_run, keep_metrics, remove_empty_run
 
 Kind = TypeVar("Kind", bound="PEClipCLI")
 
-GO_ON = "go on with --ckpt_path last"
+RESUME = "resume with --ckpt_path last"
 
 CHECKPOINT = {
     "checkpoint.monitor": "val/score",
@@ -60,12 +70,12 @@ CHECKPOINT = {
 
 NOISE = (
     r".*in eval mode at the start of training",  # CLIP is frozen on purpose
-    r".*Total length of `(list|Stream)` across ranks is zero",  # there may be no validation clips, or no part left
+    r".*Total length of `(list|Stream)` across ranks is zero",  # there may be no validation clips, or no shard left
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own affair
     r".*does not have many workers which may be a bottleneck",
     r".*is smaller than the logging interval",
-    r".*your dataloader is not resumable",  # the order of the clips is told where the epoch was interrupted
-    r".*irectory .* exists and is not empty",  # a run that goes on does so in its folder
+    r".*your dataloader is not resumable",  # the checkpoint says where the epoch was interrupted
+    r".*irectory .* exists and is not empty",  # a resumed run stays in its folder
 )
 
 
@@ -73,31 +83,42 @@ class Parser(OneLineErrors, LightningArgumentParser):
     """A parser whose errors are one line."""
 
 
-class PEClipCLI(LightningCLI):
-    """``peclip fit|validate|test|predict``."""
+class PEClipCLI(HookedCLI):
+    """``peclip fit|validate|test|predict``.
+
+    Args:
+        args: as for LightningCLI.
+        model_named: the trained model that the command line names, which is built in place of the options of a model.
+        options: as for LightningCLI.
+    """
 
     interrupted: Interrupted | None = None
 
+    def __init__(self, *args: Any, model_named: TrainedModel | None = None, **options: Any) -> None:
+        self.model_named = model_named
+        super().__init__(*args, **options)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add peclip's own options and link what has one home."""
+        """Add peclip's own options and link what has one owner."""
         parser.add_argument("--name", default="peclip", help=f"Name of the run: it lives in {RUNS}/NAME/VERSION/.")
-        parser.add_argument(
-            "--folder",
-            type=str | None,
-            default=None,
-            help=f"Folder of the run, a new one, instead of {RUNS}/NAME/VERSION/.",
-        )
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last")
         parser.set_defaults(CHECKPOINT)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.link_arguments("data.labels", "model.net.labels", apply_on="instantiate")
 
-    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
-        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+    def add_subcommand_arguments(self, parser: LightningArgumentParser, subcommand: str) -> None:
+        """Add the folder of results, and what only one subcommand has."""
+        if subcommand == "fit":
+            text = f"Folder of the run, a new one, instead of {RUNS}/NAME/VERSION/."
+            parser.add_argument("--folder", type=str | None, default=None, help=text)
+            text = "Trained model to start from: a run, a .ckpt, a package or its Hub id, or a released .pth."
+            parser.add_argument("--init_from", type=str | None, default=None, help=text)
+        else:
+            text = f"Folder for the results, a new one; by default {subcommand}_N below the run of the model."
+            parser.add_argument("--out", type=str | None, default=None, help=text)
         if subcommand == "predict":
             add_options(parser)
-        return parser
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -106,58 +127,77 @@ class PEClipCLI(LightningCLI):
             name: skip | {"weights_only", "return_predictions"} for name, skip in LightningCLI.subcommands().items()
         }
 
+    @property
+    def options(self) -> Namespace:
+        """The options of the subcommand."""
+        return self.config[self.config.subcommand]
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the arguments. A source named on the command line replaces the one of the configuration."""
-        check_configs(args)
         self.config = parser.parse_args(args)
-        check_parts(self.config[self.config.subcommand].model.net)
-        check_callables(self.config[self.config.subcommand].trainer, "trainer")
-        check_values(self.config[self.config.subcommand], training=self.config.subcommand == "fit")
-        data = self.config[self.config.subcommand].data
+        options = self.options
+        check_parts(options.model.net)
+        check_callables(options.trainer, "trainer")
+        check_values(options, training=self.config.subcommand == "fit")
         named = {arg.partition("=")[0] for arg in args}
         if "--data.manifest" in named and not named & {"--data.root", "--data.benchmark"}:
-            data.root = data.benchmark = None
+            options.data.root = options.data.benchmark = None
         elif named & {"--data.root", "--data.benchmark"} and "--data.manifest" not in named:
-            data.manifest = None
-
-    def _parse_ckpt_path(self) -> None:
-        """Leave the checkpoint alone: it holds no options, and is read with care where it is needed."""
+            options.data.manifest = None
+        if self.config.subcommand == "fit":
+            _give_frames_to_model(options)
 
     def before_instantiate_classes(self) -> None:
-        """Choose the precision and the checkpoint, and put the run into its folder: a CSV logger comes first whatever others there are."""
-        config = self.config[self.subcommand]
-        draw_demo(config.data)
-        trainer = config.trainer
-        trainer.precision = trainer.precision or best_precision(trainer.accelerator)
-        given = trainer.logger
-        listed = [] if given in (None, True, False) else given if isinstance(given, list) else [given]
-        csv = [logger for logger in listed if logger.class_path.endswith(CSVLogger.__name__)]
-        place = csv[0].init_args if csv else Namespace(save_dir=RUNS, name=config.name)
-        if self.subcommand == "fit" and config.ckpt_path:
-            self._go_on(config, Path(place.save_dir, place.name or ""))
-        parts = config.get("parts")
-        if parts is not None:
-            check_prediction(config, first=not getattr(rank_zero_only, "rank", 0))
-            config.folder = config.folder or parts  # a start again makes no other one
-        if given is False:
-            return
-        # On one rank only, because the others start after it has made the folder.
-        if config.folder not in (None, parts) and not self.interrupted and not getattr(rank_zero_only, "rank", 0):
-            check_folder(Path(config.folder))
-        if self.interrupted:
-            listed = [logger for logger in listed if logger not in csv]
-        trainer.logger = listed if csv and not config.folder else [own_logger(config), *listed]
+        """Choose the precision and the folder of the run, and let a named model take the place of the options."""
+        options = self.options
+        draw_demo(options.data)
+        options.trainer.precision = options.trainer.precision or best_precision(options.trainer.accelerator)
+        folder = self._folder(options)
+        if options.trainer.default_root_dir is None:
+            options.trainer.default_root_dir = str(folder)
+        options.trainer.logger = self._loggers(options.trainer.logger, folder)
+        if self.model_named:
+            self.parser.add_instantiator(self._build_named, PEClip, subclasses=False)
 
-    def _go_on(self, config: Namespace, runs: Path) -> None:
-        """Find the checkpoint that a training starts from; one of an interrupted run goes on in the folder of that run."""
-        if config.ckpt_path != "last" and not Path(config.ckpt_path).is_dir():
-            check_checkpoint(Path(config.ckpt_path))
+    def _build_named(self, class_type: type[PEClip], **given: Any) -> PEClip:
+        assert self.model_named
+        return self.model_named.build(given)
+
+    def _folder(self, options: Namespace) -> Path:
+        """Return the folder of the run, which an interrupted one has already."""
+        place = _own_csv(options.trainer.logger)
+        runs = Path(place.save_dir, place.name or "") if place else Path(RUNS, options.name)
+        if self.subcommand != "fit":
+            if options.get("parts") is not None:
+                check_prediction(options, first=not process_rank())
+                return Path(options.out or options.parts)  # another start makes no other one
+            folder = Path(options.out) if options.out else evaluation_folder(options.ckpt_path, self.subcommand, runs)
+        else:
+            if options.ckpt_path:
+                self._resume(options, runs)
+            if self.interrupted:
+                return self.interrupted.folder
+            folder = Path(options.folder) if options.folder else next_folder(runs, VERSION)
+        # On one rank only, because the others start after it has made the folder.
+        if not process_rank():
+            check_new_folder(folder, "folder" if self.subcommand == "fit" else "out")
+        return folder
+
+    def _loggers(self, given: Any, folder: Path) -> Any:
+        """Return the loggers of the run: a CSV logger into its folder comes first, unless there are to be none."""
+        if given is False:
+            return False
+        listed = [] if given in (None, True) else given if isinstance(given, list) else [given]
+        return [own_logger(folder), *(logger for logger in listed if not _is_csv(logger))]
+
+    def _resume(self, options: Namespace, runs: Path) -> None:
+        """Find the checkpoint that a training starts from; an interrupted run resumes in its own folder."""
+        if options.ckpt_path != "last" and not Path(options.ckpt_path).is_dir():
+            check_checkpoint(Path(options.ckpt_path))
             return
-        run = interrupted_run(config.ckpt_path, runs, Path(config.folder) if config.folder else None)
-        self.interrupted, config.ckpt_path = run, None
-        if run:
-            config.folder = str(run.folder)
-            config.ckpt_path = run.checkpoint and str(run.checkpoint)
+        run = interrupted_run(options.ckpt_path, runs, Path(options.folder) if options.folder else None)
+        self.interrupted = run
+        options.ckpt_path = str(run.checkpoint) if run and run.checkpoint else None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer.
@@ -165,27 +205,35 @@ class PEClipCLI(LightningCLI):
         Raises:
             InputError: it cannot be as the options say; there is no such device, for example.
         """
-        plugins = self._get(self.config_init, "trainer").plugins or []
+        options = self.options.trainer
+        if options.enable_checkpointing is False:
+            keys = self.subcommand_parser(self.config.subcommand).callback_keys
+            keys[:] = [key for key in keys if key not in ("checkpoint", "last")]
+        if options.logger is not False:
+            self.trainer_defaults["callbacks"].append(LearningRateMonitor("step"))
+        plugins = self.config_init[self.config.subcommand].trainer.plugins or []
         plugins = [*plugins] if isinstance(plugins, list) else [plugins]
         try:
-            return fits_cluster(super().instantiate_trainer(**kwargs, plugins=[*plugins, SyncedIO()]))
+            trainer = super().instantiate_trainer(**kwargs, plugins=[*plugins, SyncedIO()])
+            return fits_cluster(trainer)
         except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
-            given = self.config[self.subcommand].trainer
+            given = self.options.trainer
             raise InputError(
-                f"no training with trainer.accelerator {given.accelerator}, trainer.devices {given.devices}, "
+                f"cannot create a trainer with trainer.accelerator {given.accelerator}, trainer.devices {given.devices}, "
                 f"trainer.strategy {given.strategy} and trainer.precision {given.precision}: {in_one_line(error)}"
             ) from error
 
-    def _run_subcommand(self, subcommand: str) -> None:
+    def run_subcommand(self, subcommand: str) -> None:
+        """Run the subcommand; whatever ends it is one line, on one of the ranks."""
         try:
             with usr1_as_sigterm(), ended_together(self.trainer):
-                super()._run_subcommand(subcommand)
+                super().run_subcommand(subcommand)
         except InputError:
             self._drop_empty_run()
             raise
         except SIGTERMException as error:
-            in_parts = self.config[subcommand].get("parts") and "the same command goes on"
-            raise asked_to_end(self.trainer, GO_ON if subcommand == "fit" else in_parts) from error
+            in_parts = self.options.get("parts") and "the same command resumes"
+            raise asked_to_end(self.trainer, RESUME if subcommand == "fit" else in_parts) from error
         except RuntimeError as error:
             if message := self.datamodule.what_died(error):
                 raise InputError(message) from error
@@ -193,13 +241,12 @@ class PEClipCLI(LightningCLI):
 
     def _drop_empty_run(self) -> None:
         """Remove the folder of a run that failed before it left more than its configuration, and those made for it."""
-        logger = self.trainer.logger
-        if isinstance(logger, CSVLogger) and self.trainer.is_global_zero and not self.interrupted:
-            remove_empty_run(Path(logger.log_dir), Path(RUNS))
+        if self.trainer.is_global_zero and not self.interrupted:
+            remove_empty_run(Path(self.trainer.default_root_dir), Path(RUNS))
 
     def predict(self, **kwargs: Any) -> None:
-        """Predict, into one file or in parts, of which all may be there."""
-        if write_parts(self.trainer, self.config.predict, self.datamodule, self.model):
+        """Predict into files, and keep nothing in memory; of shards all may be there."""
+        if write_parts(self.trainer, self.options, self.datamodule, self.model):
             self.trainer.predict(**kwargs, return_predictions=False)
 
     def before_fit(self) -> None:
@@ -208,7 +255,7 @@ class PEClipCLI(LightningCLI):
         Raises:
             InputError: there is no such score.
         """
-        monitor = self.config.fit.checkpoint.monitor
+        monitor = self.options.checkpoint.monitor
         if monitor is not None and monitor not in (scores := self.model.monitors):
             raise InputError(f"checkpoint.monitor is {monitor!r}, expected one of {', '.join(scores)}")
         if self.datamodule.selection == "none":
@@ -218,40 +265,59 @@ class PEClipCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Evaluate the best checkpoint once: on the test clips, or on the validation clips where there are none."""
-        keeper = self.trainer.checkpoint_callback
-        best = keeper.best_model_path if isinstance(keeper, ModelCheckpoint) else ""
+        callback = self.trainer.checkpoint_callback
+        best = callback.best_model_path if isinstance(callback, ModelCheckpoint) else ""
         splits = self.datamodule.splits
         run = self.trainer.test if len(splits.test) else self.trainer.validate if len(splits.val) else None
         if run and not self.trainer.interrupted:
             run(self.model, datamodule=self.datamodule, ckpt_path=best or None, weights_only=True, verbose=False)
-        folder = self.trainer.log_dir  # asks all ranks
-        if folder and self.trainer.is_global_zero:
-            print(f"The run is in {folder}")
+        if self.trainer.is_global_zero and not self.options.trainer.fast_dev_run:
+            print(f"The run is in {self.trainer.default_root_dir}")
 
-    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+    def subcommand_arguments(self, subcommand: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Check data and model against each other before a folder is made for the run; load the weights to resume from."""
         if subcommand in ("validate", "test"):
-            kwargs["verbose"] = False  # the report prints the results
-        # What does not fit is found here, before a folder is made for the run.
+            arguments["verbose"] = False  # the report prints the results
         self.datamodule.setup(subcommand)
-        if (size := self.datamodule.image_size) not in (None, self.model.image_size):
-            raise InputError(f"data.image_size is {size}, but the backbone takes {self.model.image_size}: leave it out")
-        if source := kwargs["ckpt_path"]:
-            trained = read_trained(source)
-            self.model.load_trained(trained)
-            if (mode := trained.config["input"]["normalize"]) != self.datamodule.normalize:
-                raise InputError(f"{source} was trained on frames with data.normalize: {mode}; give that")
-        elif subcommand != "fit" and self.model.net.trainable_state() and self.trainer.is_global_zero:
-            print("No ckpt_path is given: the adapters and prompts are untrained.")
+        if subcommand == "fit" and (source := arguments["ckpt_path"]):
+            self.model.load_trained(read_model(source, "ckpt_path").trained)
+        elif subcommand != "fit" and not self.model_named and self.model.net.trainable_state():
+            rank_zero_only(print)("No ckpt_path is given: the adapters and prompts are untrained.")
         if subcommand != "fit":
-            kwargs["ckpt_path"] = None
+            arguments["ckpt_path"] = None
         if self.interrupted and isinstance(self.trainer.logger, CSVLogger) and self.trainer.is_global_zero:
             keep_metrics(self.interrupted, self.trainer.logger)  # now nothing more is refused
-        return kwargs | {"weights_only": True}
+        return arguments | {"weights_only": True}
+
+
+def _give_frames_to_model(options: Namespace) -> None:
+    """Let T be the model's, where ``data.num_frames`` is how the user says it.
+
+    Raises:
+        InputError: the two differ.
+    """
+    net, data = options.model.net, options.data
+    if data.num_frames is None:
+        return
+    if net.num_frames not in (16, data.num_frames):
+        raise InputError(
+            f"data.num_frames is {data.num_frames}, but model.net.num_frames is {net.num_frames}: leave one of them out"
+        )
+    net.num_frames, data.num_frames = data.num_frames, None
+
+
+def _own_csv(logger: Any) -> Namespace | None:
+    """Return where a CSV logger among the loggers puts its files; None where there is none."""
+    listed = logger if isinstance(logger, list) else [logger]
+    return next((each.init_args for each in listed if _is_csv(each)), None)
+
+
+def _is_csv(logger: Any) -> bool:
+    return isinstance(logger, Namespace) and logger.class_path.endswith(CSVLogger.__name__)
 
 
 def draw_demo(data: Namespace) -> None:
-    """Draw the clips of the demo where the options of the data name it and they are not there."""
+    """Generate the clips of the demo where the options of the data name it and they are not there."""
     if data.benchmark in TASKS and data.root:
         draw(data.benchmark, data.root)
 
@@ -267,45 +333,71 @@ def run(args: list[str]) -> None:
 
 def command(kind: type[Kind], args: list[str]) -> Kind:
     """Make Lightning's command of a kind, which runs the subcommand that the command line names; see :func:`run`."""
+    _keep_quiet()
+    check_configs(args)
+    subcommand, *rest = args
+    option = "--init_from" if subcommand == "fit" else "--ckpt_path"
+    source = value_of(rest, option)
+    named = read_model(source, option[2:]) if source else None
+    terminal = sys.stdout.isatty()
+    try:
+        with file_errors():
+            return kind(
+                PEClipModule,
+                VideoDataModule,
+                model_named=named,
+                save_config_callback=SaveConfig,
+                save_config_kwargs={"overwrite": True},
+                trainer_defaults=_trainer_defaults(terminal),
+                seed_everything_default=0,
+                parser_class=Parser,
+                parser_kwargs={"prog": "peclip"},
+                auto_configure_optimizers=False,
+                args=[subcommand, *_brought_along(named, source, rest), *rest],
+            )
+    except MisconfigurationException as error:
+        raise InputError(in_one_line(error)) from error
+
+
+def _brought_along(named: TrainedModel | None, source: str | None, args: Sequence[str]) -> list[str]:
+    """Return the options of the named model and of its run as configurations that come before all others."""
+    if not named or source is None:
+        return []
+    configs = [named.options()]
+    words = {arg.partition("=")[0] for arg in args}
+    if named.option == "ckpt_path" and not words & {"--config", "-c"}:
+        other_data = bool(words & {"--data.manifest", "--data.root", "--data.benchmark"})
+        configs.append(run_options(source, other_data))
+    return [word for config in configs for word in ("--config", json.dumps(config))]
+
+
+def _keep_quiet() -> None:
+    """Let Lightning and transformers say what a user can act on; profilers print what they were asked for."""
     keep_freed_memory()
     transformers.logging.disable_progress_bar()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.profilers.profiler").setLevel(logging.INFO)
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
-    terminal = sys.stdout.isatty()
+
+
+def _trainer_defaults(terminal: bool) -> dict[str, Any]:
     # The report comes last: where there is a metrics.json, the run is complete.
     callbacks: list[Callback] = [
         Summary(),
-        LearningRateMonitor("step"),
         TrainingTime(),
         FiniteLoss(),
         SkippedClips(),
         AskedToEnd(),
         PredictionWriter(),
+        Report(),
+        Progress() if terminal else EpochLines(),
     ]
-    callbacks.append(Report())
-    callbacks.append(Progress() if terminal else EpochLines())
-    defaults = {
+    return {
         "callbacks": callbacks,
         "use_distributed_sampler": False,
         "enable_model_summary": False,
         "enable_progress_bar": terminal,
         "log_every_n_steps": 10,
     }
-    try:
-        with file_errors():
-            return kind(
-                PEClipModule,
-                VideoDataModule,
-                save_config_callback=SaveConfig,
-                save_config_kwargs={"overwrite": True},
-                trainer_defaults=defaults,
-                seed_everything_default=0,
-                parser_class=Parser,
-                parser_kwargs={"prog": "peclip"},
-                auto_configure_optimizers=False,
-                args=with_own_config(args),
-            )
-    except MisconfigurationException as error:
-        raise InputError(in_one_line(error)) from error

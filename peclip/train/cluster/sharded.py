@@ -14,10 +14,10 @@ from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
-from torch.nn.parallel import DistributedDataParallel
 
 from peclip.errors import InputError
 from peclip.model import PEClip
+from peclip.train.private_hooks import ignore_in_ddp
 
 
 def check_strategy(trainer: Trainer, sharded: bool) -> None:
@@ -64,7 +64,7 @@ def shard(trainer: Trainer, module: LightningModule, net: PEClip) -> None:
             rest = {weight for weight in whole.parameters() if not isinstance(weight, DTensor)}
             fully_shard(whole, mesh=mesh, ignored_params=rest)
     parts = [name for name, weight in module.named_parameters() if isinstance(weight, DTensor)]
-    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, parts)
+    ignore_in_ddp(module, parts)
     for loop in (trainer.fit_loop.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop, trainer.predict_loop):
         loop.inference_mode = False  # what is fetched in it could not be trained with afterwards
 

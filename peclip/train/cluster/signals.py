@@ -12,6 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peclip.train.cluster.shutdown import TERMINATED, told_by_rank_zero
+from peclip.train.private_hooks import handle_signals_with
 
 
 class Signals:
@@ -59,7 +60,7 @@ class AskedToEnd(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take over from Lightning."""
         self._signals.trainer = trainer
-        trainer._signal_connector = self._signals  # type: ignore[assignment]  # there is no option for it
+        handle_signals_with(trainer, self._signals)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -1,4 +1,8 @@
-"""Where a run is, and the configuration that it leaves there."""
+"""Where a run is, and the configuration that it leaves there.
+
+A training is ``runs/NAME/version_N``. Evaluations of its model are below it, as ``test_0``, ``test_1``, ``predict_0``;
+those of any other model are ``runs/NAME/test_N``. Neither is ever taken for a training.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +11,12 @@ from jsonargparse import Namespace
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
+from peclip.errors import InputError
+
 RUNS = "runs"
+
+VERSION = "version"
+"""Stem of the folders of trainings; that of an evaluation is the name of its command."""
 
 
 class SaveConfig(SaveConfigCallback):
@@ -17,17 +26,67 @@ class SaveConfig(SaveConfigCallback):
         """Complete the configuration and save it."""
         self.config.data.labels = trainer.datamodule.labels
         # Where this run lives is no option of the next one.
-        loggers, own = self.config.trainer.logger, own_logger(self.config)
+        loggers = self.config.trainer.logger
         if isinstance(loggers, list):
+            own = own_logger(Path(trainer.default_root_dir))
             self.config.trainer.logger = [logger for logger in loggers if logger != own] or None
-        self.config.folder = self.config.ckpt_path = None
+        self.config.trainer.default_root_dir = None
+        for option in ("folder", "out", "ckpt_path"):
+            if option in self.config:
+                self.config[option] = None
         super().setup(trainer, pl_module, stage)
 
 
-def own_logger(config: Namespace) -> Namespace:
-    """Return the logger that puts a run into its folder, in the form that it has in a configuration."""
-    place = Namespace(save_dir=RUNS, name=config.name)
-    if config.folder:
-        folder = Path(config.folder)
-        place = Namespace(save_dir=str(folder.parent), name="", version=folder.name)
+def next_folder(parent: Path, stem: str) -> Path:
+    """Return the next of the numbered folders ``STEM_0``, ``STEM_1`` and so on; it is not made."""
+    numbers = [number for path in parent.glob(f"{stem}_*") if (number := number_of(path)) >= 0]
+    return parent / f"{stem}_{max(numbers, default=-1) + 1}"
+
+
+def number_of(folder: Path) -> int:
+    """Return the number of a numbered folder; -1 where it has none."""
+    number = folder.name.rpartition("_")[2]
+    return int(number) if number.isdecimal() else -1
+
+
+def run_of_model(source: str) -> Path | None:
+    """Return the folder of the run that a model is from: the run itself, or that of a checkpoint; None for others."""
+    path = Path(source)
+    folder = path if path.is_dir() else path.parent.parent if path.parent.name == "checkpoints" else None
+    return folder if folder and (folder / "checkpoints").is_dir() else None
+
+
+def evaluation_folder(source: str | None, command: str, runs: Path) -> Path:
+    """Return a new folder for the results of an evaluation.
+
+    Args:
+        source: the trained model, None where there is none.
+        command: ``test``, ``validate`` or ``predict``.
+        runs: where runs of this name are, for a model that is not of a run.
+    """
+    run = run_of_model(source) if source else None
+    return next_folder(run or runs, command)
+
+
+def check_new_folder(folder: Path, option: str) -> None:
+    """Check that a run can be put into a folder.
+
+    Args:
+        folder: absent or empty.
+        option: that names it, for the message.
+
+    Raises:
+        InputError: it is a file, or holds something.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{option} {folder} is a file: name a new folder")
+    if (folder / "config.yaml").exists():
+        raise InputError(f"{option} {folder} holds a run already: name a new one")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{option} {folder} is not empty: name a new one")
+
+
+def own_logger(folder: Path) -> Namespace:
+    """Return the CSV logger of a run, in the form that it has in a configuration."""
+    place = Namespace(save_dir=str(folder.parent), name="", version=folder.name)
     return Namespace(class_path=f"{CSVLogger.__module__}.{CSVLogger.__name__}", init_args=place)

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from peclip.errors import InputError
 from peclip.model.io.torch_file import read_checkpoint
 from peclip.train.runs.checkpoints import LAST, PREVIOUS
+from peclip.train.runs.folder import VERSION, number_of
 
 METRICS, METRICS_BEFORE = "metrics.csv", ".before.csv"
 
@@ -51,7 +52,7 @@ def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrup
         if not (run / "checkpoints").is_dir():
             raise InputError(f"{run}: no checkpoint to go on from, expected a .ckpt file or the folder of a run")
     else:
-        found = [folder] if folder else sorted(runs.glob("version_*"), key=_number)
+        found = [folder] if folder else sorted(runs.glob(f"{VERSION}_*"), key=number_of)
         of_fit = [run for run in found if run and (run / "checkpoints").is_dir()]
         if not of_fit:
             _say(f"No run in {folder or runs} to go on with: this is the first")
@@ -65,11 +66,6 @@ def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrup
 @rank_zero_only
 def _say(line: str, file: TextIO | None = None) -> None:
     print(line, file=file, flush=True)
-
-
-def _number(run: Path) -> int:
-    number = run.name.removeprefix("version_")
-    return int(number) if number.isdecimal() else -1
 
 
 def _newest_good(folder: Path) -> tuple[Path | None, int]:

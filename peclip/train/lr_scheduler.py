@@ -1,0 +1,86 @@
+"""The learning rates of PE-CLIP's recipe: a linear warm-up, then a cosine to zero or a fall step by step."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from lightning.pytorch import Trainer
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from peclip.errors import InputError
+
+Schedule = Literal["cosine", "step"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the learning rates change during a training (PE-CLIP, section 4).
+
+    Attributes:
+        warmup_epochs: epochs of linear warm-up; at least 0.
+        warmup_lr: learning rate at the start of the warm-up; at least 0.
+        schedule: how the rates fall after the warm-up: ``cosine`` to zero at the end, or ``step`` by step.
+        step_epochs: with schedule step, epochs between two falls; at least 1.
+        step_factor: with schedule step, what the rates are multiplied by at each fall; above 0, at most 1.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    warmup_epochs: float = 3.0
+    warmup_lr: float = 2e-5
+    schedule: Schedule = "cosine"
+    step_epochs: int = 8
+    step_factor: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("warmup_epochs", "warmup_lr"):
+            if not 0 <= (value := getattr(self, name)) < math.inf:
+                raise InputError(f"model.{name} is {value}, expected a number of at least 0")
+        if self.step_epochs < 1:
+            raise InputError(f"model.step_epochs is {self.step_epochs}, expected at least 1")
+        if not 0 < self.step_factor <= 1:
+            raise InputError(f"model.step_factor is {self.step_factor}, expected a number above 0 and at most 1")
+
+    def scheduler(self, optimizer: Optimizer, epoch: int, total: int) -> LambdaLR:
+        """Return a scheduler that steps with every step of the optimizer.
+
+        Args:
+            optimizer: with a rate for each of its groups.
+            epoch: steps of an epoch, at least 1.
+            total: steps of the training.
+        """
+        factors: list[Callable[[int], float]] = [
+            partial(self._factor, optimizer=optimizer, group=group, epoch=epoch, total=total)
+            for group in range(len(optimizer.param_groups))
+        ]
+        return LambdaLR(optimizer, factors)
+
+    def _factor(self, step: int, optimizer: Optimizer, group: int, epoch: int, total: int) -> float:
+        """Return what the initial rate of a group is multiplied by at a step; a checkpoint may bring another rate."""
+        warmup = round(self.warmup_epochs * epoch)
+        if step < warmup:
+            lr = optimizer.param_groups[group]["initial_lr"]
+            start = min(self.warmup_lr / lr, 1.0) if lr else 1.0
+            return start + (1 - start) * step / warmup
+        if self.schedule == "step":
+            return self.step_factor ** (step // (self.step_epochs * epoch))
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
+
+
+def set_rates(trainer: Trainer, rates: Mapping[str, float]) -> None:
+    """Set the initial learning rates of a training's parameter groups, by their names; its schedule starts from them.
+
+    Args:
+        trainer: may have no optimizer yet.
+        rates: by the name of the group.
+    """
+    for optimizer in trainer.optimizers:
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"] = rates[group["name"]]
+    for config in trainer.lr_scheduler_configs:
+        scheduler = config.scheduler
+        scheduler.base_lrs = [group["initial_lr"] for group in scheduler.optimizer.param_groups]

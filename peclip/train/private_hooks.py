@@ -1,0 +1,106 @@
+"""Every private hook of Lightning and torch that peclip overrides or replaces, each with its reason.
+
+Lightning is held to the minor versions that the tests run on (pyproject.toml) because of these; a test fails when one of
+them disappears. The rest of the project uses the public names that this file gives them.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
+from torch.nn.parallel import DistributedDataParallel
+
+HOOKS = {
+    "lightning.pytorch.cli:LightningCLI._prepare_subcommand_parser": "options that only one subcommand has",
+    "lightning.pytorch.cli:LightningCLI._parse_ckpt_path": "checkpoints hold no options; they are read with care",
+    "lightning.pytorch.cli:LightningCLI._run_subcommand": "one-line errors, signals, and ranks that end together",
+    "lightning.pytorch.cli:LightningCLI._prepare_subcommand_kwargs": "checks before a folder is made for the run",
+    "lightning.pytorch.cli:LightningCLI._set_seed": "peclip cv parses the options of fit and runs nothing",
+    "lightning.pytorch.cli:LightningCLI._parser": "the parser of a subcommand, to write its options as YAML",
+    "lightning.pytorch.trainer.connectors.signal_connector:_SignalConnector.register_signal_handlers": "see cluster/signals",
+    "lightning.pytorch.trainer.connectors.signal_connector:_SignalConnector.teardown": "see cluster/signals",
+    "torch:ops.mkldnn._is_mkldnn_bf16_supported": "the default precision on a CPU",
+    "torch.nn.parallel:DistributedDataParallel._set_params_and_buffers_to_ignore_for_model": "see cluster/sharded",
+}
+"""Path of each hook, and why it is overridden or called."""
+
+
+class SignalHandler(Protocol):
+    """What Lightning's loops ask of whatever handles signals."""
+
+    received_sigterm: bool
+
+    def register_signal_handlers(self) -> None:
+        """Take the signals over, when a training or an evaluation starts."""
+
+    def teardown(self) -> None:
+        """Give the signals back."""
+
+
+class HookedCLI(LightningCLI):
+    """LightningCLI with public hooks in place of its private ones."""
+
+    def add_subcommand_arguments(self, parser: LightningArgumentParser, subcommand: str) -> None:
+        """Add options that only this subcommand has."""
+
+    def subcommand_arguments(self, subcommand: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the Trainer's method, given those of Lightning."""
+        return arguments
+
+    def run_subcommand(self, subcommand: str) -> None:
+        """Run the subcommand."""
+        super()._run_subcommand(subcommand)
+
+    def subcommand_parser(self, subcommand: str) -> LightningArgumentParser:
+        """Return the parser of a subcommand."""
+        return super()._parser(subcommand)
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        self.add_subcommand_arguments(parser, subcommand)
+        return parser
+
+    def _parse_ckpt_path(self) -> None:
+        """Do not read options out of a checkpoint: it holds none."""
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        return self.subcommand_arguments(subcommand, super()._prepare_subcommand_kwargs(subcommand))
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        self.run_subcommand(subcommand)
+
+
+class ParseOnlyCLI(HookedCLI):
+    """A command line that is parsed only: nothing is built, seeded or run."""
+
+    def instantiate_classes(self) -> None:
+        """Build nothing."""
+
+    def run_subcommand(self, subcommand: str) -> None:
+        """Run nothing."""
+
+    def _set_seed(self) -> None:
+        """Keep the seed as given: ``true`` means a new one for each run."""
+
+
+def handle_signals_with(trainer: Trainer, handler: SignalHandler) -> None:
+    """Let a trainer use another handler of signals; Lightning has no option for it."""
+    trainer._signal_connector = handler  # type: ignore[assignment]
+
+
+def ignore_in_ddp(module: LightningModule, names: Sequence[str]) -> None:
+    """Tell DDP to leave parameters alone, by their names in the module."""
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, names)
+
+
+def process_rank() -> int:
+    """Return the rank of this process before there is a trainer; 0 where none is known."""
+    return int(getattr(rank_zero_only, "rank", 0) or 0)
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Return whether this CPU multiplies bf16 matrices in hardware."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -1,0 +1,41 @@
+"""Private names of Lightning and torch on which peclip stands."""
+
+import inspect
+import pkgutil
+from importlib import import_module
+from operator import attrgetter
+
+import pytest
+
+import peclip
+from peclip.train.private_hooks import HOOKS
+
+
+@pytest.mark.parametrize("path", HOOKS)
+def test_every_private_hook_is_still_there(path):
+    module, _, name = path.partition(":")
+    assert callable(attrgetter(name)(import_module(module)))
+
+
+def test_a_hook_that_has_disappeared_is_noticed():
+    with pytest.raises(AttributeError):
+        attrgetter("LightningCLI._no_such_hook")(import_module("lightning.pytorch.cli"))
+
+
+def test_private_methods_of_lightning_and_torch_are_overridden_in_one_file_alone():
+    found = set()
+    for module in pkgutil.walk_packages(peclip.__path__, "peclip."):
+        if module.name.endswith("__main__"):
+            continue
+        for kind in vars(import_module(module.name)).values():
+            if inspect.isclass(kind) and kind.__module__ == module.name:
+                found |= {(module.name, name) for name in _overridden(kind)}
+    assert {name for module, name in found if module == "peclip.train.private_hooks"}
+    assert {(module, name) for module, name in found if module != "peclip.train.private_hooks"} == set()
+
+
+def _overridden(kind):
+    """The private methods of foreign base classes that a class defines anew."""
+    foreign = [base for base in kind.__mro__ if base.__module__.partition(".")[0] in ("lightning", "torch")]
+    private = [name for name in vars(kind) if name.startswith("_") and not name.startswith("__")]
+    return [name for name in private if any(callable(vars(base).get(name)) for base in foreign)]
