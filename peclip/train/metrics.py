@@ -73,6 +73,9 @@ class TrainMeans:
     def __init__(self) -> None:
         self._sums: Tensor | None = None  # float64 (3,): of the loss, of correct clips, of clips
 
+    def __bool__(self) -> bool:
+        return self._sums is not None
+
     def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Add a batch.
 

@@ -174,9 +174,18 @@ class PEClipModule(LightningModule):
         self.log("train/loss", loss, on_step=True, on_epoch=False, batch_size=len(logits))
         return loss
 
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Log the results over the training clips with the last batch of an epoch: what is shown of it comes later."""
+        if self.trainer.is_last_batch:
+            self._log_train_means()
+
     def on_train_epoch_end(self) -> None:
-        """Log the mean loss and the WAR over the clips of the epoch, as they were trained on."""
-        self.log_dict(self.train_means.compute(self.device), **SAME_ON_ALL_RANKS)
+        """Log the results over the training clips of an epoch that ends before its last batch."""
+        if self.train_means:
+            self._log_train_means()
+
+    def _log_train_means(self) -> None:
+        self.log_dict(self.train_means.compute(self.device), on_step=False, on_epoch=True, **SAME_ON_ALL_RANKS)
         self.train_means.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:

@@ -372,12 +372,13 @@ def _brought_along(named: TrainedModel | None, source: str | None, args: Sequenc
 
 
 def _keep_quiet() -> None:
-    """Let Lightning and transformers say what a user can act on; profilers print what they were asked for."""
+    """Let Lightning and transformers say what a user can act on; profilers and tuners print what they were asked for."""
     keep_freed_memory()
     transformers.logging.disable_progress_bar()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("lightning.pytorch.profilers.profiler").setLevel(logging.INFO)
+    for name in ("profilers.profiler", "tuner.lr_finder", "tuner.batch_size_scaling"):
+        logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.INFO)
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
 
