@@ -25,11 +25,11 @@ from peclip.data.media.clip import every_frame
 from peclip.data.media.shard import (
     MAX_FRAMES,
     VERSION,
-    Label,
+    ShardHeader,
     clip_path,
     frame_name,
     open_shard,
-    read_label,
+    read_header,
     shard_name,
 )
 from peclip.errors import InputError
@@ -83,17 +83,17 @@ def pack(manifest: Manifest, out: Path, packing: Packing, progress: Progress | N
         InputError: a clip cannot be read, the folder cannot be written to, another run is writing there, or it holds
             other clips or other frames.
     """
-    label = Label(VERSION, packing.size, packing.quality, _digest(manifest), first=0, clips=0)
+    header = ShardHeader(VERSION, packing.size, packing.quality, _digest(manifest), first=0, clips=0)
     with file_errors():
         out.mkdir(parents=True, exist_ok=True)
     with locked(out, busy=f"{out}: another peclip pack is writing there: wait for it"):
-        shards = _finished(out, label)
+        shards = _finished(out, header)
         task = progress.add_task("packing clips", total=len(manifest), completed=sum(shards)) if progress else None
         with closing(_encoded(manifest, packing, sum(shards))) as clips:
             clip = next(clips, None)
             while clip is not None:
                 path, number = out / shard_name(len(shards)), clip.number
-                clip = _write_shard(path, clip, clips, replace(label, first=number), packing.shard_size)
+                clip = _write_shard(path, clip, clips, replace(header, first=number), packing.shard_size)
                 shards.append((clip.number if clip else len(manifest)) - number)
                 if progress is not None and task is not None:
                     progress.update(task, completed=sum(shards))
@@ -108,7 +108,7 @@ class _Clip(NamedTuple):
     frames: list[bytes]
 
 
-def _write_shard(path: Path, clip: _Clip, clips: Iterator[_Clip], label: Label, megabytes: int) -> _Clip | None:
+def _write_shard(path: Path, clip: _Clip, clips: Iterator[_Clip], header: ShardHeader, megabytes: int) -> _Clip | None:
     """Write a shard, at least of one clip, and return the first clip that has no place in it."""
     following: _Clip | None = clip
     size = frames = count = 0
@@ -120,7 +120,7 @@ def _write_shard(path: Path, clip: _Clip, clips: Iterator[_Clip], label: Label, 
             for number, frame in enumerate(following.frames):
                 file.writestr(zipfile.ZipInfo(frame_name(following.number, number)), frame)
             count, following = count + 1, next(clips, None)
-        file.comment = bytes(replace(label, clips=count))
+        file.comment = bytes(replace(header, clips=count))
     open_shard.cache_clear()  # this process may have read another file of that name
     return following
 
@@ -176,7 +176,7 @@ def _digest(manifest: Manifest) -> str:
     return hashlib.sha256(table.to_csv(index=False).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _finished(out: Path, label: Label) -> list[int]:
+def _finished(out: Path, header: ShardHeader) -> list[int]:
     """Return how many clips each shard has, up to the first that is not there.
 
     Raises:
@@ -184,18 +184,18 @@ def _finished(out: Path, label: Label) -> list[int]:
     """
     shards: list[int] = []
     while (path := out / shard_name(len(shards))).exists():
-        there = read_label(str(path))
+        written = read_header(str(path))
         for what in ("size", "quality"):
-            if getattr(there, what) != getattr(label, what):
+            if getattr(written, what) != getattr(header, what):
                 raise InputError(
-                    f"{out}: was packed with {what} {getattr(there, what)}, now {what} {getattr(label, what)} is given: "
+                    f"{out}: was packed with {what} {getattr(written, what)}, now {what} {getattr(header, what)} is given: "
                     "choose another folder"
                 )
-        if there.source != label.source:
+        if written.source != header.source:
             raise InputError(f"{out}: holds the clips of another manifest: choose another folder")
-        if there.first != sum(shards):
+        if written.first != sum(shards):
             break  # what follows was left by a run with smaller shards
-        shards.append(there.clips)
+        shards.append(written.clips)
     return shards
 
 

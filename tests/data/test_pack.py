@@ -10,7 +10,7 @@ import torch
 from peclip.data import pack as packing
 from peclip.data.manifest import Manifest
 from peclip.data.media.clip import every_frame, read_clip
-from peclip.data.media.shard import read_label
+from peclip.data.media.shard import read_header
 from peclip.data.pack import Packing, pack
 from peclip.errors import InputError
 from tests.data.packed import CLOSE, SIZE, assert_same_clips, batches_of, shards_of
@@ -69,7 +69,7 @@ def test_packing_goes_on_where_it_was_ended(files, packed, tmp_path, monkeypatch
     monkeypatch.setattr(packing, "every_frame", reading)
     with pytest.raises(KeyboardInterrupt):
         pack(files, out, Packing(SIZE, shard_size=1))
-    done = sum(read_label(str(shard)).clips for shard in shards_of(out))
+    done = sum(read_header(str(shard)).clips for shard in shards_of(out))
     assert 0 < done < 6
     assert not (out / "manifest.csv").exists()
     assert not list(out.glob(".*"))
@@ -159,5 +159,5 @@ def test_fit_trains_on_packed_clips_and_refuses_those_of_another_size(tiny_confi
     result = run("fit", "--config", tiny_config, "--data.manifest", "24/manifest.csv")
     assert result.status == 2
     assert result.err.count("\n") == 1, result.err
-    assert "24/shard-00000.zip: its frames have 24 pixels, but 32 are asked for" in result.err
+    assert "24/shard-00000.zip: its frames have 24 pixels, but the model takes 32: pack" in result.err
     assert sorted(tmp_path.glob("runs/*/*")) == before

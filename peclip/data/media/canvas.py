@@ -15,6 +15,7 @@ import torch
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
+from einops import rearrange
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from peclip.errors import InputError
@@ -68,20 +69,22 @@ class Canvas:
         self._path = path
         self._aspect = aspect
         self._scaler = VideoReformatter()
-        self._geometry = _Geometry((0, 0, 0), 0, 0, (False, False, False), slice(0), slice(0))
+        self._geometry = _Geometry((0, 0, 0), 0, 0, (False, False, False), slice(0), slice(0), "gbrp")
 
     def put(self, frame: VideoFrame, slots: np.ndarray) -> None:
         """Write a frame to its places along T."""
         shape = frame.width, frame.height, frame.rotation
         if shape != self._geometry.shape:
             self._geometry = self._measure(frame)
-        _, width, height, turn, rows, columns = self._geometry
-        # planar, so that each colour is one block in the source and in the clip
-        scaled = self._scaler.reformat(frame, width, height, "gbrp", interpolation=Interpolation.BICUBIC, threads=1)
+        _, width, height, turn, rows, columns, layout = self._geometry
+        scaled = self._scaler.reformat(frame, width, height, layout, interpolation=Interpolation.BICUBIC, threads=1)
         target = self._pixels[slots[0]]
-        for channel, plane in zip((1, 2, 0), scaled.planes, strict=True):
-            picture = np.frombuffer(memoryview(plane), np.uint8).reshape(height, -1)[:, :width]
-            target[channel] = _turn(picture, turn)[rows, columns]
+        if layout == "rgb24":
+            target[:] = rearrange(_turn(scaled.to_ndarray(), turn)[rows, columns], "h w c -> c h w")
+        else:
+            for channel, plane in zip((1, 2, 0), scaled.planes, strict=True):
+                picture = np.frombuffer(memoryview(plane), np.uint8).reshape(height, -1)[:, :width]
+                target[channel] = _turn(picture, turn)[rows, columns]
         if len(slots) > 1:
             self._pixels[slots[1:]] = target
 
@@ -91,7 +94,7 @@ class Canvas:
             self.put_image(np.asarray(picture), slots)
             return
         target = self._pixels[slots[0]]
-        # colour by colour: Pillow takes them apart faster than numpy turns the axes of all of them
+        # colour by colour: Pillow splits them faster than numpy moves the axes of all of them
         for channel, plane in enumerate(picture.split()):
             target[channel] = np.frombuffer(plane.tobytes(), np.uint8).reshape(target.shape[1:])
         if len(slots) > 1:
@@ -101,7 +104,7 @@ class Canvas:
         """Write uint8 (H, W, 3) RGB to its places along T."""
         size = self._pixels.shape[-1]
         if pixels.shape[:2] == (size, size):
-            self._pixels[slots] = pixels.transpose(2, 0, 1)
+            self._pixels[slots] = rearrange(pixels, "h w c -> c h w")
         else:
             self.put(VideoFrame.from_ndarray(pixels, format="rgb24"), slots)
 
@@ -114,11 +117,24 @@ class Canvas:
         turn = _orientation(frame)
         left, top = ((side - size) // 2 for side in (reversed(scaled) if turn[0] else scaled))
         shape = frame.width, frame.height, frame.rotation
-        return _Geometry(shape, *scaled, turn, slice(top, top + size), slice(left, left + size))
+        # Planar, so that each colour is one block in the source and in the clip. But where nothing is scaled, FFmpeg (libswscale
+        # 9.5) does not write the last columns of planes whose width is up to 8 more than a multiple of 16.
+        is_unwritten = scaled == (frame.width, frame.height) and 1 <= frame.width % 16 <= 8
+        layout = "rgb24" if is_unwritten else "gbrp"
+        return _Geometry(shape, *scaled, turn, slice(top, top + size), slice(left, left + size), layout)
+
+
+def slots_of(indices: np.ndarray) -> dict[int, np.ndarray]:
+    """Return, for each frame number that is wanted, its places along T.
+
+    Args:
+        indices: (T,) frame numbers, in which one may occur several times.
+    """
+    return {int(index): np.flatnonzero(indices == index) for index in np.unique(indices)}
 
 
 class _Geometry(NamedTuple):
-    """How frames of one shape get into a clip: scaled to width and height, turned, and then cut."""
+    """How frames of one shape get into a clip: scaled to width and height in a layout of FFmpeg's, turned, and then cut."""
 
     shape: tuple[int, int, int]
     width: int
@@ -126,6 +142,7 @@ class _Geometry(NamedTuple):
     turn: tuple[bool, bool, bool]
     rows: slice
     columns: slice
+    layout: str
 
 
 def upright(frame: VideoFrame, scaler: VideoReformatter, aspect: Fraction = Fraction(1)) -> np.ndarray:

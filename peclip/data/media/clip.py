@@ -1,28 +1,23 @@
-"""Read clips: which frames of a clip (segment sampling), and those frames as one uint8 tensor.
+"""Read clips: count the frames, choose some by segments, and read those as one uint8 tensor.
 
-A clip is a video file, which `peclip.data.media.decode` decodes, a folder of frame images in natural order, or a part of a
+A clip is a video file, which `peclip.data.media.decode` decodes, a folder of frame images in natural order, or a clip in a
 shard that `peclip pack` wrote, which `peclip.data.media.shard` reads.
 """
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import torch
 from av.video.reformatter import VideoReformatter
 
-from peclip.data.media.canvas import Canvas, read_image, upright
+from peclip.data.media.canvas import Canvas, read_image, slots_of, upright
 from peclip.data.media.container import Window, open_video
-from peclip.data.media.decode import (
-    count_everything,
-    count_planned,
-    decode_everything,
-    read_everything,
-    read_planned,
-)
-from peclip.data.media.shard import count_packed, read_packed, split_path
+from peclip.data.media.decode import DecodedClip, PlannedClip, decode_everything, open_planned
+from peclip.data.media.shard import PackedClip, split_path
 from peclip.errors import InputError
 from peclip.files import IMAGE_SUFFIXES, natural_key
 
@@ -30,10 +25,10 @@ __all__ = ["count_frames", "every_frame", "read_clip", "segment_indices", "strea
 
 
 def segment_indices(frames: int, num: int, rng: np.random.Generator | None = None) -> np.ndarray:
-    """Choose frames by segments: the clip is cut into `num` equal parts and each gives one frame.
+    """Choose one frame from each of `num` equal segments of a clip.
 
-    Segment k is `[k * frames / num, (k + 1) * frames / num)`. A clip with fewer frames than `num` gives all of them
-    and repeats the last.
+    Segment k is `[k * frames / num, (k + 1) * frames / num)`. Of a clip with fewer frames than `num`, all are chosen and
+    the last is repeated.
 
     Args:
         frames: number of frames of the clip, at least 1.
@@ -89,57 +84,42 @@ def read_clip(
     """
     if num_frames < 1 or size < 1:
         raise InputError(f"cannot read {num_frames} frames of {size}x{size} pixels: expected at least 1 of each")
-    window = _check_window(path, start, end)
-    if split_path(path):
-        return read_packed(path, lambda frames: segment_indices(frames, num_frames, rng), size)
-    path = Path(path)
-    if _is_folder(path):
-        return _read_folder(path, num_frames, size, rng)
     state = rng.bit_generator.state if rng is not None else {}
-
-    def choose(frames: int) -> np.ndarray:
-        if frames == 0:
-            since, until = "" if start is None else f" from {start:g} s on", "" if end is None else f" before {end:g} s"
-            raise InputError(f"{path}: has no frame{since}{until}")
-        if rng is not None:
-            rng.bit_generator.state = state  # another way of decoding asks again and must get the same frames
-        return segment_indices(frames, num_frames, rng)
-
-    for seek in (True, False) if start else (False,):
-        clip = read_planned(path, window, choose, size, seek=seek)
-        if clip is not None:
-            return clip
-    return read_everything(path, window, choose, size)
+    with closing(_ways(path, start, end)) as ways:
+        for way in ways:
+            if way.frames == 0:
+                since = "" if start is None else f" from {start:g} s on"
+                until = "" if end is None else f" before {end:g} s"
+                raise InputError(f"{path}: has no frame{since}{until}")
+            if rng is not None:
+                rng.bit_generator.state = state  # every way starts from the same one, and so chooses the same frames
+            clip = way.read(segment_indices(way.frames, num_frames, rng), size)
+            if clip is not None:
+                return clip
+    raise AssertionError("the last way never gives up")
 
 
 def every_frame(
     path: Path | str, size: int, *, start: float | None = None, end: float | None = None
 ) -> Iterator[np.ndarray]:
-    """Read all frames of a clip as `read_clip` reads some, holding one at a time.
+    """Read all frames of a clip as `read_clip` reads some; of a video or a folder, only one is in memory at a time.
 
     Args and errors are those of `read_clip`.
 
     Yields:
         uint8 (3, size, size), RGB; overwritten by the next.
     """
-    window = _check_window(path, start, end)
-    if split_path(path):
-        yield from read_packed(path, np.arange, size).numpy()
-        return
-    path, first = Path(path), np.array([0])
-    if _is_folder(path):
-        canvas = Canvas(path, 1, size)
-        for file in _frame_files(path):
-            canvas.put_picture(read_image(file, size), first)
-            yield canvas.clip[0].numpy()
-        return
-    with open_video(path) as video:
-        low, high = video.ticks(window)
-        canvas = Canvas(path, 1, size, video.aspect)
-        for ticks, frame in decode_everything(video):
-            if low <= ticks < high:
-                canvas.put(frame, first)
-                yield canvas.clip[0].numpy()
+    yield from _whole(path, start, end).read_all(size)
+
+
+def count_frames(path: Path | str) -> int:
+    """Count the frames of a whole clip, without decoding where that is exact.
+
+    Raises:
+        InputError: if the clip cannot be read.
+    """
+    with closing(_ways(path, None, None)) as ways:
+        return next(ways).frames
 
 
 def stream_frames(path: Path | str) -> Iterator[tuple[float, np.ndarray]]:
@@ -164,19 +144,65 @@ def stream_frames(path: Path | str) -> Iterator[tuple[float, np.ndarray]]:
             yield float((ticks - video.origin) * video.tick), upright(frame, scaler, video.aspect)
 
 
-def count_frames(path: Path | str) -> int:
-    """Count the frames of a whole clip, without decoding where that is exact.
+class FolderClip:
+    """A folder of frame images.
+
+    Args:
+        folder: the folder.
 
     Raises:
-        InputError: if the clip cannot be read.
+        InputError: if the folder cannot be listed or has no image.
     """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._files = folder, _frame_files(folder)
+
+    @property
+    def frames(self) -> int:
+        """Number of frames of the clip."""
+        return len(self._files)
+
+    def read(self, indices: np.ndarray, size: int) -> torch.Tensor:
+        """Read chosen frames (T,) of the clip as uint8 (T, 3, size, size).
+
+        Raises:
+            InputError: if one of them is not an image or is damaged.
+        """
+        canvas = Canvas(self._folder, len(indices), size)
+        for index, places in slots_of(indices).items():
+            canvas.put_picture(read_image(self._files[index], size), places)
+        return canvas.clip
+
+    def read_all(self, size: int) -> Iterator[np.ndarray]:
+        """Yield all frames, uint8 (3, size, size); errors are those of :meth:`read`."""
+        for index in range(self.frames):
+            yield self.read(np.array([index]), size)[0].numpy()
+
+
+def _ways(
+    path: Path | str, start: float | None, end: float | None
+) -> Generator[PlannedClip | DecodedClip | FolderClip | PackedClip]:
+    """Yield a clip opened in one way after another, the quickest first.
+
+    Each knows the number of its `frames` and can `read` chosen ones. Where that returns None, the next way is to be tried,
+    which may count other frames; the last one never does.
+    """
+    whole = _whole(path, start, end)
+    if isinstance(whole, DecodedClip):
+        for seek in (True, False) if start else (False,):
+            with open_planned(Path(path), (start, end), seek=seek) as planned:
+                if planned is not None:
+                    yield planned
+    yield whole
+
+
+def _whole(path: Path | str, start: float | None, end: float | None) -> DecodedClip | FolderClip | PackedClip:
+    """Return a clip in the way that never gives up."""
+    window = _check_window(path, start, end)
     if split_path(path):
-        return count_packed(path)
+        return PackedClip(path)
     path = Path(path)
-    if _is_folder(path):
-        return len(_frame_files(path))
-    frames = count_planned(path)
-    return count_everything(path) if frames is None else frames
+    return FolderClip(path) if _is_folder(path) else DecodedClip(path, window)
 
 
 def _check_window(path: Path | str, start: float | None, end: float | None) -> Window:
@@ -191,7 +217,7 @@ def _check_window(path: Path | str, start: float | None, end: float | None) -> W
 
 
 def _is_folder(path: Path) -> bool:
-    """Tell a folder from a file, and refuse everything else.
+    """Return whether this is a folder rather than a file, and refuse everything else.
 
     Raises:
         InputError: if there is nothing at the path, or something that is neither, such as a FIFO or a device, on
@@ -223,12 +249,3 @@ def _frame_files(folder: Path) -> list[str]:
     if not names:
         raise InputError(f"{folder}: has no image: expected frames as {', '.join(IMAGE_SUFFIXES)}")
     return [f"{folder}/{name}" for name in sorted(names, key=natural_key)]
-
-
-def _read_folder(folder: Path, num_frames: int, size: int, rng: np.random.Generator | None) -> torch.Tensor:
-    files = _frame_files(folder)
-    chosen = segment_indices(len(files), num_frames, rng)
-    canvas = Canvas(folder, num_frames, size)
-    for index in np.unique(chosen):
-        canvas.put_picture(read_image(files[index], size), np.flatnonzero(chosen == index))
-    return canvas.clip

@@ -1,17 +1,18 @@
 """Decode chosen frames of a video file with PyAV: only what they need, and exactly those frames.
 
-Reading takes two steps. The packets are collected without decoding, so that the number and the times of the frames
-are known whatever the container claims. Then each run of packets that the chosen frames need is decoded, from the
-keyframe before them. Where packets and frames may not correspond one to one, or the decoder disagrees with the plan,
-`read_planned` gives up and `read_everything` decodes the video from end to end: slower, with the same result.
+`PlannedClip` works in two steps. Its packets are collected without decoding, so that the number and the times of the
+frames are known whatever the container claims. Then each run of packets that the chosen frames need is decoded, from the
+keyframe before them. Where packets and frames may not correspond one to one, or the decoder contradicts the index, it
+gives up, and `DecodedClip` decodes the video from end to end: slower, with the same result.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Container, Iterator
-from contextlib import ExitStack
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
@@ -22,15 +23,12 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from peclip.data.media.canvas import Canvas, reason
+from peclip.data.media.canvas import Canvas, reason, slots_of
 from peclip.data.media.container import Clock, Video, Window, open_video
-
-Choice = Callable[[int], np.ndarray]
-"""From the number of frames in the window to the (T,) indices wanted of them."""
 
 _HELD_BYTES = 64 * 2**20  # packets kept between the two steps; the packets of a longer video are read twice
 _WHOLE_FRAMES = ("mov", "matroska")  # every packet is one frame: no parser had to guess its limits
-_ONE_FRAME_PACKETS = {  # codecs of which a packet gives exactly one frame
+_ONE_FRAME_PACKETS = {  # codecs of which a packet is exactly one frame
     *("h264", "hevc", "av1", "libdav1d", "vp9", "libvpx-vp9", "mpeg4", "mpeg1video", "mpeg2video", "h263", "flv"),
     *("mjpeg", "png", "gif", "prores", "dvvideo", "ffv1", "huffyuv", "utvideo", "qtrle", "rawvideo", "theora"),
     *("wmv1", "wmv2", "wmv3", "msmpeg4v2", "msmpeg4v3"),
@@ -56,7 +54,7 @@ class _Index:
 
 
 def _index(video: Video, window: Window, seek: bool) -> _Index | None:
-    """Collect the packets, or return None where packets may not tell the frames."""
+    """Collect the packets, or return None where they do not determine the frames."""
     if video.stream.codec_context.name not in _ONE_FRAME_PACKETS or not video.has_presentation_times():
         return None
     low, high = video.ticks(window)
@@ -86,7 +84,7 @@ def _index(video: Video, window: Window, seek: bool) -> _Index | None:
 
 
 def _is_regular(index: _Index, sought: float | None) -> bool:
-    """Tell whether times are unique and whether everything that is presented can be decoded from a keyframe."""
+    """Return whether times are unique and everything that is presented can be decoded from a keyframe."""
     if not index.pts:
         return sought is None
     if len(set(index.pts)) != len(index.pts) or index.keys[:1] != [0]:
@@ -96,53 +94,80 @@ def _is_regular(index: _Index, sought: float | None) -> bool:
     return min(index.pts) == index.pts[0] if sought is None else index.pts[0] <= sought
 
 
-def read_planned(path: Path, window: Window, choose: Choice, size: int, *, seek: bool) -> torch.Tensor | None:
-    """Decode only what the chosen frames need.
+@dataclass(frozen=True)
+class PlannedClip:
+    """A video whose packets have been indexed: decodes only what the chosen frames need.
 
-    Args:
-        path: a regular file.
-        window: the part of the video that is the clip.
-        choose: told the number of frames of the clip, returns the (T,) indices wanted of them.
-        size: side of the frames in pixels.
-        seek: go to the start of the window instead of reading all packets before it.
-
-    Returns:
-        uint8 (T, 3, size, size), or None where this way cannot promise the right frames.
-
-    Raises:
-        InputError: if the file cannot be read.
+    Attributes:
+        video: the open file.
+        window: the part of it that is the clip.
+        seek: whether the index starts at the window instead of at the beginning of the file.
+        index: of the packets.
     """
-    with ExitStack() as files:
-        video = files.enter_context(open_video(path))
-        if seek and not _seek(video, window):
-            return None
-        index = _index(video, window, seek)
-        if index is None:
-            return None
-        if index.held is None:
-            video = files.enter_context(open_video(path))
-            if seek:
-                _seek(video, window)
-        chosen = choose(len(index.shown))
-        slots = {index.shown[i]: np.flatnonzero(chosen == i) for i in np.unique(chosen)}
-        canvas = Canvas(path, len(chosen), size, video.aspect)
+
+    video: Video
+    window: Window
+    seek: bool
+    index: _Index
+
+    @property
+    def frames(self) -> int:
+        """Number of frames of the clip."""
+        return len(self.index.shown)
+
+    def read(self, indices: np.ndarray, size: int) -> torch.Tensor | None:
+        """Decode chosen frames.
+
+        Args:
+            indices: (T,) of the clip's frames; repeated ones are decoded once.
+            size: side of the frames in pixels.
+
+        Returns:
+            uint8 (T, 3, size, size), or None where the decoder contradicts the index.
+
+        Raises:
+            InputError: if the file cannot be read.
+        """
+        if self.index.held is not None:
+            return self._decode(self.video, indices, size)
+        with open_video(self.video.path) as again:
+            if self.seek:
+                _seek(again, self.window)
+            return self._decode(again, indices, size)
+
+    def _decode(self, video: Video, indices: np.ndarray, size: int) -> torch.Tensor | None:
+        slots = {self.index.shown[i]: places for i, places in slots_of(indices).items()}
+        canvas = Canvas(video.path, len(indices), size, video.aspect)
         try:
-            for position, frame in _decode(video, index, sorted(slots)):
+            for position, frame in _decode(video, self.index, sorted(slots)):
                 canvas.put(frame, slots[position])
         except (av.FFmpegError, _PlanError):
             return None
         return canvas.clip
 
 
-def count_planned(path: Path) -> int | None:
-    """Count the frames from the packets alone, or return None where that cannot be promised."""
+@contextmanager
+def open_planned(path: Path, window: Window, *, seek: bool) -> Iterator[PlannedClip | None]:
+    """Open a video and index its packets, without decoding.
+
+    Args:
+        path: a regular file.
+        window: the part of the video that is the clip.
+        seek: go to the start of the window instead of reading all packets before it.
+
+    Yields:
+        the clip, or None where the packets do not determine its frames.
+
+    Raises:
+        InputError: if the file cannot be read.
+    """
     with open_video(path) as video:
-        index = _index(video, (None, None), seek=False)
-        return None if index is None else len(index.shown)
+        index = _index(video, window, seek) if not seek or _seek(video, window) else None
+        yield None if index is None else PlannedClip(video, window, seek, index)
 
 
 class _PlanError(Exception):
-    """The decoder gave something else than the index promised."""
+    """The decoder contradicts the index."""
 
 
 def _seek(video: Video, window: Window) -> bool:
@@ -171,9 +196,9 @@ def _decode(video: Video, index: _Index, wanted: list[int]) -> Iterator[tuple[in
     """Yield each wanted position with its frame.
 
     Raises:
-        _PlanError: if a run does not give its frames, or if one of them is damaged.
+        _PlanError: if a run does not yield its frames, or if one of them is damaged.
     """
-    # pictures that no other refers to are left out; only H.264 marks them so that the rest stays exact
+    # frames that no other refers to are skipped; only H.264 marks them so that the rest stays exact
     can_skip = video.stream.codec_context.name == "h264" and video.container.format.name.startswith(_WHOLE_FRAMES)
     packets = enumerate(video.packets() if index.held is None else index.held)
     keep = frozenset(wanted)
@@ -200,7 +225,7 @@ def _decode(video: Video, index: _Index, wanted: list[int]) -> Iterator[tuple[in
 def _decode_run(
     video: Video, packets: Iterator[tuple[int, Packet[VideoStream]]], run: range, begin: int, keep: Container[int]
 ) -> Iterator[VideoFrame]:
-    """Decode the packets of a run from time `begin` on, and leave out what is not kept and not referred to."""
+    """Decode the packets of a run from time `begin` on, skipping what is neither kept nor referred to."""
     context = video.stream.codec_context
     for position, packet in packets:
         if position < run.start or packet.pts is None or packet.pts < begin:
@@ -240,31 +265,52 @@ def decode_everything(video: Video) -> Iterator[tuple[int, VideoFrame]]:
             yield clock.time(frame), frame
 
 
-def read_everything(path: Path, window: Window, choose: Choice, size: int) -> torch.Tensor:
-    """Do as `read_planned` does, by decoding the video from end to end: once to count, once for the frames.
+class DecodedClip:
+    """A video that is decoded from end to end: once to count its frames, once for those that are chosen.
 
-    Returns:
-        uint8 (T, 3, size, size).
-
-    Raises:
-        InputError: if the file cannot be read, or a frame of it not be decoded.
+    Args:
+        path: a regular file.
+        window: the part of the video that is the clip.
     """
-    chosen = choose(count_everything(path, window))
-    slots = {int(i): np.flatnonzero(chosen == i) for i in np.unique(chosen)}
-    with open_video(path) as video:
-        low, high = video.ticks(window)
-        canvas = Canvas(path, len(chosen), size, video.aspect)
-        inside = (frame for ticks, frame in decode_everything(video) if low <= ticks < high)
-        for number, frame in enumerate(inside):
-            if number in slots:
-                canvas.put(frame, slots.pop(number))
-            if not slots:
-                break
-    return canvas.clip
 
+    def __init__(self, path: Path, window: Window) -> None:
+        self._path, self._window = path, window
 
-def count_everything(path: Path, window: Window = (None, None)) -> int:
-    """Count the frames in a window by decoding them all."""
-    with open_video(path) as video:
-        low, high = video.ticks(window)
-        return sum(low <= ticks < high for ticks, _ in decode_everything(video))
+    @cached_property
+    def frames(self) -> int:
+        """Number of frames of the clip, counted by decoding them all."""
+        with open_video(self._path) as video:
+            return sum(1 for _ in self.decode(video))
+
+    def decode(self, video: Video) -> Iterator[VideoFrame]:
+        """Yield the frames of the clip in order of presentation."""
+        low, high = video.ticks(self._window)
+        return (frame for ticks, frame in decode_everything(video) if low <= ticks < high)
+
+    def read(self, indices: np.ndarray, size: int) -> torch.Tensor:
+        """Decode chosen frames; as :meth:`PlannedClip.read`, but never gives up.
+
+        Raises:
+            InputError: if the file cannot be read, or a frame of it not be decoded.
+        """
+        slots = slots_of(indices)
+        with open_video(self._path) as video:
+            canvas = Canvas(self._path, len(indices), size, video.aspect)
+            for number, frame in enumerate(self.decode(video)):
+                if number in slots:
+                    canvas.put(frame, slots.pop(number))
+                if not slots:
+                    break
+        return canvas.clip
+
+    def read_all(self, size: int) -> Iterator[np.ndarray]:
+        """Yield all frames, uint8 (3, size, size), each overwritten by the next.
+
+        Raises:
+            InputError: as :meth:`read`.
+        """
+        with open_video(self._path) as video:
+            canvas = Canvas(self._path, 1, size, video.aspect)
+            for frame in self.decode(video):
+                canvas.put(frame, np.array([0]))
+                yield canvas.clip[0].numpy()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from functools import cache
@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from av.video.codeccontext import VideoCodecContext
 
-from peclip.data.media.canvas import MAX_PIXELS, Canvas, reason
-from peclip.data.media.storage import read_file, read_parts
+from peclip.data.media.canvas import MAX_PIXELS, Canvas, reason, slots_of
+from peclip.data.media.storage import read_file, read_ranges
 from peclip.errors import InputError
 
 VERSION = 1
@@ -51,7 +51,7 @@ _ENTRY = np.dtype(
 
 
 @dataclass(frozen=True)
-class Label:
+class ShardHeader:
     """What a shard says about itself, in its comment.
 
     Attributes:
@@ -81,7 +81,7 @@ class Shard:
 
     Attributes:
         address: path or address of the file.
-        label: what it says about itself.
+        header: what it says about itself.
         begins: ``(clips + 1,)`` int64, the first frame of each clip and the number of all frames.
         offsets: ``(frames,)`` int64, where the bytes of each frame begin.
         sizes: ``(frames,)`` int64, how many they are.
@@ -89,7 +89,7 @@ class Shard:
     """
 
     address: str
-    label: Label
+    header: ShardHeader
     begins: np.ndarray
     offsets: np.ndarray
     sizes: np.ndarray
@@ -101,8 +101,8 @@ class Shard:
         Raises:
             InputError: the shard does not have it.
         """
-        place = clip - self.label.first
-        if not 0 <= place < self.label.clips:
+        place = clip - self.header.first
+        if not 0 <= place < self.header.clips:
             raise InputError(f"{self.address}: has no clip {clip}: copy the shards and their manifest again, together")
         return range(int(self.begins[place]), int(self.begins[place + 1]))
 
@@ -128,7 +128,7 @@ def split_path(path: Path | str) -> tuple[str, int] | None:
     return (found["shard"], int(found["clip"])) if found else None
 
 
-def read_label(address: str) -> Label:
+def read_header(address: str) -> ShardHeader:
     """Read what a shard says about itself.
 
     Raises:
@@ -142,7 +142,7 @@ def check_shards(paths: Iterable[Path | str], size: int) -> None:
 
     Args:
         paths: of clips; those that are not packed are passed over.
-        size: side in pixels that frames are to have.
+        size: side in pixels of the frames that the model takes.
 
     Raises:
         InputError: a shard is missing, half-written, of another version or for another size.
@@ -151,61 +151,66 @@ def check_shards(paths: Iterable[Path | str], size: int) -> None:
     addresses = sorted({place[0] for place in places if place})
     with ThreadPoolExecutor(16) as pool:  # one after the other, an object store would take a minute
         for shard in pool.map(open_shard, addresses):
-            if shard.label.size != size:
+            if shard.header.size != size:
                 raise InputError(
-                    f"{shard.address}: its frames have {shard.label.size} pixels, but {size} are asked for: set "
-                    f"data.image_size: {shard.label.size}, or pack the clips again with --size {size}"
+                    f"{shard.address}: its frames have {shard.header.size} pixels, but the model takes {size}: pack the "
+                    f"clips again with --size {size}"
                 )
 
 
-def read_packed(path: Path | str, choose: Callable[[int], np.ndarray], size: int) -> torch.Tensor:
-    """Read chosen frames of a packed clip.
+class PackedClip:
+    """A clip in a shard.
 
     Args:
         path: of the clip, see the module.
-        choose: told the number of frames of the clip, returns the (T,) indices wanted of them.
-        size: side of the frames in pixels.
-
-    Returns:
-        uint8 (T, 3, size, size), RGB.
 
     Raises:
-        InputError: the shard is missing or damaged, or does not have the clip.
+        InputError: the path is not that of a packed clip, or its shard is missing, damaged or has no such clip.
     """
-    shard, frames = _locate(path)
-    chosen = choose(len(frames))
-    wanted = np.unique(chosen)
-    rows = frames.start + wanted
-    parts = read_parts(shard.address, shard.offsets[rows].tolist(), shard.sizes[rows].tolist())
-    canvas = Canvas(Path(path), len(chosen), size)
-    # FFmpeg's decoder: its planes go into the clip as those of a video do, in 5/6 of the time that Pillow takes
-    decoder = VideoCodecContext.create("mjpeg", "r")
-    decoder.thread_count = 1
-    decoder.options = {"max_pixels": str(MAX_PIXELS)}
-    for index, part, checksum in zip(wanted.tolist(), parts, shard.checksums[rows].tolist(), strict=True):
-        if crc32(part) != checksum:
-            raise _damaged(shard.address, f"damaged, the checksum of frame {index} of clip {Path(path).name} is wrong")
-        try:
-            (picture,) = decoder.decode(av.Packet(bytes(part)))
-        except (av.FFmpegError, ValueError) as error:
-            raise _damaged(
-                shard.address, f"damaged, frame {index} of clip {Path(path).name}: {reason(error)}"
-            ) from error
-        canvas.put(picture, np.flatnonzero(chosen == index))
-    return canvas.clip
 
+    def __init__(self, path: Path | str) -> None:
+        place = split_path(path)
+        if place is None:
+            raise InputError(f"{path}: not a packed clip")
+        self._path = Path(path)
+        self._shard = open_shard(place[0])
+        self._rows = self._shard.frames(place[1])
 
-def count_packed(path: Path | str) -> int:
-    """Count the frames of a packed clip."""
-    return len(_locate(path)[1])
+    @property
+    def frames(self) -> int:
+        """Number of frames of the clip."""
+        return len(self._rows)
 
+    def read(self, indices: np.ndarray, size: int) -> torch.Tensor:
+        """Read chosen frames (T,) of the clip as uint8 (T, 3, size, size), RGB.
 
-def _locate(path: Path | str) -> tuple[Shard, range]:
-    place = split_path(path)
-    if place is None:
-        raise InputError(f"{path}: not a packed clip")
-    shard = open_shard(place[0])
-    return shard, shard.frames(place[1])
+        Raises:
+            InputError: a frame is damaged, or the shard cannot be read.
+        """
+        slots, shard = slots_of(indices), self._shard
+        rows = self._rows.start + np.array(list(slots))
+        data = read_ranges(shard.address, shard.offsets[rows].tolist(), shard.sizes[rows].tolist())
+        canvas = Canvas(self._path, len(indices), size)
+        # FFmpeg's decoder: its planes go into the clip as those of a video do, in 5/6 of the time that Pillow takes
+        decoder = VideoCodecContext.create("mjpeg", "r")
+        decoder.thread_count = 1
+        decoder.options = {"max_pixels": str(MAX_PIXELS)}
+        for (index, places), jpeg, checksum in zip(slots.items(), data, shard.checksums[rows].tolist(), strict=True):
+            if crc32(jpeg) != checksum:
+                raise self._damaged(f"the checksum of frame {index} of clip {self._path.name} is wrong")
+            try:
+                (picture,) = decoder.decode(av.Packet(bytes(jpeg)))
+            except (av.FFmpegError, ValueError) as error:
+                raise self._damaged(f"frame {index} of clip {self._path.name}: {reason(error)}") from error
+            canvas.put(picture, places)
+        return canvas.clip
+
+    def read_all(self, size: int) -> Iterator[np.ndarray]:
+        """Yield all frames, uint8 (3, size, size), which are read at once; errors are those of :meth:`read`."""
+        yield from self.read(np.arange(self.frames), size).numpy()
+
+    def _damaged(self, what: str) -> InputError:
+        return _damaged(self._shard.address, f"damaged, {what}")
 
 
 @cache
@@ -215,7 +220,7 @@ def open_shard(address: str) -> Shard:
     Raises:
         InputError: it is missing, half-written, damaged, no shard, or of another version.
     """
-    label, entries, begin, length = _read_end(address)
+    header, entries, begin, length = _read_end(address)
     if length != entries * _ENTRY.itemsize or len(index := read_file(address, begin, begin + length)) != length:
         raise _damaged(address, "damaged, its index is not that of a shard")
     table = np.frombuffer(index, _ENTRY)
@@ -228,9 +233,9 @@ def open_shard(address: str) -> Shard:
     expected = np.repeat(np.arange(len(begins)), lengths)
     if (
         not (table["signature"] == b"PK\x01\x02").all()
-        or not np.array_equal(clips, label.first + expected)
+        or not np.array_equal(clips, header.first + expected)
         or not np.array_equal(frames, np.arange(entries) - begins[expected])
-        or len(begins) != label.clips
+        or len(begins) != header.clips
     ):
         raise _damaged(address, "damaged, its index is not in order")
     offsets = table["offset"].astype(np.int64) + _LOCAL_BYTES + _NAME_BYTES
@@ -238,11 +243,11 @@ def open_shard(address: str) -> Shard:
     if (offsets + sizes > begin).any():  # else a frame could claim, and be given, 4 GB of memory
         raise _damaged(address, "damaged, its index names frames beyond its end")
     ends = np.append(begins, entries)
-    return Shard(address, label, ends, offsets, sizes, table["crc"].copy())
+    return Shard(address, header, ends, offsets, sizes, table["crc"].copy())
 
 
-def _read_end(address: str) -> tuple[Label, int, int, int]:
-    """Return the label of a shard, the number of its frames, and where its index begins and how long it is."""
+def _read_end(address: str) -> tuple[ShardHeader, int, int, int]:
+    """Return the header of a shard, the number of its frames, and where its index begins and how long it is."""
     tail = read_file(address, -_END_BYTES)
     place = tail.rfind(b"PK\x05\x06")
     record = tail[place:] if place >= 0 else b""
@@ -260,10 +265,10 @@ def _read_end(address: str) -> tuple[Label, int, int, int]:
         raise InputError(
             f"{address}: packed in version {version} of the format, this peclip reads {VERSION}: pack the clips again"
         )
-    kinds = {field.name: int if field.type == "int" else str for field in fields(Label)}
+    kinds = {field.name: int if field.type == "int" else str for field in fields(ShardHeader)}
     if values.keys() != kinds.keys() or any(type(values[name]) is not kind for name, kind in kinds.items()):
-        raise _damaged(address, "damaged, its label is not complete")
-    return Label(**values), entries, begin, length
+        raise _damaged(address, "damaged, its header is not complete")
+    return ShardHeader(**values), entries, begin, length
 
 
 def _damaged(address: str, what: str) -> InputError:

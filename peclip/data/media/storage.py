@@ -29,11 +29,11 @@ def read_file(path: Path | str, start: int | None = None, end: int | None = None
         return files.cat_file(name, start=start, end=end)
 
 
-def read_parts(path: Path | str, begins: Sequence[int], sizes: Sequence[int]) -> list[bytes | memoryview]:
-    """Return parts of a file, which follow each other: of a disk one by one, from elsewhere all in one request.
+def read_ranges(path: Path | str, begins: Sequence[int], sizes: Sequence[int]) -> list[bytes | memoryview]:
+    """Return ascending ranges of a file: from a disk one by one, from elsewhere all in one request.
 
     Raises:
-        InputError: as :func:`read_file`; a part beyond the end of the file is shorter than asked for.
+        InputError: as :func:`read_file`; a range beyond the end of the file is shorter than asked for.
     """
     if is_address(path):
         first, stop = begins[0], begins[-1] + sizes[-1]

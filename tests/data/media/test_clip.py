@@ -162,6 +162,15 @@ def test_the_shorter_side_is_scaled_and_the_centre_cut_out(tmp_path: Path, size:
         assert (picture.permute(1, 2, 0).int() - torch.from_numpy(expected.copy()).int()).abs().float().mean() < 1
 
 
+@pytest.mark.parametrize("width", [34, 36, 40, 44, 46])
+def test_frames_that_need_no_scaling_are_whole_at_any_width(tmp_path: Path, width: int):
+    frames = write_video(tmp_path / "a.mp4", 20, size=(width, 32))
+    left = (width - 32) // 2
+    centre = frames[:, :, left : left + 32]
+    for _ in range(3):  # what is not written holds whatever was in memory before, which may happen to be right
+        assert error_of(read_clip(tmp_path / "a.mp4", 20, 32), centre) <= 4
+
+
 def test_non_square_pixels_are_made_square(tmp_path: Path):
     path = tmp_path / "wide.mp4"
     picture = np.zeros((1, 60, 60, 3), np.uint8)
