@@ -73,7 +73,7 @@ def find_faces(frames: list[tuple[float, np.ndarray]], detect: YuNet, size: int)
 def classify(net: PEClip, clips: list[torch.Tensor], batch: int = 4) -> None:
     """Run the model on clips as the recognizer does."""
     for first in range(0, len(clips), batch):
-        net(normalize(torch.stack(clips[first : first + batch]), "clip"))
+        net(normalize(torch.stack(clips[first : first + batch]), net.clip_format))
 
 
 def timed(work: Callable[[], object], repeats: int) -> float:

@@ -271,7 +271,7 @@ def test_configurations_combine_the_later_over_the_earlier(tiny_config, tmp_path
         "model: {net: {adapters: {vision.mlp: {class_path: peclip.model.TemporalDynamicAdapter, "
         "init_args: {reduction: 2}}}, prompts: null, texts: names}}\n"
     )
-    (tmp_path / "other.yaml").write_text("data: {normalize: none, val: test}\nname: other\n")
+    (tmp_path / "other.yaml").write_text("model: {net: {normalize: none}}\ndata: {val: test}\nname: other\n")
     overlays = ("--config", tmp_path / "no_sha.yaml", "--config", tmp_path / "other.yaml")
     folder = trained(tmp_path, "--config", tiny_config, *overlays, "--trainer.max_epochs", "1")
     assert folder.parent.name == "other"

@@ -26,7 +26,7 @@ from peclip.bench.measure import (
 )
 from peclip.bench.report import Result, arithmetic, keep, memory_entry, rates, show
 from peclip.bench.sizes import arithmetic_model, backbone_of, model_of
-from peclip.data.dataset import Batch
+from peclip.data.batch import Batch
 from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.train.cli.checks import best_precision
@@ -103,7 +103,7 @@ class Setup:
         """Return clips of noise, as the data module hands them to the model."""
         shape = (self.batch_size, self.num_frames, 3, side, side)
         label = torch.randint(self.classes, (self.batch_size,))
-        return {"video": torch.randn(shape), "label": label, "clip": torch.arange(self.batch_size)}
+        return Batch(torch.randn(shape), label, torch.arange(self.batch_size))
 
 
 def train(data: str | None = None, num_workers: int = 2, out: str | None = None, **setup: Any) -> None:

@@ -15,6 +15,7 @@ import torch
 from peclip.bench.measure import Stopwatch, machine
 from peclip.bench.report import Result, keep, memory_entry, rates, show
 from peclip.bench.texture import write_textured
+from peclip.clip_format import ClipFormat
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Clip, Manifest
 from peclip.data.media.clip import read_clip
@@ -108,9 +109,9 @@ def input_entry(
         InputError: the manifest or a clip cannot be read, or there is no training clip.
     """
     module = VideoDataModule(
-        manifest=data, batch_size=batch_size, num_frames=num_frames, image_size=image_size, num_workers=num_workers,
-        seed=seed, allow_outside=True,
-    )  # fmt: skip
+        manifest=data, batch_size=batch_size, num_workers=num_workers, seed=seed, allow_outside=True
+    )
+    module.clip_format = ClipFormat(num_frames, image_size)
     module.setup("fit")
     rate = _loader_rate(module)
     needed = math.ceil(compute * max(num_workers, 1) / rate)
@@ -154,9 +155,9 @@ def _batches(module: VideoDataModule) -> Iterator[int]:
     """Yield the number of clips of each training batch, epoch after epoch."""
     loader = module.train_dataloader()
     for epoch in count():
-        loader.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]  # it is a TrainOrder
+        loader.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]  # it is a TrainSampler
         for batch in loader:
-            yield len(batch["label"])
+            yield len(batch)
 
 
 def _time_decoding(clips: Sequence[Clip], decodings: int, num_frames: int, size: int, seed: int) -> Stopwatch:

@@ -7,21 +7,17 @@ from (seed, epoch, step) for mixing, so a run is the same on any number of worke
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
+from peclip.clip_format import ClipFormat
 from peclip.errors import InputError
 
-Normalization = Literal["clip", "none"]
-
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-
-# The last word of a random stream's key: it keeps these draws apart from others made with the same seed and epoch.
+# The last word of a random stream's key: it separates these draws from others made with the same seed and epoch.
 _AUGMENT, _MIX = 101, 102
 
 
@@ -86,20 +82,20 @@ class Mix:
         _require(0 <= self.fmix_decay < math.inf, "mix.fmix_decay", self.fmix_decay, "a number of at least 0")
 
 
-def normalize(video: Tensor, mode: Normalization = "clip") -> Tensor:
+def normalize(video: Tensor, clip_format: ClipFormat) -> Tensor:
     """Return clips as the image tower expects them.
 
     Args:
         video: ``(B, T, 3, H, W)``, RGB: uint8, or float in [0, 1]. It is not changed.
-        mode: ``clip`` subtracts CLIP's mean and divides by its standard deviation; ``none`` leaves pixels in [0, 1].
+        clip_format: of the model: its mean and standard deviation by channel.
 
     Returns:
         float32 ``(B, T, 3, H, W)``.
     """
     pixels = _to_float(video).div_(255) if video.dtype == torch.uint8 else video.float()
-    if mode == "none":
+    if not clip_format.is_normalised:
         return pixels
-    mean, std = (pixels.new_tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    mean, std = (rearrange(pixels.new_tensor(values), "c -> c 1 1") for values in (clip_format.mean, clip_format.std))
     return (pixels - mean).div_(std) if pixels is video else pixels.sub_(mean).div_(std)
 
 
@@ -124,7 +120,7 @@ def augment(
     Returns:
         float32 ``(B, T, 3, size, size)`` in [0, 1], not yet normalised.
     """
-    batch, frames, channels, height, width = video.shape
+    height, width = video.shape[-2:]
     moves = settings.area[0] < 1 or settings.flip > 0 or settings.rotation > 0 or (height, width) != (size, size)
     indices = clips.tolist() if isinstance(clips, Tensor) else clips
     draws = [_draw(np.random.default_rng((seed, epoch, i, _AUGMENT)), settings, height, width) for i in indices]
@@ -132,13 +128,13 @@ def augment(
     if moves:
         # The frames of a clip share its geometry, so they go through the resample as channels of one picture.
         geometry = torch.tensor([draw[0] for draw in draws], dtype=torch.float32).to(video.device)
-        picture = pixels.view(batch, frames * channels, height, width)
+        picture = rearrange(pixels, "b t c h w -> b (t c) h w")
         picture = F.grid_sample(picture, _grid(geometry, size), padding_mode="border", align_corners=False)
-        pixels = picture.view(batch, frames, channels, size, size)
+        pixels = rearrange(picture, "b (t c) h w -> b t c h w", t=video.shape[1])
     if not settings.brightness:
         return pixels.div_(255)
     factor = torch.tensor([draw[1] / 255 for draw in draws], dtype=torch.float32).to(video.device)
-    return pixels.mul_(factor.view(batch, 1, 1, 1, 1)).clamp_(max=1)
+    return pixels.mul_(rearrange(factor, "b -> b 1 1 1 1")).clamp_(max=1)
 
 
 def mix(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from peclip.clip_format import UNIT_MEAN, UNIT_STD, ClipFormat
 from peclip.data.augment import normalize
 from peclip.errors import InputError
 from peclip.inference.crops import FoundFaces, WholeFrames
@@ -169,7 +170,10 @@ class Recognizer:
     def _classify(self, clips: list[Tensor]) -> list[list[float]]:
         """Return the probabilities (C) of each clip, uint8 (T, 3, S, S)."""
         with torch.inference_mode():
-            video = normalize(torch.stack(clips).to(self._device), self.input["normalize"])
+            clip_format = (
+                ClipFormat() if self.input["normalize"] == "clip" else ClipFormat(mean=UNIT_MEAN, std=UNIT_STD)
+            )
+            video = normalize(torch.stack(clips).to(self._device), clip_format)
             return self.net(video).softmax(dim=1).tolist()
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFormat
 from peclip.errors import InputError
 from peclip.labels import TextStyle, class_texts
 from peclip.model.backbones.clip import Backbone, expand_site, load_backbone
@@ -46,6 +47,8 @@ class PEClip(nn.Module):
         compile: whether torch.compile fuses what each block does: the first step then takes about a minute.
         checkpointing: whether blocks keep nothing for the gradient but what goes in, and compute the rest again: less
             memory, more time.
+        num_frames: T, frames of the clips that the model is made for.
+        normalize: backbone normalises pixels as the backbone was trained; none leaves them in [0, 1].
 
     Raises:
         InputError: an unknown site, two adapters at one place, prompts deeper than a tower, a label without a text, a
@@ -54,6 +57,7 @@ class PEClip(nn.Module):
 
     token_ids: Tensor
     text_ends: Tensor
+    clip_format: ClipFormat
 
     def __init__(
         self,
@@ -65,10 +69,14 @@ class PEClip(nn.Module):
         logit_scale: float = 100.0,
         compile: bool = False,
         checkpointing: bool = False,
+        num_frames: int = 16,
+        normalize: Literal["backbone", "none"] = "backbone",
     ) -> None:
         super().__init__()
         run = Run(compile, checkpointing)
         self._assemble(load_backbone(backbone), labels, adapters or {}, prompts, logit_scale, run)
+        mean, std = (CLIP_MEAN, CLIP_STD) if normalize == "backbone" else (UNIT_MEAN, UNIT_STD)
+        self.clip_format = ClipFormat(num_frames, self.image_size, mean, std)
         sentences = class_texts(labels, texts)
         self._set_tokens(*tokenize(self.backbone, sentences, self.prompt_length))
         self.config["texts"] = dict(zip(labels, sentences, strict=True))
@@ -128,6 +136,7 @@ class PEClip(nn.Module):
         self.labels = list(labels)
         self.logit_scale = logit_scale
         self.clip = backbone.clip
+        self.clip_format = ClipFormat(image_size=backbone.image_size)
         self.adapters = _build_adapters(backbone, adapters)
         self.prompts = prompts(towers["text"].width, towers["vision"].width) if prompts else None
         for tower in towers.values():

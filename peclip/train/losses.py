@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-NO_INDEX = -1
+from peclip.data.batch import NO_INDEX
 
 CROSS_ENTROPY = nn.CrossEntropyLoss(reduction="sum", ignore_index=NO_INDEX)
 """The loss of PE-CLIP, summed over the clips of a batch."""

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from peclip.data.batch import NO_INDEX
 from peclip.errors import InputError
 from peclip.results.scores import Scores, scores
 
@@ -17,7 +18,7 @@ class ExpressionMetrics(MulticlassConfusionMatrix):
     """Counts predictions over the batches and devices of an evaluation, and returns :class:`Scores`.
 
     ``update(predictions, labels)`` takes logits ``(B, C)`` or class indices ``(B,)``, and the true indices ``(B,)``;
-    what has the index -1 is not counted.
+    clips with the index :data:`NO_INDEX` are not counted.
     ``compute()`` sums over all devices, so each clip has to be given to one device only, and once.
 
     Args:
@@ -30,7 +31,7 @@ class ExpressionMetrics(MulticlassConfusionMatrix):
     def __init__(self, labels: Sequence[str]) -> None:
         if len(labels) < 2:
             raise InputError(f"the classes are [{', '.join(labels)}]: recognition needs clips of at least two labels")
-        super().__init__(num_classes=len(labels), ignore_index=-1)
+        super().__init__(num_classes=len(labels), ignore_index=NO_INDEX)
         self.labels = tuple(labels)
 
     def compute(self) -> Scores:  # type: ignore[override]  # the matrix is part of the scores
@@ -41,8 +42,8 @@ class ExpressionMetrics(MulticlassConfusionMatrix):
 class MeanLoss(Metric):
     """The mean cross entropy over the clips of an evaluation, the same to the bit in whatever order and on how many devices.
 
-    ``update(logits, labels)`` takes ``(B, C)`` and ``(B,)``; a label of -1 does not count. Every device has to be given
-    something, be it such a clip.
+    ``update(logits, labels)`` takes ``(B, C)`` and ``(B,)``; clips with the label :data:`NO_INDEX` do
+    not count. Every device has to be given something, be it such a clip.
     """
 
     full_state_update = False
@@ -54,7 +55,7 @@ class MeanLoss(Metric):
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Keep the losses of a batch."""
-        counted = labels >= 0
+        counted = labels != NO_INDEX
         self.losses.append(F.cross_entropy(logits[counted].float(), labels[counted], reduction="none"))
 
     def compute(self) -> float:
@@ -84,8 +85,8 @@ class TrainMeans:
             logits: (B, C).
             labels: int64 (B,); those that do not count are negative.
         """
-        clips = (labels >= 0).sum()
-        correct = ((logits.detach().argmax(dim=1) == labels) & (labels >= 0)).sum()
+        clips = (labels != NO_INDEX).sum()
+        correct = ((logits.detach().argmax(dim=1) == labels) & (labels != NO_INDEX)).sum()
         exact = torch.float32 if loss.device.type == "mps" else torch.float64
         sums = torch.stack([loss.detach() * clips, correct, clips]).to(exact)
         self._sums = sums if self._sums is None else self._sums.to(sums) + sums

@@ -4,19 +4,19 @@ import math
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from peclip.data.dataset import Batch
+from peclip.data.batch import NO_INDEX, Batch
 from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.model.io.checkpoint import check_fits
-from peclip.model.io.trained import DEFAULT_FRAMES, Trained, check_config, with_input
+from peclip.model.io.trained import Trained, check_config, with_input
 from peclip.results.scores import Scores
 from peclip.train.cluster.ranks import mean_over_ranks
-from peclip.train.cluster.sharded import SameSteps, check_strategy, shard
+from peclip.train.cluster.sharded import check_strategy, shard
 from peclip.train.losses import CROSS_ENTROPY, total_loss
 from peclip.train.lr_scheduler import Recipe, Schedule, set_rates
 from peclip.train.metrics import ExpressionMetrics, MeanLoss, TrainMeans
@@ -142,10 +142,6 @@ class PEClipModule(LightningModule):
         if self.sharded:
             shard(self.trainer, self, self.net)
 
-    def configure_callbacks(self) -> list[Callback]:
-        """Return what evaluations need where the weights are divided."""
-        return [SameSteps()] if self.sharded else []
-
     @property
     def image_size(self) -> int:
         """Side of the frames the model takes, in pixels."""
@@ -163,14 +159,13 @@ class PEClipModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a training batch: the mean over the clips of all ranks."""
-        logits = self.net(batch["video"]).float()
-        label, weight = batch["label"], batch.get("weight", 1.0)
+        logits = self.net(batch.video).float()
+        label, other, weight = batch.label, batch.other_label, batch.weight
         total = total_loss(self.loss, logits, label)
-        if weight < 1:
-            total = weight * total + (1 - weight) * total_loss(self.loss, logits, batch["other_label"])
-        clips = (label >= 0).sum()
-        loss = mean_over_ranks(total, clips)
-        self.train_means.update(loss, logits, label if weight >= 0.5 else batch["other_label"])
+        if other is not None and weight < 1:
+            total = weight * total + (1 - weight) * total_loss(self.loss, logits, other)
+        loss = mean_over_ranks(total, (label != NO_INDEX).sum())
+        self.train_means.update(loss, logits, label if other is None or weight >= 0.5 else other)
         self.log("train/loss", loss, on_step=True, on_epoch=False, batch_size=len(logits))
         return loss
 
@@ -201,12 +196,12 @@ class PEClipModule(LightningModule):
         outputs = self._evaluate(batch, self.test_metrics)
         if self.zero_shot:
             with self.net.bare():
-                self.zero_shot_metrics.update(self.net(batch["video"]), batch["label"])
+                self.zero_shot_metrics.update(self.net(batch.video), batch.label)
         return outputs
 
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
         """Return the clips' indices (B,) and their probabilities (B, C)."""
-        return batch["clip"], self.net(batch["video"]).float().softmax(dim=-1)
+        return batch.clip, self.net(batch.video).float().softmax(dim=-1)
 
     def on_validation_epoch_end(self) -> None:
         """Log the results over all validation clips."""
@@ -255,10 +250,10 @@ class PEClipModule(LightningModule):
         return {"scheduler": self.recipe.scheduler(optimizer, epoch, int(total)), "interval": "step"}
 
     def _evaluate(self, batch: Batch, metrics: ExpressionMetrics) -> dict[str, Tensor]:
-        logits = self.net(batch["video"]).float()
-        metrics.update(logits, batch["label"])
-        self.eval_loss.update(logits, batch["label"])
-        return {"clip": batch["clip"], "logits": logits}
+        logits = self.net(batch.video).float()
+        metrics.update(logits, batch.label)
+        self.eval_loss.update(logits, batch.label)
+        return {"clip": batch.clip, "logits": logits}
 
     def _log_loss(self, stage: Stage) -> float:
         loss = self.eval_loss.compute()
@@ -277,10 +272,10 @@ class PEClipModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep only what is trainable, and what rebuilds the model around it."""
         checkpoint["state_dict"] = {f"net.{name}": value for name, value in self.net.trainable_state().items()}
-        data = getattr(self.trainer, "datamodule", None)  # none where loaders were given instead
-        frames, mode = getattr(data, "num_frames", DEFAULT_FRAMES), getattr(data, "normalize", "clip")
         checkpoint["train_means"] = self.train_means.of_all_ranks(self.device)
-        checkpoint["peclip"] = with_input(self.net.config, frames, self.image_size, mode)
+        form = self.net.clip_format
+        mode = "clip" if form.is_normalised else "none"
+        checkpoint["peclip"] = with_input(self.net.config, form.num_frames, form.image_size, mode)
 
     def load_trained(self, trained: Trained) -> None:
         """Take the weights of a trained model with the same labels, texts, backbone, adapters and prompts.

@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
+from peclip.data.batch import NO_INDEX
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError
 from peclip.model.io.trained import state_sum
@@ -46,8 +47,8 @@ class PartWriter(Callback):
             "manifest": clips_sum(self.clips),
             "clips_per_part": size,
             "labels": self.labels,
-            "num_frames": data.num_frames,
-            "normalize": data.normalize,
+            "num_frames": data.num_frames or module.net.clip_format.num_frames,
+            "normalize": "clip" if module.net.clip_format.is_normalised else "none",
             "precision": precision,
             "model": _model_sum(module),
         }
@@ -67,10 +68,9 @@ class PartWriter(Callback):
                     flush=True,
                 )
         left = trainer.strategy.broadcast(left)
-        self._left = left[trainer.global_rank :: trainer.world_size]
-        self.data.parts = [self.folder.clips_of(part) for part in self._left]
-        if left and not self._left:
-            self.data.parts = [range(1)]  # for nothing: Lightning would leave out what other callbacks ask all ranks
+        shares = [left[rank :: trainer.world_size] for rank in range(trainer.world_size)]
+        self._left = shares[trainer.global_rank]
+        self.data.shards = [[self.folder.clips_of(part) for part in share] for share in shares]
 
     def on_predict_batch_end(
         self,
@@ -87,8 +87,8 @@ class PartWriter(Callback):
             InputError: a part cannot be written.
         """
         clips, probabilities = (value.cpu() for value in outputs)
-        known = clips >= 0  # the others were skipped
-        if known.any() and self._left:
+        known = clips != NO_INDEX  # the others were skipped
+        if known.any():
             clips, probabilities = clips[known], probabilities[known]
             while int(clips[0]) not in self.folder.clips_of(self._left[0]):
                 self._write()

@@ -1,14 +1,16 @@
 """What the tests of packed clips share: reading them as training does, and comparing clips."""
 
+from peclip.clip_format import ClipFormat
 from peclip.data.datamodule import VideoDataModule
 
 SIZE = 48
 CLOSE = 10  # grey levels by which JPEG may change a pixel; numbered frames differ by more
 
 
-def module(manifest, **options):
-    options = {"num_frames": 5, "image_size": SIZE, "batch_size": 3, "num_workers": 0, "val": 0, **options}
-    return VideoDataModule(manifest=str(manifest), **options)
+def module(manifest, size=SIZE, **options):
+    data = VideoDataModule(manifest=str(manifest), **{"batch_size": 3, "num_workers": 0, "val": 0, **options})
+    data.clip_format = ClipFormat(5, size)
+    return data
 
 
 def batches_of(manifest, **options):
@@ -19,9 +21,9 @@ def batches_of(manifest, **options):
 def assert_same_clips(batches, expected):
     assert len(batches) == len(expected) > 0
     for batch, other in zip(batches, expected, strict=True):
-        assert batch["clip"].tolist() == other["clip"].tolist()
-        assert batch["label"].tolist() == other["label"].tolist()
-        assert (batch["video"].int() - other["video"].int()).abs().max() <= CLOSE
+        assert batch.clip.tolist() == other.clip.tolist()
+        assert batch.label.tolist() == other.label.tolist()
+        assert (batch.video.int() - other.video.int()).abs().max() <= CLOSE
 
 
 def shards_of(folder):

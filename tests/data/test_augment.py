@@ -6,11 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from peclip.data.augment import CLIP_MEAN, CLIP_STD, Augment, Mix, augment, mix, normalize
+from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFormat
+from peclip.data.augment import Augment, Mix, augment, mix, normalize
 from peclip.errors import InputError
 
 NOTHING = Augment(area=(1, 1), flip=0)
 ALL = Augment(rotation=10, brightness=0.5)
+
+RAW = ClipFormat(mean=UNIT_MEAN, std=UNIT_STD)
 
 
 def noise(clips=2, frames=3, height=32, width=32, seed=0):
@@ -38,22 +41,24 @@ def boxes(settings, *, clips=300, size=64):
     return torch.cat([first - 0.5, last + 0.5], dim=1) + 0.5
 
 
-def test_normalize_uses_the_mean_and_deviation_of_clip():
+@pytest.mark.parametrize(("mean", "std"), [(CLIP_MEAN, CLIP_STD), ((0.5, 0.4, 0.3), (0.1, 0.2, 0.3))])
+def test_normalize_uses_the_mean_and_deviation_of_the_format(mean, std):
     video = noise()
-    expected = (video.double() / 255 - torch.tensor(CLIP_MEAN).view(3, 1, 1)) / torch.tensor(CLIP_STD).view(3, 1, 1)
-    torch.testing.assert_close(normalize(video, "clip").double(), expected, atol=1e-5, rtol=0)
+    expected = (video.double() / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    normal = normalize(video, ClipFormat(mean=mean, std=std))
+    torch.testing.assert_close(normal.double(), expected, atol=1e-5, rtol=0)
 
 
-def test_normalize_none_keeps_pixels_between_0_and_1():
+def test_normalize_with_mean_0_and_deviation_1_keeps_pixels_between_0_and_1():
     video = noise()
-    torch.testing.assert_close(normalize(video, "none"), video / 255)
+    torch.testing.assert_close(normalize(video, RAW), video / 255)
 
 
-@pytest.mark.parametrize("mode", ["clip", "none"])
-def test_normalize_takes_floats_in_0_to_1_and_leaves_them_alone(mode):
+@pytest.mark.parametrize("clip_format", [ClipFormat(), RAW])
+def test_normalize_takes_floats_in_0_to_1_and_does_not_change_them(clip_format):
     video = noise()
     pixels = video / 255
-    torch.testing.assert_close(normalize(pixels, mode), normalize(video, mode), atol=1e-6, rtol=0)
+    torch.testing.assert_close(normalize(pixels, clip_format), normalize(video, clip_format), atol=1e-6, rtol=0)
     assert torch.equal(pixels, video / 255)
 
 
@@ -190,7 +195,7 @@ def test_all_frames_of_a_clip_get_the_same_treatment():
     still = noise(frames=1).expand(-1, 5, -1, -1, -1)
     result = run(still, ALL)
     assert torch.equal(result, result[:, :1].expand_as(result))
-    assert not torch.equal(run(noise(), ALL), normalize(noise(), "none"))
+    assert not torch.equal(run(noise(), ALL), normalize(noise(), RAW))
 
 
 def test_a_clip_is_treated_alike_in_any_batch_and_order():

@@ -1,4 +1,4 @@
-"""Clips as batches: their order, what is random about them, and what happens to them on the device."""
+"""Clips as batches: what is random about them, and what happens to them on the device."""
 
 from types import SimpleNamespace
 
@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from peclip.data.augment import CLIP_MEAN, CLIP_STD, Augment, Mix
-from peclip.data.datamodule import Draw, EvalOrder, TrainOrder, VideoDataModule, collate
+from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFormat
+from peclip.data.augment import Augment, Mix
+from peclip.data.batch import NO_INDEX, Batch, Draw, collate
+from peclip.data.datamodule import VideoDataModule
 from peclip.data.media.clip import read_clip
 from peclip.errors import InputError, in_one_line
 from tests.runs import LABELS, write_data
@@ -23,10 +25,10 @@ def clips(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp("clips"), {"train": 5, "test": 1}, frames=40)
 
 
-def module(manifest, **options):
-    return VideoDataModule(
-        manifest=str(manifest), **{"num_frames": 2, "image_size": 24, "num_workers": 0, "val": 0, **options}
-    )
+def module(manifest, clip_format=ClipFormat(2, 24), **options):  # noqa: B008 - frozen
+    data = VideoDataModule(manifest=str(manifest), **{"num_workers": 0, "val": 0, **options})
+    data.clip_format = clip_format
+    return data
 
 
 def training_batches(data, epoch=0):
@@ -36,83 +38,13 @@ def training_batches(data, epoch=0):
 
 
 def by_clip(batches):
-    return {int(clip): video for batch in batches for clip, video in zip(batch["clip"], batch["video"], strict=True)}
+    return {int(clip): video for batch in batches for clip, video in zip(batch.clip, batch.video, strict=True)}
 
 
 def on_device(data, batch, training=True):
     """The batch as the model is given it."""
-    data.trainer = SimpleNamespace(training=training)
+    data.trainer = SimpleNamespace(training=training, lightning_module=None)
     return data.on_after_batch_transfer(batch, 0)
-
-
-def batches(epoch=0, clips=101, batch_size=4, seed=0, rank=0, world=1, **more):
-    sampler = TrainOrder(clips, batch_size, seed, rank, world, **more)
-    sampler.set_epoch(epoch)
-    found = list(sampler)
-    assert len(found) == len(sampler)
-    return found
-
-
-def order(epoch=0, **options):
-    return [draw for batch in batches(epoch, **options) for draw in batch]
-
-
-# --- the order ---
-
-
-def test_every_epoch_has_every_clip_once_in_an_order_of_its_own():
-    epochs = [[draw.clip for draw in order(epoch)] for epoch in range(3)]
-    assert all(sorted(epoch) == list(range(101)) for epoch in epochs)
-    assert epochs[0] != epochs[1] != epochs[2]
-    assert epochs[0] == [draw.clip for draw in order(epoch=0)]
-    assert epochs[0] != [draw.clip for draw in order(epoch=0, seed=1)]
-
-
-def test_a_draw_tells_its_epoch_its_step_and_its_place():
-    draws = order(epoch=7, clips=10)
-    assert {draw.epoch for draw in draws} == {7}
-    assert [draw.step for draw in draws] == [0] * 4 + [1] * 4 + [2] * 2
-    assert [draw.place for draw in draws] == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
-
-
-@pytest.mark.parametrize("world", [2, 3, 4, 12])
-@pytest.mark.parametrize("clips", [96, 97, 98, 103])
-def test_ranks_divide_the_batches_of_one_process_and_have_the_partners_of_their_clips(world, clips):
-    whole = batches(batch_size=12, clips=clips)
-    ranks = [batches(batch_size=12 // world, rank=rank, world=world, clips=clips) for rank in range(world)]
-    assert {len(rank) for rank in ranks} == {len(whole)}  # ranks that waited for each other would hang otherwise
-    for expected, *parts in zip(whole, *ranks, strict=True):
-        assert [draw for part in parts for draw in part if draw.own] == expected
-        pairs = {
-            draw.clip: {other.clip for other in expected if other.place // 2 == draw.place // 2} for draw in expected
-        }
-        for part in parts:
-            assert part, "a rank without a clip gives no gradients"
-            assert sum(draw.own for draw in part) <= 12 // world
-            here = {draw.clip for draw in part}
-            assert all(pairs[draw.clip] <= here for draw in part if draw.own)
-
-
-def test_ranks_read_only_their_own_clips_where_no_pair_is_cut_or_none_is_mixed():
-    for options in ({"batch_size": 4}, {"batch_size": 3, "pairs": False}):
-        ranks = [order(clips=100, rank=rank, world=2, **options) for rank in range(2)]
-        assert all(draw.own for rank in ranks for draw in rank)
-
-
-@pytest.mark.parametrize("world", [1, 2, 3])
-@pytest.mark.parametrize("clips", [101, 97, 2])
-def test_evaluation_has_every_clip_once_in_the_batches_of_one_process(world, clips):
-    """A rank that has none of them reads a clip that does not count: there is something to do for every rank."""
-
-    def in_batches(rank, world):
-        sampler = EvalOrder(clips, 8, rank, world)
-        draws = list(sampler)
-        assert len(draws) == len(sampler) > 0
-        return [[draw.clip for draw in draws[start : start + 8] if draw.own] for start in range(0, len(draws), 8)]
-
-    ranks = [in_batches(rank, world) for rank in range(world)]
-    assert sorted(batch for rank in ranks for batch in rank if batch) == in_batches(0, 1)
-    assert [clip for batch in in_batches(0, 1) for clip in batch] == list(range(clips))
 
 
 def test_mixed_clips_are_the_same_on_one_device_and_on_several(clips):
@@ -123,17 +55,19 @@ def test_mixed_clips_are_the_same_on_one_device_and_on_several(clips):
         data.trainer = SimpleNamespace(training=False, global_rank=rank, world_size=world, lightning_module=None)
         parts.append([on_device(data, batch) for batch in training_batches(data)])
     for whole, first, second in zip(*parts, strict=True):
-        assert 0 < whole["weight"] == first["weight"] == second["weight"] < 1
-        assert [len(part["clip"]) for part in (whole, first, second)] in ([6, 3, 3], [3, 1, 2])
+        assert 0 < whole.weight == first.weight == second.weight < 1
+        assert [len(part.clip) for part in (whole, first, second)] in ([6, 3, 3], [3, 1, 2])
         for name in ("clip", "label", "other_label", "video"):
-            assert torch.equal(whole[name], torch.cat([first[name], second[name]]))
+            assert torch.equal(getattr(whole, name), torch.cat([getattr(first, name), getattr(second, name)]))
 
 
-def test_a_clip_that_only_stands_in_counts_nowhere(clips):
+@pytest.mark.parametrize("draw", [Draw(0, 0, 0, own=False), Draw(0, 0, NO_INDEX)])
+def test_a_clip_that_does_not_count_on_this_rank_has_neither_label_nor_index(draw, clips):
     data = module(clips)
-    batch = collate([data.test_dataloader().dataset[Draw(0, 0, 0, own=False)]])
+    batch = collate([data.test_dataloader().dataset[draw]])
     given = on_device(data, batch, training=False)
-    assert (given["clip"].tolist(), given["label"].tolist(), len(given["video"])) == ([-1], [-1], 1)
+    assert (given.clip.tolist(), given.label.tolist(), given.draws) == ([NO_INDEX], [NO_INDEX], ())
+    assert given.video.shape == (1, 2, 3, 24, 24)
 
 
 # --- what is random about a clip ---
@@ -160,7 +94,7 @@ def test_the_frames_of_a_training_clip_are_drawn_with_its_key_alone(clips):
     row = data.splits.train.clip(3)
     rng = np.random.default_rng((0, 5, 3, 103))  # seed, epoch, clip and the word of this stream
     assert torch.equal(
-        data.train_dataloader().dataset[Draw(epoch=5, step=9, clip=3)]["video"], read_clip(row.path, 2, 24, rng=rng)
+        data.train_dataloader().dataset[Draw(epoch=5, step=9, clip=3)].video[0], read_clip(row.path, 2, 24, rng=rng)
     )
 
 
@@ -172,7 +106,8 @@ def test_augmentation_is_that_of_seed_epoch_and_clip_whatever_the_batch(clips):
     assert all(torch.equal(videos[0][clip], videos[1][clip]) for clip in range(15))
     data = module(clips, batch_size=15, mix=UNMIXED)
     plain = by_clip(training_batches(data))
-    assert not torch.allclose(videos[0][0], on_device(data, {"video": plain[0][None]}, training=False)["video"][0])
+    unchanged = on_device(data, Batch(plain[0][None], torch.zeros(1), torch.zeros(1)), training=False)
+    assert not torch.allclose(videos[0][0], unchanged.video[0])
 
 
 def test_evaluation_takes_the_middle_frames_normalised_and_nothing_else(clips):
@@ -180,11 +115,12 @@ def test_evaluation_takes_the_middle_frames_normalised_and_nothing_else(clips):
     (batch,) = data.test_dataloader()
     row = data.splits.test.clip(1)
     expected = read_clip(row.path, 2, 24)
-    assert torch.equal(batch["video"][1], expected)
+    assert torch.equal(batch.video[1], expected)
     mean, std = torch.tensor(CLIP_MEAN).view(3, 1, 1), torch.tensor(CLIP_STD).view(3, 1, 1)
-    video = on_device(data, batch, training=False)["video"][1]
+    video = on_device(data, batch, training=False).video[1]
     torch.testing.assert_close(video, (expected / 255 - mean) / std)
-    video = on_device(module(clips, normalize="none"), batch, training=False)["video"][1]
+    raw = ClipFormat(2, 24, UNIT_MEAN, UNIT_STD)
+    video = on_device(module(clips, raw), batch, training=False).video[1]
     torch.testing.assert_close(video, expected / 255)
 
 
@@ -192,11 +128,11 @@ def test_mixing_is_that_of_the_step(clips):
     data = module(clips, batch_size=4, mix=ALWAYS)
     batches = training_batches(data)
     first, second = (on_device(data, batch) for batch in batches[:2])
-    assert first["weight"] != second["weight"]
-    assert first["other_label"].tolist() == first["label"][[1, 0, 3, 2]].tolist()
+    assert first.weight != second.weight
+    assert first.other_label.tolist() == first.label[[1, 0, 3, 2]].tolist()
     again = on_device(module(clips, batch_size=4, mix=ALWAYS), batches[0])
-    assert torch.equal(first["video"], again["video"])
-    assert first["weight"] == again["weight"]
+    assert torch.equal(first.video, again.video)
+    assert first.weight == again.weight
 
 
 # --- batches and labels ---
@@ -204,20 +140,20 @@ def test_mixing_is_that_of_the_step(clips):
 
 def test_a_batch_is_what_the_documentation_says(clips):
     batch = training_batches(module(clips, batch_size=4))[0]
-    assert (batch["video"].shape, batch["video"].dtype) == ((4, 2, 3, 24, 24), torch.uint8)
-    assert (batch["label"].dtype, batch["clip"].dtype) == (torch.int64, torch.int64)
+    assert (batch.video.shape, batch.video.dtype) == ((4, 2, 3, 24, 24), torch.uint8)
+    assert (batch.label.dtype, batch.clip.dtype) == (torch.int64, torch.int64)
     data = module(clips)
-    names = [data.splits.train.clip(int(clip)).label for clip in batch["clip"]]
-    assert [data.labels[index] for index in batch["label"]] == names
+    names = [data.splits.train.clip(int(clip)).label for clip in batch.clip]
+    assert [data.labels[index] for index in batch.label] == names
 
 
-def test_a_clip_without_a_label_has_minus_one(tmp_path):
+def test_a_clip_without_a_label_has_no_index(tmp_path):
     write_clip(tmp_path / "a.mp4", 1)
     (tmp_path / "clips.csv").write_text("path,label\na.mp4,\n")
     data = module(tmp_path / "clips.csv", labels=list(LABELS))
     data.setup("predict")
     (batch,) = data.predict_dataloader()
-    assert batch["label"].tolist() == [-1]
+    assert batch.label.tolist() == [NO_INDEX]
 
 
 def test_labels_stand_in_class_order_or_in_the_order_given(clips):
@@ -225,7 +161,7 @@ def test_labels_stand_in_class_order_or_in_the_order_given(clips):
     data = module(clips, labels=["Angry", "happy", "SAD"])
     assert data.labels == ["anger", "happiness", "sadness"]
     batch = training_batches(data)[0]
-    assert [data.labels[i] for i in batch["label"]] == [data.splits.train.clip(int(i)).label for i in batch["clip"]]
+    assert [data.labels[i] for i in batch.label] == [data.splits.train.clip(int(i)).label for i in batch.clip]
 
 
 @pytest.mark.parametrize("stage", ["fit", "validate", "test", "predict"])
@@ -273,7 +209,40 @@ def test_selection_says_what_the_best_checkpoint_is_chosen_on(clips):
     assert module(clips, val=0).selection == "none"
 
 
-@pytest.mark.parametrize("option", ["num_frames", "batch_size", "eval_batch_size", "image_size"])
+# --- the format of the clips ---
+
+
+def with_model(data, clip_format):
+    """The data as a trainer has it whose model takes this format."""
+    net = SimpleNamespace(net=SimpleNamespace(clip_format=clip_format))
+    data.trainer = SimpleNamespace(training=False, global_rank=0, world_size=1, lightning_module=net)
+    return data
+
+
+def test_the_format_is_that_of_the_model(clips):
+    data = with_model(module(clips), ClipFormat(3, 16, UNIT_MEAN, UNIT_STD))
+    data.setup("fit")
+    assert data.clip_format == ClipFormat(3, 16, UNIT_MEAN, UNIT_STD)
+    (batch,) = data.test_dataloader()
+    assert batch.video.shape == (3, 3, 3, 16, 16)
+    given = data.on_after_batch_transfer(batch, 0)
+    assert torch.equal(given.video, batch.video / 255)
+
+
+def test_another_number_of_frames_is_evaluated_and_not_trained_on(clips):
+    data = with_model(module(clips, num_frames=4), ClipFormat(3, 16))
+    data.setup("test")
+    (batch,) = data.test_dataloader()
+    assert batch.video.shape == (3, 4, 3, 16, 16)
+    message = (
+        "num_frames is 4, but the model is made for 3 frames: omit num_frames, or make the model with num_frames=4"
+    )
+    with pytest.raises(InputError, match=f"^{message}$"):
+        data.setup("fit")
+    with_model(data, ClipFormat(4, 16)).setup("fit")
+
+
+@pytest.mark.parametrize("option", ["num_frames", "batch_size", "eval_batch_size"])
 def test_counts_below_one_are_refused(option, clips):
     with pytest.raises(InputError, match=rf"data\.{option} is 0, expected at least 1"):
         module(clips, **{option: 0})
@@ -301,7 +270,7 @@ def test_a_clip_that_cannot_be_decoded_is_named_with_its_line(workers, tmp_path)
 
 def test_a_missing_clip_of_a_folder_is_named(tmp_path):
     write_data(tmp_path, {"train": 1})
-    data = VideoDataModule(root=str(tmp_path), num_workers=0, val=0, image_size=24)
+    data = VideoDataModule(root=str(tmp_path), num_workers=0, val=0)
     data.setup("fit")
     (tmp_path / "train" / "anger" / "3.mp4").unlink()
     with pytest.raises(InputError, match=r"train/anger/3\.mp4"):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from peclip.clip_format import ClipFormat
 from peclip.data.augment import normalize
 from peclip.data.datamodule import VideoDataModule
 from peclip.demo import CLIP
@@ -25,10 +26,13 @@ def test_the_clip_is_small_and_in_half_precision():
 
 
 def test_the_clip_tells_expressions_of_people_it_has_not_seen_by_their_action_units(tmp_path):
-    data = VideoDataModule(str(demo(tmp_path, train=1, test=4, frames=8)), num_frames=4, num_workers=0, image_size=96)
+    data = VideoDataModule(str(demo(tmp_path, train=1, test=4, frames=8)), num_workers=0)
+    data.clip_format = ClipFormat(4, 96)
     net = PEClip(data.labels, "demo").eval()
     with torch.inference_mode():
-        hits = [net(normalize(batch["video"])).argmax(1) == batch["label"] for batch in data.test_dataloader()]
+        hits = [
+            net(normalize(batch.video, data.clip_format)).argmax(1) == batch.label for batch in data.test_dataloader()
+        ]
     assert torch.cat(hits).float().mean() >= 0.75  # chance is 0.14
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import peclip
+from peclip.clip_format import UNIT_MEAN, UNIT_STD, ClipFormat
 from peclip.data.augment import normalize
 from peclip.data.media.clip import read_clip
 from peclip.errors import InputError
@@ -48,7 +49,7 @@ def test_a_clip_of_one_window_gets_the_logits_of_evaluation(net, tmp_path):
     write_video(tmp_path / "a.mp4", 45, fps=25, size=(48, 36))
     (row,) = Recognizer(net, faces="none")(tmp_path / "a.mp4")
     with torch.no_grad():
-        expected = net(normalize(read_clip(tmp_path / "a.mp4", 4, 32)[None])).softmax(1)[0]
+        expected = net(normalize(read_clip(tmp_path / "a.mp4", 4, 32)[None], ClipFormat())).softmax(1)[0]
     assert list(row.probabilities) == list(SEVEN)
     assert list(row.probabilities.values()) == pytest.approx(expected.tolist(), abs=0.02)
     assert row.label == SEVEN[expected.argmax()]
@@ -63,7 +64,7 @@ def test_pixels_are_normalised_as_in_training(net, tmp_path):
     (without,) = recognizer(tmp_path / "a.mp4")
     clip = read_clip(tmp_path / "a.mp4", 4, 32)[None]
     with torch.no_grad():
-        expected = net(normalize(clip, "none")).softmax(1)[0].tolist()
+        expected = net(normalize(clip, ClipFormat(mean=UNIT_MEAN, std=UNIT_STD))).softmax(1)[0].tolist()
     assert list(without.probabilities.values()) == pytest.approx(expected, abs=0.02)
     assert list(with_clip.probabilities.values()) != pytest.approx(expected, abs=0.02)
 
@@ -127,7 +128,7 @@ def test_a_video_without_frames_at_a_face_is_padded_to_t(net, tmp_path):
     (row,) = Recognizer(net, faces="none")(tmp_path / "a.mp4")
     clip = read_clip(tmp_path / "a.mp4", 4, 32)[None]
     with torch.no_grad():
-        expected = net(normalize(clip)).softmax(1)[0].tolist()
+        expected = net(normalize(clip, ClipFormat())).softmax(1)[0].tolist()
     assert list(row.probabilities.values()) == pytest.approx(expected, abs=0.02)
 
 

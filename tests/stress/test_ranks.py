@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from peclip.data.order import TrainOrder
+from peclip.data.samplers import TrainSampler
 from tests.ranked import in_ranks, logged, write_many
 from tests.runs import LABELS, write_config, write_data
 from tests.stress.killed import at_call, outcome, send
@@ -253,7 +253,7 @@ def test_a_killed_rank_ends_the_other_soon(who, config, tmp_path):
 def test_a_broken_clip_of_one_rank_ends_all_with_one_line(rank, tiny_clip, tmp_path):
     manifest = write_data(tmp_path / "data", {"train": 8, "test": 1})
     config = write_config(tmp_path / "tiny.yaml", tiny_clip, manifest)
-    batches = list(TrainOrder(24, 2, seed=0, rank=rank, world=2))
+    batches = list(TrainSampler(24, 2, seed=0, rank=rank, world=2))
     broken = tmp_path / "data" / manifest.read_text().splitlines()[1 + batches[3][0].clip].split(",")[0]
     broken.write_bytes(broken.read_bytes()[:100])
     process = start(tmp_path, "fit", "--config", config, *TWO, "--data.batch_size", 2, "--data.val", 0)

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.nn import functional as F
 
 from peclip.data.augment import Mix
+from peclip.data.batch import Batch
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError
 from peclip.model.io.checkpoint import read_trained, rebuild
@@ -35,12 +36,12 @@ pytestmark = [
 
 def clips_of(manifest, **options):
     """9 training, 3 validation and 6 test clips, as 3 batches an epoch."""
-    options = {"num_frames": 3, "batch_size": 3, "num_workers": 0, **options}
+    options = {"batch_size": 3, "num_workers": 0, **options}
     return VideoDataModule(manifest=str(manifest), **options)
 
 
 def module_of(tiny_clip, labels=LABELS, net=None, **options):
-    return PEClipModule(net or build(tiny_clip, labels=labels), **options)
+    return PEClipModule(net or build(tiny_clip, num_frames=3, labels=labels), **options)
 
 
 def fit(module, data, callbacks=(), ckpt_path=None, **options):
@@ -143,14 +144,14 @@ def test_a_rate_of_zero_is_zero(tiny_clip, tiny_data):
 @pytest.mark.parametrize("parts", ["adapters", "prompts"])
 def test_either_kind_of_part_trains_without_the_other(parts, tiny_clip, tiny_data):
     options = {"prompts": None} if parts == "adapters" else {"adapters": {}}
-    module = module_of(tiny_clip, net=build(tiny_clip, labels=LABELS, **options))
+    module = module_of(tiny_clip, net=build(tiny_clip, num_frames=3, labels=LABELS, **options))
     trainer = fit(module, clips_of(tiny_data), max_steps=1, limit_val_batches=0)
     (group,) = trainer.optimizers[0].param_groups
     assert group["initial_lr"] == {"adapters": 2e-4, "prompts": 3e-5}[parts]
 
 
 def test_nothing_to_train_is_refused(tiny_clip, tiny_data):
-    module = module_of(tiny_clip, net=build(tiny_clip, adapters={}, prompts=None, labels=LABELS))
+    module = module_of(tiny_clip, net=build(tiny_clip, num_frames=3, adapters={}, prompts=None, labels=LABELS))
     with pytest.raises(InputError, match="nothing to train"):
         fit(module, clips_of(tiny_data), max_steps=1)
 
@@ -179,7 +180,7 @@ def test_steps_out_of_range_are_refused(name, value, tiny_net):
 @pytest.fixture(scope="module")
 def tiny_net(tiny_clip):
     """A model whose every part does something; not to be changed."""
-    return stir(build(tiny_clip, labels=LABELS))
+    return stir(build(tiny_clip, num_frames=3, labels=LABELS))
 
 
 def step(module, batch, monkeypatch):
@@ -193,16 +194,16 @@ def test_the_loss_of_a_mixed_batch_is_shared_between_both_labels(tiny_net, monke
     label, other = torch.tensor([0, 2]), torch.tensor([2, 0])
     log_p = module(video).log_softmax(dim=1)
     own, partner = -(log_p[0, 0] + log_p[1, 2]) / 2, -(log_p[0, 2] + log_p[1, 0]) / 2
-    mixed = step(module, {"video": video, "label": label, "other_label": other, "weight": 0.7}, monkeypatch)
+    mixed = step(module, Batch(video, label, torch.arange(2), other_label=other, weight=0.7), monkeypatch)
     torch.testing.assert_close(mixed, 0.7 * own + 0.3 * partner)
-    unmixed = step(module, {"video": video, "label": label, "other_label": label, "weight": 1.0}, monkeypatch)
+    unmixed = step(module, Batch(video, label, torch.arange(2), other_label=label), monkeypatch)
     torch.testing.assert_close(unmixed, own)
     torch.testing.assert_close(unmixed, F.cross_entropy(module(video), label))
 
 
 def test_the_loss_is_that_of_full_precision_logits(tiny_net, monkeypatch):
     module = PEClipModule(tiny_net)
-    batch = {"video": torch.randn(2, 3, 3, 32, 32), "label": torch.tensor([0, 2])}
+    batch = Batch(torch.randn(2, 3, 3, 32, 32), torch.tensor([0, 2]), torch.arange(2))
     with torch.autocast("cpu", torch.bfloat16):
         assert step(module, batch, monkeypatch).dtype == torch.float32
 
@@ -323,7 +324,7 @@ def test_missing_weights_are_named(content, tiny_clip):
 
 def test_weights_of_another_model_are_named(content, tiny_clip):
     with pytest.raises(InputError, match=r"prompts\..* and \d+ more"):
-        load(module_of(tiny_clip, net=build(tiny_clip, prompts=None, labels=LABELS)), content)
+        load(module_of(tiny_clip, net=build(tiny_clip, num_frames=3, prompts=None, labels=LABELS)), content)
     content["state_dict"]["net.prompts.tokens.0"] = torch.zeros(3, 32)
     with pytest.raises(InputError, match=r"prompts\.tokens\.0 has shape \(3, 32\), the model's has \(2, 32\)"):
         load(module_of(tiny_clip), content)
@@ -338,8 +339,8 @@ def test_a_checkpoint_of_another_program_is_refused(tiny_net):
 
 
 def test_evaluation_scores_all_clips_and_bare_clip_beside_them(tiny_clip, tiny_data):
-    net = stir(build(tiny_clip, labels=LABELS))
-    bare = build(tiny_clip, adapters={}, prompts=None, labels=LABELS)
+    net = stir(build(tiny_clip, num_frames=3, labels=LABELS))
+    bare = build(tiny_clip, num_frames=3, adapters={}, prompts=None, labels=LABELS)
     data = clips_of(tiny_data, eval_batch_size=4)
     module, plain = module_of(tiny_clip, net=net, zero_shot=True), module_of(tiny_clip, net=bare)
     Trainer(**QUIET, enable_checkpointing=False).test(module, datamodule=data, verbose=False)

@@ -16,7 +16,6 @@ import pytest
 from jsonargparse import Namespace
 from pyarrow import parquet
 
-from peclip.data.stream import PartOrder
 from peclip.errors import InputError
 from peclip.train.module import PEClipModule
 from peclip.train.part_writer import PartWriter
@@ -281,15 +280,6 @@ def test_the_state_tells_what_is_there(tmp_path):
     folder.end()
     state = json.loads((tmp_path / "parts.json").read_text())
     assert (state["clips"], state["rows"], state["complete"]) == (5, 500, True)
-
-
-# --- the order ---
-
-
-def test_no_batch_reaches_from_one_part_into_the_next():
-    order = PartOrder([range(4), range(8, 10)], batch_size=3)
-    assert [[draw.clip for draw in batch] for batch in order] == [[0, 1, 2], [3], [8, 9]]
-    assert len(order) == 3
 
 
 # --- the command as it is given ---

@@ -13,7 +13,9 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch.nn import functional as F
 
+from peclip.clip_format import ClipFormat
 from peclip.data.augment import Mix
+from peclip.data.batch import NO_INDEX, Batch
 from peclip.data.datamodule import VideoDataModule
 from peclip.train.module import PEClipModule
 from tests.model.small import build, stir
@@ -62,41 +64,43 @@ def config(place, tiny_clip, data):
 
 
 def module(manifest, **options):
-    options = {"num_frames": 2, "image_size": 24, "num_workers": 0, "val": 0, "on_error": "skip", **options}
-    return VideoDataModule(manifest=str(manifest), **options)
+    options = {"num_workers": 0, "val": 0, "on_error": "skip", **options}
+    data = VideoDataModule(manifest=str(manifest), **options)
+    data.clip_format = ClipFormat(2, 24)
+    return data
 
 
 def on_device(data, batch, training=True):
-    data.trainer = SimpleNamespace(training=training)
+    data.trainer = SimpleNamespace(training=training, lightning_module=None)
     return data.on_after_batch_transfer(batch, 0)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_clip_is_left_out_of_its_batch_and_all_others_are_as_they_were(data, workers):
     whole = list(module(data).train_dataloader())
-    left_out = whole[1]["clip"][2]
+    left_out = whole[1].clip[2]
     spoil(data, str(int(left_out) + 1))
     batches = list(module(data, num_workers=workers).train_dataloader())
-    assert [len(batch["clip"]) for batch in batches] == [4, 3, 4]
-    ((clip, reason),) = batches[1]["skipped"]
-    assert clip == left_out
-    assert f"{clip + 1}.mp4: not a video" in reason
+    assert [len(batch.clip) for batch in batches] == [4, 3, 4]
+    (skipped,) = batches[1].skipped
+    assert skipped.clip == left_out
+    assert f"{skipped.clip + 1}.mp4: not a video" in skipped.reason
     for batch, before in zip(batches, whole, strict=True):
-        kept = before["clip"] != left_out
-        assert torch.equal(batch["clip"], before["clip"][kept])
-        assert torch.equal(batch["video"], before["video"][kept])
-        assert torch.equal(batch["label"], before["label"][kept])
-        assert batch["draws"] == [draw for draw in before["draws"] if draw.clip != left_out]
+        kept = before.clip != left_out
+        assert torch.equal(batch.clip, before.clip[kept])
+        assert torch.equal(batch.video, before.video[kept])
+        assert torch.equal(batch.label, before.label[kept])
+        assert batch.draws == tuple(draw for draw in before.draws if draw.clip != left_out)
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_a_batch_without_any_is_one_black_clip_without_label_and_index(data, training):
     spoil(data, *(str(number) for number in range(1, 13)))
     batch = next(iter(module(data, mix=Mix(mixup=1, fmix=0)).train_dataloader()))
-    assert (batch["label"].tolist(), batch["clip"].tolist(), batch["draws"]) == ([-1], [-1], [])
-    assert len(batch["skipped"]) == 4
-    assert not batch["video"].any()
-    assert on_device(module(data), batch, training)["video"].isfinite().all()
+    assert (batch.label.tolist(), batch.clip.tolist(), batch.draws) == ([NO_INDEX], [NO_INDEX], ())
+    assert len(batch.skipped) == 4
+    assert not batch.video.any()
+    assert on_device(module(data), batch, training).video.isfinite().all()
 
 
 def test_what_has_no_label_adds_nothing_to_loss_and_gradients(tiny_clip, monkeypatch):
@@ -104,11 +108,11 @@ def test_what_has_no_label_adds_nothing_to_loss_and_gradients(tiny_clip, monkeyp
     trained = PEClipModule(net)
     monkeypatch.setattr(trained, "log", lambda *args, **kwargs: None)
     video = torch.randn(3, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    label = torch.tensor([1, -1, 2])
-    loss = trained.training_step({"video": video, "label": label}, 0)
+    label = torch.tensor([1, NO_INDEX, 2])
+    loss = trained.training_step(Batch(video, label, torch.arange(3)), 0)
     torch.testing.assert_close(loss, F.cross_entropy(net(video)[[0, 2]], label[[0, 2]]))
-    batch = {"video": torch.zeros(1, 2, 3, 32, 32), "label": torch.tensor([-1])}
-    loss = trained.training_step(batch, 0)
+    none = torch.tensor([NO_INDEX])
+    loss = trained.training_step(Batch(torch.zeros(1, 2, 3, 32, 32), none, none), 0)
     loss.backward()
     assert loss == 0
     gradients = [weight.grad for weight in trained.parameters() if weight.requires_grad]

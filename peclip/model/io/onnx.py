@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from peclip import __version__
-from peclip.data.augment import CLIP_MEAN, CLIP_STD
+from peclip.clip_format import CLIP_MEAN, CLIP_STD
 from peclip.errors import InputError
 from peclip.files import atomic_write
 from peclip.model.fast.gru import GRU

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import RichProgressBar, Timer
 from rich.console import Console
 from rich.table import Table
 
+from peclip.data.batch import Batch
 from peclip.files import write_json
 from peclip.train.callbacks.run import module_and_data, trainable_parts
 
@@ -38,7 +39,7 @@ class Summary(Callback):
         splits = data.splits
         print(
             f"{len(splits.train)} training, {len(splits.val)} validation, {len(splits.test)} test clips of "
-            f"{len(data.labels)} classes from {data.source.source}; {data.num_frames} frames a clip, "
+            f"{len(data.labels)} classes from {data.source.source}; {data.clip_format.num_frames} frames a clip, "
             f"{net.image_size} px, batch {data.batch_size}, precision {trainer.precision}, seed {data.seed}"
         )
         for note in data.source.notes:
@@ -71,10 +72,10 @@ class Progress(RichProgressBar):
         self._since, self._clips = time.perf_counter(), 0
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Count the clips of a batch."""
-        self._clips += len(batch["draws"])
+        self._clips += len(batch.draws)
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
@@ -105,10 +106,10 @@ class EpochLines(Callback):
         self._epoch_start = time.perf_counter()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Count the clips of a batch."""
-        self._clips += len(batch["draws"]) * trainer.world_size
+        self._clips += len(batch.draws) * trainer.world_size
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the line on rank 0."""

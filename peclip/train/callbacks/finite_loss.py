@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from peclip.data.batch import Batch
 from peclip.errors import InputError
 from peclip.train.cluster.ranks import of_all_ranks
 from peclip.train.cluster.shutdown import told_by_rank_zero
@@ -40,7 +41,7 @@ class FiniteLoss(Callback):
         self._rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Look at the step before, and keep this one.
 
@@ -48,7 +49,7 @@ class FiniteLoss(Callback):
             InputError: the loss was no number.
         """
         self._look(trainer)
-        clips = [draw.clip for draw in batch["draws"]]
+        clips = [draw.clip for draw in batch.draws]
         loss = outputs["loss"].detach()
         self._steps = [_Step(trainer.global_step, trainer.current_epoch, loss, clips, self._rates)]
 

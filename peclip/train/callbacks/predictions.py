@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 from torch import Tensor
 
+from peclip.data.batch import NO_INDEX
 from peclip.data.manifest import Manifest
 from peclip.files import atomic_write
 from peclip.train.callbacks.run import module_and_data
@@ -76,9 +77,9 @@ class PredictionWriter(Callback):
             self._write(trainer, module_and_data(trainer)[1].splits.val, truth=True)
 
     def _keep(self, clips: Tensor, scores: Tensor, probabilities: Tensor) -> None:
-        """Keep what was predicted: by the scores (B, C), of which rounded probabilities may be equal. Clip -1 is none."""
+        """Keep what was predicted: by the scores (B, C), of which rounded probabilities may be equal."""
         rows = zip(scores.argmax(dim=-1).tolist(), probabilities.tolist(), strict=True)
-        self._rows |= {clip: row for clip, row in zip(clips.tolist(), rows, strict=True) if clip >= 0}
+        self._rows |= {clip: row for clip, row in zip(clips.tolist(), rows, strict=True) if clip != NO_INDEX}
 
     def _write(self, trainer: Trainer, clips: Manifest, truth: bool) -> Path | None:
         """Write the file on rank 0, in the order of the clips."""

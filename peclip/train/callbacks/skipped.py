@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from peclip.data.batch import Batch
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
 from peclip.files import atomic_write
@@ -35,7 +36,7 @@ class SkippedClips(Callback):
         self._told = 0
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Note what was skipped; after the last batch of an epoch, before validation, bring the ranks together.
 
@@ -63,7 +64,7 @@ class SkippedClips(Callback):
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: Any,
-        batch: Any,
+        batch: Batch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
@@ -108,12 +109,12 @@ class SkippedClips(Callback):
             self._reasons.setdefault((split, clip), reason)
         self._read |= set(kept["read"])
 
-    def _note(self, split: str, batch: Any) -> None:
-        if batch["draws"]:
+    def _note(self, split: str, batch: Batch) -> None:
+        if batch.draws:
             self._read.add(split)
-        for clip, reason in batch["skipped"]:
-            self._reasons.setdefault((split, clip), reason)
-            self.latest.add(clip)
+        for skipped in batch.skipped:
+            self._reasons.setdefault((split, skipped.clip), skipped.reason)
+            self.latest.add(skipped.clip)
 
     def _gather(self, trainer: Trainer, split: str) -> None:
         """Bring the ranks together.

@@ -70,7 +70,7 @@ CHECKPOINT = {
 
 NOISE = (
     r".*in eval mode at the start of training",  # CLIP is frozen on purpose
-    r".*Total length of `(list|Stream)` across ranks is zero",  # there may be no validation clips, or no shard left
+    r".*Total length of `(list|PredictLoader)` across ranks is zero",  # there may be no validation clips, or no shard left
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own affair
     r".*does not have many workers which may be a bottleneck",
     r".*is smaller than the logging interval",

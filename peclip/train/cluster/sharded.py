@@ -4,13 +4,8 @@ Lightning's strategies for sharding would also cut up what learns, which is smal
 adapters, prompts, their optimiser and checkpoints are those of DDP.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
-import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, ModelParallelStrategy
-from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
@@ -67,61 +62,3 @@ def shard(trainer: Trainer, module: LightningModule, net: PEClip) -> None:
     ignore_in_ddp(module, parts)
     for loop in (trainer.fit_loop.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop, trainer.predict_loop):
         loop.inference_mode = False  # what is fetched in it could not be trained with afterwards
-
-
-class SameSteps(Callback):
-    """Lets all devices make as many steps of an evaluation as the one with most batches.
-
-    A block waits for the parts of all devices. One that has no batch left runs the model on a black frame, which counts
-    nowhere.
-    """
-
-    def __init__(self) -> None:
-        self._batches = self._missing = 0
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count the batches."""
-        self._count(trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches, pl_module)
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count the batches."""
-        self._count(trainer.num_test_batches, pl_module)
-
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count the batches."""
-        self._count(trainer.num_predict_batches, pl_module)
-
-    def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
-    ) -> None:
-        """Go on after the last batch, before anything is gathered."""
-        self._go_on(trainer, pl_module, batch_idx)
-
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
-    ) -> None:
-        """Go on after the last batch, before anything is gathered."""
-        self._go_on(trainer, pl_module, batch_idx)
-
-    def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
-    ) -> None:
-        """Go on after the last batch, before anything is gathered."""
-        self._go_on(trainer, pl_module, batch_idx)
-
-    def _count(self, batches: Sequence[float], module: LightningModule) -> None:
-        self._batches = int(sum(batches))
-        most = torch.tensor(self._batches, device=module.device)
-        distributed.all_reduce(most, distributed.ReduceOp.MAX)
-        self._missing = int(most) - self._batches
-
-    def _go_on(self, trainer: Trainer, module: Any, batch: int) -> None:
-        if batch + 1 < self._batches:
-            return
-        frame = torch.zeros(1, 1, 3, module.image_size, module.image_size, device=module.device)
-        for _ in range(self._missing):
-            with trainer.precision_plugin.forward_context():
-                module.net(frame)
-                if trainer.testing and module.zero_shot:
-                    with module.net.bare():
-                        module.net(frame)

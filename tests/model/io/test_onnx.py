@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from peclip.clip_format import ClipFormat
 from peclip.data.augment import normalize
 from peclip.errors import InputError
 from peclip.model import Adapter, SharedAdapter, TemporalDynamicAdapter, load_released
@@ -66,7 +67,7 @@ def test_the_metadata_say_how_to_feed_the_file(net, path):
     frames = torch.randint(0, 256, (1, 2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     mean, std = (np.array(told[name], np.float32).reshape(3, 1, 1) for name in ("mean", "std"))
     by_metadata = torch.from_numpy((frames.numpy() * np.float32(told["scale"]) - mean) / std)
-    assert torch.allclose(by_metadata, normalize(frames, "clip"), atol=1e-6)
+    assert torch.allclose(by_metadata, normalize(frames, ClipFormat()), atol=1e-6)
 
 
 def test_where_the_program_lies_is_not_in_the_file(path):

@@ -1,0 +1,137 @@
+"""Samplers: which clips make up the batches of each rank, as a function of the seed and the epoch alone.
+
+Every sampler gives all ranks the same number of batches, because they wait for each other in every step.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Self
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from peclip.data.batch import NO_INDEX, Draw
+
+DUMMY = [Draw(epoch=0, step=0, clip=NO_INDEX, own=False)]
+"""A batch that counts for nothing, for a rank that has none left while others have."""
+
+
+class TrainSampler(Sampler[list[Draw]]):
+    """Sample the clips in a new random order in every epoch; each rank takes a contiguous range of every global batch.
+
+    The ranges of a last, smaller batch differ in length, and a rank may have no clip of it to count.
+
+    Args:
+        clips: number of clips.
+        batch_size: clips of a batch that count on one rank.
+        seed: of the order.
+        rank: of this process.
+        world: number of ranks.
+        done: returns, when an epoch begins, how many of its batches were trained on before the run was interrupted.
+        pairs: whether neighbours (0 with 1, 2 with 3, ... of all ranks together) are mixed, so that one that counts on
+            another rank has to be read here too. An even batch size cuts no pair in two.
+    """
+
+    def __init__(
+        self,
+        clips: int,
+        batch_size: int,
+        seed: int,
+        rank: int,
+        world: int,
+        done: Callable[[], int] = lambda: 0,
+        pairs: bool = True,
+    ) -> None:
+        self.clips, self.batch_size, self.seed, self.rank, self.world = clips, batch_size, seed, rank, world
+        self.done, self.pairs = done, pairs
+        self.epoch = 0
+
+    @property
+    def sampler(self) -> Self:
+        """Itself: Lightning sets the epoch on the ``sampler`` of a batch sampler."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch that is sampled next; Lightning calls it."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the number of batches, which is the same on all ranks."""
+        return math.ceil(self.clips / (self.batch_size * self.world))
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        """Yield this rank's range of each batch of the epoch, or of those that are left of it."""
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.clips)
+        whole = self.batch_size * self.world
+        for step in range(self.done(), len(self)):
+            batch = order[step * whole : (step + 1) * whole]
+            first, end = (self._cut(len(batch), rank) for rank in (self.rank, self.rank + 1))
+            read = range(first, end)
+            if first == end:
+                read = range(1)  # a rank without a clip would leave the others waiting for its gradients
+            elif self.pairs:
+                read = range(first - first % 2, min(end + end % 2, len(batch)))
+            yield [Draw(self.epoch, step, int(batch[place]), place, first <= place < end) for place in read]
+
+    def _cut(self, clips: int, rank: int) -> int:
+        """Return where a rank's range of a batch of so many clips begins: between two pairs if the batch size is even."""
+        unit = 2 - self.batch_size % 2
+        return min(-(-clips // unit) * rank // self.world * unit, clips)
+
+
+class EvalSampler(Sampler[list[Draw]]):
+    """Sample every clip exactly once, in order and in the same batches on any number of ranks, which take them in turn.
+
+    Args:
+        clips: number of clips.
+        batch_size: clips of a batch; the last one may have fewer.
+        rank: of this process.
+        world: number of ranks.
+    """
+
+    def __init__(self, clips: int, batch_size: int, rank: int, world: int) -> None:
+        self.clips, self.batch_size, self.rank, self.world = clips, batch_size, rank, world
+
+    def __len__(self) -> int:
+        """Return the number of batches, which is the same on all ranks."""
+        return math.ceil(self.clips / (self.batch_size * self.world))
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        """Yield this rank's batches."""
+        starts = range(self.rank * self.batch_size, self.clips, self.world * self.batch_size)
+        yield from (_draws(range(start, min(start + self.batch_size, self.clips))) for start in starts)
+        yield from [DUMMY] * (len(self) - len(starts))
+
+
+class ShardSampler(Sampler[list[Draw]]):
+    """Sample the clips of this rank's shards in order, in batches none of which reaches from one shard into the next.
+
+    So the batch in which a clip is read depends on its shard alone, not on the rank or on which other shards are left.
+
+    Args:
+        shards: for each rank, the clips of its shards.
+        batch_size: clips of a batch; the last one of a shard may have fewer.
+        rank: of this process.
+    """
+
+    def __init__(self, shards: Sequence[Sequence[range]], batch_size: int, rank: int) -> None:
+        self.shards, self.batch_size, self.rank = shards, batch_size, rank
+
+    def __len__(self) -> int:
+        """Return the number of batches, which is the same on all ranks."""
+        return max(map(self._count, self.shards))
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        """Yield this rank's batches, shard after shard."""
+        own = self.shards[self.rank]
+        for shard in own:
+            for start in range(0, len(shard), self.batch_size):
+                yield _draws(shard[start : start + self.batch_size])
+        yield from [DUMMY] * (len(self) - self._count(own))
+
+    def _count(self, shards: Sequence[range]) -> int:
+        return sum(math.ceil(len(shard) / self.batch_size) for shard in shards)
+
+
+def _draws(clips: range) -> list[Draw]:
+    return [Draw(epoch=0, step=0, clip=clip) for clip in clips]

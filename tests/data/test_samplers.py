@@ -1,0 +1,90 @@
+"""Which clips make up the batches of each rank."""
+
+import pytest
+
+from peclip.data.batch import NO_INDEX
+from peclip.data.samplers import EvalSampler, ShardSampler, TrainSampler
+
+
+def batches(epoch=0, clips=101, batch_size=4, seed=0, rank=0, world=1, **more):
+    sampler = TrainSampler(clips, batch_size, seed, rank, world, **more)
+    sampler.set_epoch(epoch)
+    found = list(sampler)
+    assert len(found) == len(sampler)
+    return found
+
+
+def order(epoch=0, **options):
+    return [draw for batch in batches(epoch, **options) for draw in batch]
+
+
+def test_every_epoch_has_every_clip_once_in_an_order_of_its_own():
+    epochs = [[draw.clip for draw in order(epoch)] for epoch in range(3)]
+    assert all(sorted(epoch) == list(range(101)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert epochs[0] == [draw.clip for draw in order(epoch=0)]
+    assert epochs[0] != [draw.clip for draw in order(epoch=0, seed=1)]
+
+
+def test_a_draw_has_its_epoch_its_step_and_its_place():
+    draws = order(epoch=7, clips=10)
+    assert {draw.epoch for draw in draws} == {7}
+    assert [draw.step for draw in draws] == [0] * 4 + [1] * 4 + [2] * 2
+    assert [draw.place for draw in draws] == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
+
+
+@pytest.mark.parametrize("world", [2, 3, 4, 12])
+@pytest.mark.parametrize("clips", [96, 97, 98, 103])
+def test_ranks_divide_the_batches_of_one_process_and_have_the_partners_of_their_clips(world, clips):
+    whole = batches(batch_size=12, clips=clips)
+    ranks = [batches(batch_size=12 // world, rank=rank, world=world, clips=clips) for rank in range(world)]
+    assert {len(rank) for rank in ranks} == {len(whole)}  # ranks that waited for each other would hang otherwise
+    for expected, *shares in zip(whole, *ranks, strict=True):
+        assert [draw for share in shares for draw in share if draw.own] == expected
+        pairs = {
+            draw.clip: {other.clip for other in expected if other.place // 2 == draw.place // 2} for draw in expected
+        }
+        for share in shares:
+            assert share, "a rank without a clip gives no gradients"
+            assert sum(draw.own for draw in share) <= 12 // world
+            here = {draw.clip for draw in share}
+            assert all(pairs[draw.clip] <= here for draw in share if draw.own)
+
+
+def test_ranks_read_only_their_own_clips_where_no_pair_is_cut_or_none_is_mixed():
+    for options in ({"batch_size": 4}, {"batch_size": 3, "pairs": False}):
+        ranks = [order(clips=100, rank=rank, world=2, **options) for rank in range(2)]
+        assert all(draw.own for rank in ranks for draw in rank)
+
+
+def counted(batches):
+    """The clips of the batches that count."""
+    return [[draw.clip for draw in batch] for batch in batches if batch[0].own]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 7])
+@pytest.mark.parametrize("clips", [101, 97, 96, 2, 1, 0])
+def test_evaluation_has_every_clip_once_in_the_batches_of_one_process(world, clips):
+    """And every rank has as many batches: it would keep the others waiting otherwise."""
+    samplers = [EvalSampler(clips, 8, rank, world) for rank in range(world)]
+    ranks = [list(sampler) for sampler in samplers]
+    assert {len(rank) for rank in ranks} == {len(sampler) for sampler in samplers} == {-(-clips // (8 * world))}
+    whole = counted(EvalSampler(clips, 8, 0, 1))
+    assert sorted(batch for rank in ranks for batch in counted(rank)) == whole
+    assert [clip for batch in whole for clip in batch] == list(range(clips))
+    dummies = [batch for rank in ranks for batch in rank if not batch[0].own]
+    assert all([draw.clip for draw in batch] == [NO_INDEX] for batch in dummies)
+    assert len(dummies) < world
+
+
+def test_no_batch_reaches_from_one_shard_into_the_next():
+    sampler = ShardSampler([[range(4), range(8, 10)]], 3, rank=0)
+    assert counted(sampler) == [[0, 1, 2], [3], [8, 9]]
+    assert len(sampler) == 3
+
+
+def test_ranks_with_fewer_shards_have_as_many_batches():
+    shards = [[range(4), range(8, 10)], [range(4, 8)], []]
+    samplers = [ShardSampler(shards, 3, rank) for rank in range(3)]
+    assert [len(list(sampler)) for sampler in samplers] == [len(sampler) for sampler in samplers] == [3, 3, 3]
+    assert [counted(sampler) for sampler in samplers] == [[[0, 1, 2], [3], [8, 9]], [[4, 5, 6], [7]], []]
