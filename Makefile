@@ -18,7 +18,7 @@ help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' Makefile
 
 demo: $(READY) ## train on the drawn faces and show the results (two to three minutes on two cores)
-	.venv/bin/peclip fit --config configs/demo.yaml
+	.venv/bin/peclip fit --config demo
 
 test: $(READY) ## run the tests
 	OMP_NUM_THREADS=1 .venv/bin/pytest -m "not slow and not gpu" -n auto --maxprocesses 8

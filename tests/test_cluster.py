@@ -192,7 +192,7 @@ def test_a_run_of_the_sweep_trains_in_its_own_folder(options, tmp_path, monkeypa
     (tmp_path / "peclip").chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "WANDB_RUN_ID": "abc", "DATA": "/my data"}
     asked = subprocess.run(words, env=environment, check=True, capture_output=True, text=True).stdout.splitlines()
-    assert asked[:3] == ["fit", "--config", "configs/dfew.yaml"]
+    assert asked[:3] == ["fit", "--config", "dfew"]
     place = asked.index("--data.root")
     assert asked[place + 1] == "/my data"
     own = asked[asked.index("--folder") :]  # with the values of the sweep

@@ -63,7 +63,7 @@ def check_configs(args: Sequence[str]) -> None:
             continue
         given = value or next(iter(args[place + 1 :]), "")
         if not given or given.startswith("-"):
-            raise InputError(f"{name}: no file follows it, expected a configuration such as configs/demo.yaml")
+            raise InputError(f"{name}: no file follows it, expected a YAML file or a recipe such as demo")
         path = Path(given)
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
