@@ -1,26 +1,41 @@
 """peclip: dynamic facial expression recognition with PE-CLIP. Importing the package imports no torch."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from peclip._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from peclip.clip_format import ClipFormat
+    from peclip.data.datamodule import VideoDataModule
+    from peclip.data.manifest import Manifest
+    from peclip.errors import InputError
     from peclip.inference.recognizer import Recognizer
-    from peclip.model import PEClip
+    from peclip.model import PEClip, load_released
+    from peclip.train.module import PEClipModule
 
 __version__ = "0.1.0"
 
-__all__ = ("PEClip", "Recognizer")
+__all__ = (
+    "ClipFormat",
+    "InputError",
+    "Manifest",
+    "PEClip",
+    "PEClipModule",
+    "Recognizer",
+    "VideoDataModule",
+    "load_released",
+)
 
-_HOMES = {"PEClip": "peclip.model", "Recognizer": "peclip.inference.recognizer"}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "ClipFormat": "peclip.clip_format",
+        "InputError": "peclip.errors",
+        "Manifest": "peclip.data.manifest",
+        "PEClip": "peclip.model",
+        "PEClipModule": "peclip.train.module",
+        "Recognizer": "peclip.inference.recognizer",
+        "VideoDataModule": "peclip.data.datamodule",
+        "load_released": "peclip.model",
+    },
+)

@@ -1,1 +1,19 @@
 """Training and evaluation on PyTorch Lightning."""
+
+from typing import TYPE_CHECKING
+
+from peclip._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from peclip.train.metrics import ExpressionMetrics
+    from peclip.train.module import PEClipModule
+
+__all__ = ("ExpressionMetrics", "PEClipModule")
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "ExpressionMetrics": "peclip.train.metrics",
+        "PEClipModule": "peclip.train.module",
+    },
+)

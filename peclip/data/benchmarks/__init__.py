@@ -17,6 +17,8 @@ from peclip.data.benchmarks.mafw import mafw
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
 
+__all__ = ("READERS", "prepare", "read_benchmark")
+
 READERS: dict[str, Callable[..., Manifest]] = {
     "dfew": dfew,
     "ferv39k": ferv39k,
