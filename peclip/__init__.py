@@ -12,6 +12,20 @@ if TYPE_CHECKING:
     from peclip.inference.recognizer import Recognizer
     from peclip.model import PEClip, load_released
     from peclip.train.module import PEClipModule
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "ClipFormat": "peclip.clip_format",
+            "InputError": "peclip.errors",
+            "Manifest": "peclip.data.manifest",
+            "PEClip": "peclip.model",
+            "PEClipModule": "peclip.train.module",
+            "Recognizer": "peclip.inference.recognizer",
+            "VideoDataModule": "peclip.data.datamodule",
+            "load_released": "peclip.model",
+        },
+    )
 
 __version__ = "0.1.0"
 
@@ -24,18 +38,4 @@ __all__ = (
     "Recognizer",
     "VideoDataModule",
     "load_released",
-)
-
-__getattr__, __dir__ = lazy_exports(
-    __name__,
-    {
-        "ClipFormat": "peclip.clip_format",
-        "InputError": "peclip.errors",
-        "Manifest": "peclip.data.manifest",
-        "PEClip": "peclip.model",
-        "PEClipModule": "peclip.train.module",
-        "Recognizer": "peclip.inference.recognizer",
-        "VideoDataModule": "peclip.data.datamodule",
-        "load_released": "peclip.model",
-    },
 )

@@ -6,14 +6,14 @@ from peclip._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from peclip.bench.commands import Setup, measure_evaluation, measure_training
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "Setup": "peclip.bench.commands",
+            "measure_evaluation": "peclip.bench.commands",
+            "measure_training": "peclip.bench.commands",
+        },
+    )
 
 __all__ = ("Setup", "measure_evaluation", "measure_training")
-
-__getattr__, __dir__ = lazy_exports(
-    __name__,
-    {
-        "Setup": "peclip.bench.commands",
-        "measure_evaluation": "peclip.bench.commands",
-        "measure_training": "peclip.bench.commands",
-    },
-)

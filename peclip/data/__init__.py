@@ -10,20 +10,20 @@ if TYPE_CHECKING:
     from peclip.data.datamodule import VideoDataModule
     from peclip.data.dataset import ClipDataset
     from peclip.data.manifest import Clip, Manifest, Split
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "Augment": "peclip.data.augment",
+            "Clip": "peclip.data.manifest",
+            "ClipDataset": "peclip.data.dataset",
+            "Manifest": "peclip.data.manifest",
+            "Mix": "peclip.data.augment",
+            "READERS": "peclip.data.benchmarks",
+            "Split": "peclip.data.manifest",
+            "VideoDataModule": "peclip.data.datamodule",
+            "read_benchmark": "peclip.data.benchmarks",
+        },
+    )
 
 __all__ = ("READERS", "Augment", "Clip", "ClipDataset", "Manifest", "Mix", "Split", "VideoDataModule", "read_benchmark")
-
-__getattr__, __dir__ = lazy_exports(
-    __name__,
-    {
-        "Augment": "peclip.data.augment",
-        "Clip": "peclip.data.manifest",
-        "ClipDataset": "peclip.data.dataset",
-        "Manifest": "peclip.data.manifest",
-        "Mix": "peclip.data.augment",
-        "READERS": "peclip.data.benchmarks",
-        "Split": "peclip.data.manifest",
-        "VideoDataModule": "peclip.data.datamodule",
-        "read_benchmark": "peclip.data.benchmarks",
-    },
-)

@@ -8,15 +8,15 @@ if TYPE_CHECKING:
     from peclip.inference.faces import YuNet
     from peclip.inference.recognizer import Recognizer, Row
     from peclip.inference.timeline import Timeline
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "Recognizer": "peclip.inference.recognizer",
+            "Row": "peclip.inference.recognizer",
+            "Timeline": "peclip.inference.timeline",
+            "YuNet": "peclip.inference.faces",
+        },
+    )
 
 __all__ = ("Recognizer", "Row", "Timeline", "YuNet")
-
-__getattr__, __dir__ = lazy_exports(
-    __name__,
-    {
-        "Recognizer": "peclip.inference.recognizer",
-        "Row": "peclip.inference.recognizer",
-        "Timeline": "peclip.inference.timeline",
-        "YuNet": "peclip.inference.faces",
-    },
-)

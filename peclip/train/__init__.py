@@ -7,13 +7,13 @@ from peclip._lazy import lazy_exports
 if TYPE_CHECKING:
     from peclip.train.metrics import ExpressionMetrics
     from peclip.train.module import PEClipModule
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "ExpressionMetrics": "peclip.train.metrics",
+            "PEClipModule": "peclip.train.module",
+        },
+    )
 
 __all__ = ("ExpressionMetrics", "PEClipModule")
-
-__getattr__, __dir__ = lazy_exports(
-    __name__,
-    {
-        "ExpressionMetrics": "peclip.train.metrics",
-        "PEClipModule": "peclip.train.module",
-    },
-)
