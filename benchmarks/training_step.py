@@ -4,7 +4,7 @@ python benchmarks/training_step.py [--rounds 3] [--steps 3] [--frozen bf16] [--d
 
 ViT-B/16 with random weights, 2 clips of 16 frames, 7 classes, one process for each measurement, in turns:
 
-plain          benchmarks/plain.py: forward hooks, nn.GRU, torch's attention; under autocast to bf16
+plain          examples/pe_clip_plain.py: forward hooks, nn.GRU, torch's attention; under autocast to bf16
 eager          peclip
 compiled       peclip with compile: true
 checkpointing  peclip with checkpointing: true
@@ -16,13 +16,13 @@ In all of them the texts have the same tokens, and none behind the longest end-o
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from fresh import Figures, gigabytes, in_turns, keep, peclip, ratio, table
-from plain import PlainPEClip
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPModel
@@ -33,6 +33,7 @@ from peclip.bench.sizes import DEPTH, backbone_of, random_config, random_tokens
 from peclip.model import PEClip
 from peclip.train.cluster.allocator import keep_freed_memory
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 CLIPS, FRAMES, CLASSES, WARMUP, EXTRA = 2, 16, 7, 2, 2
 GOALS = """Goals: compiled at least 82 % of the matmul rate, plain / compiled >= 1.6, memory <= 0.8 of plain's,
 with checkpointing <= 0.5, compiled / bare <= 1.15."""
@@ -89,6 +90,9 @@ def one(options: argparse.Namespace) -> Figures:
 
 def plain_step(options: argparse.Namespace, device: torch.device) -> Callable[[], None]:
     """Return a training step of the plain implementation."""
+    sys.path.append(str(EXAMPLES))
+    from pe_clip_plain import PlainPEClip
+
     name = backbone(options)
     clip = CLIPModel(random_config(name))
     clip.set_attn_implementation("sdpa")

@@ -1,13 +1,9 @@
-"""The scripts in benchmarks/: what they compare with computes the same, and what they derive is right."""
+"""The scripts in benchmarks/: what they derive from their measurements is right."""
 
 import sys
 from pathlib import Path
 
 import pytest
-import torch
-
-from peclip.bench.sizes import backbone_of, model_of
-from tests.model.small import clips, stir
 
 SCRIPTS = Path(__file__).parent.parent / "benchmarks"
 
@@ -18,27 +14,6 @@ def script(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPTS))
     monkeypatch.setattr(sys, "modules", dict(sys.modules))  # names as short as theirs are not to stay
     return __import__
-
-
-def test_the_plain_implementation_computes_what_peclip_does(script):
-    torch.manual_seed(0)
-    net = stir(model_of(backbone_of("tiny"), 3))
-    other = backbone_of("tiny").clip
-    other.load_state_dict(net.clip.state_dict())
-    other.set_attn_implementation("sdpa")
-    plain = script("plain").PlainPEClip(other, net.token_ids, depth=2)
-    assert not plain.load_state_dict(net.trainable_state(), strict=False).unexpected_keys
-    video = clips()
-    losses = []
-    for model in (net, plain):
-        logits = model(video)
-        logits.logsumexp(dim=1).sum().backward()
-        losses.append(logits)
-    torch.testing.assert_close(*losses, atol=1e-4, rtol=1e-4)
-    grads = dict(plain.named_parameters())
-    for name, weight in net.named_parameters():
-        if weight.requires_grad:
-            torch.testing.assert_close(weight.grad, grads[name].grad, atol=1e-3, rtol=1e-3, msg=name)
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
