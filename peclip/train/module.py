@@ -1,6 +1,7 @@
 """PEClipModule: how a PEClip is trained and evaluated; one step for all stages."""
 
 import math
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -28,6 +29,35 @@ WEIGHT_DECAY = 1e-2
 
 SAME_ON_ALL_RANKS: dict[str, Any] = {"sync_dist": True, "rank_zero_only": True}
 """What Lightning is told of a number that every rank has computed over all clips: nothing is left to bring together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What a model says of the B clips of an evaluated batch.
+
+    Attributes:
+        clip: (B,) int64, the clips' indices in their data set; :data:`NO_INDEX` for a dummy clip.
+        logits: (B, C) float32.
+    """
+
+    clip: Tensor
+    logits: Tensor
+
+    @property
+    def probabilities(self) -> Tensor:
+        """(B, C) float32."""
+        return self.logits.softmax(dim=-1)
+
+    @property
+    def predicted(self) -> Tensor:
+        """(B,) int64, the most probable class: by the logits, because rounded probabilities may be equal."""
+        return self.logits.argmax(dim=-1)
+
+    def known(self) -> "Outputs":
+        """Return those of real clips, on the host."""
+        clip, logits = self.clip.cpu(), self.logits.cpu()
+        real = clip != NO_INDEX
+        return Outputs(clip[real], logits[real])
 
 
 class PEClipModule(LightningModule):
@@ -183,25 +213,21 @@ class PEClipModule(LightningModule):
         self.log_dict(self.train_means.compute(self.device), on_step=False, on_epoch=True, **SAME_ON_ALL_RANKS)
         self.train_means.reset()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Count a batch of validation clips; return what :meth:`test_step` returns."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> Outputs:
+        """Count a batch of validation clips."""
         return self._evaluate(batch, self.val_metrics)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Count a batch of test clips, and what bare CLIP says of them where asked for.
-
-        Returns:
-            ``clip``, their indices (B,), and ``logits`` (B, C).
-        """
+    def test_step(self, batch: Batch, batch_idx: int) -> Outputs:
+        """Count a batch of test clips, and what bare CLIP says of them where asked for."""
         outputs = self._evaluate(batch, self.test_metrics)
         if self.zero_shot:
             with self.net.bare():
                 self.zero_shot_metrics.update(self.net(batch.video), batch.label)
         return outputs
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
-        """Return the clips' indices (B,) and their probabilities (B, C)."""
-        return batch.clip, self.net(batch.video).float().softmax(dim=-1)
+    def predict_step(self, batch: Batch, batch_idx: int) -> Outputs:
+        """Return what the model says of a batch; its labels, if any, play no part."""
+        return Outputs(batch.clip, self.net(batch.video).float())
 
     def on_validation_epoch_end(self) -> None:
         """Log the results over all validation clips."""
@@ -249,11 +275,11 @@ class PEClipModule(LightningModule):
         epoch = max(math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches), 1)
         return {"scheduler": self.recipe.scheduler(optimizer, epoch, int(total)), "interval": "step"}
 
-    def _evaluate(self, batch: Batch, metrics: ExpressionMetrics) -> dict[str, Tensor]:
+    def _evaluate(self, batch: Batch, metrics: ExpressionMetrics) -> Outputs:
         logits = self.net(batch.video).float()
         metrics.update(logits, batch.label)
         self.eval_loss.update(logits, batch.label)
-        return {"clip": batch.clip, "logits": logits}
+        return Outputs(batch.clip, logits)
 
     def _log_loss(self, stage: Stage) -> float:
         loss = self.eval_loss.compute()

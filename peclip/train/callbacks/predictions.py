@@ -1,71 +1,51 @@
-"""The callback that writes predictions clip by clip."""
+"""Predictions clip by clip: one csv file, or Parquet shards that a restart completes."""
 
 import csv
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from rich.console import Console
-from torch import Tensor
 
-from peclip.data.batch import NO_INDEX
+from peclip.data.batch import Batch
+from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
+from peclip.errors import InputError
 from peclip.files import atomic_write
-from peclip.train.callbacks.run import module_and_data
+from peclip.train.callbacks.run import EvaluationCallback, module_and_data
+from peclip.train.cluster.ranks import of_all_ranks
+from peclip.train.module import Outputs, PEClipModule
+from peclip.train.runs.shards import Prediction, ShardFolder, clips_digest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+WAIT = 1.0
+"""Seconds between two looks at what other ranks have written."""
 
 
-class PredictionWriter(Callback):
+class PredictionWriter(EvaluationCallback):
     """Writes ``predictions.csv``: one row a clip with path, predicted label and the probability of each class.
 
     After an evaluation a row also has the true label, so that runs can be compared clip by clip.
     """
 
     def __init__(self) -> None:
-        self._rows: dict[int, tuple[int, list[float]]] = {}
+        self._outputs: list[Outputs] = []
 
-    def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: tuple[Tensor, Tensor],
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep the probabilities of a batch."""
-        clips, probabilities = outputs
-        self._keep(clips, probabilities, probabilities)
-
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep the probabilities of a batch."""
-        self._keep(outputs["clip"], outputs["logits"], outputs["logits"].softmax(dim=-1))
-
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep the probabilities of a batch when validation is what was asked for, not a part of training."""
-        if trainer.state.fn == "validate":
-            self._keep(outputs["clip"], outputs["logits"], outputs["logits"].softmax(dim=-1))
+    def on_evaluated(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
+        """Keep what was predicted, unless it is a validation within a training."""
+        if trainer.state.fn != "fit":
+            self._outputs.append(outputs.known())
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the file and say where it is."""
-        if target := self._write(trainer, module_and_data(trainer)[1].predicted, truth=False):
-            Console().print(f"{len(self._rows)} clips: {target}", highlight=False)
+        written, count = self._write(trainer, module_and_data(trainer)[1].predicted, truth=False)
+        if written:
+            Console().print(f"{count} clips: {written}", highlight=False)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the file beside the report."""
@@ -76,27 +56,143 @@ class PredictionWriter(Callback):
         if trainer.state.fn == "validate":
             self._write(trainer, module_and_data(trainer)[1].splits.val, truth=True)
 
-    def _keep(self, clips: Tensor, scores: Tensor, probabilities: Tensor) -> None:
-        """Keep what was predicted: by the scores (B, C), of which rounded probabilities may be equal."""
-        rows = zip(scores.argmax(dim=-1).tolist(), probabilities.tolist(), strict=True)
-        self._rows |= {clip: row for clip, row in zip(clips.tolist(), rows, strict=True) if clip != NO_INDEX}
-
-    def _write(self, trainer: Trainer, clips: Manifest, truth: bool) -> Path | None:
-        """Write the file on rank 0, in the order of the clips."""
+    def _write(self, trainer: Trainer, clips: Manifest, truth: bool) -> tuple[Path | None, int]:
+        """Write the file on rank 0 and return it with the number of its rows."""
+        outputs = joined(of_all_ranks(self._outputs), len(module_and_data(trainer)[0].net.labels))
+        self._outputs = []
         folder = trainer.log_dir  # asks all ranks
-        if trainer.world_size > 1:
-            shares: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(shares, self._rows)
-            self._rows = {index: row for share in shares for index, row in share.items()}
         if not folder or not trainer.is_global_zero:
-            return None
-        labels = module_and_data(trainer)[0].net.labels
-        columns = ["path", "label"] if truth else ["path"]
+            return None, 0
         target = Path(folder) / "predictions.csv"
-        with atomic_write(target) as path, path.open("w", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file)
-            rows.writerow([*columns, "predicted", *labels])
-            for index, (predicted, probabilities) in sorted(self._rows.items()):
-                clip = (clips.table[column].iat[index] for column in columns)
-                rows.writerow([*clip, labels[predicted], *(f"{value:.6f}" for value in probabilities)])
-        return target
+        write_csv(target, clips, module_and_data(trainer)[0].net.labels, outputs, truth)
+        return target, len(outputs.clip)
+
+
+class ShardWriter(PredictionWriter):
+    """Writes ``shard-00000.parquet`` and so on, and keeps no more than the shard under way.
+
+    Args:
+        folder: of the shards.
+        data: the clips.
+        labels: class names in the order of the logits.
+    """
+
+    def __init__(self, folder: ShardFolder, data: VideoDataModule, labels: Sequence[str]) -> None:
+        super().__init__()
+        self.folder, self.data, self.labels = folder, data, labels
+        self._left: list[int] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Distribute the missing shards to the ranks; rank 0 looks for all, because shards appear while others look."""
+        left: list[int] = []
+        if trainer.is_global_zero:
+            resumed = self.folder.begun
+            left = self.folder.begin()
+            if resumed:
+                total = len(self.folder.shards)
+                print(f"Resuming in {self.folder.path}: {len(left)} of {total} shards are missing", flush=True)
+        left = trainer.strategy.broadcast(left)
+        shares = [left[rank :: trainer.world_size] for rank in range(trainer.world_size)]
+        self._left = shares[trainer.global_rank]
+        self.data.shards = [[self.folder.clips_of(shard) for shard in share] for share in shares]
+
+    def on_evaluated(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
+        """Write the shards that are complete, and keep what was predicted.
+
+        Raises:
+            InputError: a shard cannot be written.
+        """
+        known = outputs.known()
+        if len(known.clip):
+            while int(known.clip[0]) not in self.folder.clips_of(self._left[0]):
+                self._write_shard()
+            self._outputs.append(known)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the shards that are left on this rank."""
+        while self._left:
+            self._write_shard()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Wait for the other ranks on rank 0, and say that all is there.
+
+        They may take longer than a barrier would wait, so it looks for the files. If a rank dies, whoever has started the
+        ranks ends this one too.
+        """
+        if not trainer.is_global_zero:
+            return
+        while not all(self.folder.has(shard) for shard in self.folder.shards):
+            time.sleep(WAIT)
+        self.folder.end()
+        print(self.folder, flush=True)
+
+    def _write_shard(self) -> None:
+        outputs = joined(self._outputs, len(self.labels))
+        self.folder.write(self._left.pop(0), as_table(self.data.predicted, self.labels, outputs))
+        self._outputs = []
+
+
+def shard_writer(
+    path: Path, data: VideoDataModule, module: PEClipModule, precision: str, clips_per_shard: int
+) -> ShardWriter:
+    """Return what writes the predictions of a model into a folder of shards.
+
+    Args:
+        path: of the folder.
+        data: the clips.
+        module: the model, with its trained weights.
+        precision: what the trainer computes in.
+        clips_per_shard: at least 1.
+
+    Raises:
+        InputError: the folder holds another prediction, or a label has the name of another column.
+    """
+    net, clips = module.net, data.predicted
+    if taken := {"path", "start", "end", "predicted"} & set(net.labels):
+        raise InputError(f"the label {min(taken)!r} is the name of a column of the shards: rename it")
+    clip_format = data.clip_format_of(net)
+    prediction = Prediction(
+        clips=len(clips),
+        manifest=clips_digest(clips),
+        clips_per_shard=clips_per_shard,
+        labels=list(net.labels),
+        num_frames=clip_format.num_frames,
+        precision=precision,
+        model=net.digest(),
+    )
+    return ShardWriter(ShardFolder(path, prediction), data, net.labels)
+
+
+def joined(outputs: Sequence[Outputs], classes: int) -> Outputs:
+    """Return outputs of batches together, by the number of the clip; there may be none."""
+    clip = torch.cat([torch.empty(0, dtype=torch.int64), *(each.clip for each in outputs)])
+    logits = torch.cat([torch.empty(0, classes), *(each.logits for each in outputs)])
+    order = clip.argsort()
+    return Outputs(clip[order], logits[order])
+
+
+def write_csv(path: Path, clips: Manifest, labels: Sequence[str], outputs: Outputs, truth: bool) -> None:
+    """Write predictions as csv: path, label where there is truth, predicted, and the probability of each label."""
+    columns = ["path", "label"] if truth else ["path"]
+    values = zip(outputs.clip.tolist(), outputs.predicted.tolist(), outputs.probabilities.tolist(), strict=True)
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow([*columns, "predicted", *labels])
+        for index, predicted, probabilities in values:
+            clip = (clips.table[column].iat[index] for column in columns)
+            rows.writerow([*clip, labels[predicted], *(f"{value:.6f}" for value in probabilities)])
+
+
+def as_table(clips: Manifest, labels: Sequence[str], outputs: Outputs) -> "pa.Table":
+    """Return predictions as a table: path, start and end where the clips have them, predicted, and a column per label."""
+    import pyarrow as pa
+
+    table = clips.table.iloc[outputs.clip.numpy()]
+    columns = {"path": pa.array(table["path"], pa.string())}
+    for name in ("start", "end"):
+        if clips.table[name].notna().any():
+            columns[name] = pa.array(table[name], pa.float64(), from_pandas=True)
+    columns["predicted"] = pa.array([labels[index] for index in outputs.predicted.tolist()], pa.string())
+    probabilities = outputs.probabilities
+    columns |= {label: pa.array(probabilities[:, index].numpy()) for index, label in enumerate(labels)}
+    return pa.table(columns)

@@ -1,10 +1,40 @@
-"""What the callbacks of a run need to know of it."""
+"""What the callbacks of a run share: one hook for every evaluated batch, and what they need to know of the run."""
+
+from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 
+from peclip.data.batch import Batch
 from peclip.data.datamodule import VideoDataModule
-from peclip.train.module import PEClipModule
+from peclip.train.module import Outputs, PEClipModule
+
+
+class EvaluationCallback(Callback):
+    """A callback with one hook for the batches of validation, test and prediction, in place of Lightning's three."""
+
+    def on_evaluated(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
+        """Take note of an evaluated batch.
+
+        Args:
+            trainer: which evaluates.
+            outputs: of the model.
+            batch: what it was given.
+        """
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Call the one hook."""
+        self.on_evaluated(trainer, outputs, batch)
+
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
 
 def module_and_data(trainer: Trainer) -> tuple[PEClipModule, VideoDataModule]:

@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 
 from peclip.data.batch import Batch
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
 from peclip.files import atomic_write
+from peclip.train.callbacks.run import EvaluationCallback
 from peclip.train.cluster.shutdown import told_by_rank_zero
+from peclip.train.module import Outputs
 
 FILE = "skipped.csv"
 
@@ -19,7 +21,7 @@ SPLITS = ("train", "val", "test", "predict")
 """Where a clip was skipped, in the order of the file: in training, in an evaluation, or by ``peclip predict``."""
 
 
-class SkippedClips(Callback):
+class SkippedClips(EvaluationCallback):
     """Keeps which clips were skipped and lists each once in ``skipped.csv`` of the run's folder, with the reason.
 
     Checkpoints carry the list, so that a run that was interrupted names those of all its parts. Of several ranks each
@@ -59,19 +61,9 @@ class SkippedClips(Callback):
 
     on_test_start = on_predict_start = on_validation_start
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def on_evaluated(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
         """Note what was skipped."""
         self._note(_split(trainer), batch)
-
-    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring the ranks together, before the scores are computed.

@@ -25,7 +25,7 @@ from peclip.files import file_errors
 from peclip.model import PEClip
 from peclip.train.callbacks.console import EpochLines, Progress, Summary, TrainingTime
 from peclip.train.callbacks.finite_loss import FiniteLoss
-from peclip.train.callbacks.predictions import PredictionWriter
+from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
 from peclip.train.callbacks.report import Report
 from peclip.train.callbacks.skipped import SkippedClips
 from peclip.train.cli.checks import (
@@ -42,8 +42,6 @@ from peclip.train.cluster.allocator import keep_freed_memory
 from peclip.train.cluster.shutdown import ended_together
 from peclip.train.cluster.signals import AskedToEnd, asked_to_end, usr1_as_sigterm
 from peclip.train.module import PEClipModule
-from peclip.train.part_writer import add_options, write_parts
-from peclip.train.parts import check_prediction
 from peclip.train.private_hooks import HookedCLI, process_rank
 from peclip.train.runs.checkpoints import BestCheckpoint, LastCheckpoint, SyncedIO
 from peclip.train.runs.folder import (
@@ -56,6 +54,7 @@ from peclip.train.runs.folder import (
     own_logger,
 )
 from peclip.train.runs.resume import Interrupted, interrupted_run, keep_metrics, remove_empty_run
+from peclip.train.runs.shards import check_shards_option
 
 Kind = TypeVar("Kind", bound="PEClipCLI")
 
@@ -118,7 +117,9 @@ class PEClipCLI(HookedCLI):
             text = f"Folder for the results, a new one; by default {subcommand}_N below the run of the model."
             parser.add_argument("--out", type=str | None, default=None, help=text)
         if subcommand == "predict":
-            add_options(parser)
+            text = "Folder for predictions in Parquet shards of --clips_per_shard clips; a restart completes them."
+            parser.add_argument("--shards", type=str | None, default=None, help=text)
+            parser.add_argument("--clips_per_shard", type=int, default=10_000, help="Clips of a file in --shards.")
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -168,9 +169,9 @@ class PEClipCLI(HookedCLI):
         place = _own_csv(options.trainer.logger)
         runs = Path(place.save_dir, place.name or "") if place else Path(RUNS, options.name)
         if self.subcommand != "fit":
-            if options.get("parts") is not None:
-                check_prediction(options, first=not process_rank())
-                return Path(options.out or options.parts)  # another start makes no other one
+            if options.get("shards") is not None:
+                check_shards_option(options, first=not process_rank())
+                return Path(options.out or options.shards)  # another start makes no other one
             folder = Path(options.out) if options.out else evaluation_folder(options.ckpt_path, self.subcommand, runs)
         else:
             if options.ckpt_path:
@@ -232,8 +233,8 @@ class PEClipCLI(HookedCLI):
             self._drop_empty_run()
             raise
         except SIGTERMException as error:
-            in_parts = self.options.get("parts") and "the same command resumes"
-            raise asked_to_end(self.trainer, RESUME if subcommand == "fit" else in_parts) from error
+            in_shards = self.options.get("shards") and "resume with the same command"
+            raise asked_to_end(self.trainer, RESUME if subcommand == "fit" else in_shards) from error
         except RuntimeError as error:
             if message := self.datamodule.what_died(error):
                 raise InputError(message) from error
@@ -246,8 +247,16 @@ class PEClipCLI(HookedCLI):
 
     def predict(self, **kwargs: Any) -> None:
         """Predict into files, and keep nothing in memory; of shards all may be there."""
-        if write_parts(self.trainer, self.options, self.datamodule, self.model):
-            self.trainer.predict(**kwargs, return_predictions=False)
+        options = self.options
+        if options.shards is not None:
+            precision = str(self.trainer.precision)
+            writer = shard_writer(Path(options.shards), self.datamodule, self.model, precision, options.clips_per_shard)
+            if writer.folder.rows is not None:
+                rank_zero_only(print)(f"Nothing is left to predict of {writer.folder}")
+                return
+            callbacks: list[Callback] = self.trainer.callbacks
+            callbacks[:] = [writer if isinstance(each, PredictionWriter) else each for each in callbacks]
+        self.trainer.predict(**kwargs, return_predictions=False)
 
     def before_fit(self) -> None:
         """Check what the best checkpoint is chosen by, and keep the last one where there is nothing to choose by.

@@ -1,0 +1,225 @@
+"""The folder of a prediction in shards: Parquet files of so many clips each, each complete or absent.
+
+Shard s holds the clips s * n to (s + 1) * n, in their order, whoever predicts them. So a restart with any number of ranks
+predicts the missing shards, and all shards together have every clip once.
+"""
+
+import hashlib
+import io
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import Namespace
+
+from peclip.data.manifest import Manifest
+from peclip.data.manifest.reader import PIECE
+from peclip.errors import InputError, in_one_line
+from peclip.files import write_bytes, write_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+STATE = "shards.json"
+
+FORMAT = 2
+"""Version of the files; another one is refused."""
+
+WORDS = {
+    "format": "another version of peclip",
+    "clips": "another number of clips",
+    "manifest": "other clips",
+    "clips_per_shard": "another --clips_per_shard",
+    "labels": "other labels, or in another order",
+    "num_frames": "another data.num_frames",
+    "precision": "another trainer.precision",
+    "model": "another checkpoint or model",
+}
+"""How a difference in an entry of shards.json is reported."""
+
+COMPLETE, ROWS = "complete", "rows"
+"""Entries of shards.json that say how far the prediction is."""
+
+ADVICE = "; the finished shards are as they were. Make room, then give the same command again"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a prediction is made of: another one does not fit into its folder.
+
+    Attributes:
+        clips: number of clips.
+        manifest: digest of what is read of them.
+        clips_per_shard: n.
+        labels: class names in the order of the probabilities.
+        num_frames: T.
+        precision: what the trainer computes in.
+        model: digest of what the logits depend on.
+        format: version of the files.
+    """
+
+    clips: int
+    manifest: str
+    clips_per_shard: int
+    labels: list[str]
+    num_frames: int
+    precision: str
+    model: str
+    format: int = FORMAT
+
+
+def check_shards_option(options: Namespace, first: bool) -> None:
+    """Check that a prediction in shards can begin or resume with these options.
+
+    Args:
+        options: of the command.
+        first: whether this rank looks at the folder; the others start when it has begun there.
+
+    Raises:
+        InputError: an option is out of range, or the folder is a file or holds something else.
+    """
+    folder, trainer = Path(options.shards), options.trainer
+    if options.clips_per_shard < 1:
+        raise InputError(f"clips_per_shard is {options.clips_per_shard}, expected at least 1")
+    if trainer.limit_predict_batches is not None or trainer.fast_dev_run:
+        raise InputError("--shards predicts all clips: omit trainer.limit_predict_batches and fast_dev_run")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"shards {folder} is a file: name a folder")
+    if first and folder.is_dir() and not (folder / STATE).exists() and any(folder.iterdir()):
+        raise InputError(f"shards {folder} holds something else than predictions in shards: name a new folder")
+
+
+class ShardFolder:
+    """The shards of a prediction, those that exist and those that are missing.
+
+    Args:
+        path: of the folder.
+        prediction: what they are made of.
+
+    Raises:
+        InputError: another prediction is there, or ``shards.json`` is torn.
+    """
+
+    def __init__(self, path: Path, prediction: Prediction) -> None:
+        self.path = path
+        self.prediction = prediction
+        self.shards = range(-(-prediction.clips // prediction.clips_per_shard))
+        before = self._state()
+        for name, value in asdict(prediction).items() if before else ():
+            if before.get(name) != value:
+                raise InputError(
+                    f"{path} was begun with {WORDS[name]}: give the same as then, or name another folder with --shards"
+                )
+        self.begun = bool(before)
+        self.rows: int | None = before[ROWS] if before.get(COMPLETE) else None
+        """Rows of all shards, once all are there."""
+
+    def clips_of(self, shard: int) -> range:
+        """Return the clips of a shard."""
+        size = self.prediction.clips_per_shard
+        return range(shard * size, min((shard + 1) * size, self.prediction.clips))
+
+    def has(self, shard: int) -> bool:
+        """Return whether a shard exists."""
+        return self._file(shard).exists()
+
+    def begin(self) -> list[int]:
+        """Begin, or resume, and return the missing shards; torn ones and those of others are set aside."""
+        if not self.begun:
+            self._write_state({COMPLETE: False})
+        for torn in self.path.glob(".*.parquet"):  # killed while it was written
+            torn.unlink()
+        return [shard for shard in self.shards if not self._is_whole(shard)]
+
+    def write(self, shard: int, table: "pa.Table") -> None:
+        """Write a shard.
+
+        Raises:
+            InputError: it cannot be written, for want of space for example.
+        """
+        from pyarrow import parquet
+
+        content = io.BytesIO()
+        table = table.replace_schema_metadata(self._mark(shard))
+        parquet.write_table(table, content, compression="zstd", write_page_checksum=True)
+        write_bytes(self._file(shard), content.getbuffer(), ADVICE)
+
+    def end(self) -> None:
+        """Say in ``shards.json`` that all shards exist."""
+        from pyarrow.parquet import read_metadata
+
+        self.rows = sum(read_metadata(self._file(shard)).num_rows for shard in self.shards)
+        self._write_state({COMPLETE: True, ROWS: self.rows})
+
+    def __str__(self) -> str:
+        clips = self.prediction.clips
+        skipped = f" ({clips - self.rows} were skipped)" if self.rows not in (None, clips) else ""
+        shards = "1 shard" if len(self.shards) == 1 else f"{len(self.shards)} shards"
+        return f"{clips if self.rows is None else self.rows} clips in {shards}{skipped}: {self.path}"
+
+    def _file(self, shard: int) -> Path:
+        return self.path / f"shard-{shard:05d}.parquet"
+
+    def _mark(self, shard: int) -> dict[bytes, bytes]:
+        """Return what a shard says of itself, so that none of another prediction is mistaken for it."""
+        made_of = hashlib.sha256(json.dumps(asdict(self.prediction)).encode()).hexdigest()
+        return {b"peclip.prediction": made_of.encode(), b"peclip.shard": str(shard).encode()}
+
+    def _is_whole(self, shard: int) -> bool:
+        """Return whether a shard is complete; one that is torn, or another's, is set aside in one line."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        file = self._file(shard)
+        if not file.exists():
+            return False
+        try:
+            with parquet.ParquetFile(file, page_checksum_verification=True) as content:
+                table = content.read()
+            wrong = None if (table.schema.metadata or {}) == self._mark(shard) else "not of this prediction"
+        except (OSError, pa.ArrowException) as error:
+            wrong = f"torn ({in_one_line(error)})"
+        if wrong:
+            aside = file.with_suffix(".aside")
+            file.replace(aside)
+            print(
+                f"peclip: warning: {file}: {wrong}: it is {aside.name} now, its clips are predicted again",
+                file=sys.stderr,
+            )
+        return not wrong
+
+    def _state(self) -> dict[str, Any]:
+        """Return the content of ``shards.json``, nothing where there is none."""
+        file = self.path / STATE
+        if not file.exists():
+            return {}
+        try:
+            state = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            state = None
+        if not isinstance(state, dict) or COMPLETE not in state or (state[COMPLETE] and ROWS not in state):
+            raise InputError(
+                f"{file} is torn, or not peclip's: remove {self.path}, or name another folder with --shards"
+            )
+        return state
+
+    def _write_state(self, progress: dict[str, Any]) -> None:
+        write_json(self.path / STATE, asdict(self.prediction) | progress)
+
+
+def clips_digest(clips: Manifest) -> str:
+    """Return a digest of what is read of clips, piece by piece: their text is never in memory as a whole.
+
+    Raises:
+        InputError: the name of a clip is not UTF-8.
+    """
+    total = hashlib.sha256()
+    try:
+        for first in range(0, len(clips), PIECE):
+            piece = clips.table[["path", "start", "end"]].iloc[first : first + PIECE]
+            total.update(piece.to_csv(index=False, header=False).encode())
+    except UnicodeEncodeError as error:
+        raise InputError(f"{clips.source}: the name of a clip is not UTF-8, which shards need: rename it") from error
+    return total.hexdigest()
