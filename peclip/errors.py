@@ -41,4 +41,19 @@ def in_one_line(error: Any) -> str:
     An error from a worker process arrives wrapped in that process' traceback, whose last line is the message.
     """
     name = f"{InputError.__module__}.{InputError.__name__}: "
-    return str(error).strip().splitlines()[-1].removeprefix(name) if str(error).strip() else type(error).__name__
+    return _lines(error)[-1].strip().removeprefix(name)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, for libraries that explain at length; its type where it has none."""
+    return _lines(error)[0].strip()
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it: on one line, and short."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _lines(error: Any) -> list[str]:
+    return str(error).strip().splitlines() or [type(error).__name__]

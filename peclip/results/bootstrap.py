@@ -5,6 +5,7 @@ were recognised matters, so that whole test sets are drawn at once as counts, wh
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,43 @@ DRAWS = 10_000
 
 LEVEL = 0.95
 """Probability of an interval."""
+
+SEED = 0
+
+Interval = tuple[float, float]
+"""The lower and the upper end."""
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals were computed.
+
+    Attributes:
+        draws: N, test sets drawn.
+        level: probability of an interval.
+        seed: of the draws.
+    """
+
+    draws: int = DRAWS
+    level: float = LEVEL
+    seed: int = SEED
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A rate, None where no clip of the class occurs, with its interval."""
+
+    value: float | None
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation of a rate over the folds where it is known, with the interval of the mean."""
+
+    mean: float | None
+    std: float | None
+    interval: Interval | None
 
 
 class Outcomes(NamedTuple):
@@ -36,40 +74,40 @@ class Rates(NamedTuple):
     """float64 ``(N, R, C)``; NaN for a class that does not occur."""
 
 
-def observed(parts: Sequence[Outcomes], classes: int) -> Rates:
-    """Return the rates of the test sets as they are: the mean over the parts.
+def observed(tests: Sequence[Outcomes], classes: int) -> Rates:
+    """Return the rates of the test sets as they are: the mean over the sets.
 
     Args:
-        parts: one for each test set, such as the folds of a cross-validation.
+        tests: one for each test set, such as the folds of a cross-validation.
         classes: C.
     """
-    return _mean([_rates(np.ones((1, len(part.truth))), part, classes) for part in parts])
+    return _mean([_rates(np.ones((1, len(test.truth))), test, classes) for test in tests])
 
 
-def resample(parts: Sequence[Outcomes], classes: int, draws: int = DRAWS, seed: int = 0) -> Rates:
-    """Draw the clips of each test set anew, independently, and return the mean rates over the parts.
+def resample(tests: Sequence[Outcomes], classes: int, draws: int = DRAWS, seed: int = SEED) -> Rates:
+    """Draw the clips of each test set anew, independently, and return the mean rates over the sets.
 
     A rate of several test sets is the mean over them; a class counts in those where it occurs.
 
     Args:
-        parts: one for each test set, such as the folds of a cross-validation.
+        tests: one for each test set, such as the folds of a cross-validation.
         classes: C.
         draws: N, how often.
         seed: the same one gives the same draws.
     """
     rng = np.random.default_rng(seed)
     drawn = []
-    for part in parts:
+    for test in tests:
         # Clips of one class that the same runs recognise are alike: a drawn test set is how often each kind came.
-        rows = np.concatenate([part.truth[np.newaxis], part.hits])
+        rows = np.concatenate([test.truth[np.newaxis], test.hits])
         kinds, counts = np.unique(rows, axis=1, return_counts=True)
-        weights = rng.multinomial(len(part.truth), counts / counts.sum(), size=draws)
+        weights = rng.multinomial(len(test.truth), counts / counts.sum(), size=draws)
         drawn.append(_rates(weights, Outcomes(kinds[0], kinds[1:].astype(bool)), classes))
     return _mean(drawn)
 
 
-def interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float] | None:
-    """Return the percentile interval of drawn values ``(N,)``; None where there is no value, NaN is left out."""
+def interval(values: np.ndarray, level: float = LEVEL) -> Interval | None:
+    """Return the percentile interval of drawn values ``(N,)``, NaN ignored; None where there is no value."""
     values = values[~np.isnan(values)]
     if not len(values):
         return None
@@ -81,7 +119,7 @@ def p_value(differences: np.ndarray) -> float:
     """Return the two-sided p of no difference, from drawn differences ``(N,)``.
 
     It is twice the share of draws on the less likely side of zero (zero itself is on both), so that it is below
-    1 - level about when the interval of that level leaves zero out. It is never 0: N draws cannot show less than 2 / N.
+    1 - level about when the interval of that level excludes zero. It is never 0: N draws cannot show less than 2 / N.
     """
     differences = differences[~np.isnan(differences)]
     rarer = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
@@ -98,13 +136,13 @@ def _rates(weights: np.ndarray, kinds: Outcomes, classes: int) -> Rates:
     return Rates(right.sum(axis=-1) / clips.sum(axis=-1), _nanmean(recalls, axis=-1), recalls)
 
 
-def _mean(parts: Sequence[Rates]) -> Rates:
-    wars, uars, recalls = (np.stack(arrays) for arrays in zip(*parts, strict=True))
+def _mean(tests: Sequence[Rates]) -> Rates:
+    wars, uars, recalls = (np.stack(arrays) for arrays in zip(*tests, strict=True))
     return Rates(wars.mean(axis=0), uars.mean(axis=0), _nanmean(recalls, axis=0))
 
 
 def _nanmean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Return the mean of what is no NaN; NaN, without a warning, where there is nothing else."""
+    """Return the mean of what is not NaN; NaN, without a warning, where there is nothing else."""
     known = ~np.isnan(values)
     count = known.sum(axis=axis)
     total = np.where(known, values, 0).sum(axis=axis)

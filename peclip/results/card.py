@@ -1,31 +1,84 @@
 """The model card of a package: what the model is, and the data, protocol and scores of its training."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from peclip.errors import InputError
-from peclip.model.io.trained import Config
+from peclip.clip_format import CLIP_MEAN, CLIP_STD, ClipFormat
+from peclip.errors import InputError, first_line
+from peclip.results.evaluation import Metrics, read_metrics
+from peclip.results.records import from_json
+from peclip.results.selection import selection_note
+from peclip.results.tables import Rows, markdown_table, scores_table
 
-Record = dict[str, Any]
-"""What is known of a training: ``data`` and ``training``, plain values by name, and ``scores`` as in metrics.json."""
-
-SELECTION = {
-    "validation": "The checkpoint was chosen on validation clips; the test clips were read once, at the end.",
-    "test": "**The checkpoint was chosen on the clips that it was tested on (`val: test`): the scores are optimistic.**",
-    "none": "There were no validation clips: the last checkpoint was kept.",
-}
+Plain = str | int | float | bool | None
+"""A value that can stand in a table."""
 
 LIMITS = """It tells which expression a face *shows*, as people labelled it in the clips it was trained on. That is not what a
 person feels. Accuracy differs between classes (see the recalls), and between faces, cultures and recordings unlike those
 of the training data. It is not meant for decisions about people."""
 
 
-def record(run: Path) -> Record | None:
-    """Return what the folder of a run tells of the training; None where it tells nothing.
+@dataclass(frozen=True)
+class RunRecord:
+    """What is known of a training.
+
+    Attributes:
+        data: source and protocol, by name.
+        training: options of the training, by name.
+        scores: of an evaluation; None where none is known.
+    """
+
+    data: dict[str, Plain]
+    training: dict[str, Plain]
+    scores: Metrics | None
+
+    @classmethod
+    def from_json(cls, content: Any, source: str) -> "RunRecord":
+        """Build a record from the entry ``run`` of a package's config.json.
+
+        Raises:
+            InputError: it is not what peclip writes.
+        """
+        if isinstance(content, dict) and isinstance(content.get("scores"), dict):
+            content = content | {"scores": Metrics.from_json(content["scores"], f"{source}: scores")}
+        return from_json(cls, content, source)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the entry ``run`` of a package's config.json."""
+        return {"data": self.data, "training": self.training, "scores": self.scores and self.scores.as_json()}
+
+
+@dataclass(frozen=True)
+class PackageFacts:
+    """What a package tells of itself.
+
+    Attributes:
+        backbone: Hub id, folder or ``demo``.
+        labels: class names in the order of the logits.
+        texts: class texts by label; empty where only their token ids are known.
+        clip_format: what the clips of the training looked like.
+        parameters: number of trained parameters.
+        dtype: precision of the weights.
+        size: of the weights, in bytes.
+        run: what is known of the training.
+    """
+
+    backbone: str
+    labels: tuple[str, ...]
+    texts: Mapping[str, str]
+    clip_format: ClipFormat
+    parameters: int
+    dtype: str
+    size: int
+    run: RunRecord | None = None
+
+
+def read_run(run: Path) -> RunRecord | None:
+    """Read what the folder of a run tells of the training; None where it tells nothing.
 
     Args:
         run: folder of the run, with config.yaml and, after an evaluation, metrics.json.
@@ -33,153 +86,105 @@ def record(run: Path) -> Record | None:
     Raises:
         InputError: one of the two is torn.
     """
-    settings, scores = _load(run / "config.yaml", yaml.safe_load), _load(run / "metrics.json", json.loads)
+    settings, scores = _read_settings(run / "config.yaml"), read_metrics(run)
     if settings is None and scores is None:
         return None
     settings = settings or {}
-    data, trainer, model = (settings.get(key) or {} for key in ("data", "trainer", "model"))
+    data, trainer, model = (_section(settings, key) for key in ("data", "trainer", "model"))
     source = data.get("benchmark") or Path(str(data.get("manifest") or data.get("root") or "unknown")).name
-    known = {
-        "data": {"source": source} | _pick(data, "fold", "val"),
-        "training": _pick(trainer, "max_epochs", "max_steps", "precision", "accumulate_grad_batches")
-        | _pick(data, "batch_size")
-        | {key: value for key, value in model.items() if key != "net" and _plain(value)}
-        | {"seed": settings.get("seed_everything")},
-        "scores": scores,
+    training = {
+        **_pick(trainer, "max_epochs", "max_steps", "precision", "accumulate_grad_batches"),
+        **_pick(data, "batch_size"),
+        **{key: value for key, value in model.items() if key != "net" and isinstance(value, Plain)},
+        "seed": settings.get("seed_everything"),
     }
-    if not is_record(known):
-        raise InputError(f"{run}: metrics.json or config.yaml is not what peclip writes")
-    return known
+    return RunRecord({"source": str(source), **_pick(data, "fold", "val")}, training, scores)
 
 
-def is_record(value: Any) -> bool:
-    """Return whether a value from outside is a :data:`Record`, or None."""
-    if value is None:
-        return True
-    if not isinstance(value, dict) or value.keys() != {"data", "training", "scores"}:
-        return False
-    tables = (value["data"], value["training"])
-    return all(isinstance(table, dict) and all(map(_plain, table.values())) for table in tables) and (
-        value["scores"] is None or _is_scores(value["scores"])
-    )
-
-
-def card(config: Config, parameters: int, size: int) -> str:
-    """Return the model card as markdown.
-
-    Args:
-        config: of the package.
-        parameters: number of trained parameters.
-        size: bytes of the weights.
-    """
-    known = config["run"] or {"data": {}, "training": {}, "scores": None}
-    clips = config["input"]
-    pixels = "CLIP's mean and standard deviation" if clips["normalize"] == "clip" else "pixels in [0, 1] as they are"
-    size_and_kind = f"{parameters:,} parameters, {config['dtype']}, {size / 1e6:.1f} MB"
+def card(facts: PackageFacts) -> str:
+    """Return the model card as markdown."""
+    run = facts.run or RunRecord({}, {}, None)
+    size_and_kind = f"{facts.parameters:,} parameters, {facts.dtype}, {facts.size / 1e6:.1f} MB"
     use = "```python\nfrom peclip import PEClip\n\nnet = PEClip.from_pretrained(FOLDER_OR_HUB_ID)\n```"
-    side = clips["image_size"]
-    parts = [
-        _head(config),
+    sections = [
+        _head(facts.backbone),
         "# PE-CLIP for dynamic facial expression recognition",
-        f"Adapters and prompts ({size_and_kind}) for the frozen CLIP `{config['backbone']}`.",
-        f"A clip of a face goes in, one of {len(config['labels'])} expressions comes out.",
+        f"Adapters and prompts ({size_and_kind}) for the frozen CLIP `{facts.backbone}`.",
+        f"A clip of a face goes in, one of {len(facts.labels)} expressions comes out.",
         f"{use}\n\nor `peclip recognize VIDEO --model FOLDER_OR_HUB_ID`.",
         "## Input",
-        f"{clips['num_frames']} frames of a clip, the middle of as many equal segments; RGB, {side} x {side}, {pixels}.",
+        _input(facts.clip_format),
         "## Classes",
-        _classes(config),
+        markdown_table(_classes(facts), numbers=False),
         "## Data and protocol",
-        _table(known["data"]),
-        *([SELECTION[known["scores"]["selection"]]] if known["scores"] else []),
+        _table(run.data),
+        *([_protocol(run.scores)] if run.scores else []),
         "## Scores",
-        _scores(known["scores"]),
+        _scores(run.scores),
         "## Training",
-        _table(known["training"]),
+        _table(run.training),
         "## Limits",
         LIMITS,
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(sections) + "\n"
 
 
-def _head(config: Config) -> str:
+def _head(backbone: str) -> str:
     head: dict[str, Any] = {"library_name": "peclip", "pipeline_tag": "video-classification"}
-    if "/" in config["backbone"] and not Path(config["backbone"]).is_absolute():
-        head["base_model"] = config["backbone"]
+    if "/" in backbone and not Path(backbone).is_absolute():
+        head["base_model"] = backbone
     head["tags"] = ["facial-expression-recognition", "pe-clip", "adapters"]
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---"
 
 
-def _classes(config: Config) -> str:
-    texts = config.get("texts", {})
-    rows = [f"| {label} | {_cell(texts.get(label, 'as token ids in config.json'))} |" for label in config["labels"]]
-    return "\n".join(["| class | text |", "|---|---|", *rows])
+def _input(clips: ClipFormat) -> str:
+    if not clips.is_normalised:
+        pixels = "pixels in [0, 1] as they are"
+    elif (clips.mean, clips.std) == (CLIP_MEAN, CLIP_STD):
+        pixels = "CLIP's mean and standard deviation"
+    else:
+        pixels = f"mean {clips.mean} and standard deviation {clips.std}"
+    side = f"{clips.image_size} x {clips.image_size}"
+    return f"{clips.num_frames} frames of a clip, the middle of as many equal segments; RGB, {side}, {pixels}."
 
 
-def _table(values: Mapping[str, Any]) -> str:
-    rows = [f"| {name} | {_cell(value)} |" for name, value in values.items() if value is not None]
-    return "\n".join(["| | |", "|---|---|", *rows]) if rows else "Not known."
+def _classes(facts: PackageFacts) -> Rows:
+    return ["class", "text"], [[label, facts.texts.get(label, "as token ids in config.json")] for label in facts.labels]
 
 
-def _cell(value: Any) -> str:
-    return " ".join(str(value).split()).replace("|", "\\|")
+def _table(values: Mapping[str, Plain]) -> str:
+    rows = [[name, str(value)] for name, value in values.items() if value is not None]
+    return markdown_table((["", ""], rows), numbers=False) if rows else "Not known."
 
 
-def _scores(scores: Mapping[str, Any] | None) -> str:
+def _protocol(scores: Metrics) -> str:
+    note = selection_note(scores.selection)
+    return f"**{note}**" if scores.selection == "test" else note
+
+
+def _scores(scores: Metrics | None) -> str:
     if scores is None:
         return "Not measured."
-    columns = {"PE-CLIP": scores} | ({"zero-shot CLIP": scores["zero_shot"]} if scores.get("zero_shot") else {})
-    rows = [
-        f"On {scores['clips']} {scores['split']} clips:\n",
-        f"| | {' | '.join(columns)} |",
-        f"|---|{'---:|' * len(columns)}",
-        *(f"| {name.upper()} | {_percent(columns, name)} |" for name in ("war", "uar")),
-    ]
-    recalls = {name: column["per_class_recall"] for name, column in columns.items()}
-    return "\n".join(rows + [f"| recall {label} | {_percent(recalls, label)} |" for label in recalls["PE-CLIP"]])
+    remarks = "".join(f"; {remark}" for remark in scores.remarks)
+    return f"On {scores.scores.clips} {scores.split} clips{remarks}:\n\n{markdown_table(scores_table(scores))}"
 
 
-def _percent(columns: Mapping[str, Mapping[str, float | None]], name: str) -> str:
-    values = (column.get(name) for column in columns.values())
-    return " | ".join("no clip" if value is None else f"{value:.2%}" for value in values)
-
-
-def _load(path: Path, parse: Callable[[str], Any]) -> Record | None:
+def _read_settings(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found = parse(path.read_text(encoding="utf-8"))
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path} is torn: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{path} is torn: {first_line(error)}") from error
     if not isinstance(found, dict):
         raise InputError(f"{path} is torn: it holds no names with values")
     return found
 
 
-def _pick(table: Mapping[str, Any], *keys: str) -> Record:
-    return {key: table[key] for key in keys if _plain(table.get(key)) and table.get(key) not in (None, -1)}
+def _section(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
+    section = settings.get(name)
+    return section if isinstance(section, dict) else {}
 
 
-def _plain(value: Any) -> bool:
-    return value is None or isinstance(value, str | int | float)
-
-
-def _is_scores(value: Any, nested: bool = False) -> bool:
-    if not isinstance(value, dict) or not isinstance(value.get("clips"), int):
-        return False
-    rates = value.get("per_class_recall")
-    if not isinstance(rates, dict) or not all(_is_rate(value.get(key)) for key in ("war", "uar")):
-        return False
-    if not all(rate is None or _is_rate(rate) for rate in rates.values()):
-        return False
-    if nested:
-        return True
-    zero_shot = value.get("zero_shot")
-    return (
-        value.get("selection") in SELECTION
-        and isinstance(value.get("split"), str)
-        and (zero_shot is None or _is_scores(zero_shot, nested=True))
-    )
-
-
-def _is_rate(value: Any) -> bool:
-    return isinstance(value, int | float) and 0 <= value <= 1
+def _pick(table: Mapping[str, Any], *keys: str) -> dict[str, Plain]:
+    return {key: table[key] for key in keys if isinstance(table.get(key), Plain) and table.get(key) not in (None, -1)}

@@ -1,33 +1,36 @@
 """``peclip compare``: runs of one test set side by side, and how sure the differences between them are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from peclip.errors import InputError
 from peclip.files import write_json, write_text
-from peclip.results.bootstrap import DRAWS, LEVEL, Outcomes, Rates, interval, observed, p_value, resample
+from peclip.results.bootstrap import (
+    LEVEL,
+    Bootstrap,
+    Estimate,
+    Interval,
+    Outcomes,
+    Rates,
+    interval,
+    observed,
+    p_value,
+    resample,
+)
 from peclip.results.crossval import RESULTS
 from peclip.results.evaluation import Evaluation, read_evaluation
-from peclip.results.tables import duration, markdown_table, percent, percent_interval, points, print_table
-
-SEED = 0
-
-Comparison = dict[str, Any]
-"""The content of comparison.json: ``runs`` with scores, intervals, parameters and time; ``differences`` of each to the first."""
+from peclip.results.scores import by_label
+from peclip.results.selection import Selection, selection_note
+from peclip.results.tables import Rows, duration, markdown_table, percent, percent_interval, points, print_table, total
 
 NOTE = (
     "Brackets hold {level:.0%} intervals. Differences are to the first run, in percentage points: the same test clips are "
     "drawn for both ({draws:,} bootstrap draws), p is two-sided. They do not tell how much depends on the seed of the "
     "training; several comparisons at once find differences by chance more often than p says."
 )
-
-SKIPPED = "{name}: {count} clips of the test set could not be read and were skipped, see skipped.csv."
-
-OPTIMISTIC = "{name}: the checkpoint was chosen on the test clips (val: test), so its result is optimistic."
 
 
 @dataclass(frozen=True)
@@ -48,20 +51,101 @@ class Entry:
         return next(iter(self.tests.values()))
 
     @property
-    def seconds(self) -> float | None:
-        """How long the training of all took; None where one of them did not train."""
-        times = [test.seconds for test in self.tests.values()]
-        return sum(time for time in times if time is not None) if None not in times else None
-
-    @property
     def devices(self) -> str:
-        """On what they trained."""
-        found = {(test.training.get("devices", 1), test.training.get("device", "")) for test in self.tests.values()}
+        """On what they trained; empty where they did not."""
+        found = {(test.training.devices, test.training.device) for test in self.tests.values() if test.training}
         return ", ".join(sorted(f"{count} x {device}" if count > 1 else device for count, device in found))
 
 
+@dataclass(frozen=True)
+class Compared:
+    """The scores of a run or a cross-validation.
+
+    Attributes:
+        run: its name.
+        split: whose clips were evaluated.
+        selection: which clips its checkpoint was chosen on.
+        war: weighted average recall.
+        uar: unweighted average recall.
+        per_class_recall: recall by label; None for a class without a clip.
+        skipped: further clips that could not be read.
+        trainable: number of trained parameters.
+        parameters: number of all parameters.
+        seconds: duration of the training; None where it is unknown.
+        devices: on what it was trained.
+        remarks: what sets its evaluation apart, see :attr:`peclip.results.evaluation.Metrics.remarks`.
+    """
+
+    run: str
+    split: str
+    selection: Selection
+    war: Estimate
+    uar: Estimate
+    per_class_recall: dict[str, float | None]
+    skipped: int
+    trainable: int
+    parameters: int
+    seconds: float | None
+    devices: str
+    remarks: tuple[str, ...]
+
+    @property
+    def notes(self) -> list[str]:
+        """What has to be known to read its scores."""
+        notes = [f"{self.run}: {remark}." for remark in self.remarks]
+        if self.skipped:
+            count = f"{self.skipped} clips of the test set could not be read and were skipped"
+            notes.append(f"{self.run}: {count}, see skipped.csv.")
+        if self.selection == "test":
+            notes.append(selection_note("test", of=self.run))
+        return notes
+
+
+@dataclass(frozen=True)
+class Change:
+    """A difference of a rate, with its interval and the two-sided p of no difference."""
+
+    difference: float
+    interval: Interval | None
+    p: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The differences of ``run`` to the run ``to``."""
+
+    run: str
+    to: str
+    war: Change
+    uar: Change
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side: the content of comparison.json.
+
+    Attributes:
+        clips: number of test clips, over all folds.
+        folds: that were tested; empty for single runs.
+        runs: the scores of each.
+        differences: of each run after the first to the first.
+        bootstrap: how the intervals were computed.
+    """
+
+    clips: int
+    folds: tuple[int, ...]
+    runs: tuple[Compared, ...]
+    differences: tuple[Difference, ...]
+    bootstrap: Bootstrap
+
+    @property
+    def notes(self) -> list[str]:
+        """What has to be known to read the tables."""
+        return [NOTE.format(**asdict(self.bootstrap)), *(note for run in self.runs for note in run.notes)]
+
+
 def compare(runs: list[str], out: str | None = None) -> None:
-    """Put runs side by side: WAR, UAR and recalls, differences to the first with intervals and p, parameters and time.
+    """Compare runs side by side: WAR, UAR and recalls, differences to the first with intervals and p, parameters and time.
 
     Args:
         runs: Folders of two or more runs that were tested on the same clips, or of finished cross-validations.
@@ -75,13 +159,13 @@ def compare(runs: list[str], out: str | None = None) -> None:
     entries = [read_entry(run) for run in runs]
     for entry in entries[1:]:
         _check_alike(entries[0], entry)
-    comparison = _compare(entries)
-    for title, (header, rows) in _tables(comparison).items():
-        print_table(title, header, rows, end_section="UAR")
-    print("\n".join(_notes(comparison)))
+    comparison = compare_entries(entries)
+    for title, table in _tables(comparison).items():
+        print_table(title, table)
+    print("\n".join(comparison.notes))
     if out:
         write_text(Path(out) / "comparison.md", as_markdown(comparison))
-        write_json(Path(out) / "comparison.json", comparison)
+        write_json(Path(out) / "comparison.json", asdict(comparison))
         print(f"The comparison is in {out}")
 
 
@@ -94,24 +178,25 @@ def read_entry(run: str) -> Entry:
     folder = Path(run)
     folds = {int(path.name[5:]): path for path in folder.glob("fold_*") if path.name[5:].isdecimal()}
     if not folds:
-        return Entry(run, {None: _in_order(read_evaluation(folder))})
+        return Entry(run, {None: _by_path(read_evaluation(folder))})
     if not (folder / RESULTS).exists():
-        raise InputError(f"{run} is a cross-validation that is not finished: start its peclip cv again to go on")
-    return Entry(run, {fold: _in_order(read_evaluation(folds[fold])) for fold in sorted(folds)})
+        raise InputError(f"{run} is a cross-validation that is not finished: run its peclip cv again to resume it")
+    return Entry(run, {fold: _by_path(read_evaluation(folds[fold])) for fold in sorted(folds)})
 
 
 def as_markdown(comparison: Comparison) -> str:
     """Return the comparison as a page of markdown."""
-    parts = ["# Comparison"]
+    page = ["# Comparison"]
     for title, table in _tables(comparison).items():
-        parts += [f"## {title}", markdown_table(*table)]
-    return "\n\n".join([*parts, *_notes(comparison)]) + "\n"
+        page += [f"## {title}", markdown_table(table)]
+    return "\n\n".join([*page, *comparison.notes]) + "\n"
 
 
-def _in_order(test: Evaluation) -> Evaluation:
+def _by_path(test: Evaluation) -> Evaluation:
     """Return an evaluation with its clips in the order of their paths, which may differ between manifests."""
-    clips = test.clips.sort_values("path", kind="stable", ignore_index=True)
-    return Evaluation(test.folder, test.metrics, test.training, test.labels, clips)
+    order = sorted(range(len(test.paths)), key=test.paths.__getitem__)
+    paths = tuple(test.paths[index] for index in order)
+    return replace(test, paths=paths, truth=test.truth[order], predicted=test.predicted[order])
 
 
 def _check_alike(first: Entry, other: Entry) -> None:
@@ -133,97 +218,92 @@ def _check_alike(first: Entry, other: Entry) -> None:
                 f"{first.name} has the labels {', '.join(test.labels)}, {other.name} has {', '.join(own.labels)}: "
                 "only runs with the same labels can be compared"
             )
-        if not test.clips[["path", "label"]].equals(own.clips[["path", "label"]]):
+        if test.paths != own.paths or (_labels(test) != _labels(own)).any():
             where = "" if fold is None else f" in fold {fold}"
-            common = len(set(test.clips["path"]) & set(own.clips["path"]))
-            skipped = f", besides {test.skipped} and {own.skipped} skipped" if test.skipped or own.skipped else ""
+            common = len(set(test.paths) & set(own.paths))
+            here, there = test.metrics.skipped, own.metrics.skipped
+            skipped = f", besides {here} and {there} skipped" if here or there else ""
             raise InputError(
-                f"{first.name} and {other.name} were tested on different clips{where}: {len(test.clips)} and "
-                f"{len(own.clips)}, of which {common} have the same path (with other labels, if all){skipped}: only "
+                f"{first.name} and {other.name} were tested on different clips{where}: {len(test.paths)} and "
+                f"{len(own.paths)}, of which {common} have the same path (with other labels, if all){skipped}: only "
                 "runs on the same test set can be compared"
             )
 
 
-def _compare(entries: Sequence[Entry]) -> Comparison:
-    """Return the scores of each and the differences to the first."""
+def _labels(test: Evaluation) -> np.ndarray:
+    """Return the names of the true classes of the clips, (n,)."""
+    return np.array(test.labels)[test.truth]
+
+
+def compare_entries(entries: Sequence[Entry]) -> Comparison:
+    """Compare entries on the same test clips, in the order of their paths: the scores of each, and differences to the first."""
     labels = entries[0].first.labels
-    parts = []
+    tests = []
     for fold, first in entries[0].tests.items():
-        clips = [entry.tests[fold].clips for entry in entries]
-        hits = np.stack([(table["label"] == table["predicted"]).to_numpy(bool) for table in clips])
-        parts.append(Outcomes(first.truth, hits))
-    seen, drawn = observed(parts, len(labels)), resample(parts, len(labels), seed=SEED)
-    runs = [_run(entry, index, seen, drawn, labels) for index, entry in enumerate(entries)]
+        own = [entry.tests[fold] for entry in entries]
+        tests.append(Outcomes(first.truth, np.stack([test.truth == test.predicted for test in own])))
+    seen, drawn = observed(tests, len(labels)), resample(tests, len(labels))
     differences = []
     for index, entry in enumerate(entries[1:], start=1):
-        content: dict[str, Any] = {"run": entry.name, "to": entries[0].name}
-        for name, there, draws in (("war", seen.war, drawn.war), ("uar", seen.uar, drawn.uar)):
-            by_draw = draws[:, index] - draws[:, 0]
-            difference = float(there[0, index] - there[0, 0])
-            content[name] = {"difference": difference, "interval": interval(by_draw), "p": p_value(by_draw)}
-        differences.append(content)
-    return {
-        "clips": sum(len(part.truth) for part in parts),
-        "folds": [fold for fold in entries[0].tests if fold is not None],
-        "runs": runs,
-        "differences": differences,
-        "bootstrap": {"draws": DRAWS, "level": LEVEL, "seed": SEED},
-    }
+        war, uar = _change(seen.war, drawn.war, index), _change(seen.uar, drawn.uar, index)
+        differences.append(Difference(entry.name, entries[0].name, war, uar))
+    return Comparison(
+        clips=sum(len(test.truth) for test in tests),
+        folds=tuple(fold for fold in entries[0].tests if fold is not None),
+        runs=tuple(_compared(entry, index, seen, drawn, labels) for index, entry in enumerate(entries)),
+        differences=tuple(differences),
+        bootstrap=Bootstrap(),
+    )
 
 
-def _run(entry: Entry, index: int, seen: Rates, drawn: Rates, labels: Sequence[str]) -> dict[str, Any]:
-    """Return what stands in ``runs`` of an entry, which is number ``index`` of the rates."""
-    recalls = seen.recalls[0, index]
-    return {
-        "run": entry.name,
-        "split": entry.first.metrics["split"],
-        "selection": entry.first.metrics["selection"],
-        "war": {"value": float(seen.war[0, index]), "interval": interval(drawn.war[:, index])},
-        "uar": {"value": float(seen.uar[0, index]), "interval": interval(drawn.uar[:, index])},
-        "per_class_recall": {
-            label: None if np.isnan(recall) else float(recall) for label, recall in zip(labels, recalls, strict=True)
-        },
-        "skipped": sum(test.skipped for test in entry.tests.values()),
-        "trainable": entry.first.metrics["trainable"],
-        "parameters": entry.first.metrics["parameters"],
-        "seconds": entry.seconds,
-        "devices": entry.devices,
-    }
+def _change(seen: np.ndarray, drawn: np.ndarray, index: int) -> Change:
+    """Return the change of a rate ``(N, R)`` from the first run to another."""
+    by_draw = drawn[:, index] - drawn[:, 0]
+    return Change(float(seen[0, index] - seen[0, 0]), interval(by_draw), p_value(by_draw))
 
 
-def _tables(comparison: Comparison) -> dict[str, tuple[list[str], list[list[str]]]]:
-    """Return tables by their titles: each a header and rows."""
-    runs, differences = comparison["runs"], comparison["differences"]
-    names = [run["run"] for run in runs]
-    folds = f", mean of {len(comparison['folds'])} folds" if comparison["folds"] else ""
+def _compared(entry: Entry, index: int, seen: Rates, drawn: Rates, labels: Sequence[str]) -> Compared:
+    """Return the scores of an entry, which is number ``index`` of the rates."""
+    metrics = entry.first.metrics
+    return Compared(
+        run=entry.name,
+        split=metrics.split,
+        selection=metrics.selection,
+        war=Estimate(float(seen.war[0, index]), interval(drawn.war[:, index])),
+        uar=Estimate(float(seen.uar[0, index]), interval(drawn.uar[:, index])),
+        per_class_recall=by_label(seen.recalls[0, index], labels),
+        skipped=sum(test.metrics.skipped for test in entry.tests.values()),
+        trainable=metrics.trainable,
+        parameters=metrics.parameters,
+        seconds=total([test.seconds for test in entry.tests.values()]),
+        devices=entry.devices,
+        remarks=tuple(dict.fromkeys(remark for test in entry.tests.values() for remark in test.metrics.remarks)),
+    )
+
+
+def _tables(comparison: Comparison) -> dict[str, Rows]:
+    """Return tables by their titles."""
+    runs = comparison.runs
+    names = [run.run for run in runs]
+    folds = f", mean of {len(comparison.folds)} folds" if comparison.folds else ""
     scores = [
-        [name.upper(), *(f"{percent(run[name]['value'])} {percent_interval(run[name]['interval'])}" for run in runs)]
-        for name in ("war", "uar")
+        ["WAR", *(f"{percent(run.war.value)} {percent_interval(run.war.interval)}" for run in runs)],
+        ["UAR", *(f"{percent(run.uar.value)} {percent_interval(run.uar.interval)}" for run in runs)],
     ]
-    for label in runs[0]["per_class_recall"]:
-        scores.append([f"recall {label}", *(percent(run["per_class_recall"][label]) for run in runs)])
-    for title, value in (
-        ("trained parameters", lambda run: f"{run['trainable']:,}"),
-        ("all parameters", lambda run: f"{run['parameters']:,}"),
-        ("training time", lambda run: duration(run["seconds"])),
-        ("trained on", lambda run: run["devices"] or "unknown"),
-    ):
-        scores.append([title, *map(value, runs)])
+    for label in runs[0].per_class_recall:
+        scores.append([f"recall {label}", *(percent(run.per_class_recall[label]) for run in runs)])
+    scores += [
+        ["trained parameters", *(f"{run.trainable:,}" for run in runs)],
+        ["all parameters", *(f"{run.parameters:,}" for run in runs)],
+        ["training time", *(duration(run.seconds) for run in runs)],
+        ["trained on", *(run.devices or "unknown" for run in runs)],
+    ]
     changes = [
-        [entry["run"], name.upper(), points(change["difference"]), points(change["interval"]), f"{change['p']:.4f}"]
-        for entry in differences
-        for name, change in (("war", entry["war"]), ("uar", entry["uar"]))
+        [each.run, name, points(change.difference), points(*change.interval or ()), f"{change.p:.4f}"]
+        for each in comparison.differences
+        for name, change in (("WAR", each.war), ("UAR", each.uar))
     ]
-    level = f"{LEVEL:.0%} interval"
     return {
-        f"Results on {comparison['clips']:,} {runs[0]['split']} clips{folds}": (["", *names], scores),
-        f"Differences to {names[0]}": (["run", "", "difference", level, "p"], changes),
+        f"Results on {comparison.clips:,} {runs[0].split} clips{folds}": (["", *names], scores),
+        f"Differences to {names[0]}": (["run", "", "difference", f"{LEVEL:.0%} interval", "p"], changes),
     }
-
-
-def _notes(comparison: Comparison) -> list[str]:
-    """Return what has to be known to read the tables."""
-    runs = comparison["runs"]
-    skipped = [SKIPPED.format(name=run["run"], count=run["skipped"]) for run in runs if run["skipped"]]
-    chosen = [OPTIMISTIC.format(name=run["run"]) for run in runs if run["selection"] == "test"]
-    return [NOTE.format(**comparison["bootstrap"]), *skipped, *chosen]

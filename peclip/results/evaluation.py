@@ -1,124 +1,249 @@
-"""Reads back what an evaluation left in the folder of a run: scores, predictions clip by clip, and the training time."""
+"""An evaluation on disk: metrics.json with its confusion matrix, training.json and predictions.csv, written and read."""
 
-import json
-from dataclasses import dataclass
+import csv
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
-from peclip.errors import InputError
+from peclip.clip_format import ClipFormat
+from peclip.errors import InputError, first_line
+from peclip.files import write_json
+from peclip.results.figures import draw_confusion, write_confusion
+from peclip.results.records import from_json, read_json
 from peclip.results.scores import Scores, scores
+from peclip.results.selection import Selection
 
-NEEDED = ("split", "selection", "clips", "war", "uar", "trainable", "parameters")
-"""What metrics.json has to tell."""
+METRICS, TRAINING, PREDICTIONS = "metrics.json", "training.json", "predictions.csv"
+
+
+@dataclass(frozen=True)
+class Limited:
+    """How much an evaluation saw of its split, where it was limited.
+
+    Attributes:
+        clips: how many it looked at.
+        of: clips of the split.
+    """
+
+    clips: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The scores of an evaluation and what they were measured on: the content of metrics.json.
+
+    Attributes:
+        split: whose clips were evaluated.
+        selection: which clips the checkpoint was chosen on.
+        trainable: number of trained parameters.
+        parameters: number of all parameters.
+        scores: of the model.
+        benchmark: name of the data set; None for a manifest.
+        fold: that was tested; None where there are no folds.
+        skipped: further clips that could not be read.
+        zero_shot: scores of bare CLIP, where they were asked for.
+        model: path or name of the model evaluated; None where the file does not say.
+        clip_format: what the clips looked like; None where the file does not say.
+        model_format: what the model was trained on, where that differs from ``clip_format``.
+        limited: how much of the split was seen; None for all of it.
+    """
+
+    split: Literal["test", "validation"]
+    selection: Selection
+    trainable: int
+    parameters: int
+    scores: Scores
+    benchmark: str | None = None
+    fold: int | None = None
+    skipped: int = 0
+    zero_shot: Scores | None = None
+    model: str | None = None
+    clip_format: ClipFormat | None = None
+    model_format: ClipFormat | None = None
+    limited: Limited | None = None
+
+    @classmethod
+    def from_json(cls, content: Any, source: str) -> "Metrics":
+        """Build the metrics from the content of a metrics.json; files of earlier versions lack the last entries.
+
+        Raises:
+            InputError: an entry is missing or has another type.
+        """
+        scores = from_json(Scores, content, source)
+        return from_json(cls, content | {"scores": scores}, source)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the content of metrics.json; rates are fractions."""
+        known = ("model", "clip_format", "model_format", "limited")
+        content = {name: value for name, value in asdict(self).items() if name not in known or value is not None}
+        del content["scores"], content["zero_shot"]
+        zero_shot = {"zero_shot": self.zero_shot.as_json()} if self.zero_shot else {}
+        return content | self.scores.as_json() | zero_shot
+
+    @property
+    def remarks(self) -> list[str]:
+        """What sets the evaluation apart from one of the whole split on clips as the model was trained on."""
+        remarks = []
+        if self.limited:
+            remarks.append(f"limited to {self.limited.clips:,} of {self.limited.of:,} clips")
+        if self.clip_format and self.model_format:
+            for name, (here, there) in self.clip_format.differences(self.model_format).items():
+                remarks.append(f"{name} {here}, but the model was trained with {there}")
+        return remarks
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long a training took and on what: the content of training.json.
+
+    Attributes:
+        seconds: duration, validation included, summed over all sessions of a resumed run.
+        epochs: that were trained.
+        device: name of the GPU, or cpu.
+        devices: number of devices.
+    """
+
+    seconds: float
+    epochs: int = 0
+    device: str = ""
+    devices: int = 1
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a run left.
+    """A finished evaluation, clip by clip.
 
     Attributes:
-        folder: of the run.
-        metrics: the content of metrics.json.
-        training: the content of training.json; empty where the run did not train.
+        folder: that holds its files.
+        metrics: from metrics.json.
+        training: from training.json; None where the run did not train.
         labels: class names in the order of the logits.
-        clips: a row a clip, with ``path``, ``label`` and ``predicted``, in the order of the test set.
+        paths: of the n clips, in the order of the test set.
+        truth: index of the true class of each clip, int64 (n,).
+        predicted: index of the predicted class of each clip, int64 (n,).
     """
 
     folder: Path
-    metrics: dict[str, Any]
-    training: dict[str, Any]
-    labels: list[str]
-    clips: pd.DataFrame
-
-    @property
-    def truth(self) -> np.ndarray:
-        """The index of the true class of each clip, int64 (n,)."""
-        return self._indices("label")
-
-    @property
-    def predicted(self) -> np.ndarray:
-        """The index of the predicted class of each clip, int64 (n,)."""
-        return self._indices("predicted")
+    metrics: Metrics
+    training: Training | None
+    labels: tuple[str, ...]
+    paths: tuple[str, ...]
+    truth: np.ndarray
+    predicted: np.ndarray
 
     @property
     def seconds(self) -> float | None:
         """How long the training took; None where the run did not train."""
-        return self.training.get("seconds")
+        return self.training.seconds if self.training else None
 
     @property
-    def skipped(self) -> int:
-        """How many further clips could not be read and were left out."""
-        return self.metrics.get("skipped", 0)
+    def confusion(self) -> np.ndarray:
+        """Number of clips by true and predicted class, int64 (C, C), truth in rows."""
+        counts = np.zeros((len(self.labels), len(self.labels)), dtype=np.int64)
+        np.add.at(counts, (self.truth, self.predicted), 1)
+        return counts
 
     @property
     def scores(self) -> Scores:
         """The scores, computed from the clips."""
-        confusion = np.zeros((len(self.labels), len(self.labels)), dtype=np.int64)
-        np.add.at(confusion, (self.truth, self.predicted), 1)
-        return scores(confusion, self.labels)
+        return scores(self.confusion, self.labels)
 
-    def _indices(self, column: str) -> np.ndarray:
-        return self.clips[column].map({label: index for index, label in enumerate(self.labels)}).to_numpy(np.int64)
+
+def write_evaluation(folder: Path, metrics: Metrics) -> None:
+    """Write ``confusion.csv`` and ``confusion.png``, where the matrix is known, and at last ``metrics.json``."""
+    found = metrics.scores
+    if found.confusion is not None:
+        labels = list(found.per_class_recall)
+        write_confusion(folder / "confusion.csv", found.confusion, labels)
+        title = f"WAR {found.war:.1%}, UAR {found.uar:.1%}, {found.clips} clips"
+        draw_confusion(folder / "confusion.png", found.confusion, labels, title)
+    write_json(folder / METRICS, metrics.as_json())
+
+
+def write_training(folder: Path, training: Training) -> None:
+    """Write ``training.json``."""
+    write_json(folder / TRAINING, asdict(training))
+
+
+def read_metrics(folder: Path) -> Metrics | None:
+    """Read ``metrics.json``; None where there is none.
+
+    Raises:
+        InputError: it is torn, or is not what peclip writes.
+    """
+    content = read_json(folder / METRICS)
+    return None if content is None else Metrics.from_json(content, str(folder / METRICS))
+
+
+def read_training(folder: Path) -> Training | None:
+    """Read ``training.json``; None where there is none.
+
+    Raises:
+        InputError: it is torn, or is not what peclip writes.
+    """
+    content = read_json(folder / TRAINING)
+    return None if content is None else from_json(Training, content, str(folder / TRAINING))
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """Read what an evaluation left in the folder of a run.
+    """Read what an evaluation wrote into a folder.
 
     Raises:
         InputError: there is no run or no evaluation, a file is torn, or two files are of different evaluations.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, expected the folder of a run")
-    again = f"peclip test --ckpt_path {folder} leaves a run that has it"
-    metrics = read_json(folder / "metrics.json")
+    again = f"peclip test --ckpt_path {folder} writes a complete one"
+    try:
+        metrics, training = read_metrics(folder), read_training(folder)
+    except InputError as error:
+        raise InputError(f"{error}; {again}") from error
     if metrics is None:
-        runs = sorted(folder.glob("*/metrics.json"))
+        runs = sorted(folder.glob(f"*/{METRICS}"))
         hint = f"it holds runs, such as {runs[-1].parent}" if runs else again
-        raise InputError(f"{folder} has no metrics.json, so no finished evaluation; {hint}")
-    if lacks := [name for name in NEEDED if name not in metrics]:
-        raise InputError(f"{folder / 'metrics.json'} lacks {lacks[0]}: {again}")
-    if not (folder / "predictions.csv").is_file():
-        raise InputError(f"{folder / 'predictions.csv'} is missing: {again}")
-    clips, labels = _read_clips(folder / "predictions.csv")
-    found = Evaluation(folder, metrics, read_json(folder / "training.json") or {}, labels, clips)
-    if metrics["clips"] != len(clips) or metrics["war"] != found.scores.war:
-        raise InputError(f"{folder}: metrics.json and predictions.csv are of different evaluations, or one is torn")
+        raise InputError(f"{folder} has no {METRICS}, so no finished evaluation; {hint}")
+    if not (folder / PREDICTIONS).is_file():
+        raise InputError(f"{folder / PREDICTIONS} is missing: {again}")
+    found = Evaluation(folder, metrics, training, *_read_predictions(folder / PREDICTIONS))
+    if metrics.scores.clips != len(found.paths) or metrics.scores.war != found.scores.war:
+        raise InputError(f"{folder}: {METRICS} and {PREDICTIONS} are of different evaluations, or one is torn")
     return found
 
 
-def _read_clips(path: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Return the clips of predictions.csv with path, label and predicted, and the labels in their order."""
-    try:
-        clips = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    if list(clips)[:3] != ["path", "label", "predicted"] or not len(clips):
-        raise InputError(f"{path} has not the columns path, label and predicted of an evaluation, or no clip")
-    labels = [str(name) for name in clips][3:]
-    for column in ("label", "predicted"):
-        if (unknown := ~clips[column].isin(labels)).any():
-            row = int(unknown.to_numpy().argmax())
-            raise InputError(
-                f"{path} line {row + 2}: {column} {clips[column].iat[row]!r} is none of {', '.join(labels)}"
-            )
-    return clips[["path", "label", "predicted"]], labels
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the content of a json file; None where there is none.
+def _read_predictions(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray, np.ndarray]:
+    """Return the labels in their order, and path, true and predicted class of each clip.
 
     Raises:
-        InputError: it is torn.
+        InputError: the file cannot be read, or is not that of an evaluation.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path} is torn: it holds no names with values")
-    return found
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.reader(file)
+            header = next(rows, [])
+            if header[:3] != ["path", "label", "predicted"]:
+                raise InputError(f"{path} lacks the columns path, label and predicted of an evaluation")
+            labels = tuple(header[3:])
+            clips = [_clip(row, labels, f"{path} line {rows.line_num}") for row in rows if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read: {first_line(error)}") from error
+    if not clips:
+        raise InputError(f"{path} holds no clip")
+    paths, truth, predicted = zip(*clips, strict=True)
+    return labels, paths, np.array(truth, dtype=np.int64), np.array(predicted, dtype=np.int64)
+
+
+def _clip(row: list[str], labels: tuple[str, ...], where: str) -> tuple[str, int, int]:
+    """Return path, true and predicted class of a row.
+
+    Raises:
+        InputError: the row is torn, or one of its classes is unknown.
+    """
+    if len(row) != 3 + len(labels):
+        raise InputError(f"{where} has {len(row)} cells, expected {3 + len(labels)}: the file is torn")
+    for column, label in (("label", row[1]), ("predicted", row[2])):
+        if label not in labels:
+            raise InputError(f"{where}: {column} {label!r} is none of {', '.join(labels)}")
+    return row[0], labels.index(row[1]), labels.index(row[2])

@@ -1,26 +1,52 @@
-"""Scores of a recogniser: WAR, UAR and the recall of each class, all read off one confusion matrix of counts."""
+"""Scores of a recogniser: WAR, UAR and the recall of each class, all computed from one confusion matrix of counts."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from peclip.errors import InputError
+from peclip.errors import InputError, shown
 
 
-class Scores(NamedTuple):
-    """The result of an evaluation; rates are fractions from 0 to 1."""
+@dataclass(frozen=True)
+class Scores:
+    """The result of an evaluation; rates are fractions from 0 to 1.
+
+    Attributes:
+        clips: number of clips evaluated, at least 1.
+        war: weighted average recall, which is accuracy: correct clips over all clips.
+        uar: unweighted average recall: the mean recall over the classes that occur.
+        per_class_recall: recall by label, in class order; None for a class of which there was no clip.
+        confusion: int64 (C, C), number of clips: rows are the truth, columns the predictions, both in class order.
+            None where the scores were read from a file, which does not hold it.
+
+    Raises:
+        InputError: a number is out of range.
+    """
 
     clips: int
-    """Number of clips evaluated."""
     war: float
-    """Weighted average recall, which is accuracy: correct clips over all clips."""
     uar: float
-    """Unweighted average recall: the mean recall over the classes that occur."""
     per_class_recall: dict[str, float | None]
-    """Recall by label, in class order; None for a class of which there was no clip."""
-    confusion: np.ndarray
-    """int64 ``(C, C)``, number of clips: rows are the truth, columns the predictions, both in class order."""
+    confusion: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.clips < 1:
+            raise InputError(f"clips is {self.clips}, expected at least 1")
+        recalls = {f"recall of {label}": recall for label, recall in self.per_class_recall.items()}
+        for name, rate in {"war": self.war, "uar": self.uar, **recalls}.items():
+            if rate is not None and not 0 <= rate <= 1:
+                raise InputError(f"{name} is {shown(rate)}, expected 0 to 1")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the scores as files hold them, without the confusion matrix."""
+        return {
+            "clips": self.clips,
+            "war": self.war,
+            "uar": self.uar,
+            "per_class_recall": dict(self.per_class_recall),
+        }
 
 
 def war(confusion: np.ndarray) -> float:
@@ -48,6 +74,12 @@ def recalls(confusion: np.ndarray) -> np.ndarray:
     return np.divide(confusion.diagonal(), occurring, out=np.full(len(confusion), np.nan), where=occurring > 0)
 
 
+def by_label(recalls: np.ndarray, labels: Sequence[str]) -> dict[str, float | None]:
+    """Return recalls ``(C,)`` by label; None in place of NaN."""
+    values = (None if np.isnan(recall) else float(recall) for recall in recalls)
+    return dict(zip(labels, values, strict=True))
+
+
 def scores(confusion: np.ndarray, labels: Sequence[str]) -> Scores:
     """Return every score of a ``(C, C)`` matrix of counts with truth in rows.
 
@@ -58,8 +90,7 @@ def scores(confusion: np.ndarray, labels: Sequence[str]) -> Scores:
     Raises:
         InputError: the matrix holds no clip.
     """
-    by_class = (None if np.isnan(recall) else float(recall) for recall in recalls(confusion))
-    per_class_recall = dict(zip(labels, by_class, strict=True))
+    per_class_recall = by_label(recalls(confusion), labels)
     return Scores(_clips(confusion), war(confusion), uar(confusion), per_class_recall, confusion)
 
 

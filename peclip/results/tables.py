@@ -1,4 +1,4 @@
-"""Tables of results, on the screen and in markdown, and how rates and times stand in them."""
+"""Tables of results, on the screen and in markdown, and how rates and times are written in them."""
 
 from collections.abc import Sequence
 
@@ -6,44 +6,78 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from peclip.results.bootstrap import Interval
+from peclip.results.evaluation import Metrics
+from peclip.results.selection import selection_note
 
-def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], end_section: str = "") -> None:
-    """Print a table whose first column is to the left and the others to the right, with a line below one row."""
-    table = Table(title=title, title_justify="left")
+Rows = tuple[list[str], list[list[str]]]
+"""A header, and the cells of each row."""
+
+
+def print_table(title: str, table: Rows) -> None:
+    """Print a table whose first column is to the left and the others to the right, with a line below UAR."""
+    shown = Table(title=title, title_justify="left")
+    header, rows = table
     for index, column in enumerate(header):
-        table.add_column(column, justify="right" if index else "left", overflow="fold")
+        shown.add_column(escape(column), justify="right" if index else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row), end_section=row[0] == end_section)
-    Console().print(table)
+        shown.add_row(*map(escape, row), end_section=row[0] == "UAR")
+    Console().print(shown)
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table whose first column is to the left and the others to the right."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+def markdown_table(table: Rows, numbers: bool = True) -> str:
+    """Return a table in markdown.
+
+    Args:
+        table: header and rows.
+        numbers: whether the columns after the first hold numbers, which are aligned to the right.
+    """
+    header, rows = table
+    lines = [header, ["---", *["---:" if numbers else "---"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def print_metrics(metrics: Metrics) -> None:
+    """Print the scores of an evaluation, and what has to be known to read them."""
+    remarks = "; ".join(metrics.remarks)
+    title = f"Results on {metrics.scores.clips} {metrics.split} clips"
+    print_table(f"{title} ({remarks})" if remarks else title, scores_table(metrics))
+    if metrics.selection == "test":
+        print(selection_note("test"))
+
+
+def scores_table(metrics: Metrics) -> Rows:
+    """Return WAR, UAR and the recall of every class, beside those of bare CLIP where they are known."""
+    columns = {"PE-CLIP": metrics.scores}
+    if metrics.zero_shot:
+        columns["zero-shot CLIP"] = metrics.zero_shot
+    rows = [
+        ["WAR", *(percent(column.war) for column in columns.values())],
+        ["UAR", *(percent(column.uar) for column in columns.values())],
+    ]
+    for label in metrics.scores.per_class_recall:
+        rows.append([f"recall {label}", *(percent(one.per_class_recall.get(label)) for one in columns.values())])
+    return ["", *columns], rows
 
 
 def percent(rate: float | None) -> str:
-    """Return a rate as it stands in tables."""
+    """Return a rate as tables show it."""
     return "no clip" if rate is None else f"{rate:.2%}"
 
 
-def percent_interval(ends: Sequence[float] | None) -> str:
-    """Return an interval of rates as it stands in tables, in percent."""
+def percent_interval(ends: Interval | None) -> str:
+    """Return an interval of rates as tables show it, in percent."""
     return "" if ends is None else f"[{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]"
 
 
-def points(change: float | Sequence[float] | None) -> str:
-    """Return a difference of rates, or an interval of one, in percentage points with its sign."""
-    if change is None:
-        return ""
-    if isinstance(change, float):
-        return f"{100 * change:+.2f}"
-    return f"[{', '.join(f'{100 * end:+.2f}' for end in change)}]"
+def points(*changes: float) -> str:
+    """Return a difference of rates, or the ends of an interval of one, in percentage points with their sign."""
+    shown = ", ".join(f"{100 * change:+.2f}" for change in changes)
+    return f"[{shown}]" if len(changes) > 1 else shown
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time in hours, minutes and seconds; None where nobody took it."""
+    """Return a time in hours, minutes and seconds; None is one that nobody took."""
     if seconds is None:
         return "unknown"
     if seconds < 60:
@@ -51,3 +85,13 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def total(times: Sequence[float | None]) -> float | None:
+    """Return the sum of times; None where one of them is unknown."""
+    known = [time for time in times if time is not None]
+    return sum(known) if len(known) == len(times) else None
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

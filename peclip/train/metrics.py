@@ -15,17 +15,17 @@ from peclip.results.scores import Scores, scores
 
 
 class ExpressionMetrics(MulticlassConfusionMatrix):
-    """Counts predictions over the batches and devices of an evaluation, and returns :class:`Scores`.
+    """Counts predictions over the batches and devices of an evaluation; :meth:`scores` returns :class:`Scores`.
 
     ``update(predictions, labels)`` takes logits ``(B, C)`` or class indices ``(B,)``, and the true indices ``(B,)``;
-    clips with the index :data:`NO_INDEX` are not counted.
-    ``compute()`` sums over all devices, so each clip has to be given to one device only, and once.
+    clips with the index :data:`NO_INDEX` are not counted. ``compute()`` and ``scores()`` sum over all devices, so each clip
+    has to be given to one device only, and once.
 
     Args:
         labels: names of the C classes, in the order of their indices; two or more.
 
     Raises:
-        InputError: there are fewer than two labels; from ``compute()``: no clip was evaluated.
+        InputError: there are fewer than two labels; from ``scores()``: no clip was evaluated.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -34,9 +34,9 @@ class ExpressionMetrics(MulticlassConfusionMatrix):
         super().__init__(num_classes=len(labels), ignore_index=NO_INDEX)
         self.labels = tuple(labels)
 
-    def compute(self) -> Scores:  # type: ignore[override]  # the matrix is part of the scores
+    def scores(self) -> Scores:
         """Return the scores over all clips seen since the last ``reset()``."""
-        return scores(super().compute().cpu().numpy().astype(np.int64), self.labels)
+        return scores(self.compute().cpu().numpy().astype(np.int64), self.labels)
 
 
 class MeanLoss(Metric):

@@ -288,7 +288,7 @@ class PEClipModule(LightningModule):
         return loss
 
     def _log_scores(self, stage: str, metrics: ExpressionMetrics) -> Scores:
-        scores = metrics.compute()
+        scores = metrics.scores()
         metrics.reset()
         recalls = {f"{stage}/recall/{label}": recall for label, recall in scores.per_class_recall.items()}
         values = {f"{stage}/war": scores.war, f"{stage}/uar": scores.uar, **recalls}

@@ -1,10 +1,13 @@
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
 
+from peclip.clip_format import UNIT_MEAN, UNIT_STD, ClipFormat
 from peclip.errors import InputError
-from peclip.results.card import card, is_record, record
+from peclip.results.card import PackageFacts, RunRecord, card, read_run
+from peclip.results.evaluation import Metrics
 
 SETTINGS = {
     "seed_everything": 7,
@@ -14,21 +17,27 @@ SETTINGS = {
 }
 SCORES = {
     "split": "test",
-    "clips": 40,
     "selection": "test",
+    "benchmark": "dfew",
+    "fold": 2,
+    "skipped": 0,
+    "trainable": 10,
+    "parameters": 100,
+    "clips": 40,
     "war": 0.5,
     "uar": 0.25,
     "per_class_recall": {"anger": 0.5, "fear": None},
     "zero_shot": {"clips": 40, "war": 0.125, "uar": 0.1, "per_class_recall": {"anger": 0.2, "fear": None}},
 }
-CONFIG = {
-    "backbone": "openai/clip-vit-base-patch16",
-    "labels": ["anger", "fear"],
-    "texts": {"anger": "Brow | Lowerer.\n", "fear": "Jaw Drop."},
-    "input": {"num_frames": 16, "image_size": 224, "normalize": "clip"},
-    "dtype": "bf16",
-    "run": None,
-}
+FACTS = PackageFacts(
+    backbone="openai/clip-vit-base-patch16",
+    labels=("anger", "fear"),
+    texts={"anger": "Brow | Lowerer.\n", "fear": "Jaw Drop."},
+    clip_format=ClipFormat(),
+    parameters=9_399_564,
+    dtype="bf16",
+    size=18_800_000,
+)
 
 
 @pytest.fixture
@@ -39,46 +48,66 @@ def run(tmp_path):
 
 
 def test_a_run_tells_its_data_its_protocol_its_training_and_its_scores(run):
-    assert record(run) == {
-        "data": {"source": "dfew", "fold": 2, "val": "test"},
-        "training": {"max_epochs": 3, "precision": "32-true", "batch_size": 8, "lr": 0.001, "seed": 7},
-        "scores": SCORES,
-    }
+    found = read_run(run)
+    assert found == RunRecord(
+        data={"source": "dfew", "fold": 2, "val": "test"},
+        training={"max_epochs": 3, "precision": "32-true", "batch_size": 8, "lr": 0.001, "seed": 7},
+        scores=Metrics.from_json(SCORES, ""),
+    )
+    assert found.as_json()["scores"] == SCORES
+    assert RunRecord.from_json(json.loads(json.dumps(found.as_json())), "run") == found
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("<script>", "run is '<script>', expected an object"),
+        ({"data": {}, "training": {}}, "run lacks scores"),
+        ({"data": {"source": ["a"]}, "training": {}, "scores": None}, r"run: data source is \['a'\], expected a text"),
+        ({"data": {}, "training": {}, "scores": {"clips": 1, "war": "high"}}, "run: scores: war is 'high'"),
+        ({"data": {}, "training": {}, "scores": SCORES | {"war": 2}}, "run: scores: war is 2.0, expected 0 to 1"),
+    ],
+)
+def test_what_peclip_does_not_write_is_no_record(content, says):
+    with pytest.raises(InputError, match=says):
+        RunRecord.from_json(content, "run")
 
 
 def test_of_a_manifest_the_name_is_told_and_not_where_it_lies(run):
     settings = SETTINGS | {"data": {"manifest": "/home/me/private/mine.csv"}}
     (run / "config.yaml").write_text(yaml.safe_dump(settings))
-    assert record(run)["data"] == {"source": "mine.csv"}
+    assert read_run(run).data == {"source": "mine.csv"}
 
 
 def test_a_folder_that_is_no_run_tells_nothing(tmp_path):
-    assert record(tmp_path) is None
-    assert is_record(None)
+    assert read_run(tmp_path) is None
 
 
-@pytest.mark.parametrize(("name", "content"), [("config.yaml", "a: [1"), ("metrics.json", "{"), ("metrics.json", "[]")])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("config.yaml", "a: [1"), ("config.yaml", "[]"), ("metrics.json", "{"), ("metrics.json", "[]")],
+)
 def test_a_torn_file_of_a_run_is_named(run, name, content):
     (run / name).write_text(content)
-    with pytest.raises(InputError, match=f"{name} is torn: ") as told:
-        record(run)
+    with pytest.raises(InputError, match=f"{name} (is torn|cannot be read): ") as told:
+        read_run(run)
     assert "\n" not in str(told.value)
 
 
 def test_a_card_is_filled_in(run):
-    text = card(CONFIG | {"run": record(run)}, 9_399_564, 18_800_000)
+    text = card(replace(FACTS, run=read_run(run)))
     head = yaml.safe_load(text.split("---")[1])
     assert head["base_model"] == "openai/clip-vit-base-patch16"
     assert head["library_name"] == "peclip"
     for line in (
         "9,399,564 parameters, bf16, 18.8 MB",
-        "16 frames of a clip",
+        "16 frames of a clip, the middle of as many equal segments; RGB, 224 x 224, CLIP's mean and standard deviation.",
         "| anger | Brow \\| Lowerer. |",
         "| source | dfew |",
         "| fold | 2 |",
-        "**The checkpoint was chosen on the clips that it was tested on (`val: test`): the scores are optimistic.**",
+        "**The checkpoint is chosen on the test clips (val: test), so the test result is optimistic.**",
         "On 40 test clips:",
-        "| | PE-CLIP | zero-shot CLIP |",
+        "|  | PE-CLIP | zero-shot CLIP |",
         "| WAR | 50.00% | 12.50% |",
         "| UAR | 25.00% | 10.00% |",
         "| recall fear | no clip | no clip |",
@@ -88,11 +117,23 @@ def test_a_card_is_filled_in(run):
 
 
 def test_what_is_not_known_is_said_to_be_so():
-    text = card(CONFIG, 10, 40)
+    text = card(FACTS)
     assert "Not measured." in text
     assert text.count("Not known.") == 2
 
 
 @pytest.mark.parametrize("backbone", ["demo", "/home/me/clip"])
 def test_only_a_backbone_of_the_hub_is_linked(backbone):
-    assert "base_model" not in card(CONFIG | {"backbone": backbone}, 10, 40)
+    assert "base_model" not in card(replace(FACTS, backbone=backbone))
+
+
+def test_the_card_says_how_pixels_are_normalised():
+    unit = ClipFormat(8, 32, UNIT_MEAN, UNIT_STD)
+    assert "8 frames of a clip" in (text := card(replace(FACTS, clip_format=unit)))
+    assert "32 x 32, pixels in [0, 1] as they are." in text
+    assert "mean (0.5, 0.5, 0.5) and" in card(replace(FACTS, clip_format=ClipFormat(mean=(0.5, 0.5, 0.5))))
+
+
+def test_a_limited_evaluation_is_told_beside_its_scores(run):
+    (run / "metrics.json").write_text(json.dumps(SCORES | {"limited": {"clips": 40, "of": 90}}))
+    assert "On 40 test clips; limited to 40 of 90 clips:" in card(replace(FACTS, run=read_run(run)))

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from peclip.clip_format import ClipFormat
+from peclip.results.evaluation import Limited
 from tests.runs import run
 from tests.train.evaluations import outcomes, write_run
 
@@ -55,7 +57,7 @@ def test_runs_stand_side_by_side_with_differences_parameters_and_time(runs):
         for part in ("Results on 90 test clips", f"{wars[0]:.2%}", "7,714", "79,587", "1 min 30 s", "unknown", "cpu"):
             assert part in text
         assert f"{100 * (wars[1] - wars[0]):+.2f}" in text
-        assert "poor: the checkpoint was chosen on the test clips (val: test)" in text
+        assert "poor: the checkpoint is chosen on the test clips (val: test)" in text
         assert "good: the checkpoint" not in text
 
 
@@ -167,3 +169,15 @@ def test_clips_that_one_of_them_skipped_are_told(runs):
     path = runs / "fewer" / "metrics.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"skipped": 2}))
     assert_refused(run("compare", "good", "fewer"), "90 and 88", "besides 0 and 2 skipped")
+
+
+def test_a_limited_evaluation_and_another_number_of_frames_are_told(runs):
+    write_run(
+        runs / "short", TRUTH, POOR, limited=Limited(90, 900), clip_format=ClipFormat(8), model_format=ClipFormat(16)
+    )
+    result = run("compare", "good", "short", "--out", "there")
+    assert (result.status, result.err) == (0, "")
+    for text in (result.out, (runs / "there/comparison.md").read_text()):
+        assert "short: limited to 90 of 900 clips." in text
+        assert "short: num_frames 8, but the model was trained with 16." in text
+    assert "good: " not in result.out

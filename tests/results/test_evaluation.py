@@ -1,10 +1,23 @@
 """Reading a run back, and refusing one that is not whole."""
 
+import json
+
 import numpy as np
 import pytest
 
+from peclip.clip_format import ClipFormat
 from peclip.errors import InputError
-from peclip.results.evaluation import read_evaluation
+from peclip.results.evaluation import (
+    Limited,
+    Metrics,
+    Training,
+    read_evaluation,
+    read_metrics,
+    read_training,
+    write_evaluation,
+    write_training,
+)
+from peclip.results.scores import Scores, scores
 from tests.train.evaluations import LABELS, write_run
 
 TRUTH, PREDICTED = [0, 0, 1, 2], [0, 1, 1, 0]
@@ -17,7 +30,8 @@ def folder(tmp_path):
 
 def test_a_run_is_read_back_as_it_was(folder):
     found = read_evaluation(folder)
-    assert (found.labels, found.seconds, found.metrics["war"]) == (LABELS, 90.0, 0.5)
+    assert (found.labels, found.seconds, found.metrics.scores.war) == (tuple(LABELS), 90.0, 0.5)
+    assert found.paths == ("000.mp4", "001.mp4", "002.mp4", "003.mp4")
     np.testing.assert_array_equal(found.truth, TRUTH)
     np.testing.assert_array_equal(found.predicted, PREDICTED)
     assert found.scores.war == 0.5
@@ -26,7 +40,7 @@ def test_a_run_is_read_back_as_it_was(folder):
 
 def test_a_real_run_is_read_back(tiny_run):
     found = read_evaluation(tiny_run)
-    assert found.metrics["uar"] == found.scores.uar
+    assert found.metrics.scores == found.scores
     assert found.seconds > 0
 
 
@@ -48,11 +62,15 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, folder):
     [
         ("metrics.json", '{"war": 0.', "metrics.json cannot be read"),
         ("metrics.json", "[]", "metrics.json is torn"),
-        ("metrics.json", '{"war": 0.5}', "metrics.json lacks split: peclip test --ckpt_path"),
+        ("metrics.json", '{"war": 0.5}', "metrics.json lacks clips; peclip test --ckpt_path .* writes a complete one"),
         ("metrics.json", b"\xff\xfe", "metrics.json cannot be read"),
         ("training.json", "{", "training.json cannot be read"),
-        ("predictions.csv", "", "predictions.csv cannot be read"),
-        ("predictions.csv", "path,predicted,happiness\na,happiness,1\n", "predictions.csv has not the columns"),
+        ("training.json", "{}", "training.json lacks seconds"),
+        ("predictions.csv", "", "predictions.csv lacks the columns path, label and predicted"),
+        ("predictions.csv", b"path,label,predicted,a\n\xff", "predictions.csv cannot be read"),
+        ("predictions.csv", "path,predicted,happiness\na,happiness,1\n", "predictions.csv lacks the columns"),
+        ("predictions.csv", "path,label,predicted,happiness\n", "predictions.csv holds no clip"),
+        ("predictions.csv", "path,label,predicted,happiness\na,happiness,happ", "line 2 has 3 cells, expected 4"),
         (
             "predictions.csv",
             "path,label,predicted,happiness\na,happiness,bored,1\n",
@@ -70,5 +88,115 @@ def test_a_torn_file_is_named(folder, name, content, says):
 
 def test_missing_predictions_are_named(folder):
     (folder / "predictions.csv").unlink()
-    with pytest.raises(InputError, match=r"predictions.csv is missing: peclip test --ckpt_path .* leaves a run"):
+    with pytest.raises(
+        InputError, match=r"predictions.csv is missing: peclip test --ckpt_path .* writes a complete one"
+    ):
         read_evaluation(folder)
+
+
+# --- metrics.json and training.json ---
+
+# Truth in rows. By hand: 3 of 4 happy and 1 of 2 sad clips are right, and there is no angry one.
+RESULT = scores(np.array([[3, 1, 0], [0, 1, 1], [0, 0, 0]]), LABELS)
+BARE = scores(np.array([[4, 0, 0], [2, 0, 0], [0, 0, 0]]), LABELS)
+METRICS = Metrics("test", "validation", trainable=10, parameters=100, scores=RESULT, zero_shot=BARE)
+
+# As version 0.1.0 wrote it.
+WRITTEN_BEFORE = """{
+  "split": "test", "selection": "validation", "benchmark": "demo", "fold": null, "skipped": 0,
+  "trainable": 176132, "parameters": 2992261, "clips": 4, "war": 0.75, "uar": 0.75,
+  "per_class_recall": {"happiness": 0.5, "sadness": 1, "anger": null},
+  "zero_shot": {"clips": 4, "war": 0.5, "uar": 0.5, "per_class_recall": {"happiness": 1.0, "sadness": 0.0, "anger": null}}
+}"""
+
+
+def test_metrics_are_fractions_by_label(tmp_path):
+    write_evaluation(tmp_path, METRICS)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {
+        "split": "test",
+        "selection": "validation",
+        "benchmark": None,
+        "fold": None,
+        "skipped": 0,
+        "trainable": 10,
+        "parameters": 100,
+        "clips": 6,
+        "war": pytest.approx(4 / 6),
+        "uar": pytest.approx((3 / 4 + 1 / 2) / 2),
+        "per_class_recall": {"happiness": 0.75, "sadness": 0.5, "anger": None},
+        "zero_shot": {
+            "clips": 6,
+            "war": pytest.approx(4 / 6),
+            "uar": 0.5,
+            "per_class_recall": {"happiness": 1.0, "sadness": 0.0, "anger": None},
+        },
+    }
+
+
+def test_metrics_written_by_the_version_before_are_read(tmp_path):
+    (tmp_path / "metrics.json").write_text(WRITTEN_BEFORE)
+    assert read_metrics(tmp_path) == Metrics(
+        split="test",
+        selection="validation",
+        benchmark="demo",
+        trainable=176132,
+        parameters=2992261,
+        scores=Scores(4, 0.75, 0.75, {"happiness": 0.5, "sadness": 1.0, "anger": None}),
+        zero_shot=Scores(4, 0.5, 0.5, {"happiness": 1.0, "sadness": 0.0, "anger": None}),
+    )
+    assert read_metrics(tmp_path).as_json() == json.loads(WRITTEN_BEFORE)
+
+
+def test_metrics_say_what_was_evaluated_on_what(tmp_path):
+    special = Metrics(
+        "validation",
+        "none",
+        trainable=1,
+        parameters=2,
+        scores=RESULT,
+        model="runs/demo/version_0",
+        clip_format=ClipFormat(num_frames=8),
+        model_format=ClipFormat(),
+        limited=Limited(6, 40),
+    )
+    write_evaluation(tmp_path, special)
+    again = read_metrics(tmp_path)
+    assert again == special
+    assert again.remarks == ["limited to 6 of 40 clips", "num_frames 8, but the model was trained with 16"]
+    assert METRICS.remarks == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"war": "high"}, "metrics.json: war is 'high', expected a number"),
+        ({"war": 1.5}, "metrics.json: war is 1.5, expected 0 to 1"),
+        ({"war": None}, "metrics.json: war is None, expected a number"),
+        ({"clips": 0}, "metrics.json: clips is 0, expected at least 1"),
+        ({"clips": True}, "metrics.json: clips is True, expected a whole number"),
+        ({"per_class_recall": {"anger": -1}}, "metrics.json: recall of anger is -1.0, expected 0 to 1"),
+        ({"per_class_recall": []}, r"metrics.json: per_class_recall is \[\], expected an object"),
+        ({"selection": "luck"}, "selection is 'luck', expected 'validation' or 'test' or 'none'"),
+        ({"zero_shot": {"clips": 1}}, "metrics.json: zero_shot lacks war"),
+        ({"zero_shot": "<script>"}, "metrics.json: zero_shot is '<script>', expected an object"),
+        ({"limited": {"clips": 1, "of": 2.5}}, "metrics.json: limited: of is 2.5, expected a whole number"),
+        ({"clip_format": {"num_frames": 0}}, "metrics.json: clip_format: num_frames is 0, expected 1 to"),
+        ({"clip_format": {"mean": [1, 2]}}, r"metrics.json: clip_format: mean is \[1, 2\], expected a list"),
+    ],
+)
+def test_an_entry_of_another_kind_is_named(tmp_path, change, says):
+    (tmp_path / "metrics.json").write_text(json.dumps(json.loads(WRITTEN_BEFORE) | change))
+    with pytest.raises(InputError, match=says) as caught:
+        read_metrics(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_entries_of_a_later_version_are_ignored(tmp_path):
+    (tmp_path / "metrics.json").write_text(json.dumps(METRICS.as_json() | {"invented": {"later": 1}}))
+    assert read_metrics(tmp_path) == METRICS
+
+
+def test_a_training_is_read_back(tmp_path):
+    assert read_training(tmp_path) is None
+    write_training(tmp_path, Training(1.5, 3, "cpu", 2))
+    assert read_training(tmp_path) == Training(1.5, 3, "cpu", 2)

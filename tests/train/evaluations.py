@@ -1,22 +1,20 @@
 """Folders with what an evaluation leaves behind, without a training."""
 
-import json
-
 import numpy as np
 
-from peclip.results.report import write_report
+from peclip.results.evaluation import Metrics, Training, write_evaluation, write_training
 from peclip.results.scores import scores
 
 LABELS = ["happiness", "sadness", "anger"]
 
 
-def write_run(folder, truth, predicted, labels=LABELS, seconds=90.0, selection="validation", paths=None):
+def write_run(folder, truth, predicted, labels=LABELS, seconds=90.0, paths=None, **known):
     """Write the files of a run that was tested on clips with these true and predicted classes, given by index."""
     folder.mkdir(parents=True)
     confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
     np.add.at(confusion, (truth, predicted), 1)
-    head = {"split": "test", "selection": selection, "benchmark": None, "fold": None}
-    write_report(folder, scores(confusion, labels), head | {"trainable": 7714, "parameters": 79587}, None)
+    known = {"split": "test", "selection": "validation", "trainable": 7714, "parameters": 79587} | known
+    write_evaluation(folder, Metrics(scores=scores(confusion, labels), **known))
     paths = paths or [f"{index:03d}.mp4" for index in range(len(truth))]
     rows = [
         ",".join([path, labels[one], labels[other], *["0.5"] * len(labels)])
@@ -24,8 +22,7 @@ def write_run(folder, truth, predicted, labels=LABELS, seconds=90.0, selection="
     ]
     (folder / "predictions.csv").write_text("\n".join([",".join(["path,label,predicted", *labels]), *rows]) + "\n")
     if seconds is not None:
-        content = {"seconds": seconds, "epochs": 2, "device": "cpu", "devices": 1}
-        (folder / "training.json").write_text(json.dumps(content))
+        write_training(folder, Training(seconds, epochs=2, device="cpu", devices=1))
     return folder
 
 

@@ -116,7 +116,7 @@ def test_every_fold_is_what_a_separate_run_gives_to_the_digit(interrupted, finis
         assert mine.keys() == theirs.keys()
         assert all(torch.equal(mine[name], theirs[name]) for name in mine)
         assert read_evaluation(alone).scores.war == summary["war"]
-        assert read_evaluation(alone).metrics["fold"] == summary["fold"] == fold
+        assert read_evaluation(alone).metrics.fold == summary["fold"] == fold
 
 
 def test_the_results_are_there_as_page_json_and_pictures_and_nothing_else_is(finished):
@@ -153,9 +153,9 @@ def test_the_next_cross_validation_gets_a_folder_of_its_own(tmp_path, monkeypatc
     for number in (0, 1):
         result = run("cv", *options)
         assert (result.status, result.err) == (0, "")
-        assert "chosen on its test clips (val: test): these results are optimistic" in result.out
+        assert "chosen on the test clips (val: test), so the test result is optimistic" in result.out
         page = (tmp_path / f"runs/tiny/cv_{number}/results.md").read_text()
-        assert "chosen on its test clips (val: test): these results are optimistic" in page
+        assert "chosen on the test clips (val: test), so the test result is optimistic" in page
     assert run("cv", *options, "--folder", "mine").status == 0
     assert (tmp_path / "mine/results.json").exists()
     assert_refused(run("cv", *options, "--folder", "mine"), "mine holds a finished cross-validation: name a new one")

@@ -43,7 +43,7 @@ def test_counting_logits_over_batches_gives_the_matrix():
     metrics = ExpressionMetrics(LABELS)
     for piece in (slice(0, 3), slice(3, 4), slice(4, 7)):
         metrics.update(logits(PREDICTED)[piece], torch.tensor(TRUTH)[piece])
-    result = metrics.compute()
+    result = metrics.scores()
     assert result.confusion.tolist() == HAND.tolist()
     assert result.confusion.dtype == np.int64
     assert result.clips == 7
@@ -56,22 +56,22 @@ def test_counting_logits_over_batches_gives_the_matrix():
 def test_class_indices_count_like_logits():
     metrics = ExpressionMetrics(LABELS)
     metrics.update(torch.tensor(PREDICTED), torch.tensor(TRUTH))
-    assert metrics.compute().confusion.tolist() == HAND.tolist()
+    assert metrics.scores().confusion.tolist() == HAND.tolist()
 
 
 def test_low_precision_logits_count_like_full_ones():
     metrics = ExpressionMetrics(LABELS)
     metrics.update(logits(PREDICTED).bfloat16(), torch.tensor(TRUTH))
-    assert metrics.compute().confusion.tolist() == HAND.tolist()
+    assert metrics.scores().confusion.tolist() == HAND.tolist()
 
 
 def test_reset_forgets():
     metrics = ExpressionMetrics(LABELS)
     metrics.update(torch.tensor([0, 1]), torch.tensor([1, 0]))
-    metrics.compute()
+    metrics.scores()
     metrics.reset()
     metrics.update(torch.tensor([2]), torch.tensor([2]))
-    assert (metrics.compute().clips, metrics.compute().war) == (1, 1.0)
+    assert (metrics.scores().clips, metrics.scores().war) == (1, 1.0)
 
 
 def test_counts_are_not_part_of_a_checkpoint():
@@ -81,7 +81,7 @@ def test_counts_are_not_part_of_a_checkpoint():
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
 def test_an_empty_evaluation_is_refused():
     with pytest.raises(InputError, match="no clip was evaluated"):
-        ExpressionMetrics(LABELS).compute()
+        ExpressionMetrics(LABELS).scores()
     with pytest.raises(InputError, match="no clip was evaluated"):
         uar(np.zeros((3, 3), dtype=int))
     with pytest.raises(InputError, match="no clip was evaluated"):
@@ -98,7 +98,7 @@ def test_a_label_of_minus_one_does_not_count():
     for truth in ([0, -1, 1], [-1, -1, -1]):
         metrics.update(logits([0, 1, 2]), torch.tensor(truth))
         loss.update(logits([0, 1, 2]), torch.tensor(truth))
-    assert metrics.compute().confusion.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
+    assert metrics.scores().confusion.tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
     expected = F.cross_entropy(logits([0, 2]), torch.tensor([0, 1]))
     assert loss.compute() == pytest.approx(float(expected))
 
@@ -120,7 +120,7 @@ def evaluate_share(rank, shares, folder):
     metrics = ExpressionMetrics(LABELS)
     if shares[rank]:
         metrics.update(logits(PREDICTED)[shares[rank]], torch.tensor(TRUTH)[shares[rank]])
-    (folder / str(rank)).write_text(str(metrics.compute().confusion.tolist()))
+    (folder / str(rank)).write_text(str(metrics.scores().confusion.tolist()))
     dist.destroy_process_group()
 
 

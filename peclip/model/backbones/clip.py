@@ -18,7 +18,7 @@ from torch import nn
 from transformers import AutoConfig, AutoTokenizer, CLIPConfig, CLIPModel
 
 from peclip.demo import CLIP
-from peclip.errors import InputError
+from peclip.errors import InputError, first_line
 from peclip.model.fast.frozen import economise
 
 SITES = ("vision.attention", "vision.mlp", "text.attention", "text.mlp")
@@ -175,7 +175,7 @@ def _source(name: str) -> str:
 
 def _advice(name: str, source: Path, error: Exception) -> str:
     if source.is_dir() or not isinstance(error, OSError):
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(" :.")
+        reason = first_line(error).rstrip(" :.")
         if isinstance(error, pickle.UnpicklingError):  # its own words recommend loading unsafely
             reason = "the weights are a pickle of more than tensors"
         return f"backbone {name!r} holds no CLIP that can be loaded (config.json, model.safetensors and the tokenizer files are expected): {reason}"

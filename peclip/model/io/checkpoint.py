@@ -1,12 +1,13 @@
 """Read what training left behind, wherever it is: a run, a .ckpt, a package, a Hub id or a released .pth."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from peclip.errors import InputError
+from peclip.errors import InputError, first_line
 from peclip.model.backbones.clip import load_backbone
 from peclip.model.io.package import CONFIG, fetch_package, is_hub_id, read_package
 from peclip.model.io.released import load_released
@@ -16,7 +17,7 @@ from peclip.model.io.trained import DEFAULT_FRAMES, Config, Trained, check_confi
 from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.prompts import MaPLe
 from peclip.model.peclip import PEClip
-from peclip.results.card import record
+from peclip.results.card import read_run
 
 
 def read_trained(source: str | Path) -> Trained:
@@ -69,7 +70,7 @@ def rebuild(trained: Trained, backbone: str | None = None) -> PEClip:
     except InputError as error:
         raise InputError(f"{source} does not fit its backbone {name!r}: {error}") from error
     except (TypeError, ValueError, RuntimeError) as error:  # from a class with arguments that are not its own
-        raise InputError(f"{source}: its adapters or prompts cannot be built: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{source}: its adapters or prompts cannot be built: {first_line(error)}") from error
     _check_backbone(trained, net)
     net.load_trainable(trained.state, source)
     net.config["input"] = config["input"]
@@ -155,10 +156,10 @@ def with_record(trained: Trained) -> Trained:
     file = Path(trained.source)
     if file.suffix != ".ckpt" or file.parent.name != "checkpoints":
         return trained
-    known = record(file.parents[1])
+    known = read_run(file.parents[1])
     if known and file.stem != "best":
-        known["scores"] = None
-    return trained._replace(config=trained.config | {"run": known})
+        known = replace(known, scores=None)
+    return trained._replace(config=trained.config | {"run": known and known.as_json()})
 
 
 def _read_folder(path: Path) -> Trained:

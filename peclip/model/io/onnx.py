@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from peclip import __version__
 from peclip.clip_format import CLIP_MEAN, CLIP_STD
-from peclip.errors import InputError
+from peclip.errors import InputError, first_line
 from peclip.files import atomic_write
 from peclip.model.fast.gru import GRU
 from peclip.model.io.trained import DEFAULT_FRAMES
@@ -117,7 +117,7 @@ def _exported(net: PEClip) -> Any:
                 verbose=False,
             )
         except (RuntimeError, TypeError, ValueError) as error:  # an adapter from elsewhere may do what ONNX cannot
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise InputError(f"this model cannot be written as ONNX: {reason}") from error
     assert exported is not None
     return exported.model_proto

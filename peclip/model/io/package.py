@@ -14,10 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from peclip import __version__
-from peclip.errors import InputError
+from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFormat
+from peclip.errors import InputError, first_line
 from peclip.files import atomic_folder
-from peclip.model.io.trained import Trained, check_config
-from peclip.results.card import card, is_record
+from peclip.model.io.trained import Config, Trained, check_config
+from peclip.results.card import PackageFacts, RunRecord, card
 
 CONFIG = "config.json"
 WEIGHTS = "adapters.safetensors"
@@ -66,9 +67,25 @@ def write_package(trained: Trained, folder: Path, dtype: Dtype = "fp32") -> None
         text = json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise InputError(f"{trained.source}: an argument of an adapter or prompt is no plain data: {error}") from error
-    parameters = sum(value.numel() for value in state.values())
-    content = {CONFIG: text.encode(), WEIGHTS: weights, CARD: card(config, parameters, len(weights)).encode()}
+    facts = _facts(config, sum(value.numel() for value in state.values()), len(weights))
+    content = {CONFIG: text.encode(), WEIGHTS: weights, CARD: card(facts).encode()}
     _write_folder(folder, content)
+
+
+def _facts(config: Config, parameters: int, size: int) -> PackageFacts:
+    """Return what the model card tells of a package."""
+    clips = config["input"]
+    pixels = (UNIT_MEAN, UNIT_STD) if clips["normalize"] == "none" else (CLIP_MEAN, CLIP_STD)
+    return PackageFacts(
+        backbone=config["backbone"],
+        labels=tuple(config["labels"]),
+        texts=config.get("texts", {}),
+        clip_format=ClipFormat(clips["num_frames"], clips["image_size"], *pixels),
+        parameters=parameters,
+        dtype=config["dtype"],
+        size=size,
+        run=config["run"] and RunRecord.from_json(config["run"], "run"),
+    )
 
 
 def read_package(folder: Path, source: str | None = None) -> Trained:
@@ -86,13 +103,13 @@ def read_package(folder: Path, source: str | None = None) -> Trained:
         if not (folder / name).is_file():
             raise InputError(f"{source} is no package of peclip: it has no {name}")
     config = check_config(_read_json(folder / CONFIG), f"{source}: {CONFIG}", EXTRA)
-    if not is_record(config.get("run")):
-        raise InputError(f"{source}: {CONFIG}: run is no record of a training that peclip wrote")
+    if config.get("run") is not None:
+        RunRecord.from_json(config["run"], f"{source}: {CONFIG}: run")
     content = (folder / WEIGHTS).read_bytes()
     try:
         state = load(content)
     except (SafetensorError, ValueError, KeyError, OverflowError, MemoryError) as error:
-        raise InputError(f"{source}: {WEIGHTS} is torn or corrupt: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{source}: {WEIGHTS} is torn or corrupt: {first_line(error)}") from error
     if hashlib.sha256(content).hexdigest() != config.get("weights_sha256"):
         raise InputError(f"{source}: {WEIGHTS} is not the file that {CONFIG} was written with: copy the package again")
     return Trained(config, state, source)
@@ -141,7 +158,7 @@ def push_package(trained: Trained, repository: str, dtype: Dtype = "fp32", priva
             address = str(api.create_repo(repository, private=private, exist_ok=True))
             api.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"peclip {__version__}")
         except HUB_ERRORS as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise InputError(
                 f"cannot push to {repository!r}: {reason}; check the network, and log in with: hf auth login"
             ) from error
@@ -185,4 +202,4 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is torn or is no JSON: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{path} is torn or is no JSON: {first_line(error)}") from error

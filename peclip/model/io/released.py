@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
 from peclip import labels as vocabulary
-from peclip.errors import InputError
+from peclip.errors import InputError, in_one_line
 from peclip.model.backbones.clip import Backbone, freeze, load_tokenizer
 from peclip.model.io.torch_file import read_tensors
 from peclip.model.parts.adapters import SharedAdapter, TemporalDynamicAdapter, TextAdapter
@@ -121,7 +121,7 @@ def load_released(
     except InputError:
         raise
     except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+        reason = in_one_line(error)
         raise InputError(f"{where} is not a released PE-CLIP checkpoint: its shapes do not fit: {reason}") from error
     return net.eval()
 

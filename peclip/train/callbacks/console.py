@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from peclip.data.batch import Batch
-from peclip.files import write_json
+from peclip.results.evaluation import Training, write_training
+from peclip.results.selection import selection_note
 from peclip.train.callbacks.run import module_and_data, trainable_parts
 
 
@@ -44,14 +45,7 @@ class Summary(Callback):
         )
         for note in data.source.notes:
             print(note)
-        print(SELECTION[data.selection], flush=True)
-
-
-SELECTION = {
-    "validation": "The best checkpoint is chosen on validation clips; the test clips are read once, at the end.",
-    "test": "val: test: the best checkpoint is chosen on the test clips, so its test result is optimistic.",
-    "none": "There are no validation clips: the last checkpoint is kept.",
-}
+        print(selection_note(data.selection), flush=True)
 
 
 class Progress(RichProgressBar):
@@ -146,10 +140,10 @@ class TrainingTime(Timer):
         if not folder or not trainer.is_global_zero:
             return
         device = pl_module.device
-        content = {
-            "seconds": round(self.time_elapsed(), 3),
-            "epochs": trainer.current_epoch,
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-            "devices": trainer.world_size,
-        }
-        write_json(Path(folder) / "training.json", content)
+        training = Training(
+            seconds=round(self.time_elapsed(), 3),
+            epochs=trainer.current_epoch,
+            device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            devices=trainer.world_size,
+        )
+        write_training(Path(folder), training)

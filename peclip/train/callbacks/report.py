@@ -4,8 +4,8 @@ from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from peclip.results.report import print_scores, write_report
-from peclip.train.callbacks.console import SELECTION
+from peclip.results.evaluation import Metrics, write_evaluation
+from peclip.results.tables import print_metrics
 from peclip.train.callbacks.run import count_parameters, module_and_data, trainable_parts
 from peclip.train.callbacks.skipped import skipped_clips
 
@@ -27,16 +27,17 @@ class Report(Callback):
         if not trainer.is_global_zero:
             return
         module, data = module_and_data(trainer)
-        scores, zero_shot = module.scores[stage], module.scores.get("zero_shot")
-        split = {"val": "validation", "test": "test"}[stage]
+        metrics = Metrics(
+            split="test" if stage == "test" else "validation",
+            selection=data.selection,
+            benchmark=data.benchmark,
+            fold=data.fold,
+            skipped=skipped_clips(trainer),
+            trainable=sum(size for *_, size in trainable_parts(module)),
+            parameters=count_parameters(module.net),
+            scores=module.scores[stage],
+            zero_shot=module.scores.get("zero_shot"),
+        )
         if folder:
-            head = {"split": split, "selection": data.selection, "benchmark": data.benchmark, "fold": data.fold}
-            head["skipped"] = skipped_clips(trainer)
-            sizes = {
-                "trainable": sum(size for *_, size in trainable_parts(module)),
-                "parameters": count_parameters(module.net),
-            }
-            write_report(Path(folder), scores, head | sizes, zero_shot)
-        print_scores(scores, split, zero_shot)
-        if data.selection == "test":
-            print(SELECTION["test"])
+            write_evaluation(Path(folder), metrics)
+        print_metrics(metrics)

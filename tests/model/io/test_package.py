@@ -186,8 +186,11 @@ class TestUntrusted:
                 "'os.system' is not a Adapter",
             ),
             ({"prompts": {"class_path": "../../evil.MaPLe", "init_args": {}}}, "prompts is .* expected a class_path"),
-            ({"run": {"scores": "<script>"}}, "run is no record of a training that peclip wrote"),
-            ({"run": {"data": {}, "training": {}, "scores": {"clips": 1, "war": "high"}}}, "run is no record"),
+            ({"run": {"scores": "<script>"}}, "config.json: run lacks data"),
+            (
+                {"run": {"data": {}, "training": {}, "scores": {"clips": 1, "war": "high"}}},
+                "run: scores: war is .high., expected a number",
+            ),
             ({"weights_sha256": "0" * 64}, "adapters.safetensors is not the file that config.json was written with"),
             ({"weights_sha256": None}, "adapters.safetensors is not the file that config.json was written with"),
         ],

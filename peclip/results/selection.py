@@ -1,0 +1,23 @@
+"""How the checkpoint of a run was selected, and the one wording of it that every table and page uses."""
+
+from typing import Literal
+
+Selection = Literal["validation", "test", "none"]
+"""Which clips the best checkpoint is chosen on."""
+
+SELECTION: dict[Selection, str] = {
+    "validation": "the checkpoint is chosen on validation clips; the test clips are read once, at the end.",
+    "test": "the checkpoint is chosen on the test clips (val: test), so the test result is optimistic.",
+    "none": "there are no validation clips, so the last checkpoint is kept.",
+}
+
+
+def selection_note(selection: Selection, of: str = "") -> str:
+    """Return a sentence that says how the checkpoint is selected.
+
+    Args:
+        selection: which clips it is chosen on.
+        of: what the sentence is about, such as the name of a run; nothing by default.
+    """
+    text = SELECTION[selection]
+    return f"{of}: {text}" if of else text[0].upper() + text[1:]
