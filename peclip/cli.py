@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from peclip import __version__
@@ -25,6 +26,9 @@ class Command(NamedTuple):
     positional: str = ""
 
 
+HELP_TEXTS = Path(__file__).parent / "train" / "cli" / "help"
+"""The help of Lightning's subcommands, written from its parser by tools/write_help.py: building that takes seconds."""
+
 LIGHTNING = "peclip.train.cli.lightning:run"
 """Runs the subcommands of LightningCLI; takes the command line as it is."""
 
@@ -44,15 +48,15 @@ COMMANDS = {
     "predict": Command("write the label and the probabilities of every clip", LIGHTNING),
     "cv": Command("train and test every fold; started again, go on where it was interrupted", FOLDS),
     "compare": Command("put runs of one test set side by side", "peclip.results.compare:compare", "runs..."),
-    "prepare": Command("write the manifest of a benchmark on disk", "peclip.data.commands:prepare", "benchmark"),
-    "check": Command("count and look through the clips of a manifest", "peclip.data.commands:check", "manifest"),
-    "pack": Command("pack clips into few large files for training", "peclip.data.commands:pack", "manifest"),
-    "recognize": Command("tell what videos show, and when", "peclip.inference.recognize:recognize", "videos..."),
+    "prepare": Command("write the manifest of a benchmark on disk", "peclip.commands.data:prepare", "benchmark"),
+    "check": Command("count and look through the clips of a manifest", "peclip.commands.data:check", "manifest"),
+    "pack": Command("pack clips into few large files for training", "peclip.commands.data:pack", "manifest"),
+    "recognize": Command("tell what videos show, and when", "peclip.commands.recognize:recognize", "videos..."),
     "bench train": Command("time training steps: clips/s, memory, share of the peak", "peclip.bench.commands:train"),
     "bench eval": Command("time the evaluation of batches in the same way", "peclip.bench.commands:evaluate"),
-    "bench decode": Command("time the decoding of clips on one core", "peclip.bench.input:decode"),
-    "export": Command("write a package of adapters, or an ONNX file", "peclip.model.io.export:export", "run"),
-    "import": Command("make a package of a released .pth", "peclip.model.io.export:import_released", "released"),
+    "bench decode": Command("time the decoding of clips on one core", "peclip.bench.commands:decode"),
+    "export": Command("write a package of adapters, or an ONNX file", "peclip.commands.model:export", "run"),
+    "import": Command("make a package of a released .pth", "peclip.commands.model:import_released", "released"),
 }
 
 HELP = f"""peclip {__version__}: which expression does a face show? PE-CLIP for dynamic facial expression recognition.
@@ -110,6 +114,9 @@ def _run(name: str, args: list[str]) -> int:
     if name not in COMMANDS:
         raise InputError(f"unknown command {name!r}, expected one of {', '.join(COMMANDS)}; see peclip --help")
     command = COMMANDS[name]
+    if command.target in (LIGHTNING, FOLDS) and args in (["-h"], ["--help"]):
+        print(_stored_help(name), end="")
+        return 0
     module, _, function = command.target.partition(":")
     gc.disable()  # nothing of what is imported can be collected, and looking for it takes a fifth of the time
     try:
@@ -121,6 +128,12 @@ def _run(name: str, args: list[str]) -> int:
 
         return target([name, *with_recipes(args)]) or 0
     return target(**_parse(name, command, target, args)) or 0
+
+
+def _stored_help(name: str) -> str:
+    """Return the help of a subcommand of Lightning's; the options of ``cv`` are those of ``fit``."""
+    files = ("cv", "fit") if name == "cv" else (name,)
+    return "\n".join((HELP_TEXTS / f"{file}.txt").read_text(encoding="utf-8") for file in files)
 
 
 def _parse(name: str, command: Command, target: Callable[..., Any], args: list[str]) -> dict[str, Any]:

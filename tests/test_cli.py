@@ -22,6 +22,7 @@ from tests.trees import write_clip
 
 HERE = Path(__file__).parent
 SEVEN_VIDEOS = HERE.parent / "../shared/media/ai_generated"
+HELP = (["--help"], ["fit", "--help"], ["cv", "-h"])
 HEAVY = ("torch", "lightning", "transformers", "numpy", "pandas", "av", "jsonargparse")
 
 
@@ -66,7 +67,7 @@ def test_help_answers_within_a_second():
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("code", ["import peclip", "from peclip.cli import main; main(['--help'])"])
+@pytest.mark.parametrize("code", ["import peclip", *(f"import peclip.cli as c; c.main({args})" for args in HELP)])
 def test_nothing_heavy_is_imported_before_it_is_needed(code):
     code += f"; import sys; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

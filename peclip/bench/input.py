@@ -1,4 +1,4 @@
-"""``peclip bench decode``, and how fast batches come from a manifest: the input of training, timed by itself."""
+"""Time the input of training by itself: the decoding of clips, and batches from a manifest."""
 
 import math
 import os
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from peclip.bench.measure import Stopwatch, machine
-from peclip.bench.report import Result, keep, memory_entry, rates, show
+from peclip.bench.report import Result, memory_entry, rates
 from peclip.bench.texture import write_textured
 from peclip.clip_format import ClipFormat
 from peclip.data.datamodule import VideoDataModule
@@ -28,23 +28,8 @@ SECONDS = 10.0
 """For which the input is timed."""
 
 
-def decode(
-    data: str | None = None,
-    clips: int = 32,
-    num_frames: int = 16,
-    image_size: int = 224,
-    seed: int = 0,
-    out: str | None = None,
-) -> None:
-    """Time the decoding of clips on one core, with the frames of training: random within segments.
-
-    Args:
-        data: csv manifest; by default clips are made: H.264, 3 s at 25 frames/s, 224x224 pixels, textured.
-        clips: decodings that count, of the clips one after the other and again.
-        num_frames: T, frames that are read of a clip.
-        image_size: side in pixels to which they are scaled.
-        seed: of the choice of frames, and of the clips that are made.
-        out: json file to write the figures to.
+def measure_decoding(data: str | None, clips: int, num_frames: int, image_size: int, seed: int) -> Result:
+    """Return the figures of decoding, as ``peclip bench decode`` asks for them.
 
     Raises:
         InputError: a number is out of range, or a clip cannot be decoded.
@@ -61,7 +46,7 @@ def decode(
         if not len(table):
             raise InputError(f"{table.source} has no clips")
         watch = _time_decoding([table.clip(index) for index in range(len(table))], clips, num_frames, image_size, seed)
-    result: Result = {
+    return {
         "what": "decode",
         "data": data,
         "num_frames": num_frames,
@@ -71,10 +56,6 @@ def decode(
         **rates(1, num_frames, watch.seconds),
         **memory_entry(watch.memory),
     }
-    source = "clips made for this" if data is None else data
-    here = result["machine"]["device"]
-    show(f"Decoding on one core: {num_frames} frames of a clip at {image_size} px, {source}; {here}", result)
-    keep(result, out)
 
 
 def drawn_clips(folder: Path, seed: int) -> Manifest:

@@ -1,67 +1,36 @@
-"""``peclip recognize``: a person's own videos -> a folder with a table, json and timeline pictures."""
+"""Videos one after another: what happens to one that cannot be read, to a live source, and when the process has to end."""
 
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import transformers
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from peclip import __version__
 from peclip.errors import InputError, in_one_line
 from peclip.inference.recognizer import Recognizer
 from peclip.inference.sources import duration, find_videos, is_live, read_frames
 from peclip.inference.timeline import TABLE, Timeline
 
 
-def recognize(
-    videos: list[str],
-    model: str,
-    out: str = "recognized",
-    faces: Literal["yunet", "none"] = "yunet",
-    face_model: str | None = None,
-    window: float = 2.0,
-    stride: float = 1.0,
-    batch_size: int = 4,
-    device: str = "auto",
-    backbone: str | None = None,
-) -> int:
-    """Tell which expression is shown when in videos, and on whose face.
-
-    Writes into a folder: timeline.csv with a row per window and face (file, track, start and end in seconds, label, a
-    probability per class, share of the window's frames with the face; a stretch without a face is a row that says so),
-    the same as timeline.json, and a picture of the timeline per video.
+def recognize_videos(recognizer: Recognizer, videos: Sequence[str], out: Path, head: dict[str, Any]) -> int:
+    """Recognise videos one after another, and write what they show into a folder.
 
     Args:
-        videos: Video files, folders of them, - for a video that is piped in, or a camera such as /dev/video0 (end it
-            with Ctrl-C).
-        model: Trained model: the folder of a run, a .ckpt, a package or its Hub id, or a released .pth.
-        out: Folder for the results. Files of the same names in it are replaced.
-        faces: How faces are found: yunet finds and follows every face (needs the extra peclip[faces]); none takes the
-            middle of each frame, for videos that are face crops already.
-        face_model: ONNX file of YuNet; by default it is fetched from the Hub once.
-        window: Length of a window in seconds, above 0 and at most 60.
-        stride: Seconds from one window to the next, above 0 and at most the window.
-        batch_size: Clips that go through the model at once.
-        device: auto (a GPU where there is one), cpu, cuda, cuda:1 or mps.
-        backbone: Where the CLIP is, if not at the name that the model had it by in training.
+        recognizer: what recognises them.
+        videos: files, folders of them, ``-`` or cameras.
+        out: the folder.
+        head: what stands first in its json file.
 
     Returns:
         Exit code: 0 if every video was read, 1 if some were, 2 if none was.
-
-    Raises:
-        InputError: nothing can be done at all, because of the model, the options or the place for the results.
     """
-    transformers.logging.disable_progress_bar()
-    recognizer = Recognizer(model, faces, face_model, window, stride, batch_size, device, backbone)
-    head = {"peclip": __version__, "model": model, "faces": faces, "window": window, "stride": stride}
     done = failed = 0
     console = Console(stderr=True)
 
@@ -72,7 +41,7 @@ def recognize(
             f"peclip: error: {in_one_line(error)}", style="red", markup=False, highlight=False, soft_wrap=True
         )
 
-    with _tidy_end(), Timeline(Path(out), recognizer.labels, head) as timeline, _progress(console) as progress:
+    with _tidy_end(), Timeline(out, recognizer.labels, head) as timeline, _progress(console) as progress:
         sources = list(_expand(videos, report))
         for number, source in enumerate(sources, start=1):
             count = f" {number}/{len(sources)}" if len(sources) > 1 else ""
@@ -86,7 +55,7 @@ def recognize(
             progress.remove_task(task)
     if done:
         rows, read = _count(timeline.rows, "row"), _count(done, "video")
-        print(f"{Path(out) / TABLE}: {rows} of {read}, and a picture of each beside it")
+        print(f"{out / TABLE}: {rows} of {read}, and a picture of each beside it")
     return 2 if not done else 1 if failed else 0
 
 
@@ -110,7 +79,7 @@ def _tidy_end() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _expand(videos: list[str], report: Callable[[InputError], None]) -> Iterator[str]:
+def _expand(videos: Sequence[str], report: Callable[[InputError], None]) -> Iterator[str]:
     """Yield each video once, those of folders in order; a folder without any is reported."""
     seen = set()
     for given in videos:

@@ -34,13 +34,6 @@ OPTIONS = "config.yaml"
 CLIPS = "clips.sha256"
 """A hash of the table of clips, in its folder: to go on, it has to be the same."""
 
-ABOUT = f"""usage: peclip cv --config FILE [--option VALUE ...]
-
-Trains and tests every fold of a data set, then writes the mean and the spread over the folds into {RUNS}/NAME/cv_N/. Where it
-was interrupted, the same command goes on with the folds that are not finished. Its options are those of peclip fit,
-but for data.fold and ckpt_path; --folder is the folder of the whole.
-"""
-
 
 class FitOptions(ParseOnlyCLI, PEClipCLI):
     """The options of ``peclip fit`` as a command line gives them; nothing is built and nothing is run."""
@@ -66,8 +59,6 @@ def run(args: list[str]) -> None:
         InputError: a user's mistake; the data have no folds; or the folder holds a cross-validation with other options.
     """
     args = args[1:]
-    if {"-h", "--help"} & set(args):
-        print(ABOUT)
     given = command(FitOptions, ["fit", *args])
     options = given.options
     source = _check(options)

@@ -18,7 +18,7 @@ FPS = 8
 PEAK = """
 import json, re, sys
 from pathlib import Path
-from peclip.inference.recognize import recognize
+from peclip.commands.recognize import recognize
 
 def megabytes(name):
     return int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024

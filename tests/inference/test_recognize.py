@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from peclip.cli import main
+from peclip.commands.recognize import recognize
 from peclip.errors import InputError
 from peclip.inference import recognize as command
-from peclip.inference.recognize import recognize
 from tests.media import write_video
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +125,7 @@ def test_a_model_that_is_none_is_refused_before_anything_is_written(tmp_path):
 
 RUN = """
 import sys
-from peclip.inference.recognize import recognize
+from peclip.commands.recognize import recognize
 raise SystemExit(recognize(["-"], sys.argv[1], out=sys.argv[2], faces="none", window=1, stride=1))
 """
 

@@ -164,7 +164,7 @@ def test_the_next_cross_validation_gets_a_folder_of_its_own(tmp_path, monkeypatc
 def test_help_says_what_it_does_and_shows_the_options_of_fit():
     result = run("cv", "--help")
     assert result.status == 0
-    for text in ("usage: peclip cv", "the same command goes on", "--data.manifest", "--trainer.max_epochs"):
+    for text in ("usage: peclip cv", "the same command resumes", "--data.manifest", "--trainer.max_epochs"):
         assert text in result.out
 
 

@@ -6,12 +6,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from peclip.data.benchmarks import prepare as read_and_write
-from peclip.data.check import check as look_through
-from peclip.data.manifest import Manifest
-from peclip.data.pack import MANIFEST, Packing
-from peclip.data.pack import pack as write_shards
-
 
 def prepare(benchmark: str, root: str, out: str, scene: str | None = None, form: str | None = None) -> None:
     """Read a benchmark in its released layout and write its manifest.
@@ -25,8 +19,10 @@ def prepare(benchmark: str, root: str, out: str, scene: str | None = None, form:
         form: which copy of the clips, where a release has several (frames, faces, video, ...); the message of a wrong one
             lists them.
     """
+    from peclip.data import benchmarks
+
     chosen = {name: value for name, value in {"scene": scene, "form": form}.items() if value is not None}
-    manifest = read_and_write(benchmark, root, out, **chosen)
+    manifest = benchmarks.prepare(benchmark, root, out, **chosen)
     console = Console(highlight=False)
     for note in manifest.notes:
         console.print(note, markup=False)
@@ -50,9 +46,12 @@ def check(
     Returns:
         The exit status: 0 where the manifest is fit to train on, else 1.
     """
+    from peclip.data.check import check as check_clips
+    from peclip.data.manifest import Manifest
+
     table = Manifest.read(manifest, allow_outside=True)
     with Progress(transient=True) as progress:
-        report = look_through(table, benchmark, num_frames=num_frames, full=full, workers=workers, progress=progress)
+        report = check_clips(table, benchmark, num_frames=num_frames, full=full, workers=workers, progress=progress)
     report.print(Console())
     return 0 if report.fit_to_train else 1
 
@@ -70,6 +69,10 @@ def pack(
         shard_size: MB of a shard.
         workers: clips decoded at a time; one for each core by default.
     """
+    from peclip.data.manifest import Manifest
+    from peclip.data.pack import MANIFEST, Packing
+    from peclip.data.pack import pack as write_shards
+
     packing = Packing(size, quality, shard_size, os.cpu_count() or 1 if workers is None else workers)
     table = Manifest.read(manifest, labels_required=False, allow_outside=True)
     with Progress(transient=True) as progress:

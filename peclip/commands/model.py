@@ -1,16 +1,14 @@
 """``peclip export`` and ``peclip import``: a trained model as an adapter package or as one ONNX file."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import transformers
 from rich.console import Console
 
 from peclip.errors import InputError
-from peclip.model.io.checkpoint import from_released, read_trained, rebuild, with_record
-from peclip.model.io.package import WEIGHTS, check_free, write_package
-from peclip.model.io.released import load_released
-from peclip.model.io.trained import Trained
+
+if TYPE_CHECKING:
+    from peclip.model.io.trained import Trained
 
 
 def export(
@@ -32,6 +30,11 @@ def export(
     Raises:
         InputError: the model cannot be read, there is something at the target, or ONNX is asked for in bf16.
     """
+    import transformers
+
+    from peclip.model.io.checkpoint import read_trained, rebuild, with_record
+    from peclip.model.io.package import check_free
+
     transformers.logging.disable_progress_bar()
     trained = read_trained(run)
     if format == "package":
@@ -73,6 +76,10 @@ def import_released(
     Raises:
         InputError: the file is no such checkpoint, the labels do not fit, or there is something at the target.
     """
+    from peclip.model.io.checkpoint import from_released
+    from peclip.model.io.package import check_free
+    from peclip.model.io.released import load_released
+
     check_free(Path(out))
     trained = from_released(load_released(released, texts=texts, scope=scope), released)
     if labels is not None:
@@ -83,7 +90,9 @@ def import_released(
     _write(trained, Path(out), dtype)
 
 
-def _write(trained: Trained, folder: Path, dtype: Literal["fp32", "bf16"]) -> None:
+def _write(trained: "Trained", folder: Path, dtype: Literal["fp32", "bf16"]) -> None:
+    from peclip.model.io.package import WEIGHTS, write_package
+
     write_package(trained, folder, dtype)
     size = (folder / WEIGHTS).stat().st_size / 1e6
     Console().print(

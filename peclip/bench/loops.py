@@ -1,0 +1,138 @@
+"""Time training and evaluation: how fast the model is here, and how near to what the device can do.
+
+What is timed is what ``peclip fit`` and ``peclip test`` do with a batch that is in memory: Lightning's loop around
+PEClipModule, precision, optimiser and metrics included. Decoding is timed by itself, in `peclip.bench.input`.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+import transformers
+from lightning.pytorch import Callback, Trainer
+from torch.utils.data import DataLoader
+
+from peclip.bench.measure import (
+    Stopwatch,
+    evaluation_flops,
+    find_device,
+    machine,
+    matmul_rate,
+    training_flops,
+)
+from peclip.bench.report import Result, arithmetic, memory_entry, rates
+from peclip.bench.setup import Setup
+from peclip.bench.sizes import arithmetic_model, backbone_of, model_of
+from peclip.data.batch import Batch
+from peclip.model import PEClip
+from peclip.train.cli.checks import best_precision
+from peclip.train.cli.lightning import NOISE
+from peclip.train.cluster.allocator import keep_freed_memory
+from peclip.train.module import PEClipModule
+
+
+def measure_training(setup: Setup) -> Result:
+    """Return the figures of training steps."""
+    return _measured("train", setup, Trainer.fit, training_flops)
+
+
+def measure_evaluation(setup: Setup) -> Result:
+    """Return the figures of evaluating batches."""
+    return _measured("eval", setup, _test, evaluation_flops)
+
+
+class Timing(Callback):
+    """Keeps a watch over the steps of Lightning's loops."""
+
+    def __init__(self, watch: Stopwatch) -> None:
+        self.watch = watch
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        """Begin a training step; its batch is on the device."""
+        self.watch.start()
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """End it; the optimiser has made its step."""
+        self.watch.stop()
+
+    def on_test_batch_start(self, *args: Any) -> None:
+        """Begin the evaluation of a batch."""
+        self.watch.start()
+
+    def on_test_batch_end(self, *args: Any) -> None:
+        """End it."""
+        self.watch.stop()
+
+
+def _measured(what: str, setup: Setup, loop: Callable[..., Any], count: Callable[..., Any]) -> Result:
+    """Run one of Lightning's loops over batches that lie ready, between two measurements of the device's peak."""
+    _quiet()
+    keep_freed_memory()
+    device = find_device(setup.device)
+    precision = best_precision(device.type) if setup.precision == "auto" else setup.precision
+    net = _model(setup)
+    flops = count(arithmetic_model(net), setup.batch_size, setup.num_frames)
+    dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
+    watch = Stopwatch(device, setup.warmup)
+    batches: Any = [_batch(setup, net.image_size)] * (setup.warmup + 1 + setup.steps)
+    before = matmul_rate(device, dtype)
+    loop(
+        _trainer(device, precision, watch), PEClipModule(net, frozen=setup.frozen), DataLoader(batches, batch_size=None)
+    )
+    peak = max(before, matmul_rate(device, dtype))
+    return {
+        "what": what,
+        **asdict(setup),
+        "precision": precision,
+        "image_size": net.image_size,
+        "machine": machine(device),
+        **rates(setup.batch_size, setup.num_frames, watch.seconds),
+        **memory_entry(watch.memory),
+        **arithmetic(setup.batch_size, flops, watch.seconds, peak),
+    }
+
+
+def _model(setup: Setup) -> PEClip:
+    """Return the model, with random adapters and prompts."""
+    torch.manual_seed(setup.seed)
+    backbone = backbone_of(setup.backbone, setup.image_size)
+    return model_of(backbone, setup.classes, compile=setup.compile, checkpointing=setup.checkpointing)
+
+
+def _batch(setup: Setup, side: int) -> Batch:
+    """Return clips of noise, as the data module hands them to the model."""
+    shape = (setup.batch_size, setup.num_frames, 3, side, side)
+    label = torch.randint(setup.classes, (setup.batch_size,))
+    return Batch(torch.randn(shape), label, torch.arange(setup.batch_size))
+
+
+def _trainer(device: torch.device, precision: str, watch: Stopwatch) -> Trainer:
+    gpu = device.type == "cuda"
+    return Trainer(
+        accelerator="gpu" if gpu else "cpu",
+        devices=[device.index] if gpu else 1,
+        precision=precision,  # type: ignore[arg-type]  # Lightning lists the names
+        max_epochs=1,
+        callbacks=[Timing(watch)],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def _quiet() -> None:
+    """Keep Lightning and transformers from telling what the table tells, or what is so on purpose."""
+    transformers.logging.disable_progress_bar()
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (*NOISE, r".*have no `val_dataloader`"):
+        warnings.filterwarnings("ignore", message)
+
+
+def _test(trainer: Trainer, module: PEClipModule, batches: Any) -> None:
+    trainer.test(module, batches, verbose=False)

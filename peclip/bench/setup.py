@@ -1,0 +1,54 @@
+"""What ``peclip bench train`` and ``peclip bench eval`` measure: plain values, without torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from peclip.errors import InputError
+
+Precision = Literal["auto", "bf16-mixed", "32-true"]
+Held = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is measured.
+
+    Args:
+        backbone: vit-b/16, vit-b/32, vit-l/14, vit-h/14 or tiny, with random weights; or a Hub id or a folder.
+        batch_size: B, clips of a step.
+        num_frames: T, frames of a clip.
+        classes: C.
+        image_size: side of the frames in pixels; by default what the backbone takes.
+        precision: bf16-mixed, 32-true, or auto: what peclip fit and test take on this device.
+        frozen: precision in which the matrices of CLIP are held; bf16 only with precision bf16-mixed.
+        compile: compile the model.
+        checkpointing: compute activations again in the backward pass instead of keeping them.
+        steps: steps that count.
+        warmup: steps before them, which do not count: in the first the class texts of an evaluation are computed, and
+            with compile they take about a minute.
+        device: cpu, cuda, cuda:NUMBER, or auto for a GPU where there is one.
+        seed: of the weights and clips.
+
+    Raises:
+        InputError: a number is out of range, or the device is not there.
+    """
+
+    backbone: str = "vit-b/16"
+    batch_size: int = 2
+    num_frames: int = 16
+    classes: int = 7
+    image_size: int | None = None
+    precision: Precision = "auto"
+    frozen: Held = "fp32"
+    compile: bool = False
+    checkpointing: bool = False
+    steps: int = 5
+    warmup: int = 2
+    device: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "num_frames", "classes", "image_size", "steps", "warmup"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}, expected at least 1")

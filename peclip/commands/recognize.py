@@ -1,0 +1,55 @@
+"""``peclip recognize``: a person's own videos -> a folder with a table, json and timeline pictures."""
+
+from pathlib import Path
+from typing import Literal
+
+from peclip import __version__
+
+
+def recognize(
+    videos: list[str],
+    model: str,
+    out: str = "recognized",
+    faces: Literal["yunet", "none"] = "yunet",
+    face_model: str | None = None,
+    window: float = 2.0,
+    stride: float = 1.0,
+    batch_size: int = 4,
+    device: str = "auto",
+    backbone: str | None = None,
+) -> int:
+    """Tell which expression is shown when in videos, and on whose face.
+
+    Writes into a folder: timeline.csv with a row per window and face (file, track, start and end in seconds, label, a
+    probability per class, share of the window's frames with the face; a stretch without a face is a row that says so),
+    the same as timeline.json, and a picture of the timeline per video.
+
+    Args:
+        videos: Video files, folders of them, - for a video that is piped in, or a camera such as /dev/video0 (end it
+            with Ctrl-C).
+        model: Trained model: the folder of a run, a .ckpt, a package or its Hub id, or a released .pth.
+        out: Folder for the results. Files of the same names in it are replaced.
+        faces: How faces are found: yunet finds and follows every face (needs the extra peclip[faces]); none takes the
+            middle of each frame, for videos that are face crops already.
+        face_model: ONNX file of YuNet; by default it is fetched from the Hub once.
+        window: Length of a window in seconds, above 0 and at most 60.
+        stride: Seconds from one window to the next, above 0 and at most the window.
+        batch_size: Clips that go through the model at once.
+        device: auto (a GPU where there is one), cpu, cuda, cuda:1 or mps.
+        backbone: Where the CLIP is, if not at the name that the model had it by in training.
+
+    Returns:
+        Exit code: 0 if every video was read, 1 if some were, 2 if none was.
+
+    Raises:
+        InputError: nothing can be done at all, because of the model, the options or the place for the results.
+    """
+    import transformers
+
+    from peclip.inference.recognize import recognize_videos
+    from peclip.inference.recognizer import Recognizer
+
+    transformers.logging.disable_progress_bar()
+    recognizer = Recognizer(model, faces, face_model, window, stride, batch_size, device, backbone)
+    head = {"peclip": __version__, "model": model, "faces": faces, "window": window, "stride": stride}
+    return recognize_videos(recognizer, videos, Path(out), head)

@@ -1,0 +1,96 @@
+"""What must answer at once: the help of every command, and the comparison of runs. Neither may import what is heavy."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import peclip
+from peclip.cli import COMMANDS, HELP_TEXTS, LIGHTNING
+from tests.train.evaluations import outcomes, write_run
+
+ROOT = Path(peclip.__file__).parents[1]
+HEAVY = ("torch", "lightning", "transformers", "torchmetrics", "pandas", "matplotlib")
+
+
+@pytest.fixture(scope="session")
+def without_heavy(tmp_path_factory):
+    """Returns a function that runs Python where importing a heavy package is an error."""
+    folder = tmp_path_factory.mktemp("heavy")
+    for name in HEAVY:
+        (folder / f"{name}.py").write_text(f"raise RuntimeError('{name} was imported')\n")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]), "COLUMNS": "100"}
+
+    def run(*args):
+        command = [sys.executable, *map(str, args)]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_a_heavy_import_would_be_noticed(without_heavy):
+    done = without_heavy("-c", "import peclip.train.module")
+    assert (done.returncode, "was imported" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_imports_nothing_heavy(command, without_heavy):
+    done = without_heavy("-m", "peclip", *command.split(), "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "usage: peclip " in done.stdout
+    assert "--help" in done.stdout
+
+
+def test_runs_are_compared_without_anything_heavy(without_heavy, tmp_path):
+    truth, predicted = outcomes(30, 0.7)
+    run = write_run(tmp_path / "run", truth, predicted)
+    done = without_heavy("-m", "peclip", "compare", run, run, "--out", tmp_path / "out")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Results on 30 test clips" in done.stdout
+    assert (tmp_path / "out/comparison.json").is_file()
+
+
+def test_a_mistake_is_answered_without_anything_heavy(without_heavy):
+    for args in (["export"], ["recognize", "a.mp4", "--window", "long"], ["bench", "train", "--batch_size", "few"]):
+        done = without_heavy("-m", "peclip", *args)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+
+
+# --- the stored texts of Lightning's commands ---
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory):
+    """A folder with the help as Lightning's parser prints it now."""
+    folder = tmp_path_factory.mktemp("live")
+    command = [sys.executable, ROOT / "tools/write_help.py", folder]
+    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, capture_output=True)
+    return folder
+
+
+def comparable(text):
+    """The words of a help text. From Python 3.13 on, the value of an option with two names is written once."""
+    return re.sub(r"(-\S+) (\S+), (?=-\S+ \2\s)", r"\1, ", text).split()
+
+
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.target == LIGHTNING])
+def test_the_stored_help_is_that_of_the_parser(name, live):
+    stored, now = (comparable((folder / f"{name}.txt").read_text(encoding="utf-8")) for folder in (HELP_TEXTS, live))
+    assert stored == now, f"the options of peclip {name} have changed: run python tools/write_help.py"
+
+
+def test_values_that_are_written_once_or_twice_are_the_same():
+    before, after = "  -c CONFIG, --config CONFIG\n  Path", "  -c, --config CONFIG   Path"
+    assert comparable(before) == comparable(after) == ["-c,", "--config", "CONFIG", "Path"]
+
+
+def test_the_stored_help_travels_with_the_package():
+    import tomllib
+
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["peclip"]
+    assert {path for pattern in data for path in Path(peclip.__file__).parent.glob(pattern)} >= set(
+        HELP_TEXTS.iterdir()
+    )

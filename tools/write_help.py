@@ -1,0 +1,39 @@
+"""Write what ``peclip fit --help`` and the like print: ``python tools/write_help.py``, after a change of their options.
+
+Building Lightning's parser takes seconds, so peclip prints stored texts instead. A test compares them with the parser's.
+"""
+
+import io
+import os
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any, NoReturn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # this clone, wherever another peclip is installed
+os.environ["COLUMNS"] = "100"
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from peclip.cli import COMMANDS, HELP_TEXTS, LIGHTNING
+from peclip.train.cli.lightning import PEClipCLI, command
+
+
+class Help(PEClipCLI):
+    """Writes the help of every subcommand; nothing is built and nothing is run."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> NoReturn:
+        """Write a file for each subcommand into the folder that is given."""
+        names = [name for name, entry in COMMANDS.items() if entry.target == LIGHTNING]
+        for name in names:
+            text = io.StringIO()
+            try:
+                with redirect_stdout(text):
+                    parser.parse_args([name, "--help"])
+            except SystemExit:
+                (Path(args[0]) / f"{name}.txt").write_text(text.getvalue(), encoding="utf-8")
+        raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    command(Help, sys.argv[1:] or [str(HELP_TEXTS)])
