@@ -38,7 +38,7 @@ class ClipFormat:
 
     def __post_init__(self) -> None:
         if not _is_whole(self.num_frames) or self.num_frames > MAX_FRAMES:
-            raise InputError(f"num_frames is {self.num_frames}, expected 1 to {MAX_FRAMES}")
+            raise InputError(f"num_frames is {self.num_frames}, expected 1 to {MAX_FRAMES}", "num_frames")
         if not _is_whole(self.image_size):
             raise InputError(f"image_size is {self.image_size}, expected at least 1")
         for name, values, low in (("mean", self.mean, -math.inf), ("std", self.std, 0.0)):

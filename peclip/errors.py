@@ -1,6 +1,8 @@
-"""A user's mistake, told in one line: the exception, and parsers that raise it."""
+"""A user's mistake, reported in one line: the exception, and parsers that raise it."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 PARSER_WORDS = (  # what jsonargparse says, and how a person would
@@ -19,7 +21,37 @@ class InputError(ValueError):
 
     The command line prints the message without a traceback and exits with status 2; Python callers catch it as a
     ``ValueError``.
+
+    Args:
+        message: the line.
+        argument: the Python argument at fault, which the message names first, such as ``texts`` in "texts is missing
+            'bored'". The command line has a longer name for it, see :func:`options_below`.
     """
+
+    def __init__(self, message: str, argument: str | None = None) -> None:
+        super().__init__(message)
+        self.argument = argument
+
+
+@contextmanager
+def options_below(section: str) -> Iterator[None]:
+    """Let errors about an argument name the option of the command line: ``texts`` becomes ``model.net.texts``.
+
+    An error that carries no argument passes unchanged.
+
+    Args:
+        section: the options to which the arguments belong, such as ``model.net``.
+
+    Raises:
+        InputError: the same error, with ``section`` before the argument's first mention.
+    """
+    try:
+        yield
+    except InputError as error:
+        if error.argument is None:
+            raise
+        option = f"{section}.{error.argument}"
+        raise InputError(str(error).replace(error.argument, option, 1), option) from error
 
 
 class OneLineErrors:

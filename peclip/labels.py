@@ -80,6 +80,21 @@ def ordered(names: Iterable[str]) -> list[str]:
     return sorted(set(names), key=lambda name: (rank.get(name, len(KNOWN)), name))
 
 
+def check_labels(labels: Sequence[str]) -> None:
+    """Check that labels are distinct names on one line, and at least one.
+
+    Raises:
+        InputError: they are not.
+    """
+    if not labels:
+        raise InputError("labels is empty, expected at least one class name", "labels")
+    for place, label in enumerate(labels):
+        if not (label.strip() and label.isprintable()):
+            raise InputError(f"labels: {label!r} is not a class name", "labels")
+        if label in labels[:place]:
+            raise InputError(f"labels: duplicate label {label!r}", "labels")
+
+
 def class_texts(labels: Sequence[str], texts: TextStyle | Mapping[str, str] = "action_units") -> list[str]:
     """Return one text per class, in the order of the labels.
 
@@ -89,24 +104,27 @@ def class_texts(labels: Sequence[str], texts: TextStyle | Mapping[str, str] = "a
             of ..."), or the texts themselves by label.
 
     Raises:
-        InputError: a label has no text, or the same as another.
+        InputError: labels are not distinct; a label has no text, an empty one or the same as another; or the style is unknown.
     """
+    check_labels(labels)
     if texts == "names":
         return list(labels)
     if texts == "sentences":
         return [f"an expression of {label}" for label in labels]
+    if isinstance(texts, str) and texts != "action_units":
+        raise InputError(f"texts is {texts!r}, expected action_units, names, sentences or a text by label", "texts")
     known: Mapping[str, str] = ACTION_UNITS if isinstance(texts, str) else texts
     if missing := [label for label in labels if label not in known]:
         raise InputError(
-            f"no class text for label {missing[0]!r}: texts are known for {', '.join(known)}; "
-            "give your own with model.net.texts.LABEL, or set model.net.texts to names or sentences"
+            f"texts is missing {missing[0]!r} (known: {', '.join(known)}): add a text for it, or choose names or sentences",
+            "texts",
         )
     for place, label in enumerate(labels):
         if not known[label].strip():
-            raise InputError(f"the class text of {label!r} is empty: give model.net.texts.{label}")
+            raise InputError(f"texts has an empty text for {label!r}: write one", "texts")
         if twin := [other for other in labels[:place] if known[other].strip() == known[label].strip()]:
             raise InputError(
-                f"{twin[0]!r} and {label!r} have the same class text, and nothing tells them apart: "
-                f"give another as model.net.texts.{label}"
+                f"texts has the same text for {twin[0]!r} and {label!r}, which no model could distinguish: change one",
+                "texts",
             )
     return [known[label] for label in labels]

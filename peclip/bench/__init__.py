@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING
 from peclip._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from peclip.bench.commands import Setup, measure_evaluation, measure_training
+    from peclip.bench.loops import measure_evaluation, measure_training
+    from peclip.bench.setup import Setup
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "Setup": "peclip.bench.commands",
-            "measure_evaluation": "peclip.bench.commands",
-            "measure_training": "peclip.bench.commands",
+            "Setup": "peclip.bench.setup",
+            "measure_evaluation": "peclip.bench.loops",
+            "measure_training": "peclip.bench.loops",
         },
     )
 

@@ -1,5 +1,6 @@
 """``peclip export`` and ``peclip import``: a trained model as an adapter package or as one ONNX file."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,17 +24,18 @@ def export(
     Args:
         run: the model: folder of a run, a .ckpt file, a package or its id on the Hub, or a released .pth.
         out: folder of the package; for onnx the file, or a folder in which it becomes model.onnx.
-        format: package holds adapters and prompts alone, with a model card; onnx the whole vision part.
+        format: package contains adapters, prompts and a model card; onnx the whole vision tower.
         dtype: precision of the weights of a package; bf16 halves it.
-        backbone: for onnx, where the CLIP is if not at the name that the model had it by in training.
+        backbone: for onnx, Hub id or folder of the CLIP, if it has moved since the training.
 
     Raises:
-        InputError: the model cannot be read, there is something at the target, or ONNX is asked for in bf16.
+        InputError: the model cannot be read, the target exists, or dtype is bf16 for onnx.
     """
     import transformers
 
-    from peclip.model.io.checkpoint import read_trained, rebuild, with_record
-    from peclip.model.io.package import check_free
+    from peclip.model import PEClip
+    from peclip.model.io.checkpoint import read_trained
+    from peclip.model.io.package import check_free, with_record
 
     transformers.logging.disable_progress_bar()
     trained = read_trained(run)
@@ -41,12 +43,12 @@ def export(
         _write(with_record(trained), Path(out), dtype)
         return
     if dtype != "fp32":
-        raise InputError("dtype is bf16: an ONNX file is written in fp32; bf16 is for packages")
+        raise InputError("dtype is bf16, but an ONNX file is written in fp32: bf16 is for packages", "dtype")
     from peclip.model.io.onnx import write_onnx
 
     path = Path(out) if out.endswith(".onnx") else Path(out) / "model.onnx"
     check_free(path)
-    difference = write_onnx(rebuild(trained, backbone), path)
+    difference = write_onnx(PEClip.from_trained(trained, backbone), path)
     Console().print(
         f"{path}: {path.stat().st_size / 1e6:.1f} MB; its logits differ from those of torch by at most {difference:.1e}",
         highlight=False,
@@ -69,24 +71,23 @@ def import_released(
         out: folder of the package.
         labels: names of its classes, in their order; by default the seven of DFEW and FERV39K.
         texts: its class texts, in the same order; by default they are found in the file.
-        scope: over what the temporal adapter runs: batch as the released program does, over all clips of a batch, so
-            that a clip's result depends on its neighbours; clip over each clip by itself.
+        scope: what the temporal adapter's recurrence runs over: batch, all clips of a batch, as in the released program,
+            which makes a clip's result depend on its neighbours; or clip, each clip by itself.
         dtype: precision of the weights; bf16 halves the package.
 
     Raises:
-        InputError: the file is no such checkpoint, the labels do not fit, or there is something at the target.
+        InputError: the file is not such a checkpoint, the labels do not fit, or the target exists.
     """
-    from peclip.model.io.checkpoint import from_released
     from peclip.model.io.package import check_free
-    from peclip.model.io.released import load_released
+    from peclip.model.io.released import read_released
 
     check_free(Path(out))
-    trained = from_released(load_released(released, texts=texts, scope=scope), released)
+    trained = read_released(Path(released), texts=texts, scope=scope)
     if labels is not None:
-        classes = len(trained.config["labels"])
+        classes = len(trained.config.labels)
         if len(set(labels)) != classes or len(labels) != classes:
-            raise InputError(f"labels: {len(set(labels))} names, but {released} has {classes} classes")
-        trained.config["labels"] = labels
+            raise InputError(f"labels: {len(set(labels))} names, but {released} has {classes} classes", "labels")
+        trained = replace(trained, config=replace(trained.config, labels=tuple(labels)))
     _write(trained, Path(out), dtype)
 
 
@@ -95,6 +96,4 @@ def _write(trained: "Trained", folder: Path, dtype: Literal["fp32", "bf16"]) -> 
 
     write_package(trained, folder, dtype)
     size = (folder / WEIGHTS).stat().st_size / 1e6
-    Console().print(
-        f"{folder}: a package of {size:.1f} MB for the backbone {trained.config['backbone']}", highlight=False
-    )
+    Console().print(f"{folder}: a package of {size:.1f} MB for the backbone {trained.config.backbone}", highlight=False)

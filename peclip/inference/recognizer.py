@@ -9,16 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from peclip.clip_format import UNIT_MEAN, UNIT_STD, ClipFormat
 from peclip.data.augment import normalize
 from peclip.errors import InputError
 from peclip.inference.crops import FoundFaces, WholeFrames
 from peclip.inference.faces import Detector, YuNet
 from peclip.inference.sources import read_frames
 from peclip.inference.windows import Window, Windows
-from peclip.model.io.checkpoint import read_trained, rebuild
-from peclip.model.io.trained import DEFAULT_FRAMES
-from peclip.model.peclip import PEClip
+from peclip.model import PEClip, read_trained
 
 
 @dataclass(frozen=True)
@@ -91,10 +88,8 @@ class Recognizer:
         self._window, self._stride, self._batch_size = window, stride, batch_size
         self._device = _device(device)
         self._detect = faces if callable(faces) else YuNet(face_model) if faces == "yunet" else None
-        net = model if isinstance(model, PEClip) else rebuild(read_trained(model), backbone)
+        net = model if isinstance(model, PEClip) else PEClip.from_trained(read_trained(model), backbone)
         self.net = net.to(self._device).eval()
-        default = {"num_frames": DEFAULT_FRAMES, "normalize": "clip"}
-        self.input = default | net.config.get("input", {})
 
     @property
     def labels(self) -> list[str]:
@@ -141,7 +136,7 @@ class Recognizer:
 
     def _windows(self, frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[Window]:
         size = self.net.image_size
-        windows = Windows(self.input["num_frames"], self._window, self._stride)
+        windows = Windows(self.net.clip_format.num_frames, self._window, self._stride)
         faces = WholeFrames(size) if self._detect is None else FoundFaces(size, self._detect)
         for seconds, frame in frames:
             crops = faces.cut(seconds, frame, windows.wants)
@@ -170,10 +165,7 @@ class Recognizer:
     def _classify(self, clips: list[Tensor]) -> list[list[float]]:
         """Return the probabilities (C) of each clip, uint8 (T, 3, S, S)."""
         with torch.inference_mode():
-            clip_format = (
-                ClipFormat() if self.input["normalize"] == "clip" else ClipFormat(mean=UNIT_MEAN, std=UNIT_STD)
-            )
-            video = normalize(torch.stack(clips).to(self._device), clip_format)
+            video = normalize(torch.stack(clips).to(self._device), self.net.clip_format)
             return self.net(video).softmax(dim=1).tolist()
 
 

@@ -1,8 +1,22 @@
 """The model: a frozen CLIP, adapters and prompts put into it, and class texts."""
 
-from peclip.model.io.released import load_released
+from peclip.model.build import PE_CLIP
+from peclip.model.io import ModelConfig, Trained, read_released, read_trained
 from peclip.model.parts.adapters import Adapter, SharedAdapter, TemporalDynamicAdapter, TextAdapter
 from peclip.model.parts.prompts import MaPLe
-from peclip.model.peclip import PEClip
+from peclip.model.peclip import PEClip, load_released
 
-__all__ = ("Adapter", "MaPLe", "PEClip", "SharedAdapter", "TemporalDynamicAdapter", "TextAdapter", "load_released")
+__all__ = (
+    "PE_CLIP",
+    "Adapter",
+    "MaPLe",
+    "ModelConfig",
+    "PEClip",
+    "SharedAdapter",
+    "TemporalDynamicAdapter",
+    "TextAdapter",
+    "Trained",
+    "load_released",
+    "read_released",
+    "read_trained",
+)

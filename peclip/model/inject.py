@@ -1,6 +1,6 @@
-"""Put adapters and prompts into the towers of a frozen CLIP, and take them out again: the only file with hooks.
+"""Hooks that put adapters and prompts into the towers of a frozen backbone, and take them out again.
 
-How blocks run, compiled or forgetting what is within them, comes and goes with the adapters.
+This is the only file with hooks. How blocks run, compiled or recomputed for the gradient, comes and goes with them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +10,8 @@ from types import MethodType
 from typing import Any, Protocol
 
 import torch
+from einops import repeat
 from torch import Tensor, nn
-from torch._inductor.exc import InductorError
 from torch.utils.checkpoint import checkpoint
 
 from peclip.errors import InputError, in_one_line
@@ -25,7 +25,7 @@ class Flow:
 
     Attributes:
         frames: T, the frames of a clip.
-        prompts: one (P, D) per depth; empty where there are none.
+        prompts: one (P, D) per depth; empty without prompts.
     """
 
     frames: int = 1
@@ -37,8 +37,8 @@ class Run:
     """How the blocks of a tower run; the function is the same within rounding.
 
     Attributes:
-        compile: by torch.compile.
-        checkpointing: keeping nothing within a block for the gradient but what goes in; the rest is computed again.
+        compile: whether torch.compile runs them.
+        checkpointing: whether a block keeps only its input for the gradient and recomputes the rest.
     """
 
     compile: bool = False
@@ -46,10 +46,10 @@ class Run:
 
 
 class Handle(Protocol):
-    """What takes out again what was put in."""
+    """Undoes what :func:`attach` did at one place."""
 
     def remove(self) -> None:
-        """Restore what was there before."""
+        """Restore the state before."""
 
 
 def attach(
@@ -74,7 +74,7 @@ def attach(
     if depth:
         enter, replace = (_append, _replace_last) if tower.name == "vision" else (_overwrite, _replace_first)
         handles.append(tower.entrance.register_forward_hook(partial(enter, flow)))
-        # Before whatever else prepares a block, such as FSDP, which hands on views that cannot be written to.
+        # First of all hooks: FSDP's, for example, pass on views that cannot be written to.
         handles += [
             tower.blocks[block].register_forward_pre_hook(partial(replace, flow, block), prepend=True)
             for block in range(1, depth)
@@ -85,7 +85,7 @@ def attach(
 
 
 class BlockForward:
-    """Runs a block, with the adapters in it, in the place of its own ``forward``."""
+    """Replaces the ``forward`` of a block, to run it with its adapters compiled or recomputed for the gradient."""
 
     def __init__(self, block: nn.Module, flow: Flow, run: Run) -> None:
         self.block, self.flow, self.run = block, flow, run
@@ -93,14 +93,14 @@ class BlockForward:
         block.forward = self
 
     def remove(self) -> None:
-        """Give the block its own ``forward`` back."""
+        """Restore the block's own ``forward``."""
         del self.block.forward
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Run the block.
 
         Raises:
-            InputError: it cannot be compiled here.
+            InputError: it cannot be compiled on this machine.
         """
         if self._forward is None:
             own = MethodType(type(self.block).forward, self.block)
@@ -110,11 +110,17 @@ class BlockForward:
                 return self._forward(*args, **options)
             again = partial(self._with_frames, self.flow.frames)
             return checkpoint(again, *args, use_reentrant=False, preserve_rng_state=False, **options)
-        except InductorError as error:
-            raise InputError(f"model.net.compile: {in_one_line(error)}: give false, or what is missing") from error
+        except RuntimeError as error:
+            if not (self.run.compile and _is_of_the_compiler(error)):
+                raise
+            raise InputError(
+                f"compile is true, but blocks cannot be compiled here: {in_one_line(error)}; set it to false, or install "
+                "what is missing",
+                "compile",
+            ) from error
 
     def _with_frames(self, frames: int, *args: Any, **options: Any) -> Any:
-        """Run with the T of the forward pass, which may be over when the block is run again for the gradient."""
+        """Run with the T of the forward pass, which may be over when the block is recomputed for the gradient."""
         assert self._forward
         now, self.flow.frames = self.flow.frames, frames
         try:
@@ -123,8 +129,14 @@ class BlockForward:
             self.flow.frames = now
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what was compiled, which a copy cannot take over."""
+        """Omit the compiled function, which a copy cannot take over."""
         return self.__dict__ | {"_forward": None}
+
+
+def _is_of_the_compiler(error: RuntimeError) -> bool:
+    from torch._inductor.exc import InductorError  # importing it takes a while, and only compiled models need it
+
+    return isinstance(error, InductorError)
 
 
 def _adapt(adapter: Adapter, flow: Flow, module: nn.Module, args: Any, output: Any) -> Any:
@@ -135,22 +147,22 @@ def _adapt(adapter: Adapter, flow: Flow, module: nn.Module, args: Any, output: A
 
 
 def _append(flow: Flow, module: nn.Module, args: Any, tokens: Tensor) -> Tensor:
-    """Add the vision prompts of depth 0 behind the patch tokens, (N, L, D) -> (N, L + P, D)."""
-    prompts = flow.prompts[0].to(tokens.dtype)
+    """Append the vision prompts of depth 0 to the patch tokens, (N, L, D) -> (N, L + P, D)."""
     # len() would be a constant in an exported graph
-    return torch.cat([tokens, prompts.expand(tokens.shape[0], -1, -1)], dim=1)
+    prompts = repeat(flow.prompts[0].to(tokens.dtype), "p d -> n p d", n=tokens.shape[0])
+    return torch.cat([tokens, prompts], dim=1)
 
 
 def _replace_last(flow: Flow, block: int, module: nn.Module, args: tuple[Tensor, ...]) -> None:
     """Replace the vision prompts, the last P tokens, by those of the block's depth.
 
-    In place: what the block before has put out is read by nothing else, and a copy of all tokens takes four times as long.
+    In place: nothing else reads the output of the block before, and copying all tokens takes four times as long.
     """
     args[0][:, -len(flow.prompts[block]) :] = flow.prompts[block]
 
 
 def _overwrite(flow: Flow, module: nn.Module, args: Any, tokens: Tensor) -> None:
-    """Put the text prompts of depth 0 where the P placeholders stand, after the start token."""
+    """Write the text prompts of depth 0 over the P placeholders after the start token."""
     tokens[:, 1 : 1 + len(flow.prompts[0])] = flow.prompts[0]
 
 

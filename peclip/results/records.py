@@ -76,6 +76,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         InputError: it is of another type.
     """
     kind, args = get_origin(hint) or hint, get_args(hint)
+    if kind is Any:
+        return value
     if kind in (Union, types.UnionType):
         choices = [choice for choice in args if choice is not types.NoneType]
         is_plain = type(value) in choices or (value is None and types.NoneType in args)

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from peclip.data.batch import NO_INDEX, Batch
-from peclip.errors import InputError
-from peclip.model import PEClip
-from peclip.model.io.checkpoint import check_fits
-from peclip.model.io.trained import Trained, check_config, with_input
+from peclip.errors import InputError, options_below
+from peclip.model import PEClip, Trained
+from peclip.model.io.checkpoint import from_checkpoint, to_checkpoint
 from peclip.results.scores import Scores
 from peclip.train.cluster.ranks import mean_over_ranks
 from peclip.train.cluster.sharded import check_strategy, shard
@@ -213,11 +212,11 @@ class PEClipModule(LightningModule):
         self.log_dict(self.train_means.compute(self.device), on_step=False, on_epoch=True, **SAME_ON_ALL_RANKS)
         self.train_means.reset()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> Outputs:
+    def validation_step(self, batch: Batch, batch_idx: int) -> Outputs:  # type: ignore[override]  # Lightning takes any
         """Count a batch of validation clips."""
         return self._evaluate(batch, self.val_metrics)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> Outputs:
+    def test_step(self, batch: Batch, batch_idx: int) -> Outputs:  # type: ignore[override]  # Lightning takes any
         """Count a batch of test clips, and what bare CLIP says of them where asked for."""
         outputs = self._evaluate(batch, self.test_metrics)
         if self.zero_shot:
@@ -297,11 +296,8 @@ class PEClipModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep only what is trainable, and what rebuilds the model around it."""
-        checkpoint["state_dict"] = {f"net.{name}": value for name, value in self.net.trainable_state().items()}
+        checkpoint |= to_checkpoint(self.net.to_trained())
         checkpoint["train_means"] = self.train_means.of_all_ranks(self.device)
-        form = self.net.clip_format
-        mode = "clip" if form.is_normalised else "none"
-        checkpoint["peclip"] = with_input(self.net.config, form.num_frames, form.image_size, mode)
 
     def load_trained(self, trained: Trained) -> None:
         """Take the weights of a trained model with the same labels, texts, backbone, adapters and prompts.
@@ -309,8 +305,8 @@ class PEClipModule(LightningModule):
         Raises:
             InputError: one of these is another, or it lacks weights of this model.
         """
-        check_fits(trained, self.net)
-        self.net.load_trainable(trained.state, trained.source)
+        with options_below("net"):
+            self.net.load_trained(trained)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that a checkpoint fits.
@@ -318,10 +314,6 @@ class PEClipModule(LightningModule):
         Raises:
             InputError: it is not peclip's, was trained for another model, or lacks weights of this one.
         """
-        if "peclip" not in checkpoint:
-            raise InputError("the checkpoint was not written by peclip: it does not name labels and adapters")
         if "train_means" in checkpoint:
             self.train_means.restore(checkpoint["train_means"], first=self.global_rank == 0)
-        config = check_config(checkpoint["peclip"], "the checkpoint")
-        state = {name.removeprefix("net."): value for name, value in checkpoint["state_dict"].items()}
-        self.load_trained(Trained(config, state, "the checkpoint"))
+        self.load_trained(from_checkpoint(checkpoint, "the checkpoint"))

@@ -7,17 +7,17 @@ import torch
 
 from peclip.labels import SEVEN
 from peclip.model import PEClip, SharedAdapter
-from peclip.model.io.trained import with_input
+from peclip.model.io.checkpoint import to_checkpoint
 
 
 @pytest.fixture(scope="session")
 def net(tiny_clip: Path) -> PEClip:
     """A PEClip with random adapters that takes T = 4 frames of 32 pixels."""
     torch.manual_seed(0)
-    net = PEClip(list(SEVEN), str(tiny_clip), adapters={"vision.attention": SharedAdapter}, logit_scale=10).eval()
+    adapters = {"vision.attention": SharedAdapter}
+    net = PEClip(SEVEN, str(tiny_clip), adapters, prompts=None, logit_scale=10, num_frames=4).eval()
     for weight in net.adapters.parameters():
         torch.nn.init.normal_(weight, std=0.3)
-    net.config = with_input(net.config, 4, 32, "clip")
     return net
 
 
@@ -25,6 +25,5 @@ def net(tiny_clip: Path) -> PEClip:
 def checkpoint(net: PEClip, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The same model as a checkpoint of training."""
     path = tmp_path_factory.mktemp("checkpoint") / "best.ckpt"
-    state = {f"net.{name}": value for name, value in net.trainable_state().items()}
-    torch.save({"peclip": net.config, "state_dict": state}, path)
+    torch.save(to_checkpoint(net.to_trained()), path)
     return str(path)

@@ -1,27 +1,16 @@
 """Small models and clips for the tests of this room."""
 
-from functools import partial
-
 import torch
 
-from peclip.model import MaPLe, PEClip, SharedAdapter, TemporalDynamicAdapter, TextAdapter
+from peclip.model import PEClip
 
 LABELS = ("happiness", "sadness", "surprise")
 
-ADAPTERS = {
-    "vision.attention": SharedAdapter,
-    "vision.mlp": TemporalDynamicAdapter,
-    "text.attention": SharedAdapter,
-    "text.mlp": TextAdapter,
-}
 
-PROMPTS = partial(MaPLe, length=2, depth=2)
-
-
-def build(folder, adapters=ADAPTERS, prompts=PROMPTS, labels=LABELS, **options):
-    """A PEClip on the backbone in a folder, the same at every call."""
+def build(folder, labels=LABELS, **options):
+    """A PEClip on the backbone in a folder, the same at every call; every part by default."""
     torch.manual_seed(1)
-    return PEClip(labels, str(folder), adapters, prompts, **options)
+    return PEClip(labels, str(folder), **options)
 
 
 def stir(module, seed=0, scale=0.2):

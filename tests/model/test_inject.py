@@ -222,5 +222,8 @@ class TestRun:
             assert not torch.allclose(copy(video), before, atol=1e-2)
 
     def test_taken_out_the_blocks_are_as_they_were(self, run, tiny_clip):
-        backbone = build(tiny_clip, **run).detach()
-        assert not any("forward" in vars(block) for tower in backbone.towers.values() for block in tower.blocks)
+        net = build(tiny_clip, **run)
+        blocks = [block for tower in net.backbone.towers.values() for block in tower.blocks]
+        assert all("forward" in vars(block) for block in blocks)
+        with net.bare():
+            assert not any("forward" in vars(block) for block in blocks)

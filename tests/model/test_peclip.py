@@ -8,11 +8,14 @@ from safetensors.torch import load, save
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel
 
+from peclip.clip_format import ClipFormat
 from peclip.errors import InputError
 from peclip.labels import SEVEN, class_texts
-from peclip.model import Adapter, MaPLe, PEClip, SharedAdapter, TemporalDynamicAdapter, TextAdapter
+from peclip.model import PE_CLIP, Adapter, MaPLe, PEClip, SharedAdapter, TemporalDynamicAdapter, TextAdapter
 from peclip.model.backbones.clip import Backbone, freeze
-from tests.model.small import ADAPTERS, LABELS, PROMPTS, build, clips, size, stir, trainable
+from peclip.model.io.spec import Spec
+from peclip.model.io.trained import ModelConfig
+from tests.model.small import LABELS, build, clips, size, stir, trainable
 
 PARTS = {
     "sha": {"vision.attention": SharedAdapter, "text.attention": SharedAdapter},
@@ -99,7 +102,7 @@ def train_step(net, video=None, lr=1e-2):
 class TestZeroShot:
     @pytest.mark.parametrize("style", ["action_units", "names", "sentences"])
     def test_without_any_part_it_is_clip_bit_for_bit(self, tiny_clip, style):
-        net = build(tiny_clip, adapters=None, prompts=None, texts=style)
+        net = build(tiny_clip, adapters={}, prompts=None, texts=style)
         video = clips(3, 4)
         assert torch.equal(logits(net, video), zero_shot(tiny_clip, video, class_texts(LABELS, style)))
         assert trainable(net) == {}
@@ -133,7 +136,7 @@ class TestParts:
         adapters = {}
         for part, wanted in zip(PARTS.values(), parts, strict=True):
             adapters |= part if wanted else {}
-        net = stir(build(tiny_clip, adapters, PROMPTS if prompts else None))
+        net = stir(build(tiny_clip, adapters=adapters, prompts=MaPLe if prompts else None))
         frozen = {name: value.clone() for name, value in net.clip.state_dict().items()}
         before = logits(net)
         assert before.shape == (2, 3)
@@ -157,13 +160,13 @@ class TestParts:
             (PARTS["sha"], None, named("vision.attention") | named("text.attention"), 4 * 292),
             (PARTS["ta"], None, named("text.mlp"), 2 * 292),
             (PARTS["tda"], None, named("vision.mlp", TEMPORAL), 2 * (292 + 217)),
-            ({}, PROMPTS, PROMPT_NAMES, 2 * (2 * 32 + 32 * 32 + 32)),
+            ({}, MaPLe, PROMPT_NAMES, 2 * (2 * 32 + 32 * 32 + 32)),
             ({"text.mlp[1:]": TextAdapter}, None, named("text.mlp", blocks=[1]), 292),
         ],
         ids=["sha", "ta", "tda", "maple", "slice"],
     )
     def test_trainable_is_what_the_parts_own(self, tiny_clip, adapters, prompts, names, count):
-        net = build(tiny_clip, adapters, prompts)
+        net = build(tiny_clip, adapters=adapters, prompts=prompts)
         assert set(trainable(net)) == set(net.trainable_state()) == names
         assert size(net) == count
 
@@ -176,7 +179,7 @@ class TestParts:
         config = CLIPConfig(vision_config={**vision, "patch_size": 16, "image_size": 224}, projection_dim=512)
         with torch.device("meta"):
             backbone = Backbone("openai/clip-vit-base-patch16", freeze(CLIPModel(config)))
-            net = PEClip.assemble(backbone, torch.ones(7, 20, dtype=torch.long, device="cpu"), SEVEN, ADAPTERS, MaPLe)
+            net = PEClip.assemble(backbone, torch.ones(7, 20, dtype=torch.long, device="cpu"), SEVEN)
         assert size(net) == 9_399_564
         assert sum(parameter.numel() for parameter in net.parameters()) == 159_020_301
 
@@ -184,18 +187,19 @@ class TestParts:
         assert list(whole.clip.state_dict()) == list(CLIPModel.from_pretrained(tiny_clip).state_dict())
 
     def test_an_adapter_from_elsewhere_needs_only_its_class(self, tiny_clip):
-        net = build(tiny_clip, {"vision.mlp[1:]": Shift, "text.attention": partial(Shift, start=0.5)}, None)
+        net = build(
+            tiny_clip, adapters={"vision.mlp[1:]": Shift, "text.attention": partial(Shift, start=0.5)}, prompts=None
+        )
         assert set(trainable(net)) == {
             *("adapters.vision.mlp.1.shift", "adapters.text.attention.0.shift", "adapters.text.attention.1.shift")
         }
         assert all(gradient.abs().max() > 0 for gradient in train_step(net).values())
-        assert net.config["adapters"]["text.attention"] == {
-            "class_path": "tests.model.test_peclip.Shift",
-            "init_args": {"start": 0.5},
-        }
+        assert net.config.adapters["text.attention"] == Spec("tests.model.test_peclip.Shift", {"start": 0.5})
 
     def test_sites_may_split_a_tower_among_adapters(self, tiny_clip):
-        net = build(tiny_clip, {"vision.mlp[:1]": TextAdapter, "vision.mlp[-1:]": TemporalDynamicAdapter}, None)
+        net = build(
+            tiny_clip, adapters={"vision.mlp[:1]": TextAdapter, "vision.mlp[-1:]": TemporalDynamicAdapter}, prompts=None
+        )
         assert {block: type(adapter) for block, adapter in net.adapters["vision"]["mlp"].items()} == {
             "0": TextAdapter,
             "1": TemporalDynamicAdapter,
@@ -217,8 +221,8 @@ class TestIndependence:
             assert (logits(whole, video[order]) - alone[order]).abs().max() < 1e-5
 
     def test_scope_batch_makes_a_clip_depend_on_those_before_it(self, tiny_clip):
-        released = {**ADAPTERS, "vision.mlp": partial(TemporalDynamicAdapter, scope="batch")}
-        net, video = stir(build(tiny_clip, released)), clips(2, 5)
+        released = {**PE_CLIP, "vision.mlp": partial(TemporalDynamicAdapter, scope="batch")}
+        net, video = stir(build(tiny_clip, adapters=released)), clips(2, 5)
         together = logits(net, video)
         assert (together[0] - logits(net, video[:1])).abs().max() < 1e-5
         assert (together[1] - logits(net, video[1:])).abs().max() > 1e-3
@@ -233,7 +237,7 @@ class TestIndependence:
     def test_order_of_the_frames_matters_to_the_temporal_adapter_alone(self, tiny_clip, whole):
         video = clips(2, 6)
         assert (logits(whole, video) - logits(whole, video.flip(1))).abs().max() > 1e-3
-        still = stir(build(tiny_clip, PARTS["sha"] | PARTS["ta"]))
+        still = stir(build(tiny_clip, without=["vision.mlp"]))
         assert (logits(still, video) - logits(still, video.flip(1))).abs().max() < 1e-5
 
 
@@ -280,7 +284,7 @@ class TestSaving:
             (lambda state: state.clear(), r"run.ckpt lacks adapters\..* and \d+ more: it was made with other"),
             (
                 lambda state: state.update(x=torch.ones(1)),
-                r"run.ckpt holds, but the model does not have, x: it was made",
+                r"run.ckpt has, but the model has not, x: it was made",
             ),
             (
                 lambda state: state.update({"prompts.tokens.0": torch.ones(3, 32)}),
@@ -295,20 +299,17 @@ class TestSaving:
             whole.load_trainable(state, "run.ckpt")
         assert torch.equal(logits(whole), before)
 
-    def test_config_is_plain_data_that_names_every_part(self, tiny_clip, whole):
-        expected = {
-            "backbone": str(tiny_clip),
-            "fingerprint": whole.backbone.fingerprint,
-            "labels": list(LABELS),
-            "adapters": {
-                site: {"class_path": f"peclip.model.{factory.__name__}", "init_args": {}}
-                for site, factory in ADAPTERS.items()
-            },
-            "prompts": {"class_path": "peclip.model.MaPLe", "init_args": {"length": 2, "depth": 2}},
-            "logit_scale": 100.0,
-            "texts": dict(zip(LABELS, class_texts(LABELS), strict=True)),
-        }
-        assert {key: whole.config[key] for key in expected} == expected
+    def test_config_describes_adapters_prompts_texts_and_clips(self, tiny_clip, whole):
+        assert whole.config == ModelConfig(
+            backbone=str(tiny_clip),
+            fingerprint=whole.backbone.fingerprint,
+            labels=LABELS,
+            adapters={site: Spec(f"peclip.model.{factory.__name__}", {}) for site, factory in PE_CLIP.items()},
+            prompts=Spec("peclip.model.MaPLe", {"depth": 2}),
+            logit_scale=100.0,
+            clip_format=ClipFormat(16, 32),
+            texts=dict(zip(LABELS, class_texts(LABELS), strict=True)),
+        )
 
 
 class TestTextFeatures:
@@ -392,7 +393,7 @@ class TestTextFeatures:
             assert not torch.equal(inside, outside)
         assert len(runs) == 2
 
-    @pytest.mark.parametrize("prompts", [None, PROMPTS])
+    @pytest.mark.parametrize("prompts", [None, MaPLe])
     def test_text_cut_at_the_longest_end_is_exact(self, tiny_clip, prompts):
         net = stir(build(tiny_clip, prompts=prompts))
         assert net.token_ids.shape[1] == net.text_ends.max() + 1 < net.backbone.context
@@ -416,7 +417,7 @@ class TestTextFeatures:
     def test_texts_may_be_given_by_label_in_any_order(self, tiny_clip):
         texts = {"b": "two", "a": "one", "unused": "three"}
         net = build(tiny_clip, labels=("a", "b"), texts=texts)
-        assert net.config["texts"] == {"a": "one", "b": "two"}
+        assert net.config.texts == {"a": "one", "b": "two"}
         assert torch.equal(net.encode_text(), build(tiny_clip, labels=("one", "two"), texts="names").encode_text())
 
 
@@ -471,30 +472,37 @@ class TestBadInput:
         [
             (
                 {"adapters": {"vision.mpl": TextAdapter}},
-                r"unknown adapter site 'vision.mpl': expected one of vision.att",
+                r"unknown site 'vision.mpl', expected one of vision.att",
             ),
             (
                 {"adapters": {"text.mlp[2:]": TextAdapter}},
-                r"'text.mlp\[2:\]' matches no block: text.mlp has blocks 0 to 1",
+                r"'text.mlp\[2:\]' matches no block, text.mlp has blocks 0 to 1",
             ),
             (
                 {"adapters": {"text.mlp": TextAdapter, "text.mlp[1:]": SharedAdapter}},
-                r"'text.mlp\[1:\]': block 1 has an adapter from another site already",
+                r"'text.mlp\[1:\]' covers block 1, which has an adapter from another site",
             ),
             ({"adapters": {"text.mlp": lambda width: TextAdapter(width)}}, r"expected a class or functools.partial"),
             ({"adapters": {"text.mlp": partial(TextAdapter, reduction=64)}}, r"TextAdapter: reduction is 64, .* 32"),
-            ({"prompts": partial(MaPLe, depth=3)}, r"depth is 3, but the vision tower of .* has 2 blocks"),
+            (
+                {"prompts": partial(MaPLe, depth=3)},
+                r"MaPLe: depth is 3, expected 1 to 2, the blocks of the shorter tower",
+            ),
             (
                 {"prompts": partial(MaPLe, length=150, depth=1)},
-                r"class text 'Cheek.* has 180 tokens with its prompts, .* takes 160",
+                r"texts: 'Cheek.* has 180 tokens with its prompts, .* takes at most 160",
             ),
-            ({"labels": ("joy",)}, r"no class text for label 'joy': texts are known for happiness"),
-            ({"labels": ("fear", "anger", "fear")}, r"labels: 'fear' stands there twice"),
-            ({"labels": ()}, r"labels: there are none"),
-            ({"texts": {"happiness": "a"}}, r"no class text for label 'sadness'"),
-            ({"texts": long_texts(157)}, r"class text 'aaa.* has 161 tokens with its prompts"),
+            ({"labels": ("joy",)}, r"texts is missing 'joy' \(known: happiness"),
+            ({"labels": ("fear", "anger", "fear")}, r"labels: duplicate label 'fear'"),
+            ({"labels": ()}, r"labels is empty, expected at least one"),
+            ({"texts": {"happiness": "a"}}, r"texts is missing 'sadness'"),
+            ({"texts": long_texts(157)}, r"texts: 'aaa.* has 161 tokens with its prompts"),
             ({"logit_scale": 0.0}, r"logit_scale is 0.0, expected a number above 0"),
             ({"logit_scale": float("nan")}, r"logit_scale is nan, expected a number above 0"),
+            ({"texts": "poems"}, r"texts is 'poems', expected action_units, names, sentences or a text by label"),
+            ({"num_frames": 0}, r"num_frames is 0, expected 1 to 10000"),
+            ({"normalize": "imagenet"}, r"normalize is 'imagenet', expected backbone or none"),
+            ({"without": ["vision.mpl"]}, r"without names 'vision.mpl', where no adapter is: expected .* vision.mlp,"),
         ],
     )
     def test_is_refused_in_one_line(self, tiny_clip, options, message):
@@ -525,9 +533,9 @@ class TestBadInput:
             (torch.ones(12, dtype=torch.long), r"token_ids have shape \(12,\), expected \(3, 2 to 160\)"),
             (torch.ones(2, 12, dtype=torch.long), r"token_ids have shape \(2, 12\), expected \(3, 2 to 160\)"),
             (torch.ones(3, 161, dtype=torch.long), r"token_ids have shape \(3, 161\)"),
-            (torch.full((3, 12), 190), r"expected whole numbers of 0 to 189"),
-            (torch.full((3, 12), -1), r"expected whole numbers of 0 to 189"),
-            (torch.ones(3, 12), r"expected whole numbers of 0 to 189"),
+            (torch.full((3, 12), 190), r"expected whole numbers from 0 to 189"),
+            (torch.full((3, 12), -1), r"expected whole numbers from 0 to 189"),
+            (torch.ones(3, 12), r"expected whole numbers from 0 to 189"),
         ],
     )
     def test_token_ids_that_do_not_fit_are_refused(self, whole, token_ids, message):
@@ -539,6 +547,6 @@ def test_ready_made_token_ids_give_the_same_model_as_texts(tiny_clip, whole):
     from peclip.model.backbones.clip import load_backbone
 
     padded = F.pad(whole.token_ids, (0, 30))
-    net = stir(PEClip.assemble(load_backbone(str(tiny_clip)), padded, LABELS, ADAPTERS, PROMPTS))
+    net = stir(PEClip.assemble(load_backbone(str(tiny_clip)), padded, LABELS))
     assert net.token_ids.shape == whole.token_ids.shape
     assert torch.equal(logits(net), logits(whole))

@@ -1,1 +1,1 @@
-"""Backbones: one file per family of vision-language models, the only place that knows the module names of Hugging Face."""
+"""Backbones: one file per family, the only place that knows Hugging Face's module names."""

@@ -1,12 +1,11 @@
-"""Load and freeze a two-tower encoder; know its towers, their widths and the sites where adapters may stand.
+"""CLIP as a frozen backbone: its towers, its features, and how to load it.
 
-Everything that depends on the module names of Hugging Face's ``CLIPModel`` is in this file.
+Everything that depends on Hugging Face's ``CLIPModel`` and its module names is in this file.
 """
 
 import hashlib
 import pickle
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,63 +13,88 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
-from transformers import AutoConfig, AutoTokenizer, CLIPConfig, CLIPModel
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoTokenizer, CLIPConfig, CLIPModel
+from transformers.activations import QuickGELUActivation
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
+from peclip.clip_format import CLIP_MEAN, CLIP_STD
 from peclip.demo import CLIP
-from peclip.errors import InputError, first_line
-from peclip.model.fast.frozen import economise
-
-SITES = ("vision.attention", "vision.mlp", "text.attention", "text.mlp")
-"""Where an adapter may stand: on the output of every self-attention or MLP of a tower."""
+from peclip.errors import InputError
+from peclip.model.fast.frozen import QuickGELU, attention, is_faster_here
 
 DEMO = "demo"
 """The backbone name of the small CLIP that comes with peclip."""
 
 UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError)
-"""What transformers raises at a backbone that is missing, torn or none."""
+"""What transformers raises for a backbone that is missing, torn or something else."""
+
+ATTENTION = "peclip"
+"""Name of :func:`_attend` among the attention functions of transformers."""
+
+PARTS = {"attention": "self_attn", "mlp": "mlp"}
+"""Names of a block's sub-layers, by part of a site."""
 
 
 @dataclass(frozen=True)
 class Tower:
-    """One tower of the backbone, as injection sees it."""
+    """One tower of a backbone, as injection sees it.
+
+    Attributes:
+        name: ``vision`` or ``text``.
+        width: D, of its tokens.
+        module: the whole tower.
+        blocks: its transformer blocks.
+        entrance: the module whose output (N, L, D) the prompts of depth 0 join: before the position embedding of the
+            text tower, after that of the vision tower and before its first norm.
+    """
 
     name: str
     width: int
+    module: nn.Module
     blocks: Sequence[nn.Module]
     entrance: nn.Module
-    """The module whose output (N, L, D) the prompts of depth 0 join: before the position embedding of the text tower,
-    after that of the vision tower and before ``pre_layrnorm``."""
 
     def part(self, name: str, block: int) -> nn.Module:
         """Return the ``attention`` or ``mlp`` module of a block."""
-        module = getattr(self.blocks[block], {"attention": "self_attn", "mlp": "mlp"}[name])
+        module = getattr(self.blocks[block], PARTS[name])
         assert isinstance(module, nn.Module)
         return module
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A frozen CLIP with its tokenizer (None where token ids are given ready-made)."""
+    """A frozen CLIP with its tokenizer.
+
+    Attributes:
+        name: Hub id, folder or ``demo``.
+        clip: the model.
+        tokenizer: of its texts; None where token ids are ready-made.
+        mean: of the pixels that it was trained on, by channel (RGB).
+        std: their standard deviation.
+    """
 
     name: str
     clip: CLIPModel
     tokenizer: Any = None
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
 
     @cached_property
     def towers(self) -> dict[str, Tower]:
-        """Return the vision and the text tower by name."""
+        """The vision and the text tower by name."""
         vision, text = self.clip.vision_model, self.clip.text_model
         return {
-            "vision": Tower("vision", vision.config.hidden_size, vision.encoder.layers, vision.embeddings),
-            "text": Tower("text", text.config.hidden_size, text.encoder.layers, text.embeddings.token_embedding),
+            "vision": Tower("vision", vision.config.hidden_size, vision, vision.encoder.layers, vision.embeddings),
+            "text": Tower("text", text.config.hidden_size, text, text.encoder.layers, text.embeddings.token_embedding),
         }
 
     @cached_property
     def fingerprint(self) -> str:
-        """Return a sum over some weights, by which another CLIP is told from this one; empty without weights.
+        """Digest of some weights that distinguishes CLIPs; empty without weights.
 
-        It is the same for copies in fp32 and fp16, and is to be taken before weights are moved to a lower precision.
+        It is the same for copies in fp32 and fp16, and must be taken before weights move to a lower precision.
         """
         vision, text = self.clip.vision_model, self.clip.text_model
         weights = [
@@ -83,20 +107,39 @@ class Backbone:
         ]
         if any(weight.is_meta for weight in weights):
             return ""
-        total = hashlib.sha256()
+        digest = hashlib.sha256()
         for weight in weights:
-            total.update(weight.detach().to("cpu", torch.float16).numpy().tobytes())
-        return total.hexdigest()[:16]
+            digest.update(weight.detach().to("cpu", torch.float16).numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def image_size(self) -> int:
-        """Return the side, in pixels, of the square frames the vision tower takes."""
+        """Side, in pixels, of the square frames that the vision tower takes."""
         return int(self.clip.vision_model.config.image_size)
 
     @property
     def context(self) -> int:
-        """Return the largest number of tokens of a text."""
+        """Largest number of tokens of a text."""
         return int(self.clip.text_model.config.max_position_embeddings)
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of token ids."""
+        return int(self.clip.text_model.config.vocab_size)
+
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """Return the projected class-token features (N, D) of normalised frames, float (N, 3, H, W)."""
+        return self.clip.visual_projection(self.clip.vision_model(pixel_values=frames).pooler_output)
+
+    def encode_tokens(self, token_ids: Tensor, ends: Tensor) -> Tensor:
+        """Return the projected end-of-text features (N, D) of token ids (N, L) whose texts end at ``ends`` (N,)."""
+        hidden = self.clip.text_model(input_ids=token_ids).last_hidden_state
+        return self.clip.text_projection(hidden[torch.arange(len(token_ids), device=token_ids.device), ends])
+
+    def text_weights(self) -> Iterator[nn.Parameter]:
+        """Yield the weights that :meth:`encode_tokens` depends on."""
+        yield from self.clip.text_model.parameters()
+        yield from self.clip.text_projection.parameters()
 
 
 def load_backbone(name: str) -> Backbone:
@@ -106,7 +149,7 @@ def load_backbone(name: str) -> Backbone:
         name: a Hub id such as ``openai/clip-vit-base-patch16``, a folder that ``save_pretrained`` wrote, or ``demo``.
 
     Raises:
-        InputError: there is no such backbone here and it cannot be fetched, or it is no whole CLIP.
+        InputError: there is no such backbone here and it cannot be fetched, or it is incomplete.
     """
     source = _source(name)
     try:
@@ -117,13 +160,15 @@ def load_backbone(name: str) -> Backbone:
             source, config=config, dtype="float32", ignore_mismatched_sizes=True, output_loading_info=True
         )
     except UNREADABLE as error:
-        raise InputError(_advice(name, Path(source), error)) from error
+        raise InputError(_advice(name, Path(source), error), "backbone") from error
     clip, report = loaded
-    # What is not there, or of another shape than config.json says, would stay random with no more than a warning.
+    # transformers leaves a weight that is missing, or has another shape than config.json says, random with a warning.
     absent = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-        raise InputError(f"backbone {name!r} is no whole CLIP: its weights lack {absent[0]}{more}, or in that shape")
+        raise InputError(
+            f"backbone {name!r} is incomplete: missing or mis-shaped weights: {absent[0]}{more}", "backbone"
+        )
     return Backbone(name, freeze(clip), load_tokenizer(name))
 
 
@@ -140,33 +185,27 @@ def load_tokenizer(name: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except UNREADABLE as error:
-        raise InputError(_advice(name, Path(source), error)) from error
+        raise InputError(_advice(name, Path(source), error), "backbone") from error
 
 
 def freeze(clip: CLIPModel) -> CLIPModel:
-    """Take every gradient off the backbone, put it into evaluation mode, and let it compute sparingly."""
-    economise(clip)
+    """Freeze a CLIP in evaluation mode, and let attention and activations save time and memory for gradients."""
+    clip.set_attn_implementation(ATTENTION)
+    for module in list(clip.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, QuickGELUActivation):
+                setattr(module, name, QuickGELU())
     return clip.requires_grad_(False).eval()
 
 
-def expand_site(site: str, towers: dict[str, Tower]) -> list[tuple[str, str, int]]:
-    """Resolve a site such as ``vision.mlp`` or ``vision.mlp[6:12]`` to (tower, part, block) triples.
-
-    Raises:
-        InputError: no such site, or no block in the slice; the message lists the valid ones.
-    """
-    match = re.fullmatch(r"(\w+\.\w+)(?:\[(-?\d+)?:(-?\d+)?\])?", site)
-    if not match or match[1] not in SITES:
-        raise InputError(
-            f"unknown adapter site {site!r}: expected one of {', '.join(SITES)}, or with blocks as in {SITES[1]}[6:12]"
-        )
-    tower, part = match[1].split(".")
-    count = len(towers[tower].blocks)
-    start, stop = (int(text) if text else None for text in (match[2], match[3]))
-    blocks = range(count)[start:stop]
-    if not blocks:
-        raise InputError(f"adapter site {site!r} matches no block: {match[1]} has blocks 0 to {count - 1}")
-    return [(tower, part, block) for block in blocks]
+def _attend(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, **options: Any
+) -> tuple[Tensor, Tensor | None]:
+    """Attend as transformers' modules ask for it: by :func:`peclip.model.fast.frozen.attention` where that is faster."""
+    if not is_faster_here(query):
+        return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **options)
+    causal = options.get("is_causal")
+    return attention(query, key, value, mask, scaling, bool(module.is_causal if causal is None else causal)), None
 
 
 def _source(name: str) -> str:
@@ -175,11 +214,15 @@ def _source(name: str) -> str:
 
 def _advice(name: str, source: Path, error: Exception) -> str:
     if source.is_dir() or not isinstance(error, OSError):
-        reason = first_line(error).rstrip(" :.")
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(" :.")
         if isinstance(error, pickle.UnpicklingError):  # its own words recommend loading unsafely
             reason = "the weights are a pickle of more than tensors"
-        return f"backbone {name!r} holds no CLIP that can be loaded (config.json, model.safetensors and the tokenizer files are expected): {reason}"
+        return f"backbone {name!r} cannot be loaded as a CLIP (expected config.json, model.safetensors and the tokenizer files): {reason}"
     return (
-        f"backbone {name!r} is neither a folder nor in the local Hugging Face cache, and could not be fetched from the Hub; "
-        f"on a machine with a network run: hf download {name}, or give the folder of a copy, or model.net.backbone: {DEMO}"
+        f"backbone {name!r} is neither a folder nor in the local Hugging Face cache, and could not be fetched from the "
+        f"Hub: on a machine with a network run hf download {name}, or name the folder of a copy, or {DEMO}"
     )
+
+
+AttentionInterface.register(ATTENTION, _attend)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)

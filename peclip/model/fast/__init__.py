@@ -1,1 +1,1 @@
-"""Faster forms of the same functions: how frozen layers compute, and a GRU that torch.compile can take in."""
+"""Faster forms of the same functions: layers of the frozen backbone, and a GRU for torch.compile."""

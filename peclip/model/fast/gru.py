@@ -1,4 +1,4 @@
-"""A GRU that torch.compile can take into its graph."""
+"""GRU that torch.compile takes into its graph."""
 
 import torch
 from torch import Tensor, nn
@@ -6,13 +6,13 @@ from torch.nn import functional as F
 
 
 class GRU(nn.Module):
-    """``nn.GRU`` of one layer, batch first, in parameters, names, initialisation and values.
+    """``nn.GRU`` of one layer, batch first: the same parameters, names, initialisation and values.
 
-    torch.compile cannot take ``nn.GRU`` into its graph and would cut every block in two; there the recurrence is written
-    out, step by step. Elsewhere torch's own does it.
+    ``nn.GRU`` breaks the graph of torch.compile, which would cut every block in two; when compiled, the recurrence is
+    unrolled step by step. Otherwise torch's own kernel runs.
 
     Args:
-        width: R, of what comes in and of the hidden state.
+        width: R, width of the input and of the hidden state.
     """
 
     weight_ih_l0: nn.Parameter
@@ -27,7 +27,7 @@ class GRU(nn.Module):
             self.register_parameter(name, weight)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Run over the frames, from a hidden state of zeros.
+        """Run over the frames, starting from a hidden state of zeros.
 
         Args:
             x: sequences (N, T, R).
@@ -36,11 +36,11 @@ class GRU(nn.Module):
             The hidden state after each frame, (N, T, R), and the last one, (1, N, R).
         """
         if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
-            return self._written_out(x)
+            return self._unrolled(x)
         weights = (self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0)
         return torch.gru(x, x.new_zeros(1, len(x), self.hidden_size), weights, True, 1, 0.0, self.training, False, True)
 
-    def _written_out(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _unrolled(self, x: Tensor) -> tuple[Tensor, Tensor]:
         entering = F.linear(x, self.weight_ih_l0, self.bias_ih_l0)
         hidden, every = entering.new_zeros(len(x), self.hidden_size), []
         for now in entering.unbind(1):

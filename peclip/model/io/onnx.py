@@ -1,4 +1,4 @@
-"""The vision part of a PEClip as one ONNX file with the text features baked in, compared with torch before it is kept."""
+"""Write the vision part of a PEClip as one ONNX file with constant text features, and compare its logits with torch."""
 
 import importlib
 import json
@@ -10,31 +10,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from peclip import __version__
-from peclip.clip_format import CLIP_MEAN, CLIP_STD
 from peclip.errors import InputError, first_line
 from peclip.files import atomic_write
 from peclip.model.fast.gru import GRU
-from peclip.model.io.trained import DEFAULT_FRAMES
 from peclip.model.peclip import PEClip
 
 OPSET = 18
 """Version of the ONNX operators in the file; ONNX Runtime knows it since 1.14."""
 
 TOLERANCE = 1e-4
-"""By how much the logits of the file may differ from those of torch."""
+"""Largest difference allowed between the logits of the file and those of torch."""
 
 SHAPES = ((1, 1), (3, 2))
 """Clips and frames of the batches on which the two are compared, besides one clip of the trained length."""
 
 LARGEST = 1_900_000_000
-"""Bytes of weights that fit into one file of the format, which ends at 2 GiB."""
+"""Bytes of weights that fit into one file; the format is limited to 2 GiB."""
 
 
 class Vision(nn.Module):
-    """What goes into the file: normalised clips (B, T, 3, H, W) in, logits (B, C) out."""
+    """The module that is exported: normalised clips (B, T, 3, H, W) in, logits (B, C) out."""
 
     text: Tensor
 
@@ -52,12 +51,12 @@ class Vision(nn.Module):
 def write_onnx(net: PEClip, path: Path) -> float:
     """Write the vision part of a model as an ONNX file, after comparing it with torch on several shapes.
 
-    Input ``video``, float32 (B, T, 3, H, W), is normalised as for :meth:`PEClip.forward`; B and T are open. Output
-    ``logits`` is (B, C). The file's metadata say how to make the one from frames, and what the columns of the other are.
+    Input ``video``, float32 (B, T, 3, H, W), is normalised as for :meth:`PEClip.forward`; B and T are dynamic.
+    Output ``logits`` is (B, C). The file's metadata describe the preprocessing of the input and the columns of the output.
 
     Args:
         net: the model, on the CPU in fp32.
-        path: of the file; it appears when it is complete and right.
+        path: of the file; it appears when it is complete and has passed the comparison.
 
     Returns:
         The largest difference of a logit from torch.
@@ -67,7 +66,7 @@ def write_onnx(net: PEClip, path: Path) -> float:
             written, or its logits differ from those of torch by more than :data:`TOLERANCE`.
     """
     onnx, onnxruntime, _ = (_need(name) for name in ("onnx", "onnxruntime", "onnxscript"))
-    size = sum(weight.numel() * 4 for weight in net.clip.vision_model.parameters())
+    size = sum(weight.numel() * 4 for weight in net.backbone.towers["vision"].module.parameters())
     if size > LARGEST:
         raise InputError(f"the vision tower of {net.backbone.name!r} has {size / 1e9:.1f} GB, an ONNX file holds 2 GB")
     net.eval()
@@ -86,9 +85,8 @@ def compare(net: PEClip, path: Path, onnxruntime: Any) -> float:
     """
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(0)
-    frames = net.config.get("input", {}).get("num_frames", DEFAULT_FRAMES)
     worst = 0.0
-    for shape in (*SHAPES, (1, frames)):
+    for shape in (*SHAPES, (1, net.clip_format.num_frames)):
         video = torch.randn(*shape, 3, net.image_size, net.image_size, generator=generator)
         logits = torch.from_numpy(session.run(None, {"video": video.numpy()})[0])
         worst = max(worst, float((logits - net(video)).abs().max()))
@@ -101,8 +99,8 @@ def compare(net: PEClip, path: Path, onnxruntime: Any) -> float:
 
 
 def _exported(net: PEClip) -> Any:
-    """Return the ONNX graph of a model, with B and T open."""
-    example = torch.zeros(2, 3, 3, net.image_size, net.image_size)  # no dimension that is open is 1
+    """Return the ONNX graph of a model, with dynamic B and T."""
+    example = torch.zeros(2, 3, 3, net.image_size, net.image_size)  # export takes a 1 for a constant
     shapes = {"video": {0: torch.export.Dim("B"), 1: torch.export.Dim("T")}}
     with _quiet(), _recurrences(net):
         try:
@@ -117,18 +115,17 @@ def _exported(net: PEClip) -> Any:
                 verbose=False,
             )
         except (RuntimeError, TypeError, ValueError) as error:  # an adapter from elsewhere may do what ONNX cannot
-            reason = first_line(error)
-            raise InputError(f"this model cannot be written as ONNX: {reason}") from error
+            raise InputError(f"this model cannot be written as ONNX: {first_line(error)}") from error
     assert exported is not None
     return exported.model_proto
 
 
 GATES = {"GRU": ("GRU", (1, 0, 2)), "LSTM": ("LSTM", (0, 3, 1, 2)), "RNN_TANH": ("RNN", (0,))}
-"""The operator of a recurrence of torch, and which of its gates come first, second, ... in ONNX."""
+"""ONNX operator of each recurrence of torch, and the order of torch's gates in it."""
 
 
 class Recurrence(nn.Module):
-    """An ONNX operator in the place of a recurrence of torch, which an exported graph would unroll to a fixed T.
+    """ONNX operator that replaces a recurrence of torch, which an exported graph would unroll to a fixed T.
 
     Args:
         rnn: a GRU, nn.LSTM or nn.RNN with one layer, forward, batch first.
@@ -145,33 +142,33 @@ class Recurrence(nn.Module):
 
         def gates(name: str) -> Tensor:
             weight = rnn.get_parameter(f"{name}_l0").detach()
-            parts = weight.chunk(len(order))
-            return torch.cat([parts[index] for index in order])
+            chunks = weight.chunk(len(order))
+            return torch.cat([chunks[index] for index in order])
 
         self.register_buffer("inputs", gates("weight_ih")[None])
         self.register_buffer("hidden", gates("weight_hh")[None])
         self.register_buffer("bias", torch.cat([gates("bias_ih"), gates("bias_hh")])[None])
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """Return the outputs (N, T, R) of all steps for the inputs (N, T, R); the state is not wanted."""
+        """Return the outputs (N, T, R) of all steps for the inputs (N, T, R), and None for the state."""
         steps, sequences = x.shape[1], x.shape[0]
         attributes: dict[str, Any] = {"hidden_size": self.size}
         if self.operator == "GRU":
             attributes["linear_before_reset"] = 1  # as torch does it
         out = torch.onnx.ops.symbolic(
             self.operator,
-            (x.transpose(0, 1), self.inputs, self.hidden, self.bias),
+            (rearrange(x, "n t r -> t n r"), self.inputs, self.hidden, self.bias),
             attributes,
             dtype=x.dtype,
             shape=(steps, 1, sequences, self.size),
             version=OPSET,
         )
-        return out.squeeze(1).transpose(0, 1), None
+        return rearrange(out, "t 1 n r -> n t r"), None
 
 
 @contextmanager
 def _recurrences(net: PEClip) -> Iterator[None]:
-    """Put ONNX operators in the place of the adapters' recurrences for a while."""
+    """Replace the adapters' recurrences by ONNX operators within the context."""
     found = [
         (parent, name, child)
         for parent in net.adapters.modules()
@@ -192,29 +189,28 @@ def _is_plain(rnn: nn.RNNBase) -> bool:
 
 
 def _describe(onnx: Any, model: Any, net: PEClip) -> None:
-    """Write what a user of the file has to know into its metadata, as JSON where it is more than a word."""
-    clips = net.config.get("input", {})
-    normal = clips.get("normalize", "clip") == "clip"
+    """Write what users of the file need into its metadata, as JSON where it is more than a word."""
+    clips = net.clip_format
     preprocessing = {
         "input": "video, float32 (B, T, 3, H, W), RGB",
-        "num_frames": clips.get("num_frames", DEFAULT_FRAMES),
+        "num_frames": clips.num_frames,
         "frames": "T equal segments of the clip, the middle frame of each; a shorter clip repeats its last frame",
-        "image_size": net.image_size,
+        "image_size": clips.image_size,
         "resize": "the shorter side to image_size, then the centre square",
         "scale": 1 / 255,
-        "mean": list(CLIP_MEAN) if normal else [0.0, 0.0, 0.0],
-        "std": list(CLIP_STD) if normal else [1.0, 1.0, 1.0],
+        "mean": list(clips.mean),
+        "std": list(clips.std),
     }
     nodes = (*model.graph.node, *model.graph.input, *model.graph.output)
-    for part in (model.graph, *nodes):  # the exporter's notes for debugging name paths of this machine
-        del part.metadata_props[:]
+    for item in (model.graph, *nodes):  # the exporter's notes for debugging contain paths of this machine
+        del item.metadata_props[:]
     onnx.helper.set_model_props(
         model,
         {
             "peclip_version": __version__,
             "backbone": net.backbone.name,
             "labels": json.dumps(net.labels, ensure_ascii=False),
-            "texts": json.dumps(net.config.get("texts"), ensure_ascii=False),
+            "texts": json.dumps(net.config.texts, ensure_ascii=False),
             "preprocessing": json.dumps(preprocessing),
             "output": "logits (B, C), columns in the order of labels; softmax gives probabilities",
         },
@@ -230,7 +226,7 @@ def _need(name: str) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks on its own workings off the screen."""
+    """Silence the exporter's logs and warnings within the context."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,121 +1,64 @@
-"""Read a checkpoint in the layout of the authors' released program, safely, into a PEClip."""
+"""Read a checkpoint in the layout of the authors' released program, safely, as plain data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
+from einops import rearrange
 from torch import Tensor
-from transformers import CLIPConfig, CLIPModel
 
 from peclip import labels as vocabulary
+from peclip.clip_format import UNIT_MEAN, UNIT_STD, ClipFormat
 from peclip.errors import InputError, in_one_line
-from peclip.model.backbones.clip import Backbone, freeze, load_tokenizer
+from peclip.model.backbones.clip import Backbone, load_tokenizer
+from peclip.model.backbones.openai import HUB, TOWERS, State, backbone_of, count_below
+from peclip.model.io.spec import Spec, resolve
 from peclip.model.io.torch_file import read_tensors
-from peclip.model.parts.adapters import SharedAdapter, TemporalDynamicAdapter, TextAdapter
+from peclip.model.io.trained import ModelConfig, Trained
+from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.prompts import MaPLe
-from peclip.model.peclip import AdapterFactory, PEClip
-from peclip.model.tokens import tokenize
+from peclip.model.tokens import check_tokens, tokenize
 
-State = Mapping[str, Tensor]
-
-TOWERS = {"vision": "image_encoder", "text": "text_encoder"}
-HEAD = 64
-"""Every CLIP of OpenAI has attention heads of this width; a checkpoint does not tell it."""
-
-TOP = {
-    "text_model.embeddings.position_embedding.weight": "text_encoder.positional_embedding",
-    "text_model.final_layer_norm": "text_encoder.ln_final",
-    "text_model.embeddings.token_embedding.weight": "clip_model.token_embedding.weight",
-    "vision_model.embeddings.class_embedding": "image_encoder.class_embedding",
-    "vision_model.embeddings.position_embedding.weight": "image_encoder.positional_embedding",
-    "vision_model.embeddings.patch_embedding.weight": "image_encoder.conv1.weight",
-    "vision_model.pre_layrnorm": "image_encoder.ln_pre",
-    "vision_model.post_layernorm": "image_encoder.ln_post",
-    "logit_scale": "clip_model.logit_scale",
-}
-"""Names in Hugging Face's CLIP, and in the released layout: outside the blocks, within them, and in the adapters."""
-PROJECTIONS = {
-    "visual_projection.weight": "image_encoder.proj",
-    "text_projection.weight": "text_encoder.text_projection",
-}
-BLOCK = {
-    "layer_norm1": "ln_1",
-    "layer_norm2": "ln_2",
-    "mlp.fc1": "mlp.c_fc",
-    "mlp.fc2": "mlp.c_proj",
-    "self_attn.out_proj": "attn.out_proj",
-}
-IN_PROJECTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 ADAPTER = {"down": "down_proj", "up": "up_proj", "norm": "adapter_layer_norm_before", "scale": "scale", "rnn": "rnn"}
-
-HUB = {
-    (768, 12, 16, 224): "openai/clip-vit-base-patch16",
-    (768, 12, 32, 224): "openai/clip-vit-base-patch32",
-    (1024, 24, 14, 224): "openai/clip-vit-large-patch14",
-    (1024, 24, 14, 336): "openai/clip-vit-large-patch14-336",
-}
-"""OpenAI's CLIPs by width and blocks of the vision tower, patch and image size."""
+"""Layers of an adapter of peclip, and their names in the released layout."""
 
 
-class Shape(NamedTuple):
-    """What the shapes of a checkpoint's tensors tell of one tower."""
-
-    width: int
-    blocks: int
-
-
-def load_released(
+def read_released(
     source: str | Path | State,
     token_ids: Tensor | None = None,
     texts: Sequence[str] | None = None,
     scope: Literal["clip", "batch"] = "batch",
-) -> PEClip:
-    """Build a PEClip from a checkpoint in the released layout.
+) -> Trained:
+    """Read a checkpoint in the released layout: adapters, prompts, and the CLIP that it contains.
 
-    Layers, widths, patch, image size, prompt length and depth, and reductions are read off the tensors' shapes. The
-    model is fp32 and in evaluation mode, and takes the video as it is given: the authors' program uses pixels in
-    [0, 1] without mean and standard deviation.
+    Layers, widths, patch, image size, prompt length and depth, and reductions follow from the tensors' shapes. Pixels stay
+    in [0, 1] without mean and standard deviation, as in the authors' program. Weights become fp32.
 
     Args:
-        source: a file, or a state dict; names may carry the prefix ``module.``. Of a file only tensors are read:
+        source: a file, or a state dict; names may have the prefix ``module.``. Only the tensors of a file are read:
             classes that it pickles are neither imported nor run.
         token_ids: (C, 77) with P placeholders after the start token; wins over ``texts``.
-        texts: C class texts, tokenised with CLIP's own tokenizer (from the Hub or its cache). With neither, the token
-            ids are found again from the checkpoint's own embedded prompts.
-        scope: over what the TDA's recurrence runs; the released program's is ``batch``.
+        texts: C class texts, tokenised with CLIP's own tokenizer (from the Hub or its cache). Without either, the token
+            ids are recovered from the embedded prompts in the checkpoint.
+        scope: what the TDA's recurrence runs over; ``batch`` in the released program.
 
     Raises:
-        InputError: the file is not there, holds no such checkpoint, or tensors are missing.
+        InputError: the file does not exist or is not such a checkpoint, or tensors are missing or have other shapes.
     """
-    named = isinstance(source, str | Path)
-    where = str(source) if named else "the state dict"
+    where = str(source) if isinstance(source, str | Path) else "the state dict"
     state = _plain_names(read_tensors(Path(source)) if isinstance(source, str | Path) else source)
     try:
-        clip = _clip(state)
-        backbone = Backbone(_backbone_name(state), clip)
+        backbone = backbone_of(state)
         length = len(state["prompt_learner.ctx"])
-        kinds = ("compound_prompts_text", "compound_prompt_projections")
-        depth = 1 + max(_count(state, f"prompt_learner.{kind}.") for kind in kinds)
         ids = _token_ids(state, token_ids, texts, backbone, length)
-        factories: dict[str, AdapterFactory] = {
-            "vision.attention": partial(SharedAdapter, reduction=_reduction(state, "vision", "attn")),
-            "vision.mlp": partial(
-                TemporalDynamicAdapter, reduction=_reduction(state, "vision", "mlp"), scope=scope, rnn=_rnn(state)
-            ),
-            "text.attention": partial(SharedAdapter, reduction=_reduction(state, "text", "attn")),
-            "text.mlp": partial(TextAdapter, reduction=_reduction(state, "text", "mlp")),
-        }
-        net = PEClip.assemble(
-            backbone,
-            ids,
-            _labels(len(ids)),
-            factories,
-            partial(MaPLe, length=length, depth=depth),
+        check_tokens(ids, len(ids), backbone)
+        adapters, prompts = (
+            _adapters(state, scope),
+            Spec("peclip.model.MaPLe", {"length": length, "depth": _depth(state)}),
         )
-        net.load_trainable(_adapters_and_prompts(state, net.trainable_state()), where)
+        trainable = _trainable(state, adapters, prompts, backbone)
     except KeyError as error:
         raise InputError(f"{where} is not a released PE-CLIP checkpoint: it has no tensor {error.args[0]!r}") from error
     except InputError:
@@ -123,11 +66,54 @@ def load_released(
     except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
         reason = in_one_line(error)
         raise InputError(f"{where} is not a released PE-CLIP checkpoint: its shapes do not fit: {reason}") from error
-    return net.eval()
+    config = ModelConfig(
+        backbone.name,
+        backbone.fingerprint,
+        tuple(_labels(len(ids))),
+        adapters,
+        prompts,
+        logit_scale=100.0,
+        clip_format=ClipFormat(16, backbone.image_size, UNIT_MEAN, UNIT_STD),
+        token_ids=tuple(map(tuple, ids.tolist())),
+    )
+    return Trained(config, trainable, where, backbone)
+
+
+def _adapters(state: State, scope: str) -> dict[str, Spec]:
+    """Return the adapters by site."""
+    recurrence = {"scope": scope, "rnn": _rnn(state)}
+    kinds: dict[str, tuple[str, str, dict[str, str]]] = {
+        "vision.attention": ("SharedAdapter", "attn", {}),
+        "vision.mlp": ("TemporalDynamicAdapter", "mlp", recurrence),
+        "text.attention": ("SharedAdapter", "attn", {}),
+        "text.mlp": ("TextAdapter", "mlp", {}),
+    }
+    return {
+        site: Spec(f"peclip.model.{name}", {"reduction": _reduction(state, site.split(".")[0], part)} | further)
+        for site, (name, part, further) in kinds.items()
+    }
+
+
+def _trainable(state: State, adapters: Mapping[str, Spec], prompts: Spec, backbone: Backbone) -> dict[str, Tensor]:
+    """Return the tensors of adapters and prompts under peclip's names, each of which must be there in its shape."""
+    towers, wanted = backbone.towers, dict[str, Tensor]()
+    with torch.device("meta"):
+        for site, spec in adapters.items():
+            tower = towers[site.split(".")[0]]
+            for name, value in resolve(spec, Adapter)(tower.width).state_dict().items():
+                wanted |= {f"adapters.{site}.{block}.{name}": value for block in range(len(tower.blocks))}
+        blocks = min(len(tower.blocks) for tower in towers.values())
+        module = resolve(prompts, MaPLe)(towers["text"].width, towers["vision"].width, blocks)
+        wanted |= {f"prompts.{name}": value for name, value in module.state_dict().items()}
+    found = {name: state[released_name(name)] for name in wanted}
+    for name, value in found.items():
+        if value.shape != wanted[name].shape:
+            raise ValueError(f"{released_name(name)} has {tuple(value.shape)}, expected {tuple(wanted[name].shape)}")
+    return found
 
 
 def _plain_names(state: State) -> dict[str, Tensor]:
-    """Drop ``module.`` and fold the names under which a tensor is repeated into one; tensors become fp32."""
+    """Return tensors in fp32 under one name each, without ``module.``: the program saves some under several names."""
     plain: dict[str, Tensor] = {}
     for name, value in state.items():
         name = name.removeprefix("module.")
@@ -143,92 +129,23 @@ def _plain_names(state: State) -> dict[str, Tensor]:
     return plain
 
 
-def _shape(state: State, tower: str) -> Shape:
-    prefix = TOWERS[tower]
-    return Shape(
-        len(state[f"{prefix}.transformer.resblocks.0.ln_1.weight"]), _count(state, f"{prefix}.transformer.resblocks.")
-    )
-
-
-def _count(state: State, prefix: str) -> int:
-    """Return how many numbers follow a prefix among the names."""
-    return len({name.removeprefix(prefix).split(".")[0] for name in state if name.startswith(prefix)})
-
-
-def _image_size(state: State) -> int:
-    """Return the side of a frame: one position of the vision tower is the class token, the others a square."""
-    patches = len(state["image_encoder.positional_embedding"]) - 1
-    return round(patches**0.5) * state["image_encoder.conv1.weight"].shape[-1]
-
-
-def _clip(state: State) -> CLIPModel:
-    """Build the frozen CLIP that a checkpoint contains."""
-    vision, text = _shape(state, "vision"), _shape(state, "text")
-    patch = state["image_encoder.conv1.weight"].shape[-1]
-    vocabulary_size = len(state["clip_model.token_embedding.weight"])
-    config = CLIPConfig(
-        vision_config={
-            "hidden_size": vision.width,
-            "intermediate_size": len(state["image_encoder.transformer.resblocks.0.mlp.c_fc.bias"]),
-            "num_hidden_layers": vision.blocks,
-            "num_attention_heads": vision.width // HEAD,
-            "patch_size": patch,
-            "image_size": _image_size(state),
-        },
-        text_config={
-            "hidden_size": text.width,
-            "intermediate_size": len(state["text_encoder.transformer.resblocks.0.mlp.c_fc.bias"]),
-            "num_hidden_layers": text.blocks,
-            "num_attention_heads": text.width // HEAD,
-            "max_position_embeddings": len(state["text_encoder.positional_embedding"]),
-            "vocab_size": vocabulary_size,
-            "bos_token_id": vocabulary_size - 2,
-            "eos_token_id": vocabulary_size - 1,
-        },
-        projection_dim=state["image_encoder.proj"].shape[1],
-    )
-    with torch.device("meta"):  # no time spent on random weights that are replaced at once
-        clip = CLIPModel(config)
-    clip.to_empty(device="cpu")
-    clip.load_state_dict({name: _clip_tensor(state, name) for name in clip.state_dict()})
-    for module in (clip.text_model.embeddings, clip.vision_model.embeddings):
-        module.position_ids.copy_(torch.arange(module.position_ids.shape[-1]))
-    return freeze(clip)
-
-
-def _clip_tensor(state: State, name: str) -> Tensor:
-    """Return a tensor of CLIP, given by Hugging Face's name, from a checkpoint in the released layout."""
-    if name in PROJECTIONS:
-        return state[PROJECTIONS[name]].transpose(0, 1)
-    tower, _, rest = name.partition("_model.encoder.layers.")
-    if not rest:
-        ours = next(ours for ours in TOP if name == ours or name.startswith(f"{ours}."))
-        return state[TOP[ours] + name.removeprefix(ours)]
-    block, _, rest = rest.partition(".")
-    layer, _, kind = rest.rpartition(".")
-    prefix = f"{TOWERS[tower]}.transformer.resblocks.{block}"
-    if layer in IN_PROJECTION:  # queries, keys and values are one matrix there
-        return state[f"{prefix}.attn.in_proj_{kind}"].chunk(3)[IN_PROJECTION.index(layer)]
-    return state[f"{prefix}.{BLOCK[layer]}.{kind}"]
-
-
-def _adapters_and_prompts(state: State, wanted: State) -> dict[str, Tensor]:
-    """Return the trainable tensors under peclip's names, each of which must be there."""
-    return {name: state[released_name(name)] for name in wanted}
-
-
 def released_name(name: str) -> str:
     """Return the name that a trainable tensor of PEClip has in the released layout."""
-    parts = name.split(".")
-    if parts[0] == "adapters":
-        _, tower, part, block, layer, *rest = parts
+    words = name.split(".")
+    if words[0] == "adapters":
+        _, tower, part, block, layer, *rest = words
         site = {"attention": "adapter_pre_attn", "mlp": "adapter_pre_mlp"}[part]
         return ".".join([TOWERS[tower], "transformer.resblocks", block, site, ADAPTER[layer], *rest])
-    _, kind, depth, *rest = parts
+    _, kind, depth, *rest = words
     if kind == "tokens":
         return "prompt_learner.ctx" if depth == "0" else f"prompt_learner.compound_prompts_text.{int(depth) - 1}"
     owner = "proj" if depth == "0" else f"compound_prompt_projections.{int(depth) - 1}"
     return ".".join(["prompt_learner", owner, *rest])
+
+
+def _depth(state: State) -> int:
+    kinds = ("compound_prompts_text", "compound_prompt_projections")
+    return 1 + max(count_below(state, f"prompt_learner.{kind}.") for kind in kinds)
 
 
 def _reduction(state: State, tower: str, part: str) -> int:
@@ -257,25 +174,19 @@ def _token_ids(
 
 
 def _find_rows(table: Tensor, rows: Tensor) -> Tensor:
-    """Return which rows of the token embedding (V, D) stand in (C, L, D), as ids (C, L).
+    """Return which rows of the token embedding (V, D) are those of (C, L, D), as ids (C, L).
 
     Raises:
-        InputError: a row is none of the table's.
+        InputError: a row is not in the table.
     """
-    distinct, places = rows.flatten(0, -2).unique(dim=0, return_inverse=True)  # most rows are padding
+    flat = rearrange(rows, "c l d -> (c l) d")
+    distinct, places = flat.unique(dim=0, return_inverse=True)  # most rows are padding
     found = torch.cdist(distinct, table).argmin(dim=-1)
     if not torch.allclose(table[found], distinct, atol=1e-3):
         raise InputError(
-            "the checkpoint's embedded class texts do not come from its token embedding: give token_ids or texts"
+            "the checkpoint's embedded class texts do not come from its token embedding: pass token_ids or texts"
         )
-    return found[places].view(rows.shape[:-1])
-
-
-def _backbone_name(state: State) -> str:
-    """Return the Hub id of OpenAI's CLIP with these shapes, or a plain description where there is none."""
-    vision, patch = _shape(state, "vision"), state["image_encoder.conv1.weight"].shape[-1]
-    key = (vision.width, vision.blocks, patch, _image_size(state))
-    return HUB.get(key, f"clip {vision.width}x{vision.blocks} patch{patch}")
+    return rearrange(found[places], "(c l) -> c l", c=len(rows))
 
 
 def _labels(count: int) -> list[str]:

@@ -3,23 +3,36 @@
 import importlib
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from inspect import isclass, signature
-from typing import Any, TypedDict
+from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from peclip.errors import InputError
 
 MOVED = ("peclip.model.adapters.", "peclip.model.prompts.")
-"""Modules in which files of peclip 0.1.0 name the parts; they are public names of :mod:`peclip.model` now."""
+"""Modules in which files of peclip 0.1.0 name adapters and prompts; they are public names of :mod:`peclip.model` now."""
 
 
-class Spec(TypedDict):
-    """A class by import path and the arguments it takes besides the widths."""
+@dataclass(frozen=True)
+class Spec:
+    """A class by its import path, with its arguments besides those that :class:`PEClip` supplies.
+
+    Raises:
+        InputError: the path is not one, such as ``peclip.model.SharedAdapter``.
+    """
 
     class_path: str
     init_args: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        names = self.class_path.split(".")
+        if len(names) < 2 or not all(name.isidentifier() for name in names):
+            raise InputError(f"class_path is {self.class_path!r}, expected an import path such as package.module.Class")
 
 
 def describe(factory: Callable[..., nn.Module]) -> Spec:
@@ -35,9 +48,9 @@ def describe(factory: Callable[..., nn.Module]) -> Spec:
         found = next((part for part in (*factory.args, factory.func) if isclass(part)), factory)
     if not isclass(found):
         raise InputError(
-            f"adapter factory {factory!r}: expected a class or functools.partial(class, ...), which a checkpoint can name"
+            f"{factory!r} cannot be saved: expected a class or functools.partial(class, ...), which a checkpoint can name"
         )
-    return {"class_path": _public_path(found), "init_args": arguments}
+    return Spec(_public_path(found), arguments)
 
 
 def resolve(spec: Spec, kind: type[nn.Module]) -> Callable[..., nn.Module]:
@@ -45,29 +58,58 @@ def resolve(spec: Spec, kind: type[nn.Module]) -> Callable[..., nn.Module]:
 
     Raises:
         InputError: the path names no class of that kind, or one that takes other arguments. A spec from a stranger's file
-            can so name nothing else.
+            can therefore name nothing else.
     """
-    module, _, name = _present(spec["class_path"]).rpartition(".")
+    module, _, name = _present(spec.class_path).rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise InputError(
-            f"class {spec['class_path']!r} cannot be imported: install the package that defines it"
+            f"class {spec.class_path!r} cannot be imported: install the package that defines it"
         ) from error
     if not (isclass(found) and issubclass(found, kind)):
-        raise InputError(f"class {spec['class_path']!r} is not a {kind.__name__}")
+        raise InputError(f"class {spec.class_path!r} is not {_a(kind)}")
     try:
-        signature(found).bind_partial(**spec["init_args"])
+        signature(found).bind_partial(**spec.init_args)
     except TypeError as error:
-        raise InputError(f"class {spec['class_path']!r} of this peclip takes other arguments: {error}") from error
-    return partial(found, **spec["init_args"])
+        raise InputError(f"class {spec.class_path!r} of this peclip takes other arguments: {error}") from error
+    return partial(found, **spec.init_args)
+
+
+def check_import(class_path: str, kind: type) -> None:
+    """Check that importing a class that a file names runs nothing but an installed package.
+
+    Raises:
+        InputError: its module would run a program, or is a file in the working folder, which may have come with the file
+            that names it.
+    """
+    module = class_path.rpartition(".")[0]
+    top = module.partition(".")[0]
+    if module in sys.modules:
+        return
+    if top in sys.stdlib_module_names or any(part.startswith("__") for part in module.split(".")):
+        raise InputError(f"class {class_path!r} is not {_a(kind)}")
+    if top == "peclip":
+        return
+    found = find_spec(top)
+    places = [found.origin, *(found.submodule_search_locations or ())] if found else []
+    here = Path.cwd()
+    if any(place and Path(place).resolve().is_relative_to(here) and "site-packages" not in place for place in places):
+        raise InputError(
+            f"class {class_path!r} is defined in the working folder: a file may name only classes that are installed or "
+            f"already imported; import {module} first, or install it"
+        )
+
+
+def _a(kind: type) -> str:
+    return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
 
 
 def _public_path(kind: type) -> str:
     """Return the shortest path by which a class can be imported: where a package re-exports it, that of the package."""
-    parts = kind.__module__.split(".")
-    for length in range(1, len(parts) + 1):
-        package = sys.modules.get(".".join(parts[:length]))
+    names = kind.__module__.split(".")
+    for length in range(1, len(names) + 1):
+        package = sys.modules.get(".".join(names[:length]))
         if package is not None and vars(package).get(kind.__qualname__) is kind:
             return f"{package.__name__}.{kind.__qualname__}"
     return f"{kind.__module__}.{kind.__qualname__}"

@@ -26,7 +26,7 @@ TORN = (
     ValueError,
     struct.error,
 )
-"""What reading raises at bytes that are no checkpoint, or a torn or forged one."""
+"""What reading raises for bytes that are not a checkpoint, or a torn or forged one."""
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -35,7 +35,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Classes foreign to PyTorch become inert stand-ins and are dropped.
 
     Raises:
-        InputError: the file is missing, is not a checkpoint, or tries to call something of the system.
+        InputError: the file is missing, is not a checkpoint, or tries to call a function of the system.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected a released PE-CLIP checkpoint (.pth)")
@@ -57,28 +57,30 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Return the content of a checkpoint of peclip, which holds plain data and tensors alone.
+    """Return the content of a checkpoint of peclip, which holds only plain data and tensors.
 
     Raises:
         InputError: the file is torn or corrupt, or pickles anything else.
     """
     try:
         with zipfile.ZipFile(path) as file:
-            damaged = file.testzip()  # PyTorch writes sums but does not check them
+            damaged = file.testzip()  # PyTorch writes checksums but does not check them
         if damaged:
-            raise InputError(f"{path} is corrupt: its part {damaged!r} does not match its sum; use another checkpoint")
+            raise InputError(
+                f"{path} is corrupt: the checksum of its entry {damaged!r} is wrong; use another checkpoint"
+            )
         content = torch.load(path, map_location="cpu", weights_only=True)
     except InputError:
         raise
     except (*TORN, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
-            f"{path}: refused, torn or no checkpoint that can be read safely: {_reason(error)}; use another checkpoint"
+            f"{path}: refused, torn or not a checkpoint that can be read safely: {_reason(error)}; use another checkpoint"
         ) from error
     return content if isinstance(content, dict) else {}
 
 
 class _Foreign:
-    """Stands in for a class that a checkpoint pickles: takes whatever it is given and does nothing."""
+    """Replaces a class that a checkpoint pickles: accepts anything and does nothing."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         return super().__new__(cls)
@@ -91,7 +93,7 @@ class _Foreign:
 
 
 def _stand_in(name: str) -> Any:
-    """Return what takes the place of a foreign class or function, known by name alone."""
+    """Return a replacement for a foreign class or function of which only the name is known."""
     if name == "collections.defaultdict":  # the only foreign class that the reader may have to put items into
         return lambda *args: {}
     return type("Foreign", (_Foreign,), {})

@@ -1,235 +1,265 @@
-"""What training leaves behind, as plain data that is checked before anything is built from it."""
+"""A trained model as plain data, checked before anything is built from it."""
 
 import hashlib
 import math
-import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from peclip.errors import InputError
+from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFormat
+from peclip.errors import InputError, shown
+from peclip.labels import check_labels
 from peclip.model.backbones.clip import Backbone
-from peclip.model.io.spec import Spec, resolve
+from peclip.model.io.spec import Spec, check_import, resolve
 from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.prompts import MaPLe
+from peclip.results.card import RunRecord
+from peclip.results.records import from_json
 
-FORMAT = 1
-"""Version of the configuration below; raised when a reader of before would misunderstand it."""
+FORMAT = 2
+"""Version of what :meth:`ModelConfig.to_plain` returns; raised when an earlier reader would misunderstand it.
 
-DEFAULT_FRAMES = 16
-"""Frames per clip of PE-CLIP, where nothing else is known of the clips that a model was trained on."""
+Format 1 has ``input`` instead of ``clip_format``: num_frames, image_size, and normalize (clip or none)."""
 
-Config = dict[str, Any]
-"""``PEClip.config`` with ``format`` and ``input``, and in a package what :mod:`peclip.model.io.package` adds:
-
-- ``format``: its version, :data:`FORMAT`.
-- ``backbone``: Hub id, folder or ``demo``; ``fingerprint``: of that CLIP's weights.
-- ``labels``: class names in the order of the logits.
-- ``texts``: class texts by label; ``token_ids`` in their place where only these are known, (C, N).
-- ``adapters``: class and arguments by site; ``prompts``: the same, or None.
-- ``logit_scale``: what cosine similarities are multiplied by.
-- ``input``: ``num_frames`` T, ``image_size`` in pixels and ``normalize`` (``clip`` or ``none``): what it was trained on.
-"""
+ENTRIES = (
+    *("format", "backbone", "fingerprint", "labels", "adapters", "prompts", "logit_scale", "clip_format"),
+    *("texts", "token_ids"),
+)
 
 
-class Trained(NamedTuple):
+CLIP_FIELDS = tuple(field.name for field in fields(ClipFormat))
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that rebuilds a model around its trained weights.
+
+    Attributes:
+        backbone: Hub id, folder or ``demo``.
+        fingerprint: of the backbone's weights.
+        labels: class names in the order of the logits.
+        adapters: class and arguments by site.
+        prompts: class and arguments; None without prompts.
+        logit_scale: factor on the cosine similarities.
+        clip_format: the clips that it takes.
+        texts: class texts by label; None where only the token ids are known.
+        token_ids: of the class texts, (C, N), where only these are known.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    backbone: str
+    fingerprint: str
+    labels: tuple[str, ...]
+    adapters: dict[str, Spec]
+    prompts: Spec | None
+    logit_scale: float
+    clip_format: ClipFormat
+    texts: dict[str, str] | None = None
+    token_ids: tuple[tuple[int, ...], ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.backbone.strip() and self.backbone.isprintable()):
+            raise InputError(f"backbone is {self.backbone!r}, expected a Hub id, a folder or demo", "backbone")
+        check_labels(self.labels)
+        if self.texts is not None and (missing := [label for label in self.labels if label not in self.texts]):
+            raise InputError(f"texts is missing {missing[0]!r}", "texts")
+        if not 0 < self.logit_scale < math.inf:
+            raise InputError(f"logit_scale is {self.logit_scale}, expected a number above 0", "logit_scale")
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return what a checkpoint or package stores: dicts, lists, strings and numbers."""
+        known = {name: value for name, value in asdict(self).items() if value is not None or name == "prompts"}
+        return {"format": FORMAT, **_with_lists(known)}
+
+    @classmethod
+    def from_plain(cls, plain: Any, source: str, further: Collection[str] = ()) -> "ModelConfig":
+        """Check and return what :meth:`to_plain` of this or an earlier version wrote to a file.
+
+        Args:
+            plain: what was read.
+            source: where it comes from, for messages.
+            further: other entries that the file may have, which are ignored.
+
+        Raises:
+            InputError: it is not from peclip or from a newer version; an entry is missing, unknown or wrong; or it names
+                a class that is not an adapter or not a prompt.
+        """
+        plain = _in_format_2(plain, source)
+        if unknown := plain.keys() - {*ENTRIES, *further}:
+            raise InputError(f"{source}: unknown entry {min(map(str, unknown))!r}, expected {', '.join(ENTRIES)}")
+        if (plain.get("texts") is None) == (plain.get("token_ids") is None):
+            raise InputError(f"{source}: expected either texts or token_ids")
+        config = from_json(cls, plain, source)
+        rows = config.token_ids
+        if rows is not None and len({*map(len, rows)}) != 1:
+            raise InputError(f"{source}: token_ids is {shown(rows)}, expected rows of one length")
+        for site, spec in config.adapters.items():
+            _check_class(spec, Adapter, f"{source}: adapters {site}")
+        if config.prompts:
+            _check_class(config.prompts, MaPLe, f"{source}: prompts")
+        return config
+
+
+@dataclass(frozen=True)
+class Trained:
     """A trained PE-CLIP as plain data.
 
     Attributes:
-        config: see :data:`Config`.
-        state: the tensors of adapters and prompts, as ``PEClip.trainable_state``.
+        config: what rebuilds the model.
+        state: the tensors of adapters and prompts by name, as ``PEClip.trainable_state`` returns them.
         source: where they come from, for messages.
-        backbone: the CLIP itself, where the source holds one; it is loaded by its name otherwise.
+        backbone: the CLIP itself, where the source contains one; else it is loaded by its name.
+        record: what is known of the training; None where nothing is.
     """
 
-    config: Config
-    state: dict[str, Tensor]
+    config: ModelConfig
+    state: Mapping[str, Tensor]
     source: str
     backbone: Backbone | None = None
+    record: RunRecord | None = None
 
 
-def with_input(config: Mapping[str, Any], num_frames: int, image_size: int, normalize: str) -> Config:
-    """Return the configuration of a PEClip as a checkpoint carries it, with what its clips looked like.
+def check_fits(trained: Trained, config: ModelConfig, token_ids: Tensor, prompt_length: int) -> None:
+    """Check that a model built from other settings would use trained weights as they were trained.
 
     Args:
-        config: of the PEClip.
-        num_frames: T of the clips.
-        image_size: side of the frames in pixels.
-        normalize: how pixels were normalised, ``clip`` or ``none``.
+        trained: the weights.
+        config: of the model.
+        token_ids: of the model's class texts, (C, N).
+        prompt_length: P, the placeholders among them.
+
+    Raises:
+        InputError: labels, CLIP, class texts, logit scale or clip format differ; the message names both values.
     """
-    entry = {"num_frames": num_frames, "image_size": image_size, "normalize": normalize}
-    known = {key: config[key] for key in CHECKS if key in config}
-    return {"format": FORMAT, **known, "input": entry}
+    source, before = trained.source, trained.config
+    if config.labels != before.labels:
+        raise InputError(
+            f"{source} was trained on the labels {', '.join(before.labels)}, but the data has {', '.join(config.labels)}: "
+            "set data.labels to the trained order, or use other data"
+        )
+    check_backbone(trained, config)
+    if config.logit_scale != before.logit_scale:
+        raise InputError(
+            f"logit_scale is {config.logit_scale}, but {source} was trained with {before.logit_scale}", "logit_scale"
+        )
+    for label, was, now in _texts_of_both(trained, config, token_ids, prompt_length):
+        if was != now:
+            raise InputError(
+                f"texts has {shown(now)} for {label!r}, but {source} was trained with another class text, {shown(was)}",
+                "texts",
+            )
+    for name, (old, new) in before.clip_format.differences(config.clip_format).items():
+        argument = "normalize" if name in ("mean", "std") else name
+        what = f"{argument} gives clips the {name} {new}" if argument != name else f"{name} is {new}"
+        raise InputError(f"{what}, but {source} was trained with {old}", argument)
 
 
-def state_sum(state: Mapping[str, Tensor]) -> str:
-    """Return a sum over tensors, by which changed ones are told."""
+def check_backbone(trained: Trained, config: ModelConfig) -> None:
+    """Check that a model has the CLIP on which weights were trained.
+
+    Raises:
+        InputError: its CLIP has other weights.
+    """
+    before = trained.config
+    if config.fingerprint != before.fingerprint:
+        raise InputError(
+            f"backbone is {config.backbone!r} with the fingerprint {config.fingerprint}, but {trained.source} was trained "
+            f"on another CLIP, {before.backbone!r} with the fingerprint {before.fingerprint}",
+            "backbone",
+        )
+
+
+def check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
+    """Check that tensors have the names and shapes that a model expects.
+
+    Args:
+        state: the tensors by name.
+        expected: those of the model.
+        source: where they come from, for the message.
+
+    Raises:
+        InputError: names are missing or not expected, or a shape differs.
+    """
+    missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    for what, names in (("lacks", missing), ("has, but the model has not,", extra)):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise InputError(f"{source} {what} {names[0]}{more}: it was made with other adapters or prompts")
+    for name, value in expected.items():
+        if value.shape != state[name].shape:
+            raise InputError(
+                f"{source}: {name} has shape {tuple(state[name].shape)}, the model's has {tuple(value.shape)}"
+            )
+
+
+def digest(state: Mapping[str, Tensor]) -> str:
+    """Return a SHA-256 digest of tensors by name."""
     total = hashlib.sha256()
     for name in sorted(state):
         total.update(state[name].detach().to("cpu", torch.float32).numpy().tobytes())
     return total.hexdigest()
 
 
-def check_config(config: Any, source: str, allowed: Sequence[str] = ()) -> Config:
-    """Return a configuration from outside after checking every entry.
+def _texts_of_both(
+    trained: Trained, config: ModelConfig, token_ids: Tensor, prompt_length: int
+) -> list[tuple[str, Any, Any]]:
+    """Return each label with its trained class text and that of a model: as words, or as tokens where words are unknown."""
+    before = trained.config
+    if before.texts and config.texts:
+        return [(label, before.texts[label], config.texts[label]) for label in config.labels]
+    was = torch.tensor(before.token_ids) if before.token_ids else token_ids
+    rows = [
+        [row[1 + prompt_length : int(row.argmax()) + 1].tolist() for row in ids]  # without start token and padding
+        for ids in (was, token_ids)
+    ]
+    return list(zip(config.labels, *rows, strict=True))
 
-    Args:
-        config: what was read.
-        source: where it comes from, for the message.
-        allowed: further keys that it may have.
+
+def _in_format_2(plain: Any, source: str) -> dict[str, Any]:
+    """Return a configuration of any format as one of format 2.
 
     Raises:
-        InputError: it is no configuration of peclip, of a newer version, or one of its entries is of another kind or
-            names a class that is no adapter or prompt.
+        InputError: it is not from peclip, or of a later format.
     """
-    if not isinstance(config, dict) or not {"backbone", "labels", "adapters"} <= config.keys():
+    if not isinstance(plain, dict) or not {"backbone", "labels", "adapters"} <= plain.keys():
         raise InputError(f"{source} is not peclip's: it does not name a backbone, labels and adapters")
-    version: Any = config.get("format")
-    if not _whole(version):
-        raise InputError(f"{source} is not peclip's: its format is {version!r}, expected a number")
+    version = plain.get("format")
+    if type(version) is not int or version < 1:
+        raise InputError(f"{source} is not peclip's: its format is {version!r}, expected a number from 1 to {FORMAT}")
     if version > FORMAT:
         raise InputError(
             f"{source} was written by a newer peclip (format {version}, this one reads up to {FORMAT}): update peclip"
         )
-    if unknown := config.keys() - CHECKS.keys() - {"format", *allowed}:
-        raise InputError(f"{source}: unknown entry {min(map(str, unknown))!r}, expected {', '.join(CHECKS)}")
-    if ("texts" in config) == ("token_ids" in config):
-        raise InputError(f"{source}: expected either texts or token_ids")
-    for key, (fits, expected) in CHECKS.items():
-        if key not in config and key in ("texts", "token_ids"):
-            continue
-        if not fits(config.get(key)):
-            raise InputError(f"{source}: {key} is {_shown(config.get(key))}, expected {expected}")
-    texts, labels = config.get("texts"), config["labels"]
-    if texts is not None and (missing := [label for label in labels if label not in texts]):
-        raise InputError(f"{source}: texts has none for the label {missing[0]!r}")
-    _check_classes(config, source)
-    return config
+    if version == FORMAT:
+        if not isinstance(plain.get("clip_format"), dict) or plain["clip_format"].keys() != {*CLIP_FIELDS}:
+            raise InputError(
+                f"{source}: clip_format is {shown(plain.get('clip_format'))}, expected {', '.join(CLIP_FIELDS)}"
+            )
+        return plain
+    clips, pixels = plain.get("input"), {"clip": (CLIP_MEAN, CLIP_STD), "none": (UNIT_MEAN, UNIT_STD)}
+    if not isinstance(clips, dict) or str(clips.get("normalize")) not in pixels:
+        raise InputError(f"{source}: input is {shown(clips)}, expected num_frames, image_size and normalize")
+    mean, std = pixels[clips["normalize"]]
+    known = {"num_frames": clips.get("num_frames"), "image_size": clips.get("image_size")}
+    rest = {name: value for name, value in plain.items() if name != "input"}
+    return rest | {"clip_format": known | {"mean": [*mean], "std": [*std]}}
 
 
-def check_labels(config: Config, labels: Sequence[str], source: str) -> None:
-    """Check that what was trained fits the labels of the data, in their order.
-
-    Raises:
-        InputError: it does not.
-    """
-    trained = config["labels"]
-    if list(labels) != trained:
-        raise InputError(
-            f"{source} was trained on the labels {', '.join(trained)}, but the data has {', '.join(labels)}: give "
-            "data.labels in the trained order, or other data"
-        )
+def _check_class(spec: Spec, kind: type[nn.Module], where: str) -> None:
+    try:
+        check_import(spec.class_path, kind)
+        resolve(spec, kind)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
-def _check_classes(config: Config, source: str) -> None:
-    specs: list[tuple[str, Spec, type[Adapter | MaPLe]]]
-    specs = [(f"adapters {site}", spec, Adapter) for site, spec in config["adapters"].items()]
-    if config["prompts"]:
-        specs.append(("prompts", config["prompts"], MaPLe))
-    for where, spec, kind in specs:
-        try:
-            _check_import(spec["class_path"], kind)
-            resolve(spec, kind)
-        except InputError as error:
-            raise InputError(f"{source}: {where}: {error}") from error
-
-
-def _check_import(class_path: str, kind: type) -> None:
-    """Check that finding a class that a file names runs nothing but an installed package.
-
-    Raises:
-        InputError: its module would run a program, or is a file in the working folder, which may have come with the one
-            that names it.
-    """
-    module = class_path.rpartition(".")[0]
-    top = module.partition(".")[0]
-    if module in sys.modules:
-        return
-    if top in sys.stdlib_module_names or any(part.startswith("__") for part in module.split(".")):
-        raise InputError(f"class {class_path!r} is not a {kind.__name__}")
-    if top == "peclip":
-        return
-    found = find_spec(top)
-    places = [found.origin, *(found.submodule_search_locations or ())] if found else []
-    here = Path.cwd()
-    if any(place and Path(place).resolve().is_relative_to(here) and "site-packages" not in place for place in places):
-        raise InputError(
-            f"class {class_path!r} lies in the working folder: a file may name only what is installed or imported "
-            f"already; import {module} first, or install it"
-        )
-
-
-def _whole(value: Any, least: int = 1) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
-
-
-def _texts(value: Any) -> bool:
-    return isinstance(value, dict) and all(_text(label) and isinstance(text, str) for label, text in value.items())
-
-
-def _labels(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(_text, value)) and len(set(value)) == len(value)
-
-
-def _token_ids(value: Any) -> bool:
-    rows = value if isinstance(value, list) else []
-    whole = all(isinstance(row, list) and row and all(_whole(entry, 0) for entry in row) for row in rows)
-    return bool(rows) and whole and len({len(row) for row in rows}) == 1
-
-
-def _spec(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and value.keys() == {"class_path", "init_args"}
-        and isinstance(value["class_path"], str)
-        and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", value["class_path"]) is not None
-        and isinstance(value["init_args"], dict)
-        and all(isinstance(name, str) for name in value["init_args"])
-    )
-
-
-def _specs(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(site, str) and _spec(spec) for site, spec in value.items())
-
-
-def _scale(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
-
-
-def _input(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and value.keys() == {"num_frames", "image_size", "normalize"}
-        and _whole(value["num_frames"])
-        and _whole(value["image_size"])
-        and value["normalize"] in ("clip", "none")
-    )
-
-
-def _shown(value: Any) -> str:
-    """Return a value as a message shows it: on one line, and short."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "backbone": (_text, "a Hub id, a folder or demo"),
-    "fingerprint": (_text, "a fingerprint of the backbone"),
-    "labels": (_labels, "distinct class names"),
-    "texts": (_texts, "a text by label"),
-    "token_ids": (_token_ids, "a row of token ids per class"),
-    "adapters": (_specs, "a class_path and init_args by site"),
-    "prompts": (lambda value: value is None or _spec(value), "a class_path and init_args, or null"),
-    "logit_scale": (_scale, "a number above 0"),
-    "input": (_input, "num_frames, image_size and normalize (clip or none)"),
-}
-"""Every entry of a configuration but ``format``: what it must be, and how a message says so."""
+def _with_lists(value: Any) -> Any:
+    """Return plain data with lists for tuples."""
+    if isinstance(value, dict):
+        return {key: _with_lists(entry) for key, entry in value.items()}
+    return [_with_lists(entry) for entry in value] if isinstance(value, list | tuple) else value

@@ -1,1 +1,1 @@
-"""The parts that learn: adapters and prompts, pure modules that know neither a backbone nor Lightning."""
+"""Adapters and prompts, the modules that learn: they know neither a backbone nor Lightning."""

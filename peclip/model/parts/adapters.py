@@ -1,13 +1,16 @@
-"""The adapters of PE-CLIP: small residual modules that know nothing of CLIP or Lightning.
+"""The adapters of PE-CLIP: small residual modules that know neither a backbone nor Lightning.
 
-An adapter takes the tokens that a frozen sub-layer put out and returns tokens of the same shape. Letters: B clips,
-T frames of a clip, L tokens of a frame or text, D width, R = D / reduction.
+An adapter takes the output of a frozen sub-layer and returns tokens of the same shape. Letters: B clips, T frames of a
+clip, L tokens of a frame or text, D width, R = D / reduction.
+
+They follow PE-CLIP (Saadi, Hadid, Cunningham, Taleb-Ahmed, El Hillali), https://arxiv.org/abs/2503.16945.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,9 +25,21 @@ RNNS: dict[str, Callable[[int], nn.Module]] = {
 
 
 class Adapter(nn.Module):
-    """What every adapter is: tokens in, tokens of the same shape out.
+    """Base class of adapters, your own included: tokens in, tokens of the same shape out.
 
-    A subclass takes the width D as its first argument and is named in the configuration by its import path.
+    A subclass takes the width D as its first argument, and configurations name it by its import path. An adapter in ten
+    lines, tested by :func:`peclip.testing.check_adapter`::
+
+        class Gate(Adapter):
+            def __init__(self, width: int) -> None:
+                super().__init__()
+                self.gate = nn.Parameter(torch.zeros(width))
+
+            def forward(self, x: Tensor, frames: int) -> Tensor:
+                return x * (1 + self.gate)
+
+
+        net = PEClip(labels, adapters={"vision.mlp[6:12]": Gate})
     """
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
@@ -41,22 +56,23 @@ class Adapter(nn.Module):
 
 
 class SharedAdapter(Adapter):
-    """Shared adapter (ShA): a bottleneck on the output of every self-attention, of one design in both towers.
+    """Shared adapter (ShA): a bottleneck on the output of every self-attention, with one design for both towers.
 
-    ``x + W_up GELU(W_down x)``: PE-CLIP, section "Shared Adapter". With ``init="zero"`` it is the identity at first.
+    ``x + W_up GELU(W_down x)``: PE-CLIP, https://arxiv.org/abs/2503.16945, section "Shared Adapter". With ``init="zero"``
+    it starts as the identity.
 
     Args:
         width: D, the width of the tokens.
         reduction: D / R, how much narrower the bottleneck is; 1 to D.
-        init: ``zero`` starts the up-projection at zero; ``default`` at random as the authors' program does.
+        init: ``zero`` starts the up-projection at zero; ``default`` at random, as in the authors' program.
 
     Raises:
-        InputError: the reduction is not between 1 and the width, or ``init`` is another word.
+        InputError: the reduction is not between 1 and the width, or ``init`` is something else.
     """
 
     def __init__(self, width: int, reduction: int = 8, init: Literal["zero", "default"] = "zero") -> None:
         super().__init__()
-        _known("init", init, ("zero", "default"))
+        _check_choice("init", init, ("zero", "default"))
         hidden = _bottleneck(type(self).__name__, width, reduction)
         self.down = nn.Linear(width, hidden)
         self.up = nn.Linear(hidden, width)
@@ -64,30 +80,33 @@ class SharedAdapter(Adapter):
             _zero(self.up)
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
-        """Adapt tokens, shape (B*T, L, D), each on its own; ``frames`` plays no part."""
+        """Adapt tokens, shape (B*T, L, D), each by itself; ``frames`` is not used."""
         return x + self.up(F.gelu(self.down(x)))
 
 
 class TextAdapter(SharedAdapter):
-    """Text adapter (TA): the same bottleneck, on the output of every MLP of the text tower (PE-CLIP)."""
+    """Text adapter (TA): the same bottleneck on the output of every MLP of the text tower.
+
+    PE-CLIP, https://arxiv.org/abs/2503.16945, section "Text Adapter".
+    """
 
 
 class TemporalDynamicAdapter(Adapter):
     """Temporal dynamic adapter (TDA): lets every token see the same token of the clip's other frames.
 
     ``x + s * W_up GELU(GRU(W_down n))`` with ``n = LayerNorm(x)`` and one scale per token, ``s = ReLU(w n + b)``:
-    PE-CLIP, section "Temporal Dynamic Adapter". The recurrence runs forward over the T frames, separately for each of
-    the L token positions. It is the identity at first.
+    PE-CLIP, https://arxiv.org/abs/2503.16945, section "Temporal Dynamic Adapter". The recurrence runs forward over the T
+    frames, separately for each of the L token positions. It starts as the identity.
 
     Args:
         width: D, the width of the tokens.
         reduction: D / R, how much narrower the recurrence is; 1 to D.
-        scope: ``clip`` runs the recurrence over the frames of one clip; ``batch`` over all frames of all clips of the
-            batch one after the other, as the authors' program does, so that a clip's result depends on those before it.
+        scope: ``clip`` runs the recurrence over the frames of one clip. ``batch`` runs it over all frames of all clips of
+            the batch, as the authors' program does: the result of a clip then depends on the clips before it.
         rnn: the kind of recurrence.
 
     Raises:
-        InputError: the reduction is not between 1 and the width, or ``scope`` or ``rnn`` is another word.
+        InputError: the reduction is not between 1 and the width, or ``scope`` or ``rnn`` is something else.
     """
 
     def __init__(
@@ -98,8 +117,8 @@ class TemporalDynamicAdapter(Adapter):
         rnn: Literal["gru", "lstm", "rnn"] = "gru",
     ) -> None:
         super().__init__()
-        _known("scope", scope, ("clip", "batch"))
-        _known("rnn", rnn, RNNS)
+        _check_choice("scope", scope, ("clip", "batch"))
+        _check_choice("rnn", rnn, RNNS)
         hidden = _bottleneck(type(self).__name__, width, reduction)
         self.scope = scope
         self.norm = nn.LayerNorm(width)
@@ -112,8 +131,8 @@ class TemporalDynamicAdapter(Adapter):
     def forward(self, x: Tensor, frames: int) -> Tensor:
         """Adapt tokens, shape (B*T, L, D), over the ``frames`` = T frames of each clip.
 
-        The scale comes out of the product that narrows the tokens, and goes into the one that widens them again, as
-        ``s (W h + b) = (W|b) (s h|s)``: what is done D wide for every token is what the time goes into.
+        Most of the time goes into operations on all D channels of every token. So the scale is computed in the product
+        that narrows the tokens, and applied in the one that widens them: ``s (W h + b) = (W|b) (s h|s)``.
         """
         into = torch.cat([self.down.weight, self.scale.weight]), torch.cat([self.down.bias, self.scale.bias])
         narrow, scale = F.linear(self.norm(x), *into).split((len(self.down.weight), 1), dim=-1)
@@ -124,11 +143,9 @@ class TemporalDynamicAdapter(Adapter):
 
     def _over_time(self, x: Tensor, frames: int) -> Tensor:
         """Run the recurrence along time, (B*T, L, R) -> (B*T, L, R)."""
-        total, tokens, width = x.shape
-        steps = frames if self.scope == "clip" else total
-        sequences = x.unflatten(0, (-1, steps)).transpose(1, 2).reshape(-1, steps, width)
-        hidden, _ = self.rnn(sequences)
-        return hidden.view(total // steps, tokens, steps, width).transpose(1, 2).reshape(total, tokens, width)
+        steps = frames if self.scope == "clip" else x.shape[0]
+        hidden, _ = self.rnn(rearrange(x, "(b t) l r -> (b l) t r", t=steps))
+        return rearrange(hidden, "(b l) t r -> (b t) l r", l=x.shape[1])
 
 
 def _bottleneck(name: str, width: int, reduction: int) -> int:
@@ -137,9 +154,9 @@ def _bottleneck(name: str, width: int, reduction: int) -> int:
     return width // reduction
 
 
-def _known(option: str, value: str, words: Iterable[str]) -> None:
-    if value not in words:  # a misspelt word must not fall through to the other behaviour
-        raise InputError(f"{option} is {value!r}, expected {' or '.join(words)}")
+def _check_choice(argument: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:  # a misspelt word would otherwise select the other behaviour
+        raise InputError(f"{argument} is {value!r}, expected {' or '.join(choices)}")
 
 
 def _zero(layer: nn.Linear) -> None:

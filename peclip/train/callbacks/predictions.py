@@ -1,8 +1,11 @@
 """Predictions clip by clip: one csv file, or Parquet shards that a restart completes."""
 
 import csv
+import hashlib
+import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +18,8 @@ from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
 from peclip.files import atomic_write
+from peclip.model import PEClip
+from peclip.model.io.trained import digest
 from peclip.train.callbacks.run import EvaluationCallback, module_and_data
 from peclip.train.cluster.ranks import of_all_ranks
 from peclip.train.module import Outputs, PEClipModule
@@ -150,17 +155,23 @@ def shard_writer(
     net, clips = module.net, data.predicted
     if taken := {"path", "start", "end", "predicted"} & set(net.labels):
         raise InputError(f"the label {min(taken)!r} is the name of a column of the shards: rename it")
-    clip_format = data.clip_format_of(net)
     prediction = Prediction(
         clips=len(clips),
         manifest=clips_digest(clips),
         clips_per_shard=clips_per_shard,
         labels=list(net.labels),
-        num_frames=clip_format.num_frames,
+        num_frames=data.clip_format.num_frames,
         precision=precision,
-        model=net.digest(),
+        model=model_digest(net),
     )
     return ShardWriter(ShardFolder(path, prediction), data, net.labels)
+
+
+def model_digest(net: PEClip) -> str:
+    """Return a digest of what the logits depend on; the location of the backbone plays no part."""
+    settings = asdict(replace(net.config, backbone=""))
+    text = json.dumps(settings, sort_keys=True, default=str) + digest(net.trainable_state())
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def joined(outputs: Sequence[Outputs], classes: int) -> Outputs:

@@ -4,14 +4,21 @@ from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from peclip.results.evaluation import Metrics, write_evaluation
+from peclip.results.evaluation import Limited, Metrics, write_evaluation
 from peclip.results.tables import print_metrics
 from peclip.train.callbacks.run import count_parameters, module_and_data, trainable_parts
 from peclip.train.callbacks.skipped import skipped_clips
 
 
 class Report(Callback):
-    """Writes the report of an evaluation into the run's folder and prints the results."""
+    """Writes the report of an evaluation into the run's folder and prints the results.
+
+    Args:
+        model: the trained model that is evaluated, as the command line names it; None for one that is trained here.
+    """
+
+    def __init__(self, model: str | None = None) -> None:
+        self._model = model
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the test clips."""
@@ -27,16 +34,23 @@ class Report(Callback):
         if not trainer.is_global_zero:
             return
         module, data = module_and_data(trainer)
+        scores, skipped = module.scores[stage], skipped_clips(trainer)
+        clips = data.splits.test if stage == "test" else data.splits.val
+        own, used = module.net.clip_format, data.clip_format
         metrics = Metrics(
             split="test" if stage == "test" else "validation",
             selection=data.selection,
             benchmark=data.benchmark,
             fold=data.fold,
-            skipped=skipped_clips(trainer),
+            skipped=skipped,
             trainable=sum(size for *_, size in trainable_parts(module)),
             parameters=count_parameters(module.net),
-            scores=module.scores[stage],
+            scores=scores,
             zero_shot=module.scores.get("zero_shot"),
+            model=self._model,
+            clip_format=used,
+            model_format=own if own != used else None,
+            limited=Limited(scores.clips + skipped, len(clips)) if scores.clips + skipped < len(clips) else None,
         )
         if folder:
             write_evaluation(Path(folder), metrics)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from inspect import isclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from lightning.pytorch import Trainer
 
 from peclip.errors import InputError, in_one_line
 from peclip.model import Adapter, MaPLe
-from peclip.model.io.spec import resolve
+from peclip.model.io.spec import Spec, resolve
 from peclip.train.private_hooks import cpu_multiplies_bf16
 
 SECTIONS = ("trainer", "model", "data", "checkpoint", "last")
@@ -130,11 +131,13 @@ def check_parts(net: Namespace) -> None:
     if net.prompts is not None:
         parts["prompts"] = (net.prompts, MaPLe)
     for key, (spec, kind) in parts.items():
+        if isclass(spec) and issubclass(spec, kind):  # a default
+            continue
         if not isinstance(spec, Namespace) or "class_path" not in spec:
             raise InputError(f"model.net.{key} is {spec!r}, expected the class_path of a class")
         arguments = spec.get("init_args") or Namespace()
         try:
-            resolve({"class_path": spec.class_path, "init_args": arguments.as_dict()}, kind)
+            resolve(Spec(spec.class_path, arguments.as_dict()), kind)
         except InputError as error:
             raise InputError(f"model.net.{key}: {error}") from error
 

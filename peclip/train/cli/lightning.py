@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.demo import TASKS, draw
-from peclip.errors import InputError, OneLineErrors, in_one_line
+from peclip.errors import InputError, OneLineErrors, in_one_line, options_below
 from peclip.files import file_errors
 from peclip.model import PEClip
 from peclip.train.callbacks.console import EpochLines, Progress, Summary, TrainingTime
@@ -157,12 +157,12 @@ class PEClipCLI(HookedCLI):
         if options.trainer.default_root_dir is None:
             options.trainer.default_root_dir = str(folder)
         options.trainer.logger = self._loggers(options.trainer.logger, folder)
-        if self.model_named:
-            self.parser.add_instantiator(self._build_named, PEClip, subclasses=False)
+        self.parser.add_instantiator(self._build_net, PEClip, subclasses=False)
 
-    def _build_named(self, class_type: type[PEClip], **given: Any) -> PEClip:
-        assert self.model_named
-        return self.model_named.build(given)
+    def _build_net(self, class_type: type[PEClip], **given: Any) -> PEClip:
+        """Build the model: the named one, or that of the options; an error about an argument names its option."""
+        with options_below("model.net"):
+            return self.model_named.build(given) if self.model_named else class_type(**given)
 
     def _folder(self, options: Namespace) -> Path:
         """Return the folder of the run, which an interrupted one has already."""
@@ -172,7 +172,9 @@ class PEClipCLI(HookedCLI):
             if options.get("shards") is not None:
                 check_shards_option(options, first=not process_rank())
                 return Path(options.out or options.shards)  # another start makes no other one
-            folder = Path(options.out) if options.out else evaluation_folder(options.ckpt_path, self.subcommand, runs)
+            folder = (
+                Path(options.out) if options.out else evaluation_folder(options.ckpt_path, self.config.subcommand, runs)
+            )
         else:
             if options.ckpt_path:
                 self._resume(options, runs)
@@ -254,7 +256,7 @@ class PEClipCLI(HookedCLI):
             if writer.folder.rows is not None:
                 rank_zero_only(print)(f"Nothing is left to predict of {writer.folder}")
                 return
-            callbacks: list[Callback] = self.trainer.callbacks
+            callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
             callbacks[:] = [writer if isinstance(each, PredictionWriter) else each for each in callbacks]
         self.trainer.predict(**kwargs, return_predictions=False)
 
@@ -289,7 +291,8 @@ class PEClipCLI(HookedCLI):
             arguments["verbose"] = False  # the report prints the results
         self.datamodule.setup(subcommand)
         if subcommand == "fit" and (source := arguments["ckpt_path"]):
-            self.model.load_trained(read_model(source, "ckpt_path").trained)
+            with options_below("model"):
+                self.model.load_trained(read_model(source, "ckpt_path").trained)
         elif subcommand != "fit" and not self.model_named and self.model.net.trainable_state():
             rank_zero_only(print)("No ckpt_path is given: the adapters and prompts are untrained.")
         if subcommand != "fit":
@@ -357,7 +360,7 @@ def command(kind: type[Kind], args: list[str]) -> Kind:
                 model_named=named,
                 save_config_callback=SaveConfig,
                 save_config_kwargs={"overwrite": True},
-                trainer_defaults=_trainer_defaults(terminal),
+                trainer_defaults=_trainer_defaults(terminal, source if subcommand != "fit" else None),
                 seed_everything_default=0,
                 parser_class=Parser,
                 parser_kwargs={"prog": "peclip"},
@@ -392,7 +395,7 @@ def _keep_quiet() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-def _trainer_defaults(terminal: bool) -> dict[str, Any]:
+def _trainer_defaults(terminal: bool, model: str | None) -> dict[str, Any]:
     # The report comes last: where there is a metrics.json, the run is complete.
     callbacks: list[Callback] = [
         Summary(),
@@ -401,7 +404,7 @@ def _trainer_defaults(terminal: bool) -> dict[str, Any]:
         SkippedClips(),
         AskedToEnd(),
         PredictionWriter(),
-        Report(),
+        Report(model),
         Progress() if terminal else EpochLines(),
     ]
     return {

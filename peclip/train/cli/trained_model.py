@@ -6,7 +6,7 @@ otherwise is refused, unless it makes sense: another place of the same backbone,
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ import yaml
 from torch import nn
 
 from peclip.errors import InputError, in_one_line
+from peclip.labels import class_texts
 from peclip.model import PEClip
 from peclip.model.io import Trained, read_trained
-from peclip.model.io.spec import describe, resolve
+from peclip.model.io.spec import Spec, describe, resolve
 from peclip.train.runs.folder import run_of_model
 
 FREE = ("backbone", "texts", "compile", "checkpointing")
@@ -37,16 +38,21 @@ class TrainedModel:
     option: str
 
     def options(self) -> dict[str, Any]:
-        """Return the options that the model brings along, as a configuration would hold them."""
+        """Return the options that the model brings along, as a configuration would hold them.
+
+        Labels and class texts are those of the model in an evaluation; a training takes them from its own data.
+        """
         config = self.trained.config
         net: dict[str, Any] = {
             "backbone": config.backbone,
-            "adapters": config.adapters,
-            "prompts": config.prompts,
+            "adapters": {site: asdict(spec) for site, spec in config.adapters.items()},
+            "prompts": asdict(config.prompts) if config.prompts else None,
             "logit_scale": config.logit_scale,
             "num_frames": config.clip_format.num_frames,
             "normalize": "backbone" if config.clip_format.is_normalised else "none",
         }
+        if self.option == "init_from":
+            return {"model": {"net": net}}
         if config.texts is not None:
             net["texts"] = dict(config.texts)
         return {"model": {"net": net}, "data": {"labels": list(config.labels)}}
@@ -60,18 +66,29 @@ class TrainedModel:
         Raises:
             InputError: an option contradicts the model, or the model cannot be built.
         """
-        own = self.options()["model"]["net"]
+        own, source = self.options()["model"]["net"], self.trained.source
         for name, value in own.items():
             if name not in FREE and (stated := _plain(given[name])) != _plain(value):
                 raise InputError(
-                    f"model.net.{name} is {_shown(stated)}, but {self.trained.source} was trained with "
-                    f"{_shown(_plain(value))}: leave the option out"
+                    f"{name} is {_shown(stated)}, but {source} was trained with {_shown(_plain(value))}: omit it", name
                 )
-        texts = given["texts"] if "texts" in own and given["texts"] != own["texts"] else None
+        trained = self._with_texts(given["labels"], given["texts"], own.get("texts", "action_units"))
         backbone = given["backbone"] if given["backbone"] != own["backbone"] else None
-        return PEClip.from_trained(
-            self.trained, backbone, texts=texts, compile=given["compile"], checkpointing=given["checkpointing"]
-        )
+        return PEClip.from_trained(trained, backbone, given["compile"], given["checkpointing"])
+
+    def _with_texts(self, labels: Sequence[str], texts: Any, own: Any) -> Trained:
+        """Return the trained model with the labels and class texts that the user states, where they differ."""
+        config = self.trained.config
+        if list(labels) != list(config.labels) and self.option != "init_from":
+            raise InputError(
+                f"{self.trained.source} was trained on the labels {', '.join(config.labels)}, but data.labels is "
+                f"{', '.join(labels)}: omit it"
+            )
+        if list(labels) == list(config.labels) and texts == own:
+            return self.trained
+        sentences = dict(zip(labels, class_texts(labels, texts), strict=True))
+        other = replace(config, labels=tuple(labels), texts=sentences, token_ids=None)
+        return replace(self.trained, config=other)
 
 
 def value_of(args: Sequence[str], option: str) -> str | None:
@@ -144,10 +161,13 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, Mapping) and "class_path" not in value:
         return {name: _plain(entry) for name, entry in value.items() if entry is not None}
-    spec: Any = value if isinstance(value, Mapping) else describe(value)
-    parameters = signature(resolve(spec, nn.Module).func).parameters.values()  # type: ignore[attr-defined]
-    defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
-    return {"class_path": spec["class_path"].rpartition(".")[2], "init_args": defaults | spec["init_args"]}
+    factory = resolve(Spec(**value), nn.Module) if isinstance(value, Mapping) else value
+    spec = describe(factory)
+    kind = resolve(spec, nn.Module)
+    defaults = {
+        each.name: each.default for each in signature(kind).parameters.values() if each.default is not each.empty
+    }
+    return {"class_path": spec.class_path, "init_args": defaults | spec.init_args}
 
 
 def _shown(value: Any) -> str:

@@ -4,11 +4,10 @@ import shutil
 
 import pytest
 import torch
-from torch import nn
 from transformers import BertConfig, BertModel
 
 from peclip.errors import InputError
-from peclip.model.backbones.clip import SITES, Tower, expand_site, load_backbone, load_tokenizer
+from peclip.model.backbones.clip import load_backbone, load_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -42,58 +41,6 @@ def test_towers_tell_widths_blocks_and_sizes(backbone):
     assert (backbone.image_size, backbone.context) == (32, 160)
 
 
-@pytest.mark.parametrize(
-    ("site", "expected"),
-    [
-        ("vision.mlp", [0, 1, 2, 3]),
-        ("vision.attention[1:3]", [1, 2]),
-        ("text.mlp[2:]", [2, 3]),
-        ("text.attention[:1]", [0]),
-        ("vision.mlp[:]", [0, 1, 2, 3]),
-        ("vision.mlp[-2:]", [2, 3]),
-        ("vision.mlp[:-1]", [0, 1, 2]),
-        ("vision.mlp[-3:-1]", [1, 2]),
-        ("vision.mlp[2:99]", [2, 3]),
-    ],
-)
-def test_site_selects_blocks_as_a_slice_does(site, expected):
-    tower, part = site.split("[")[0].split(".")
-    assert expand_site(site, towers_of(4)) == [(tower, part, block) for block in expected]
-
-
-@pytest.mark.parametrize(
-    "site",
-    [
-        *("vision", "vision.", "mlp", "vision.mpl", "audio.mlp", "", "vision.mlp.0", "Vision.mlp", " vision.mlp"),
-        *(
-            "vision.mlp[3]",
-            "vision.mlp[0:4:2]",
-            "vision.mlp[-:3]",
-            "vision.mlp[:-]",
-            "vision.mlp[a:b]",
-            "vision.mlp[1:",
-        ),
-    ],
-)
-def test_unknown_site_is_refused_and_the_valid_ones_are_listed(site):
-    with pytest.raises(InputError) as caught:
-        expand_site(site, towers_of(4))
-    assert repr(site) in str(caught.value)
-    assert all(valid in str(caught.value) for valid in SITES)
-
-
-@pytest.mark.parametrize("site", ["vision.mlp[4:]", "vision.mlp[2:2]", "vision.mlp[3:1]", "vision.mlp[:-4]"])
-def test_site_that_matches_no_block_is_refused(site):
-    with pytest.raises(InputError, match=r"matches no block: vision.mlp has blocks 0 to 3"):
-        expand_site(site, towers_of(4))
-
-
-def towers_of(count):
-    """Towers with so many blocks, as far as expand_site looks."""
-    blocks = [nn.Identity() for _ in range(count)]
-    return {name: Tower(name, 32, blocks, nn.Identity()) for name in ("vision", "text")}
-
-
 @pytest.mark.parametrize("load", [load_backbone, load_tokenizer])
 def test_backbone_that_is_not_here_tells_how_to_get_it(load):
     with pytest.raises(InputError) as caught:
@@ -101,7 +48,7 @@ def test_backbone_that_is_not_here_tells_how_to_get_it(load):
     message = str(caught.value)
     assert "\n" not in message
     assert "hf download someone/clip-that-is-not-here" in message
-    assert "model.net.backbone: demo" in message
+    assert message.endswith("or demo")
 
 
 def cut(folder):
@@ -162,11 +109,14 @@ def change_vision(folder, key, value):
         (break_config, "not a valid JSON file"),
         (empty, "config.json"),
         (another_model, "it is a 'bert'"),
-        (one_block_more, "lack vision_model.encoder.layers.2.layer_norm1.bias and 15 more"),
-        (wider, "lack vision_model.encoder.layers.0.mlp.fc1.bias and 5 more, or in that shape"),
+        (
+            one_block_more,
+            "is incomplete: missing or mis-shaped weights: vision_model.encoder.layers.2.layer_norm1.bias and 15 more",
+        ),
+        (wider, "is incomplete: missing or mis-shaped weights: vision_model.encoder.layers.0.mlp.fc1.bias and 5 more"),
     ],
 )
-def test_folder_that_holds_no_whole_clip_is_refused_in_one_line(copy, spoil, reason):
+def test_folder_without_a_complete_clip_is_refused_in_one_line(copy, spoil, reason):
     spoil(copy)
     with pytest.raises(InputError) as caught:
         load_backbone(str(copy))

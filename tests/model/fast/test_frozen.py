@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 from transformers.activations import QuickGELUActivation
 
-from peclip.model.fast.frozen import QuickGELU, attention
+from peclip.model.fast.frozen import QuickGELU, attention, is_faster_here
 
 
 def _inputs(length: int) -> list[torch.Tensor]:
@@ -20,16 +19,14 @@ def _inputs(length: int) -> list[torch.Tensor]:
 def test_values_are_those_of_the_fused_attention_and_gradients_those_of_full_precision(length, masked):
     query, key, value, grad = _inputs(length)
     mask = torch.rand(3, 1, length, length).lt(0.7) | torch.eye(length).bool() if masked == "mask" else None
-    module = nn.Module()
-    module.is_causal = masked == "causal"
-    out, weights = attention(module, query, key, value, mask, scaling=0.25)
-    assert weights is None
-    fused = F.scaled_dot_product_attention(query, key, value, mask, scale=0.25, is_causal=module.is_causal)
+    causal = masked == "causal"
+    out = attention(query, key, value, mask, scaling=0.25, causal=causal)
+    fused = F.scaled_dot_product_attention(query, key, value, mask, scale=0.25, is_causal=causal)
     assert torch.allclose(out, fused.transpose(1, 2), atol=1e-2)
     mine = torch.autograd.grad(out, (query, key, value), grad.transpose(1, 2))
 
     exact = [tensor.detach().float().requires_grad_() for tensor in (query, key, value)]
-    reference = F.scaled_dot_product_attention(*exact, mask, scale=0.25, is_causal=module.is_causal)
+    reference = F.scaled_dot_product_attention(*exact, mask, scale=0.25, is_causal=causal)
     true = torch.autograd.grad(reference, exact, grad.float())
     for ours, wanted in zip(mine, true, strict=True):
         # bf16 rounds to 0.4 %.
@@ -38,10 +35,10 @@ def test_values_are_those_of_the_fused_attention_and_gradients_those_of_full_pre
 
 def test_without_gradients_it_is_the_fused_attention_to_the_bit():
     query, key, value, _ = _inputs(39)
-    module = nn.Module()
-    module.is_causal = False
     with torch.no_grad():
-        out, _ = attention(module, query, key, value, None, scaling=0.25)
+        assert not is_faster_here(query)
+        out = attention(query, key, value, None, scaling=0.25)
+    assert is_faster_here(query)
     assert torch.equal(out.transpose(1, 2), F.scaled_dot_product_attention(query, key, value, scale=0.25))
 
 

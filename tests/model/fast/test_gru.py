@@ -19,11 +19,11 @@ def pair():
 
 
 @pytest.mark.parametrize("frames", [1, 5])
-@pytest.mark.parametrize("form", ["eager", "written out"])
+@pytest.mark.parametrize("form", ["eager", "unrolled"])
 def test_values_and_gradients_are_those_of_torch(pair, form, frames):
     mine, like = pair
     x = torch.randn(8, frames, 6)
-    forward = mine if form == "eager" else mine._written_out
+    forward = mine if form == "eager" else mine._unrolled
     ours, theirs = (tensor.clone().requires_grad_() for tensor in (x, x))
     (out, last), (wanted, last_wanted) = forward(ours), like(theirs)
     assert torch.allclose(out, wanted, atol=1e-5)

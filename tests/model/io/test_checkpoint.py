@@ -2,21 +2,24 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 
 from peclip import PEClip
+from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFormat
 from peclip.errors import InputError
 from peclip.model import MaPLe, SharedAdapter, TextAdapter, load_released
-from peclip.model.io.checkpoint import check_fits, from_net, read_trained, rebuild
-from peclip.model.io.trained import with_input
+from peclip.model.io.checkpoint import from_checkpoint, read_trained, to_checkpoint
+from peclip.model.io.spec import Spec
 from tests.conftest import write_tokenizer
 from tests.model.released_small import as_saved, small_state
 from tests.model.small import LABELS, build, clips, stir
 
 TEXTS = {"happiness": "a smile", "sadness": "a tear", "surprise": "an open mouth"}
+OPTIONS = {"texts": TEXTS, "logit_scale": 50.0, "num_frames": 5, "normalize": "none"}
 
 
 def logits(net, video=None):
@@ -26,14 +29,18 @@ def logits(net, video=None):
 
 def save(net, path):
     """Write what a checkpoint of a run holds of the model."""
-    state = {f"net.{name}": value for name, value in net.trainable_state().items()}
-    torch.save({"peclip": with_input(net.config, 5, 32, "none"), "state_dict": state, "epoch": 3}, path)
+    torch.save(to_checkpoint(net.to_trained()) | {"epoch": 3}, path)
     return path
+
+
+def changed(trained, **entries):
+    """The same with other entries of its configuration."""
+    return replace(trained, config=replace(trained.config, **entries))
 
 
 @pytest.fixture(scope="module")
 def net(tiny_clip):
-    return stir(build(tiny_clip, texts=TEXTS, logit_scale=50.0)).eval()
+    return stir(build(tiny_clip, **OPTIONS)).eval()
 
 
 @pytest.fixture
@@ -44,7 +51,7 @@ def ckpt(net, tmp_path):
 class TestReading:
     def test_a_checkpoint_gives_configuration_and_weights(self, net, ckpt):
         trained = read_trained(ckpt)
-        assert trained.config == with_input(net.config, 5, 32, "none")
+        assert trained.config == net.config
         assert trained.state.keys() == net.trainable_state().keys()
         assert all(torch.equal(value, trained.state[name]) for name, value in net.trainable_state().items())
         assert trained.source == str(ckpt)
@@ -59,7 +66,8 @@ class TestReading:
     def test_a_run_of_the_command_is_read(self, tiny_run):
         trained = read_trained(tiny_run)
         assert trained.source == str(tiny_run / "checkpoints" / "best.ckpt")
-        assert rebuild(trained).config["input"] == trained.config["input"]
+        assert trained.config.clip_format.num_frames == 3
+        assert PEClip.from_trained(trained).config == trained.config
 
     def test_the_folder_above_runs_names_the_latest(self, net, tmp_path):
         for version in range(2):
@@ -72,17 +80,17 @@ class TestReading:
     @pytest.mark.parametrize("name", ["nothing", "a/b/c", "/no/such.ckpt", "..", "a/../b"])
     def test_what_is_not_there_is_said_to_be_so(self, name, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        with pytest.raises(InputError, match=r"no such file or folder; expected a run|neither a run .* nor a package"):
+        with pytest.raises(InputError, match=r"no such file or folder, expected a run|neither a run .* nor a package"):
             read_trained(name)
 
 
 class TestRebuilding:
     def test_logits_are_those_of_the_trained_model(self, net, ckpt):
-        again = rebuild(read_trained(ckpt))
+        again = PEClip.from_trained(read_trained(ckpt))
         assert torch.equal(logits(again), logits(net))
         assert not again.training
-        assert again.config["texts"] == TEXTS
-        assert again.config["input"] == {"num_frames": 5, "image_size": 32, "normalize": "none"}
+        assert again.config.texts == TEXTS
+        assert again.clip_format == ClipFormat(5, 32, UNIT_MEAN, UNIT_STD)
 
     def test_logits_are_the_same_in_a_new_process(self, net, ckpt, tmp_path):
         code = (
@@ -109,23 +117,25 @@ class TestRebuilding:
         ids=["zero-shot", "one block", "prompts alone", "two at a site"],
     )
     def test_any_part_may_be_missing(self, tiny_clip, tmp_path, adapters, prompts):
-        net = stir(build(tiny_clip, adapters, prompts)).eval()
-        assert torch.equal(logits(rebuild(read_trained(save(net, tmp_path / "a.ckpt")))), logits(net))
+        net = stir(build(tiny_clip, adapters=adapters, prompts=prompts)).eval()
+        assert torch.equal(logits(PEClip.from_trained(read_trained(save(net, tmp_path / "a.ckpt")))), logits(net))
 
     def test_the_backbone_may_have_moved(self, net, ckpt, tiny_clip, tmp_path):
-        trained = read_trained(ckpt)
-        trained.config["backbone"] = "/home/somebody/clip"
+        trained = changed(read_trained(ckpt), backbone="/home/somebody/clip")
         with pytest.raises(InputError, match=r"does not fit its backbone '/home/somebody/clip': backbone .* neither"):
-            rebuild(trained)
-        assert torch.equal(logits(rebuild(trained, str(tiny_clip))), logits(net))
+            PEClip.from_trained(trained)
+        assert torch.equal(logits(PEClip.from_trained(trained, str(tiny_clip))), logits(net))
 
     def test_another_backbone_of_the_same_shape_is_refused(self, ckpt, tiny_clip, other_clip):
-        with pytest.raises(InputError, match=r"some.ckpt was trained on another CLIP than the one at .*other"):
-            rebuild(read_trained(ckpt), str(other_clip(32)))
+        with pytest.raises(
+            InputError,
+            match=r"backbone is .*other.*, but .*some.ckpt was trained on another CLIP, .*tiny_clip.* with the fingerprint",
+        ):
+            PEClip.from_trained(read_trained(ckpt), str(other_clip(32)))
 
     def test_another_backbone_of_another_width_is_refused(self, ckpt, other_clip):
         with pytest.raises(InputError, match=r"some.ckpt was trained on another CLIP|does not fit its backbone"):
-            rebuild(read_trained(ckpt), str(other_clip(16)))
+            PEClip.from_trained(read_trained(ckpt), str(other_clip(16)))
 
     def test_a_half_precision_copy_of_the_backbone_is_the_same_one(self, ckpt, tiny_clip, tmp_path):
         from transformers import CLIPModel
@@ -133,8 +143,8 @@ class TestRebuilding:
         half = CLIPModel.from_pretrained(tiny_clip).half()
         half.save_pretrained(tmp_path / "half")
         write_tokenizer(tmp_path / "half")
-        # fp16 is not exact for these weights, but the sum is taken in fp16
-        assert rebuild(read_trained(ckpt), str(tmp_path / "half")).labels == list(LABELS)
+        # fp16 is not exact for these weights, but the fingerprint is taken in fp16
+        assert PEClip.from_trained(read_trained(ckpt), str(tmp_path / "half")).labels == list(LABELS)
 
     @pytest.mark.parametrize("change", ["missing", "extra", "shape"])
     def test_weights_that_do_not_fit_the_configuration_are_refused(self, ckpt, change):
@@ -145,13 +155,13 @@ class TestRebuilding:
         else:
             trained.state[name if change == "shape" else "prompts.more"] = torch.zeros(7, 7)
         with pytest.raises(InputError, match=r"some.ckpt.*prompts\."):
-            rebuild(trained)
+            PEClip.from_trained(trained)
 
     def test_arguments_that_no_class_takes_are_refused(self, ckpt):
-        trained = read_trained(ckpt)
-        trained.config["adapters"]["vision.mlp"]["init_args"] = {"reduction": "eight"}
+        wrong = {"vision.mlp": Spec("peclip.model.SharedAdapter", {"reduction": "eight"})}
+        trained = changed(read_trained(ckpt), adapters=wrong)
         with pytest.raises(InputError, match=r"some.ckpt: its adapters or prompts cannot be built"):
-            rebuild(trained)
+            PEClip.from_trained(trained)
 
 
 @pytest.fixture
@@ -213,7 +223,7 @@ class TestUntrusted:
         whole, weight = ckpt.read_bytes(), net.prompts.tokens[0].detach().numpy().tobytes()
         place = whole.index(weight) + 5
         ckpt.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
-        with pytest.raises(InputError, match=r"some.ckpt is corrupt: its part '.*' does not match its sum"):
+        with pytest.raises(InputError, match=r"some.ckpt is corrupt: the checksum of its entry '.*' is wrong"):
             read_trained(ckpt)
 
     @pytest.mark.parametrize(
@@ -231,7 +241,7 @@ class TestUntrusted:
 
     @pytest.mark.parametrize("state", [None, [1], {"net.a": 1}, {3: torch.ones(1)}])
     def test_a_state_of_more_than_tensors_is_refused(self, net, tmp_path, state):
-        torch.save({"peclip": with_input(net.config, 5, 32, "clip"), "state_dict": state}, tmp_path / "a.ckpt")
+        torch.save(to_checkpoint(net.to_trained()) | {"state_dict": state}, tmp_path / "a.ckpt")
         with pytest.raises(InputError, match="its state_dict holds more than the tensors of adapters and prompts"):
             read_trained(tmp_path / "a.ckpt")
 
@@ -240,44 +250,92 @@ class TestReleased:
     def test_is_rebuilt_with_the_clip_that_it_holds(self, tmp_path):
         torch.save(as_saved(small_state()), tmp_path / "a.pth")
         trained = read_trained(tmp_path / "a.pth")
-        again, first = rebuild(trained), load_released(tmp_path / "a.pth")
+        again, first = PEClip.from_trained(trained), load_released(tmp_path / "a.pth")
         video = clips(2, 3, 64)
         assert torch.equal(logits(again, video), logits(first, video))
-        assert trained.config["input"] == {"num_frames": 16, "image_size": 64, "normalize": "none"}
-        assert len(trained.config["token_ids"]) == len(trained.config["labels"]) == 4
+        assert trained.config.clip_format == again.clip_format == ClipFormat(16, 64, UNIT_MEAN, UNIT_STD)
+        assert len(trained.config.token_ids) == len(trained.config.labels) == 4
 
 
 class TestFitting:
-    def test_a_model_built_from_the_same_settings_fits(self, net, ckpt, tiny_clip):
-        check_fits(read_trained(ckpt), build(tiny_clip, texts=TEXTS, logit_scale=50.0))
+    def test_a_model_built_from_the_same_settings_takes_the_weights(self, net, ckpt, tiny_clip):
+        other = build(tiny_clip, **OPTIONS)
+        other.load_trained(read_trained(ckpt))
+        assert torch.equal(logits(other), logits(net))
 
     @pytest.mark.parametrize(
-        ("options", "message"),
+        ("options", "argument", "message"),
         [
             (
-                {"texts": "names", "logit_scale": 50.0},
-                "another class text for 'happiness': give model.net.texts.happiness",
+                {"texts": "names"},
+                "texts",
+                "texts has 'happiness' for 'happiness', but .*some.ckpt was trained with another class text, 'a smile'",
             ),
-            ({"texts": TEXTS}, "with logit_scale 50.0, not 100.0: give model.net.logit_scale"),
-            ({"texts": TEXTS, "logit_scale": 50.0, "labels": LABELS[::-1]}, "was trained on the labels happiness, sad"),
+            ({"logit_scale": 100.0}, "logit_scale", "logit_scale is 100.0, but .*some.ckpt was trained with 50.0"),
+            ({"num_frames": 8}, "num_frames", "num_frames is 8, but .*some.ckpt was trained with 5"),
+            (
+                {"normalize": "backbone"},
+                "normalize",
+                r"normalize gives clips the mean \(0.48.*\), but .*some.ckpt was trained with \(0.0, 0.0, 0.0\)",
+            ),
+            (
+                {"labels": LABELS[::-1]},
+                None,
+                "was trained on the labels happiness, sadness, surprise, but the data has surprise, sadness, happiness",
+            ),
         ],
     )
-    def test_other_settings_are_refused(self, ckpt, tiny_clip, options, message):
-        with pytest.raises(InputError, match=message):
-            check_fits(read_trained(ckpt), build(tiny_clip, **options))
+    def test_other_settings_are_refused_in_one_line_with_both_values(self, ckpt, tiny_clip, options, argument, message):
+        net = build(tiny_clip, **OPTIONS | options)
+        before = logits(net)
+        with pytest.raises(InputError, match=message) as caught:
+            net.load_trained(read_trained(ckpt))
+        assert caught.value.argument == argument
+        assert "\n" not in str(caught.value)
+        assert torch.equal(logits(net), before)
 
-    def test_token_ids_are_compared_without_placeholders_and_padding(self, net, tiny_clip):
-        trained = from_net(net)
+    def test_token_ids_are_compared_without_placeholders_and_padding(self, net):
         ids = net.token_ids.clone()
         ids[:, 1:3] = 0
-        config = {key: value for key, value in trained.config.items() if key != "texts"} | {"token_ids": ids.tolist()}
-        check_fits(trained._replace(config=config), net)
+        trained = changed(net.to_trained(), texts=None, token_ids=as_rows(ids))
+        net.load_trained(trained)
         ids[2, 4] += 1
-        config["token_ids"] = ids.tolist()
-        with pytest.raises(InputError, match="another class text for 'surprise'"):
-            check_fits(trained._replace(config=config), net)
+        with pytest.raises(InputError, match=r"texts has \[.*\] for 'surprise', but .* another class text, \["):
+            net.load_trained(changed(trained, token_ids=as_rows(ids)))
 
 
-def test_a_model_in_memory_says_what_clips_it_takes(net, ckpt):
-    assert from_net(net).config["input"] == {"num_frames": 16, "image_size": 32, "normalize": "clip"}
-    assert from_net(PEClip.from_pretrained(ckpt)).config["input"]["num_frames"] == 5
+def as_rows(token_ids):
+    return tuple(map(tuple, token_ids.tolist()))
+
+
+class TestFormat1:
+    """Checkpoints that peclip 0.1.0 wrote before ClipFormat."""
+
+    @pytest.mark.parametrize(
+        ("normalize", "mean", "std"), [("clip", CLIP_MEAN, CLIP_STD), ("none", UNIT_MEAN, UNIT_STD)]
+    )
+    def test_is_read_with_its_clips(self, net, tiny_clip, normalize, mean, std):
+        entry = {
+            "format": 1,
+            "backbone": str(tiny_clip),
+            "fingerprint": net.backbone.fingerprint,
+            "labels": list(LABELS),
+            "texts": TEXTS,
+            "adapters": {
+                "vision.attention": {
+                    "class_path": "peclip.model.adapters.SharedAdapter",
+                    "init_args": {"reduction": 8},
+                },
+                "vision.mlp": {"class_path": "peclip.model.adapters.TemporalDynamicAdapter", "init_args": {}},
+                "text.attention": {"class_path": "peclip.model.SharedAdapter", "init_args": {}},
+                "text.mlp": {"class_path": "peclip.model.TextAdapter", "init_args": {}},
+            },
+            "prompts": {"class_path": "peclip.model.prompts.MaPLe", "init_args": {"length": 2, "depth": 2}},
+            "logit_scale": 50.0,
+            "input": {"num_frames": 7, "image_size": 32, "normalize": normalize},
+        }
+        content = to_checkpoint(net.to_trained()) | {"peclip": entry}
+        again = PEClip.from_trained(from_checkpoint(content, "old.ckpt"))
+        assert again.clip_format == ClipFormat(7, 32, mean, std)
+        assert torch.equal(logits(again), logits(net))
+        assert again.config.to_plain()["format"] == 2

@@ -9,12 +9,10 @@ import torch
 from peclip.clip_format import ClipFormat
 from peclip.data.augment import normalize
 from peclip.errors import InputError
-from peclip.model import Adapter, SharedAdapter, TemporalDynamicAdapter, load_released
+from peclip.model import Adapter, PEClip, SharedAdapter, TemporalDynamicAdapter, load_released, read_trained
 from peclip.model.fast.gru import GRU
 from peclip.model.io import onnx
-from peclip.model.io.checkpoint import read_trained, rebuild
 from peclip.model.io.onnx import TOLERANCE, write_onnx
-from peclip.model.io.trained import with_input
 from tests.model.released_small import as_saved, small_state
 from tests.model.small import LABELS, build, clips, stir
 
@@ -23,9 +21,7 @@ runtime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 
 @pytest.fixture(scope="module")
 def net(tiny_clip):
-    net = stir(build(tiny_clip, logit_scale=50.0)).eval()
-    net.config = with_input(net.config, 5, 32, "clip")
-    return net
+    return stir(build(tiny_clip, logit_scale=50.0, num_frames=5)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +57,7 @@ def test_the_model_is_left_as_it_was(net, path):
 def test_the_metadata_say_how_to_feed_the_file(net, path):
     found = runtime.InferenceSession(str(path)).get_modelmeta().custom_metadata_map
     assert json.loads(found["labels"]) == list(LABELS)
-    assert json.loads(found["texts"]) == net.config["texts"]
+    assert json.loads(found["texts"]) == net.config.texts
     told = json.loads(found["preprocessing"])
     assert (told["num_frames"], told["image_size"]) == (5, 32)
     frames = torch.randint(0, 256, (1, 2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -84,7 +80,7 @@ def test_every_recurrence_of_a_released_checkpoint_is_written(tmp_path, gates):
 
 def test_a_package_becomes_the_same_file_as_its_model(net, path, tmp_path):
     net.save_pretrained(tmp_path / "package")
-    write_onnx(rebuild(read_trained(tmp_path / "package")), tmp_path / "model.onnx")
+    write_onnx(PEClip.from_trained(read_trained(tmp_path / "package")), tmp_path / "model.onnx")
     assert torch.allclose(answer(tmp_path / "model.onnx", clips()), answer(path, clips()), atol=1e-5)
 
 
@@ -119,7 +115,7 @@ class Branching(Adapter):
     ],
 )
 def test_a_file_that_would_be_wrong_is_not_kept(tiny_clip, tmp_path, adapter, message):
-    net = build(tiny_clip, {"vision.mlp": adapter}, None).eval()
+    net = build(tiny_clip, adapters={"vision.mlp": adapter}, prompts=None).eval()
     with pytest.raises(InputError, match=message) as told:
         write_onnx(net, tmp_path / "model.onnx")
     assert "\n" not in str(told.value)
@@ -142,5 +138,5 @@ def test_models_without_a_recurrence_or_any_adapter_are_written(tiny_clip, tmp_p
     for number, adapters in enumerate(
         ({}, {"vision.attention": SharedAdapter}, {"vision.mlp": TemporalDynamicAdapter})
     ):
-        net = stir(build(tiny_clip, adapters, None)).eval()
+        net = stir(build(tiny_clip, adapters=adapters, prompts=None)).eval()
         assert write_onnx(net, tmp_path / f"{number}.onnx") <= TOLERANCE

@@ -9,7 +9,7 @@ from peclip.labels import SEVEN
 from peclip.model import PEClip, load_released
 from peclip.model.backbones.clip import load_tokenizer
 from peclip.model.io import released
-from peclip.model.io.released import released_name
+from peclip.model.io.released import read_released, released_name
 from peclip.model.parts.adapters import TemporalDynamicAdapter
 from tests.conftest import GOLDEN
 from tests.model.released_small import as_saved, small_ids, small_state
@@ -40,7 +40,7 @@ def small():
 @pytest.fixture
 def run(request, monkeypatch):
     """How the blocks of a released model run: as an option of the model that it is loaded into."""
-    monkeypatch.setattr(released.PEClip, "assemble", partial(PEClip.assemble, **request.param))
+    monkeypatch.setattr(PEClip, "from_trained", partial(PEClip.from_trained, **request.param))
 
 
 WAYS = pytest.mark.parametrize(
@@ -115,7 +115,7 @@ class TestGolden:
         assert (net.prompts.length, net.prompts.depth) == (GOLDEN["nctx"], GOLDEN["depth"])
         assert net.clip.config.vision_config.patch_size == GOLDEN["patch"]
         assert net.image_size == 224
-        assert {site: spec["init_args"]["reduction"] for site, spec in net.config["adapters"].items()} == dict.fromkeys(
+        assert {site: spec.init_args["reduction"] for site, spec in net.config.adapters.items()} == dict.fromkeys(
             ("vision.attention", "vision.mlp", "text.attention", "text.mlp"), 8
         )
         assert net.labels == list(SEVEN)
@@ -155,7 +155,7 @@ class TestLayout:
     @pytest.mark.parametrize(("gates", "rnn"), [(3, "gru"), (4, "lstm"), (1, "rnn")])
     def test_kind_of_recurrence_is_read_off_its_shape(self, gates, rnn):
         net = load_released(small_state(gates), token_ids=small_ids())
-        assert net.config["adapters"]["vision.mlp"]["init_args"]["rnn"] == rnn
+        assert net.config.adapters["vision.mlp"].init_args["rnn"] == rnn
         assert logits(net).isfinite().all()
 
     @pytest.mark.parametrize("scope", ["clip", "batch"])
@@ -168,6 +168,14 @@ class TestLayout:
         names = {released_name(name) for name in trainable(small)}
         owned = ("prompt_learner.", "adapter_")
         assert names == {name for name in GOLDEN["param_shapes"] if any(part in name for part in owned)}
+
+
+def test_plain_data_may_be_built_twice(small):
+    trained = read_released(small_state(), token_ids=small_ids())
+    first, second = PEClip.from_trained(trained), PEClip.from_trained(trained)
+    assert torch.equal(logits(first), logits(small))
+    assert torch.equal(logits(second), logits(small))
+    assert first.clip is not second.clip
 
 
 class TestClassTexts:
@@ -198,7 +206,7 @@ class TestClassTexts:
     def test_that_are_not_of_the_token_embedding_are_refused(self):
         state = as_saved(small_state())
         state["module.prompt_learner.token_suffix"] = state["module.prompt_learner.token_suffix"] + 0.5
-        with pytest.raises(InputError, match="do not come from its token embedding: give token_ids or texts"):
+        with pytest.raises(InputError, match="do not come from its token embedding: pass token_ids or texts"):
             load_released(state)
 
     def test_may_be_given_as_texts(self, tokenizer):

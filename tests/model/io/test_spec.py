@@ -5,18 +5,15 @@ import torch
 from jsonargparse import ArgumentParser
 
 from peclip.errors import InputError
-from peclip.model import Adapter, MaPLe, PEClip, SharedAdapter, TemporalDynamicAdapter
-from peclip.model.io.spec import describe, resolve
-from tests.model.small import ADAPTERS, LABELS, clips
+from peclip.model import PE_CLIP, Adapter, MaPLe, PEClip, SharedAdapter, TemporalDynamicAdapter
+from peclip.model.io.spec import Spec, describe, resolve
+from tests.model.small import LABELS, clips
 
-TDA = {
-    "class_path": "peclip.model.TemporalDynamicAdapter",
-    "init_args": {"reduction": 4, "scope": "batch"},
-}
+TDA = Spec("peclip.model.TemporalDynamicAdapter", {"reduction": 4, "scope": "batch"})
 
 
 def test_a_class_and_a_partial_are_described_by_import_path_and_arguments():
-    assert describe(SharedAdapter) == {"class_path": "peclip.model.SharedAdapter", "init_args": {}}
+    assert describe(SharedAdapter) == Spec("peclip.model.SharedAdapter", {})
     assert describe(partial(TemporalDynamicAdapter, reduction=4, scope="batch")) == TDA
 
 
@@ -41,22 +38,18 @@ def test_what_the_command_line_makes_is_described_too(tiny_clip):
     }
     net = parser.instantiate(parser.parse_object({"net": settings})).net
     assert net.adapters["vision"]["mlp"]["1"].down.out_features == 8
-    specs = net.config["adapters"] | {"prompts": net.config["prompts"]}
-    kinds = {"prompts": MaPLe}
-    factories = {name: resolve(spec, kinds.get(name, Adapter)) for name, spec in specs.items()}
-    prompts = factories.pop("prompts")
-    again = PEClip(net.labels, net.config["backbone"], factories, prompts, net.config["texts"])
-    again.load_trainable(net.trainable_state(), "a copy")
+    again = PEClip.from_trained(net.to_trained())
     with torch.no_grad():
         assert torch.equal(again(clips()), net(clips()))
 
 
 def test_everything_that_the_four_parts_are_made_of_can_be_described():
-    assert {describe(factory)["class_path"].rpartition(".")[2] for factory in ADAPTERS.values()} == {
+    assert [describe(factory).class_path.rpartition(".")[2] for factory in PE_CLIP.values()] == [
+        "SharedAdapter",
+        "TemporalDynamicAdapter",
         "SharedAdapter",
         "TextAdapter",
-        "TemporalDynamicAdapter",
-    }
+    ]
 
 
 @pytest.mark.parametrize("factory", [lambda width: SharedAdapter(width), partial(lambda width: width)])
@@ -68,31 +61,32 @@ def test_what_no_file_could_name_is_refused(factory):
 @pytest.mark.parametrize(
     ("class_path", "message"),
     [
-        ("os.system", "'os.system' is not a Adapter"),
-        ("subprocess.Popen", "'subprocess.Popen' is not a Adapter"),
-        ("builtins.exec", "'builtins.exec' is not a Adapter"),
-        ("torch.nn.Linear", "'torch.nn.Linear' is not a Adapter"),
-        ("peclip.model.MaPLe", "'peclip.model.MaPLe' is not a Adapter"),
+        ("os.system", "'os.system' is not an Adapter"),
+        ("subprocess.Popen", "'subprocess.Popen' is not an Adapter"),
+        ("builtins.exec", "'builtins.exec' is not an Adapter"),
+        ("torch.nn.Linear", "'torch.nn.Linear' is not an Adapter"),
+        ("peclip.model.MaPLe", "'peclip.model.MaPLe' is not an Adapter"),
         ("no_such_package.Adapter", "'no_such_package.Adapter' cannot be imported"),
         ("peclip.model.NoSuchAdapter", "cannot be imported: install the package that defines it"),
-        ("SharedAdapter", "cannot be imported"),
-        (".relative.Adapter", "cannot be imported"),
-        ("", "cannot be imported"),
+        ("SharedAdapter", "class_path is 'SharedAdapter', expected an import path such as package.module.Class"),
+        (".relative.Adapter", "class_path is '.relative.Adapter', expected an import path"),
+        ("../evil.Adapter", "class_path is '../evil.Adapter', expected an import path"),
+        ("", "class_path is '', expected an import path"),
     ],
 )
 def test_a_path_that_names_no_adapter_is_refused_and_not_called(class_path, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
-        resolve({"class_path": class_path, "init_args": {"command": "touch marker"}}, Adapter)
+        resolve(Spec(class_path, {"command": "touch marker"}), Adapter)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_arguments_of_another_version_are_refused():
     with pytest.raises(InputError, match=r"SharedAdapter.* takes other arguments: .*'strength'"):
-        resolve({"class_path": "peclip.model.SharedAdapter", "init_args": {"strength": 2}}, Adapter)
+        resolve(Spec("peclip.model.SharedAdapter", {"strength": 2}), Adapter)
 
 
 @pytest.mark.parametrize("path", ["peclip.model.adapters.SharedAdapter", "peclip.model.prompts.MaPLe"])
 def test_the_paths_in_files_of_the_first_version_still_name_the_parts(path):
     kind = MaPLe if "prompts" in path else Adapter
-    assert resolve({"class_path": path, "init_args": {}}, kind).func.__name__ == path.rpartition(".")[2]
+    assert resolve(Spec(path, {}), kind).func.__name__ == path.rpartition(".")[2]

@@ -1,0 +1,209 @@
+"""Build what a model consists of from a backbone and factories; the default adapters and prompts are PE-CLIP's."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from peclip.clip_format import UNIT_MEAN, UNIT_STD, ClipFormat
+from peclip.errors import InputError, first_line
+from peclip.model.backbones.clip import Backbone, load_backbone
+from peclip.model.io.spec import Spec, describe, resolve
+from peclip.model.io.trained import ModelConfig, Trained, check_backbone
+from peclip.model.parts.adapters import Adapter, SharedAdapter, TemporalDynamicAdapter, TextAdapter
+from peclip.model.parts.prompts import MaPLe
+from peclip.model.sites import expand_site
+from peclip.model.tokens import check_tokens, tokenize
+
+AdapterFactory = Callable[[int], Adapter]
+"""Makes an adapter for tokens of a width; configurations name the class, and the model supplies the width."""
+
+PromptFactory = Callable[[int, int, int], MaPLe]
+"""Makes prompts for the width of the text tower, that of the vision tower, and the blocks of the shorter one."""
+
+Normalize = Literal["backbone", "none"]
+"""Whether pixels are normalised as for the backbone, or stay in [0, 1]."""
+
+PE_CLIP: dict[str, AdapterFactory] = {
+    "vision.attention": SharedAdapter,
+    "vision.mlp": TemporalDynamicAdapter,
+    "text.attention": SharedAdapter,
+    "text.mlp": TextAdapter,
+}
+"""The adapters of the paper by site: ShA, TDA, ShA and TA, with reduction 8."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a model consists of.
+
+    Attributes:
+        backbone: with its towers.
+        adapters: by tower, part and block.
+        prompts: None without prompts.
+        config: describes it all.
+        token_ids: of the class texts, (C, N).
+        ends: place of each end-of-text, (C,).
+    """
+
+    backbone: Backbone
+    adapters: nn.ModuleDict
+    prompts: MaPLe | None
+    config: ModelConfig
+    token_ids: Tensor
+    ends: Tensor
+
+
+def build(
+    backbone: Backbone,
+    labels: Sequence[str],
+    texts: dict[str, str] | Tensor,
+    adapters: Mapping[str, AdapterFactory],
+    prompts: PromptFactory | None,
+    logit_scale: float,
+    num_frames: int,
+    normalize: Normalize,
+) -> Built:
+    """Build adapters, prompts and token ids around a backbone.
+
+    Args:
+        backbone: see :class:`peclip.model.PEClip`; so are all others.
+        labels: C class names.
+        texts: by label; or ready-made token ids (C, N).
+        adapters: by site.
+        prompts: None for none.
+        logit_scale: above 0.
+        num_frames: T.
+        normalize: see :class:`peclip.model.PEClip`.
+
+    Raises:
+        InputError: something is out of range or does not fit the backbone.
+    """
+    modules = build_adapters(backbone, adapters)
+    prompter, spec = build_prompts(backbone, prompts) if prompts else (None, None)
+    if isinstance(texts, Tensor):
+        check_tokens(texts, len(labels), backbone)
+        ids, ends = texts, texts.argmax(dim=1)
+    else:
+        ids, ends = tokenize(backbone, [*texts.values()], prompter.length if prompter else 0)
+    ids = ids[:, : int(ends.max()) + 1].clone()  # the causal tower sees nothing after the longest end-of-text
+    config = ModelConfig(
+        backbone.name,
+        backbone.fingerprint,
+        tuple(labels),
+        {site: describe(factory) for site, factory in adapters.items()},
+        spec,
+        logit_scale,
+        clip_format(backbone, num_frames, normalize),
+        None if isinstance(texts, Tensor) else texts,
+        tuple(map(tuple, ids.tolist())) if isinstance(texts, Tensor) and not ids.is_meta else None,
+    )
+    return Built(backbone, modules, prompter, config, ids, ends.clone())
+
+
+def build_trained(trained: Trained, backbone: str | None) -> Built:
+    """Build the parts of a trained model, without its weights.
+
+    Args:
+        trained: plain data.
+        backbone: Hub id or folder of the CLIP, if it has moved since the training.
+
+    Raises:
+        InputError: the backbone cannot be loaded or is another one, or the configuration does not fit it.
+    """
+    config, source = trained.config, trained.source
+    name = backbone or config.backbone
+    texts = torch.tensor(config.token_ids) if config.texts is None else config.texts
+    adapters: Any = {site: resolve(spec, Adapter) for site, spec in config.adapters.items()}
+    prompts: Any = resolve(config.prompts, MaPLe) if config.prompts else None
+    clips = config.clip_format
+    normalize: Normalize = "backbone" if clips.is_normalised else "none"
+    try:
+        # A copy, because the model would hook its adapters into the backbone of the data.
+        clip = deepcopy(trained.backbone) if trained.backbone and not backbone else load_backbone(name)
+        built = build(clip, config.labels, texts, adapters, prompts, config.logit_scale, clips.num_frames, normalize)
+    except InputError as error:
+        raise InputError(f"{source} does not fit its backbone {name!r}: {error}") from error
+    except (TypeError, ValueError, RuntimeError) as error:  # from a class with arguments that are not its own
+        raise InputError(f"{source}: its adapters or prompts cannot be built: {first_line(error)}") from error
+    check_backbone(trained, built.config)
+    return built
+
+
+def chosen(adapters: Mapping[str, AdapterFactory], without: Collection[str]) -> dict[str, AdapterFactory]:
+    """Return the adapters but those of some sites.
+
+    Raises:
+        InputError: there is no adapter at one of these sites.
+    """
+    if unknown := sorted({*without} - adapters.keys()):
+        raise InputError(
+            f"without names {unknown[0]!r}, where no adapter is: expected sites of adapters, {', '.join(adapters) or 'none'}",
+            "without",
+        )
+    return {site: factory for site, factory in adapters.items() if site not in without}
+
+
+def build_adapters(backbone: Backbone, adapters: Mapping[str, AdapterFactory]) -> nn.ModuleDict:
+    """Make one adapter per block of each site; they are named ``TOWER.PART.BLOCK``.
+
+    Raises:
+        InputError: a site is unknown or matches no block, or two sites share a block.
+    """
+    built, blocks = nn.ModuleDict(), {name: len(tower.blocks) for name, tower in backbone.towers.items()}
+    for site, factory in adapters.items():
+        for tower, part, block in expand_site(site, blocks):
+            places = _child(_child(built, tower), part)
+            if str(block) in places:
+                raise InputError(
+                    f"adapters: site {site!r} covers block {block}, which has an adapter from another site", "adapters"
+                )
+            places[str(block)] = factory(backbone.towers[tower].width)
+    return built
+
+
+def placed(adapters: nn.ModuleDict, tower: str) -> dict[tuple[str, int], Adapter]:
+    """Return the adapters of a tower by (part, block)."""
+    sites = dict(adapters.named_children()).get(tower, nn.ModuleDict())
+    return {
+        (part, int(block)): adapter  # type: ignore[misc]  # children of what build_adapters made
+        for part, blocks in sites.named_children()
+        for block, adapter in blocks.named_children()
+    }
+
+
+def build_prompts(backbone: Backbone, factory: PromptFactory) -> tuple[MaPLe, Spec]:
+    """Make prompts for the towers of a backbone, and describe them with the depth that they have here.
+
+    Raises:
+        InputError: they are deeper than a tower.
+    """
+    towers = backbone.towers
+    prompts = factory(towers["text"].width, towers["vision"].width, min(len(tower.blocks) for tower in towers.values()))
+    spec = describe(factory)
+    depth = {"depth": prompts.depth} if "depth" in signature(type(prompts)).parameters else {}
+    return prompts, Spec(spec.class_path, spec.init_args | depth)
+
+
+def clip_format(backbone: Backbone, num_frames: int, normalize: Normalize) -> ClipFormat:
+    """Return the clips that a model with a backbone takes.
+
+    Raises:
+        InputError: ``num_frames`` is out of range, or ``normalize`` is something else.
+    """
+    if normalize not in get_args(Normalize):
+        raise InputError(f"normalize is {normalize!r}, expected backbone or none", "normalize")
+    mean, std = (backbone.mean, backbone.std) if normalize == "backbone" else (UNIT_MEAN, UNIT_STD)
+    return ClipFormat(num_frames, backbone.image_size, mean, std)
+
+
+def _child(modules: nn.ModuleDict, name: str) -> nn.ModuleDict:
+    if name not in modules:
+        modules[name] = nn.ModuleDict()
+    child = modules[name]
+    assert isinstance(child, nn.ModuleDict)
+    return child

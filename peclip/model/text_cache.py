@@ -1,0 +1,36 @@
+"""Features of the class texts, kept until a weight that they depend on changes."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class TextCache:
+    """Keeps the features of the class texts, with and without adapters and prompts."""
+
+    def __init__(self) -> None:
+        self._kept: dict[bool, tuple[Any, Tensor]] = {}
+
+    def get(
+        self, bare: bool, device: torch.device, weights: Iterable[nn.Parameter], compute: Callable[[], Tensor]
+    ) -> Tensor:
+        """Return the features, computed again if the device, the precision or a weight has changed.
+
+        Args:
+            bare: whether they are those of the model without adapters and prompts.
+            device: where they are computed.
+            weights: all that they depend on.
+            compute: returns them.
+        """
+        dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+        versions = ((id(weight), 0 if weight.is_inference() else weight._version) for weight in weights)
+        key = (device, dtype, *versions)
+        if self._kept.get(bare, (None,))[0] != key:
+            self._kept[bare] = (key, compute())
+        return self._kept[bare][1]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
