@@ -209,7 +209,8 @@ class PEClipModule(LightningModule):
             self._log_train_means()
 
     def _log_train_means(self) -> None:
-        self.log_dict(self.train_means.compute(self.device), on_step=False, on_epoch=True, **SAME_ON_ALL_RANKS)
+        means = self.train_means.compute(self.device)
+        self.log_dict(means, on_step=False, on_epoch=True, batch_size=1, **SAME_ON_ALL_RANKS)
         self.train_means.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Outputs:  # type: ignore[override]  # Lightning takes any

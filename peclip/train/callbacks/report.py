@@ -55,3 +55,5 @@ class Report(Callback):
         if folder:
             write_evaluation(Path(folder), metrics)
         print_metrics(metrics)
+        if folder and trainer.state.fn != "fit" and self._model:
+            print(f"The results are in {folder}", flush=True)
