@@ -47,5 +47,5 @@ $(READY):
 	base=$$($(PYTHON) -c 'import os, sys; print(os.path.realpath(sys._base_executable))') && \
 		rm -rf .venv && "$$base" -m venv .venv
 	.venv/bin/python -m pip install --no-compile -c constraints.txt -e '.[dev]'
-	env -u PYTHONDONTWRITEBYTECODE .venv/bin/peclip fit --help > /dev/null
+	env -u PYTHONDONTWRITEBYTECODE .venv/bin/peclip fit --print_config > /dev/null
 	@touch $@

@@ -17,7 +17,7 @@ from typing import Any
 from lightning.pytorch import Callback
 
 DEMO = Path(__file__).parents[1] / "configs" / "demo.yaml"
-GOALS = "Goals: peclip --help < 1 s, peclip fit --help < 6 s, the first training step < 15 s."
+GOALS = "Goals: peclip --help < 1 s, peclip fit --help < 0.3 s, the first training step < 15 s."
 
 
 class EndOfFirstStep(Callback):
