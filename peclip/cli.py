@@ -46,12 +46,14 @@ COMMANDS = {
     "validate": Command("evaluate a checkpoint on the validation clips", LIGHTNING),
     "test": Command("evaluate a checkpoint on the test clips", LIGHTNING),
     "predict": Command("write the label and the probabilities of every clip", LIGHTNING),
-    "cv": Command("train and test every fold; started again, go on where it was interrupted", FOLDS),
-    "compare": Command("put runs of one test set side by side", "peclip.results.compare:compare", "runs..."),
+    "cv": Command("train and test every fold; run again, resume where it was interrupted", FOLDS),
+    "compare": Command("compare runs on the same test clips", "peclip.results.compare:compare", "runs..."),
     "prepare": Command("write the manifest of a benchmark on disk", "peclip.commands.data:prepare", "benchmark"),
     "check": Command("count and look through the clips of a manifest", "peclip.commands.data:check", "manifest"),
     "pack": Command("pack clips into few large files for training", "peclip.commands.data:pack", "manifest"),
-    "recognize": Command("tell what videos show, and when", "peclip.commands.recognize:recognize", "videos..."),
+    "recognize": Command(
+        "recognise which expressions videos show, and when", "peclip.commands.recognize:recognize", "videos..."
+    ),
     "bench train": Command("time training steps: clips/s, memory, share of the peak", "peclip.bench.commands:train"),
     "bench eval": Command("time the evaluation of batches in the same way", "peclip.bench.commands:evaluate"),
     "bench decode": Command("time the decoding of clips on one core", "peclip.bench.commands:decode"),

@@ -59,7 +59,7 @@ def check(
 def pack(
     manifest: str, out: str, size: int = 224, quality: int = 90, shard_size: int = 256, workers: int | None = None
 ) -> None:
-    """Pack clips into few large files with their manifest; started again, go on where an earlier run ended.
+    """Pack clips into few large files with their manifest; run again, it resumes where an earlier run ended.
 
     Args:
         manifest: csv file that peclip prepare wrote, or any other manifest.

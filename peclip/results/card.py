@@ -24,7 +24,7 @@ of the training data. It is not meant for decisions about people."""
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What is known of a training.
+    """What is known about a training, as packages carry it.
 
     Attributes:
         data: source and protocol, by name.
@@ -54,7 +54,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class PackageFacts:
-    """What a package tells of itself.
+    """What a model card says of a package.
 
     Attributes:
         backbone: Hub id, folder or ``demo``.
@@ -64,7 +64,7 @@ class PackageFacts:
         parameters: number of trained parameters.
         dtype: precision of the weights.
         size: of the weights, in bytes.
-        run: what is known of the training.
+        run: what is known about the training.
     """
 
     backbone: str
@@ -78,7 +78,7 @@ class PackageFacts:
 
 
 def read_run(run: Path) -> RunRecord | None:
-    """Read what the folder of a run tells of the training; None where it tells nothing.
+    """Read what the folder of a run says about its training; None where it says nothing.
 
     Args:
         run: folder of the run, with config.yaml and, after an evaluation, metrics.json.

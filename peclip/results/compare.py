@@ -47,7 +47,7 @@ class Compared:
         parameters: number of all parameters.
         seconds: duration of the training; None where it is unknown.
         devices: on what it was trained.
-        remarks: what sets its evaluation apart, see :attr:`peclip.results.evaluation.Metrics.remarks`.
+        remarks: how its evaluation is special, see :attr:`peclip.results.evaluation.Metrics.remarks`.
     """
 
     run: str

@@ -32,7 +32,7 @@ class Fold:
         uar: unweighted average recall.
         per_class_recall: recall by label; None for a class without a clip.
         seconds: duration of the training; None where it is unknown.
-        remarks: what sets its evaluation apart, see :attr:`peclip.results.evaluation.Metrics.remarks`.
+        remarks: how its evaluation is special, see :attr:`peclip.results.evaluation.Metrics.remarks`.
     """
 
     fold: int

@@ -85,7 +85,7 @@ class Metrics:
 
     @property
     def remarks(self) -> list[str]:
-        """What sets the evaluation apart from one of the whole split on clips as the model was trained on."""
+        """How the evaluation differs from one of the whole split on clips in the format that the model was trained on."""
         remarks = []
         if self.limited:
             remarks.append(f"limited to {self.limited.clips:,} of {self.limited.of:,} clips")

@@ -134,6 +134,6 @@ def test_the_card_says_how_pixels_are_normalised():
     assert "mean (0.5, 0.5, 0.5) and" in card(replace(FACTS, clip_format=ClipFormat(mean=(0.5, 0.5, 0.5))))
 
 
-def test_a_limited_evaluation_is_told_beside_its_scores(run):
+def test_a_limited_evaluation_is_reported_beside_its_scores(run):
     (run / "metrics.json").write_text(json.dumps(SCORES | {"limited": {"clips": 40, "of": 90}}))
     assert "On 40 test clips; limited to 40 of 90 clips:" in card(replace(FACTS, run=read_run(run)))

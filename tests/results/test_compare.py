@@ -171,7 +171,7 @@ def test_clips_that_one_of_them_skipped_are_told(runs):
     assert_refused(run("compare", "good", "fewer"), "90 and 88", "besides 0 and 2 skipped")
 
 
-def test_a_limited_evaluation_and_another_number_of_frames_are_told(runs):
+def test_a_limited_evaluation_and_another_number_of_frames_are_reported(runs):
     write_run(
         runs / "short", TRUTH, POOR, limited=Limited(90, 900), clip_format=ClipFormat(8), model_format=ClipFormat(16)
     )
