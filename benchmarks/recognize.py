@@ -11,7 +11,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import takewhile
 
 import cv2
@@ -29,15 +28,9 @@ from peclip.inference.recognizer import Recognizer
 from peclip.inference.sources import read_frames
 from peclip.inference.windows import Windows
 from peclip.labels import SEVEN
-from peclip.model import MaPLe, PEClip, SharedAdapter, TemporalDynamicAdapter, TextAdapter
+from peclip.model import PEClip
 from peclip.model.backbones.clip import Backbone, freeze
 
-ADAPTERS = {
-    "vision.attention": SharedAdapter,
-    "vision.mlp": TemporalDynamicAdapter,
-    "text.attention": SharedAdapter,
-    "text.mlp": TextAdapter,
-}
 VISION = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
 TEXT = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8}
 END = 49_407  # the token at the end of a text
@@ -51,7 +44,7 @@ def vit_b_16() -> PEClip:
     backbone = Backbone("ViT-B/16", freeze(CLIPModel(config)))
     ids = torch.arange(1, 1 + len(SEVEN) * TOKENS).view(len(SEVEN), TOKENS)
     ids[:, -1] = END
-    return PEClip.assemble(backbone, ids, list(SEVEN), ADAPTERS, partial(MaPLe, length=2, depth=9)).eval()
+    return PEClip.assemble(backbone, ids, SEVEN).eval()
 
 
 def frames_of(video: str, seconds: float) -> Iterator[tuple[float, np.ndarray]]:

@@ -103,7 +103,7 @@ def test_an_unknown_label(place, config, data):
 
 def test_a_label_without_a_text(place, config, data):
     data.write_text(data.read_text().replace(",sadness,", ",bored,"))
-    assert_refused(run("fit", "--config", config), "no class text for label 'bored'", "model.net.texts")
+    assert_refused(run("fit", "--config", config), "model.net.texts is missing 'bored'")
     assert_no_run(place)
 
 
@@ -241,8 +241,10 @@ def test_a_clip_that_cannot_be_evaluated(command, place, config, tiny_run):
         ("--model.lr_adapters", "-1", "model.lr_adapters is -1"),
         ("--model.net.prompts.init_args.depth", "3", "depth is 3"),
         ("--model.net.prompts.init_args.depth", "0", "depth is 0"),
-        ("--model.net.logit_scale", "0", "logit_scale is 0"),
+        ("--model.net.logit_scale", "0", "model.net.logit_scale is 0"),
         ("--model.net.texts", "poems", "texts"),
+        ("--model.net.num_frames", "0", "model.net.num_frames is 0"),
+        ("--model.net.without", "[vision.mpl]", "model.net.without names 'vision.mpl'"),
         ("--trainer.max_epochs", "many", "trainer.max_epochs"),
         ("--trainer.precision", "8", "trainer.precision"),
         ("--trainer.max_epochs", "-1", "trainer.max_epochs"),
@@ -299,7 +301,7 @@ def test_a_gpu_that_is_not_there(place, config):
         ({"model__net__adapters": {}, "model__net__prompts": None}, "nothing to train"),
         (
             {"model__net__adapters": ["vision.mlp"]},
-            "model.net.adapters: expected dict Given value: ['vision.mlp']; see",
+            "model.net.adapters: expected dict. Got value: ['vision.mlp']; see",
         ),
         (
             {
@@ -312,12 +314,15 @@ def test_a_gpu_that_is_not_there(place, config):
             },
             "model.net.adapters: rnn: expected one of 'gru', 'lstm', 'rnn'. Got value: mamba",
         ),
-        ({"model__net__texts": {"happiness": " ", "sadness": "b", "anger": "c"}}, "text of 'happiness' is empty"),
+        (
+            {"model__net__texts": {"happiness": " ", "sadness": "b", "anger": "c"}},
+            "model.net.texts has an empty text for 'happiness'",
+        ),
         (
             {"model__net__texts": {"happiness": "a", "sadness": "a", "anger": "c"}},
-            "'happiness' and 'sadness' have the same",
+            "model.net.texts has the same text for 'happiness' and 'sadness'",
         ),
-        ({"model__net__texts": {"happiness": "a" * 400, "sadness": "b", "anger": "c"}}, "class text 'aaa"),
+        ({"model__net__texts": {"happiness": "a" * 400, "sadness": "b", "anger": "c"}}, "model.net.texts: 'aaa"),
     ],
 )
 def test_a_configuration_that_cannot_be(entry, says, place, config):
@@ -500,7 +505,9 @@ def test_a_checkpoint_of_another_label_set(command, place, config, data, tiny_ru
 @pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
 def test_a_checkpoint_of_other_class_texts(command, place, config, tiny_run):
     result = run(command, "--config", config, "--ckpt_path", tiny_run, "--model.net.texts", "names")
-    assert_refused(result, "tiny", "another class text for 'happiness'", "model.net.texts.happiness")
+    assert_refused(
+        result, "tiny", "model.net.texts has 'happiness' for 'happiness'", "was trained with another class text, 'Cheek"
+    )
     assert_no_run(place)
 
 

@@ -260,9 +260,9 @@ def test_a_run_goes_on_from_its_last_checkpoint(tiny_run, tiny_config, tmp_path)
 def test_configurations_combine_the_later_over_the_earlier(tiny_config, tmp_path):
     (tmp_path / "no_sha.yaml").write_text(
         "model: {net: {adapters: {vision.mlp: {class_path: peclip.model.TemporalDynamicAdapter, "
-        "init_args: {reduction: 2}}}, prompts: null, texts: names}}\n"
+        "init_args: {reduction: 2}}}, prompts: null, texts: names, normalize: none}}\n"
     )
-    (tmp_path / "other.yaml").write_text("model: {net: {normalize: none}}\ndata: {val: test}\nname: other\n")
+    (tmp_path / "other.yaml").write_text("data: {val: test}\nname: other\n")
     overlays = ("--config", tmp_path / "no_sha.yaml", "--config", tmp_path / "other.yaml")
     folder = trained(tmp_path, "--config", tiny_config, *overlays, "--trainer.max_epochs", "1")
     assert folder.parent.name == "other"
@@ -270,7 +270,7 @@ def test_configurations_combine_the_later_over_the_earlier(tiny_config, tmp_path
     assert {site: spec["init_args"]["reduction"] for site, spec in saved["adapters"].items()} == {"vision.mlp": 2}
     assert saved["prompts"] is None
     assert saved["texts"] == {label: label for label in LABELS}
-    assert saved["input"]["normalize"] == "none"
+    assert saved["clip_format"]["std"] == [1.0, 1.0, 1.0]
     assert json.loads((folder / "metrics.json").read_text())["selection"] == "test"
 
 

@@ -95,8 +95,6 @@ def run_of(tmp_path, data, tiny_clip):
             words[place : place + 2] = []
         words += ["--data.root", str(data(merged(words, "data", "benchmark")))]
         options = FAST | {"--model.net.backbone": tiny_clip}
-        if merged(words, "model", "net", "prompts"):
-            options["--model.net.prompts.init_args.depth"] = 2
         if command_of(path)[1] == "cv":
             options["--data.fold"] = 1
         return trained(tmp_path, *words, *(str(word) for option in options.items() for word in option))
@@ -138,7 +136,7 @@ def test_an_ablation_combines_with_the_recipe_and_with_the_released_way(name, ru
     folder = run_of(ROOT / "configs/as_released.yaml", ROOT / f"configs/ablations/{name}.yaml")
     model = model_of(folder)
     assert json.loads((folder / "metrics.json").read_text())["selection"] == "test"
-    assert model["input"]["normalize"] == "none"
+    assert model["clip_format"]["std"] == [1.0, 1.0, 1.0]
     assert ("vision.mlp" in model["adapters"]) == (name != "no_tda")
     assert ("text.attention" in model["adapters"]) == (name != "no_sha")
     assert (model["prompts"] is None) == (name == "no_maple")
@@ -149,12 +147,11 @@ def test_the_recipe_of_ferv39k_is_that_of_the_paper(run_of):
     config = yaml.safe_load((run_of(ROOT / "configs/ferv39k.yaml") / "config.yaml").read_text())
     shipped = yaml.safe_load((ROOT / "configs/ferv39k.yaml").read_text())
     assert shipped["trainer"]["max_epochs"] == 30
-    assert shipped["model"]["net"]["prompts"]["init_args"] == {"length": 2, "depth": 9}
-    assert shipped["model"]["net"]["backbone"] == "openai/clip-vit-base-patch16"
+    assert shipped["model"]["net"] == {"backbone": "openai/clip-vit-base-patch16", "texts": "action_units"}
     model, data = config["model"], config["data"]
     assert (model["lr_adapters"], model["lr_prompts"], model["weight_decay"]) == (2e-4, 3e-5, 1e-2)
     assert (model["warmup_epochs"], model["warmup_lr"], model["net"]["logit_scale"]) == (3, 2e-5, 100)
-    assert (data["batch_size"], data["num_frames"]) == (4, 16)
+    assert (data["batch_size"], model["net"]["num_frames"]) == (4, 16)
     assert data["augment"] == {
         "area": [0.08, 1.0], "aspect": [3 / 4, 4 / 3], "flip": 0.5, "rotation": 4.0, "brightness": 0.0
     }  # fmt: skip
@@ -169,6 +166,6 @@ def test_as_released_does_what_the_released_program_does(run_of):
     assert model["adapters"]["vision.mlp"]["init_args"]["scope"] == "batch"
     for site in ("vision.attention", "text.attention", "text.mlp"):
         assert model["adapters"][site]["init_args"]["init"] == "default"
-    assert model["input"]["normalize"] == "none"
+    assert model["clip_format"]["std"] == [1.0, 1.0, 1.0]
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert (config["trainer"]["precision"], config["data"]["val"]) == ("32-true", "test")

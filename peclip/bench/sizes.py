@@ -1,26 +1,14 @@
 """PE-CLIP of CLIP's released sizes with random weights: what a measurement needs, and nothing to download."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
 from peclip.errors import InputError
-from peclip.model import MaPLe, PEClip, SharedAdapter, TemporalDynamicAdapter, TextAdapter
+from peclip.model import PEClip
 from peclip.model.backbones.clip import Backbone, freeze, load_backbone
-
-ADAPTERS = {
-    "vision.attention": SharedAdapter,
-    "vision.mlp": TemporalDynamicAdapter,
-    "text.attention": SharedAdapter,
-    "text.mlp": TextAdapter,
-}
-"""The parts of PE-CLIP, as the recipes of the benchmarks have them."""
-
-DEPTH = 9
-"""Depths with prompts, in towers that are deep enough."""
 
 TEXT_TOKENS = 32
 """Tokens of the longest class text, about as many as the longest action-unit text of the seven expressions has."""
@@ -96,7 +84,7 @@ def backbone_of(name: str, image_size: int | None = None) -> Backbone:
 
 def random_tokens(backbone: Backbone, classes: int, prompt_length: int) -> Tensor:
     """Return token ids (C, N) of class texts of different lengths, the longest of :data:`TEXT_TOKENS` tokens."""
-    vocabulary = backbone.clip.text_model.config.vocab_size
+    vocabulary = backbone.vocabulary
     longest = min(TEXT_TOKENS, backbone.context)
     ids = torch.randint(vocabulary - 2, (classes, longest))
     ends = torch.randint(prompt_length + 2, longest, (classes,))
@@ -112,7 +100,7 @@ def model_of(
     compile: bool = False,
     checkpointing: bool = False,
 ) -> PEClip:
-    """Build a PE-CLIP with every part of the recipes.
+    """Build a PE-CLIP with the default adapters and prompts.
 
     Args:
         backbone: the CLIP.
@@ -121,11 +109,9 @@ def model_of(
         compile: as for :class:`PEClip`.
         checkpointing: as for :class:`PEClip`.
     """
-    depth = min(DEPTH, *(len(tower.blocks) for tower in backbone.towers.values()))
-    prompts = partial(MaPLe, length=2, depth=depth)
     ids = random_tokens(backbone, classes, 2) if token_ids is None else token_ids
     labels = [f"class {number}" for number in range(classes)]
-    return PEClip.assemble(backbone, ids, labels, ADAPTERS, prompts, compile=compile, checkpointing=checkpointing)
+    return PEClip.assemble(backbone, ids, labels, compile=compile, checkpointing=checkpointing)
 
 
 def arithmetic_model(net: PEClip) -> PEClip:

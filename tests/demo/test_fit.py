@@ -28,7 +28,7 @@ def test_the_clip_is_small_and_in_half_precision():
 def test_the_clip_tells_expressions_of_people_it_has_not_seen_by_their_action_units(tmp_path):
     data = VideoDataModule(str(demo(tmp_path, train=1, test=4, frames=8)), num_workers=0)
     data.clip_format = ClipFormat(4, 96)
-    net = PEClip(data.labels, "demo").eval()
+    net = PEClip(data.labels, "demo", adapters={}, prompts=None).eval()
     with torch.inference_mode():
         hits = [
             net(normalize(batch.video, data.clip_format)).argmax(1) == batch.label for batch in data.test_dataloader()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from peclip.model.io.checkpoint import read_trained, rebuild
+from peclip.model import PEClip, read_trained
 from peclip.train.callbacks.run import trainable_parts
 from peclip.train.module import PEClipModule
 from tests.model.small import build
@@ -49,7 +49,7 @@ def shown(tmp_path_factory, tiny_config):
 
 def test_the_summary_tells_what_is_trainable_where_and_how_much(shown):
     table = cells(shown[1].out)
-    net = rebuild(read_trained(shown[0] / "runs/tiny/version_0"))
+    net = PEClip.from_trained(read_trained(shown[0] / "runs/tiny/version_0"))
     counts = {
         ("TemporalDynamicAdapter", "vision.mlp"): net.adapters["vision"]["mlp"],
         ("TextAdapter", "text.mlp"): net.adapters["text"]["mlp"],

@@ -13,7 +13,7 @@ from peclip.data.augment import Mix
 from peclip.data.batch import Batch
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError
-from peclip.model.io.checkpoint import read_trained, rebuild
+from peclip.model import PEClip, read_trained
 from peclip.train.module import PEClipModule
 from tests.model.small import build, stir
 from tests.runs import LABELS
@@ -41,7 +41,7 @@ def clips_of(manifest, **options):
 
 
 def module_of(tiny_clip, labels=LABELS, net=None, **options):
-    return PEClipModule(net or build(tiny_clip, num_frames=3, labels=labels), **options)
+    return PEClipModule(net or build(tiny_clip, labels=labels, num_frames=3), **options)
 
 
 def fit(module, data, callbacks=(), ckpt_path=None, **options):
@@ -292,10 +292,10 @@ def test_a_checkpoint_says_what_rebuilds_the_model(whole_run, tiny_clip):
     assert config["labels"] == list(LABELS)
     assert config["texts"]["happiness"] == "Cheek Raiser, Lip Corner Puller."
     assert list(config["adapters"]) == ["vision.attention", "vision.mlp", "text.attention", "text.mlp"]
-    assert config["prompts"]["init_args"] == {"length": 2, "depth": 2}
-    assert config["input"] == {"num_frames": 3, "image_size": 32, "normalize": "clip"}
+    assert config["prompts"]["init_args"] == {"depth": 2}
+    assert (config["clip_format"]["num_frames"], config["clip_format"]["image_size"]) == (3, 32)
     video = torch.randn(2, 3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    net = rebuild(read_trained(folder / "3.ckpt"))
+    net = PEClip.from_trained(read_trained(folder / "3.ckpt"))
     with torch.no_grad():
         assert torch.equal(net(video), module.net.eval()(video))
 
@@ -324,7 +324,7 @@ def test_missing_weights_are_named(content, tiny_clip):
 
 def test_weights_of_another_model_are_named(content, tiny_clip):
     with pytest.raises(InputError, match=r"prompts\..* and \d+ more"):
-        load(module_of(tiny_clip, net=build(tiny_clip, num_frames=3, prompts=None, labels=LABELS)), content)
+        load(module_of(tiny_clip, net=build(tiny_clip, prompts=None, labels=LABELS, num_frames=3)), content)
     content["state_dict"]["net.prompts.tokens.0"] = torch.zeros(3, 32)
     with pytest.raises(InputError, match=r"prompts\.tokens\.0 has shape \(3, 32\), the model's has \(2, 32\)"):
         load(module_of(tiny_clip), content)

@@ -49,15 +49,13 @@ def shard(trainer: Trainer, module: LightningModule, net: PEClip) -> None:
     sizes = (trainer.num_nodes, trainer.num_devices)
     mesh = init_device_mesh(trainer.strategy.root_device.type, sizes, mesh_dim_names=("machine", "device"))["device"]
     with net.bare():  # or its hooks would come before those of the prompts
-        for tower, whole in zip(
-            net.backbone.towers.values(), (net.clip.vision_model, net.clip.text_model), strict=True
-        ):
+        for tower in net.backbone.towers.values():
             for block in tower.blocks:
                 fully_shard(block, mesh=mesh, reshard_after_forward=True)
             # The rest, above all the table of the text tokens, would be fetched whole for the whole tower: it stays on each
             # device. That a tower is a unit lets its blocks fetch ahead.
-            rest = {weight for weight in whole.parameters() if not isinstance(weight, DTensor)}
-            fully_shard(whole, mesh=mesh, ignored_params=rest)
+            rest = {weight for weight in tower.module.parameters() if not isinstance(weight, DTensor)}
+            fully_shard(tower.module, mesh=mesh, ignored_params=rest)
     parts = [name for name, weight in module.named_parameters() if isinstance(weight, DTensor)]
     ignore_in_ddp(module, parts)
     for loop in (trainer.fit_loop.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop, trainer.predict_loop):
