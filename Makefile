@@ -1,5 +1,5 @@
-# Every target sets up what it needs: .venv holds the versions pinned in constraints.txt, and is built again when these,
-# pyproject.toml, the interpreter or the place of this folder have changed.
+# Every target sets up what it needs: .venv has the versions pinned in constraints.txt, and is rebuilt when these,
+# pyproject.toml, setup.py, the interpreter or the path of this folder have changed.
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check format stress notebooks
@@ -10,14 +10,14 @@ PYTHON := $(or $(shell for python in python3 python3.13 python3.12 python3.11; d
 	$$python -c '$(SUPPORTED)' 2>/dev/null && echo $$python && break; done),python3)
 endif
 
-# The name of this file is its meaning: it is written last, so a venv whose installation was cut short has none.
+# This file is written last and named after all that .venv depends on, so an interrupted installation is repeated.
 READY := .venv/ready-$(shell { pwd; $(PYTHON) -c 'import sys; print(sys.base_prefix, sys.version)' 2>/dev/null; \
-	cat pyproject.toml constraints.txt; } | cksum | tr ' ' '-')
+	cat pyproject.toml setup.py constraints.txt; } | cksum | tr ' ' '-')
 
-help: ## show this list
+help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' Makefile
 
-demo: $(READY) ## train on the drawn faces and show the results (two to three minutes on two cores)
+demo: $(READY) ## train on synthetic faces and show the results (two to three minutes on two cores)
 	.venv/bin/peclip fit --config demo
 
 test: $(READY) ## run the tests
@@ -28,7 +28,7 @@ check: $(READY) ## check style and types
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-format: $(READY) ## put the code into the project's style
+format: $(READY) ## fix the style
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
@@ -38,12 +38,12 @@ notebooks: $(READY) ## run the notebooks
 stress: $(READY) ## run the tests that take long or need a GPU
 	.venv/bin/pytest -m "slow or gpu"
 
-# The interpreter behind PYTHON builds the venv, because PYTHON may be the activated .venv itself. Python compiles a module
-# when it is first imported; compiling all of them here would take half of the time. Those of a training are compiled here,
-# because where PYTHONDONTWRITEBYTECODE is set every start would compile them again, which doubles its time.
+# The base interpreter of PYTHON creates the venv, because PYTHON may be the activated .venv itself. --no-compile halves the
+# installation time: Python compiles a module when it first imports it. peclip fit --help compiles the modules that training
+# imports; where PYTHONDONTWRITEBYTECODE is set, every start would otherwise compile them again and take twice as long.
 $(READY):
-	@$(PYTHON) -c '$(SUPPORTED)' 2>/dev/null || { echo 'peclip needs Python 3.11, 3.12 or 3.13, which $(PYTHON) is not:' \
-		'name one, as in make PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c '$(SUPPORTED)' 2>/dev/null || { echo 'peclip needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is not one of them:' \
+		'run make PYTHON=python3.12, for example' >&2; exit 1; }
 	base=$$($(PYTHON) -c 'import os, sys; print(os.path.realpath(sys._base_executable))') && \
 		rm -rf .venv && "$$base" -m venv .venv
 	.venv/bin/python -m pip install --no-compile -c constraints.txt -e '.[dev]'
