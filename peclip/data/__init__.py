@@ -6,6 +6,7 @@ from peclip._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from peclip.data.augment import Augment, Mix
+    from peclip.data.batch import Batch
     from peclip.data.benchmarks import READERS, read_benchmark
     from peclip.data.datamodule import VideoDataModule
     from peclip.data.dataset import ClipDataset
@@ -15,6 +16,7 @@ else:
         __name__,
         {
             "Augment": "peclip.data.augment",
+            "Batch": "peclip.data.batch",
             "Clip": "peclip.data.manifest",
             "ClipDataset": "peclip.data.dataset",
             "Manifest": "peclip.data.manifest",
@@ -26,4 +28,15 @@ else:
         },
     )
 
-__all__ = ("READERS", "Augment", "Clip", "ClipDataset", "Manifest", "Mix", "Split", "VideoDataModule", "read_benchmark")
+__all__ = (
+    "READERS",
+    "Augment",
+    "Batch",
+    "Clip",
+    "ClipDataset",
+    "Manifest",
+    "Mix",
+    "Split",
+    "VideoDataModule",
+    "read_benchmark",
+)

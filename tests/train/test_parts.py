@@ -14,12 +14,12 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 from jsonargparse import Namespace
+from peclip.train.part_writer import PartWriter
+from peclip.train.parts import WORDS, PartFolder, check_prediction
 from pyarrow import parquet
 
 from peclip.errors import InputError
 from peclip.train.module import PEClipModule
-from peclip.train.part_writer import PartWriter
-from peclip.train.parts import WORDS, PartFolder, check_prediction
 from tests.runs import LABELS, run
 from tests.stress.killed import at_call, in_a_process, send
 from tests.trees import write_clip
