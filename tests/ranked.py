@@ -1,39 +1,32 @@
-"""Runs of the command on several ranks, each a fork of this process: a fresh interpreter would import for seconds."""
+"""Runs of the command on several ranks, each a process of its own, as Lightning starts them."""
 
 from __future__ import annotations
 
 import csv
-import multiprocessing
-import os
 import socket
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import chdir
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lightning.pytorch.utilities import rank_zero_only
-
-from tests.runs import Result, run
+from tests.processes import at_once, nothing
+from tests.runs import Result
 from tests.trees import write_clip
-
-KILLED = -9
 
 
 def in_ranks(
     folder: Path,
     args: Sequence[str | Path],
     world: int,
-    before: Callable[[int], None] = lambda rank: None,
+    before: Callable[[int], object] = nothing,
     limit: float = 120,
 ) -> list[Result]:
-    """Run the command in a folder on so many ranks, as Lightning starts them, after ``before`` has set in each what will happen.
+    """Run the command in a folder on so many ranks; see :func:`tests.processes.at_once`.
 
     Args:
         folder: where; it is made.
         args: the command line, without the number of ranks.
         world: how many ranks; 1 is one process without ranks.
-        before: called with the rank in its process.
-        limit: seconds after which those that still run are killed.
+        before: called with the rank in its process; it can be pickled.
+        limit: seconds after which the ranks that still run are killed.
 
     Returns:
         The results in the order of the ranks; the status is that of the process, -9 of one that was killed.
@@ -48,47 +41,6 @@ def in_ranks(
     return at_once(
         folder, [*args, *several], [{**here, "LOCAL_RANK": str(rank)} for rank in range(world)], before, limit
     )
-
-
-def at_once(
-    folder: Path,
-    args: Sequence[str | Path],
-    environments: Sequence[Mapping[str, str]],
-    before: Callable[[int], None] = lambda rank: None,
-    limit: float = 120,
-) -> list[Result]:
-    """Run the command in a folder in several processes, each with the variables that its launcher would give it; see :func:`in_ranks`."""
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def target(rank: int) -> None:
-        os.environ.update(environments[rank])
-        rank_zero_only.rank = rank
-        before(rank)
-        with chdir(folder):
-            result = run(*args)
-        for name in ("out", "err"):
-            (folder / f"{name}.{rank}").write_text(getattr(result, name))
-        os._exit(result.status)
-
-    fork = multiprocessing.get_context("fork")
-    processes = [fork.Process(target=target, args=(rank,)) for rank in range(len(environments))]
-    for process in processes:
-        process.start()
-    deadline = time.monotonic() + limit
-    for process in processes:
-        process.join(max(deadline - time.monotonic(), 0))
-    for process in processes:
-        process.kill()  # what still runs
-        process.join()
-    return [_result(folder, rank, process.exitcode) for rank, process in enumerate(processes)]
-
-
-def _result(folder: Path, rank: int, status: int) -> Result:
-    texts = [folder / f"{name}.{rank}" for name in ("out", "err")]
-    out, err = (path.read_text() if path.exists() else "" for path in texts)
-    for path in texts:
-        path.unlink(missing_ok=True)
-    return Result(status, out, err)
 
 
 def write_many(folder: Path, splits: dict[str, int], labels: Sequence[str]) -> Path:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,11 +18,10 @@ from wandb.sdk.launch.sweeps import utils as sweeps
 
 from peclip.errors import InputError
 from peclip.train.cluster.sharded import check_strategy
-from peclip.train.module import PEClipModule
 from tests.cluster import of_slurm
-from tests.ranked import at_once, in_ranks
+from tests.processes import AtCall, at_once, send
+from tests.ranked import in_ranks
 from tests.runs import run, write_config, write_data
-from tests.stress.killed import at_call, send
 
 CLUSTER = Path(__file__).parent.parent / "cluster"
 
@@ -68,10 +68,7 @@ SHARDED = ["--model.sharded", "true", "--data.batch_size", "2"]
 
 def test_divided_weights_train_as_whole_ones_and_go_on_undivided_after_a_kill(options, alone, tmp_path):
     """The fourth of six steps is the first of the second epoch."""
-
-    def before(rank):
-        PEClipModule.training_step = at_call(5, lambda: send(signal.SIGKILL), PEClipModule.training_step)
-
+    before = AtCall("peclip.train.module:PEClipModule.training_step", 5, partial(send, signal.SIGKILL))
     words = [*options, "--folder", "run", "--last.every_n_steps", "1"]
     killed = in_ranks(tmp_path, [*words, *SHARDED], 2, before)
     assert [result.status for result in killed] == [-signal.SIGKILL] * 2

@@ -21,6 +21,7 @@ from peclip.data.dataset import ClipDataset, OnError
 from peclip.data.loader import LateLoader, PredictLoader
 from peclip.data.manifest import Manifest
 from peclip.data.media.shard import check_shards
+from peclip.data.forking import METHOD, end_with_main_process, start_server
 from peclip.data.samplers import EvalSampler, ShardSampler, TrainSampler
 from peclip.data.source import Splits, Validation, read_source, split_source
 from peclip.data.workers import dead_workers
@@ -103,6 +104,8 @@ class VideoDataModule(LightningDataModule):
         self._clip_format = ClipFormat()
         self.shards: Sequence[Sequence[range]] | None = None
         """For each rank, the clips of the shards that it is to predict; None where predictions are not sharded."""
+        if num_workers:
+            start_server()  # its imports take as long as building the model
 
     @property
     def clip_format(self) -> ClipFormat:
@@ -253,6 +256,8 @@ class VideoDataModule(LightningDataModule):
             batch_sampler=sampler,
             collate_fn=collate,
             num_workers=self.num_workers,
+            multiprocessing_context=METHOD if self.num_workers else None,
+            worker_init_fn=end_with_main_process,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )

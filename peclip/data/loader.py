@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from torch.utils.data import DataLoader
 
 from peclip.data.batch import Batch
+from peclip.data.forking import main_module_hidden
 
 
 class LateLoader(DataLoader[Batch]):
@@ -15,7 +16,9 @@ class LateLoader(DataLoader[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # only a DataLoader's iterator knows workers
         """Yield the batches."""
-        yield from super().__iter__()
+        with main_module_hidden():
+            batches = super().__iter__()
+        yield from batches
 
 
 class PredictLoader:

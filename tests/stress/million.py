@@ -6,26 +6,26 @@ python -m tests.stress.million --rows 10000 100000 1000000 prints the table of d
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from pyarrow import parquet
 
-from peclip.data.datamodule import ClipDataset
+from peclip.data import datamodule, dataset
+from peclip.data.dataset import ClipDataset
+from peclip.data.order import Draw
 from peclip.train.module import PEClipModule
 from tests.conftest import write_tiny_clip
+from tests.processes import descendants, in_a_process
 from tests.runs import LABELS, write_config
-from tests.stress.killed import in_a_process
 
 BATCH = 1000
 
@@ -66,7 +66,7 @@ def write_manifest(path: Path, rows: int) -> Path:
 
 
 @cache
-def drawn(number: int, num_frames: int, size: int) -> torch.Tensor:
+def random_clip(number: int, num_frames: int, size: int) -> torch.Tensor:
     """Return one of a few clips, uint8 (T, 3, S, S), of random pixels."""
     pixels = torch.Generator().manual_seed(number)
     return torch.randint(256, (num_frames, 3, size, size), generator=pixels, dtype=torch.uint8)
@@ -74,13 +74,20 @@ def drawn(number: int, num_frames: int, size: int) -> torch.Tensor:
 
 def no_decoder(path: Path | str, num_frames: int, size: int, **options: object) -> torch.Tensor:
     """Return a clip that depends on the number in its name, in the place of the decoder."""
-    return drawn(int(re.search(r"(\d+)\.mp4", str(path))[1]) % KINDS, num_frames, size)
+    return random_clip(int(re.search(r"(\d+)\.mp4", str(path))[1]) % KINDS, num_frames, size)
+
+
+class NoDecoder(ClipDataset):
+    """Clips that nobody has to decode, in whichever process they are read."""
+
+    def __getitem__(self, draw: Draw) -> object:
+        dataset.read_clip = no_decoder
+        return super().__getitem__(draw)
 
 
 def processes() -> list[Path]:
-    """Return where the system tells of this process and its children."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [Path("/proc/self"), *(Path("/proc") / child for child in children)]
+    """Return the entries in /proc of this process and those below it."""
+    return [Path("/proc") / str(process) for process in [os.getpid(), *descendants(os.getpid())]]
 
 
 def megabytes(file: Path, name: str) -> float:
@@ -88,32 +95,33 @@ def megabytes(file: Path, name: str) -> float:
     return int(re.search(rf"{name}:\s+(\d+)", file.read_text())[1]) / 1024
 
 
+def measured(folder: Path, rows: int) -> None:
+    """Let a prediction write its figures into a folder."""
+    datamodule.ClipDataset = NoDecoder
+    since, step, held = time.monotonic(), PEClipModule.predict_step, []
+    batches = -(-rows // BATCH)
+
+    def predict_step(self, batch, batch_idx):
+        if batch_idx in (batches // 10, batches // 2, batches - 1):
+            held.append(sum(megabytes(process / "smaps_rollup", "Anonymous") for process in processes()))
+        if batch_idx == batches - 1:
+            peak = megabytes(Path("/proc/self/status"), "VmHWM")
+            took = round(time.monotonic() - since, 1)
+            (folder / FIGURES).write_text(json.dumps([rows, took, len(processes()), *map(round, [*held, peak])]))
+        return step(self, batch, batch_idx)
+
+    PEClipModule.predict_step = predict_step
+
+
 def predict(folder: Path, clip: Path, rows: int, workers: int) -> Figures:
     """Predict so many clips in a new process, and check that each is there once with its own values."""
     folder.mkdir()
     manifest = write_manifest(folder / "manifest.csv", rows)
     config = write_config(folder / "tiny.yaml", clip, manifest)
-    batches = -(-rows // BATCH)
-
-    def before() -> None:
-        sys.modules[ClipDataset.__module__].read_clip = no_decoder
-        since, step, held = time.monotonic(), PEClipModule.predict_step, []
-
-        def predict_step(self, batch, batch_idx):
-            if batch_idx in (batches // 10, batches // 2, batches - 1):
-                held.append(sum(megabytes(process / "smaps_rollup", "Anonymous") for process in processes()))
-            if batch_idx == batches - 1:
-                peak = megabytes(Path("/proc/self/status"), "VmHWM")
-                took = round(time.monotonic() - since, 1)
-                (folder / FIGURES).write_text(json.dumps([rows, took, len(processes()), *map(round, [*held, peak])]))
-            return step(self, batch, batch_idx)
-
-        PEClipModule.predict_step = predict_step
-
     options = {"data.labels": json.dumps(LABELS), "data.num_workers": workers, "data.num_frames": 1,
                "data.eval_batch_size": BATCH, "parts": "parts"}  # fmt: skip
     args = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    gc.collect()
+    before = partial(measured, folder, rows)
     status, err = in_a_process(folder, ["predict", "--config", str(config), *args], before, limit=6 * 3600)
     assert (status, err) == (0, ""), err
     check(folder / "parts", rows)

@@ -10,13 +10,14 @@ import json
 import os
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from peclip.train.module import PEClipModule
 from tests.conftest import write_tiny_clip
+from tests.processes import descendants, in_a_process
 from tests.runs import write_config, write_data
-from tests.stress.killed import in_a_process
 
 CLIPS = 504
 """Rows of the manifest: a few files, each of them with many starts, so that an epoch is long."""
@@ -36,12 +37,11 @@ class Sample(NamedTuple):
 
 
 def sample(step: int, since: float) -> Sample:
-    """Add up this process and its children: of memory what they have written, whether they share it or not.
+    """Add up this process and those below it: of memory what they have written, whether they share it or not.
 
-    What programs and libraries take is left out: the kernel divides it among all that use them, other programs too.
+    What programs and libraries take does not count: the kernel divides it among all that use them, other programs too.
     """
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    processes = [Path("/proc/self"), *(Path("/proc") / child for child in children)]
+    processes = [Path("/proc") / str(process) for process in [os.getpid(), *descendants(os.getpid())]]
     kilobytes = sum(int(_entry(process / "smaps_rollup", "Anonymous:")) for process in processes)
     files = sum(len(os.listdir(process / "fd")) for process in processes)
     threads = sum(int(_entry(process / "status", "Threads:")) for process in processes)
@@ -52,6 +52,19 @@ def _entry(path: Path, name: str) -> str:
     return next(line.split()[1] for line in path.read_text().splitlines() if line.startswith(name))
 
 
+def sampled(folder: Path, every: int) -> None:
+    """Let a training write samples into a folder."""
+    samples: list[Sample] = []
+    since = time.monotonic()
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        if self.trainer.global_step % every == 0:
+            samples.append(sample(self.trainer.global_step, since))
+            (folder / SAMPLES).write_text(json.dumps(samples))
+
+    PEClipModule.on_train_batch_end = on_train_batch_end
+
+
 def soak(folder: Path, clip: Path, steps: int, every: int) -> list[Sample]:
     """Train so many steps with two processes that read, validation and checkpoints; sample every so many steps."""
     manifest = write_data(folder / "data", {"train": 4})
@@ -59,22 +72,12 @@ def soak(folder: Path, clip: Path, steps: int, every: int) -> list[Sample]:
     many = [f"{row},{number / 1e5}" for number in range(CLIPS // len(rows)) for row in rows]
     manifest.write_text("\n".join([f"{head},start", *many]) + "\n")
     config = write_config(folder / "tiny.yaml", clip, manifest)
-    samples: list[Sample] = []
-
-    def before() -> None:
-        since = time.monotonic()
-
-        def on_train_batch_end(self, outputs, batch, batch_idx):
-            if self.trainer.global_step % every == 0:
-                samples.append(sample(self.trainer.global_step, since))
-                (folder / SAMPLES).write_text(json.dumps(samples))
-
-        PEClipModule.on_train_batch_end = on_train_batch_end
-
     options = {"trainer.max_epochs": -1, "trainer.max_steps": steps, "data.num_workers": 2, "data.num_frames": 2,
                "data.batch_size": 2, "last.every_n_steps": 200, "model.zero_shot": "false"}  # fmt: skip
     args = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    status, err = in_a_process(folder, ["fit", "--config", str(config), *args], before, limit=24 * 3600)
+    status, err = in_a_process(
+        folder, ["fit", "--config", str(config), *args], partial(sampled, folder, every), limit=24 * 3600
+    )
     assert (status, err) == (0, ""), err
     return [Sample(*entry) for entry in json.loads((folder / SAMPLES).read_text())]
 

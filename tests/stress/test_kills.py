@@ -5,15 +5,19 @@ import os
 import signal
 import subprocess
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from peclip.train.module import PEClipModule
-from tests.stress.killed import at_call, in_a_process, outcome, send
+from tests.cluster import of_slurm
+from tests.processes import AtCall, at_once, in_a_process, send
+from tests.stress.killed import outcome
 
 KILL = signal.SIGKILL
+DIE = partial(send, KILL)
+MODULE = "peclip.train.module:PEClipModule"
 
 
 @pytest.fixture(scope="module")
@@ -40,38 +44,30 @@ def going_on(folder, options, uninterrupted, *more):
     return err
 
 
-def in_training(step, act=lambda: send(KILL)):
-    def before():
-        PEClipModule.training_step = at_call(step, act, PEClipModule.training_step)
-
-    return before
+def in_training(step, act=DIE):
+    return AtCall(f"{MODULE}.training_step", step, act)
 
 
-def in_validation(batch, act=lambda: send(KILL)):
-    def before():
-        PEClipModule.validation_step = at_call(batch, act, PEClipModule.validation_step)
-
-    return before
+def in_validation(batch, act=DIE):
+    return AtCall(f"{MODULE}.validation_step", batch, act)
 
 
 def while_writing(checkpoint):
     """Killed when a checkpoint is written but not yet on the disk."""
-
-    def before():
-        os.fsync = at_call(2 * checkpoint - 1, lambda: send(KILL), os.fsync)
-
-    return before
+    return AtCall("os:fsync", 2 * checkpoint - 1, DIE)
 
 
 def while_moving(name):
     """Killed when a file has become the previous one and the new one is not yet in its place, the second time."""
+    replace, moved = Path.replace, []
 
-    def before():
-        replace = Path.replace
-        moved = at_call(2, lambda: send(KILL), replace)
-        Path.replace = lambda self, to: (moved if Path(to).name == name else replace)(self, to)
+    def replacing(self, to):
+        moved.extend([to] if Path(to).name == name else [])
+        if len(moved) == 2:
+            send(KILL)
+        return replace(self, to)
 
-    return before
+    Path.replace = replacing
 
 
 MOMENTS = {
@@ -81,7 +77,7 @@ MOMENTS = {
     "at the end of an epoch": in_training(10),
     "in validation": in_validation(4),
     "while a checkpoint is written": while_writing(4),
-    "while a checkpoint is moved": while_moving("last.ckpt"),
+    "while a checkpoint is moved": partial(while_moving, "last.ckpt"),
 }
 
 
@@ -131,7 +127,7 @@ def test_a_run_whose_checkpoints_are_all_torn_is_refused_in_one_line_and_left_al
 def test_a_run_that_is_asked_to_end_saves_the_step_it_is_in_and_goes_on_after_it(
     number, options, uninterrupted, tmp_path
 ):
-    status, err = in_a_process(tmp_path, options, in_training(8, lambda: send(number)))
+    status, err = in_a_process(tmp_path, options, in_training(8, partial(send, number)))
     assert (status, err) == (143, "peclip: asked to end: go on with --ckpt_path last\n")
     content = torch.load(tmp_path / "runs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)
     assert content["global_step"] == 8
@@ -140,7 +136,7 @@ def test_a_run_that_is_asked_to_end_saves_the_step_it_is_in_and_goes_on_after_it
 
 def test_a_validation_is_run_to_its_end_when_a_run_is_asked_to_end(options, uninterrupted, tmp_path):
     """Its first batch of two, after those that Lightning tries before the training."""
-    status, _ = in_a_process(tmp_path, options, in_validation(3, lambda: send(signal.SIGTERM)))
+    status, _ = in_a_process(tmp_path, options, in_validation(3, partial(send, signal.SIGTERM)))
     assert status == 143
     content = torch.load(tmp_path / "runs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)
     assert content["global_step"] == 5
@@ -148,27 +144,23 @@ def test_a_validation_is_run_to_its_end_when_a_run_is_asked_to_end(options, unin
 
 
 def test_an_evaluation_that_is_asked_to_end_ends_at_once(options, tmp_path):
-    def before():
-        PEClipModule.test_step = at_call(1, lambda: send(signal.SIGTERM), PEClipModule.test_step)
-
+    before = AtCall(f"{MODULE}.test_step", 1, partial(send, signal.SIGTERM))
     assert in_a_process(tmp_path, ["test", *options[1:3]], before) == (143, "peclip: asked to end\n")
     assert not list(tmp_path.glob("runs/tiny/*/metrics.json"))
 
 
 def test_a_run_that_is_asked_to_end_in_slurm_saves_in_its_own_folder(options, uninterrupted, tmp_path):
-    def before():
-        os.environ.update(SLURM_NTASKS="1", SLURM_JOB_NAME="job", SLURM_JOB_ID="1", SLURM_LOCALID="0", SLURM_PROCID="0")
-        in_training(8, lambda: send(signal.SIGUSR1))()
-
-    assert in_a_process(tmp_path, options, before)[0] == 143
-    assert {path.name for path in tmp_path.iterdir()} == {"runs", "stderr"}
+    (slurm,) = of_slurm(nodes=1, per_node=1)
+    (result,) = at_once(tmp_path, options, [slurm], in_training(8, partial(send, signal.SIGUSR1)))
+    assert result.status == 143
+    assert {path.name for path in tmp_path.iterdir()} == {"runs"}
     going_on(tmp_path, options, uninterrupted)
 
 
 def test_collected_gradients_are_not_lost_when_a_run_is_asked_to_end(options, tmp_path):
     options = [*options, "--trainer.accumulate_grad_batches", "2"]
     assert in_a_process(tmp_path / "whole", options)[0] == 0
-    assert in_a_process(tmp_path / "ended", options, in_training(8, lambda: send(signal.SIGTERM)))[0] == 143
+    assert in_a_process(tmp_path / "ended", options, in_training(8, partial(send, signal.SIGTERM)))[0] == 143
     going_on(tmp_path / "ended", options, outcome(tmp_path / "whole/runs/tiny/version_0"))
 
 
@@ -179,20 +171,22 @@ def test_a_run_ended_by_steps_goes_on(options, tmp_path):
     going_on(tmp_path / "killed", options, outcome(tmp_path / "whole/runs/tiny/version_0"))
 
 
+def full():
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_full_disk_is_one_line_and_leaves_the_checkpoints_before(options, uninterrupted, tmp_path):
     """What a full disk says is simulated; make stress fills a real one."""
-
-    def full(*args):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    def before():
-        os.fsync = at_call(7, full, os.fsync)
-
-    status, err = in_a_process(tmp_path, options, before)
+    status, err = in_a_process(tmp_path, options, AtCall("os:fsync", 7, full))
     assert status == 2
     (line,) = err.splitlines()
     assert "checkpoints/last.ckpt cannot be written: No space left on device" in line
     going_on(tmp_path, options, uninterrupted)
+
+
+def fill(path):
+    with suppress(OSError), path.open("wb") as file:
+        file.write(bytes(4_000_000))
 
 
 @pytest.mark.slow
@@ -205,12 +199,7 @@ def test_a_disk_that_fills_up_leaves_the_checkpoints_before(options, uninterrupt
         pytest.skip("no file system can be mounted here")
     try:
         filler = disk / "filler"
-
-        def fill():
-            with suppress(OSError), filler.open("wb") as file:
-                file.write(bytes(4_000_000))
-
-        status, err = in_a_process(tmp_path, options, in_training(8, fill))
+        status, err = in_a_process(tmp_path, options, in_training(8, partial(fill, filler)))
         assert status == 2
         (line,) = err.splitlines()
         assert "No space left on device" in line

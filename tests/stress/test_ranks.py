@@ -8,15 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from peclip.data.samplers import TrainSampler
+from tests.processes import AtCall, OnRank, send
 from tests.ranked import in_ranks, logged, write_many
 from tests.runs import LABELS, write_config, write_data
-from tests.stress.killed import at_call, outcome, send
-from tests.train.test_ranks import EVALUATED, PEClipModule, evaluated, watch, watched, words
+from tests.stress.killed import outcome
+from tests.train.test_ranks import EVALUATED, evaluated, watch, watched, words
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +50,8 @@ def start(folder: Path, *args, command=MODULE) -> subprocess.Popen:
 def others(process: subprocess.Popen) -> list[int]:
     """The ranks that a process has started."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(child) for child in children if b"peclip" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    commands = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+    return [child for child, command in commands.items() if b"peclip" in command and b"multiprocessing" not in command]
 
 
 def wait_until(condition) -> None:
@@ -205,11 +208,8 @@ def test_a_cross_validation_on_two_devices(tiny_clip, tmp_path):
 @pytest.mark.parametrize("rank", [0, 1, None])
 def test_a_run_whose_ranks_are_killed_goes_on_and_ends_the_same(rank, config, tmp_path):
     """One of them is killed, or all; the run is left alone by rank 1 where it is killed in its place."""
-
-    def before(this):
-        if rank in (this, None):
-            PEClipModule.training_step = at_call(12, lambda: send(signal.SIGKILL), PEClipModule.training_step)
-
+    kill = AtCall("peclip.train.module:PEClipModule.training_step", 12, partial(send, signal.SIGKILL))
+    before = kill if rank is None else OnRank(rank, kill)
     args = words(["fit", "--config", config, "--data.batch_size", 5, "--last.every_n_steps", 3])
     assert [result.status for result in in_ranks(tmp_path / "whole", args, 2)] == [0, 0]
     killed = in_ranks(tmp_path / "killed", args, 2, before, limit=LIMIT)

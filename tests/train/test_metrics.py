@@ -5,6 +5,7 @@ import torch.distributed as dist
 from torch.multiprocessing import start_processes
 from torch.nn import functional as F
 
+from peclip.data.forking import METHOD, main_module_hidden, start_server
 from peclip.errors import InputError
 from peclip.results.scores import recalls, scores, uar, war
 from peclip.train.metrics import ExpressionMetrics, MeanLoss
@@ -126,6 +127,7 @@ def evaluate_share(rank, shares, folder):
 
 def test_processes_with_uneven_shares_all_get_the_matrix_of_all_clips(tmp_path):
     shares = [[0, 2, 4, 6], [1, 3, 5], []]
-    # Forked, because a fresh interpreter would spend seconds on importing torch again.
-    start_processes(evaluate_share, args=(shares, tmp_path), nprocs=len(shares), start_method="fork")
+    start_server()
+    with main_module_hidden():
+        start_processes(evaluate_share, args=(shares, tmp_path), nprocs=len(shares), start_method=METHOD)
     assert [(tmp_path / str(rank)).read_text() for rank in range(3)] == [str(HAND.tolist())] * 3

@@ -2,16 +2,17 @@
 
 import json
 import signal
+from functools import partial
 
 import pytest
 
-from peclip.data import dataset
 from peclip.errors import InputError
 from peclip.train import module as train_module
 from peclip.train.module import PEClipModule
+from tests.processes import AtCall, OnRank, send
 from tests.ranked import in_ranks, logged, write_many
 from tests.runs import LABELS, write_config
-from tests.stress.killed import at_call, outcome, send
+from tests.stress.killed import outcome
 from tests.train.test_module import digest
 
 EVALUATED = ("metrics.json", "confusion.csv", "predictions.csv")
@@ -108,12 +109,9 @@ def test_an_evaluation_on_several_ranks_is_that_of_one_process_to_the_byte(runs,
 
 @pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_signal_to_one_rank_ends_all_after_the_step_and_the_run_goes_on(rank, runs, config, tmp_path):
-    def before(this):
-        if this == rank:
-            PEClipModule.training_step = at_call(6, lambda: send(signal.SIGTERM), PEClipModule.training_step)
-
+    asked = AtCall("peclip.train.module:PEClipModule.training_step", 6, partial(send, signal.SIGTERM))
     args = words(options(config, 3))
-    first, second = in_ranks(tmp_path, args, 2, before)
+    first, second = in_ranks(tmp_path, args, 2, OnRank(rank, asked))
     # Lightning, where it started the second rank, takes any other status for a reason to kill the first at once.
     assert (first.status, second.status, second.err) == (143, 0, "")
     assert first.err == "peclip: asked to end: go on with --ckpt_path last\n"
@@ -123,31 +121,28 @@ def test_a_signal_to_one_rank_ends_all_after_the_step_and_the_run_goes_on(rank, 
     assert outcome(tmp_path / "runs/tiny/version_0") == outcome(runs[2] / "runs/tiny/version_0")
 
 
-def test_a_loss_that_is_no_number_on_one_rank_stops_all_and_is_told_once(config, tmp_path):
-    def before(rank):
-        if rank == 1:
-            original = train_module._cross_entropy
-            train_module._cross_entropy = lambda *args: original(*args) * float("nan")
+def nan_losses():
+    original = train_module._cross_entropy
+    train_module._cross_entropy = lambda *args: original(*args) * float("nan")
 
-    first, second = in_ranks(tmp_path, words(options(config, 4)), 2, before)
+
+def test_a_loss_that_is_not_finite_on_one_rank_stops_all_and_is_reported_once(config, tmp_path):
+    first, second = in_ranks(tmp_path, words(options(config, 4)), 2, OnRank(1, nan_losses))
     assert (first.status, second.status, second.err) == (2, 0, "")
     (line,) = first.err.splitlines()
     assert "the loss is nan in step 1 (epoch 1)" in line
     assert line.count(".mp4") == 8  # of both ranks
 
 
+def broken():
+    raise InputError("clip.mp4: it is broken")
+
+
 @pytest.mark.slow
 def test_a_rank_that_fails_says_why_and_ends_the_others(config, tmp_path):
     """The first rank was not started with the other by Lightning here, so it cannot see how that one ended."""
-
-    def broken():
-        raise InputError("clip.mp4: it is broken")
-
-    def before(rank):
-        if rank == 1:
-            dataset.read_clip = at_call(3, broken, dataset.read_clip)
-
-    first, second = in_ranks(tmp_path, words(options(config, 4)), 2, before, limit=30)
+    fails = OnRank(1, AtCall("peclip.data.dataset:read_clip", 3, broken))
+    first, second = in_ranks(tmp_path, words(options(config, 4)), 2, fails, limit=30)
     assert second.status == 2
     (line,) = second.err.splitlines()
     assert line.startswith("peclip: error: clip.mp4: it is broken (")

@@ -2,15 +2,11 @@
 
 import csv
 import json
-import multiprocessing
-import os
-import socket
-from contextlib import chdir
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from torch.nn import functional as F
 
 from peclip.clip_format import ClipFormat
@@ -19,8 +15,10 @@ from peclip.data.batch import NO_INDEX, Batch
 from peclip.data.datamodule import VideoDataModule
 from peclip.train.module import PEClipModule
 from tests.model.small import build, stir
+from tests.processes import AtCall, in_a_process, send
+from tests.ranked import in_ranks
 from tests.runs import LABELS, run, write_config, write_data
-from tests.stress.killed import at_call, in_a_process, outcome, send
+from tests.stress.killed import outcome
 
 SKIP = ("--data.on_error", "skip", "--trainer.max_epochs", "1")
 
@@ -205,10 +203,7 @@ def test_a_killed_run_goes_on_with_the_clips_it_had_skipped(place, config, data)
     spoil(data, "2", "7", "15")
     args = ["fit", "--config", str(config), *SKIP, "--data.batch_size", "2", "--last.every_n_steps", "1"]
     assert in_a_process(place / "whole", args) == (0, "")
-
-    def before():
-        PEClipModule.training_step = at_call(4, lambda: send(9), PEClipModule.training_step)
-
+    before = AtCall("peclip.train.module:PEClipModule.training_step", 4, partial(send, 9))
     assert in_a_process(place / "killed", args, before)[0] == -9
     assert in_a_process(place / "killed", [*args, "--ckpt_path", "last"])[0] == 0
     whole, killed = (place / name / "runs/tiny/version_0" for name in ("whole", "killed"))
@@ -216,47 +211,12 @@ def test_a_killed_run_goes_on_with_the_clips_it_had_skipped(place, config, data)
     assert (killed / "skipped.csv").read_text() == (whole / "skipped.csv").read_text()
 
 
-def on_two_ranks(folder, args):
-    """Run the command in two processes, and return the status of each and what it wrote to stderr."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-
-    def target(rank):
-        places = {"LOCAL_RANK": rank, "NODE_RANK": 0, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        os.environ.update({name: str(value) for name, value in places.items()})
-        rank_zero_only.rank = rank
-        with chdir(folder):
-            result = run(*args)
-        (folder / f"stderr-{rank}").write_text(result.err)
-        os._exit(result.status)
-
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=target, args=(rank,)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-        process.kill()  # where it hangs
-        process.join()
-    return [(process.exitcode, (folder / f"stderr-{rank}").read_text()) for rank, process in enumerate(processes)]
-
-
 def test_ranks_bring_together_what_they_skipped_and_do_not_wait_for_each_other(place, config, data):
     """Of the two test clips of each class, one is broken; a rank has batches of one clip, so some have none."""
     spoil(data, "2", "7", "8", "13", "15", "18")
-    more = (
-        "--trainer.devices",
-        "2",
-        "--trainer.strategy",
-        "ddp",
-        "--data.batch_size",
-        "1",
-        "--model.zero_shot",
-        "false",
-    )
-    for status, err in on_two_ranks(place, ["fit", "--config", config, *SKIP, *more]):
-        assert status == 0, err
+    more = ("--data.batch_size", "1", "--model.zero_shot", "false")
+    for result in in_ranks(place, ["fit", "--config", config, *SKIP, *more], 2):
+        assert result.status == 0, result.err
     (folder,) = place.glob("runs/tiny/*")
     metrics = json.loads((folder / "metrics.json").read_text())
     assert (metrics["clips"], metrics["skipped"]) == (3, 3)

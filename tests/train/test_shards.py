@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import chdir
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,12 +20,12 @@ from peclip.train.parts import WORDS, PartFolder, check_prediction
 from pyarrow import parquet
 
 from peclip.errors import InputError
-from peclip.train.module import PEClipModule
+from peclip.train.part_writer import PartWriter
+from peclip.train.parts import WORDS, PartFolder, check_prediction
+from tests.processes import AtCall, in_a_process, send
+from tests.ranked import in_ranks
 from tests.runs import LABELS, run
-from tests.stress.killed import at_call, in_a_process, send
 from tests.trees import write_clip
-
-TWO_RANKS = ("--trainer.devices", "2", "--trainer.strategy", "ddp_fork")
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +60,10 @@ def identity(path):
     return path.stat().st_ino, path.stat().st_mtime_ns
 
 
-def killed(tmp_path, options, batch, act=lambda: send(signal.SIGKILL)):
-    """Predict until a batch, where something happens to the process."""
-
-    def before():
-        PEClipModule.predict_step = at_call(batch, act, PEClipModule.predict_step)
-
-    return in_a_process(tmp_path, options, before)
+def sent(tmp_path, options, number):
+    """Predict until the sixth batch, where the process gets a signal."""
+    act = partial(send, number)
+    return in_a_process(tmp_path, options, AtCall("peclip.train.module:PEClipModule.predict_step", 6, act))
 
 
 # --- what is there ---
@@ -91,7 +89,7 @@ def test_all_parts_together_are_predictions_csv(whole, options, tmp_path, monkey
 
 
 def test_two_ranks_write_the_same_parts(whole, options, tmp_path):
-    assert in_a_process(tmp_path, [*options, *TWO_RANKS]) == (0, "")
+    assert [(rank.status, rank.err) for rank in in_ranks(tmp_path, options, 2)] == [(0, "")] * 2
     assert union(tmp_path / "parts") == union(whole[0])
     assert (tmp_path / "parts/parts.json").read_bytes() == (whole[0] / "parts.json").read_bytes()
 
@@ -127,19 +125,20 @@ def test_skipped_clips_are_left_out_and_counted(tiny_run, tmp_path, monkeypatch)
 
 
 def test_a_killed_prediction_goes_on_with_another_number_of_ranks(whole, options, tmp_path):
-    assert killed(tmp_path, options, batch=6)[0] == -signal.SIGKILL
+    assert sent(tmp_path, options, signal.SIGKILL)[0] == -signal.SIGKILL
     folder = tmp_path / "parts"
     before = {path: identity(path) for path in parts_of(folder)}
     assert [path.name for path in before] == ["part-00000.parquet", "part-00001.parquet"]
     (folder / ".part-00002.1.parquet").write_bytes(b"half")
-    assert in_a_process(tmp_path, [*options, *TWO_RANKS, "--data.num_workers", "1"]) == (0, "")
+    ranks = in_ranks(tmp_path, [*options, "--data.num_workers", "1"], 2)
+    assert [(rank.status, rank.err) for rank in ranks] == [(0, "")] * 2
     assert {path: identity(path) for path in before} == before
     assert union(folder) == union(whole[0])
     assert {path.name for path in folder.iterdir()} == {path.name for path in whole[0].iterdir()}
 
 
 def test_a_prediction_that_is_asked_to_end_goes_on(whole, options, tmp_path, monkeypatch):
-    status, err = killed(tmp_path, options, batch=6, act=lambda: send(signal.SIGTERM))
+    status, err = sent(tmp_path, options, signal.SIGTERM)
     assert (status, err) == (143, "peclip: asked to end: the same command goes on\n")
     assert 0 < len(parts_of(tmp_path / "parts")) < 5
     monkeypatch.chdir(tmp_path)

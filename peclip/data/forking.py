@@ -1,0 +1,134 @@
+"""Processes of the data loaders' workers: how they start, what they get and what ends them.
+
+They are forks of a server (Python's ``forkserver``): a process without threads that has imported what they need. A fork of
+the main process may deadlock, because it copies locks that other threads hold; a fresh interpreter imports for seconds.
+"""
+
+import mmap
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.reduction import DupFd, register
+from pathlib import Path
+from pickle import HIGHEST_PROTOCOL
+from types import ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import pyarrow as pa
+from peclip.data.manifest import Manifest
+
+METHOD = "forkserver"
+"""How worker processes start: the one place that decides it."""
+
+PRELOADED = ["peclip.data.dataset"]
+"""Modules that the server imports, which its forks need not import again."""
+
+_THREADLESS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""Variables with which numpy and pyarrow start no thread when they are imported."""
+
+_OF_CLUSTERS = (signal.SIGTERM, signal.SIGUSR1)
+"""Signals that SLURM sends to every process of a job; the training decides what follows from them."""
+
+_CHECK = 5.0
+"""Seconds between two checks whether the main process still runs."""
+
+
+def start_server() -> None:
+    """Start the process that workers are forked from, unless it runs. It imports in the background.
+
+    It and its forks block the signals of clusters.
+    """
+    multiprocessing.get_context(METHOD).set_forkserver_preload(PRELOADED)
+    # It finds the modules that this process finds, and none besides in the folder that it starts in.
+    path = {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONSAFEPATH": "1"}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_CLUSTERS)
+    try:
+        with _variables(_THREADLESS | path):
+            resource_tracker.ensure_running()  # where it starts, it unblocks SIGTERM
+            signal.pthread_sigmask(signal.SIG_BLOCK, _OF_CLUSTERS)
+            forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _variables(values: dict[str, str]) -> Iterator[None]:
+    """Set variables of the environment, and set them back."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def main_module_hidden() -> Iterator[None]:
+    """Keep new processes from importing the main module, of which they need nothing.
+
+    Python would run it again in each of them: a script without ``if __name__ == "__main__"`` fails then.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def end_with_main_process(worker: int) -> None:
+    """Let this worker end when the main process ends it or is gone, and at no signal that somebody else sends.
+
+    PyTorch's workers look for that at the process that forked them, which here is the server.
+    """
+    threading.Thread(target=_wait_for_the_end, name="end", daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
+    main = multiprocessing.parent_process()
+    while main is not None and main.is_alive():
+        signals = signal.sigtimedwait(_OF_CLUSTERS, _CHECK)
+        if signals and signals.si_signo == signal.SIGTERM and signals.si_pid == main.pid:
+            break
+    os._exit(0)
+
+
+_shared: WeakKeyDictionary[Manifest, Any] = WeakKeyDictionary()
+
+
+def _share(clips: Manifest) -> Any:
+    """Reduce a manifest for a worker: its table is written once, into memory that all workers map."""
+    if clips not in _shared:
+        try:
+            table = pa.Table.from_pandas(clips.table.drop(columns=["split", "fold"]), preserve_index=False)
+        except UnicodeEncodeError:  # the name of a file need not be UTF-8
+            return clips.__reduce_ex__(HIGHEST_PROTOCOL)
+        file = os.fdopen(os.memfd_create("clips"), "wb")
+        with pa.ipc.new_stream(file, table.schema) as stream:
+            stream.write_table(table)
+        file.flush()
+        _shared[clips] = file
+    return _receive, (DupFd(_shared[clips].fileno()), clips.source, clips.root)
+
+
+def _receive(file: Any, source: Path, root: Path | str) -> Manifest:
+    with os.fdopen(file.detach(), "rb") as opened:
+        content = pa.py_buffer(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+    clips = Manifest.__new__(Manifest)  # whose table is complete
+    clips.table = pa.ipc.open_stream(content).read_all().to_pandas(split_blocks=True)
+    clips.source, clips.root, clips.notes = source, root, ()
+    return clips
+
+
+if hasattr(os, "memfd_create"):  # only Linux has it; elsewhere each worker gets a copy
+    register(Manifest, _share)
