@@ -3,6 +3,7 @@
 import json
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from peclip.data import forking
+from tests.lacking import summary
 from tests.runs import trained, write_config, write_data
 
 torch.set_num_threads(1)
@@ -97,3 +99,12 @@ def tiny_config(tmp_path_factory: pytest.TempPathFactory, tiny_clip: Path, tiny_
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_config: Path) -> Path:
     """The folder of a run of the tiny configuration; not to be written to."""
     return trained(tmp_path_factory.mktemp("tiny_run"), "--config", tiny_config)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Say last, in one line, what was skipped for lack of something, and how to provide it."""
+    yield
+    reasons = [report.longrepr[2] for report in terminalreporter.getreports("skipped")]
+    if line := summary(reasons):
+        terminalreporter.write_line(line)

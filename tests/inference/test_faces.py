@@ -1,18 +1,15 @@
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from peclip.errors import InputError
 from peclip.inference import faces
 from peclip.inference.faces import YuNet
+from tests.lacking import YUNET, needs, needs_yunet
+from tests.scenes import Visit, film
 
-SHARED = Path(__file__).parents[3] / "shared"
-YUNET = SHARED / "models" / "face_detection_yunet_2026may.onnx"
-
-needs_yunet = pytest.mark.skipif(not YUNET.exists(), reason="needs ../shared/models")
+ONCE = range(1)
 
 
 def test_without_opencv_the_way_out_is_told(monkeypatch):
@@ -23,14 +20,14 @@ def test_without_opencv_the_way_out_is_told(monkeypatch):
 
 
 def test_a_missing_model_is_named():
-    pytest.importorskip("cv2", reason="needs OpenCV")
+    pytest.importorskip("cv2", reason=needs("OpenCV"))
     with pytest.raises(InputError, match=r"face_model missing\.onnx: no such file"):
         YuNet("missing.onnx")
 
 
 @pytest.mark.parametrize("content", [b"", b"no network at all" * 100])
 def test_a_model_that_is_none_is_named(tmp_path, content, capfd):
-    pytest.importorskip("cv2", reason="needs OpenCV")
+    pytest.importorskip("cv2", reason=needs("OpenCV"))
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
     with pytest.raises(InputError, match=rf"face_model {path}: not the ONNX file of YuNet"):
@@ -39,7 +36,7 @@ def test_a_model_that_is_none_is_named(tmp_path, content, capfd):
 
 
 def test_off_line_the_file_is_asked_for(monkeypatch, tmp_path):
-    pytest.importorskip("cv2", reason="needs OpenCV")
+    pytest.importorskip("cv2", reason=needs("OpenCV"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(InputError, match=r"YuNet cannot be fetched from the Hub .*give the file") as told:
         YuNet()
@@ -48,7 +45,7 @@ def test_off_line_the_file_is_asked_for(monkeypatch, tmp_path):
 
 @needs_yunet
 def test_the_model_in_the_hubs_cache_is_used(monkeypatch):
-    pytest.importorskip("cv2", reason="needs OpenCV")
+    pytest.importorskip("cv2", reason=needs("OpenCV"))
 
     def fetch(repository: str, name: str, local_files_only: bool = False) -> str:
         assert (repository, local_files_only) == (faces.HUB, True)
@@ -60,14 +57,20 @@ def test_the_model_in_the_hubs_cache_is_used(monkeypatch):
 
 @needs_yunet
 def test_every_face_of_a_picture_is_found(capfd):
-    pytest.importorskip("cv2", reason="needs OpenCV")
-    picture = np.array(Image.open(SHARED / "media" / "real_unlabelled" / "multi_face.jpg"))
+    pytest.importorskip("cv2", reason=needs("OpenCV"))
+    people = [Visit(0, 0, 120, ONCE, 90), Visit(1, 50, 5, ONCE, 110), Visit(2, 130, 130, ONCE, 100)]
+    people += [Visit(3, 190, 5, ONCE, 70), Visit(4, 250, 90, ONCE, 60)]
+    picture = np.kron(film(people, 1)[0], np.ones((2, 2, 1), np.uint8))
     detect = YuNet(str(YUNET))
-    boxes = detect(picture)
-    assert len(boxes) == 5
-    assert ((boxes[:, 2] > 60) & (boxes[:, 2] < 130)).all()
+    found = by_centre(detect(picture))
+    places = 2 * np.array(sorted(person.place(0) for person in people))
+    assert found == pytest.approx(places, abs=18)
     # the same places in a frame of another size and shape
-    again = detect(np.pad(picture[::2, ::2], ((0, 0), (100, 0), (0, 0))))
-    by_left = boxes[np.argsort(boxes[:, 0])] / 2 + (100, 0, 0, 0)
-    assert again[np.argsort(again[:, 0])] == pytest.approx(by_left, abs=8)
+    again = by_centre(detect(np.pad(picture[::2, ::2], ((0, 0), (100, 0), (0, 0)))))
+    assert again == pytest.approx(found / 2 + (100, 0, 0), abs=8)
     assert capfd.readouterr().err == ""
+
+
+def by_centre(boxes):
+    """Return x and y of the centre of each box and its longer side, from left to right."""
+    return np.array(sorted((x + width / 2, y + height / 2, max(width, height)) for x, y, width, height in boxes))

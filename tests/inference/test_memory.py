@@ -9,9 +9,8 @@ import av
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
-YUNET = ROOT.parent / "shared" / "models" / "face_detection_yunet_2026may.onnx"
-FACE = ROOT.parent / "shared" / "media" / "real_unlabelled" / "single_face.mp4"
+from tests.lacking import YUNET, needs, needs_yunet
+from tests.scenes import Visit, film
 
 FPS = 8
 
@@ -61,16 +60,17 @@ def test_a_longer_video_takes_no_more_memory(checkpoint, tmp_path):
     assert peaks["long"] - peaks["short"] < 20
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not (YUNET.exists() and FACE.exists()), reason="needs ../shared/models and ../shared/media")
-def test_an_hour_of_a_face_takes_no_more_memory_than_a_minute(checkpoint, tmp_path):
-    pytest.importorskip("cv2", reason="needs OpenCV")
-    with av.open(str(FACE)) as video:
-        shown = [frame.reformat(width=240, height=136, format="rgb24").to_ndarray() for frame in video.decode(video=0)]
-    away = [np.zeros_like(shown[0])] * 24  # three seconds: each return is another track
-    for name, seconds in (("minute", 60), ("hour", 3600)):
-        write_long(tmp_path / f"{name}.mp4", seconds, [*shown, *away])
-    peaks = measure(tmp_path, ["minute", "hour"], checkpoint, "yunet", str(YUNET))
-    assert len((tmp_path / "out_hour" / "timeline.csv").read_text().splitlines()) > 3600
-    assert peaks["hour"] - peaks["minute"] < 50
-    assert peaks["hour"] < 1000  # the whole process, libraries and a tiny model included
+@needs_yunet
+@pytest.mark.parametrize(
+    ("short", "long"), [(24, 96), pytest.param(60, 3600, marks=pytest.mark.slow, id="a minute and an hour")]
+)
+def test_more_of_a_face_takes_no_more_memory(short, long, checkpoint, tmp_path):
+    pytest.importorskip("cv2", reason=needs("OpenCV"))
+    # It is away for three seconds: each return is another track.
+    frames = list(film([Visit(1, 100, 60, range(24))], 48))
+    for name, seconds in (("short", short), ("long", long)):
+        write_long(tmp_path / f"{name}.mp4", seconds, frames)
+    peaks = measure(tmp_path, ["short", "long"], checkpoint, "yunet", str(YUNET))
+    assert len((tmp_path / "out_long" / "timeline.csv").read_text().splitlines()) > long
+    assert peaks["long"] - peaks["short"] < 50
+    assert peaks["long"] < 1000  # the whole process, libraries and a tiny model included

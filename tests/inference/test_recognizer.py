@@ -17,9 +17,8 @@ from peclip.inference.sources import read_frames
 from peclip.labels import SEVEN
 from peclip.model import PEClip
 from tests.inference.test_tracks import ONE, OTHER, scene
+from tests.lacking import SHARED, YUNET, needs
 from tests.media import write_video
-
-SHARED = Path(__file__).parents[3] / "shared"
 
 
 def bright_boxes(frame: np.ndarray) -> np.ndarray:
@@ -166,11 +165,12 @@ def test_a_model_that_is_none_is_named(tmp_path):
 @pytest.fixture(scope="module")
 def real(net) -> Recognizer:
     """Recognize the videos of ../shared, whose truth was seen by eye."""
-    pytest.importorskip("cv2", reason="needs OpenCV")
-    model = SHARED / "models" / "face_detection_yunet_2026may.onnx"
-    if not model.exists():
-        pytest.skip("needs ../shared/models and ../shared/media")
-    return Recognizer(net, face_model=str(model))
+    pytest.importorskip("cv2", reason=needs("OpenCV"))
+    if YUNET is None:
+        pytest.skip(needs("YuNet"))
+    if not (SHARED / "media").is_dir():
+        pytest.skip(needs("real videos"))
+    return Recognizer(net, face_model=str(YUNET))
 
 
 @pytest.fixture(scope="module")

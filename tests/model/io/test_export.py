@@ -9,6 +9,7 @@ import torch
 
 from peclip import PEClip
 from peclip.model import load_released, read_trained
+from tests.lacking import needs
 from tests.model.released_small import as_saved, small_state
 from tests.model.small import clips
 from tests.runs import LABELS, run, write_data
@@ -78,7 +79,7 @@ def test_the_precision_is_an_option(tiny_run, package, tmp_path):
 
 
 def test_the_format_is_an_option(package, tmp_path):
-    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+    pytest.importorskip("onnxruntime", reason=needs("ONNX"))
     result = run("export", package, "--out", tmp_path, "--format", "onnx")
     assert (result.status, result.err) == (0, "")
     assert "model.onnx: 0." in result.out

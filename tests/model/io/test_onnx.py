@@ -13,10 +13,11 @@ from peclip.model import Adapter, PEClip, SharedAdapter, TemporalDynamicAdapter,
 from peclip.model.fast.gru import GRU
 from peclip.model.io import onnx
 from peclip.model.io.onnx import TOLERANCE, write_onnx
+from tests.lacking import needs
 from tests.model.released_small import as_saved, small_state
 from tests.model.small import LABELS, build, clips, stir
 
-runtime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+runtime = pytest.importorskip("onnxruntime", reason=needs("ONNX"))
 
 
 @pytest.fixture(scope="module")

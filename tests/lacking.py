@@ -1,0 +1,56 @@
+"""What some tests need and not every machine has: where it is looked for, and how to provide it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from huggingface_hub import try_to_load_from_cache
+
+from peclip.inference.faces import HUB, HUB_FILES
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+def find_yunet() -> Path | None:
+    """Return the ONNX file of YuNet: that of PECLIP_FACE_MODEL, else that in the Hub's local cache, else that in ../shared."""
+    if named := os.environ.get("PECLIP_FACE_MODEL"):
+        return Path(named)
+    cached = [path for name in HUB_FILES if isinstance(path := try_to_load_from_cache(HUB, name), str)]
+    found = [path for path in (*map(Path, cached), SHARED / "models" / HUB_FILES[0]) if path.exists()]
+    return found[0] if found else None
+
+
+YUNET = find_yunet()
+
+PROVIDE = {
+    "YuNet": f"set PECLIP_FACE_MODEL to its file, or fetch it once: hf download {HUB} {HUB_FILES[0]}",
+    "OpenCV": 'pip install "peclip[faces]"',
+    "ONNX": 'pip install "peclip[onnx]"',
+    "real videos": "lay the project's own videos into ../shared/media",
+}
+"""How to provide what a test may need, by the word after "needs" in the reason for which it is skipped."""
+
+
+def needs(what: str) -> str:
+    """Return the reason for which a test is skipped that needs something."""
+    assert what in PROVIDE
+    return f"needs {what}"
+
+
+needs_yunet = pytest.mark.skipif(YUNET is None, reason=needs("YuNet"))
+
+
+def summary(reasons: list[str]) -> str:
+    """Return one line about the tests that were skipped for lack of something, empty where there were none.
+
+    Args:
+        reasons: of all tests that were skipped.
+    """
+    lacking = Counter(what for reason in reasons for what in PROVIDE if reason.endswith(needs(what)))
+    if not lacking:
+        return ""
+    ways = "; ".join(f"{count} for lack of {what} ({PROVIDE[what]})" for what, count in lacking.items())
+    return f"{lacking.total()} tests were skipped: {ways}"
