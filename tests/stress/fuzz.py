@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -230,16 +230,10 @@ def fuzz(files: int, seed: int, keep: Path) -> tuple[list[Finding], str]:
         what was found, and the figures in a line.
     """
     begin = time.monotonic()
-    for kind in KINDS:
-        original(kind)  # once, not in every process
     findings, counts, seconds, megabytes = [], Counter[str](), [0.0], [0.0]
     with tempfile.TemporaryDirectory() as name:
-
-        def read(number: int) -> str:
-            kind, path = make(seed, number, Path(name))
-            return judge(kind, path, np.random.default_rng((seed, number, 1)))
-
-        for number, outcome in enumerate(guarded(read, range(files), SECONDS)):
+        read = partial(_read, seed, Path(name))
+        for number, outcome in enumerate(guarded(read, range(files), SECONDS, _originals)):
             what = outcome.error or ("" if outcome.megabytes < MOST_MEGABYTES else f"{outcome.megabytes:.0f} MB")
             if what:
                 findings.append(Finding(number, _keep(seed, number, keep), what))
@@ -253,6 +247,16 @@ def fuzz(files: int, seed: int, keep: Path) -> tuple[list[Finding], str]:
         f"{time.monotonic() - begin:.0f} s in all"
     )
     return findings, figures
+
+
+def _originals() -> None:
+    for kind in KINDS:
+        original(kind)
+
+
+def _read(seed: int, folder: Path, number: int) -> str:
+    kind, path = make(seed, number, folder)
+    return judge(kind, path, np.random.default_rng((seed, number, 1)))
 
 
 def _keep(seed: int, number: int, keep: Path) -> str:

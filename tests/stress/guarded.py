@@ -11,6 +11,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from peclip.data import workers
+
 MOST_MEGABYTES = 2000
 """Memory that reading a file may take."""
 
@@ -33,30 +35,41 @@ class Outcome(NamedTuple):
     megabytes: float
 
 
-def guarded(function: Callable[[Any], Any], items: Sequence[Any], seconds: float) -> Iterator[Outcome]:
+def nothing() -> None:
+    """Do nothing."""
+
+
+def guarded(
+    function: Callable[[Any], Any], items: Sequence[Any], seconds: float, before: Callable[[], object] = nothing
+) -> Iterator[Outcome]:
     """Call a function on each item, one after another in one process, and start another where it dies.
 
     Args:
-        function: returns something that can be pickled.
+        function: can be pickled, and so can what it returns.
         items: its arguments.
         seconds: after which a call is killed: by the kernel, whatever code it is in.
+        before: called first in each process, without limits.
 
     Yields:
         An outcome an item.
     """
     left = list(items)
     while left:
-        for outcome in _until_it_dies(function, left, seconds):
+        for outcome in _until_it_dies(function, left, seconds, before):
             left = left[1:]
             yield outcome
 
 
-def _until_it_dies(function: Callable[[Any], Any], items: Sequence[Any], seconds: float) -> Iterator[Outcome]:
+def _until_it_dies(
+    function: Callable[[Any], Any], items: Sequence[Any], seconds: float, before: Callable[[], object]
+) -> Iterator[Outcome]:
     """Yield the outcomes of one process: all, or those up to the item at which it died."""
-    context = multiprocessing.get_context("fork")
+    workers.start_server()
+    context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(function, items, sender, seconds), daemon=True)
-    process.start()
+    process = context.Process(target=_work, args=(function, items, sender, seconds, before), daemon=True)
+    with workers.main_module_hidden():
+        process.start()
     sender.close()
     try:
         for _ in items:
@@ -70,7 +83,14 @@ def _until_it_dies(function: Callable[[Any], Any], items: Sequence[Any], seconds
         receiver.close()
 
 
-def _work(function: Callable[[Any], Any], items: Sequence[Any], sender: Connection, seconds: float) -> None:
+def _work(
+    function: Callable[[Any], Any],
+    items: Sequence[Any],
+    sender: Connection,
+    seconds: float,
+    before: Callable[[], object],
+) -> None:
+    before()
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     most = resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (_status("VmSize") * 1024 + _ADDRESSES, most))
