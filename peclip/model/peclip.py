@@ -52,7 +52,7 @@ class PEClip(nn.Module):
         backbone: a Hub id such as ``openai/clip-vit-base-patch16``, a folder that holds a CLIP, or ``demo``.
         adapters: adapter class by site: ``vision.attention``, ``vision.mlp``, ``text.attention`` or ``text.mlp``, or only
             some blocks of one, as in ``vision.mlp[6:12]``. One adapter is made per block, with the width of its tower. By
-            default the four of the paper, ShA, TDA, ShA and TA.
+            default the four of the paper, ShA, TDA, ShA and TA; {} or null for none.
         prompts: the prompt class; by default MaPLe, 9 deep or as deep as the shorter tower. null for none.
         texts: ``action_units`` (FACS descriptions), ``names``, ``sentences``, or the texts themselves by label.
         logit_scale: factor on the cosine similarities; above 0.
@@ -75,7 +75,7 @@ class PEClip(nn.Module):
         self,
         labels: Sequence[str],
         backbone: str = "openai/clip-vit-base-patch16",
-        adapters: dict[str, AdapterFactory] = PE_CLIP,
+        adapters: dict[str, AdapterFactory] | None = PE_CLIP,
         prompts: PromptFactory | None = MaPLe,
         texts: TextStyle | dict[str, str] = "action_units",
         logit_scale: float = 100.0,
@@ -87,7 +87,7 @@ class PEClip(nn.Module):
     ) -> None:
         super().__init__()
         sentences = dict(zip(labels, class_texts(labels, texts), strict=True))
-        kept, here = chosen(adapters, without or ()), load_backbone(backbone)
+        kept, here = chosen(adapters or {}, without or ()), load_backbone(backbone)
         built = build(here, labels, sentences, kept, prompts, logit_scale, num_frames, normalize)
         self._take(built, Run(compile, checkpointing))
 
