@@ -163,7 +163,7 @@ class Recurrence(nn.Module):
             shape=(steps, 1, sequences, self.size),
             version=OPSET,
         )
-        return rearrange(out, "t 1 n r -> n t r"), None
+        return rearrange(out.squeeze(1), "t n r -> n t r"), None
 
 
 @contextmanager

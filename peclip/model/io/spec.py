@@ -20,19 +20,10 @@ MOVED = ("peclip.model.adapters.", "peclip.model.prompts.")
 
 @dataclass(frozen=True)
 class Spec:
-    """A class by its import path, with its arguments besides those that :class:`PEClip` supplies.
-
-    Raises:
-        InputError: the path is not one, such as ``peclip.model.SharedAdapter``.
-    """
+    """A class by its import path, with its arguments besides those that :class:`PEClip` supplies."""
 
     class_path: str
     init_args: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        names = self.class_path.split(".")
-        if len(names) < 2 or not all(name.isidentifier() for name in names):
-            raise InputError(f"class_path is {self.class_path!r}, expected an import path such as package.module.Class")
 
 
 def describe(factory: Callable[..., nn.Module]) -> Spec:
@@ -80,9 +71,12 @@ def check_import(class_path: str, kind: type) -> None:
     """Check that importing a class that a file names runs nothing but an installed package.
 
     Raises:
-        InputError: its module would run a program, or is a file in the working folder, which may have come with the file
-            that names it.
+        InputError: the path is not one; its module would run a program, or is a file in the working folder, which may have
+            come with the file that names it.
     """
+    names = class_path.split(".")
+    if len(names) < 2 or not all(name.isidentifier() for name in names):
+        raise InputError(f"class_path is {class_path!r}, expected an import path such as package.module.Class")
     module = class_path.rpartition(".")[0]
     top = module.partition(".")[0]
     if module in sys.modules:

@@ -68,10 +68,10 @@ def test_what_no_file_could_name_is_refused(factory):
         ("peclip.model.MaPLe", "'peclip.model.MaPLe' is not an Adapter"),
         ("no_such_package.Adapter", "'no_such_package.Adapter' cannot be imported"),
         ("peclip.model.NoSuchAdapter", "cannot be imported: install the package that defines it"),
-        ("SharedAdapter", "class_path is 'SharedAdapter', expected an import path such as package.module.Class"),
-        (".relative.Adapter", "class_path is '.relative.Adapter', expected an import path"),
-        ("../evil.Adapter", "class_path is '../evil.Adapter', expected an import path"),
-        ("", "class_path is '', expected an import path"),
+        ("SharedAdapter", "cannot be imported"),
+        (".relative.Adapter", "cannot be imported"),
+        ("../evil.Adapter", "cannot be imported"),
+        ("", "cannot be imported"),
     ],
 )
 def test_a_path_that_names_no_adapter_is_refused_and_not_called(class_path, message, tmp_path, monkeypatch):

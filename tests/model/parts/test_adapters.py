@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from peclip.errors import InputError
 from peclip.model import Adapter, SharedAdapter, TemporalDynamicAdapter, TextAdapter
+from peclip.testing import check_adapter
 from tests.model.small import size, stir, trainable
 
 WIDTH = 32
@@ -39,16 +40,21 @@ def rows(table):
 
 
 @rows(ADAPTERS)
+def test_every_adapter_keeps_the_contract(factory):
+    options = getattr(factory, "keywords", {})
+    check_adapter(factory, identity=options.get("init") != "default", independent=options.get("scope") != "batch")
+
+
+@pytest.mark.parametrize(("factory", "site"), [(SharedAdapter, "text.attention"), (TextAdapter, "text.mlp")])
+def test_adapters_of_the_text_tower_keep_the_contract_there(factory, site):
+    check_adapter(factory, site)
+
+
 @pytest.mark.parametrize(("clips", "frames"), [(2, 3), (1, 1), (7, 1), (1, 6)])
+@rows(ADAPTERS)
 def test_shape_is_kept(factory, clips, frames):
     x = tokens(clips, frames)
     assert stir(factory(WIDTH))(x, frames).shape == x.shape
-
-
-@rows(IDENTITIES)
-def test_is_the_identity_at_first(factory):
-    x = tokens()
-    assert torch.equal(factory(WIDTH)(x, 3), x)
 
 
 @rows(ADAPTERS)
@@ -60,14 +66,6 @@ def test_changes_tokens_once_trained(factory):
 def test_default_init_is_not_the_identity():
     x = tokens()
     assert not torch.equal(SharedAdapter(WIDTH, init="default")(x, 3), x)
-
-
-@rows(ADAPTERS)
-def test_gradient_reaches_every_parameter_and_the_tokens(factory):
-    adapter, x = stir(factory(WIDTH)), tokens().requires_grad_()
-    adapter(x, 3).square().sum().backward()
-    assert all(parameter.grad.abs().max() > 0 for parameter in adapter.parameters())
-    assert x.grad.abs().max() > 0
 
 
 @rows(IDENTITIES)

@@ -1,0 +1,177 @@
+"""Contract tests for adapters: those that peclip's own pass, for adapters of your own.
+
+An adapter and its test, in any package that can be imported::
+
+    import torch
+    from peclip.model import Adapter
+    from peclip.testing import check_adapter
+
+
+    class Gate(Adapter):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.gate = torch.nn.Parameter(torch.zeros(width))
+
+        def forward(self, x: torch.Tensor, frames: int) -> torch.Tensor:
+            return x * (1 + self.gate)
+
+
+    def test_gate() -> None:
+        check_adapter(Gate)
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from transformers import CLIPConfig, CLIPModel
+
+from peclip.errors import InputError
+from peclip.model import PEClip
+from peclip.model.backbones.clip import Backbone, freeze
+from peclip.model.build import AdapterFactory
+
+SIDE, CLASSES, BLOCKS = 32, 3, 2
+TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": BLOCKS, "num_attention_heads": 2}
+VOCABULARY = 100
+
+
+def check_adapter(
+    factory: AdapterFactory, site: str = "vision.mlp", identity: bool = True, independent: bool = True
+) -> None:
+    """Check that an adapter keeps the contract of adapters, inside a small CLIP with random weights; takes a second.
+
+    It keeps the shape of its tokens, starts as the identity, gets a gradient for every parameter and gives the backbone
+    none, treats each clip of a batch by itself, takes any number of frames, comes back from saved weights and its import
+    path, and leaves the bare backbone when it is removed.
+
+    Args:
+        factory: the class, or ``functools.partial`` of it with arguments; called with the width of the tokens.
+        site: where it acts, see :class:`peclip.model.PEClip`.
+        identity: whether it is the identity at the start; False for adapters that are not on purpose.
+        independent: whether a clip's result is independent of the other clips of its batch; False for adapters that mix
+            clips on purpose.
+
+    Raises:
+        AssertionError: it does not; the message is one sentence.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        name = getattr(getattr(factory, "func", factory), "__name__", repr(factory))
+        try:
+            net = _model({site: factory})
+        except InputError as error:
+            raise AssertionError(f"{name} cannot be put into a model: {error}") from error
+        bare = _logits(net, _clips(2, 3), bare=True)
+        _check_shape(name, factory)
+        _check_start(name, net, bare, identity)
+        _check_gradients(name, net)
+        _perturb(net)
+        _check_gradient_values(name, net)
+        _check_batches(name, net, independent)
+        _check_saving(name, net)
+        _require(
+            torch.equal(_logits(net, _clips(2, 3), bare=True), bare),
+            f"{name} changes the bare backbone: after its removal the logits differ from those before",
+        )
+
+
+def _check_shape(name: str, factory: AdapterFactory) -> None:
+    for clips, frames, tokens in ((2, 3, 5), (1, 1, 1), (1, 4, 2)):
+        x = torch.randn(clips * frames, tokens, TOWER["hidden_size"])
+        shape = tuple(factory(TOWER["hidden_size"])(x, frames).shape)
+        _require(
+            shape == x.shape, f"{name} returns tokens of shape {shape} for {tuple(x.shape)}: the shape must be kept"
+        )
+
+
+def _check_start(name: str, net: PEClip, bare: Tensor, identity: bool) -> None:
+    start = _logits(net, _clips(2, 3))
+    _require(
+        not identity or torch.equal(start, bare),
+        f"{name} is not the identity at the start: initialise its last layer with zeros, or pass identity=False",
+    )
+
+
+def _check_gradients(name: str, net: PEClip) -> None:
+    parameters = dict(net.adapters.named_parameters())
+    _require(bool(parameters), f"{name} has no parameters: there is nothing to train")
+    net(_clips(2, 3)).square().sum().backward()
+    missing = [key for key, weight in parameters.items() if weight.grad is None]
+    _require(not missing, f"{name}: no gradient reaches {missing[:1]}: every parameter must be used in forward")
+    touched = [key for key, weight in net.clip.named_parameters() if weight.requires_grad or weight.grad is not None]
+    _require(not touched, f"{name} makes the frozen backbone trainable: {touched[:1]}")
+
+
+def _check_gradient_values(name: str, net: PEClip) -> None:
+    net.zero_grad()
+    net(_clips(2, 3)).square().sum().backward()
+    alive: dict[str, bool] = {}
+    for key, weight in net.adapters.named_parameters():
+        parameter = ".".join(key.split(".")[3:])  # without tower, part and block
+        alive[parameter] = alive.get(parameter, False) or bool(weight.grad is not None and weight.grad.abs().max() > 0)
+    dead = [parameter for parameter, learns in alive.items() if not learns]
+    _require(not dead, f"{name}: the gradient of {dead[:1]} is zero even with random weights: it cannot learn")
+
+
+def _check_batches(name: str, net: PEClip, independent: bool) -> None:
+    video = _clips(3, 4)
+    together = _logits(net, video)
+    alone = torch.cat([_logits(net, clip[None]) for clip in video])
+    _require(
+        not independent or torch.allclose(together, alone, atol=1e-3),
+        f"{name}: a clip gets other logits in a batch than alone (difference {(together - alone).abs().max():.1e} of 100): "
+        "use frames, the T of a clip, to separate the clips, or pass independent=False",
+    )
+    for frames in (1, 2, 7):
+        _logits(net, _clips(2, frames))
+    _require(
+        torch.equal(_logits(net, video), together),
+        f"{name} gives other logits for the same clips after batches with another number of frames: it must keep no state",
+    )
+
+
+def _check_saving(name: str, net: PEClip) -> None:
+    video, trained = _clips(2, 3), net.to_trained()
+    try:
+        with net.bare():  # a copy of the backbone without its hooks
+            again = PEClip.from_trained(replace(trained, backbone=net.backbone))
+    except InputError as error:
+        raise AssertionError(f"{name} cannot be built from what a checkpoint stores: {error}") from error
+    _require(
+        torch.equal(_logits(again, video), _logits(net, video)),
+        f"{name} gives other logits after saving and loading: keep what it learns in parameters or buffers",
+    )
+
+
+def _model(adapters: dict[str, AdapterFactory]) -> PEClip:
+    vision = {**TOWER, "image_size": SIDE, "patch_size": 16}
+    config = CLIPConfig(vision_config=vision, text_config={**TOWER, "vocab_size": VOCABULARY}, projection_dim=24)
+    backbone = Backbone("a small CLIP with random weights", freeze(CLIPModel(config)))
+    ids = torch.randint(VOCABULARY - 1, (CLASSES, 6))
+    ids[:, -1] = VOCABULARY - 1
+    return PEClip.assemble(backbone, ids, [f"class {number}" for number in range(CLASSES)], adapters, None).eval()
+
+
+def _perturb(net: PEClip) -> None:
+    """Give every parameter of the adapters another value, so that none is the identity."""
+    with torch.no_grad():
+        for weight in net.adapters.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.3)
+
+
+def _clips(count: int, frames: int) -> Tensor:
+    return torch.randn(count, frames, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(frames))
+
+
+def _logits(net: PEClip, video: Tensor, bare: bool = False) -> Tensor:
+    with torch.no_grad():
+        if not bare:
+            return net(video)
+        with net.bare():
+            return net(video)
+
+
+def _require(fulfilled: bool, message: str) -> None:
+    if not fulfilled:
+        raise AssertionError(message)

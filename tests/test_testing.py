@@ -1,0 +1,121 @@
+"""The contract tests find what is wrong with an adapter, and say it in one sentence."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from peclip.model import Adapter, SharedAdapter, TemporalDynamicAdapter
+from peclip.testing import check_adapter
+
+
+class Gate(Adapter):
+    """The example of the documentation."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.gate = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x, frames):
+        return x * (1 + self.gate)
+
+
+class Narrow(Gate):
+    def forward(self, x, frames):
+        return super().forward(x, frames)[:, :1]
+
+
+class Shift(Gate):
+    def forward(self, x, frames):
+        return x + 1 + self.gate
+
+
+class Unused(Gate):
+    def __init__(self, width):
+        super().__init__(width)
+        self.spare = nn.Linear(width, width)
+
+
+class Dead(Gate):
+    def forward(self, x, frames):
+        return x + 0 * self.gate
+
+
+class Mixing(Gate):
+    def forward(self, x, frames):
+        return x + self.gate * x.mean(dim=0)
+
+
+class Counting(Gate):
+    calls = 0
+
+    def forward(self, x, frames):
+        self.calls += 1
+        return x + self.gate * self.calls
+
+
+class Forgetful(Gate):
+    def __init__(self, width):
+        super().__init__(width)
+        self.noise = torch.randn(width)
+
+    def forward(self, x, frames):
+        return x + self.gate * self.noise
+
+
+class Empty(Adapter):
+    def __init__(self, width):
+        super().__init__()
+
+    def forward(self, x, frames):
+        return x
+
+
+@pytest.mark.parametrize("site", ["vision.mlp", "vision.attention[1:]", "text.mlp"])
+def test_an_adapter_of_ones_own_passes(site):
+    check_adapter(Gate, site)
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (Narrow, r"Narrow returns tokens of shape \(6, 1, 32\) for \(6, 5, 32\): the shape must be kept"),
+        (Shift, "Shift is not the identity at the start: initialise its last layer with zeros"),
+        (Unused, "Unused: no gradient reaches .*spare.*: every parameter must be used in forward"),
+        (Dead, "Dead: the gradient of .*gate.* is zero even with random weights"),
+        (
+            Mixing,
+            r"Mixing: a clip gets other logits in a batch than alone \(difference .*: use frames, the T of a clip",
+        ),
+        (Counting, "Counting gives other logits for the same clips|Counting: a clip gets other logits"),
+        (Forgetful, "Forgetful gives other logits after saving and loading: keep what it learns in parameters"),
+        (Empty, "Empty has no parameters: there is nothing to train"),
+        (lambda width: Gate(width), "<lambda> cannot be put into a model: .* cannot be saved: expected a class"),
+        (partial(TemporalDynamicAdapter, scope="batch"), "a clip gets other logits in a batch than alone"),
+        (partial(SharedAdapter, init="default"), "is not the identity at the start"),
+    ],
+    ids=lambda value: getattr(value, "__name__", "") if callable(value) else "",
+)
+def test_a_broken_contract_is_one_sentence(factory, message):
+    with pytest.raises(AssertionError, match=message) as caught:
+        check_adapter(factory)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_class_that_no_file_could_name_is_refused():
+    class Local(Gate):
+        pass
+
+    with pytest.raises(
+        AssertionError, match=r"Local cannot be built from what a checkpoint stores: .*cannot be imported"
+    ):
+        check_adapter(Local)
+
+
+def test_random_numbers_go_on_as_if_nothing_had_been_checked():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    check_adapter(Gate)
+    assert torch.equal(torch.rand(3), expected)
