@@ -9,6 +9,7 @@ PARSER_WORDS = (  # what jsonargparse says, and how a person would
     (r" *Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors:", ""),
     (r" Expected a <class 'NoneType'>", ""),
     (r" Given value type: <class '[\w.]+'>", ""),
+    (r" Given value: ", ". Got value: "),
     (r"; see \S+ --help", ""),
     (r'Parser key "([^"]+)":', r"\1:"),
     (r"Expected a <class '([\w.]+)'>", r"expected \1"),

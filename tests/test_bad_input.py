@@ -79,7 +79,7 @@ def test_a_missing_manifest(place, config):
 
 
 def test_no_source_at_all(place, config):
-    assert_refused(run("fit", "--config", change(config, data__manifest=None)), "give data.manifest FILE")
+    assert_refused(run("fit", "--config", change(config, data__manifest=None)), "set data.manifest FILE")
     assert_no_run(place)
 
 
@@ -301,7 +301,7 @@ def test_a_gpu_that_is_not_there(place, config):
         ({"model__net__adapters": {}, "model__net__prompts": None}, "nothing to train"),
         (
             {"model__net__adapters": ["vision.mlp"]},
-            "model.net.adapters: expected dict Given value: ['vision.mlp']; see",
+            "model.net.adapters: expected dict. Got value: ['vision.mlp']; see",
         ),
         (
             {

@@ -22,7 +22,7 @@ from peclip.data.media.clip import read_clip
 from peclip.errors import InputError
 
 DRAWN = 4
-"""Clips that are drawn where no manifest is given."""
+"""Clips that are generated where no manifest is given."""
 
 SECONDS = 10.0
 """For which the input is timed."""
@@ -39,7 +39,7 @@ def measure_decoding(data: str | None, clips: int, num_frames: int, image_size: 
             raise InputError(f"{name} is {value}, expected at least 1")
     with tempfile.TemporaryDirectory(prefix="peclip-bench-") as folder:
         table = (
-            drawn_clips(Path(folder), seed)
+            synthetic_clips(Path(folder), seed)
             if data is None
             else Manifest.read(data, labels_required=False, allow_outside=True)
         )
@@ -58,7 +58,7 @@ def measure_decoding(data: str | None, clips: int, num_frames: int, image_size: 
     }
 
 
-def drawn_clips(folder: Path, seed: int) -> Manifest:
+def synthetic_clips(folder: Path, seed: int) -> Manifest:
     """Make clips with the texture of camera pictures, and return their manifest."""
     lines = ["path"]
     for number in range(DRAWN):

@@ -1,4 +1,4 @@
-"""``peclip prepare``, ``check`` and ``pack``: a benchmark's folder into a manifest, and what is done with a manifest."""
+"""``peclip prepare``, ``check`` and ``pack``: make a manifest of a benchmark's folder, check it and pack its clips."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ def prepare(benchmark: str, root: str, out: str, scene: str | None = None, form:
         root: folder of the release.
         out: csv file to write; clips below its folder are named relative to it.
         scene: one of FERV39K's 22 scenes; all of them by default.
-        form: which copy of the clips, where a release has several (frames, faces, video, ...); the message of a wrong one
+        form: which copy of the clips, where a release has several (frames, faces, video, ...); the error for a wrong one
             lists them.
     """
     from peclip.data import benchmarks
@@ -34,14 +34,14 @@ def prepare(benchmark: str, root: str, out: str, scene: str | None = None, form:
 def check(
     manifest: str, benchmark: str | None = None, num_frames: int = 16, full: bool = False, workers: int | None = None
 ) -> int:
-    """Count clips, classes, folds and frames against the published counts, and look at every clip.
+    """Count clips, classes, folds and frames against the published counts, and inspect every clip.
 
     Args:
         manifest: csv file that peclip prepare wrote, or any other manifest.
-        benchmark: whose published counts to compare with; told by the file's name or paths by default.
+        benchmark: whose published counts to compare with; by default detected from the file's name or paths.
         num_frames: T; clips with fewer frames count as short.
         full: decode every frame, not only those that a test of the model reads.
-        workers: clips looked at at a time; one for each core by default.
+        workers: clips inspected at a time; one for each core by default.
 
     Returns:
         The exit status: 0 where the manifest is fit to train on, else 1.
@@ -59,12 +59,12 @@ def check(
 def pack(
     manifest: str, out: str, size: int = 224, quality: int = 90, shard_size: int = 256, workers: int | None = None
 ) -> None:
-    """Pack clips into few large files with their manifest; run again, it resumes where an earlier run ended.
+    """Pack clips into few large files with their manifest; an interrupted run resumes when started again.
 
     Args:
         manifest: csv file that peclip prepare wrote, or any other manifest.
         out: folder for the shards and their manifest.csv, which training takes as data.manifest.
-        size: side of the frames in pixels: that which the model takes.
+        size: side of the frames in pixels; the one that the model takes.
         quality: of the frames as JPEG, 1 to 100.
         shard_size: MB of a shard.
         workers: clips decoded at a time; one for each core by default.

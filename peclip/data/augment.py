@@ -1,7 +1,7 @@
-"""From decoded pixels to what the model is given: normalisation, clip-consistent augmentation, mixup and FMix.
+"""Turn decoded pixels into the model's input: normalisation, clip-consistent augmentation, mixup and FMix.
 
-Everything here runs where the pixels are, on whole batches. Chance is drawn from (seed, epoch, clip) for a clip and
-from (seed, epoch, step) for mixing, so a run is the same on any number of workers and devices.
+Everything runs where the pixels are, on whole batches. The randomness of a clip is a function of (seed, epoch, clip), that
+of mixing of (seed, epoch, step), so a run is the same on any number of workers and devices.
 """
 
 import math
@@ -147,11 +147,11 @@ def mix(
     step: int,
     places: Sequence[int] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, float]:
-    """Mix the clips of a batch in neighbouring pairs (0 with 1, 2 with 3, ...), or leave them as they are.
+    """Mix the clips of a batch in neighbouring pairs (0 with 1, 2 with 3, ...), or return them unchanged.
 
-    A batch is mixed in one way and with one share. A pair is told by the clips' places in the batch of all devices, so
-    each device gives its clips what one device would, as long as it has both clips of a pair. A clip whose partner is
-    not here stays itself, such as the last one of an odd number.
+    A batch is mixed in one way and with one share. Pairs are defined by the clips' places in the batch of all devices, so
+    each device mixes its clips as one device would, as long as it has both clips of a pair. A clip whose partner is
+    on another device is not mixed, nor is the last one of an odd number.
 
     Args:
         video: float ``(B, T, 3, H, W)``, normalised or not.
@@ -183,7 +183,7 @@ def mix(
 
 def _require(fine: bool, key: str, value: object, expected: str) -> None:
     if not fine:
-        raise InputError(f"data.{key} is {value}, but must be {expected}")
+        raise InputError(f"data.{key} is {value}, expected {expected}")
 
 
 def _to_float(video: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Pack the clips of a manifest into few large files, so that training need not decode video nor open many small ones.
 
 The shards are written in the order of the manifest, each under a temporary name that is changed when it is complete, and
-the manifest last. So whatever ends the program, the next run goes on after the last shard.
+the manifest last. So after any interruption the next run resumes after the last shard.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Packing:
     Attributes:
         size: side of the frames in pixels.
         quality: of the JPEG frames, 1 to 100.
-        shard_size: MB of a shard, from which a new one is begun.
+        shard_size: largest size of a shard in MB; one clip may exceed it.
         workers: clips that are decoded at a time.
     """
 
@@ -68,20 +68,20 @@ class Packing:
 
 
 def pack(manifest: Manifest, out: Path, packing: Packing, progress: Progress | None = None) -> Manifest:
-    """Pack all clips of a manifest, or go on where an earlier run ended.
+    """Pack all clips of a manifest, or resume an interrupted run.
 
     Args:
         manifest: the clips.
         out: folder of the shards and of their manifest.
-        packing: how.
-        progress: shows how far it is.
+        packing: the settings.
+        progress: shows the progress.
 
     Returns:
         The manifest of the packed clips, as it is written: path, label, split and fold.
 
     Raises:
         InputError: a clip cannot be read, the folder cannot be written to, another run is writing there, or it holds
-            other clips or other frames.
+            other clips or frames.
     """
     header = ShardHeader(VERSION, packing.size, packing.quality, _digest(manifest), first=0, clips=0)
     with file_errors():
@@ -109,7 +109,7 @@ class _Clip(NamedTuple):
 
 
 def _write_shard(path: Path, clip: _Clip, clips: Iterator[_Clip], header: ShardHeader, megabytes: int) -> _Clip | None:
-    """Write a shard, at least of one clip, and return the first clip that has no place in it."""
+    """Write a shard, at least of one clip, and return the first clip that does not fit into it."""
     following: _Clip | None = clip
     size = frames = count = 0
     with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:
@@ -135,10 +135,10 @@ def _write_manifest(manifest: Manifest, out: Path, shards: list[int]) -> Manifes
 
 
 def _encoded(manifest: Manifest, packing: Packing, first: int) -> Generator[_Clip]:
-    """Yield the clips in order, from one on; a few are decoded ahead."""
+    """Yield the clips in order, from a given one; a few are decoded ahead."""
     waiting: deque[tuple[int, Future[list[bytes]]]] = deque()
     rows = iter(range(first, len(manifest)))
-    with ThreadPoolExecutor(packing.workers) as pool:  # decoder and encoder let other threads run
+    with ThreadPoolExecutor(packing.workers) as pool:  # decoder and encoder release Python's lock
         try:
             while True:
                 while len(waiting) < 2 * packing.workers and (row := next(rows, None)) is not None:
@@ -171,13 +171,13 @@ def _encode(manifest: Manifest, row: int, packing: Packing) -> list[bytes]:
 
 
 def _digest(manifest: Manifest) -> str:
-    """Return what tells other clips: labels and splits may change, and only the manifest is written anew."""
+    """Return a digest of the clips without labels and splits: where those change, only the manifest is rewritten."""
     table = manifest.table[["path", "start", "end"]]
     return hashlib.sha256(table.to_csv(index=False).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _finished(out: Path, header: ShardHeader) -> list[int]:
-    """Return how many clips each shard has, up to the first that is not there.
+    """Return how many clips each shard has, up to the first missing one.
 
     Raises:
         InputError: a shard is damaged, or holds other clips or other frames.
@@ -188,19 +188,19 @@ def _finished(out: Path, header: ShardHeader) -> list[int]:
         for what in ("size", "quality"):
             if getattr(written, what) != getattr(header, what):
                 raise InputError(
-                    f"{out}: was packed with {what} {getattr(written, what)}, now {what} {getattr(header, what)} is given: "
+                    f"{out}: was packed with {what} {getattr(written, what)}, not {what} {getattr(header, what)}: "
                     "choose another folder"
                 )
         if written.source != header.source:
             raise InputError(f"{out}: holds the clips of another manifest: choose another folder")
         if written.first != sum(shards):
-            break  # what follows was left by a run with smaller shards
+            break  # the rest is of a run with smaller shards
         shards.append(written.clips)
     return shards
 
 
 def _remove(out: Path, first: int) -> None:
-    """Remove the shards from a number on: of an earlier run with smaller shards."""
+    """Remove the shards from a given number, which are of an earlier run with smaller shards."""
     with file_errors():
         while (path := out / shard_name(first)).exists():
             path.unlink()

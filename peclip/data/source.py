@@ -1,4 +1,4 @@
-"""Where clips come from: a manifest, or the folder of a benchmark; and which of them validate."""
+"""Read clips from a manifest or the folder of a benchmark, and choose which of them validate."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +15,7 @@ Validation = float | Literal["test"]
 
 @dataclass(frozen=True)
 class Splits:
-    """The clips of a run by what they are for; all but the first may be empty."""
+    """The clips of a run by their purpose; all but the first may be empty."""
 
     train: Manifest
     val: Manifest
@@ -31,13 +31,11 @@ def read_source(
         InputError: not exactly one source is named, or it cannot be read.
     """
     if manifest and (root or benchmark):
-        raise InputError(
-            "data.manifest and data.root are both given: choose one (data.root: null takes the other back)"
-        )
+        raise InputError("data.manifest and data.root are both given: choose one (data.root: null unsets the other)")
     if manifest:
         return Manifest.read(manifest, labels_required=False, allow_outside=outside)
     if not root:
-        raise InputError("no data: give data.manifest FILE, or data.root DIR with data.benchmark")
+        raise InputError("no data: set data.manifest FILE, or data.root DIR with data.benchmark")
     return read_benchmark(benchmark or "folders", root, **(options or {}))
 
 
@@ -57,7 +55,7 @@ def split_source(source: Manifest, fold: int | None, val: Validation, seed: int)
     train, own, test = source.splits(fold)
     if val == "test":
         if not len(test):
-            raise InputError(f"data.val is test, but {source.source} has no test clips: give a share such as 0.1")
+            raise InputError(f"data.val is test, but {source.source} has no test clips: set a share such as 0.1")
         return Splits(train, test, test)
     if not 0 <= val < 1:
         raise InputError(f"data.val is {val}, expected a share of the training clips from 0 to below 1, or test")

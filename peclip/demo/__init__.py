@@ -1,10 +1,10 @@
-"""The demo: drawn faces, the tasks made of them, and the small CLIP that comes with peclip (``clip/``)."""
+"""The demo: synthetic faces, the tasks made of them, and the small CLIP that comes with peclip (``clip/``)."""
 
 from pathlib import Path
 
-from peclip.demo.tasks import TASKS, draw
+from peclip.demo.tasks import TASKS, generate
 
 CLIP = Path(__file__).parent / "clip"
 """Folder of the small CLIP; ``backbone: demo`` names it."""
 
-__all__ = ("CLIP", "TASKS", "draw")
+__all__ = ("CLIP", "TASKS", "generate")

@@ -1,4 +1,4 @@
-"""What a drawn face does over a clip: an expression that comes and goes, and movements that mean nothing."""
+"""Act: how a synthetic face moves over a clip, with an expression that comes and goes, and incidental movements."""
 
 from dataclasses import fields
 
@@ -10,7 +10,7 @@ from peclip.demo.face import ActionUnits, Pose
 Curve = NDArray[np.floating]
 
 RESTING = frozenset({"relaxed_muscles", "even_eyebrows", "closed_lips", "calm_eyes", "smooth_forehead"})
-"""What the text of a face at rest names: nothing of it moves anything."""
+"""Names in the text of a face at rest; none of them moves anything."""
 
 UNITS = tuple(field.name for field in fields(ActionUnits))
 
@@ -23,12 +23,12 @@ def units_of(text: str) -> list[str]:
     """
     names = [name.strip().lower().replace(" ", "_") for name in text.rstrip(". ").split(",")]
     if unknown := [name for name in names if name not in UNITS and name not in RESTING]:
-        raise ValueError(f"no way to draw {unknown[0]!r} of {text!r}: known are {', '.join(UNITS)}")
+        raise ValueError(f"cannot draw {unknown[0]!r} of {text!r}: expected {', '.join(UNITS)}")
     return [name for name in names if name in UNITS]
 
 
 def comes_and_goes(rng: np.random.Generator, frames: int) -> Curve:
-    """Onset, apex and offset at random times, 0 to 1, float64 (frames,)."""
+    """Return onset, apex and offset at random times, 0 to 1, float64 (frames,)."""
     start, reach = rng.uniform(-0.05, 0.25), rng.uniform(0.1, 0.3)
     leave, gone = rng.uniform(0.65, 1.0), rng.uniform(0.1, 0.3)
     time = np.linspace(0, 1, frames)
@@ -36,7 +36,7 @@ def comes_and_goes(rng: np.random.Generator, frames: int) -> Curve:
 
 
 def comes(rng: np.random.Generator, frames: int) -> Curve:
-    """An onset at a random time that stays to the end, 0 to 1, float64 (frames,)."""
+    """Return an onset at a random time that stays to the end, 0 to 1, float64 (frames,)."""
     return _ramp((np.linspace(0, 1, frames) - rng.uniform(0.1, 0.5)) / rng.uniform(0.15, 0.4))
 
 
@@ -49,7 +49,7 @@ def expression(rng: np.random.Generator, text: str, envelope: Curve) -> list[Act
 
 
 def movement(rng: np.random.Generator, frames: int) -> list[Pose]:
-    """Head motion, gaze, blinks and, in half of the clips, speech."""
+    """Return head motion, gaze, blinks and, in half of the clips, speech."""
     talk, pucker = _speech(rng, frames) if rng.random() < 0.5 else (np.zeros(frames), np.zeros(frames))
     curves = {
         "x": _drift(rng, frames, rest=0.04, sway=0.02),
@@ -67,26 +67,26 @@ def movement(rng: np.random.Generator, frames: int) -> list[Pose]:
 
 
 def _ramp(x: Curve) -> Curve:
-    """From 0 to 1 between x = 0 and x = 1, with a soft start and end."""
+    """Rise from 0 to 1 between x = 0 and x = 1, with a soft start and end."""
     x = np.clip(x, 0, 1)
     return np.asarray(x * x * (3 - 2 * x))
 
 
 def _drift(rng: np.random.Generator, frames: int, rest: float, sway: float) -> Curve:
-    """A resting place and a slow swing around it; both are standard deviations."""
+    """Return a resting place with a slow swing around it; both are standard deviations."""
     phase = rng.uniform(0, 2 * np.pi) + np.linspace(0, 2 * np.pi, frames) * rng.uniform(0.3, 1.2)
     return np.asarray(rng.normal(0, rest) + rng.normal(0, sway) * np.sin(phase))
 
 
 def _blinks(rng: np.random.Generator, frames: int) -> Curve:
-    """Up to two blinks, each about a fifth of a second long at 25 frames a second."""
+    """Return up to two blinks, each about a fifth of a second long at 25 frames a second."""
     time = np.arange(frames)
     centres = rng.uniform(0, frames, rng.integers(0, 3))
     return np.asarray(sum((np.exp(-(((time - centre) / 1.3) ** 4)) for centre in centres), np.zeros(frames))).clip(0, 1)
 
 
 def _speech(rng: np.random.Generator, frames: int) -> tuple[Curve, Curve]:
-    """Opening and rounding of a talking mouth: a few syllables a second."""
+    """Return opening and rounding of a talking mouth: a few syllables a second."""
     phase = np.arange(frames) * rng.uniform(0.5, 1.0) + rng.uniform(0, 2 * np.pi)
     loudness = rng.uniform(0.4, 1.0) * (0.6 + 0.4 * np.sin(phase * 0.37))
     return loudness * np.sin(phase / 2) ** 2, loudness * 0.7 * np.sin(phase * 0.31 + 1) ** 2

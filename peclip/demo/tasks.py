@@ -1,6 +1,6 @@
-"""The demo data: drawn faces acting out expressions, written as real H.264 files with a manifest.
+"""Generate the demo data: synthetic faces acting out expressions, as real H.264 files with a manifest.
 
-Everything is a function of the seed, so a demo made twice holds the same frames. People of the training clips, of the
+Everything is a function of the seed, so a demo that is generated again holds the same frames. People of the training clips, of the
 test clips and of the stills the demo CLIP was trained on are three disjoint sets of numbers.
 """
 
@@ -29,7 +29,7 @@ Kind = Literal["demo", "demo_order"]
 
 FPS = 25
 VERSION = 2
-"""Part of the folder's name: raise it when the drawing changes, so that clips drawn before are not taken for new."""
+"""Part of the folder's name: raise it when the faces change, so that older clips are not mistaken for new ones."""
 
 TRAIN_PEOPLE = range(5_000)
 TEST_PEOPLE = range(5_000, 10_000)
@@ -40,7 +40,7 @@ ORDER_LABELS = ("smile_appears", "smile_fades")
 
 @dataclass(frozen=True)
 class _Plan:
-    """What to make; clips are counted per class."""
+    """What to generate; clips are counted per class."""
 
     kind: Kind
     train: int
@@ -65,8 +65,8 @@ class _Clip:
     take: int
 
 
-def draw(name: str, root: Path | str) -> Path:
-    """Draw the clips of a task below the root unless they are there, and link ``root/NAME`` to their folder.
+def generate(name: str, root: Path | str) -> Path:
+    """Generate the clips of a task below the root unless they exist, and link ``root/NAME`` to their folder.
 
     Reading them is then ``data.benchmark: NAME`` with ``data.root: ROOT``, as for any other benchmark.
 
@@ -88,12 +88,12 @@ def draw(name: str, root: Path | str) -> Path:
             draft.symlink_to(manifest.parent.name, target_is_directory=True)
             draft.replace(link)
     except OSError as error:
-        raise InputError(f"{link}: cannot be written ({error.strerror}): give another data.root") from error
+        raise InputError(f"{link}: cannot be written ({error.strerror}): choose another data.root") from error
     return link / manifest.name
 
 
 def demo(root: Path, train: int = 60, test: int = 24, frames: int = 32, size: int = 96, seed: int = 0) -> Path:
-    """Make the seven-expression demo below the root unless it is there, and return its manifest.
+    """Generate the seven-expression demo below the root unless it exists, and return its manifest.
 
     Args:
         root: folder for demo data; made if missing.
@@ -113,10 +113,10 @@ def demo(root: Path, train: int = 60, test: int = 24, frames: int = 32, size: in
 
 
 def demo_order(root: Path, train: int = 100, test: int = 40, frames: int = 24, size: int = 96, seed: int = 0) -> Path:
-    """Make the order demo below the root unless it is there, and return its manifest.
+    """Generate the order demo below the root unless it exists, and return its manifest.
 
     A smile appears or fades: clip i of one class is the exact reversal of clip i of the other, frame by frame, so only
-    the direction of time tells them apart. Sampling the middle of T segments keeps that symmetry where frames / T is an
+    the direction of time distinguishes them. Sampling the middle of T segments keeps that symmetry where frames / T is an
     odd whole number, as with the default of 24 frames and T = 8.
 
     Args:
@@ -137,7 +137,7 @@ def demo_order(root: Path, train: int = 100, test: int = 40, frames: int = 24, s
 
 
 TASKS = {"demo": demo, "demo_order": demo_order}
-"""What draws the clips of each task."""
+"""The function that generates the clips of each task."""
 
 
 def person(number: int) -> Person:
@@ -163,7 +163,7 @@ def write_video(path: Path, film: Film, lossless: bool = False) -> None:
 
 
 def _make(root: Path, plan: _Plan) -> Path:
-    """Make the folder beside its final place and rename it, so that it is complete or absent."""
+    """Fill a temporary folder and rename it, so that the final one is complete or absent."""
     done = root / plan.folder
     if not done.exists():
         try:
@@ -174,7 +174,9 @@ def _make(root: Path, plan: _Plan) -> Path:
         except OSError as error:
             # Another process may have been faster; its clips are the same.
             if not done.exists():
-                raise InputError(f"{root}: cannot write the demo clips there ({error}): give another folder") from error
+                raise InputError(
+                    f"{root}: cannot write the demo clips there ({error}): choose another folder"
+                ) from error
     return done / "manifest.csv"
 
 
@@ -195,7 +197,7 @@ def _fill(folder: Path, plan: _Plan) -> None:
         finally:
             helper.kill()
     if helper.returncode:
-        raise RuntimeError(f"drawing the demo clips failed: {errors.decode().strip()}")
+        raise RuntimeError(f"generating the demo clips failed: {errors.decode().strip()}")
     with (folder / "manifest.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("path", "label", "split"))
@@ -203,14 +205,14 @@ def _fill(folder: Path, plan: _Plan) -> None:
 
 
 def _second_half(folder: str, kind: Kind, *numbers: str) -> None:
-    """What the second process runs."""
+    """Write every second clip, in the second process."""
     plan = _Plan(kind, *map(int, numbers))
     for clip in list(_clips(plan))[1::2]:
         _shoot(Path(folder), plan, clip)
 
 
 def _clips(plan: _Plan) -> Iterator[_Clip]:
-    """The clips of a plan: in each split, every person acts every class once."""
+    """Yield the clips of a plan: in each split, every person acts every class once."""
     labels = SEVEN if plan.kind == "demo" else ORDER_LABELS
     for split, count in (("train", plan.train), ("test", plan.test)):
         for label in labels:

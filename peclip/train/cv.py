@@ -23,7 +23,7 @@ from peclip.errors import InputError
 from peclip.files import LOCK, file_errors, locked, write_text
 from peclip.results.crossval import RESULTS, print_summary, summarise, write_summary
 from peclip.results.evaluation import read_evaluation
-from peclip.train.cli.lightning import PEClipCLI, command, draw_demo
+from peclip.train.cli.lightning import PEClipCLI, command, generate_demo
 from peclip.train.cli.lightning import run as run_fit
 from peclip.train.private_hooks import ParseOnlyCLI, process_rank
 from peclip.train.runs.folder import RUNS, next_folder, number_of
@@ -96,7 +96,7 @@ def _check(options: Namespace) -> Manifest:
     if trainer.fast_dev_run or trainer.logger is False:
         name = "fast_dev_run" if trainer.fast_dev_run else "logger false"
         raise InputError(f"trainer.{name} leaves no results of the folds to bring together: leave it out of peclip cv")
-    draw_demo(data)
+    generate_demo(data)
     source = read_source(data.manifest, data.root, data.benchmark, data.options, data.allow_outside)
     if len(source.folds) < 2:
         there = f"has fold {source.folds[0]} alone" if source.folds else "has no folds"

@@ -31,7 +31,7 @@ def test_class_folders_within_splits(tmp_path):
         ["test/happy/4.mp4", "test/sad/3.mp4"],
     ]
     write_clip(tmp_path / "happy/5.mp4", 5)
-    with pytest.raises(InputError, match=r"happy: stands beside the folder"):
+    with pytest.raises(InputError, match=r"happy: lies beside the folder"):
         read_benchmark("folders", tmp_path)
 
 
@@ -47,8 +47,8 @@ def test_clips_named_after_their_class(tmp_path):
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        (["interview.mp4"], "interview.mp4: the file's name names no known expression"),
-        (["happy_or_sad.mp4"], "tells happiness and sadness"),
+        (["interview.mp4"], "interview.mp4: the file's name holds no known expression"),
+        (["happy_or_sad.mp4"], "holds happiness and sadness"),
         (["happy/1.mp4", "sad.mp4"], "sad.mp4: a clip beside class folders"),
         (["happy/1.mp4", "sad/"], "sad: the class folder is empty"),
         (["happy/1.mp4", "sad/deep/1.mp4"], "deep/1.mp4: too deep"),

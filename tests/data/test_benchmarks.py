@@ -69,7 +69,7 @@ def test_ferv39k_can_be_cut_to_a_scene(tmp_path):
         ("Action/Sad/0010 Bored", "line 1: unknown emotion 'Bored', expected one of happiness"),
         ("1,6", "line 1: '1,6' is not SCENE/EMOTION/ID EMOTION"),
         ("00025.mp4 anger", "line 1: '00025.mp4 anger' is not SCENE/EMOTION/ID EMOTION"),
-        ("Action/Angry/0029 Angry", "clip 2_ClipsforFaceCrop/Action/Angry/0029 stands already in"),
+        ("Action/Angry/0029 Angry", "duplicate clip 2_ClipsforFaceCrop/Action/Angry/0029, first in"),
     ],
 )
 def test_ferv39k_names_the_line_that_cannot_be_meant(tmp_path, line, expected):
@@ -133,8 +133,12 @@ def test_dfew_forms_are_chosen_by_what_is_there_or_by_option(tmp_path):
     [
         ("test(single-labeled)/set_1.csv", "video_name,label\n5,8\n", "line 2: unknown label 8"),
         ("test(single-labeled)/set_1.csv", "video_name,label\n5,0\n10,7\n", "line 3: label 7 in a list with a label 0"),
-        ("test(single-labeled)/set_1.csv", "Action/Sad/0010 Sad\n", "line 1: 'Action/Sad/0010 Sad' is no line of DFEW"),
-        ("test(single-labeled)/set_1.csv", "video_name,label\n5,5\n5,5\n", "line 3: clip 5 stands already in line 2"),
+        (
+            "test(single-labeled)/set_1.csv",
+            "Action/Sad/0010 Sad\n",
+            "line 1: 'Action/Sad/0010 Sad' is not a line of DFEW",
+        ),
+        ("test(single-labeled)/set_1.csv", "video_name,label\n5,5\n5,5\n", "line 3: duplicate clip 5, first in line 2"),
         ("test(single-labeled)/set_1.csv", "video_name,label\n1,1\n", "clip 00001 is tested in fold 2 and in fold 1"),
         (
             "train(single-labeled)/set_1.csv",
@@ -170,7 +174,7 @@ def test_mafw_names_the_line_of_an_unknown_emotion_or_another_list(tmp_path):
     with pytest.raises(InputError, match=r"set_3/test\.txt line 6: unknown emotion 'bored', expected one of anger"):
         read_benchmark("mafw", root)
     path.write_text("video_name,label\n1,6\n")
-    with pytest.raises(InputError, match=r"set_3/test\.txt line 1: .*is no line of MAFW"):
+    with pytest.raises(InputError, match=r"set_3/test\.txt line 1: .*is not a line of MAFW"):
         read_benchmark("mafw", root)
 
 
@@ -217,14 +221,14 @@ def test_ravdess_refuses_names_and_codes_of_other_data(tmp_path):
     with pytest.raises(InputError, match="unknown emotion 09, expected 01 to 08"):
         read_benchmark("ravdess", root)
     wrong.rename(root / "Actor_02/holiday.mp4")
-    with pytest.raises(InputError, match=r"holiday\.mp4: no name of RAVDESS"):
+    with pytest.raises(InputError, match=r"holiday\.mp4: not a name of RAVDESS"):
         read_benchmark("ravdess", root)
 
 
 def test_cremad_leaves_out_the_broken_files_and_separates_the_actors(tmp_path):
     manifest = read_benchmark("cremad", cremad_tree(tmp_path, actors=10))
     assert len(manifest) == 60
-    assert manifest.notes == ("1 files known to be broken are left out: 1076_MTI_NEU_XX",)
+    assert manifest.notes == ("1 files known to be broken are skipped: 1076_MTI_NEU_XX",)
     tested = [actors_of(manifest.splits(fold)[2]) for fold in manifest.folds]
     assert tested[0] == {"1001", "1006"}
     assert len(set.union(*tested)) == sum(map(len, tested)) == 10

@@ -97,7 +97,7 @@ def test_a_removed_shard_is_packed_again_and_what_is_left_of_smaller_ones_goes(f
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [({"size": 32}, "packed with size 48, now size 32"), ({"quality": 80}, "quality 90, now quality 80")],
+    [({"size": 32}, "packed with size 48, not size 32"), ({"quality": 80}, "quality 90, not quality 80")],
 )
 def test_a_folder_with_other_frames_is_refused(files, packed, options, says):
     with pytest.raises(InputError, match=says):

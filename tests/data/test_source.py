@@ -44,14 +44,14 @@ def test_options_go_to_the_reader_of_the_benchmark(tmp_path):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({}, "give data.manifest FILE, or data.root DIR"),
+        ({}, "set data.manifest FILE, or data.root DIR"),
         ({"benchmark": "ferv39k"}, "data.root"),
         ({"manifest": "clips.csv", "root": "clips"}, "data.manifest and data.root are both given"),
         ({"root": "nowhere"}, "nowhere: no such folder"),
         ({"root": "nowhere", "benchmark": "ferv39k"}, "nowhere: no such folder"),
         ({"root": ".", "benchmark": "imagenet"}, "unknown benchmark 'imagenet'"),
         ({"manifest": "nowhere.csv"}, "nowhere.csv: no such file"),
-        ({"root": ".", "benchmark": "demo"}, "expected demo/manifest.csv; peclip fit draws them"),
+        ({"root": ".", "benchmark": "demo"}, "expected demo/manifest.csv: peclip fit generates them"),
     ],
 )
 def test_anything_but_one_source_that_is_there_is_refused(options, says, tmp_path, monkeypatch):

@@ -139,8 +139,8 @@ def test_the_same_frames_give_the_same_file_every_time(tmp_path):
 
 def test_the_clips_of_a_task_are_drawn_once_and_read_as_a_benchmark(tmp_path, monkeypatch):
     monkeypatch.setitem(tasks.TASKS, "demo", partial(demo, train=1, test=1, frames=2, size=16))
-    written = tasks.draw("demo", tmp_path).stat().st_mtime_ns
-    assert tasks.draw("demo", tmp_path).stat().st_mtime_ns == written
+    written = tasks.generate("demo", tmp_path).stat().st_mtime_ns
+    assert tasks.generate("demo", tmp_path).stat().st_mtime_ns == written
     clips = read_benchmark("demo", tmp_path)
     assert (len(clips), len(clips.missing())) == (14, 0)
 
@@ -148,5 +148,5 @@ def test_the_clips_of_a_task_are_drawn_once_and_read_as_a_benchmark(tmp_path, mo
 def test_a_task_that_is_drawn_otherwise_is_linked_anew(tmp_path, monkeypatch):
     for frames in (2, 3):
         monkeypatch.setitem(tasks.TASKS, "demo", partial(demo, train=1, test=1, frames=frames, size=16))
-        tasks.draw("demo", tmp_path)
+        tasks.generate("demo", tmp_path)
         assert count_frames(read_benchmark("demo", tmp_path).clip(0).path) == frames

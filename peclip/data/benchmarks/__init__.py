@@ -10,9 +10,9 @@ from typing import Literal, get_args, get_origin, get_type_hints
 from peclip.data.benchmarks.actors import cremad, ravdess
 from peclip.data.benchmarks.class_folders import afew, caer
 from peclip.data.benchmarks.dfew import dfew
-from peclip.data.benchmarks.drawn import demo, demo_order
 from peclip.data.benchmarks.ferv39k import ferv39k
 from peclip.data.benchmarks.folders import folders
+from peclip.data.benchmarks.generated import demo, demo_order
 from peclip.data.benchmarks.mafw import mafw
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
@@ -43,7 +43,7 @@ def read_benchmark(name: str, root: Path | str, **options: str | None) -> Manife
         options: keyword arguments of the reader, such as ``scene`` for FERV39K.
 
     Raises:
-        InputError: no such benchmark, option or folder, or the folder has not the released layout.
+        InputError: no such benchmark, option or folder, or the folder does not have the released layout.
     """
     if name not in READERS:
         raise InputError(f"unknown benchmark {name!r}, expected one of {', '.join(READERS)}")

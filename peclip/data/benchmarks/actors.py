@@ -1,10 +1,10 @@
-"""RAVDESS and CREMA-D: acted clips whose names tell the emotion and the actor; folds that no two share an actor."""
+"""RAVDESS and CREMA-D: acted clips whose names hold the emotion and the actor; no two folds share an actor."""
 
 import re
 from pathlib import Path
 from typing import Any
 
-from peclip.data.benchmarks.layout import children, is_video, locate, to_label, to_manifest
+from peclip.data.benchmarks.layout import children, clip_name, locate, row_of, to_label, to_manifest, videos_and_folders
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
 
@@ -25,71 +25,63 @@ CREMAD_BROKEN = ("1076_MTI_NEU_XX", "1076_MTI_SAD_XX", "1064_TIE_SAD_XX", "1064_
 def ravdess(root: Path) -> Manifest:
     """Read the speech clips of RAVDESS with six actor-disjoint folds of four actors each (two women and two men).
 
-    Song is left out. Of a clip with sound and its twin without, the former is read.
+    Song is skipped. Of a clip with sound and its copy without, the former is read.
 
     Raises:
-        InputError: no folder ``Actor_01`` and so on, or a video whose name is none of RAVDESS.
+        InputError: no folder ``Actor_01`` and so on, or a video whose name is not one of RAVDESS.
     """
     first = locate(root, "RAVDESS", *(f"Actor_{actor:02d}" for actor in range(1, 25)))
     base = first.parent
-    clips = [clip for folder in children(base) if folder.name.startswith("Actor_") for clip in _clips(folder)]
+    clips = [
+        clip for folder in children(base) if folder.name.startswith("Actor_") for clip in videos_and_folders(folder)
+    ]
     rows: dict[str, dict[str, Any]] = {}
     for clip in clips:
-        found = RAVDESS_NAME.fullmatch(_name(clip))
+        found = RAVDESS_NAME.fullmatch(clip_name(clip))
         if not found:
-            raise InputError(f"{clip}: no name of RAVDESS, expected seven numbers as in 01-01-03-01-01-01-01.mp4")
+            raise InputError(f"{clip}: not a name of RAVDESS, expected seven numbers as in 01-01-03-01-01-01-01.mp4")
         code = int(found["emotion"])
         if not 1 <= code <= len(RAVDESS_LABELS):
             raise InputError(f"{clip}: unknown emotion {found['emotion']}, expected 01 to 08")
         if found["modality"] == "03" or found["channel"] == "02":
             continue
-        performance = _name(clip)[2:]
+        performance = clip_name(clip)[2:]
         if performance not in rows or found["modality"] == "01":
-            rows[performance] = _row(clip, base, RAVDESS_LABELS[code - 1], found["actor"])
+            rows[performance] = row_of(clip, base, RAVDESS_LABELS[code - 1]) | {"actor": found["actor"]}
     return to_manifest(_with_folds(list(rows.values()), 6, blocks=True), base)
 
 
 def cremad(root: Path) -> Manifest:
-    """Read CREMA-D with five subject-disjoint folds; four broken files of the release are left out, with a note.
+    """Read CREMA-D with five subject-disjoint folds; four broken files of the release are skipped, with a note.
 
     Actors go to the folds in turn: the first, the sixth, ... to fold 1.
 
     Raises:
-        InputError: no folder ``VideoFlash``, or a video in it whose name is none of CREMA-D.
+        InputError: no folder ``VideoFlash``, or a video in it whose name is not one of CREMA-D.
     """
     folder = locate(root, "CREMA-D", "VideoFlash")
     base = folder.parent
     rows, broken = [], []
-    for clip in _clips(folder):
-        found = CREMAD_NAME.fullmatch(_name(clip))
+    for clip in videos_and_folders(folder):
+        found = CREMAD_NAME.fullmatch(clip_name(clip))
         if not found:
-            raise InputError(f"{clip}: no name of CREMA-D, expected ACTOR_SENTENCE_EMOTION_LEVEL as in 1019_DFA_ANG_XX")
-        if _name(clip) in CREMAD_BROKEN:
-            broken.append(_name(clip))
+            raise InputError(
+                f"{clip}: not a name of CREMA-D, expected ACTOR_SENTENCE_EMOTION_LEVEL as in 1019_DFA_ANG_XX"
+            )
+        if clip_name(clip) in CREMAD_BROKEN:
+            broken.append(clip_name(clip))
             continue
-        rows.append(_row(clip, base, to_label(found["emotion"], CREMAD_LABELS, str(clip)), found["actor"]))
-    notes = [f"{len(broken)} files known to be broken are left out: {', '.join(broken)}"] if broken else []
+        label = to_label(found["emotion"], CREMAD_LABELS, str(clip))
+        rows.append(row_of(clip, base, label) | {"actor": found["actor"]})
+    notes = [f"{len(broken)} files known to be broken are skipped: {', '.join(broken)}"] if broken else []
     return to_manifest(_with_folds(rows, 5, blocks=False), base, notes)
 
 
 def actor_of(benchmark: str, path: Path) -> str | None:
-    """Return the actor that a clip's name tells, None for other data."""
+    """Return the actor in a clip's name, None for other data."""
     pattern = {"ravdess": RAVDESS_NAME, "cremad": CREMAD_NAME}.get(benchmark)
-    found = pattern.fullmatch(_name(path)) if pattern else None
+    found = pattern.fullmatch(clip_name(path)) if pattern else None
     return found["actor"] if found else None
-
-
-def _clips(folder: Path) -> list[Path]:
-    return [child for child in children(folder) if is_video(child) or child.is_dir()]
-
-
-def _name(clip: Path) -> str:
-    return clip.stem if clip.suffix else clip.name
-
-
-def _row(clip: Path, base: Path, label: str, actor: str) -> dict[str, Any]:
-    path = str(clip.relative_to(base))
-    return {"path": path, "label": label, "source": path, "actor": actor}
 
 
 def _with_folds(rows: list[dict[str, Any]], folds: int, blocks: bool) -> list[dict[str, Any]]:

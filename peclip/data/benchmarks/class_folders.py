@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from peclip.data.benchmarks.folders import clips_in
-from peclip.data.benchmarks.layout import children, locate, to_label, to_manifest
+from peclip.data.benchmarks.layout import children, locate, row_of, to_label, to_manifest
 from peclip.data.manifest import Manifest, Split
 from peclip.labels import SEVEN
 
@@ -40,6 +40,5 @@ def _read(root: Path, benchmark: str, splits: Mapping[str, Split]) -> Manifest:
                 continue
             label = to_label(folder.name, SEVEN, str(folder))
             for clip in clips_in(folder):
-                path = str(clip.relative_to(base))
-                rows.append({"path": path, "label": label, "split": split, "source": path})
+                rows.append(row_of(clip, base, label) | {"split": split})
     return to_manifest(rows, base)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from peclip.data.benchmarks.folds import FoldList, merge_folds
-from peclip.data.benchmarks.layout import finder, locate, read_lines, to_manifest
+from peclip.data.benchmarks.layout import finder, first_file, locate, read_lines, to_manifest
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
 from peclip.labels import SEVEN
@@ -24,7 +24,7 @@ OFFICIAL = (
 """The lists of the release; they count labels from 1."""
 
 REEXPORTED = ("EmoLabel_DataSplit/{part}_set_{fold}.csv", "{part}_set_{fold}.csv")
-"""The form in which other programs hand the lists on; they count from 0."""
+"""The form in which other programs pass the lists on; they count from 0."""
 
 Numbers = dict[int, tuple[int, int]]  # by the clip's number: its label as written, and the line
 
@@ -54,10 +54,10 @@ def dfew(root: Path, form: Literal["auto", "frames", "frames_16", "avi", "video"
     if not found:
         raise InputError(f"{base}: no list of DFEW, expected {OFFICIAL[0].format(part='train', fold=1)}")
     bases = {path: _counts_from(numbers) for (_, _, path), numbers in found.items()}
-    told = next((base for base in bases.values() if base is not None), None)
+    known = next((base for base in bases.values() if base is not None), None)
     lists = []
     for (part, fold, path), numbers in found.items():
-        first = next(base for base in (bases[path], told, 0 if "_set_" in path.name else 1) if base is not None)
+        first = next(base for base in (bases[path], known, 0 if "_set_" in path.name else 1) if base is not None)
         named = {f"{clip:05d}": (SEVEN[label - first], line) for clip, (label, line) in numbers.items()}
         lists.append(FoldList(path, fold, part == "test", named))
     return to_manifest(merge_folds(lists, base, finder(clips)), base)
@@ -65,7 +65,7 @@ def dfew(root: Path, form: Literal["auto", "frames", "frames_16", "avi", "video"
 
 def _path_of(base: Path, part: str, fold: int) -> Path | None:
     paths = (base / template.format(part=part, fold=fold) for template in (*OFFICIAL, *REEXPORTED))
-    return next((path for path in paths if path.is_file()), None)
+    return first_file(paths)
 
 
 def _read_list(path: Path) -> Numbers:
@@ -76,12 +76,12 @@ def _read_list(path: Path) -> Numbers:
         if line == 1 and values == ["video_name", "label"]:
             continue
         if len(values) != 2 or not all(value.isdecimal() for value in values):
-            raise InputError(f"{path} line {line}: {text!r} is no line of DFEW, expected CLIP,LABEL as in '1,6'")
+            raise InputError(f"{path} line {line}: {text!r} is not a line of DFEW, expected CLIP,LABEL as in '1,6'")
         clip, label = map(int, values)
         if label > len(SEVEN):
             raise InputError(f"{path} line {line}: unknown label {label}, expected 1 to 7 (or 0 to 6)")
         if clip in numbers:
-            raise InputError(f"{path} line {line}: clip {clip} stands already in line {numbers[clip][1]}")
+            raise InputError(f"{path} line {line}: duplicate clip {clip}, first in line {numbers[clip][1]}")
         numbers[clip] = (label, line)
     if _counts_from(numbers) == 0 and (sevens := [line for label, line in numbers.values() if label == len(SEVEN)]):
         raise InputError(f"{path} line {sevens[0]}: label 7 in a list with a label 0; are two lists mixed?")
@@ -89,6 +89,6 @@ def _read_list(path: Path) -> Numbers:
 
 
 def _counts_from(numbers: Numbers) -> int | None:
-    """Return whether a list's labels count from 0 or from 1, or None if they do not tell."""
+    """Return whether a list's labels count from 0 or from 1, or None if that is open."""
     labels = {label for label, _ in numbers.values()}
     return 0 if 0 in labels else 1 if len(SEVEN) in labels else None

@@ -5,7 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from peclip.data.benchmarks.layout import check_folder, children, is_frame_folder, is_video, to_manifest
+from peclip.data.benchmarks.layout import (
+    check_folder,
+    children,
+    clip_name,
+    is_frame_folder,
+    is_video,
+    row_of,
+    to_manifest,
+    videos_and_folders,
+)
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.reader import SPLITS
 from peclip.errors import InputError
@@ -20,22 +29,22 @@ def folders(root: Path) -> Manifest:
     in folders ``train``, ``val`` and ``test``.
 
     Raises:
-        InputError: no such folder, no clip in it or in one of its classes, or a file whose class cannot be told.
+        InputError: no such folder, no clip in it or in one of its classes, or a file whose name does not determine its class.
     """
     check_folder(root)
     splits = [child for child in children(root) if child.is_dir() and child.name.lower() in SPLITS]
     if not splits:
         return to_manifest(list(_classes(root, root, "")), root)
     rows = [row for folder in splits for row in _classes(folder, root, SPLITS[folder.name.lower()])]
-    others = [child for child in children(root) if child not in splits and (child.is_dir() or is_video(child))]
+    others = [child for child in videos_and_folders(root) if child not in splits]
     if others:
-        raise InputError(f"{others[0]}: stands beside the folder {splits[0].name}; which split does it belong to?")
+        raise InputError(f"{others[0]}: lies beside the folder {splits[0].name}: move it into the folder of its split")
     return to_manifest(rows, root)
 
 
 def _classes(folder: Path, root: Path, split: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of a folder that holds class folders or named clips."""
-    found = [child for child in children(folder) if is_video(child) or child.is_dir()]
+    found = videos_and_folders(folder)
     named = [child for child in found if is_video(child) or _is_named_clip(child)]
     classes = [child for child in found if child not in named]
     if named and classes:
@@ -43,10 +52,10 @@ def _classes(folder: Path, root: Path, split: str) -> Iterator[dict[str, Any]]:
     if not found:
         raise InputError(f"{folder}: nothing to read, expected a folder per class or video files named after theirs")
     for clip in named:
-        yield _row(clip, root, _label_in_name(clip), split)
+        yield row_of(clip, root, _label_in_name(clip)) | {"split": split}
     for child in classes:
         for clip in clips_in(child):
-            yield _row(clip, root, canonical(child.name), split)
+            yield row_of(clip, root, canonical(child.name)) | {"split": split}
 
 
 def clips_in(folder: Path) -> list[Path]:
@@ -55,12 +64,10 @@ def clips_in(folder: Path) -> list[Path]:
     Raises:
         InputError: there is none, or a folder in it holds videos or folders, where frames are expected.
     """
-    clips = [child for child in children(folder) if is_video(child) or child.is_dir()]
+    clips = videos_and_folders(folder)
     for clip in clips:
-        if clip.is_dir() and not is_frame_folder(clip):
-            deeper = [child for child in children(clip) if is_video(child) or child.is_dir()]
-            if deeper:
-                raise InputError(f"{deeper[0]}: too deep, expected {folder.name} to hold videos or folders of frames")
+        if clip.is_dir() and not is_frame_folder(clip) and (deeper := videos_and_folders(clip)):
+            raise InputError(f"{deeper[0]}: too deep, expected {folder.name} to hold videos or folders of frames")
     if not clips and not is_frame_folder(folder):
         raise InputError(f"{folder}: the class folder is empty, expected video files or folders of frames in it")
     return clips or [folder]
@@ -68,22 +75,17 @@ def clips_in(folder: Path) -> list[Path]:
 
 def _is_named_clip(folder: Path) -> bool:
     """Return whether a folder is one clip, such as ``happy_01/*.jpg``, rather than a class."""
-    return is_frame_folder(folder) and not any(child.is_dir() or is_video(child) for child in children(folder))
+    return is_frame_folder(folder) and not videos_and_folders(folder)
 
 
 def _label_in_name(path: Path) -> str:
-    """Return the one known expression that a file's name tells."""
-    words = re.findall(r"[^\W\d_]+", path.stem if is_video(path) else path.name)
+    """Return the one known expression in a file's name."""
+    words = re.findall(r"[^\W\d_]+", clip_name(path))
     found = {label for word in words if (label := canonical(word)) in KNOWN}
     if len(found) != 1:
-        told = f"tells {' and '.join(sorted(found))}" if found else "names no known expression"
+        named = " and ".join(sorted(found)) or "no known expression"
         raise InputError(
-            f"{path}: the file's name {told}, expected one of {', '.join(KNOWN)}, as in happy_01.mp4; "
+            f"{path}: the file's name holds {named}, expected one of {', '.join(KNOWN)}, as in happy_01.mp4; "
             "or make a folder per class"
         )
     return found.pop()
-
-
-def _row(clip: Path, root: Path, label: str, split: str) -> dict[str, Any]:
-    path = str(clip.relative_to(root))
-    return {"path": path, "label": label, "split": split, "source": path}

@@ -1,4 +1,4 @@
-"""Releases whose folds are pairs of lists: brought together into one row a clip, and checked against each other."""
+"""Releases whose folds are pairs of lists: merge them into one row per clip, and check them against each other."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,13 @@ from peclip.errors import InputError
 
 @dataclass(frozen=True)
 class FoldList:
-    """One list of a release: what fold ``fold`` is tested or trained on.
+    """One list of a release: what a fold is tested or trained on.
 
     Attributes:
         path: the file.
+        fold: its number.
         test: whether these clips are tested; otherwise they are trained on.
-        clips: by the clip's number or name, its label and the line it stands in.
+        clips: by the clip's number or name, its label and its line.
     """
 
     path: Path
@@ -28,28 +29,28 @@ def merge_folds(lists: Sequence[FoldList], base: Path, find: Callable[[str], Pat
     """Return one row a clip: its label, and the fold that tests it where one does.
 
     Args:
-        lists: the lists of all folds that are there.
+        lists: the lists of all folds that exist.
         base: folder to which paths are made relative.
-        find: gives the path of a clip.
+        find: returns the path of a clip.
 
     Raises:
         InputError: a clip has two labels, is tested in two folds, or is trained and tested on in one.
     """
     rows: dict[str, dict[str, Any]] = {}
-    for part in sorted(lists, key=lambda part: (not part.test, part.fold)):
-        source = str(part.path.relative_to(base))
-        for name, (label, line) in part.clips.items():
+    for one in sorted(lists, key=lambda one: (not one.test, one.fold)):
+        source = str(one.path.relative_to(base))
+        for name, (label, line) in one.clips.items():
             row = rows.get(name)
             if row is None:
                 path = str(find(name).relative_to(base))
-                fold = part.fold if part.test else None
+                fold = one.fold if one.test else None
                 rows[name] = {"path": path, "label": label, "fold": fold, "source": source, "line": line}
                 continue
-            here, there = f"{part.path} line {line}: clip {name}", f"{row['source']} line {row['line']}"
+            here, there = f"{one.path} line {line}: clip {name}", f"{row['source']} line {row['line']}"
             if row["label"] != label:
                 raise InputError(f"{here} is {label}, but {row['label']} in {there}; are lists of two releases mixed?")
-            if part.test:
-                raise InputError(f"{here} is tested in fold {part.fold} and in fold {row['fold']} ({there})")
-            if row["fold"] == part.fold:
-                raise InputError(f"{here} is trained on in fold {part.fold}, which also tests it ({there})")
+            if one.test:
+                raise InputError(f"{here} is tested in fold {one.fold} and in fold {row['fold']} ({there})")
+            if row["fold"] == one.fold:
+                raise InputError(f"{here} is trained on in fold {one.fold}, which also tests it ({there})")
     return list(rows.values())

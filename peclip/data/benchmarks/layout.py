@@ -1,7 +1,7 @@
-"""What the readers of released layouts share: finding folders, reading lists, telling clips from other files."""
+"""What the readers of released layouts share: find folders, read lists, recognise clips, make rows."""
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def check_folder(root: Path) -> None:
 
 
 def children(folder: Path) -> list[Path]:
-    """Return what a folder holds, hidden files left out, in natural order (2 before 10)."""
+    """Return the content of a folder, without hidden files, in natural order (2 before 10)."""
     try:
         return sorted(
             (child for child in folder.iterdir() if not child.name.startswith(".")),
@@ -55,8 +55,23 @@ def children(folder: Path) -> list[Path]:
 
 
 def is_video(path: Path) -> bool:
-    """Return whether a file's name says that it is a video."""
+    """Return whether a file is a video by its suffix."""
     return path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
+
+
+def videos_and_folders(folder: Path) -> list[Path]:
+    """Return the videos and the folders in a folder, in natural order."""
+    return [child for child in children(folder) if is_video(child) or child.is_dir()]
+
+
+def clip_name(path: Path) -> str:
+    """Return the name of a clip: that of a video without its suffix, or that of a folder of frames."""
+    return path.stem if is_video(path) else path.name
+
+
+def first_file(paths: Iterable[Path]) -> Path | None:
+    """Return the first of these paths that is a file, if there is one."""
+    return next((path for path in paths if path.is_file()), None)
 
 
 def is_frame_folder(path: Path) -> bool:
@@ -78,7 +93,7 @@ def to_label(name: str, known: Collection[str], where: str) -> str:
     """Return the canonical label of an emotion's name in a release.
 
     Raises:
-        InputError: it is none of the labels of this benchmark.
+        InputError: it is not one of the labels of this benchmark.
     """
     label = labels.canonical(name)
     if label not in known:
@@ -86,29 +101,35 @@ def to_label(name: str, known: Collection[str], where: str) -> str:
     return label
 
 
+def row_of(clip: Path, base: Path, label: str) -> dict[str, Any]:
+    """Return the row of a clip that no list of the release names: its path is also its source."""
+    path = str(clip.relative_to(base))
+    return {"path": path, "label": label, "source": path}
+
+
 def to_manifest(rows: Sequence[Mapping[str, Any]], root: Path, notes: Sequence[str] = ()) -> Manifest:
     """Return the manifest of a benchmark from its rows, with paths relative to the root.
 
     Raises:
-        InputError: no row, or a clip that stands in two rows.
+        InputError: there is no row, or a clip is in two rows.
     """
     if not rows:
         raise InputError(f"{root}: no clip found")
-    # Objects at first: names of files may be no UTF-8.
+    # Objects at first: names of files may not be UTF-8.
     manifest = Manifest(pd.DataFrame(rows, dtype=object), source=root, root=root, notes=notes)
     again = manifest.table["path"].duplicated()
     if again.any():
         place = int(again.to_numpy().argmax())
         path = str(manifest.table["path"].iat[place])
         first = int(manifest.table["path"].eq(path).to_numpy().argmax())
-        raise InputError(f"{root}: {manifest.where(place)}: clip {path} stands already in {manifest.where(first)}")
+        raise InputError(f"{root}: {manifest.where(place)}: duplicate clip {path}, first in {manifest.where(first)}")
     return manifest
 
 
 def finder(folder: Path) -> Callable[[str], Path]:
-    """Return what finds a clip of a folder by its name, a number with any number of zeros before it.
+    """Return a function that finds a clip of a folder by its name, a number with any number of leading zeros.
 
-    A clip that is not there gets the path that it should have.
+    For a missing clip it returns the path that the clip should have.
     """
     numbers = _numbered(folder)
     suffix = next(iter(numbers.values())).suffix if numbers else ""
@@ -116,10 +137,10 @@ def finder(folder: Path) -> Callable[[str], Path]:
 
 
 def _numbered(folder: Path) -> dict[int, Path]:
-    """Return the clips of a folder by their number; folders such as ``part_1`` are gone into."""
+    """Return the clips of a folder by their number, those in folders such as ``part_1`` too."""
     numbers: dict[int, Path] = {}
     for child in children(folder):
-        name = child.stem if is_video(child) else child.name
+        name = clip_name(child)
         if name.isdecimal():
             numbers[int(name)] = child
         elif name.startswith("part") and child.is_dir():

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from peclip.data.benchmarks.folds import FoldList, merge_folds
-from peclip.data.benchmarks.layout import finder, locate, to_label, to_manifest
+from peclip.data.benchmarks.layout import finder, first_file, locate, to_label, to_manifest
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.reader import read_bytes
 from peclip.errors import InputError
@@ -19,11 +19,11 @@ LABELS = (
 FORMS = {"faces": "faces", "frames": "frames", "video": "clips"}
 """The forms of the clips and their folders below ``data``; the first that exists is read by default.
 
-The release has no faces: they are what a user has cropped.
+The release has no faces: they are crops of the user's own.
 """
 
 LINE = re.compile(rb"(\S+?)(?:\.mp4)?[ \t]+([A-Za-z_]+)(?:\s|$)")
-"""``00025.mp4 anger``, or ``00025.mp4<TAB>anger<TAB>captions``, whose encoding is nobody's concern here."""
+"""``00025.mp4 anger``, or ``00025.mp4<TAB>anger<TAB>captions``, whose encoding does not matter here."""
 
 
 def mafw(root: Path, form: Literal["auto", "faces", "frames", "video"] = "auto") -> Manifest:
@@ -53,7 +53,7 @@ def mafw(root: Path, form: Literal["auto", "faces", "frames", "video"] = "auto")
 
 def _path_of(sets: Path, part: str, fold: int) -> Path | None:
     paths = (sets / form / f"set_{fold}" / f"{part}.txt" for form in ("no_caption", "with_caption"))
-    return next((path for path in paths if path.is_file()), None)
+    return first_file(paths)
 
 
 def _read_list(path: Path) -> dict[str, tuple[str, int]]:
@@ -64,9 +64,11 @@ def _read_list(path: Path) -> dict[str, tuple[str, int]]:
         where = f"{path} line {line}"
         found = LINE.match(raw.lstrip())
         if not found:
-            raise InputError(f"{where}: {raw[:40]!r} is no line of MAFW, expected NAME EMOTION as in '00025.mp4 anger'")
+            raise InputError(
+                f"{where}: {raw[:40]!r} is not a line of MAFW, expected NAME EMOTION as in '00025.mp4 anger'"
+            )
         name, emotion = (part.decode("ascii", "backslashreplace") for part in found.groups())
         if name in clips:
-            raise InputError(f"{where}: clip {name} stands already in line {clips[name][1]}")
+            raise InputError(f"{where}: duplicate clip {name}, first in line {clips[name][1]}")
         clips[name] = (to_label(emotion, LABELS, where), line)
     return clips

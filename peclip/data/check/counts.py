@@ -1,4 +1,4 @@
-"""Counting a manifest's clips, classes, folds and frames beside what is published of its benchmark."""
+"""Count a manifest's clips, classes, folds and frames beside the published numbers of its benchmark."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from peclip.data.manifest import Manifest
 
 @dataclass(frozen=True)
 class Count:
-    """One number of the manifest, and what is published of it (None where nothing is)."""
+    """One number of the manifest, and the published one (None where there is none)."""
 
     what: str
     found: int
@@ -52,9 +52,9 @@ def count_frames(
 
     Args:
         manifest: the clips.
-        frames: their numbers of frames, None where it is not known.
+        frames: their numbers of frames, None where unknown.
         num_frames: T, the frames that a model reads of a clip.
-        published: what is published; its numbers of short clips are those under 16 frames.
+        published: the published numbers; those of short clips are for clips under 16 frames.
     """
     known = sorted(number for number in frames if number is not None)
     if not known:

@@ -1,4 +1,4 @@
-"""Looking at every clip of a manifest: is it there, how many frames has it, can they be decoded, is it there twice."""
+"""Inspect every clip of a manifest: does it exist, how many frames does it have, can they be decoded, is it a duplicate."""
 
 import hashlib
 import math
@@ -22,11 +22,11 @@ SIZE = 16  # pixels; the frames are decoded only to see whether they can be
 
 @dataclass(frozen=True)
 class Inspected:
-    """What was seen of a clip.
+    """What was found about a clip.
 
     Attributes:
-        frames: number of frames; None where it is not known, for a part of a file or a clip with a problem.
-        problem: what is wrong, None if nothing.
+        frames: number of frames; None where unknown, for a part of a file or a clip with a problem.
+        problem: kind of problem, None without one.
         message: the problem in words.
     """
 
@@ -38,17 +38,17 @@ class Inspected:
 def inspect_clips(
     manifest: Manifest, num_frames: int, full: bool, workers: int, done: Callable[[], None]
 ) -> list[Inspected]:
-    """Look at every clip, several at a time.
+    """Inspect every clip, several at a time.
 
     Args:
         manifest: the clips.
         num_frames: T; the frames that a test of the model reads are decoded.
         full: decode every frame instead.
-        workers: clips that are looked at at a time.
-        done: called once a clip.
+        workers: clips that are inspected at a time.
+        done: called after each clip.
 
     Returns:
-        One result a clip, in the order of the manifest.
+        One result per clip, in the order of the manifest.
     """
 
     def look(index: int) -> Inspected:
@@ -61,7 +61,7 @@ def inspect_clips(
 
 
 def inspect_clip(clip: Clip, num_frames: int, full: bool) -> Inspected:
-    """Look at one clip; see :func:`inspect_clips`."""
+    """Inspect one clip; see :func:`inspect_clips`."""
     path, packed = Path(clip.path), split_path(clip.path)
     if not packed and not os.path.exists(path):
         return Inspected(None, "missing", f"{path}: no such file or folder")
@@ -88,14 +88,14 @@ def _decode_all(clip: Clip) -> int:
 
 def same_content(manifest: Manifest) -> list[list[int]]:
     """Return groups of rows that are the same part of files with the same bytes, each group in order."""
-    alike: dict[object, list[int]] = defaultdict(list)
+    equal_size: dict[object, list[int]] = defaultdict(list)
     for index in range(len(manifest)):
         clip = manifest.clip(index)
         if os.path.exists(clip.path):
-            alike[_size(Path(clip.path)), clip.start, clip.end].append(index)
+            equal_size[_size(Path(clip.path)), clip.start, clip.end].append(index)
     groups: dict[object, list[int]] = defaultdict(list)
-    for key, rows in alike.items():
-        # Only what is alike in size is read.
+    for key, rows in equal_size.items():
+        # Only clips of equal size are read.
         for index in rows if len(rows) > 1 else ():
             groups[key, _digest(Path(manifest.clip(index).path))].append(index)
     return [rows for rows in groups.values() if len(rows) > 1]

@@ -1,4 +1,4 @@
-"""What the benchmarks' authors and readers report of their size, as data that `check` compares with."""
+"""Numbers that the authors and users of the benchmarks have published, for `check` to compare with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ from peclip.labels import SEVEN
 
 @dataclass(frozen=True)
 class Published:
-    """Published counts of a benchmark; what nobody reports is left out.
+    """Published counts of a benchmark; those that nobody reports are absent.
 
     Attributes:
-        clips: clips in all, those left out by the reader not among them.
+        clips: clips in all, without those that the reader skips.
         labels: number of classes.
         splits: clips of each split.
         folds: by fold, how many clips it trains on and tests on.

@@ -1,4 +1,4 @@
-"""Whether a manifest is fit to train on: its counts beside the published ones, and every clip looked at."""
+"""Report whether a manifest is fit to train on: its counts beside the published ones, and what is wrong with its clips."""
 
 import os
 import re
@@ -27,13 +27,13 @@ SIGNS = {
     "ravdess": r"(?:^|/)Actor_\d\d/0[12]-",
     "cremad": r"(?:^|/)VideoFlash/1\d{3}_",
 }
-"""What in a clip's path tells the benchmark that it belongs to."""
+"""What in a clip's path identifies its benchmark."""
 
 KINDS = (
     *("missing", "empty", "undecodable", "short", "duplicate", "duplicate across splits or labels"),
     *("person on both sides of a split", "empty class"),
 )
-"""What is looked for; people only where names of files tell them (RAVDESS, CREMA-D)."""
+"""Kinds of findings; people are known only where the names of files hold them (RAVDESS, CREMA-D)."""
 
 SHOWN = 5  # clips that are named in a table's row
 
@@ -61,7 +61,7 @@ class Report:
         manifest: where the clips come from.
         benchmark: whose published counts were compared with, if any.
         counts: numbers of clips, classes, folds and frames.
-        findings: kinds of trouble that occurred; those that did not are left out.
+        findings: the kinds that occurred.
         notes: remarks of the reader and about the published counts.
     """
 
@@ -73,7 +73,7 @@ class Report:
 
     @property
     def fit_to_train(self) -> bool:
-        """Whether every clip can be read and no clip or person stands on both sides of a split."""
+        """Whether every clip can be read and no clip or person is on both sides of a split."""
         return not any(finding.fatal for finding in self.findings)
 
     def print(self, console: Console) -> None:
@@ -108,16 +108,16 @@ def check(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Count a manifest's clips against the published counts and look at every clip.
+    """Count a manifest's clips against the published counts and inspect every clip.
 
     Args:
         manifest: the clips.
-        benchmark: whose published counts to compare with; by default told by the manifest's name (``dfew.csv``) or by
-            the paths in it, and none if neither tells.
+        benchmark: whose published counts to compare with; by default detected from the manifest's name (``dfew.csv``) or
+            the paths in it, if possible.
         num_frames: T; a clip with fewer frames counts as short.
         full: decode every frame, not only those that a test of the model reads.
-        workers: clips looked at at a time; by default one for each core.
-        progress: shows how far the looking is.
+        workers: clips inspected at a time; by default one for each core.
+        progress: shows the progress of the inspection.
 
     Returns:
         The report; its ``fit_to_train`` is the verdict.
@@ -130,9 +130,9 @@ def check(
             raise InputError(f"{name} is {number}, expected at least 1")
     if benchmark is not None and benchmark not in READERS:
         raise InputError(f"unknown benchmark {benchmark!r}, expected one of {', '.join(READERS)}")
-    benchmark = benchmark or _tell_benchmark(manifest)
+    benchmark = benchmark or _detect_benchmark(manifest)
     published = PUBLISHED.get(benchmark or "", Published())
-    task = progress.add_task("looking at clips", total=len(manifest)) if progress else None
+    task = progress.add_task("inspecting clips", total=len(manifest)) if progress else None
 
     def done() -> None:
         if progress is not None and task is not None:
@@ -151,18 +151,18 @@ def check(
     )
 
 
-def _tell_benchmark(manifest: Manifest) -> str | None:
-    """Return the benchmark that the paths, or the manifest's own name, tell."""
-    told = {}
+def _detect_benchmark(manifest: Manifest) -> str | None:
+    """Return the benchmark that the paths, or the manifest's own name, identify."""
+    detected = {}
     for name, sign in SIGNS.items():
         match = manifest.table["path"].str.contains(sign, regex=True)
         if match.any():
-            told[name] = manifest.where(int(match.to_numpy().argmax()))
-    if len(told) > 1:
-        which = " and ".join(f"{name} ({where})" for name, where in told.items())
+            detected[name] = manifest.where(int(match.to_numpy().argmax()))
+    if len(detected) > 1:
+        which = " and ".join(f"{name} ({where})" for name, where in detected.items())
         raise InputError(f"{manifest.source}: clips of several benchmarks are mixed: {which}; check each by itself")
     name = re.split(r"[\W_]", manifest.source.stem.lower())[0]
-    return next(iter(told), name if name in PUBLISHED else None)
+    return next(iter(detected), name if name in PUBLISHED else None)
 
 
 def _problems(manifest: Manifest, seen: Sequence[Inspected], num_frames: int) -> Iterator[Finding]:
@@ -202,7 +202,7 @@ def _classes(manifest: Manifest) -> Iterator[Finding]:
 
 
 def _both_sides(manifest: Manifest, benchmark: str | None) -> Iterator[Finding]:
-    """Yield clips that are there twice and people who are trained and tested on."""
+    """Yield duplicate clips, and people who are trained and tested on."""
     side = _sides(manifest)
     same: dict[bool, list[str]] = {False: [], True: []}
     for rows in same_content(manifest):
@@ -222,7 +222,7 @@ def _both_sides(manifest: Manifest, benchmark: str | None) -> Iterator[Finding]:
 
 
 def _sides(manifest: Manifest) -> list[str]:
-    """Return, for each row, what it must not share clips or people with the others of: its fold, or its split."""
+    """Return the side of each row: its fold, or else its split. No two sides may share clips or people."""
     split, fold = manifest.table["split"], manifest.table["fold"]
     return [
         (name or "train") if pd.isna(number) else f"fold {number}" for name, number in zip(split, fold, strict=True)

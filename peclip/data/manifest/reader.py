@@ -1,4 +1,4 @@
-"""Reading the csv of a manifest: every mistake in it becomes one line that names the file and the line.
+"""Read the csv of a manifest: every mistake in it becomes an error that names the file and the line.
 
 All checks run on whole columns, so that a manifest of a million rows is read in seconds.
 """
@@ -47,7 +47,7 @@ def parse_manifest(path: Path | str, labels_required: bool, allow_outside: bool)
         The columns of the csv, ``source`` (the file's name) and ``line`` (counted from 1); paths normalised.
 
     Raises:
-        InputError: anything that cannot be meant.
+        InputError: the file or a line of it is invalid.
     """
     table = _read_table(path, labels_required)
     if table.empty:
@@ -55,7 +55,7 @@ def parse_manifest(path: Path | str, labels_required: bool, allow_outside: bool)
     if "label" in table:
         table["label"] = each_value(table["label"], str.strip)
         second_header = table["path"].eq("path") & table["label"].eq("label")
-        _refuse(path, table, second_header, "a second header; were two files joined? Keep one header")
+        _refuse(path, table, second_header, "a second header; were two files joined? keep one header")
         if labels_required:
             _refuse(path, table, table["label"].eq(""), "the label is empty")
     table["path"] = _normalised_paths(path, table, allow_outside)
@@ -65,7 +65,7 @@ def parse_manifest(path: Path | str, labels_required: bool, allow_outside: bool)
         table["split"] = split
     if "fold" in table:
         fold = _numbers(path, table, "fold")
-        _refuse(path, table, fold.notna() & (fold.mod(1).ne(0) | fold.lt(0)), "fold {!r} is no whole number", "fold")
+        _refuse(path, table, fold.notna() & (fold.mod(1).ne(0) | fold.lt(0)), "fold {!r} is not a whole number", "fold")
         table["fold"] = fold.astype("Int64")
     _check_times(path, table)
     _check_duplicates(path, table)
@@ -76,10 +76,10 @@ def read_bytes(path: Path) -> bytes:
     """Return the bytes of a text file.
 
     Raises:
-        InputError: there is no such file, it cannot be read, or it is no text.
+        InputError: there is no such file, it cannot be read, or it is not text.
     """
     if not path.exists():
-        half = ", the shards beside it are half of what peclip pack writes: run it again" if _has_shards(path) else ""
+        half = "; peclip pack did not finish the shards beside it: run it again" if _has_shards(path) else ""
         raise InputError(f"{path}: no such file{half}")
     if not path.is_file():
         raise InputError(f"{path}: is a {'folder' if path.is_dir() else 'device or pipe'}, expected a text file")
@@ -120,7 +120,7 @@ def _read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
     _check_header(path, header, labels_required)
     try:
         with warnings.catch_warnings():
-            # pandas drops what is too much in the first row with a warning: here it is a mistake like any other.
+            # pandas drops surplus values of the first row with a warning: here they are a mistake like any other.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             # In pieces, each of which is held as Python's own strings only until the next one.
             pieces = pd.read_csv(
@@ -136,7 +136,7 @@ def _read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
             )
             table = pd.concat(pieces, ignore_index=True)
     except pd.errors.ParserWarning as warning:
-        raise InputError(f"{path} line 2: more values than the header's {len(header)}") from warning
+        raise InputError(f"{path} line 2: more values than the {len(header)} columns of the header") from warning
     except pd.errors.ParserError as error:
         _explain(path, str(error), error)
     table["line"] = range(2, len(table) + 2)
@@ -144,7 +144,7 @@ def _read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
         broken = table["path"].str.contains("\n")
         for name in header:
             broken |= table[name].str.contains("\n")
-        _refuse(path, table, broken, "a value goes on over the end of the line; is a quote left open?")
+        _refuse(path, table, broken, "a value continues on the next line; is a quote missing?")
     blank = table[header[0]].eq("")
     for name in header[1:]:
         blank &= table[name].eq("")
@@ -157,8 +157,8 @@ def _explain(path: Path | str, message: str, cause: Exception) -> NoReturn:
         wanted, line, saw = found.groups()
         raise InputError(f"{path} line {line}: {saw} values, the header has {wanted}") from cause
     if found := re.search(r"EOF inside string starting at row (\d+)", message):
-        raise InputError(f"{path} line {int(found[1]) + 1}: a quote is left open") from cause
-    raise InputError(f"{path}: no csv ({message.strip()})") from cause
+        raise InputError(f"{path} line {int(found[1]) + 1}: a quote is not closed") from cause
+    raise InputError(f"{path}: not a valid csv ({message.strip()})") from cause
 
 
 def _check_header(path: Path | str, header: list[str], labels_required: bool) -> None:
@@ -167,12 +167,12 @@ def _check_header(path: Path | str, header: list[str], labels_required: bool) ->
     if not any(header):
         raise InputError(f"{path} line 1: the header path,label is missing; {expected}")
     if not set(header) & set(ALLOWED):
-        raise InputError(f"{path} line 1: no header of a manifest, expected path,label; {expected}")
+        raise InputError(f"{path} line 1: not the header of a manifest, expected path,label; {expected}")
     for name in header:
         if name not in ALLOWED:
             raise InputError(f"{path} line 1: unknown column {name!r}; {expected}")
         if header.count(name) > 1:
-            raise InputError(f"{path} line 1: column {name!r} twice")
+            raise InputError(f"{path} line 1: duplicate column {name!r}")
     for name in required:
         if name not in header:
             raise InputError(f"{path} line 1: column {name!r} is missing; {expected}")
@@ -191,12 +191,12 @@ def _numbers(path: Path | str, table: pd.DataFrame, column: str) -> pd.Series:
     text = table[column]
     number = pd.to_numeric(text.where(text.ne("")), errors="coerce").astype("float64")
     bad = text.ne("") & (number.isna() | number.abs().eq(float("inf")))
-    _refuse(path, table, bad, column + " {!r} is no number", column)
+    _refuse(path, table, bad, column + " {!r} is not a number", column)
     return number
 
 
 def each_value(column: pd.Series, change: Callable[[str], str | None]) -> pd.Series:
-    """Return a column of few different values, each changed."""
+    """Return a column with few distinct values, each of them changed."""
     codes, values = pd.factorize(column)
     changed = pd.Series([change(value) for value in values], dtype="str")
     return changed.take(codes).set_axis(column.index)
@@ -217,12 +217,10 @@ def _check_times(path: Path | str, table: pd.DataFrame) -> None:
 def _check_duplicates(path: Path | str, table: pd.DataFrame) -> None:
     clip = [name for name in ("path", "start", "end") if name in table]
     pieces = (table[clip].iloc[first : first + PIECE] for first in range(0, len(table), PIECE))
-    sums = np.sort(
+    hashes = np.sort(
         np.concatenate([pd.util.hash_pandas_object(piece, index=False, categorize=False) for piece in pieces])
     )
-    if (
-        sums[1:] != sums[:-1]
-    ).all():  # to compare the clips themselves takes more memory than all that is known of them
+    if (hashes[1:] != hashes[:-1]).all():  # comparing the clips themselves takes more memory than the whole table
         return
     again = table.duplicated(clip)
     if again.any():
@@ -230,13 +228,13 @@ def _check_duplicates(path: Path | str, table: pd.DataFrame) -> None:
         same = table[clip].eq(table[clip].iloc[row]) | (table[clip].isna() & table[clip].iloc[row].isna())
         first = table["line"].iat[int(same.all(axis=1).to_numpy().argmax())]
         name = table["path"].iat[row]
-        raise InputError(f"{path} line {table['line'].iat[row]}: the clip {name} stands already in line {first}")
+        raise InputError(f"{path} line {table['line'].iat[row]}: duplicate clip {name}, first in line {first}")
 
 
 def _normalised_paths(path: Path | str, table: pd.DataFrame, allow_outside: bool) -> pd.Series:
     """Return the paths without ``./`` and ``//``, relative to the manifest's folder for what lies below it."""
     paths = table["path"]
-    # Most paths are plain, which one search tells; only those that could be more than a way down are taken singly.
+    # Most paths are plain, which one search finds out; only the others are handled one by one.
     pieces = (paths.iloc[first : first + PIECE] for first in range(0, len(paths), PIECE))
     if not any(ODD_PATH.search("\n".join(piece.to_numpy())) for piece in pieces):
         return paths

@@ -61,10 +61,10 @@ class Manifest:
     """A table of clips.
 
     Args:
-        table: any of the :data:`COLUMNS`, at least ``path``; what is left out is empty. Labels are made canonical.
+        table: any of the :data:`COLUMNS`, at least ``path``; the others are empty. Labels are made canonical.
         source: the file or folder that the table was read from.
         root: folder to which relative paths of the table belong, or its address.
-        notes: sentences for the user about what a reader left out.
+        notes: sentences for the user about what a reader skipped.
 
     Attributes:
         table: one row a clip, with the columns of :data:`COLUMNS`; ``path`` is relative to ``root`` or absolute,
@@ -72,7 +72,7 @@ class Manifest:
     """
 
     def __init__(self, table: pd.DataFrame, source: Path, root: Path | str, notes: Sequence[str] = ()) -> None:
-        """Complete the table; see the class."""
+        """Add the missing columns; see the class."""
         self.table = _complete(table)
         self.source = source
         self.root = root if is_address(root) else Path(os.path.abspath(root))
@@ -88,7 +88,7 @@ class Manifest:
             allow_outside: accept clips outside the manifest's own folder (absolute paths, ``../``).
 
         Raises:
-            InputError: the file cannot be read, or a line of it cannot be meant; the message names file and line.
+            InputError: the file cannot be read, or a line of it is invalid; the message names file and line.
         """
         if is_address(path):
             folder, name = os.path.split(str(path))
@@ -100,7 +100,7 @@ class Manifest:
         """Write the csv as a whole or not at all, with paths relative to it where they lie below it.
 
         Raises:
-            InputError: the folder cannot be written to, or a clip's name is no text.
+            InputError: the folder cannot be written to, or a clip's name is not text.
         """
         path = Path(os.path.abspath(path))
         table = self.table.loc[:, ["path", "label"]].assign(path=self._paths_from(path.parent))
@@ -112,7 +112,7 @@ class Manifest:
             with atomic_write(path) as temporary:
                 table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
         except UnicodeEncodeError as error:
-            # Bytes of a file's name that are no UTF-8 come as surrogates, which UTF-8 has no form for.
+            # Bytes of a file's name that are not UTF-8 come as surrogates, which UTF-8 cannot encode.
             name = next(name for name in table["path"] if any("\ud800" <= letter <= "\udfff" for letter in name))
             raise InputError(f"{path}: the name of a clip is not UTF-8, rename it: {name!a}") from error
 
@@ -122,7 +122,7 @@ class Manifest:
 
     def clip(self, index: int) -> Clip:
         """Return row ``index``, counted from 0 whatever the table's own index is."""
-        # Column by column: a row taken across columns would be converted to one common type first.
+        # Column by column: a row of all columns would be converted to one common type first.
         path, label, start, end = (cast(Any, self.table[name].iat[index]) for name in ("path", "label", "start", "end"))
         return Clip(
             path=f"{self.root}/{path}" if isinstance(self.root, str) else self.root / path,
@@ -142,7 +142,7 @@ class Manifest:
         if isinstance(which, str):
             which = self.table["split"].eq(which) | (self.table["split"].eq("") & (which == "train"))
         if which.all():
-            return self  # and not its table a second time
+            return self  # rather than a copy of the table
         return Manifest(self.table[which], self.source, self.root, self.notes)
 
     @property
@@ -180,7 +180,7 @@ class Manifest:
                 raise InputError(f"{known}: choose the one to test on with data.fold, or run all with peclip cv")
             return split.where(split.ne(""), "train")
         if fold not in folds:
-            advice = "choose one of these" if folds else "leave data.fold out, or add a column fold"
+            advice = "choose one of these" if folds else "omit data.fold, or add a column fold"
             raise InputError(f"data.fold {fold} does not exist: {known}; {advice}")
         has_fold = self.table["fold"].notna()
         tested = self.table["fold"].eq(fold).fillna(False).astype(bool) | (split.eq("test") & ~has_fold)
@@ -207,11 +207,11 @@ class Manifest:
         if not allow_empty and (empty := [name for name in known if not label.eq(name).any()]):
             raise InputError(
                 f"{self.source}: class {empty[0]!r} is empty, it has no clip to train on; "
-                "add clips or take it out of the list of labels"
+                "add clips or remove it from the labels"
             )
 
     def missing(self) -> "Manifest":
-        """Return the clips whose file or folder is not there."""
+        """Return the clips whose file or folder is missing."""
         return self.select(
             pd.Series([not os.path.exists(os.path.join(self.root, path)) for path in self.table["path"]], dtype=bool)
         )

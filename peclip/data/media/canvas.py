@@ -34,7 +34,7 @@ warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_pixels
 
 
 def reason(error: Exception) -> str:
-    """Return what a library says of a fault, without the path and the number that Python adds."""
+    """Return a library's message, without the path and the number that Python adds."""
     return str(getattr(error, "strerror", None) or error).rstrip(".")
 
 
@@ -51,7 +51,7 @@ def check_pixels(path: Path | str, width: int, height: int) -> None:
 
 
 class Canvas:
-    """The clip that is being filled: scales frames, turns them upright and cuts out their centre.
+    """A clip to be filled: scales frames, turns them upright and cuts out their centre.
 
     Args:
         path: where the frames come from, for messages.
@@ -150,7 +150,7 @@ def upright(frame: VideoFrame, scaler: VideoReformatter, aspect: Fraction = Frac
 
     Args:
         frame: decoded.
-        scaler: keeps what it worked out from one frame to the next.
+        scaler: reused from frame to frame.
         aspect: width of a pixel over its height; other than 1, the frame is made wider or narrower by it.
     """
     width = max(1, round(frame.width * aspect))
@@ -175,7 +175,7 @@ def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
 
 
 def _at_once(path: str, flags: int) -> int:
-    """Open a file, and do not wait for ever where the name is that of a FIFO."""
+    """Open a file without waiting, which on a FIFO could last for ever."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
@@ -202,7 +202,7 @@ def read_image(path: str, size: int) -> Image.Image:
             data = file.read()  # at once: Pillow reads a file in many small steps
         if data.startswith(_PNG):
             with Image.open(BytesIO(data), formats=("PNG",)) as image:
-                image.verify()  # the checksums, at which nobody looks when it is loaded
+                image.verify()  # the checksums, which loading ignores
         with Image.open(BytesIO(data), formats=IMAGE_FORMATS) as image:
             check_pixels(path, *image.size)
             image.draft("RGB", (2 * size, 2 * size))  # a large JPEG is decoded at a half, a quarter or an eighth

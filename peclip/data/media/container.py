@@ -35,7 +35,7 @@ _FORMATS = (  # video files; no playlists and the like, which make FFmpeg open o
 
 _MAX_BYTES = 90_000_000  # of a frame: 8K as cameras have it takes 50 million
 
-av.logging.set_libav_level(av.logging.PANIC)  # a fault is told once, as an InputError, and not by FFmpeg on stderr
+av.logging.set_libav_level(av.logging.PANIC)  # a fault is reported once, as an InputError, and not by FFmpeg on stderr
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Video:
             ) from error
 
     def has_presentation_times(self) -> bool:
-        """Tell whether packets have them: AVI stores none, which matters where frames are reordered."""
+        """Return whether packets have them: AVI stores none, which matters where frames are reordered."""
         return self.container.format.name != "avi" or not self.stream.codec_context.has_b_frames
 
     def damaged(self, ticks: int | None, why: str) -> InputError:
@@ -97,7 +97,7 @@ class Video:
 
 
 class Clock:
-    """Tells the time of each decoded frame, in ticks, whatever the container stores."""
+    """Determines the time of each decoded frame, in ticks, whatever the container stores."""
 
     def __init__(self, video: Video) -> None:
         self._origin = video.origin
@@ -130,7 +130,7 @@ def open_video(path: Path, address: str | None = None, demuxer: str | None = Non
     Args:
         path: the file.
         address: what FFmpeg opens instead, as in `pipe:0`; the path is then only a name for messages.
-        demuxer: FFmpeg's name of the format, where it is not to be found out; for cameras `v4l2`.
+        demuxer: FFmpeg's name of the format, where it is not to be detected; for cameras `v4l2`.
 
     Raises:
         InputError: if the file is not a video, has no video stream or one that cannot be decoded, or if its frames

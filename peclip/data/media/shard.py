@@ -1,9 +1,9 @@
 """The shards that `peclip pack` writes, and reading clips from them.
 
 A shard is an uncompressed zip file of JPEG frames, ``0000017/00004.jpg`` for frame 4 of clip 17, so that any tool opens
-it. The zip's own index tells where each frame lies and its checksum, and its comment, which is json, what the shard is.
-A clip is one run of bytes, so that an object store is asked once for the frames that are wanted of it. Its path is that of
-the shard with its number, ``shard-00000.zip/0000017``.
+it. The zip's own index holds the offset and the checksum of each frame, and its comment, which is JSON, describes the shard.
+A clip is one run of bytes, so that its frames cost an object store one request. Its path is that of the shard with its
+number, ``shard-00000.zip/0000017``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _ENTRY = np.dtype(
 
 @dataclass(frozen=True)
 class ShardHeader:
-    """What a shard says about itself, in its comment.
+    """The description of a shard, in its comment.
 
     Attributes:
         peclip_pack: version of the format.
@@ -60,7 +60,7 @@ class ShardHeader:
         quality: of the JPEG frames.
         source: digest of the paths and times of all clips that are packed together.
         first: number of the first clip.
-        clips: how many there are.
+        clips: number of clips.
     """
 
     peclip_pack: int
@@ -77,11 +77,11 @@ class ShardHeader:
 
 @dataclass(frozen=True)
 class Shard:
-    """A shard that is ready to be read.
+    """The index of a shard.
 
     Attributes:
         address: path or address of the file.
-        header: what it says about itself.
+        header: its description.
         begins: ``(clips + 1,)`` int64, the first frame of each clip and the number of all frames.
         offsets: ``(frames,)`` int64, where the bytes of each frame begin.
         sizes: ``(frames,)`` int64, how many they are.
@@ -129,10 +129,10 @@ def split_path(path: Path | str) -> tuple[str, int] | None:
 
 
 def read_header(address: str) -> ShardHeader:
-    """Read what a shard says about itself.
+    """Read the description of a shard.
 
     Raises:
-        InputError: it is missing, half-written, no shard, or of another version.
+        InputError: it is missing, half-written, not a shard, or of another version.
     """
     return _read_end(address)[0]
 
@@ -141,7 +141,7 @@ def check_shards(paths: Iterable[Path | str], size: int) -> None:
     """Read the indices of all shards that hold these clips, before many processes need them.
 
     Args:
-        paths: of clips; those that are not packed are passed over.
+        paths: of clips; those that are not packed are ignored.
         size: side in pixels of the frames that the model takes.
 
     Raises:
@@ -218,7 +218,7 @@ def open_shard(address: str) -> Shard:
     """Read the index of a shard; a process reads it once.
 
     Raises:
-        InputError: it is missing, half-written, damaged, no shard, or of another version.
+        InputError: it is missing, half-written, damaged, not a shard, or of another version.
     """
     header, entries, begin, length = _read_end(address)
     if length != entries * _ENTRY.itemsize or len(index := read_file(address, begin, begin + length)) != length:
@@ -240,7 +240,7 @@ def open_shard(address: str) -> Shard:
         raise _damaged(address, "damaged, its index is not in order")
     offsets = table["offset"].astype(np.int64) + _LOCAL_BYTES + _NAME_BYTES
     sizes = table["size"].astype(np.int64)
-    if (offsets + sizes > begin).any():  # else a frame could claim, and be given, 4 GB of memory
+    if (offsets + sizes > begin).any():  # or a frame could claim 4 GB of memory, and get it
         raise _damaged(address, "damaged, its index names frames beyond its end")
     ends = np.append(begins, entries)
     return Shard(address, header, ends, offsets, sizes, table["crc"].copy())
@@ -260,7 +260,7 @@ def _read_end(address: str) -> tuple[ShardHeader, int, int, int]:
         values = json.loads(comment)
         version = values["peclip_pack"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{address}: a zip file, but no shard of peclip pack") from error
+        raise InputError(f"{address}: a zip file, but not a shard of peclip pack") from error
     if version != VERSION:
         raise InputError(
             f"{address}: packed in version {version} of the format, this peclip reads {VERSION}: pack the clips again"

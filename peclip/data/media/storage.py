@@ -1,4 +1,4 @@
-"""Read files that may lie on a disk or, by their address (``s3://bucket/name``), elsewhere."""
+"""Read files from a disk or, by their address (``s3://bucket/name``), from elsewhere."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from peclip.errors import InputError
 
 
 def is_address(path: Path | str) -> bool:
-    """Tell the address of a file that lies elsewhere from a path."""
+    """Return whether this is the address of a file elsewhere rather than a path."""
     return "://" in str(path)
 
 
@@ -19,7 +19,7 @@ def read_file(path: Path | str, start: int | None = None, end: int | None = None
     """Return the bytes of a file, or those from `start` to `end` as in a slice.
 
     Raises:
-        InputError: it is not there, cannot be read, or the package for its kind of address is not installed.
+        InputError: it is missing, cannot be read, or the package for its kind of address is not installed.
     """
     with _errors(path):
         # the file system is looked up each time: fsspec keeps one for each process, and one does not outlive a fork

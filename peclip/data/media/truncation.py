@@ -1,4 +1,4 @@
-"""Tell from a container's own structure whether the end of a video file is missing.
+"""Detect from a container's own structure whether the end of a video file is missing.
 
 FFmpeg reads a cut file as a shorter one. Frames chosen from it would be other frames than those of the whole video, so
 the sizes that the container declares are compared with what is there.
@@ -14,7 +14,7 @@ _SEGMENT = b"\x18\x53\x80\x67"  # the element of Matroska that holds all others
 
 
 def is_truncated(path: Path, container: str) -> bool:
-    """Tell whether a file ends before its container says.
+    """Return whether a file ends before its container says.
 
     Args:
         path: a regular file.
@@ -62,7 +62,7 @@ def _avi(file: BinaryIO, length: int) -> bool:
         if head[:4] != b"RIFF" or size == 0:
             return False
         position += 8 + size + size % 2
-    return position > length + 16  # some writers count their own header, or leave out padding
+    return position > length + 16  # some writers count their own header, or omit padding
 
 
 def _flv(file: BinaryIO, length: int) -> bool:
@@ -93,7 +93,7 @@ def _mpegts(file: BinaryIO, length: int) -> bool:
 
 
 def _matroska(file: BinaryIO, length: int) -> bool:
-    """Follow the elements of the segment; a live recording leaves sizes open, and then nothing can be said."""
+    """Follow the elements of the segment; a live recording leaves sizes open, and is never found to be cut."""
     position, end = 0, length
     while position < end:
         file.seek(position)

@@ -1,6 +1,7 @@
-"""Puts a face together, from the background to the glasses."""
+"""Draw a face, from the background to the glasses."""
 
 import numpy as np
+from einops import rearrange
 from numpy.typing import NDArray
 
 from peclip.demo.face import features, head
@@ -10,7 +11,7 @@ from peclip.demo.face.people import Person, Scene
 
 
 class Artist:
-    """Draws one person in one scene; what does not change from frame to frame is worked out once.
+    """Draws one person in one scene; what does not change from frame to frame is computed once.
 
     Args:
         person: who.
@@ -41,10 +42,10 @@ class Artist:
         head.hair(page.crop(1.1, -1.3, 0.4), person)
         head.glasses(front.crop(0.8, -0.5, 0.3), person)
         lit = np.clip(page.image * self.light, 0, 1)
-        return np.ascontiguousarray((lit * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0))
+        return np.ascontiguousarray(rearrange((lit * 255 + 0.5).astype(np.uint8), "c h w -> h w c"))
 
     def _page(self, pose: Pose) -> Region:
-        """The whole picture, empty but for the background, in the coordinates of the head."""
+        """Return the whole picture, empty but for the background, in the coordinates of the head."""
         zoom = 1.18 / pose.scale
         cos, sin = np.float32(zoom * np.cos(pose.roll)), np.float32(zoom * np.sin(pose.roll))
         x = self.xs * cos + self.ys * sin - np.float32(pose.x)

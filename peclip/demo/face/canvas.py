@@ -25,13 +25,13 @@ class Region:
     sharpness: float
 
     def turned(self, pose: Pose) -> "Region":
-        """The coordinates of the face on a head that is turned: features shift, most in the middle of the head."""
+        """Return the coordinates of the face on a head that is turned: features shift, most in the middle of the head."""
         x = self.x - np.float32(pose.yaw) * np.maximum(1 - self.x * self.x, 0)
         y = self.y - np.float32(pose.pitch) * np.maximum(1 - self.y * self.y, 0)
         return replace(self, x=x, y=y)
 
     def crop(self, side: float, top: float, bottom: float) -> "Region":
-        """The smallest rectangle of pixels that holds ``|x| < side`` and ``top < y < bottom``."""
+        """Return the smallest rectangle of pixels that holds ``|x| < side`` and ``top < y < bottom``."""
         inside = (np.abs(self.x) < side) & (self.y > top) & (self.y < bottom)
         rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
         if not len(rows):
@@ -40,18 +40,18 @@ class Region:
         return Region(self.image[:, *part], self.x[part], self.y[part], self.sharpness)
 
     def cover(self, distance: Array) -> Array:
-        """Coverage of what lies where the distance is positive, with an edge one pixel wide."""
+        """Return the coverage where the distance is positive, with an edge one pixel wide."""
         # Faster than np.clip on arrays this small.
         coverage: Array = np.minimum(np.maximum(distance * np.float32(self.sharpness) + np.float32(0.5), 0), 1)
         return coverage
 
     def ellipse(self, x: Array, y: float | Array, width: float, height: float) -> Array:
-        """Coverage of an ellipse whose centre is where x is zero and the region's y equals y."""
+        """Return the coverage of an ellipse whose centre is where x is zero and the region's y equals y."""
         q = np.sqrt((x / width) ** 2 + ((self.y - y) / height) ** 2)
         return self.cover((1 - q) * min(width, height))
 
     def stroke(self, x: Array, y: Array, start: float, end: float, width: float | Array) -> Array:
-        """Coverage of a line along the curve y, from x = start to x = end."""
+        """Return the coverage of a line along the curve y, from x = start to x = end."""
         return self.cover(width - np.abs(self.y - y)) * self.cover(x - start) * self.cover(end - x)
 
     def paint(self, coverage: Array, colour: Colour) -> None:

@@ -1,4 +1,4 @@
-"""What a drawn face does at one moment: its action units, and the movements that mean nothing."""
+"""The state of a face at one moment: its action units, and incidental movements."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class ActionUnits:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the head is and what moves without meaning anything.
+    """Place of the head, and incidental movements.
 
     Args:
         x, y: shift in head units.

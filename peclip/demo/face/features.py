@@ -17,7 +17,7 @@ TONGUE = (0.80, 0.36, 0.38)
 
 
 def forehead_and_cheeks(face: Region, person: Person, units: ActionUnits) -> None:
-    """Wrinkles of raised brows, the bulge of raised cheeks, and the folds beside the nose."""
+    """Draw wrinkles of raised brows, the bulge of raised cheeks, and the folds beside the nose."""
     side, lines = np.abs(face.x), person.wrinkles
     for height in (-0.60, -0.69):
         curve = height + 0.05 * side
@@ -44,7 +44,7 @@ def forehead_and_cheeks(face: Region, person: Person, units: ActionUnits) -> Non
 
 
 def nose(face: Region, person: Person, units: ActionUnits) -> None:
-    """Bridge, tip, nostrils and wings, and the wrinkles of a nose that is pulled up."""
+    """Draw bridge, tip, nostrils and wings, and the wrinkles of a nose that is pulled up."""
     side, wrinkle = np.abs(face.x), units.nose_wrinkler
     tip, wide = 0.27 - 0.05 * wrinkle, person.nose * (1 + 0.18 * wrinkle)
     face.shade(face.ellipse(face.x, tip + 0.02, wide + 0.02, 0.07), 0.88)
@@ -63,7 +63,7 @@ def nose(face: Region, person: Person, units: ActionUnits) -> None:
 
 
 def mouth(face: Region, person: Person, pose: Pose, units: ActionUnits) -> None:
-    """Lips around a line from corner to corner, and teeth and tongue where they part."""
+    """Draw lips around a line from corner to corner, and teeth and tongue where they part."""
     smile, frown = units.lip_corner_puller, units.lip_corner_depressor
     stretch, tight, low = units.lip_stretcher, units.lip_tightener, units.lower_lip_depressor
     half = person.mouth + 0.10 * smile + 0.12 * stretch - 0.05 * tight - 0.02 * frown
@@ -105,7 +105,7 @@ def mouth(face: Region, person: Person, pose: Pose, units: ActionUnits) -> None:
 
 
 def _around_the_mouth(face: Region, person: Person, units: ActionUnits, half: float, corner: float) -> None:
-    """Dimples, the folds of lowered corners, the bulges of pressed lips and the shadow on the chin."""
+    """Draw dimples, the folds of lowered corners, the bulges of pressed lips and the shadow on the chin."""
     side = np.abs(face.x)
     chin = 0.76 + 0.22 * units.jaw_drop + 0.06 * units.lower_lip_depressor
     face.shade(face.stroke(side, chin - 0.2 * side * side, -1, 0.15, 0.02), 0.86)
@@ -123,7 +123,7 @@ def _around_the_mouth(face: Region, person: Person, units: ActionUnits, half: fl
 
 
 def eyes(face: Region, person: Person, pose: Pose, units: ActionUnits) -> None:
-    """Eyeballs between two lids; the lids open, narrow and blink."""
+    """Draw eyeballs between two lids; the lids open, narrow and blink."""
     level, wide = -0.10, person.eye_width
     across = (np.abs(face.x) - person.eye_gap) / wide
     arc = np.clip(1 - across * across, 0, 1) ** np.float32(0.75)

@@ -7,7 +7,7 @@ from peclip.demo.face.people import Person, Scene
 
 
 def outline(region: Region, person: Person, jaw: float, grow: float = 0.0) -> Array:
-    """Distance to the edge of the head, positive inside; the jaw moves the chin down."""
+    """Return the distance to the edge of the head, positive inside; the jaw moves the chin down."""
     t = np.clip(region.y, 0, None)
     width = (person.width + grow) * (1 - person.taper * t * t)
     height = np.where(region.y < 0, 0.98 + grow, person.chin + jaw + grow).astype(np.float32)
@@ -18,7 +18,7 @@ def outline(region: Region, person: Person, jaw: float, grow: float = 0.0) -> Ar
 
 
 def behind(page: Region, person: Person) -> None:
-    """Long hair, shoulders and neck."""
+    """Draw long hair, shoulders and neck."""
     if person.long_hair:
         x, y = page.x, page.y
         fall = page.cover(person.width + 0.16 - np.abs(x) + 0.03 * y) * page.cover(1.15 - y) * page.cover(y + 0.1)
@@ -32,7 +32,7 @@ def behind(page: Region, person: Person) -> None:
 
 
 def head(page: Region, person: Person, scene: Scene, jaw: float) -> None:
-    """Ears and the bare head: lighter where it faces the light, darker towards its rim, like a ball."""
+    """Draw ears and the bare head: lighter where it faces the light, darker towards its rim, like a ball."""
     middle = page.crop(1.0, -0.3, 0.3)
     side = np.abs(middle.x) - person.width
     middle.paint(middle.ellipse(side, 0.02, 0.11, 0.19), person.skin * 0.9)
@@ -46,7 +46,7 @@ def head(page: Region, person: Person, scene: Scene, jaw: float) -> None:
 
 
 def beard(face: Region, person: Person, jaw: float) -> None:
-    """A full beard that leaves the mouth free, with or without a moustache."""
+    """Draw a full beard around the mouth, with or without a moustache."""
     if not person.beard:
         return
     hairs = face.cover(face.y - 0.48 + 0.55 * np.clip(np.abs(face.x) - 0.2, 0, None))
@@ -57,7 +57,7 @@ def beard(face: Region, person: Person, jaw: float) -> None:
 
 
 def hair(page: Region, person: Person) -> None:
-    """The hair on top, down to the hairline and the sideburns."""
+    """Draw the hair on top, down to the hairline and the sideburns."""
     if person.bald:
         return
     volume = page.cover(outline(page, person, 0.0, grow=person.hair_volume))
@@ -70,7 +70,7 @@ def hair(page: Region, person: Person) -> None:
 
 
 def glasses(face: Region, person: Person) -> None:
-    """Two rounded squares and a bridge."""
+    """Draw glasses: two rounded squares and a bridge."""
     if not person.glasses:
         return
     side = np.abs(face.x)

@@ -1,4 +1,4 @@
-"""Who is drawn and where: random people and random scenes, each a function of a random generator alone."""
+"""Random people and random scenes, each a function of a random generator alone."""
 
 from dataclasses import dataclass
 
@@ -75,7 +75,7 @@ class Scene:
     falloff: float
 
     def background(self, x: Array, y: Array) -> Array:
-        """A soft two-colour gradient with a few blurred spots, float32 (3, H, W)."""
+        """Return a soft two-colour gradient with a few blurred spots, float32 (3, H, W)."""
         slope = 0.5 + 0.4 * (x * np.cos(self.angle) + y * np.sin(self.angle))
         near, far = self.near[:, None, None], self.far[:, None, None]
         image = near + slope * (far - near)
@@ -85,13 +85,13 @@ class Scene:
         return np.asarray(image, np.float32)
 
     def light(self, x: Array, y: Array) -> Array:
-        """What the light multiplies colours by: brighter toward the lamp, tinted, exposed; float32 (3, H, W)."""
+        """Return the factor of the light on colours: brighter toward the lamp, tinted, exposed; float32 (3, H, W)."""
         toward = 1 + self.falloff * (self.light_x * x + self.light_y * y)
         return np.asarray(toward * self.gain[:, None, None], np.float32)
 
 
 def random_person(rng: np.random.Generator) -> Person:
-    """Draw the looks of a person."""
+    """Choose the looks of a person."""
     skin = _between(rng, SKINS)
     hair = np.clip(np.array(HAIRS[rng.integers(len(HAIRS))], np.float32) * rng.uniform(0.8, 1.2), 0, 1)
     masculine = rng.random() < 0.5
@@ -141,7 +141,7 @@ def random_person(rng: np.random.Generator) -> Person:
 
 
 def random_scene(rng: np.random.Generator) -> Scene:
-    """Draw a background and a light."""
+    """Choose a background and a light."""
     lamp = rng.uniform(0, 2 * np.pi)
     blobs = np.concatenate(
         (rng.uniform(-1, 1, (4, 2)), rng.uniform(0.15, 0.5, (4, 1)), [_muted(rng) for _ in range(4)]), 1
@@ -160,7 +160,7 @@ def random_scene(rng: np.random.Generator) -> Scene:
 
 
 def _between(rng: np.random.Generator, colours: tuple[tuple[float, float, float], ...]) -> Array:
-    """A colour between two neighbours of a scale."""
+    """Choose a colour between two neighbours of a scale."""
     place = rng.uniform(0, len(colours) - 1)
     low = min(int(place), len(colours) - 2)
     a, b = np.array(colours[low]), np.array(colours[low + 1])
@@ -168,5 +168,5 @@ def _between(rng: np.random.Generator, colours: tuple[tuple[float, float, float]
 
 
 def _muted(rng: np.random.Generator) -> Array:
-    """A colour of walls and rooms: any brightness, little saturation."""
+    """Choose a colour of walls and rooms: any brightness, little saturation."""
     return np.clip(rng.uniform(0.15, 0.9) + rng.uniform(-0.12, 0.12, 3), 0, 1).astype(np.float32)

@@ -19,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peclip.data.datamodule import VideoDataModule
-from peclip.demo import TASKS, draw
+from peclip.demo import TASKS, generate
 from peclip.errors import InputError, OneLineErrors, in_one_line, options_below
 from peclip.files import file_errors
 from peclip.model import PEClip
@@ -151,7 +151,7 @@ class PEClipCLI(HookedCLI):
     def before_instantiate_classes(self) -> None:
         """Choose the precision and the folder of the run, and let a named model take the place of the options."""
         options = self.options
-        draw_demo(options.data)
+        generate_demo(options.data)
         options.trainer.precision = options.trainer.precision or best_precision(options.trainer.accelerator)
         folder = self._folder(options)
         if options.trainer.default_root_dir is None:
@@ -328,10 +328,10 @@ def _is_csv(logger: Any) -> bool:
     return isinstance(logger, Namespace) and logger.class_path.endswith(CSVLogger.__name__)
 
 
-def draw_demo(data: Namespace) -> None:
+def generate_demo(data: Namespace) -> None:
     """Generate the clips of the demo where the options of the data name it and they are not there."""
     if data.benchmark in TASKS and data.root:
-        draw(data.benchmark, data.root)
+        generate(data.benchmark, data.root)
 
 
 def run(args: list[str]) -> None:

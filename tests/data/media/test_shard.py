@@ -50,7 +50,7 @@ def test_frames_of_another_size_than_training_asks_for(packed):
 def test_a_zip_file_that_is_no_shard(packed):
     with zipfile.ZipFile(shards_of(packed)[1], "w") as file:
         file.writestr("a.txt", "a")
-    assert_refused(packed, r"shard-00001\.zip: a zip file, but no shard")
+    assert_refused(packed, r"shard-00001\.zip: a zip file, but not a shard")
 
 
 def test_a_shard_with_other_clips_than_the_manifest_says(packed):
@@ -82,7 +82,9 @@ def test_damage_to_the_index_is_told(packed):
 
 def test_a_folder_without_its_manifest(packed):
     (packed / "manifest.csv").unlink()
-    assert_refused(packed, r"manifest\.csv: no such file, the shards beside it are half of what peclip pack writes")
+    assert_refused(
+        packed, r"manifest\.csv: no such file; peclip pack did not finish the shards beside it: run it again"
+    )
 
 
 # --- elsewhere than on a disk ---

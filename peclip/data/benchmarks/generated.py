@@ -1,4 +1,4 @@
-"""The drawn demo data, as ``peclip.demo.draw`` leaves it: a folder per task with a manifest."""
+"""The synthetic demo data, as ``peclip.demo.generate`` writes them: a folder per task with a manifest."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def _read(root: Path, name: str) -> Manifest:
     manifest = root / name / "manifest.csv"
     if not manifest.is_file():
         raise InputError(
-            f"{root}: the clips of {name} are not there, expected {name}/manifest.csv; peclip fit draws them, in Python "
-            f"peclip.demo.draw({name!r}, {str(root)!r})"
+            f"{root}: the clips of {name} are missing, expected {name}/manifest.csv: peclip fit generates them, in Python "
+            f"peclip.demo.generate({name!r}, {str(root)!r})"
         )
     return Manifest.read(manifest)
