@@ -18,10 +18,10 @@ from peclip.clip_format import MAX_FRAMES, ClipFormat
 from peclip.data.augment import Augment, Mix, augment, mix, normalize
 from peclip.data.batch import Batch, Draw, collate
 from peclip.data.dataset import ClipDataset, OnError
+from peclip.data.forking import METHOD, end_with_main_process, start_server
 from peclip.data.loader import LateLoader, PredictLoader
 from peclip.data.manifest import Manifest
 from peclip.data.media.shard import check_shards
-from peclip.data.forking import METHOD, end_with_main_process, start_server
 from peclip.data.samplers import EvalSampler, ShardSampler, TrainSampler
 from peclip.data.source import Splits, Validation, read_source, split_source
 from peclip.data.workers import dead_workers

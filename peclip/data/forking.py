@@ -21,6 +21,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import pyarrow as pa
+
 from peclip.data.manifest import Manifest
 
 METHOD = "forkserver"

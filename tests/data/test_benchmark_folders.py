@@ -3,10 +3,10 @@
 import os
 
 import pytest
+from peclip.train.parts import clips_sum
 
 from peclip.data.benchmarks import read_benchmark
 from peclip.errors import InputError
-from peclip.train.parts import clips_sum
 from tests.trees import write_clip
 
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from peclip.data.order import Draw
 from pyarrow import parquet
 
 from peclip.data import datamodule, dataset
 from peclip.data.dataset import ClipDataset
-from peclip.data.order import Draw
 from peclip.train.module import PEClipModule
 from tests.conftest import write_tiny_clip
 from tests.processes import descendants, in_a_process

@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -169,7 +169,7 @@ def shard_writer(
 
 def model_digest(net: PEClip) -> str:
     """Return a digest of what the logits depend on; the location of the backbone plays no part."""
-    settings = asdict(replace(net.config, backbone=""))
+    settings = {name: value for name, value in asdict(net.config).items() if name != "backbone"}
     text = json.dumps(settings, sort_keys=True, default=str) + digest(net.trainable_state())
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -126,7 +126,9 @@ def test_sites_take_only_adapters_and_prompts_only_prompts(plain, class_path):
 @pytest.mark.parametrize("class_path", ["SharedAdapter", ".relative.Adapter", "../evil.Adapter", "", "a..B", "a.<b>.C"])
 def test_a_class_path_that_is_not_one_is_refused(plain, class_path):
     spec = {"class_path": class_path, "init_args": {}}
-    with pytest.raises(InputError, match=r"x: adapters vision.mlp: class_path is '.*', expected an import path such as"):
+    with pytest.raises(
+        InputError, match=r"x: adapters vision.mlp: class_path is '.*', expected an import path such as"
+    ):
         ModelConfig.from_plain(plain | {"adapters": {"vision.mlp": spec}}, "x")
 
 
