@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, final
 
 import torch
-from einops import rearrange, reduce
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -165,6 +165,7 @@ class PEClip(nn.Module):
         self._texts, self._run = TextCache(), run
         self._record: tuple[RunRecord, str] | None = None  # of a training, with the digest of its weights
         self._handles: list[Handle] = []
+        self._is_bare = False
         self._attach()
 
     def _attach(self) -> None:
@@ -225,10 +226,10 @@ class PEClip(nn.Module):
             raise ValueError(f"video is {video.dtype}, expected normalised frames as floating point")
         flow = self._flows["vision"]
         flow.frames = frames = video.shape[1]
-        flow.prompts = self.prompts.vision() if self.prompts and self._handles else ()
+        flow.prompts = self.prompts.vision() if self.prompts and not self._is_bare else ()
         features = self.backbone.encode_frames(rearrange(video, "b t c h w -> (b t) c h w"))
         flow.prompts = ()  # they hold the pass's graph, with which the model could not be copied
-        return F.normalize(reduce(features, "(b t) d -> b d", "mean", t=frames), dim=-1)
+        return F.normalize(rearrange(features, "(b t) d -> b t d", t=frames).mean(dim=1), dim=-1)
 
     def encode_text(self) -> Tensor:
         """Return the L2-normalised features (C, D) of the class texts.
@@ -241,13 +242,13 @@ class PEClip(nn.Module):
         text = self.adapters["text"].parameters() if "text" in self.adapters else ()
         prompts = self.prompts.parameters() if self.prompts else ()
         weights = (*text, *prompts, *self.backbone.text_weights())
-        return self._texts.get(not self._handles, self.token_ids.device, weights, self._encode_text)
+        return self._texts.get(self._is_bare, self.token_ids.device, weights, self._encode_text)
 
     def _encode_text(self) -> Tensor:
         ids, ends = self.token_ids, self.text_ends
         flow = self._flows["text"]
         flow.prompts = self.prompts.text() if self.prompts else ()
-        if self.prompts and not self._handles:  # bare CLIP knows no placeholders
+        if self.prompts and self._is_bare:  # bare CLIP knows no placeholders
             ids, ends = torch.cat([ids[:, :1], ids[:, 1 + self.prompt_length :]], dim=1), ends - self.prompt_length
         return F.normalize(self.backbone.encode_tokens(ids, ends), dim=-1)
 
@@ -264,14 +265,17 @@ class PEClip(nn.Module):
     @contextmanager
     def bare(self) -> Iterator["PEClip"]:
         """Take adapters and prompts out within the context: there this is the zero-shot CLIP."""
-        handles, self._handles = self._handles, []
-        for handle in handles:
+        if self._is_bare:
+            yield self
+            return
+        for handle in self._handles:
             handle.remove()
+        self._handles, self._is_bare = [], True
         try:
             yield self
         finally:
-            if handles:  # a nested bare() leaves this to the outer one
-                self._attach()
+            self._is_bare = False
+            self._attach()
 
     def train(self, mode: bool = True) -> "PEClip":
         """Set the mode of adapters and prompts; the frozen CLIP always stays in evaluation mode."""
