@@ -8,11 +8,11 @@ import peclip
 from tests.layers import circle, reaching, read_imports, upward
 
 ORDER = (
-    ("__init__", "errors", "files", "labels", "clip_format"),  # the ground
+    ("__init__", "_lazy", "errors", "files", "labels", "clip_format", "recipes"),  # the ground
     ("results", "data"),
     ("demo",),
     ("model",),
-    ("train", "inference"),
+    ("train", "inference", "testing"),
     ("bench", "commands"),
     ("cli",),
     ("__main__",),

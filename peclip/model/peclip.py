@@ -3,7 +3,7 @@
 Letters: B clips, T frames of a clip, L tokens, D width, C classes, P prompt tokens.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, final
@@ -251,11 +251,6 @@ class PEClip(nn.Module):
         if self.prompts and self._is_bare:  # bare CLIP knows no placeholders
             ids, ends = torch.cat([ids[:, :1], ids[:, 1 + self.prompt_length :]], dim=1), ends - self.prompt_length
         return F.normalize(self.backbone.encode_tokens(ids, ends), dim=-1)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "PEClip":
-        """Move or convert the weights and forget the text features: the weights' versions do not change."""
-        self._texts.clear()
-        return super()._apply(fn, recurse)
 
     def hold_frozen_in(self, dtype: torch.dtype) -> None:
         """Convert the frozen matrices to the precision of the autocast to come: the same results, half the memory."""

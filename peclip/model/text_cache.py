@@ -25,8 +25,7 @@ class TextCache:
             compute: returns them.
         """
         dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
-        versions = ((id(weight), 0 if weight.is_inference() else weight._version) for weight in weights)
-        key = (device, dtype, *versions)
+        key = (device, dtype, *map(_state, weights))
         if self._kept.get(bare, (None,))[0] != key:
             self._kept[bare] = (key, compute())
         return self._kept[bare][1]
@@ -34,3 +33,12 @@ class TextCache:
     def clear(self) -> None:
         """Forget everything."""
         self._kept.clear()
+
+
+def _state(weight: nn.Parameter) -> tuple[int, int, int]:
+    """Return what changes with a weight: steps count up its version, and moving or converting it takes new memory."""
+    try:
+        memory = weight.data_ptr()
+    except RuntimeError:  # a sharded weight has no memory of its own, and is not moved
+        memory = 0
+    return id(weight), 0 if weight.is_inference() else weight._version, memory

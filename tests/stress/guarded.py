@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from peclip.data import workers
+from peclip.data import forking
 
 MOST_MEGABYTES = 2000
 """Memory that reading a file may take."""
@@ -64,11 +64,11 @@ def _until_it_dies(
     function: Callable[[Any], Any], items: Sequence[Any], seconds: float, before: Callable[[], object]
 ) -> Iterator[Outcome]:
     """Yield the outcomes of one process: all, or those up to the item at which it died."""
-    workers.start_server()
+    forking.start_server()
     context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(function, items, sender, seconds, before), daemon=True)
-    with workers.main_module_hidden():
+    with forking.main_module_hidden():
         process.start()
     sender.close()
     try:
