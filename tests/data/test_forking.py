@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
+from peclip.data.forking import METHOD, main_module_hidden, start_server
 from peclip.data.manifest import Manifest
-from peclip.data.workers import METHOD, main_module_hidden, start_server
 from tests.processes import AtCall, descendants, in_a_process
 
 ROOT = Path(__file__).parents[2]
