@@ -243,8 +243,9 @@ def _grid(geometry: Tensor, size: int) -> Tensor:
         size: height and width of the result in pixels.
     """
     place = (torch.arange(size, device=geometry.device, dtype=torch.float32) * 2 + 1) / size - 1
-    by_x, by_y, offset, low, high = geometry[:, None, None].unbind(-1)  # each (B, 1, 1, 2)
-    return (by_x * place[:, None] + by_y * place[:, None, None] + offset).clamp(low, high)
+    by_x, by_y, offset, low, high = rearrange(geometry, "b xy k -> k b 1 1 xy")
+    x, y = rearrange(place, "x -> 1 x 1"), rearrange(place, "y -> y 1 1")
+    return (by_x * x + by_y * y + offset).clamp(low, high)
 
 
 def _fmix_mask(rng: np.random.Generator, share: float, decay: float, height: int, width: int) -> np.ndarray:

@@ -77,7 +77,7 @@ class Batch:
 
         Args:
             device: where to.
-            non_blocking: whether the host may go on before pinned memory has been copied; by default to a GPU, where what
+            non_blocking: whether the host may continue before pinned memory has been copied; by default to a GPU, where what
                 uses the copy waits for it by itself.
         """
         if non_blocking is None:  # Lightning does not pass it for anything but a tensor

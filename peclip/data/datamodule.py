@@ -221,7 +221,7 @@ class VideoDataModule(LightningDataModule):
         where = ", ".join(f"{clip.path} ({clip.where})" for clip in reading)
         return (
             f"the process {dead[0]}, which reads clips, died {f'while it read {where}' if where else 'between two clips'}: "
-            "memory may have run out, or this file breaks the decoder; look at it with peclip check, or give fewer "
+            "memory may have run out, or this file breaks the decoder; inspect it with peclip check, or set fewer "
             "data.num_workers"
         )
 

@@ -17,6 +17,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
+from einops import rearrange
 from PIL import Image
 from rich.progress import Progress
 
@@ -160,7 +161,7 @@ def _encode(manifest: Manifest, row: int, packing: Packing) -> list[bytes]:
             if len(pictures) == MAX_FRAMES or size > LARGEST * MEGABYTE:
                 raise InputError(f"{clip.path}: too long for a shard: cut it into clips with the columns start and end")
             file = BytesIO()
-            Image.fromarray(frame.transpose(1, 2, 0)).save(file, "JPEG", quality=packing.quality)
+            Image.fromarray(rearrange(frame, "c h w -> h w c")).save(file, "JPEG", quality=packing.quality)
             pictures.append(file.getvalue())
             size += len(pictures[-1])
         if not pictures:

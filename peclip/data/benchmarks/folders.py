@@ -1,4 +1,4 @@
-"""Clips of one's own: a folder per class, or files named after their class."""
+"""The user's own clips: a folder per class, or files named after their class."""
 
 import re
 from collections.abc import Iterator

@@ -81,7 +81,7 @@ def _name(manifest: Manifest, split: str) -> str:
     return f"fold {manifest.folds[0]} {split}" if manifest.folds and split != "all" else split
 
 
-def _count_classes(part: Manifest, name: str, published: Mapping[str, int]) -> Iterator[Count]:
-    found = part.table["label"].value_counts()
-    for label in labels.ordered([*part.labels, *published]):
+def _count_classes(clips: Manifest, name: str, published: Mapping[str, int]) -> Iterator[Count]:
+    found = clips.table["label"].value_counts()
+    for label in labels.ordered([*clips.labels, *published]):
         yield Count(f"{name}: {label}", int(found.get(label, 0)), published.get(label))

@@ -44,7 +44,7 @@ class Clip:
 
     Attributes:
         path: absolute path of a video file, a folder of frames or a packed clip; the address of a packed clip elsewhere.
-        label: canonical name of the expression; None where the manifest gives none.
+        label: canonical name of the expression; None where the manifest has none.
         start: first second of the clip, None for the beginning of the file.
         end: second at which the clip ends, None for the end of the file.
         where: the line that named the clip, for messages (``dfew.csv line 17``).

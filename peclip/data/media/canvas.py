@@ -160,7 +160,7 @@ def upright(frame: VideoFrame, scaler: VideoReformatter, aspect: Fraction = Frac
 
 def _turn(picture: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
     sideways, mirror_x, mirror_y = turn
-    picture = picture.swapaxes(0, 1) if sideways else picture
+    picture = rearrange(picture, "h w ... -> w h ...") if sideways else picture
     return picture[:: -1 if mirror_y else 1, :: -1 if mirror_x else 1]
 
 
