@@ -144,12 +144,13 @@ def test_an_interrupt_is_one_line(monkeypatch):
 def test_validate_and_test_repeat_what_fit_found(tiny_run, workplace):
     checkpoint = tiny_run / "checkpoints" / "best.ckpt"
     before = json.loads((tiny_run / "metrics.json").read_text())
-    tested = run("test", "--ckpt_path", checkpoint)
+    tested = run("test", "--ckpt_path", checkpoint, "--out", "tested")
     assert (tested.status, tested.err) == (0, "")
-    assert json.loads((workplace / "runs/tiny/version_0/metrics.json").read_text()) == before
-    validated = run("validate", "--ckpt_path", checkpoint)
+    after = json.loads((workplace / "tested/metrics.json").read_text())
+    assert after == before | {"model": str(checkpoint)}
+    validated = run("validate", "--ckpt_path", checkpoint, "--out", "validated")
     assert (validated.status, validated.err) == (0, "")
-    after = json.loads((workplace / "runs/tiny/version_1/metrics.json").read_text())
+    after = json.loads((workplace / "validated/metrics.json").read_text())
     assert (after["split"], after["clips"]) == ("validation", 3)
     with (tiny_run / "metrics.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["val/war"]]
@@ -159,9 +160,9 @@ def test_validate_and_test_repeat_what_fit_found(tiny_run, workplace):
 
 
 def test_the_folder_of_a_run_stands_for_its_best_checkpoint(tiny_run, workplace):
-    for source in (tiny_run, tiny_run / "checkpoints" / "best.ckpt"):
-        assert run("predict", "--ckpt_path", source).status == 0
-    first, second = (predictions(workplace / f"runs/tiny/version_{number}") for number in (0, 1))
+    for name, source in (("run", tiny_run), ("best", tiny_run / "checkpoints" / "best.ckpt")):
+        assert run("predict", "--ckpt_path", source, "--out", name).status == 0
+    first, second = (predictions(workplace / name) for name in ("run", "best"))
     assert first == second
     assert len(first) == 6
 
@@ -175,9 +176,9 @@ def test_without_a_checkpoint_it_is_said_that_nothing_is_trained(tiny_config, wo
 
 
 def test_predictions_agree_with_the_confusion_matrix(tiny_run, workplace):
-    assert run("predict", "--ckpt_path", tiny_run).status == 0
+    assert run("predict", "--ckpt_path", tiny_run, "--out", "new").status == 0
     counts = {label: dict.fromkeys(LABELS, 0) for label in LABELS}
-    for row in predictions(workplace / "runs/tiny/version_0"):
+    for row in predictions(workplace / "new"):
         counts[row["path"].split("/")[1]][row["predicted"]] += 1
     with (tiny_run / "confusion.csv").open(newline="") as file:
         assert counts == {row["truth"]: {label: int(row[label]) for label in LABELS} for row in csv.DictReader(file)}
@@ -187,17 +188,17 @@ def test_prediction_needs_no_labels_and_takes_another_source(tiny_run, workplace
     for number in range(3):
         write_clip(workplace / f"new/{number}.mp4", number)
     (workplace / "new/clips.csv").write_text("path\n0.mp4\n1.mp4\n2.mp4\n")
-    result = run("predict", "--ckpt_path", tiny_run, "--data.manifest", "new/clips.csv")
+    result = run("predict", "--ckpt_path", tiny_run, "--data.manifest", "new/clips.csv", "--out", "out")
     assert (result.status, result.err) == (0, "")
-    rows = predictions(workplace / "runs/tiny/version_0")
+    rows = predictions(workplace / "out")
     assert [row["path"] for row in rows] == ["0.mp4", "1.mp4", "2.mp4"]
     assert list(rows[0]) == ["path", "predicted", *LABELS]
 
 
 def test_a_clip_is_predicted_alike_whatever_the_batch_and_the_workers(tiny_run, workplace):
-    for options in ((), ("--data.eval_batch_size", "1", "--data.num_workers", "1")):
-        assert run("predict", "--ckpt_path", tiny_run, "--data.predict", "all", *options).status == 0
-    first, second = (predictions(workplace / f"runs/tiny/version_{number}") for number in (0, 1))
+    for name, options in (("one", ()), ("other", ("--data.eval_batch_size", "1", "--data.num_workers", "1"))):
+        assert run("predict", "--ckpt_path", tiny_run, "--data.predict", "all", "--out", name, *options).status == 0
+    first, second = (predictions(workplace / name) for name in ("one", "other"))
     for one, other in zip(first, second, strict=True):
         assert [float(one[label]) for label in LABELS] == pytest.approx(
             [float(other[label]) for label in LABELS], abs=2e-6
@@ -370,7 +371,7 @@ def test_videos_named_after_their_classes_train_and_predict(source, seven_videos
     assert "7 training, 0 validation, 0 test clips of 7 classes" in result.out
     result = run("predict", "--ckpt_path", "runs/tiny/version_0/checkpoints/best.ckpt")
     assert result.status == 0, result.err
-    rows = predictions(workplace / "runs/tiny/version_1")
+    rows = predictions(workplace / "runs/tiny/version_0/predict_0")
     assert sorted(Path(row["path"]).stem for row in rows) == [
         "angry", "disgust", "fear", "happy", "neutral", "sadness", "surprise"
     ]  # fmt: skip

@@ -135,8 +135,9 @@ def test_the_results_are_there_as_page_json_and_pictures_and_nothing_else_is(fin
 def test_a_run_of_a_fold_stands_on_its_own(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fold = finished / "runs/tiny/cv_0/fold_4"
-    assert run("test", "--ckpt_path", fold).status == 0
-    assert (tmp_path / "runs/tiny/version_0/metrics.json").read_text() == (fold / "metrics.json").read_text()
+    assert run("test", "--ckpt_path", fold, "--out", "out").status == 0
+    again = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert again == json.loads((fold / "metrics.json").read_text()) | {"model": str(fold)}
 
 
 def test_a_finished_cross_validation_is_compared_and_not_gone_on_with(finished, monkeypatch):

@@ -101,9 +101,10 @@ def test_an_evaluation_on_several_ranks_is_that_of_one_process_to_the_byte(runs,
     """The 11 clips are three batches of 4, as in the evaluation at the end of the training."""
     trained = runs[1] / "runs/tiny/version_0"
     args = ["test", "--config", config, "--data.eval_batch_size", 4, "--ckpt_path", trained / "checkpoints/best.ckpt"]
+    args += ["--out", "out"]
     results = in_ranks(tmp_path, words(args), 2)
     assert [(result.status, result.err) for result in results] == [(0, "")] * 2
-    assert evaluated(tmp_path / "runs/tiny/version_0") == evaluated(trained)
+    assert evaluated(tmp_path / "out") == evaluated(trained)
     assert evaluated(trained)["predictions.csv"].count(b"\n") == 12
 
 
@@ -114,7 +115,7 @@ def test_a_signal_to_one_rank_ends_all_after_the_step_and_the_run_goes_on(rank, 
     first, second = in_ranks(tmp_path, args, 2, OnRank(rank, asked))
     # Lightning, where it started the second rank, takes any other status for a reason to kill the first at once.
     assert (first.status, second.status, second.err) == (143, 0, "")
-    assert first.err == "peclip: asked to end: go on with --ckpt_path last\n"
+    assert first.err == "peclip: asked to end: resume with --ckpt_path last\n"
     again = in_ranks(tmp_path, [*args, "--ckpt_path", "last"], 2)
     assert [(result.status, result.err) for result in again] == [(0, "")] * 2
     assert "from step 6" in again[0].out

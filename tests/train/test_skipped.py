@@ -142,26 +142,26 @@ def test_a_run_counts_and_lists_what_it_skipped(place, config, data):
 def test_the_result_is_that_of_a_manifest_without_the_skipped_clips(place, config, data, tiny_run):
     broken = spoil(data, "13", "14", "18")
     before = data.read_text()
-    assert run("test", "--config", config, "--ckpt_path", tiny_run, "--name", "skipped", *SKIP).status == 0
+    assert run("test", "--config", config, "--ckpt_path", tiny_run, "--out", "skipped", *SKIP).status == 0
     data.write_text("".join(line for line in before.splitlines(True) if line.split(",")[0] not in broken))
-    assert run("test", "--config", config, "--ckpt_path", tiny_run, "--name", "without").status == 0
-    found = [json.loads(path.read_text()) for path in sorted(place.glob("runs/*/version_0/metrics.json"))]
+    assert run("test", "--config", config, "--ckpt_path", tiny_run, "--out", "without").status == 0
+    found = [json.loads(path.read_text()) for path in sorted(place.glob("*/metrics.json"))]
     assert [metrics.pop("skipped") for metrics in found] == [3, 0]
     assert found[0] == found[1]
     for name in ("predictions.csv", "confusion.csv"):
-        texts = [path.read_text() for path in place.glob(f"runs/*/version_0/{name}")]
+        texts = [path.read_text() for path in place.glob(f"*/{name}")]
         assert texts[0] == texts[1]
 
 
 def test_predict_leaves_them_out(place, data, tiny_run):
     broken = spoil(data, "16")
-    result = run("predict", "--ckpt_path", tiny_run, "--data.manifest", data, *SKIP)
+    result = run("predict", "--ckpt_path", tiny_run, "--data.manifest", data, "--out", "out", *SKIP)
     assert (result.status, result.err) == (0, "")
-    (folder,) = place.glob("runs/tiny/*")
+    folder = place / "out"
     assert len(rows_of(folder / "predictions.csv")) == 5
     (row,) = rows_of(folder / "skipped.csv")
     assert (row["split"], row["path"]) == ("predict", broken[0])
-    assert "1 clip could not be read and was skipped: see runs/tiny/version_0/skipped.csv" in result.out
+    assert "1 clip could not be read and was skipped: see out/skipped.csv" in result.out
 
 
 @pytest.mark.parametrize(
@@ -174,12 +174,12 @@ def test_predict_leaves_them_out(place, data, tiny_run):
 )
 def test_where_none_can_be_read_one_line_says_so(command, numbers, says, place, config, data, tiny_run):
     spoil(data, *map(str, numbers))
-    model = () if command == "fit" else ("--ckpt_path", tiny_run)
+    model = () if command == "fit" else ("--ckpt_path", tiny_run, "--out", "out")
     result = run(command, "--config", config, *model, *SKIP)
     assert result.status == 2
     assert result.err.count("\n") == 1, result.err
     assert f"{says}{data.parent}" in result.err
-    assert command == "fit" or not (place / "runs").exists()
+    assert not (place / "out").exists()
 
 
 def test_validation_clips_that_cannot_be_read_stop_neither_the_start_nor_the_choice_of_a_checkpoint(
