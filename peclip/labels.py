@@ -64,8 +64,8 @@ ACTION_UNITS = {
 """Class texts as action units, by their names in FACS (Ekman, Friesen and Hager, Facial Action Coding System, 2002).
 
 The seven are PE-CLIP's own texts, and its checkpoints need them to the letter. Of the others EMFACS (Friesen and Ekman,
-1983), which tells the action units of emotions, has contempt alone; the rest are composed here, as said beside each, and
-rest on no study of these classes.
+1983), which lists the action units of emotions, has only contempt; the rest are composed here, as the comments say, and are
+not based on a study of these classes.
 """
 
 

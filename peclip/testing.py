@@ -39,11 +39,11 @@ VOCABULARY = 100
 def check_adapter(
     factory: AdapterFactory, site: str = "vision.mlp", identity: bool = True, independent: bool = True
 ) -> None:
-    """Check that an adapter keeps the contract of adapters, inside a small CLIP with random weights; takes a second.
+    """Check that an adapter keeps the contract of adapters, inside a small CLIP with random weights, in about a second.
 
-    It keeps the shape of its tokens, starts as the identity, gets a gradient for every parameter and gives the backbone
-    none, treats each clip of a batch by itself, takes any number of frames, comes back from saved weights and its import
-    path, and leaves the bare backbone when it is removed.
+    The contract: the shape of the tokens is kept; the adapter starts as the identity; a gradient reaches each of its
+    parameters and none of the backbone; the result of a clip does not depend on the other clips of its batch; T may change
+    from batch to batch; saved weights and the import path restore it; removing it restores the bare backbone exactly.
 
     Args:
         factory: the class, or ``functools.partial`` of it with arguments; called with the width of the tokens.

@@ -1,6 +1,10 @@
 """One line of an error."""
 
-from peclip.errors import first_line, in_one_line, shown
+import pickle
+
+import pytest
+
+from peclip.errors import InputError, first_line, in_one_line, options_below, shown
 
 
 def test_the_first_line_of_a_message_or_the_type_of_the_error():
@@ -16,3 +20,20 @@ def test_of_a_traceback_the_last_line_is_the_message():
 def test_a_value_is_shown_on_one_short_line():
     assert shown("a\nb") == r"'a\nb'"
     assert len(shown(list(range(1000)))) == 80
+
+
+def test_errors_about_an_argument_name_its_option_below_a_section():
+    with pytest.raises(InputError) as caught, options_below("model"), options_below("net"):
+        raise InputError("texts is missing 'bored': add texts['bored']", "texts")
+    assert str(caught.value) == "model.net.texts is missing 'bored': add texts['bored']"
+    assert caught.value.argument == "model.net.texts"
+
+
+def test_errors_without_an_argument_are_the_same_below_a_section():
+    with pytest.raises(InputError, match=r"^a\.mp4 is torn$"), options_below("model"):
+        raise InputError("a.mp4 is torn")
+
+
+def test_an_error_keeps_its_argument_between_processes():
+    error = pickle.loads(pickle.dumps(InputError("texts is empty", "texts")))
+    assert (str(error), error.argument) == ("texts is empty", "texts")

@@ -43,6 +43,37 @@ def test_what_the_command_line_makes_is_described_too(tiny_clip):
         assert torch.equal(again(clips()), net(clips()))
 
 
+@pytest.mark.parametrize(
+    ("options", "adapters", "prompts"),
+    [
+        ([], [*PE_CLIP], Spec("peclip.model.MaPLe", {"length": 2, "depth": 2})),
+        (["--net.prompts.init_args.length", "4"], [*PE_CLIP], Spec("peclip.model.MaPLe", {"length": 4, "depth": 2})),
+        (["--net.prompts", "null", "--net.adapters", "{}"], [], None),
+        (
+            ["--net.adapters", "null", "--net.prompts.init_args.depth", "1"],
+            [],
+            Spec("peclip.model.MaPLe", {"length": 2, "depth": 1}),
+        ),
+        (
+            ["--net.without", "[vision.mlp, text.mlp]", "--net.prompts", "null"],
+            ["vision.attention", "text.attention"],
+            None,
+        ),
+    ],
+)
+def test_the_command_line_starts_from_the_whole_model(tiny_clip, options, adapters, prompts):
+    parser = ArgumentParser()
+    parser.add_class_arguments(PEClip, "net")
+    parsed = parser.parse_args(["--net.labels", str([*LABELS]), "--net.backbone", str(tiny_clip), *options])
+    net = parser.instantiate(parsed).net
+    assert [*net.config.adapters] == adapters
+    assert net.config.prompts == prompts
+    again = parser.instantiate(
+        parser.parse_string(parser.dump(parsed, skip_none=False))
+    ).net  # the configuration that a run saves
+    assert (again.config.adapters.keys(), again.config.prompts) == (net.config.adapters.keys(), prompts)
+
+
 def test_everything_that_the_four_parts_are_made_of_can_be_described():
     assert [describe(factory).class_path.rpartition(".")[2] for factory in PE_CLIP.values()] == [
         "SharedAdapter",
