@@ -47,5 +47,5 @@ def test_every_known_expression_has_a_text():
 
 
 def test_a_label_without_a_text_is_named_with_what_to_do():
-    with pytest.raises(InputError, match=r"no class text for label 'boredom'.*model\.net\.texts"):
+    with pytest.raises(InputError, match=r"texts is missing 'boredom' \(known: happiness, .*\): add a text for it"):
         class_texts(["happiness", "boredom"])
