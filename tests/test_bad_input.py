@@ -497,7 +497,10 @@ def test_a_checkpoint_of_another_label_set(command, place, config, data, tiny_ru
     before = files_of(tiny_run)
     data.write_text(data.read_text().replace(",sadness,", ",fear,"))
     result = run(command, "--config", config, "--ckpt_path", tiny_run)
-    assert_refused(result, "happiness, sadness, anger", "happiness, anger, fear", "data.labels")
+    says = (
+        ("data.labels", "happiness, anger, fear") if command == "fit" else ("unknown label 'fear'", "manifest.csv line")
+    )
+    assert_refused(result, "happiness, sadness, anger", *says)
     assert_no_run(place)
     assert files_of(tiny_run) == before
 

@@ -52,6 +52,12 @@ class Outputs:
         """(B,) int64, the most probable class: by the logits, because rounded probabilities may be equal."""
         return self.logits.argmax(dim=-1)
 
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Outputs":
+        """Return the outputs on a device; Lightning asks for it where predictions are returned."""
+        return Outputs(
+            self.clip.to(device, non_blocking=non_blocking), self.logits.to(device, non_blocking=non_blocking)
+        )
+
     def known(self) -> "Outputs":
         """Return those of real clips, on the host."""
         clip, logits = self.clip.cpu(), self.logits.cpu()

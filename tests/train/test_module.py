@@ -353,7 +353,8 @@ def test_evaluation_scores_all_clips_and_bare_clip_beside_them(tiny_clip, tiny_d
 def test_predictions_are_probabilities_of_every_clip(tiny_net, tiny_data):
     data = clips_of(tiny_data, eval_batch_size=4)
     batches = Trainer(**QUIET, enable_checkpointing=False).predict(PEClipModule(tiny_net), datamodule=data)
-    clips, probabilities = (torch.cat(part) for part in zip(*batches, strict=True))
+    clips = torch.cat([outputs.clip for outputs in batches])
+    probabilities = torch.cat([outputs.probabilities for outputs in batches])
     assert clips.tolist() == list(range(6))
     assert probabilities.shape == (6, 3)
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(6))

@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from peclip.clip_format import MAX_FRAMES
 from peclip.data.datamodule import VideoDataModule
 from peclip.demo import TASKS, generate
 from peclip.errors import InputError, OneLineErrors, in_one_line, options_below
@@ -309,8 +310,8 @@ def _give_frames_to_model(options: Namespace) -> None:
         InputError: the two differ.
     """
     net, data = options.model.net, options.data
-    if data.num_frames is None:
-        return
+    if data.num_frames is None or not 1 <= data.num_frames <= MAX_FRAMES:
+        return  # the data refuse such a number by themselves
     if net.num_frames not in (16, data.num_frames):
         raise InputError(
             f"data.num_frames is {data.num_frames}, but model.net.num_frames is {net.num_frames}: leave one of them out"

@@ -2,7 +2,8 @@
 
 ``peclip test --ckpt_path MODEL`` needs nothing else: backbone, adapters, prompts, labels, class texts and clip format
 are those of the model, whether it is a run, a ``.ckpt``, a package or a released ``.pth``. What the command line states
-otherwise is refused, unless it makes sense: another place of the same backbone, other class texts, another T.
+otherwise is refused, unless it makes sense: another location of the same backbone, another T. A training that starts from a
+model takes labels and class texts from its own data.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from peclip.model.io.spec import Spec, describe, resolve
 from peclip.train.runs.folder import run_of_model
 
 FREE = ("backbone", "texts", "compile", "checkpointing")
-"""Options of the model that may differ from those of its training."""
+"""Options of the model that may differ from those of its training, or are compared by themselves."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,16 @@ class TrainedModel:
         if list(labels) == list(config.labels) and texts == own:
             return self.trained
         sentences = dict(zip(labels, class_texts(labels, texts), strict=True))
+        if self.option != "init_from":
+            known = config.texts or dict.fromkeys(labels, "known by its token ids alone")
+            label = next((each for each in labels if sentences[each] != known[each]), None)
+            if label is None:
+                return self.trained
+            raise InputError(
+                f"texts has {sentences[label]!r} for {label!r}, but {self.trained.source} was trained with another class "
+                f"text, {known[label]!r}: omit it",
+                "texts",
+            )
         other = replace(config, labels=tuple(labels), texts=sentences, token_ids=None)
         return replace(self.trained, config=other)
 
