@@ -182,7 +182,8 @@ class VideoDataModule(LightningDataModule):
         """Return the training clips in random order, with random frames of every segment."""
         clips, rank, world = self.splits.train, *self._rank()
         pairs = self.mix.mixup + self.mix.fmix > 0
-        sampler = TrainSampler(len(clips), self.batch_size, self.seed, rank, world, self._done, pairs)
+        overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
+        sampler = TrainSampler(len(clips), self.batch_size, self.seed, rank, world, self._done, pairs, overfit)
         return self._loader(clips, sampler, self.seed)
 
     def val_dataloader(self) -> LateLoader | list[Any]:

@@ -30,6 +30,7 @@ class TrainSampler(Sampler[list[Draw]]):
         done: returns, when an epoch begins, how many of its batches were trained on before the run was interrupted.
         pairs: whether neighbours (0 with 1, 2 with 3, ... of all ranks together) are mixed, so that one that counts on
             another rank has to be read here too. An even batch size cuts no pair in two.
+        repeat: whether every epoch has the order of the first, as to overfit a few batches on purpose.
     """
 
     def __init__(
@@ -41,9 +42,10 @@ class TrainSampler(Sampler[list[Draw]]):
         world: int,
         done: Callable[[], int] = lambda: 0,
         pairs: bool = True,
+        repeat: bool = False,
     ) -> None:
         self.clips, self.batch_size, self.seed, self.rank, self.world = clips, batch_size, seed, rank, world
-        self.done, self.pairs = done, pairs
+        self.done, self.pairs, self.repeat = done, pairs, repeat
         self.epoch = 0
 
     @property
@@ -61,7 +63,7 @@ class TrainSampler(Sampler[list[Draw]]):
 
     def __iter__(self) -> Iterator[list[Draw]]:
         """Yield this rank's range of each batch of the epoch, or of those that are left of it."""
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.clips)
+        order = np.random.default_rng((self.seed, 0 if self.repeat else self.epoch)).permutation(self.clips)
         whole = self.batch_size * self.world
         for step in range(self.done(), len(self)):
             batch = order[step * whole : (step + 1) * whole]

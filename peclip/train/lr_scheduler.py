@@ -72,7 +72,7 @@ class Recipe:
 
 
 def set_rates(trainer: Trainer, rates: Mapping[str, float]) -> None:
-    """Set the initial learning rates of a training's parameter groups, by their names; its schedule starts from them.
+    """Set the initial learning rates of a training's parameter groups, by their names, and what its schedule makes of them.
 
     Args:
         trainer: may have no optimizer yet.
@@ -83,4 +83,8 @@ def set_rates(trainer: Trainer, rates: Mapping[str, float]) -> None:
             group["initial_lr"] = group["lr"] = rates[group["name"]]
     for config in trainer.lr_scheduler_configs:
         scheduler = config.scheduler
-        scheduler.base_lrs = [group["initial_lr"] for group in scheduler.optimizer.param_groups]
+        groups = scheduler.optimizer.param_groups
+        scheduler.base_lrs = [group["initial_lr"] for group in groups]
+        if isinstance(scheduler, LambdaLR):
+            for group, factor in zip(groups, scheduler.lr_lambdas, strict=True):
+                group["lr"] = group["initial_lr"] * factor(scheduler.last_epoch)

@@ -133,6 +133,7 @@ class PEClipModule(LightningModule):
         self.recipe = Recipe(warmup_epochs, warmup_lr, schedule, step_epochs, step_factor)
         self.loss, self.optimizer, self.lr_scheduler = loss or CROSS_ENTROPY, optimizer, lr_scheduler
         self.zero_shot, self.frozen, self.sharded = zero_shot, frozen, sharded
+        self._rates_changed = False
         self.train_means = TrainMeans()
         self.val_metrics = ExpressionMetrics(net.labels)
         self.test_metrics = ExpressionMetrics(net.labels)
@@ -157,6 +158,13 @@ class PEClipModule(LightningModule):
         self.lr_adapters, self.lr_prompts = value, value * ratio
         if self._trainer is not None:
             set_rates(self.trainer, self.rates)
+            self._rates_changed = True
+
+    def on_train_start(self) -> None:
+        """Start from the rates that a finder has set: Lightning gives all groups the same one until the first step."""
+        if self._rates_changed:
+            set_rates(self.trainer, self.rates)
+            self._rates_changed = False
 
     def setup(self, stage: str) -> None:
         """Hold the frozen weights as asked for.

@@ -158,3 +158,17 @@ def best_precision(accelerator: Any) -> str:
     if accelerator != "cpu" and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     return "bf16-mixed" if cpu_multiplies_bf16() else "32-true"
+
+
+def names_module(args: Sequence[str]) -> bool:
+    """Return whether a command line names a module of one's own: ``model.class_path``, there or in a configuration."""
+    for place, arg in enumerate(args):
+        name, _, value = arg.partition("=")
+        if name in ("--model", "--model.class_path"):
+            return True
+        if name in ("--config", "-c"):
+            path = Path(value or args[place + 1])
+            model = yaml.safe_load(path.read_text(encoding="utf-8")).get("model")
+            if isinstance(model, dict) and "class_path" in model:
+                return True
+    return False

@@ -37,6 +37,7 @@ from peclip.train.cli.checks import (
     check_parts,
     check_values,
     fits_cluster,
+    names_module,
 )
 from peclip.train.cli.trained_model import TrainedModel, read_model, run_options, value_of
 from peclip.train.cluster.allocator import keep_freed_memory
@@ -105,7 +106,8 @@ class PEClipCLI(HookedCLI):
         parser.add_lightning_class_args(LastCheckpoint, "last")
         parser.set_defaults(CHECKPOINT)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
-        parser.link_arguments("data.labels", "model.net.labels", apply_on="instantiate")
+        net = "model.init_args.net" if self.subclass_mode_model else "model.net"
+        parser.link_arguments("data.labels", f"{net}.labels", apply_on="instantiate")
 
     def add_subcommand_arguments(self, parser: LightningArgumentParser, subcommand: str) -> None:
         """Add the folder of results, and what only one subcommand has."""
@@ -134,11 +136,17 @@ class PEClipCLI(HookedCLI):
         """The options of the subcommand."""
         return self.config[self.config.subcommand]
 
+    @property
+    def net_options(self) -> Namespace:
+        """The options of the model's network, which a module of one's own has below its arguments."""
+        model = self.options.model
+        return model.init_args.net if self.subclass_mode_model else model.net
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the arguments. A source named on the command line replaces the one of the configuration."""
         self.config = parser.parse_args(args)
         options = self.options
-        check_parts(options.model.net)
+        check_parts(self.net_options)
         check_callables(options.trainer, "trainer")
         check_values(options, training=self.config.subcommand == "fit")
         named = {arg.partition("=")[0] for arg in args}
@@ -147,7 +155,7 @@ class PEClipCLI(HookedCLI):
         elif named & {"--data.root", "--data.benchmark"} and "--data.manifest" not in named:
             options.data.manifest = None
         if self.config.subcommand == "fit":
-            _give_frames_to_model(options)
+            _give_frames_to_model(self.net_options, options.data)
 
     def before_instantiate_classes(self) -> None:
         """Choose the precision and the folder of the run, and let a named model take the place of the options."""
@@ -303,13 +311,12 @@ class PEClipCLI(HookedCLI):
         return arguments | {"weights_only": True}
 
 
-def _give_frames_to_model(options: Namespace) -> None:
+def _give_frames_to_model(net: Namespace, data: Namespace) -> None:
     """Let T be the model's, where ``data.num_frames`` is how the user says it.
 
     Raises:
         InputError: the two differ.
     """
-    net, data = options.model.net, options.data
     if data.num_frames is None or not 1 <= data.num_frames <= MAX_FRAMES:
         return  # the data refuse such a number by themselves
     if net.num_frames not in (16, data.num_frames):
@@ -359,6 +366,7 @@ def command(kind: type[Kind], args: list[str]) -> Kind:
                 PEClipModule,
                 VideoDataModule,
                 model_named=named,
+                subclass_mode_model=names_module(rest),
                 save_config_callback=SaveConfig,
                 save_config_kwargs={"overwrite": True},
                 trainer_defaults=_trainer_defaults(terminal, source if subcommand != "fit" else None),

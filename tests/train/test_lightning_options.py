@@ -1,0 +1,199 @@
+"""What users of Lightning expect of its options, tried one by one: it works, or is refused in one line."""
+
+import csv
+import json
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from peclip.train import PEClipModule
+from tests.runs import run
+
+ONE_EPOCH = ("--trainer.max_epochs", "1", "--model.zero_shot", "false")
+
+
+@pytest.fixture
+def fit(tmp_path, monkeypatch, tiny_config):
+    """Runs a training of one epoch in an empty folder, which must succeed, and returns its folder and what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def start(*options):
+        result = run("fit", "--config", tiny_config, *ONE_EPOCH, *options)
+        assert result.status == 0, result.err
+        return tmp_path / "runs/tiny/version_0", result
+
+    return start
+
+
+def column(folder, name):
+    """The values of a column of metrics.csv, row by row."""
+    with (folder / "metrics.csv").open() as file:
+        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
+
+
+def callback(name, **arguments):
+    """The option that adds a callback of Lightning."""
+    spec = {"class_path": f"lightning.pytorch.callbacks.{name}", "init_args": arguments}
+    return ("--trainer.callbacks+", json.dumps(spec))
+
+
+class Squared(nn.Module):
+    """A loss that knows nothing of torch's ``reduction``: the mean squared distance to the label."""
+
+    def forward(self, logits, labels):
+        return ((logits.softmax(1) - nn.functional.one_hot(labels, logits.shape[1])) ** 2).sum(1).mean()
+
+
+class Own(PEClipModule):
+    """A module of one's own."""
+
+    def __init__(self, *args, penalty: float = 0.0, **options) -> None:
+        super().__init__(*args, **options)
+        self.penalty = penalty
+
+
+# --- loggers, checkpoints, limits ---
+
+
+def test_without_a_logger_a_run_leaves_all_but_metrics_csv(fit):
+    folder, result = fit("--trainer.logger", "false")
+    left = {path.name for path in folder.iterdir()}
+    assert {"config.yaml", "checkpoints", "metrics.json", "predictions.csv", "confusion.csv"} <= left
+    assert "metrics.csv" not in left
+    assert result.err == ""
+
+
+def test_without_checkpoints_the_last_weights_are_tested(fit):
+    folder, _ = fit("--trainer.enable_checkpointing", "false")
+    assert not (folder / "checkpoints").exists()
+    assert json.loads((folder / "metrics.json").read_text())["clips"] == 6
+
+
+def test_a_dry_run_says_so_and_leaves_nothing(fit):
+    folder, result = fit("--trainer.fast_dev_run", "true")
+    assert "fast_dev_run: a dry run of a few batches, in one epoch; nothing is saved\n" in result.out
+    assert "The run is in" not in result.out
+    assert not folder.exists()
+
+
+def test_overfitting_trains_on_the_same_clips_in_every_epoch(fit):
+    folder, _ = fit("--trainer.overfit_batches", "1", "--trainer.max_epochs", "12", "--model.lr_adapters", "0.01")
+    losses = column(folder, "train/loss")
+    assert len(losses) == 12
+    assert min(losses[-3:]) < losses[0]
+
+
+def test_a_limited_evaluation_says_so_and_which_clips_it_saw(fit):
+    folder, result = fit("--trainer.limit_test_batches", "1", "--trainer.limit_val_batches", "1")
+    assert json.loads((folder / "metrics.json").read_text())["limited"] == {"clips": 4, "of": 6}
+    assert "limited to 4 of 6 clips" in " ".join(result.out.split())
+    with (folder / "predictions.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 4
+
+
+def test_a_training_of_fewer_batches_has_as_many_steps(fit):
+    folder, _ = fit("--trainer.limit_train_batches", "2")
+    assert len(column(folder, "train/loss")) == 2
+
+
+def test_a_profiler_prints_what_it_was_asked_for(fit):
+    result = fit("--trainer.profiler", "simple")[1]
+    assert "run_training_epoch" in result.out + result.err
+
+
+# --- optimizer, loss, schedule ---
+
+
+def test_gradients_are_clipped(fit):
+    clipped = torch.load(fit("--trainer.gradient_clip_val", "1e-12")[0] / "checkpoints/last.ckpt", weights_only=True)
+    moments = [state["exp_avg"] for state in clipped["optimizer_states"][0]["state"].values()]
+    assert 0 < max(float(moment.abs().max()) for moment in moments) < 1e-11
+
+
+def test_another_optimizer_keeps_the_rates_of_the_groups(fit):
+    folder, _ = fit("--model.optimizer", "torch.optim.SGD", "--model.optimizer.momentum", "0.9")
+    content = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    groups = content["optimizer_states"][0]["param_groups"]
+    assert [(group["name"], group["initial_lr"], group["momentum"]) for group in groups] == [
+        ("adapters", 2e-4, 0.9),
+        ("prompts", 3e-5, 0.9),
+    ]
+
+
+def test_a_weight_decay_beside_another_optimizer_is_refused(tmp_path, monkeypatch, tiny_config):
+    monkeypatch.chdir(tmp_path)
+    options = ("--model.optimizer", "torch.optim.SGD", "--model.weight_decay", "0.5")
+    result = run("fit", "--config", tiny_config, *ONE_EPOCH, *options)
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert "weight_decay is 0.5, but belongs to the default optimizer" in result.err
+
+
+def test_another_schedule_steps_once_an_epoch(fit):
+    schedule = ("--model.lr_scheduler", "torch.optim.lr_scheduler.StepLR")
+    options = ("--model.lr_scheduler.step_size", "1", "--model.lr_scheduler.gamma", "0.1", "--trainer.max_epochs", "2")
+    folder, _ = fit(*schedule, *options)
+    assert column(folder, "lr/adapters") == pytest.approx([2e-4] * 3 + [2e-5] * 3)
+    assert column(folder, "lr/prompts") == pytest.approx([3e-5] * 3 + [3e-6] * 3)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_another_loss_of_torch_is_used(smoothing, fit):
+    options = ("--model.loss", "torch.nn.CrossEntropyLoss", "--model.loss.label_smoothing", str(smoothing))
+    losses = column(fit(*options)[0], "train/loss")
+    plain = column(fit("--folder", "plain")[0].parents[2] / "plain", "train/loss")
+    assert (losses == pytest.approx(plain, rel=1e-5)) == (smoothing == 0.0)
+
+
+def test_a_loss_of_ones_own_is_used(fit):
+    assert 0 < max(column(fit("--model.loss", f"{__name__}.Squared")[0], "train/loss")) <= 2
+
+
+def test_a_module_of_ones_own_is_named_by_its_class(tmp_path, monkeypatch, tiny_config, fit):
+    options = yaml.safe_load(tiny_config.read_text())
+    options["model"] = {"class_path": f"{__name__}.Own", "init_args": {"penalty": 0.5, **options["model"]}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(options))
+    result = run("fit", "--config", "own.yaml", "--trainer.max_epochs", "1")
+    assert result.status == 0, result.err
+    saved = yaml.safe_load((tmp_path / "runs/tiny/version_0/config.yaml").read_text())["model"]
+    assert (saved["class_path"], saved["init_args"]["penalty"]) == (f"{__name__}.Own", 0.5)
+
+
+# --- callbacks of Lightning ---
+
+
+def test_a_finder_of_the_learning_rate_needs_no_name_of_an_attribute(fit):
+    finder = callback("LearningRateFinder", num_training_steps=20)
+    folder, result = fit(*finder, "--trainer.max_epochs", "20", "--model.warmup_epochs", "0")
+    assert "Learning rate set to" in result.out + result.err
+    adapters, prompts = column(folder, "lr/adapters"), column(folder, "lr/prompts")
+    assert adapters[0] != pytest.approx(2e-4)
+    assert prompts[0] / adapters[0] == pytest.approx(3e-5 / 2e-4)
+
+
+def test_a_finder_of_the_batch_size_needs_no_name_of_an_attribute(fit):
+    folder, result = fit(*callback("BatchSizeFinder", max_trials=2, steps_per_trial=1, init_val=2))
+    assert "batch size" in result.out + result.err
+    assert json.loads((folder / "metrics.json").read_text())["clips"] == 6
+
+
+def test_weights_are_averaged(fit):
+    folder, _ = fit(*callback("StochasticWeightAveraging", swa_lrs=1e-3), "--trainer.max_epochs", "3")
+    assert json.loads((folder / "metrics.json").read_text())["clips"] == 6
+
+
+def test_a_callback_is_added_to_those_of_peclip(fit):
+    stop = callback("EarlyStopping", monitor="train/loss_epoch", mode="max", patience=0, min_delta=1e9)
+    folder, _ = fit(*stop, "--trainer.max_epochs", "5")
+    assert json.loads((folder / "training.json").read_text())["epochs"] == 2
+    assert (folder / "checkpoints/best.ckpt").exists()
+
+
+def test_the_console_shows_the_means_of_an_epoch(fit):
+    folder, result = fit()
+    (line,) = [line for line in result.out.splitlines() if line.startswith("epoch ")]
+    losses, sizes = column(folder, "train/loss"), [4, 4, 1]
+    mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / 9
+    assert f"train/loss {mean:.3f} train/war {column(folder, 'train/war')[0]:.3f}" in line
+    assert column(folder, "train/loss_epoch") == pytest.approx([mean], rel=1e-5)
