@@ -1,4 +1,4 @@
-"""A prediction of very many clips in parts, and the memory that it takes: a tiny model, and clips that nobody has to decode.
+"""A prediction of very many clips in shards, and the memory that it takes: a tiny model, and clips that nobody has to decode.
 
 python -m tests.stress.million --rows 10000 100000 1000000 prints the table of docs/RELIABILITY.md.
 """
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from peclip.data.order import Draw
 from pyarrow import parquet
 
 from peclip.data import datamodule, dataset
+from peclip.data.batch import Draw
 from peclip.data.dataset import ClipDataset
 from peclip.train.module import PEClipModule
 from tests.conftest import write_tiny_clip
@@ -119,21 +119,21 @@ def predict(folder: Path, clip: Path, rows: int, workers: int) -> Figures:
     manifest = write_manifest(folder / "manifest.csv", rows)
     config = write_config(folder / "tiny.yaml", clip, manifest)
     options = {"data.labels": json.dumps(LABELS), "data.num_workers": workers, "data.num_frames": 1,
-               "data.eval_batch_size": BATCH, "parts": "parts"}  # fmt: skip
+               "data.eval_batch_size": BATCH, "shards": "shards"}  # fmt: skip
     args = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     before = partial(measured, folder, rows)
     status, err = in_a_process(folder, ["predict", "--config", str(config), *args], before, limit=6 * 3600)
     assert (status, err) == (0, ""), err
-    check(folder / "parts", rows)
+    check(folder / "shards", rows)
     return Figures(*json.loads((folder / FIGURES).read_text()))
 
 
 def check(folder: Path, rows: int) -> None:
     """Check that all clips are there once, in order, and that those that are the same have the same result."""
-    assert json.loads((folder / "parts.json").read_text())["rows"] == rows
+    assert json.loads((folder / "shards.json").read_text())["rows"] == rows
     number, results = 0, {}
-    for part in sorted(folder.glob("part-*.parquet")):
-        table = parquet.ParquetFile(part).read()
+    for shard in sorted(folder.glob("shard-*.parquet")):
+        table = parquet.ParquetFile(shard).read()
         for path, score in zip(table["path"].to_pylist(), table[LABELS[0]].to_pylist(), strict=True):
             assert path == f"faces/{number // 1000:04d}/clip_{number:08d}.mp4"
             assert abs(results.setdefault(number % KINDS, score) - score) < 1e-6
