@@ -51,10 +51,10 @@ SCRIPT = """
 import sys, time
 from peclip.data.datamodule import VideoDataModule
 
-data = VideoDataModule(sys.argv[1], num_frames=2, image_size=24, num_workers=1, val=0, seed=3)
+data = VideoDataModule(sys.argv[1], num_frames=2, num_workers=1, val=0, seed=3)
 data.setup("fit")
 batches = iter(data.train_dataloader())
-print(sorted(next(batches)["clip"].tolist()), flush=True)
+print(sorted(next(batches).clip.tolist()), flush=True)
 time.sleep(60)
 """
 
@@ -96,5 +96,5 @@ def test_a_signal_to_every_process_of_a_run_stops_it_between_two_steps(number, t
     before = AtCall("peclip.train.module:PEClipModule.training_step", 4, partial(signal_all, number))
     args = ["fit", "--config", tiny_config, "--data.num_workers", "1", "--trainer.max_epochs", "3"]
     status, err = in_a_process(tmp_path, args, before)
-    assert (status, err) == (143, "peclip: asked to end: go on with --ckpt_path last\n")
+    assert (status, err) == (143, "peclip: asked to end: resume with --ckpt_path last\n")
     assert list(tmp_path.glob("runs/tiny/*/checkpoints/last.ckpt"))

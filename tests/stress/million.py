@@ -118,7 +118,7 @@ def predict(folder: Path, clip: Path, rows: int, workers: int) -> Figures:
     folder.mkdir()
     manifest = write_manifest(folder / "manifest.csv", rows)
     config = write_config(folder / "tiny.yaml", clip, manifest)
-    options = {"data.labels": json.dumps(LABELS), "data.num_workers": workers, "data.num_frames": 1,
+    options = {"data.labels": json.dumps(LABELS), "data.num_workers": workers, "data.num_frames": 1, "model.net.num_frames": 1,
                "data.eval_batch_size": BATCH, "shards": "shards"}  # fmt: skip
     args = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     before = partial(measured, folder, rows)

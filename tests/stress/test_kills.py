@@ -128,7 +128,7 @@ def test_a_run_that_is_asked_to_end_saves_the_step_it_is_in_and_goes_on_after_it
     number, options, uninterrupted, tmp_path
 ):
     status, err = in_a_process(tmp_path, options, in_training(8, partial(send, number)))
-    assert (status, err) == (143, "peclip: asked to end: go on with --ckpt_path last\n")
+    assert (status, err) == (143, "peclip: asked to end: resume with --ckpt_path last\n")
     content = torch.load(tmp_path / "runs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)
     assert content["global_step"] == 8
     going_on(tmp_path, options, uninterrupted)

@@ -1,4 +1,4 @@
-"""The memory of a prediction in parts: it stays, and depends little on the length of the manifest."""
+"""The memory of a prediction in shards: it stays, and depends little on the length of the manifest."""
 
 import pytest
 
