@@ -18,18 +18,17 @@ def train(data: str | None = None, num_workers: int = 2, out: str | None = None,
         setup: what is measured, see :class:`Setup`.
 
     Raises:
-        InputError: the device or the backbone is not there, or a number is out of range.
+        InputError: the device, the model or the backbone is not there, or a number is out of range or not the model's.
     """
     from peclip.bench.input import input_entry
     from peclip.bench.loops import measure_training
     from peclip.bench.report import keep, show
 
-    chosen = Setup(**setup)
-    result = measure_training(chosen)
-    show(_title("Training", chosen, result), result)
+    result = measure_training(Setup(**setup))
+    show(_title("Training", result), result)
     if data is not None:
         result["input"] = input_entry(
-            data, chosen.batch_size, chosen.num_frames, result["image_size"], num_workers, chosen.seed,
+            data, result["batch_size"], result["num_frames"], result["image_size"], num_workers, result["seed"],
             result["clips_per_second"],
         )  # fmt: skip
         print(result["input"]["verdict"])
@@ -44,14 +43,13 @@ def evaluate(out: str | None = None, **setup: Any) -> None:
         setup: what is measured, see :class:`Setup`.
 
     Raises:
-        InputError: the device or the backbone is not there, or a number is out of range.
+        InputError: the device, the model or the backbone is not there, or a number is out of range or not the model's.
     """
     from peclip.bench.loops import measure_evaluation
     from peclip.bench.report import keep, show
 
-    chosen = Setup(checkpointing=False, **setup)
-    result = measure_evaluation(chosen)
-    show(_title("Evaluation", chosen, result), result)
+    result = measure_evaluation(Setup(checkpointing=False, **setup))
+    show(_title("Evaluation", result), result)
     keep(result, out)
 
 
@@ -86,11 +84,12 @@ def decode(
     keep(result, out)
 
 
-def _title(what: str, setup: Setup, result: "Result") -> str:
+def _title(what: str, result: "Result") -> str:
     here = result["machine"]
     threads = f", {here['threads']} threads" if "threads" in here else ""
     parts = [name for name in ("compile", "checkpointing") if result[name]]
     return (
-        f"{what} {setup.backbone} at {result['image_size']} px: {setup.batch_size} clips of {setup.num_frames} frames, "
-        f"{setup.classes} classes, {', '.join([result['precision'], *parts])}; {here['device']}{threads}"
+        f"{what} {result['model'] or result['backbone']} at {result['image_size']} px: {result['batch_size']} clips of "
+        f"{result['num_frames']} frames, {result['classes']} classes, {', '.join([result['precision'], *parts])}; "
+        f"{here['device']}{threads}"
     )

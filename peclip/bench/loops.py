@@ -25,9 +25,11 @@ from peclip.bench.measure import (
 )
 from peclip.bench.report import Result, arithmetic, memory_entry, rates
 from peclip.bench.setup import Setup
-from peclip.bench.sizes import arithmetic_model, backbone_of, model_of
+from peclip.bench.sizes import BACKBONE, SIZES, arithmetic_model, backbone_of, model_of
 from peclip.data.batch import Batch
+from peclip.errors import InputError
 from peclip.model import PEClip
+from peclip.model.io import Trained, read_trained
 from peclip.train.cli.checks import best_precision
 from peclip.train.cli.lightning import NOISE
 from peclip.train.cluster.allocator import keep_freed_memory
@@ -73,11 +75,12 @@ def _measured(what: str, setup: Setup, loop: Callable[..., Any], count: Callable
     keep_freed_memory()
     device = find_device(setup.device)
     precision = best_precision(device.type) if setup.precision == "auto" else setup.precision
-    net = _model(setup)
-    flops = count(arithmetic_model(net), setup.batch_size, setup.num_frames)
+    net, setup = _model(setup)
+    frames = net.clip_format.num_frames
+    flops = count(arithmetic_model(net), setup.batch_size, frames)
     dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
     watch = Stopwatch(device, setup.warmup)
-    batches: Any = [_batch(setup, net.image_size)] * (setup.warmup + 1 + setup.steps)
+    batches: Any = [_batch(net, setup.batch_size)] * (setup.warmup + 1 + setup.steps)
     before = matmul_rate(device, dtype)
     loop(
         _trainer(device, precision, watch), PEClipModule(net, frozen=setup.frozen), DataLoader(batches, batch_size=None)
@@ -87,26 +90,45 @@ def _measured(what: str, setup: Setup, loop: Callable[..., Any], count: Callable
         "what": what,
         **asdict(setup),
         "precision": precision,
-        "image_size": net.image_size,
         "machine": machine(device),
-        **rates(setup.batch_size, setup.num_frames, watch.seconds),
+        **rates(setup.batch_size, frames, watch.seconds),
         **memory_entry(watch.memory),
         **arithmetic(setup.batch_size, flops, watch.seconds, peak),
     }
 
 
-def _model(setup: Setup) -> PEClip:
-    """Return the model, with random adapters and prompts."""
+def _model(setup: Setup) -> tuple[PEClip, Setup]:
+    """Return the model, trained or with random weights, and the setup with its measures.
+
+    Raises:
+        InputError: the model or its backbone cannot be read, or the user states other measures than those of the model.
+    """
     torch.manual_seed(setup.seed)
-    backbone = backbone_of(setup.backbone, setup.image_size)
-    return model_of(backbone, setup.classes, compile=setup.compile, checkpointing=setup.checkpointing)
+    if setup.model is not None:
+        return _trained_model(setup, read_trained(setup.model))
+    backbone = backbone_of(setup.backbone or BACKBONE, setup.image_size)
+    frames, classes = setup.num_frames or 16, setup.classes or 7
+    net = model_of(backbone, classes, frames, setup.compile, setup.checkpointing)
+    return net, setup.completed(backbone.name, frames, classes, backbone.image_size)
 
 
-def _batch(setup: Setup, side: int) -> Batch:
-    """Return clips of noise, as the data module hands them to the model."""
-    shape = (setup.batch_size, setup.num_frames, 3, side, side)
-    label = torch.randint(setup.classes, (setup.batch_size,))
-    return Batch(torch.randn(shape), label, torch.arange(setup.batch_size))
+def _trained_model(setup: Setup, trained: Trained) -> tuple[PEClip, Setup]:
+    config = trained.config
+    if setup.backbone in SIZES:
+        raise InputError(
+            f"backbone is {setup.backbone!r} with random weights, but {setup.model} was trained on {config.backbone!r}: "
+            "omit backbone"
+        )
+    clips = config.clip_format
+    completed = setup.completed(config.backbone, clips.num_frames, len(config.labels), clips.image_size)
+    return PEClip.from_trained(trained, setup.backbone, setup.compile, setup.checkpointing), completed
+
+
+def _batch(net: PEClip, clips: int) -> Batch:
+    """Return clips of noise (B, T, 3, H, W), as the data module hands them to the model."""
+    frames, side = net.clip_format.num_frames, net.image_size
+    label = torch.randint(len(net.labels), (clips,))
+    return Batch(torch.randn(clips, frames, 3, side, side), label, torch.arange(clips))
 
 
 def _trainer(device: torch.device, precision: str, watch: Stopwatch) -> Trainer:

@@ -1,6 +1,6 @@
 """What ``peclip bench train`` and ``peclip bench eval`` measure: plain values, without torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from peclip.errors import InputError
@@ -14,10 +14,13 @@ class Setup:
     """What is measured.
 
     Args:
-        backbone: vit-b/16, vit-b/32, vit-l/14, vit-h/14 or tiny, with random weights; or a Hub id or a folder.
+        model: trained model instead of random weights: a run, a .ckpt, a package or its Hub id, or a released .pth; it
+            determines num_frames, classes and image_size.
+        backbone: vit-b/16 (the default), vit-b/32, vit-l/14, vit-h/14 or tiny, with random weights; or a Hub id or a
+            folder. With a model, where its CLIP is, if it has moved since the training.
         batch_size: B, clips of a step.
-        num_frames: T, frames of a clip.
-        classes: C.
+        num_frames: T, frames of a clip; by default 16.
+        classes: C; by default 7.
         image_size: side of the frames in pixels; by default what the backbone takes.
         precision: bf16-mixed, 32-true, or auto: what peclip fit and test take on this device.
         frozen: precision in which the matrices of CLIP are held; bf16 only with precision bf16-mixed.
@@ -33,10 +36,11 @@ class Setup:
         InputError: a number is out of range, or the device is not there.
     """
 
-    backbone: str = "vit-b/16"
+    model: str | None = None
+    backbone: str | None = None
     batch_size: int = 2
-    num_frames: int = 16
-    classes: int = 7
+    num_frames: int | None = None
+    classes: int | None = None
     image_size: int | None = None
     precision: Precision = "auto"
     frozen: Held = "fp32"
@@ -52,3 +56,22 @@ class Setup:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}, expected at least 1")
+
+    def completed(self, backbone: str, num_frames: int, classes: int, image_size: int) -> "Setup":
+        """Return the setup with the measures of the model in place of what the user leaves open.
+
+        Args:
+            backbone: of the model, by name.
+            num_frames: T.
+            classes: C.
+            image_size: side of the frames in pixels.
+
+        Raises:
+            InputError: the user states another number than the model has.
+        """
+        for name, value in (("num_frames", num_frames), ("classes", classes), ("image_size", image_size)):
+            if (stated := getattr(self, name)) not in (None, value):
+                raise InputError(f"{name} is {stated}, but {self.model or backbone} has {value}: omit {name}")
+        return replace(
+            self, backbone=self.backbone or backbone, num_frames=num_frames, classes=classes, image_size=image_size
+        )

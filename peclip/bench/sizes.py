@@ -1,6 +1,7 @@
 """PE-CLIP of CLIP's released sizes with random weights: what a measurement needs, and nothing to download."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +10,9 @@ from transformers import CLIPConfig, CLIPModel
 from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.model.backbones.clip import Backbone, freeze, load_backbone
+from peclip.model.io.spec import resolve
+from peclip.model.parts.adapters import Adapter
+from peclip.model.parts.prompts import MaPLe
 
 TEXT_TOKENS = 32
 """Tokens of the longest class text, about as many as the longest action-unit text of the seven expressions has."""
@@ -38,6 +42,9 @@ SIZES = {
     "vit-h/14": Size(14, 224, (1280, 32, 16), (1024, 24, 16)),  # a billion parameters
     "tiny": Size(16, 32, (32, 2, 2), (32, 2, 2)),  # to try a measurement out in seconds
 }
+
+BACKBONE = "vit-b/16"
+"""The size that is measured where nothing else is asked for."""
 
 
 def random_config(name: str, image_size: int | None = None) -> CLIPConfig:
@@ -96,7 +103,7 @@ def random_tokens(backbone: Backbone, classes: int, prompt_length: int) -> Tenso
 def model_of(
     backbone: Backbone,
     classes: int,
-    token_ids: Tensor | None = None,
+    num_frames: int = 16,
     compile: bool = False,
     checkpointing: bool = False,
 ) -> PEClip:
@@ -105,20 +112,22 @@ def model_of(
     Args:
         backbone: the CLIP.
         classes: C.
-        token_ids: (C, N); random ones by default.
+        num_frames: T.
         compile: as for :class:`PEClip`.
         checkpointing: as for :class:`PEClip`.
     """
-    ids = random_tokens(backbone, classes, 2) if token_ids is None else token_ids
+    ids = random_tokens(backbone, classes, 2)
     labels = [f"class {number}" for number in range(classes)]
-    return PEClip.assemble(backbone, ids, labels, compile=compile, checkpointing=checkpointing)
+    return PEClip.assemble(backbone, ids, labels, compile=compile, checkpointing=checkpointing, num_frames=num_frames)
 
 
 def arithmetic_model(net: PEClip) -> PEClip:
     """Return a model of the same shapes that holds no numbers: it computes nothing, but what it would can be counted."""
+    adapters: Any = {site: resolve(spec, Adapter) for site, spec in net.config.adapters.items()}
+    prompts: Any = resolve(net.config.prompts, MaPLe) if net.config.prompts else None
     with torch.device("meta"):
         backbone = Backbone(net.backbone.name, freeze(CLIPModel(net.clip.config)))
-        twin = model_of(backbone, len(net.labels), net.token_ids.cpu())
+        twin = PEClip.assemble(backbone, net.token_ids.cpu(), net.labels, adapters, prompts)
     return twin.to("meta")
 
 
