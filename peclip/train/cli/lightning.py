@@ -94,6 +94,8 @@ class PEClipCLI(HookedCLI):
     """
 
     interrupted: Interrupted | None = None
+    folder: Path
+    """Of the run, or of the results of an evaluation."""
 
     def __init__(self, *args: Any, model_named: TrainedModel | None = None, **options: Any) -> None:
         self.model_named = model_named
@@ -162,10 +164,10 @@ class PEClipCLI(HookedCLI):
         options = self.options
         generate_demo(options.data)
         options.trainer.precision = options.trainer.precision or best_precision(options.trainer.accelerator)
-        folder = self._folder(options)
+        self.folder = self._folder(options)
         if options.trainer.default_root_dir is None:
-            options.trainer.default_root_dir = str(folder)
-        options.trainer.logger = self._loggers(options.trainer.logger, folder)
+            options.trainer.default_root_dir = str(self.folder)
+        options.trainer.logger = self._loggers(options.trainer.logger, self.folder)
         self.parser.add_instantiator(self._build_net, PEClip, subclasses=False)
 
     def _build_net(self, class_type: type[PEClip], **given: Any) -> PEClip:
@@ -254,7 +256,7 @@ class PEClipCLI(HookedCLI):
     def _drop_empty_run(self) -> None:
         """Remove the folder of a run that failed before it left more than its configuration, and those made for it."""
         if self.trainer.is_global_zero and not self.interrupted:
-            remove_empty_run(Path(self.trainer.default_root_dir), Path(RUNS))
+            remove_empty_run(self.folder, Path(RUNS))
 
     def predict(self, **kwargs: Any) -> None:
         """Predict into files, and keep nothing in memory; of shards all may be there."""
@@ -292,7 +294,7 @@ class PEClipCLI(HookedCLI):
         if run and not self.trainer.interrupted:
             run(self.model, datamodule=self.datamodule, ckpt_path=best or None, weights_only=True, verbose=False)
         if self.trainer.is_global_zero and not self.options.trainer.fast_dev_run:
-            print(f"The run is in {self.trainer.default_root_dir}")
+            print(f"The run is in {self.folder}")
 
     def subcommand_arguments(self, subcommand: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Check data and model against each other before a folder is made for the run; load the weights to resume from."""

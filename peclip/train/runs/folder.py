@@ -28,9 +28,9 @@ class SaveConfig(SaveConfigCallback):
         # Where this run lives is no option of the next one.
         loggers = self.config.trainer.logger
         if isinstance(loggers, list):
-            own = own_logger(Path(trainer.default_root_dir))
-            self.config.trainer.logger = [logger for logger in loggers if logger != own] or None
-        self.config.trainer.default_root_dir = None
+            self.config.trainer.logger = [logger for logger in loggers if not is_own(logger, trainer)] or None
+        if self.config.trainer.default_root_dir == trainer.log_dir:
+            self.config.trainer.default_root_dir = None
         for option in ("folder", "out", "ckpt_path"):
             if option in self.config:
                 self.config[option] = None
@@ -90,3 +90,8 @@ def own_logger(folder: Path) -> Namespace:
     """Return the CSV logger of a run, in the form that it has in a configuration."""
     place = Namespace(save_dir=str(folder.parent), name="", version=folder.name)
     return Namespace(class_path=f"{CSVLogger.__module__}.{CSVLogger.__name__}", init_args=place)
+
+
+def is_own(logger: Namespace, trainer: Any) -> bool:
+    """Return whether a logger of a configuration is the one that :func:`own_logger` has added for a trainer's run."""
+    return bool(trainer.log_dir) and logger == own_logger(Path(trainer.log_dir))
