@@ -25,34 +25,38 @@ class InputError(ValueError):
 
     Args:
         message: the line.
-        argument: the Python argument at fault, which the message names first, such as ``texts`` in "texts is missing
-            'bored'". The command line has a longer name for it, see :func:`options_below`.
+        arguments: the Python arguments that the message names, such as ``texts`` in "texts is missing 'bored'". The
+            command line has longer names for them, see :func:`options_below`.
     """
 
-    def __init__(self, message: str, argument: str | None = None) -> None:
+    def __init__(self, message: str, *arguments: str) -> None:
         super().__init__(message)
-        self.argument = argument
+        self.arguments = arguments
 
 
 @contextmanager
 def options_below(section: str) -> Iterator[None]:
     """Let errors about an argument name the option of the command line: ``texts`` becomes ``model.net.texts``.
 
-    An error that carries no argument passes unchanged.
+    An error that carries no argument passes unchanged. Sections may be nested, the inner one being the last part of the name.
 
     Args:
         section: the options to which the arguments belong, such as ``model.net``.
 
     Raises:
-        InputError: the same error, with ``section`` before the argument's first mention.
+        InputError: the same error, with ``section`` before the first mention of each argument.
     """
     try:
         yield
     except InputError as error:
-        if error.argument is None:
+        if not error.arguments:
             raise
-        option = f"{section}.{error.argument}"
-        raise InputError(str(error).replace(error.argument, option, 1), option) from error
+        message = str(error)
+        for argument in error.arguments:
+            message = re.sub(
+                rf"(?<![\w./-]){re.escape(argument)}(?![\w/-]|\.\w)", f"{section}.{argument}", message, count=1
+            )
+        raise InputError(message, *(f"{section}.{argument}" for argument in error.arguments)) from error
 
 
 class OneLineErrors:

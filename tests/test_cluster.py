@@ -88,13 +88,13 @@ def test_an_evaluation_with_divided_weights_counts_every_clip_once(options, alon
         assert (folder / name).read_text() == (alone / name).read_text()
 
 
-def test_weights_are_not_divided_on_one_device(options, tmp_path, monkeypatch):
+def test_weights_are_not_sharded_on_one_device(options, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run(*options, "--model.sharded", "true")
     assert result.status == 2
     assert result.err.endswith(
-        "model.sharded is true, so trainer.strategy SingleDeviceStrategy with 1 of trainer.devices cannot be: give ddp and 2 "
-        "or more, or model.sharded false\n"
+        "model.sharded is true, but trainer.strategy is SingleDeviceStrategy with 1 of trainer.devices: set ddp and 2 or more, "
+        "or sharded false\n"
     )
 
 

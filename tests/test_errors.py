@@ -26,7 +26,13 @@ def test_errors_about_an_argument_name_its_option_below_a_section():
     with pytest.raises(InputError) as caught, options_below("model"), options_below("net"):
         raise InputError("texts is missing 'bored': add texts['bored']", "texts")
     assert str(caught.value) == "model.net.texts is missing 'bored': add texts['bored']"
-    assert caught.value.argument == "model.net.texts"
+    assert caught.value.arguments == ("model.net.texts",)
+
+
+def test_each_argument_of_an_error_is_named_once_and_only_as_a_whole_word():
+    with pytest.raises(InputError) as caught, options_below("data"):
+        raise InputError("/root/manifest.csv: root, manifest or rooted, one manifest", "root", "manifest")
+    assert str(caught.value) == "/root/manifest.csv: data.root, data.manifest or rooted, one manifest"
 
 
 def test_errors_without_an_argument_are_the_same_below_a_section():
@@ -36,4 +42,4 @@ def test_errors_without_an_argument_are_the_same_below_a_section():
 
 def test_an_error_keeps_its_argument_between_processes():
     error = pickle.loads(pickle.dumps(InputError("texts is empty", "texts")))
-    assert (str(error), error.argument) == ("texts is empty", "texts")
+    assert (str(error), error.arguments) == ("texts is empty", ("texts",))

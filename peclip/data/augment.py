@@ -41,12 +41,12 @@ class Augment:
 
     def __post_init__(self) -> None:
         low, high = self.area
-        _require(0 < low <= high <= 1, "augment.area", self.area, "two shares with 0 < smallest <= largest <= 1")
+        _require(0 < low <= high <= 1, "area", self.area, "two shares with 0 < smallest <= largest <= 1")
         low, high = self.aspect
-        _require(0 < low <= high < math.inf, "augment.aspect", self.aspect, "two ratios with 0 < smallest <= largest")
-        _require(0 <= self.flip <= 1, "augment.flip", self.flip, "a probability from 0 to 1")
-        _require(0 <= self.rotation <= 180, "augment.rotation", self.rotation, "degrees from 0 to 180")
-        _require(0 <= self.brightness <= 1, "augment.brightness", self.brightness, "a number from 0 to 1")
+        _require(0 < low <= high < math.inf, "aspect", self.aspect, "two ratios with 0 < smallest <= largest")
+        _require(0 <= self.flip <= 1, "flip", self.flip, "a probability from 0 to 1")
+        _require(0 <= self.rotation <= 180, "rotation", self.rotation, "degrees from 0 to 180")
+        _require(0 <= self.brightness <= 1, "brightness", self.brightness, "a number from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,15 @@ class Mix:
     fmix_decay: float = 3.0
 
     def __post_init__(self) -> None:
-        _require(0 <= self.mixup <= 1, "mix.mixup", self.mixup, "a probability from 0 to 1")
-        _require(0 <= self.fmix <= 1, "mix.fmix", self.fmix, "a probability from 0 to 1")
+        _require(0 <= self.mixup <= 1, "mixup", self.mixup, "a probability from 0 to 1")
+        _require(0 <= self.fmix <= 1, "fmix", self.fmix, "a probability from 0 to 1")
         together = self.mixup + self.fmix
-        _require(together <= 1 + 1e-9, "mix.mixup plus data.mix.fmix", together, "a probability from 0 to 1")
-        _require(0 < self.mixup_alpha < math.inf, "mix.mixup_alpha", self.mixup_alpha, "a number above 0")
+        _require(together <= 1 + 1e-9, "mixup plus fmix", together, "a probability from 0 to 1")
+        _require(0 < self.mixup_alpha < math.inf, "mixup_alpha", self.mixup_alpha, "a number above 0")
         low, high = self.mixup_range
-        _require(0 <= low <= high <= 1, "mix.mixup_range", self.mixup_range, "two shares with 0 <= low <= high <= 1")
-        _require(0 < self.fmix_alpha < math.inf, "mix.fmix_alpha", self.fmix_alpha, "a number above 0")
-        _require(0 <= self.fmix_decay < math.inf, "mix.fmix_decay", self.fmix_decay, "a number of at least 0")
+        _require(0 <= low <= high <= 1, "mixup_range", self.mixup_range, "two shares with 0 <= low <= high <= 1")
+        _require(0 < self.fmix_alpha < math.inf, "fmix_alpha", self.fmix_alpha, "a number above 0")
+        _require(0 <= self.fmix_decay < math.inf, "fmix_decay", self.fmix_decay, "a number of at least 0")
 
 
 def normalize(video: Tensor, clip_format: ClipFormat) -> Tensor:
@@ -181,9 +181,9 @@ def mix(
     return torch.where(own, video, video[partner]), labels, labels[partner], float(mask.mean())
 
 
-def _require(fine: bool, key: str, value: object, expected: str) -> None:
+def _require(fine: bool, name: str, value: object, expected: str) -> None:
     if not fine:
-        raise InputError(f"data.{key} is {value}, expected {expected}")
+        raise InputError(f"{name} is {value}, expected {expected}", *name.split(" plus "))
 
 
 def _to_float(video: Tensor) -> Tensor:

@@ -90,10 +90,10 @@ class VideoDataModule(LightningDataModule):
         if num_frames is not None:
             least["num_frames"] = (num_frames, 1)
             if num_frames > MAX_FRAMES:
-                raise InputError(f"data.num_frames is {num_frames}, expected at most {MAX_FRAMES}")
+                raise InputError(f"num_frames is {num_frames}, expected at most {MAX_FRAMES}", "num_frames")
         for name, (value, smallest) in least.items():
             if value < smallest:
-                raise InputError(f"data.{name} is {value}, expected at least {smallest}")
+                raise InputError(f"{name} is {value}, expected at least {smallest}", name)
         self.manifest, self.root, self.benchmark, self.options, self.fold = manifest, root, benchmark, options, fold
         self.num_frames, self.num_workers = num_frames, num_workers
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
@@ -213,17 +213,18 @@ class VideoDataModule(LightningDataModule):
         video, label, other, weight = mix(video, batch.label, self.mix, step=draws[0].step, places=places, **key)
         return replace(batch, video=video, label=label, other_label=other, weight=weight).own()
 
-    def what_died(self, error: RuntimeError) -> str | None:
-        """Return the message for an error that reports dead worker processes, with the clips they were reading."""
+    def what_died(self, error: RuntimeError) -> InputError | None:
+        """Return an error that names the dead worker processes and the clips they were reading; None for another error."""
         if not (dead := dead_workers(error)):
             return None
         at_work = [(dataset.clips, dataset.at_work.clip_of(pid)) for dataset in self._datasets for pid in dead]
         reading = [clips.clip(clip) for clips, clip in at_work if clip is not None]
         where = ", ".join(f"{clip.path} ({clip.where})" for clip in reading)
-        return (
+        return InputError(
             f"the process {dead[0]}, which reads clips, died {f'while it read {where}' if where else 'between two clips'}: "
             "memory may have run out, or this file breaks the decoder; inspect it with peclip check, or set fewer "
-            "data.num_workers"
+            "num_workers",
+            "num_workers",
         )
 
     def _check_training_frames(self) -> None:
@@ -232,7 +233,8 @@ class VideoDataModule(LightningDataModule):
         if self.num_frames is not None and own not in (None, self.num_frames):
             raise InputError(
                 f"num_frames is {self.num_frames}, but the model is made for {own} frames: omit num_frames, or make the "
-                f"model with num_frames={self.num_frames}"
+                f"model with num_frames={self.num_frames}",
+                "num_frames",
             )
 
     def _done(self) -> int:

@@ -31,11 +31,11 @@ def read_source(
         InputError: not exactly one source is named, or it cannot be read.
     """
     if manifest and (root or benchmark):
-        raise InputError("data.manifest and data.root are both given: choose one (data.root: null unsets the other)")
+        raise InputError("manifest and root are both given: choose one (null unsets the other)", "manifest", "root")
     if manifest:
         return Manifest.read(manifest, labels_required=False, allow_outside=outside)
     if not root:
-        raise InputError("no data: set data.manifest FILE, or data.root DIR with data.benchmark")
+        raise InputError("no data: set manifest FILE, or root DIR with benchmark", "manifest", "root", "benchmark")
     return read_benchmark(benchmark or "folders", root, **(options or {}))
 
 
@@ -55,10 +55,10 @@ def split_source(source: Manifest, fold: int | None, val: Validation, seed: int)
     train, own, test = source.splits(fold)
     if val == "test":
         if not len(test):
-            raise InputError(f"data.val is test, but {source.source} has no test clips: set a share such as 0.1")
+            raise InputError(f"val is test, but {source.source} has no test clips: set a share such as 0.1", "val")
         return Splits(train, test, test)
     if not 0 <= val < 1:
-        raise InputError(f"data.val is {val}, expected a share of the training clips from 0 to below 1, or test")
+        raise InputError(f"val is {val}, expected a share of the training clips from 0 to below 1, or test", "val")
     if len(own) or not val:
         return Splits(train, own, test)
     held_out = stratified_share(train, val, seed)

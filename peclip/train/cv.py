@@ -19,7 +19,7 @@ from jsonargparse import Namespace
 
 from peclip.data.manifest import Manifest
 from peclip.data.source import read_source, split_source
-from peclip.errors import InputError
+from peclip.errors import InputError, options_below
 from peclip.files import LOCK, file_errors, locked, write_text
 from peclip.results.crossval import RESULTS, print_summary, summarise, write_summary
 from peclip.results.evaluation import read_evaluation
@@ -97,13 +97,16 @@ def _check(options: Namespace) -> Manifest:
         name = "fast_dev_run" if trainer.fast_dev_run else "logger false"
         raise InputError(f"trainer.{name} leaves no results of the folds to bring together: leave it out of peclip cv")
     generate_demo(data)
-    source = read_source(data.manifest, data.root, data.benchmark, data.options, data.allow_outside)
+    with options_below("data"):
+        source = read_source(data.manifest, data.root, data.benchmark, data.options, data.allow_outside)
     if len(source.folds) < 2:
         there = f"has fold {source.folds[0]} alone" if source.folds else "has no folds"
         raise InputError(f"{source.source} {there}, peclip cv needs two or more: use peclip fit, or add a column fold")
     for fold in source.folds:  # rather now than when the first folds are trained
         try:
-            split_source(source, fold, data.val, data.seed).train.check_labels(data.labels or source.labels)
+            with options_below("data"):
+                clips = split_source(source, fold, data.val, data.seed).train
+            clips.check_labels(data.labels or source.labels)
         except InputError as error:
             raise InputError(f"fold {fold}: {error}") from error
     return source

@@ -39,11 +39,13 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("warmup_epochs", "warmup_lr"):
             if not 0 <= (value := getattr(self, name)) < math.inf:
-                raise InputError(f"model.{name} is {value}, expected a number of at least 0")
+                raise InputError(f"{name} is {value}, expected a number of at least 0", name)
         if self.step_epochs < 1:
-            raise InputError(f"model.step_epochs is {self.step_epochs}, expected at least 1")
+            raise InputError(f"step_epochs is {self.step_epochs}, expected at least 1", "step_epochs")
         if not 0 < self.step_factor <= 1:
-            raise InputError(f"model.step_factor is {self.step_factor}, expected a number above 0 and at most 1")
+            raise InputError(
+                f"step_factor is {self.step_factor}, expected a number above 0 and at most 1", "step_factor"
+            )
 
     def scheduler(self, optimizer: Optimizer, epoch: int, total: int) -> LambdaLR:
         """Return a scheduler that steps with every step of the optimizer.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -120,13 +120,17 @@ class PEClipModule(LightningModule):
         super().__init__()
         for name, value in {"lr_adapters": lr_adapters, "lr_prompts": lr_prompts, "weight_decay": weight_decay}.items():
             if not 0 <= value < math.inf:
-                raise InputError(f"model.{name} is {value}, expected a number of at least 0")
+                raise InputError(f"{name} is {value}, expected a number of at least 0", name)
         if optimizer and weight_decay != WEIGHT_DECAY:
             raise InputError(
-                f"model.weight_decay is {weight_decay}, but belongs to the default optimizer: give it to model.optimizer"
+                f"weight_decay is {weight_decay}, but belongs to the default optimizer: give it to optimizer",
+                "weight_decay",
+                "optimizer",
             )
         if loss and any(weight.requires_grad for weight in loss.parameters()):
-            raise InputError(f"model.loss {type(loss).__name__} has parameters of its own, which would not be trained")
+            raise InputError(
+                f"loss {type(loss).__name__} has parameters of its own, which would not be trained", "loss"
+            )
         self.strict_loading = False  # a checkpoint holds only what is trainable
         self.net = net
         self.lr_adapters, self.lr_prompts, self.weight_decay = lr_adapters, lr_prompts, weight_decay
@@ -167,18 +171,26 @@ class PEClipModule(LightningModule):
             self._rates_changed = False
 
     def setup(self, stage: str) -> None:
-        """Hold the frozen weights as asked for.
+        """Convert the frozen weights to the precision ``frozen``.
 
         Raises:
-            InputError: in bf16, but the precision is another; or the strategy is one that cannot be.
+            InputError: as :meth:`check_trainer`.
         """
-        check_strategy(self.trainer, self.sharded)
+        self.check_trainer(self.trainer)
         if self.frozen == "bf16":
-            if self.trainer.precision != "bf16-mixed":
-                raise InputError(
-                    f"model.frozen is bf16, so trainer.precision {self.trainer.precision} cannot be: give bf16-mixed"
-                )
             self.net.hold_frozen_in(torch.bfloat16)
+
+    def check_trainer(self, trainer: Trainer) -> None:
+        """Check that a trainer has the precision and the strategy that ``frozen`` and ``sharded`` need.
+
+        Raises:
+            InputError: it has not.
+        """
+        check_strategy(trainer, self.sharded)
+        if self.frozen == "bf16" and trainer.precision != "bf16-mixed":
+            raise InputError(
+                f"frozen is bf16, but trainer.precision is {trainer.precision}: set it to bf16-mixed", "frozen"
+            )
 
     def configure_model(self) -> None:
         """Divide the frozen weights among the devices where asked for."""
@@ -261,17 +273,31 @@ class PEClipModule(LightningModule):
             self.scores["zero_shot"] = self._log_scores("zero_shot", self.zero_shot_metrics)
 
     def configure_optimizers(self) -> Any:
-        """Return the optimizer over the parameter groups ``adapters`` and ``prompts``, and the schedule of the rates."""
+        """Return the optimizer over the parameter groups, and the schedule of the learning rates.
+
+        Raises:
+            InputError: as :meth:`parameter_groups`, or the schedule has no end.
+        """
+        groups = self.parameter_groups()
+        optimizer = self.optimizer(groups) if self.optimizer else self._adamw(groups)
+        name = "lr" if len(groups) > 1 else f"lr/{groups[0]['name']}"
+        return {"optimizer": optimizer, "lr_scheduler": {"name": name, **self._schedule(optimizer)}}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the groups ``adapters`` and ``prompts``, each with its parameters, learning rate and name.
+
+        Raises:
+            InputError: the model has neither.
+        """
         weights = {"adapters": [*self.net.adapters.parameters()], "prompts": []}
         if self.net.prompts:
             weights["prompts"] = [*self.net.prompts.parameters()]
         rates = self.rates
         groups = [{"params": weights[name], "lr": rates[name], "name": name} for name in weights if weights[name]]
         if not groups:
-            raise InputError("nothing to train: give model.net.adapters or model.net.prompts, or use peclip test")
-        optimizer = self.optimizer(groups) if self.optimizer else self._adamw(groups)
-        name = "lr" if len(groups) > 1 else f"lr/{groups[0]['name']}"
-        return {"optimizer": optimizer, "lr_scheduler": {"name": name, **self._schedule(optimizer)}}
+            names = "net.adapters", "net.prompts"
+            raise InputError(f"nothing to train: set {' or '.join(names)}, or use peclip test", *names)
+        return groups
 
     def _adamw(self, groups: list[dict[str, Any]]) -> Optimizer:
         fused = self.trainer.precision != "16-mixed"  # whose gradients Lightning could then not clip

@@ -186,9 +186,9 @@ def test_folds_must_be_chosen_and_exist(tmp_path):
     folds = Manifest.read(write(tmp_path, "path,label,fold\na,happy,1\nb,sad,3\n"))
     with pytest.raises(InputError, match=r"has folds 1, 3: choose the one to test on with data\.fold"):
         folds.splits()
-    with pytest.raises(InputError, match=r"data\.fold 2 does not exist: .*has folds 1, 3"):
+    with pytest.raises(InputError, match=r"fold 2 does not exist: .*has folds 1, 3"):
         folds.splits(2)
-    with pytest.raises(InputError, match=r"data\.fold 1 does not exist: .*has no folds"):
+    with pytest.raises(InputError, match=r"fold 1 does not exist: .*has no folds"):
         Manifest.read(write(tmp_path, "path,label\na,happy\n")).splits(1)
 
 

@@ -177,11 +177,11 @@ class Manifest:
         known = f"{self.source} has folds {', '.join(map(str, folds))}" if folds else f"{self.source} has no folds"
         if fold is None:
             if folds and split.eq("").all():
-                raise InputError(f"{known}: choose the one to test on with data.fold, or run all with peclip cv")
+                raise InputError(f"{known}: choose the one to test on with fold, or run all with peclip cv", "fold")
             return split.where(split.ne(""), "train")
         if fold not in folds:
-            advice = "choose one of these" if folds else "omit data.fold, or add a column fold"
-            raise InputError(f"data.fold {fold} does not exist: {known}; {advice}")
+            advice = "choose one of these" if folds else "omit fold, or add a column fold"
+            raise InputError(f"fold {fold} does not exist: {known}; {advice}", "fold")
         has_fold = self.table["fold"].notna()
         tested = self.table["fold"].eq(fold).fillna(False).astype(bool) | (split.eq("test") & ~has_fold)
         return split.where(split.eq("val"), "train").where(~tested, "test")

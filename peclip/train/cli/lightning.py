@@ -5,6 +5,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peclip.clip_format import MAX_FRAMES
+from peclip.data.augment import Augment, Mix
 from peclip.data.datamodule import VideoDataModule
 from peclip.demo import TASKS, generate
 from peclip.errors import InputError, OneLineErrors, in_one_line, options_below
@@ -68,6 +70,14 @@ CHECKPOINT = {
     "checkpoint.filename": "best",
     "checkpoint.enable_version_counter": False,
 }
+
+SECTION_OF = {
+    PEClipModule: "model",
+    Augment: "data.augment",
+    Mix: "data.mix",
+    LastCheckpoint: "last",
+}
+"""The classes that the command line builds, and the section of their options; the model and the data have their own functions."""
 
 NOISE = (
     r".*in eval mode at the start of training",  # CLIP is frozen on purpose
@@ -169,6 +179,9 @@ class PEClipCLI(HookedCLI):
             options.trainer.default_root_dir = str(self.folder)
         options.trainer.logger = self._loggers(options.trainer.logger, self.folder)
         self.parser.add_instantiator(self._build_net, PEClip, subclasses=False)
+        for kind, section in SECTION_OF.items():
+            self.parser.add_instantiator(partial(_build, section), kind, subclasses=False)
+        self.parser.add_instantiator(_build_data, VideoDataModule, subclasses=False)
 
     def _build_net(self, class_type: type[PEClip], **given: Any) -> PEClip:
         """Build the model: the named one, or that of the options; an error about an argument names its option."""
@@ -249,8 +262,9 @@ class PEClipCLI(HookedCLI):
             in_shards = self.options.get("shards") and "resume with the same command"
             raise asked_to_end(self.trainer, RESUME if subcommand == "fit" else in_shards) from error
         except RuntimeError as error:
-            if message := self.datamodule.what_died(error):
-                raise InputError(message) from error
+            if died := self.datamodule.what_died(error):
+                with options_below("data"):
+                    raise died from error
             raise
 
     def _drop_empty_run(self) -> None:
@@ -280,7 +294,9 @@ class PEClipCLI(HookedCLI):
         monitor = self.options.checkpoint.monitor
         if monitor is not None and monitor not in (scores := self.model.monitors):
             raise InputError(f"checkpoint.monitor is {monitor!r}, expected one of {', '.join(scores)}")
-        if self.datamodule.selection == "none":
+        with options_below("data"):
+            selection = self.datamodule.selection
+        if selection == "none":
             for callback in self.trainer.checkpoint_callbacks:
                 if isinstance(callback, ModelCheckpoint):
                     callback.monitor = None
@@ -300,7 +316,12 @@ class PEClipCLI(HookedCLI):
         """Check data and model against each other before a folder is made for the run; load the weights to resume from."""
         if subcommand in ("validate", "test"):
             arguments["verbose"] = False  # the report prints the results
-        self.datamodule.setup(subcommand)
+        with options_below("data"):
+            self.datamodule.setup(subcommand)
+        with options_below("model"):
+            self.model.check_trainer(self.trainer)
+            if subcommand == "fit":
+                self.model.parameter_groups()  # refuses a model without any
         if subcommand == "fit" and (source := arguments["ckpt_path"]):
             with options_below("model"):
                 self.model.load_trained(read_model(source, "ckpt_path").trained)
@@ -311,6 +332,20 @@ class PEClipCLI(HookedCLI):
         if self.interrupted and isinstance(self.trainer.logger, CSVLogger) and self.trainer.is_global_zero:
             keep_metrics(self.interrupted, self.trainer.logger)  # now nothing more is refused
         return arguments | {"weights_only": True}
+
+
+def _build(section: str, class_type: type[Any], *args: Any, **given: Any) -> Any:
+    """Build what the options of a section describe; an error about an argument names its option."""
+    with options_below(section):
+        return class_type(*args, **given)
+
+
+def _build_data(class_type: type[VideoDataModule], **given: Any) -> VideoDataModule:
+    """Build the data and read their labels, which the model is built with; an error about an argument names its option."""
+    with options_below("data"):
+        data = class_type(**given)
+        _ = data.labels
+        return data
 
 
 def _give_frames_to_model(net: Namespace, data: Namespace) -> None:

@@ -24,12 +24,14 @@ def check_strategy(trainer: Trainer, sharded: bool) -> None:
     strategy, devices = type(trainer.strategy).__name__, trainer.num_devices
     if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
         raise InputError(
-            f"trainer.strategy {strategy} would cut up adapters and prompts: give ddp, and model.sharded true to divide CLIP"
+            f"trainer.strategy {strategy} would shard adapters and prompts: set ddp, and sharded true to shard CLIP",
+            "sharded",
         )
     if sharded and not (isinstance(trainer.strategy, DDPStrategy) and devices > 1):
         raise InputError(
-            f"model.sharded is true, so trainer.strategy {strategy} with {devices} of trainer.devices cannot be: give ddp "
-            "and 2 or more, or model.sharded false"
+            f"sharded is true, but trainer.strategy is {strategy} with {devices} of trainer.devices: set ddp and 2 or more, or "
+            "sharded false",
+            "sharded",
         )
 
 

@@ -69,7 +69,7 @@ class LastCheckpoint(Checkpoint):
 
     def __init__(self, every_n_steps: int = 1000) -> None:
         if every_n_steps < 0:
-            raise InputError(f"last.every_n_steps is {every_n_steps}, expected 0 or more")
+            raise InputError(f"every_n_steps is {every_n_steps}, expected 0 or more", "every_n_steps")
         self.every_n_steps = every_n_steps
         self.folder = Path()
         self._saved = 0
