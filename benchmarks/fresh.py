@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 Figures = dict[str, Any]
-"""What ``peclip bench --out`` writes."""
+"""Content of the json file of ``peclip bench --out``."""
 
 
 def measured(command: Sequence[object], timeout: float | None = None) -> Figures:
@@ -38,7 +38,7 @@ def measured(command: Sequence[object], timeout: float | None = None) -> Figures
 
 
 def peclip(what: str, **options: object) -> list[object]:
-    """Return the command of ``peclip bench``, as :func:`measured` takes it; options that are None are left out."""
+    """Return the command of ``peclip bench``, as :func:`measured` takes it; options that are None are omitted."""
     given = [word for name, value in options.items() if value is not None for word in (f"--{name}", value)]
     return ["-m", "peclip", "bench", what, *given]
 

@@ -30,10 +30,10 @@ HELP_TEXTS = Path(__file__).parent / "train" / "cli" / "help"
 """The help of Lightning's subcommands, written from its parser by tools/write_help.py: building that takes seconds."""
 
 LIGHTNING = "peclip.train.cli.lightning:run"
-"""Runs the subcommands of LightningCLI; takes the command line as it is."""
+"""Function that runs the subcommands of LightningCLI with an unparsed command line."""
 
 FOLDS = "peclip.train.cv:run"
-"""Runs ``fit`` for every fold; takes the command line as it is."""
+"""Function that runs ``fit`` for every fold with an unparsed command line."""
 
 INTERRUPTED = 130
 """Status after Ctrl-C, as shells have it."""
@@ -73,7 +73,7 @@ commands:
 start here:
   peclip fit --config demo                   train on synthetic faces: nothing to download, minutes on a CPU
   peclip fit --config ferv39k --data.root /data/FERV39K
-  peclip recipes                             what else --config knows by name
+  peclip recipes                             other configurations that --config accepts by name
 """
 
 
@@ -120,7 +120,7 @@ def _run(name: str, args: list[str]) -> int:
         print(_stored_help(name), end="")
         return 0
     module, _, function = command.target.partition(":")
-    gc.disable()  # nothing of what is imported can be collected, and looking for it takes a fifth of the time
+    gc.disable()  # no import can be collected, and the search for garbage takes a fifth of the time
     try:
         target = getattr(import_module(module), function)
     finally:

@@ -1,4 +1,6 @@
-"""What a clip looks like to a model. The model owns it, checkpoints carry it, and data are read to fit it."""
+"""Clip format: number and side of the frames of a model, and their normalisation.
+
+The model owns it, checkpoints carry it, and data are read to fit it."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -48,7 +50,7 @@ class ClipFormat:
 
     @property
     def is_normalised(self) -> bool:
-        """Whether pixels are changed at all, or left in [0, 1]."""
+        """True if pixels are normalised, False if they stay in [0, 1]."""
         return (self.mean, self.std) != (UNIT_MEAN, UNIT_STD)
 
     def differences(self, other: "ClipFormat") -> dict[str, tuple[Any, Any]]:

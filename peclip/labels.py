@@ -38,7 +38,7 @@ SPELLINGS = {
     "disappointment": "disappointment",
     "calm": "calm",
 }
-"""How releases spell the expressions, in lower case, and the one name peclip uses."""
+"""Spellings of the expressions in releases, in lower case, and the name that peclip uses."""
 
 ACTION_UNITS = {
     "happiness": "Cheek Raiser, Lip Corner Puller.",

@@ -1,4 +1,4 @@
-"""Several devices and nodes: weights that are divided, SLURM's environment, and what lies in cluster/."""
+"""Several devices and nodes: sharded weights, SLURM's environment, and the files in cluster/."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLUSTER = Path(__file__).parent.parent / "cluster"
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory, tiny_clip):
-    """Two epochs of 3 steps of 4 clips, and 3 clips each to validate and to test, which no two ranks can divide evenly."""
+    """Two epochs of 3 steps of 4 clips, and 3 clips each to validate and to test, which cannot be distributed evenly to two ranks."""
     folder = tmp_path_factory.mktemp("data")
     manifest = write_data(folder, {"train": 4, "val": 1, "test": 1})
     config = write_config(folder / "config.yaml", tiny_clip, manifest)
@@ -101,7 +101,7 @@ def test_weights_are_not_sharded_on_one_device(options, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("strategy", "sharded"), [(ModelParallelStrategy, False), (SingleDeviceStrategy, True)])
 def test_strategies_that_cannot_be_are_refused(strategy, sharded):
     trainer = SimpleNamespace(strategy=strategy.__new__(strategy), num_devices=2)
-    with pytest.raises(InputError, match=f"trainer.strategy {strategy.__name__}.* give ddp"):
+    with pytest.raises(InputError, match=f"trainer.strategy {strategy.__name__}.* set ddp"):
         check_strategy(trainer, sharded)
 
 

@@ -1,4 +1,4 @@
-"""``peclip bench train``, ``peclip bench eval`` and ``peclip bench decode``: the options, and what is shown."""
+"""``peclip bench train``, ``peclip bench eval`` and ``peclip bench decode``: the options and the output."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
 
 
 def train(data: str | None = None, num_workers: int = 2, out: str | None = None, **setup: Any) -> None:
-    """Time training steps: clips/s, memory, FLOPs, and the share of what the device does in matrix multiplications.
+    """Time training steps: clips/s, memory, FLOPs, and the share of the device's rate of matrix multiplication.
 
     Args:
-        data: csv manifest; its input is timed as well, by itself, to tell whether input or compute limits training.
+        data: csv manifest; its input is timed separately, to report whether input or compute limits training.
         num_workers: with data, processes that decode.
         out: json file to write the figures to.
-        setup: what is measured, see :class:`Setup`.
+        setup: options of the measurement, see :class:`Setup`.
 
     Raises:
         InputError: the device, the model or the backbone is not there, or a number is out of range or not the model's.
@@ -40,7 +40,7 @@ def evaluate(out: str | None = None, **setup: Any) -> None:
 
     Args:
         out: json file to write the figures to.
-        setup: what is measured, see :class:`Setup`.
+        setup: options of the measurement, see :class:`Setup`.
 
     Raises:
         InputError: the device, the model or the backbone is not there, or a number is out of range or not the model's.
@@ -64,11 +64,11 @@ def decode(
     """Time the decoding of clips on one core, with the frames of training: random within segments.
 
     Args:
-        data: csv manifest; by default clips are made: H.264, 3 s at 25 frames/s, 224x224 pixels, textured.
-        clips: decodings that count, of the clips one after the other and again.
+        data: csv manifest; by default clips are generated: H.264, 3 s at 25 frames/s, 224x224 pixels, textured.
+        clips: number of timed decodings, which cycle through the clips.
         num_frames: T, frames that are read of a clip.
         image_size: side in pixels to which they are scaled.
-        seed: of the choice of frames, and of the clips that are made.
+        seed: of the choice of frames, and of the clips that are generated.
         out: json file to write the figures to.
 
     Raises:
@@ -78,7 +78,7 @@ def decode(
     from peclip.bench.report import keep, show
 
     result = measure_decoding(data, clips, num_frames, image_size, seed)
-    source = "clips made for this" if data is None else data
+    source = "generated clips" if data is None else data
     here = result["machine"]["device"]
     show(f"Decoding on one core: {num_frames} frames of a clip at {image_size} px, {source}; {here}", result)
     keep(result, out)

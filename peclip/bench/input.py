@@ -21,15 +21,15 @@ from peclip.data.manifest import Clip, Manifest
 from peclip.data.media.clip import read_clip
 from peclip.errors import InputError
 
-DRAWN = 4
+SYNTHETIC = 4
 """Clips that are generated where no manifest is given."""
 
 SECONDS = 10.0
-"""For which the input is timed."""
+"""Seconds over which the input is measured."""
 
 
 def measure_decoding(data: str | None, clips: int, num_frames: int, image_size: int, seed: int) -> Result:
-    """Return the figures of decoding, as ``peclip bench decode`` asks for them.
+    """Measure the decoding of clips for ``peclip bench decode``.
 
     Raises:
         InputError: a number is out of range, or a clip cannot be decoded.
@@ -59,10 +59,10 @@ def measure_decoding(data: str | None, clips: int, num_frames: int, image_size: 
 
 
 def synthetic_clips(folder: Path, seed: int) -> Manifest:
-    """Make clips with the texture of camera pictures, and return their manifest."""
+    """Generate clips with the texture of camera pictures, and return their manifest."""
     lines = ["path"]
-    for number in range(DRAWN):
-        write_textured(folder / f"{number}.mp4", DRAWN * seed + number)
+    for number in range(SYNTHETIC):
+        write_textured(folder / f"{number}.mp4", SYNTHETIC * seed + number)
         lines.append(f"{number}.mp4")
     manifest = folder / "clips.csv"
     manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -72,7 +72,7 @@ def synthetic_clips(folder: Path, seed: int) -> Manifest:
 def input_entry(
     data: str, batch_size: int, num_frames: int, image_size: int, num_workers: int, seed: int, compute: float
 ) -> dict[str, Any]:
-    """Time the input of training, and tell what limits it.
+    """Time the input of training, and return whether input or compute limits it.
 
     Args:
         data: csv manifest.
@@ -80,8 +80,8 @@ def input_entry(
         num_frames: T.
         image_size: side of the frames in pixels.
         num_workers: processes that decode.
-        seed: of order and frames.
-        compute: clips a second that the model takes.
+        seed: of the sampler and of the choice of frames.
+        compute: rate of the model in clips/s.
 
     Returns:
         ``clips_per_second``, ``num_workers``, ``workers_needed``, ``limit`` (input or compute) and ``verdict``.
@@ -122,9 +122,9 @@ def _verdict(rate: float, workers: int, compute: float, needed: int) -> str:
 
 
 def _loader_rate(module: VideoDataModule) -> float:
-    """Return the clips a second that training batches come with, once the workers are at work."""
+    """Return the rate of training batches in clips/s, measured after the workers have started."""
     batches = _batches(module)
-    for _ in range(1 + 2 * module.num_workers):  # those begun while the workers started
+    for _ in range(1 + 2 * module.num_workers):  # these were begun while the workers started
         next(batches)
     begun, clips = time.perf_counter(), 0
     while time.perf_counter() - begun < SECONDS:
@@ -142,7 +142,7 @@ def _batches(module: VideoDataModule) -> Iterator[int]:
 
 
 def _time_decoding(clips: Sequence[Clip], decodings: int, num_frames: int, size: int, seed: int) -> Stopwatch:
-    """Decode the clips in turn, in this thread, and return the watch over each decoding."""
+    """Decode the clips in turn in this thread, and return the time of each decoding."""
     watch = Stopwatch(torch.device("cpu"), warmup=1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,6 +1,6 @@
-"""Time training and evaluation: how fast the model is here, and how near to what the device can do.
+"""Time training and evaluation, and relate their rate to the peak of the device.
 
-What is timed is what ``peclip fit`` and ``peclip test`` do with a batch that is in memory: Lightning's loop around
+The measurement covers what ``peclip fit`` and ``peclip test`` do with a batch that is in memory: Lightning's loop around
 PEClipModule, precision, optimiser and metrics included. Decoding is timed by itself, in `peclip.bench.input`.
 """
 
@@ -37,40 +37,40 @@ from peclip.train.module import PEClipModule
 
 
 def measure_training(setup: Setup) -> Result:
-    """Return the figures of training steps."""
+    """Measure training steps."""
     return _measured("train", setup, Trainer.fit, training_flops)
 
 
 def measure_evaluation(setup: Setup) -> Result:
-    """Return the figures of evaluating batches."""
+    """Measure the evaluation of batches."""
     return _measured("eval", setup, _test, evaluation_flops)
 
 
 class Timing(Callback):
-    """Keeps a watch over the steps of Lightning's loops."""
+    """Measures the steps of Lightning's loops."""
 
     def __init__(self, watch: Stopwatch) -> None:
         self.watch = watch
 
     def on_train_batch_start(self, *args: Any) -> None:
-        """Begin a training step; its batch is on the device."""
+        """Start the measurement of a training step; its batch is on the device."""
         self.watch.start()
 
     def on_train_batch_end(self, *args: Any) -> None:
-        """End it; the optimiser has made its step."""
+        """End the measurement after the step of the optimizer."""
         self.watch.stop()
 
     def on_test_batch_start(self, *args: Any) -> None:
-        """Begin the evaluation of a batch."""
+        """Start the measurement of an evaluated batch."""
         self.watch.start()
 
     def on_test_batch_end(self, *args: Any) -> None:
-        """End it."""
+        """End the measurement."""
         self.watch.stop()
 
 
 def _measured(what: str, setup: Setup, loop: Callable[..., Any], count: Callable[..., Any]) -> Result:
-    """Run one of Lightning's loops over batches that lie ready, between two measurements of the device's peak."""
+    """Run one of Lightning's loops over batches in memory, between two measurements of the device's peak rate."""
     _quiet()
     keep_freed_memory()
     device = find_device(setup.device)
@@ -148,7 +148,7 @@ def _trainer(device: torch.device, precision: str, watch: Stopwatch) -> Trainer:
 
 
 def _quiet() -> None:
-    """Keep Lightning and transformers from telling what the table tells, or what is so on purpose."""
+    """Silence messages of Lightning and transformers that repeat the table or warn of intended settings."""
     transformers.logging.disable_progress_bar()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Measure work: its time, its memory, its arithmetic, and what the device could do at best.
+"""Measure steps: their time, their memory, their arithmetic, and the peak rate of the device.
 
 A share of the peak is a ratio of two measurements of one run, so that it means the same on every machine.
 """
@@ -43,27 +43,27 @@ class Memory:
 
 @dataclass(frozen=True)
 class Flops:
-    """Floating-point operations of a training step or an evaluation; a multiplication with its addition counts two."""
+    """Floating-point operations of a training step or an evaluation; a multiplication with its addition counts as two."""
 
     forward: int
     backward: int
 
 
 class Stopwatch:
-    """Times steps: some for warming up, then one whose memory is taken, then those that count.
+    """Measures steps: some for warming up, then the memory of one, then the time of the others.
 
     Args:
         device: that the steps run on.
-        warmup: steps that do not count, at least 1; compilation falls into them.
+        warmup: steps that are not timed, at least 1; compilation happens in them.
     """
 
     def __init__(self, device: torch.device, warmup: int) -> None:
         self.device = device
         self.warmup = warmup
         self.seconds: list[float] = []
-        """Of every step that counts."""
+        """Duration of each measured step, in seconds."""
         self.memory: Memory | None = None
-        """At the peak of a step; None where the system does not tell."""
+        """Memory at the peak of a step; None where the system does not report it."""
         self._steps = 0
         self._before: int | None = None
         self._begun = 0.0
@@ -112,7 +112,7 @@ def find_device(name: str) -> torch.device:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Return what was measured on: name of the device, threads of a CPU, version of torch."""
+    """Return the machine of a measurement: name of the device, threads of a CPU, version of torch."""
     if device.type == "cuda":
         return {"device": torch.cuda.get_device_name(device), "torch": torch.__version__}
     with suppress(OSError):
@@ -126,19 +126,21 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a GPU has done what it was told to; a CPU always has."""
+    """Wait until a GPU has finished its work; on a CPU, return at once."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def reset_peak(device: torch.device) -> int | None:
-    """Begin a new peak of memory and return the bytes in use now; None where the system does not tell."""
+    """Begin a new peak of memory and return the bytes in use now; None where the system does not report them."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # what is free, but not given back, would be missing in the rise to the peak
+        ctypes.CDLL(None).malloc_trim(
+            0
+        )  # free memory that the process still holds would hide part of the rise to the peak
     try:
         Path("/proc/self/clear_refs").write_text("5")
         return _status("VmRSS")
@@ -157,7 +159,7 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) 
     Args:
         device: that multiplies.
         dtype: of the matrices.
-        seconds: to spend on each of the :data:`SIDES`; the better counts, by its median.
+        seconds: time spent on each of the :data:`SIDES`; the higher of the two rates is returned, each from its median time.
     """
     return max(_rate(side, device, dtype, seconds) for side in SIDES[device.type])
 
@@ -177,10 +179,10 @@ def _rate(side: int, device: torch.device, dtype: torch.dtype, seconds: float) -
 
 
 def training_flops(net: PEClip, clips: int, frames: int) -> Flops:
-    """Count a training step: both towers, there and back.
+    """Count the floating-point operations of a training step: forward and backward through both towers.
 
     Args:
-        net: a model without numbers, see :func:`peclip.bench.sizes.arithmetic_model`.
+        net: a model on the meta device, see :func:`peclip.bench.sizes.arithmetic_model`.
         clips: B.
         frames: T.
     """
@@ -194,7 +196,7 @@ def training_flops(net: PEClip, clips: int, frames: int) -> Flops:
 
 
 def evaluation_flops(net: PEClip, clips: int, frames: int) -> Flops:
-    """Count the evaluation of a batch: the vision tower alone, for the texts are computed once for all batches."""
+    """Count the floating-point operations of an evaluated batch: the vision tower alone; texts are encoded once for all."""
     forward = FlopCounterMode(display=False)
     with torch.no_grad(), forward:
         net.encode_video(_clips(net, clips, frames))
@@ -202,7 +204,7 @@ def evaluation_flops(net: PEClip, clips: int, frames: int) -> Flops:
 
 
 def timed(step: Callable[[], Any], device: torch.device, warmup: int, steps: int) -> Stopwatch:
-    """Run a step again and again, and return the watch that was kept over it."""
+    """Run a step repeatedly and return its measurements."""
     watch = Stopwatch(device, warmup)
     for _ in range(warmup + 1 + steps):
         watch.start()

@@ -1,4 +1,4 @@
-"""How the results of ``peclip bench`` are shown and kept: a table on the screen, and json."""
+"""Show the results of ``peclip bench`` as a table and write them as json."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from peclip.bench.measure import Flops, Memory
 from peclip.files import write_json
 
 Result = dict[str, Any]
-"""What stands in the json file; times are in seconds, memory in bytes, rates in units a second."""
+"""Content of the json file; times in seconds, memory in bytes, rates in units a second."""
 
 
 def rates(clips: int, frames: int, seconds: Sequence[float]) -> Result:
@@ -80,7 +80,7 @@ def show(title: str, result: Result) -> None:
 
 
 def keep(result: Mapping[str, Any], out: str | None) -> None:
-    """Write a result as json, where a file is asked for.
+    """Write a result as json if an output file is given.
 
     Raises:
         InputError: it cannot be written.
@@ -92,12 +92,12 @@ def keep(result: Mapping[str, Any], out: str | None) -> None:
 
 
 def milliseconds(seconds: float) -> str:
-    """Return a time as it stands in the table."""
+    """Format a time for the table."""
     return f"{1000 * seconds:,.1f} ms"
 
 
 def megabytes(size: int | None) -> str:
-    """Return an amount of memory as it stands in the table."""
+    """Format an amount of memory for the table."""
     return "unknown" if size is None else f"{size / 1e6:,.0f} MB"
 
 

@@ -1,4 +1,4 @@
-"""What ``peclip bench train`` and ``peclip bench eval`` measure: plain values, without torch."""
+"""Options of ``peclip bench train`` and ``peclip bench eval``: plain values, without torch."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,7 +11,7 @@ Held = Literal["fp32", "bf16"]
 
 @dataclass(frozen=True)
 class Setup:
-    """What is measured.
+    """Options of a measurement.
 
     Args:
         model: trained model instead of random weights: a run, a .ckpt, a package or its Hub id, or a released .pth; it
@@ -21,13 +21,13 @@ class Setup:
         batch_size: B, clips of a step.
         num_frames: T, frames of a clip; by default 16.
         classes: C; by default 7.
-        image_size: side of the frames in pixels; by default what the backbone takes.
-        precision: bf16-mixed, 32-true, or auto: what peclip fit and test take on this device.
+        image_size: side of the frames in pixels; by default that of the backbone.
+        precision: bf16-mixed, 32-true, or auto: the default of peclip fit and test on this device.
         frozen: precision in which the matrices of CLIP are held; bf16 only with precision bf16-mixed.
         compile: compile the model.
         checkpointing: compute activations again in the backward pass instead of keeping them.
-        steps: steps that count.
-        warmup: steps before them, which do not count: in the first the class texts of an evaluation are computed, and
+        steps: steps that are timed.
+        warmup: steps before them, which are not timed: in the first the class texts of an evaluation are computed, and
             with compile they take about a minute.
         device: cpu, cuda, cuda:NUMBER, or auto for a GPU where there is one.
         seed: of the weights and clips.

@@ -122,7 +122,7 @@ def model_of(
 
 
 def arithmetic_model(net: PEClip) -> PEClip:
-    """Return a model of the same shapes that holds no numbers: it computes nothing, but what it would can be counted."""
+    """Return a model of the same shapes on the meta device: it computes nothing, but its operations can be counted."""
     adapters: Any = {site: resolve(spec, Adapter) for site, spec in net.config.adapters.items()}
     prompts: Any = resolve(net.config.prompts, MaPLe) if net.config.prompts else None
     with torch.device("meta"):

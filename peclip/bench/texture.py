@@ -8,7 +8,7 @@ import av
 import numpy as np
 
 FRAMES, SIDE = 75, 224
-"""Of a clip: 3 s at 25 frames/s, in pixels."""
+"""Frames of a clip (3 s at 25 frames/s), and their side in pixels."""
 
 MARGIN = 40  # pixels by which the texture is larger on each side
 GRAIN = 10.0  # grey levels, of a camera's noise

@@ -63,8 +63,8 @@ def pack(
 
     Args:
         manifest: csv file that peclip prepare wrote, or any other manifest.
-        out: folder for the shards and their manifest.csv, which training takes as data.manifest.
-        size: side of the frames in pixels; the one that the model takes.
+        out: folder for the shards and their manifest.csv, which data.manifest accepts in training.
+        size: side of the frames in pixels: that of the model.
         quality: of the frames as JPEG, 1 to 100.
         shard_size: MB of a shard.
         workers: clips decoded at a time; one for each core by default.

@@ -18,7 +18,7 @@ def recognize(
     device: str = "auto",
     backbone: str | None = None,
 ) -> int:
-    """Tell which expression is shown when in videos, and on whose face.
+    """Recognise the expression of each face in videos over time.
 
     Writes into a folder: timeline.csv with a row per window and face (file, track, start and end in seconds, label, a
     probability per class, share of the window's frames with the face; a stretch without a face is a row that says so),
@@ -29,20 +29,20 @@ def recognize(
             with Ctrl-C).
         model: Trained model: the folder of a run, a .ckpt, a package or its Hub id, or a released .pth.
         out: Folder for the results. Files of the same names in it are replaced.
-        faces: How faces are found: yunet finds and follows every face (needs the extra peclip[faces]); none takes the
+        faces: Detector of faces: yunet finds and tracks every face (needs the extra peclip[faces]); none crops the
             middle of each frame, for videos that are face crops already.
-        face_model: ONNX file of YuNet; by default it is fetched from the Hub once.
+        face_model: ONNX file of YuNet; by default it is downloaded from the Hub once.
         window: Length of a window in seconds, above 0 and at most 60.
         stride: Seconds from one window to the next, above 0 and at most the window.
-        batch_size: Clips that go through the model at once.
+        batch_size: Clips per forward pass.
         device: auto (a GPU where there is one), cpu, cuda, cuda:1 or mps.
-        backbone: Where the CLIP is, if not at the name that the model had it by in training.
+        backbone: Hub id or folder of the CLIP, if it has moved since the training.
 
     Returns:
         Exit code: 0 if every video was read, 1 if some were, 2 if none was.
 
     Raises:
-        InputError: nothing can be done at all, because of the model, the options or the place for the results.
+        InputError: the model cannot be loaded, an option is out of range, or the folder for the results cannot be written.
     """
     import transformers
 

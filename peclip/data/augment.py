@@ -23,7 +23,7 @@ _AUGMENT, _MIX = 101, 102
 
 @dataclass(frozen=True)
 class Augment:
-    """How training clips are varied; all frames of a clip alike. The defaults are PE-CLIP's for every data set.
+    """Augmentation of training clips, the same for all frames of a clip. The defaults are PE-CLIP's for every data set.
 
     Attributes:
         area: share of the frame that a random crop covers, smallest and largest, in (0, 1]. [1, 1] crops nothing.
@@ -51,7 +51,7 @@ class Augment:
 
 @dataclass(frozen=True)
 class Mix:
-    """How often and how the clips of a training batch are mixed in pairs. The defaults are PE-CLIP's.
+    """Mixing of the clips of a training batch in pairs. The defaults are PE-CLIP's.
 
     Attributes:
         mixup: probability that a batch is mixed by mixup (https://arxiv.org/abs/1710.09412): the pair is averaged.
@@ -216,7 +216,7 @@ def _draw(
     Returns:
         The rows of :func:`_grid` for x and for y, and the brightness factor.
     """
-    # Always drawn, and first, so that switching one of them on leaves the others, and the crop, as they were.
+    # Always drawn, and first, so that switching one of them on does not change the others, or the crop.
     flip, turn, light = rng.random(3)
     top, left, h, w = _crop(rng, settings, height, width)
     mirror = -1 if flip < settings.flip else 1

@@ -48,11 +48,11 @@ class VideoDataModule(LightningDataModule):
         num_workers: processes that decode; 0 decodes in the main process.
         val: share of every class of the training clips that is held out for validation and selection, where the source
             has no validation split; or test, which selects on the test clips as the authors' program does.
-        predict: which clips peclip predict takes; by default the test clips where there are any, else all.
-        augment: how training clips are varied.
-        mix: how training batches are mixed.
+        predict: the clips that peclip predict reads; by default the test clips where there are any, else all.
+        augment: augmentation of training clips.
+        mix: mixing of training batches.
         allow_outside: accept a manifest that names clips outside its own folder.
-        on_error: what a clip that cannot be read does: raise ends the run; skip skips it, counts it and lists it in
+        on_error: what happens at a clip that cannot be read: raise ends the run; skip skips it, counts it and lists it in
             skipped.csv. No other clip replaces it.
         seed: for sampling, the frames, augmentation and the validation share; taken from seed_everything.
 
@@ -103,13 +103,13 @@ class VideoDataModule(LightningDataModule):
         self._datasets: list[ClipDataset] = []
         self._clip_format = ClipFormat()
         self.shards: Sequence[Sequence[range]] | None = None
-        """For each rank, the clips of the shards that it is to predict; None where predictions are not sharded."""
+        """The clips of the shards that each rank predicts; None where predictions are not sharded."""
         if num_workers:
             start_server()  # its imports take as long as building the model
 
     @property
     def clip_format(self) -> ClipFormat:
-        """What clips are read to: the format of the trainer's model, or the one that was set where there is no trainer.
+        """The format to which clips are read: that of the trainer's model, or the one that was set where there is no trainer.
 
         T is :attr:`num_frames` where that is given.
         """
@@ -143,7 +143,7 @@ class VideoDataModule(LightningDataModule):
 
     @property
     def predicted(self) -> Manifest:
-        """The clips that ``peclip predict`` takes."""
+        """The clips that ``peclip predict`` reads."""
         which = self.predict or ("test" if self.source.table["split"].eq("test").any() else "all")
         return self.source if which == "all" else getattr(self.splits, which)
 

@@ -14,7 +14,7 @@ from peclip.data.workers import AtWork
 from peclip.errors import InputError
 
 OnError = Literal["raise", "skip"]
-"""What a clip that cannot be read does: end the run, or be skipped."""
+"""Action at a clip that cannot be read: end the run, or skip the clip."""
 
 _FRAMES = 103  # the last word of a random stream's key; augment.py has the others
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 from peclip.data.manifest import Manifest
 
 METHOD = "forkserver"
-"""How worker processes start: the one place that decides it."""
+"""Start method of worker processes; no other place decides it."""
 
 PRELOADED = ["peclip.data.dataset"]
 """Modules that the server imports, which its forks need not import again."""

@@ -46,7 +46,7 @@ LARGEST = 2000
 
 @dataclass(frozen=True)
 class Packing:
-    """How clips are packed.
+    """Options of packing.
 
     Attributes:
         size: side of the frames in pixels.

@@ -1,4 +1,4 @@
-"""Which clip each worker process reads, to be reported when one dies."""
+"""Record the clip that each worker process reads, to report it when the process dies."""
 
 import os
 import re

@@ -40,7 +40,7 @@ ORDER_LABELS = ("smile_appears", "smile_fades")
 
 @dataclass(frozen=True)
 class _Plan:
-    """What to generate; clips are counted per class."""
+    """A synthetic data set to generate; clips are counted per class."""
 
     kind: Kind
     train: int

@@ -17,16 +17,16 @@ from peclip.inference.tracks import Square, Tracker
 from peclip.inference.windows import Subject
 
 Crops = dict[Subject, Tensor | None]
-"""The faces of a frame: uint8 (3, S, S) each, or None where the crop was not wanted."""
+"""The faces of a frame: uint8 (3, S, S) each, or None where the crop is not needed."""
 
 Wants = Callable[[Subject, float], bool]
-"""From a face and the seconds of a frame to whether its crop is wanted."""
+"""Callable that accepts a face and the time of a frame in seconds, and returns whether its crop is needed."""
 
 MOST_FACES = 16
-"""Faces that are followed at once; of more, the largest are taken."""
+"""Maximum number of faces that are tracked at once; of more, the largest are kept."""
 
 FASTEST = 1 / 32
-"""Seconds between two frames in which faces are looked for; of 60 frames a second, that is every other."""
+"""Minimum number of seconds between two frames in which faces are detected; at 60 frames/s, every other frame."""
 
 
 @dataclass(eq=False)
@@ -35,7 +35,7 @@ class _Whole:
 
 
 class WholeFrames:
-    """Takes the middle of each frame for the one face of the video, as clips are read for training.
+    """Crops the middle of each frame as the one face of the video, as clips are read for training.
 
     Args:
         size: S, side of the crops in pixels.
@@ -53,11 +53,11 @@ class WholeFrames:
         return {self._subject: self._canvas.clip[0].clone()}
 
     def finish(self) -> None:
-        """Nothing is left open at the end."""
+        """Do nothing: there is one face, which needs no confirmation."""
 
 
 class FoundFaces:
-    """Finds the faces of each frame, follows them, and cuts a smoothed square out around each.
+    """Detects and tracks the faces of a video, and crops a smoothed square around each.
 
     Args:
         size: S, side of the crops in pixels.
@@ -70,10 +70,10 @@ class FoundFaces:
         self._due = -math.inf
 
     def cut(self, seconds: float, frame: np.ndarray, wants: Wants) -> Crops | None:
-        """Return the crops of a frame, uint8 (H, W, 3) RGB; None passes the frame over, since it is so soon."""
+        """Return the crops of a frame, uint8 (H, W, 3) RGB; None where the frame is skipped because it follows too soon."""
         if seconds < self._due:
             return None
-        self._due = max(self._due + FASTEST, seconds)  # one frame that comes early is not passed over
+        self._due = max(self._due + FASTEST, seconds)  # a single early frame is not skipped
         tracks = self._tracker.update(seconds, frame, self._detect(frame))
         return {track: cut_out(frame, track.square, self._size) if wants(track, seconds) else None for track in tracks}
 
@@ -87,7 +87,7 @@ def cut_out(frame: np.ndarray, square: Square, size: int) -> Tensor:
 
     Args:
         frame: uint8 (H, W, 3), RGB.
-        square: where it reaches beyond the frame, the frame's last pixels go on.
+        square: where it reaches beyond the frame, the frame's last pixels are repeated.
         size: side of the result in pixels.
 
     Returns:

@@ -12,31 +12,31 @@ from huggingface_hub.utils import logging
 from peclip.errors import InputError
 
 Detector = Callable[[np.ndarray], np.ndarray]
-"""From a frame, uint8 (H, W, 3) RGB, to its faces: (N, 4) left, top, width and height in pixels of the frame."""
+"""Callable that accepts a frame, uint8 (H, W, 3) RGB, and returns its faces: (N, 4) left, top, width, height in pixels."""
 
 HUB = "opencv/face_detection_yunet"
 HUB_FILES = ("face_detection_yunet_2026may.onnx", "face_detection_yunet_2023mar.onnx")
-"""The same weights twice; the older file is for mirrors that lack the newer one."""
+"""Two files with the same weights; the older one is for mirrors that lack the newer."""
 
 LONGEST_SIDE = 480
 """Pixels to which frames are scaled down before detection. YuNet finds faces from about 10 pixels on and loses
 confidence above 300: at this size, faces from 1/48 of the frame's width to those that fill it."""
 
 CONFIDENCE = 0.7
-"""Lowest score of a face. On real videos faces score above 0.9, also half covered; what is none stays below 0.6."""
+"""Lowest score of a face. On real videos faces score above 0.9, also half covered; other objects stay below 0.6."""
 
 OVERLAP = 0.3
-"""Of two boxes that overlap by more than this, as intersection over union, the better one is kept."""
+"""Largest intersection over union of two boxes; of two that overlap more, the one with the higher score is kept."""
 
 
 class YuNet:
     """YuNet (https://doi.org/10.1007/s11633-023-1423-y), a :data:`Detector` of 76,000 parameters.
 
     Args:
-        model: its ONNX file; None takes it from the Hub, or from the Hub's local cache.
+        model: its ONNX file; by default it is downloaded from the Hub, or read from the Hub's local cache.
 
     Raises:
-        InputError: OpenCV is not installed, or there is no such file, or it is no YuNet.
+        InputError: OpenCV is not installed, the file is missing, or it is not YuNet.
     """
 
     def __init__(self, model: str | None = None) -> None:
@@ -44,7 +44,7 @@ class YuNet:
             import cv2
         except ImportError as error:
             raise InputError(
-                'faces: finding faces needs OpenCV: pip install "peclip[faces]", or faces none for clips of one face'
+                'faces: finding faces needs OpenCV: pip install "peclip[faces]", or set faces to none for clips of one face'
             ) from error
         self._cv2: Any = cv2
         self._file = _fetch() if model is None else model
@@ -77,7 +77,7 @@ class YuNet:
     def _load(self) -> Any:
         log = self._cv2.utils.logging
         level = log.getLogLevel()
-        log.setLogLevel(log.LOG_LEVEL_SILENT)  # what is wrong is told once, below
+        log.setLogLevel(log.LOG_LEVEL_SILENT)  # the error is reported once, below
         try:
             net = self._cv2.FaceDetectorYN.create(self._file, "", (64, 64), CONFIDENCE, OVERLAP)
             net.detect(np.zeros((64, 64, 3), np.uint8))
@@ -89,14 +89,14 @@ class YuNet:
 
 
 def _fetch() -> str:
-    """Return the path of YuNet in the Hub's local cache, after fetching it if it is not there."""
+    """Return the path of YuNet in the Hub's local cache, after downloading it if it is missing."""
     for name in HUB_FILES:
         try:
             return hf_hub_download(HUB, name, local_files_only=True)
         except LocalEntryNotFoundError:
             pass
     level = logging.get_verbosity()
-    logging.set_verbosity_error()  # what is wrong is told once, below
+    logging.set_verbosity_error()  # the error is reported once, below
     try:
         try:
             return hf_hub_download(HUB, HUB_FILES[0])
@@ -106,7 +106,7 @@ def _fetch() -> str:
             return hf_hub_download(HUB, HUB_FILES[1])
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise InputError(
-            f"face_model: YuNet cannot be fetched from the Hub ({HUB}): connect once, or give the file {HUB_FILES[0]}"
+            f"face_model: YuNet cannot be downloaded from the Hub ({HUB}): connect once, or set face_model to the file {HUB_FILES[0]}"
         ) from error
     finally:
         logging.set_verbosity(level)

@@ -1,4 +1,4 @@
-"""The timeline of a video as a picture: what each face shows over time."""
+"""Draw the timeline of a video: the expression of each face over time."""
 
 import warnings
 from pathlib import Path
@@ -9,11 +9,11 @@ import numpy as np
 from peclip.inference.recognizer import Row
 
 MOST_SHOWN = 8
-"""Faces in a picture; of more, those that are seen longest."""
+"""Maximum number of faces in a picture; of more, those that are visible longest are shown."""
 
 _MOST_KEPT = 64  # faces whose probabilities are kept until it is known which are seen longest
-_LONGEST_TITLE = 110  # characters that fit beside each other; of a path, its end tells more
-_CELLS = 600  # pieces of time that a picture can tell apart
+_LONGEST_TITLE = 110  # characters that fit in a line; the end of a path says most
+_CELLS = 600  # intervals that a picture can resolve
 _KNOWN_COLOURS = {
     "happiness": "#f2b134",
     "sadness": "#4a7fb5",
@@ -49,7 +49,7 @@ class Summary:
         self._row_end: dict[int, float] = {}
 
     def add(self, row: Row) -> None:
-        """Take a row; rows come in order of time. Where those of one face overlap, each has its half."""
+        """Add a row; rows come in order of time. Where two rows of one face overlap, each gets half of the overlap."""
         self.end = max(self.end, row.end)
         if row.track is None:
             return
@@ -82,8 +82,8 @@ def _coarser(cells: list[Cell], grain: float) -> list[Cell]:
         if cell.start - last.end > grain or cell.end - last.start > 2 * grain:
             joined.append(cell)
             continue
-        parts = np.array([last.end - last.start, cell.end - cell.start]) + 1e-9
-        mean = np.average([last.probabilities, cell.probabilities], axis=0, weights=parts)
+        lengths = np.array([last.end - last.start, cell.end - cell.start]) + 1e-9
+        mean = np.average([last.probabilities, cell.probabilities], axis=0, weights=lengths)
         joined[-1] = Cell(last.start, cell.end, mean)
     return joined
 
@@ -116,11 +116,11 @@ def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str) -
     every[-1].set_xlabel("minutes:seconds" if summary.end > 120 else "seconds")
     if summary.end > 120:
         every[-1].xaxis.set_major_formatter(lambda value, _: f"{int(value) // 60}:{int(value) % 60:02d}")
-    left_out = f" (the {len(tracks)} of {summary.faces} faces that are seen longest)" if summary.faces > strips else ""
+    omitted = f" (the {len(tracks)} of {summary.faces} faces that are seen longest)" if summary.faces > strips else ""
     readable = title.encode(errors="replace").decode()  # a name need not be UTF-8
     if len(readable) > _LONGEST_TITLE:
         readable = f"…{readable[1 - _LONGEST_TITLE :]}"
-    figure.suptitle(readable + left_out, parse_math=False)
+    figure.suptitle(readable + omitted, parse_math=False)
     if tracks:
         patches = [Patch(color=colour, label=label) for colour, label in zip(colours, labels, strict=True)]
         patches.append(Patch(facecolor="#f3f3f3", edgecolor="#999999", label="not in sight"))

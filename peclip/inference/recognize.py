@@ -1,4 +1,4 @@
-"""Videos one after another: what happens to one that cannot be read, to a live source, and when the process has to end."""
+"""Recognise several videos in turn: report unreadable ones, stop live sources, and end cleanly on signals."""
 
 import os
 import signal
@@ -23,10 +23,10 @@ def recognize_videos(recognizer: Recognizer, videos: Sequence[str], out: Path, h
     """Recognise videos one after another, and write what they show into a folder.
 
     Args:
-        recognizer: what recognises them.
+        recognizer: the trained model.
         videos: files, folders of them, ``-`` or cameras.
         out: the folder.
-        head: what stands first in its json file.
+        head: first entries of its json file.
 
     Returns:
         Exit code: 0 if every video was read, 1 if some were, 2 if none was.
@@ -65,7 +65,7 @@ def _count(number: int, what: str) -> str:
 
 @contextmanager
 def _tidy_end() -> Iterator[None]:
-    """Let the process end as by an exception where it is told to, so that nothing half-written stays behind."""
+    """End the process through an exception on SIGTERM and SIGHUP, so that no incomplete file stays behind."""
 
     def end(number: int, _: Any) -> None:
         raise SystemExit(128 + number)
@@ -103,7 +103,7 @@ def _recognize(
 ) -> None:
     """Write the rows of a video.
 
-    A pipe or a camera ends as it likes: if it breaks off, the error is reported and what came before is kept.
+    A pipe or a camera may end at any time: if it breaks off, the error is reported and the rows before it are kept.
 
     Raises:
         InputError: the video cannot be read.
@@ -120,7 +120,7 @@ def _recognize(
 def _live(
     frames: Iterator[tuple[float, np.ndarray]], report: Callable[[InputError], None]
 ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
-    """Give frames that end where the source breaks off or the user interrupts; a second interrupt is not waited for."""
+    """Return frames that end where the source breaks off or the user interrupts; a second interrupt ends the process."""
     stopped = threading.Event()
     before = signal.getsignal(signal.SIGINT)
 
@@ -129,7 +129,7 @@ def _live(
         signal.signal(signal.SIGINT, before)
 
     def watched() -> Iterator[tuple[float, np.ndarray]]:
-        yield next(frames)  # what cannot be read at all is a failure like any other
+        yield next(frames)  # a source that cannot be read at all fails like a file
         try:
             for frame in frames:
                 if stopped.is_set():
@@ -153,7 +153,7 @@ def _advance(progress: Progress, task: TaskID, seconds: float) -> None:
 
 
 def _progress(console: Console) -> Progress:
-    """Return a bar of the seconds of video that are done, on stderr; nothing where that is no terminal."""
+    """Return a bar of the seconds of video that are done, on stderr; nothing where stderr is not a terminal."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),

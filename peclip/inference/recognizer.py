@@ -25,8 +25,8 @@ class Row:
     Attributes:
         file: the video.
         track: number of the face in the video, from 1 in order of appearance; None without a face.
-        start: seconds from the beginning of the video: where the window begins, or the face appears within it.
-        end: seconds: where the window ends, or the face disappears within it.
+        start: seconds from the beginning of the video: the start of the window, or where the face appears within it.
+        end: seconds: the end of the window, or where the face disappears within it.
         label: the most probable class; None without a face.
         probabilities: by class; empty without a face.
         face_share: of the window's frames, those in which the face was found, from 0 to 1.
@@ -42,7 +42,7 @@ class Row:
 
 
 class Recognizer:
-    """Says which expression is shown when in a video, and on whose face.
+    """Recognises the expression of each face in a video over time.
 
     Faces are found in each frame (in every other one above 32 frames a second), followed, cut out as squares with a
     margin, and gathered in windows; each face of a window is one clip for the model, its frames chosen by segments as
@@ -54,16 +54,16 @@ class Recognizer:
     Args:
         model: a trained PE-CLIP: the folder of a run, a ``.ckpt``, a package or its Hub id, a released ``.pth``, or the
             model itself.
-        faces: how faces are found. ``yunet`` needs the extra ``faces``; ``none`` takes the middle of each frame, for
+        faces: detector of faces. ``yunet`` needs the extra ``faces``; ``none`` crops the middle of each frame, for
             videos that show one face and nothing else; from Python also a function of one's own, from a frame to the
             boxes of its faces (:data:`peclip.inference.faces.Detector`).
-        face_model: the ONNX file of YuNet; by default it is fetched from the Hub once.
+        face_model: the ONNX file of YuNet; by default it is downloaded from the Hub once.
         window: length of a window in seconds, above 0 and at most 60. Models are trained on clips of some 1 to 4
             seconds, T frames of each: 2 keeps to that.
         stride: seconds from one window to the next, above 0 and at most the window.
-        batch_size: clips that go through the model at once, at least 1.
+        batch_size: clips per forward pass, at least 1.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        backbone: where the CLIP is, if not at the name that the model had it by in training.
+        backbone: Hub id or folder of the CLIP, if it has moved since the training.
 
     Raises:
         InputError: an argument is out of its range, the model or YuNet cannot be loaded, or OpenCV is not installed.
@@ -104,11 +104,11 @@ class Recognizer:
                 (``/dev/video0``).
 
         Yields:
-            the rows of each window in order of time: one for each face, by track, and one for what is left of the window
-            where no face is in sight. They come as the video is read.
+            the rows of each window in order of time: one for each face, by track, and one for each stretch
+            of the window without a face. They are yielded while the video is read.
 
         Raises:
-            InputError: the source cannot be read, or from some frame on not any more.
+            InputError: the source cannot be read, or is damaged from some frame on.
         """
         yield from self.rows(read_frames(str(source)), str(source))
 
@@ -118,7 +118,7 @@ class Recognizer:
         Args:
             frames: seconds, never less than before, and uint8 (H, W, 3) RGB, as
                 :func:`peclip.inference.sources.read_frames` yields them.
-            file: what the rows call it.
+            file: name of the source in the rows.
 
         Yields:
             as calling the recognizer does.
@@ -146,7 +146,7 @@ class Recognizer:
         yield from windows.finish()
 
     def _answer(self, waiting: list[tuple[Row, Tensor | None]]) -> Iterator[Row]:
-        """Complete the rows of faces with what the model says of their clips, uint8 (T, 3, S, S)."""
+        """Complete the rows of faces with the predictions for their clips, uint8 (T, 3, S, S)."""
         clips = [clip for _, clip in waiting if clip is not None]
         answers = iter(
             [
@@ -175,4 +175,4 @@ def _device(name: str) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"device is {name!r}: expected auto, cpu, cuda or mps, and one that is here") from error
+        raise InputError(f"device is {name!r}: expected auto, or an available one of cpu, cuda and mps") from error

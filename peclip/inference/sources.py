@@ -1,4 +1,4 @@
-"""Where frames come from: video files, folders of them, a pipe on standard input, a camera."""
+"""Read frames from video files, folders of them, a pipe on standard input, or a camera."""
 
 import os
 import stat
@@ -18,18 +18,18 @@ from peclip.errors import InputError
 from peclip.files import VIDEO_SUFFIXES
 
 STDIN = "-"
-"""Stands for the video that is piped in."""
+"""Name of the video that is piped in."""
 
 LONGEST_GAP = 3600.0
-"""Seconds. Times that jump by more than this are taken for broken ones."""
+"""Largest gap between two frames in seconds; larger ones are treated as damage."""
 
 
 def find_videos(source: str) -> list[str]:
-    """Return the videos that a path given by a user stands for.
+    """Return the videos of a path.
 
     Args:
         source: a folder, which is searched with everything below it for files with the suffix of a video; anything
-            else stands for itself.
+            else is returned as it is.
 
     Raises:
         InputError: the folder cannot be read or has no video.
@@ -52,7 +52,7 @@ def find_videos(source: str) -> list[str]:
 
 
 def is_live(source: str) -> bool:
-    """Tell what can be read only once and has no known end (a pipe, a camera) from files."""
+    """Return whether a source can be read only once and has no known end: a pipe or a camera."""
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode if source == STDIN else os.stat(source).st_mode
     except (OSError, ValueError):
@@ -61,14 +61,14 @@ def is_live(source: str) -> bool:
 
 
 def duration(source: str) -> float | None:
-    """Return what the container says of the length of a video in seconds, or None where it says nothing."""
+    """Return the length of a video in seconds according to its container, or None where it is unknown."""
     if source == STDIN or is_live(source) or not os.path.isfile(source):
         return None
     try:
         with open_video(Path(source)) as video:
             length = video.container.duration
     except InputError:
-        return None  # told when the frames are read
+        return None  # reported when the frames are read
     return length / av.time_base if length and length > 0 else None
 
 
@@ -90,7 +90,7 @@ def read_frames(source: str) -> Iterator[tuple[float, np.ndarray]]:
     last: float | None = None
     for seconds, frame in frames:
         if last is not None and seconds - last > LONGEST_GAP:
-            raise InputError(f"{source}: times jump from {last:.0f} s to {seconds:.0f} s: write the file anew")
+            raise InputError(f"{source}: times jump from {last:.0f} s to {seconds:.0f} s: write the file again")
         last = max(seconds, last or 0.0)
         yield last, frame
     if last is None:
@@ -115,6 +115,6 @@ def _read_live(source: str) -> Iterator[tuple[float, np.ndarray]]:
     except InputError as error:
         if begin is None and demuxer is None:
             raise InputError(
-                f"{error}; a pipe takes what can be read from front to end: Matroska, MPEG-TS or fragmented MP4"
+                f"{error}; a pipe needs a format that can be read from front to end: Matroska, MPEG-TS or fragmented MP4"
             ) from error
         raise

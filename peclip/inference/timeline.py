@@ -1,4 +1,4 @@
-"""Write what was recognized: a table, the same as json, and a picture per video, each whole or not at all."""
+"""Write recognition results: a table, the same as json, and a picture per video, each complete or absent."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ class Timeline:
     Args:
         folder: where the results go; it is made, and files of the same names in it are replaced.
         labels: class names, in the order of the probabilities.
-        head: what the json says besides the rows.
+        head: entries of the json file besides the rows.
 
     Attributes:
         rows: number of rows of the videos that were finished.
@@ -84,7 +84,7 @@ class Timeline:
 
     @contextmanager
     def video(self, file: str) -> Iterator[Callable[[Row], None]]:
-        """Give what takes the rows of a video. If the context is left by an error, its rows are taken back."""
+        """Return a function that writes the rows of a video. If the context ends in an error, its rows are removed."""
         before = self.rows, self._table.tell(), self._json.tell()
         summary = Summary()
 

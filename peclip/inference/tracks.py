@@ -1,4 +1,4 @@
-"""Follow faces from frame to frame, and say which square around each one to cut out."""
+"""Track faces from frame to frame, and choose the square to crop around each."""
 
 import math
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ MARGIN = 1.3
 """Side of the square over the longer side of the face's box: chin, forehead and some hair, as benchmark crops have."""
 
 GAP = 1.0
-"""Seconds for which a face may be out of sight and still be the same track; in any case, for one frame."""
+"""Longest time in seconds for which a track survives without its face; at least one frame."""
 
 CONFIRMED, CONFIRMED_SECONDS = 3, 0.1
-"""Frames in which a face must be found before it is a track, or fewer where these last so long: what flashes up for
-less is taken for a mistake."""
+"""Frames in which a face must be found before it is a track, or fewer where these last so long: shorter detections
+count as false."""
 
 REACH = 0.8
-"""Largest cost at which a face goes on as a track: sum of how far it moved, in widths, how much it grew, as a
+"""Largest cost at which a face continues a track: sum of how far it moved, in widths, how much it grew, as a
 logarithm, and how much it looks like another face."""
 
 UNLIKE, UNLIKE_LATER = 1.5, 0.75
-"""How much an unlike look counts, within a :data:`MOMENT`, and later, when a head may have turned. Within a shot,
+"""Weights of a different look, within a :data:`MOMENT`, and later, when a head may have turned. Within a shot,
 looks of one face in consecutive frames correlate above 0.9; at a cut to another face, mostly below 0.6."""
 
 MOMENT = 0.1
@@ -67,7 +67,7 @@ class Track:
     number: int | None = None
 
     def cost(self, seconds: float, place: np.ndarray, look: np.ndarray) -> float:
-        """Return how unlikely it is that this track is at a place and looks so at a time."""
+        """Return the cost of continuing this track with a face at a place and time and with a look."""
         passed = seconds - self.seen
         expected = self.place[:2] + self.speed * (passed if passed <= MOMENT else 0)
         size = math.sqrt(self.place[2] * place[2])
@@ -77,7 +77,7 @@ class Track:
         return moved + grown + weight * (1 - _likeness(self.look, look))
 
     def follow(self, seconds: float, place: np.ndarray, look: np.ndarray) -> None:
-        """Go on to a place."""
+        """Continue the track at a place."""
         passed = max(seconds - self.seen, 1e-3)
         self.speed = 0.5 * self.speed + 0.5 * (place[:2] - self.place[:2]) / passed
         self.place, self.look, self.seen = place, look, seconds
@@ -93,10 +93,10 @@ class Track:
 
 
 class Tracker:
-    """Gives each face in each frame its track.
+    """Assigns the faces of each frame to tracks.
 
     Args:
-        most: faces that are followed at once; of more, the largest are taken.
+        most: maximum number of faces that are tracked at once; of more, the largest are kept.
     """
 
     def __init__(self, most: int) -> None:
@@ -106,7 +106,7 @@ class Tracker:
         self._last: float | None = None
 
     def update(self, seconds: float, frame: np.ndarray, boxes: np.ndarray) -> list[Track]:
-        """Go on by a frame.
+        """Update the tracks with the faces of the next frame.
 
         Args:
             seconds: of the frame, not less than before.
@@ -148,7 +148,7 @@ class Tracker:
         return [found[new] for new in range(len(places))]
 
     def finish(self) -> None:
-        """Confirm the faces of the last frames, of which no more can be seen."""
+        """Confirm the faces of the last frames, which no later frame can confirm."""
         for track in self._tracks:
             if track.number is None and track.seen == self._last:
                 self._number(track)

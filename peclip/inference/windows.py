@@ -12,20 +12,20 @@ from peclip.errors import InputError
 
 FEWEST, SPARE = 64, 4
 """A window keeps at most this many crops of a face, or this many times the T that are chosen from them if that is more:
-with more frames a second some are passed over, so that memory depends neither on the frame rate nor on the window."""
+at higher frame rates some are skipped, so that memory depends neither on the frame rate nor on the window."""
 
 LONGEST = 60.0
 """Longest window in seconds."""
 
 BLANK = 0.2
-"""Seconds; a face that is out of sight for less at the edge of a window is not worth a row."""
+"""Shortest stretch without a face that gets a row, in seconds."""
 
-_SLACK = 1e-6  # seconds: less is a matter of rounding
+_SLACK = 1e-6  # seconds; smaller differences are rounding
 _ONE_FRAME = 0.04  # seconds for which a video's only frame is taken to be shown
 
 
 class Subject(Protocol):
-    """Someone whose face is seen. Told apart by identity; nothing is reported of one without a number."""
+    """A person whose face is tracked, distinguished by identity; without a number it is not reported."""
 
     number: int | None
 
@@ -49,14 +49,14 @@ class Sight(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A part of a video.
+    """A window of a video.
 
     Attributes:
         start: seconds.
         end: seconds.
         sights: the faces in it, by the number of their track.
-        blanks: start and end of what is left of it where no face is in sight; stretches below :data:`BLANK` are left out
-            where there is a face besides.
+        blanks: start and end of the stretches without a face; stretches below :data:`BLANK` are skipped
+            where there is also a face.
     """
 
     start: float
@@ -67,7 +67,7 @@ class Window(NamedTuple):
 
 class _Frame(NamedTuple):
     seconds: float
-    crops: dict[Subject, Tensor | None]  # None where the crop is passed over
+    crops: dict[Subject, Tensor | None]  # None where the crop is skipped
 
 
 class Windows:
@@ -96,16 +96,16 @@ class Windows:
         self._number = 0  # of the window that is open
 
     def wants(self, subject: Subject, seconds: float) -> bool:
-        """Tell whether a crop of a face at a time would be kept."""
+        """Return whether a crop of a face at a time would be kept."""
         last = self._kept.get(subject)
         return last is None or seconds - last >= self._spacing - _SLACK
 
     def push(self, seconds: float, crops: dict[Subject, Tensor | None]) -> Iterator[Window]:
-        """Take a frame.
+        """Add a frame.
 
         Args:
             seconds: of the frame, not less than before.
-            crops: of each face in the frame, uint8 (3, S, S), or None where it is not wanted.
+            crops: of each face in the frame, uint8 (3, S, S), or None where it is not needed.
 
         Yields:
             the windows that end before the frame.
@@ -160,7 +160,7 @@ class Windows:
 
 
 def _blanks(start: float, end: float, sights: list[Sight]) -> list[tuple[float, float]]:
-    """Return what is left of a window between the sights in it."""
+    """Return the stretches of a window without a face."""
     if not sights:
         return [(start, end)]
     blanks, covered = [], start

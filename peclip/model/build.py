@@ -26,7 +26,7 @@ PromptFactory = Callable[[int, int, int], MaPLe]
 """Makes prompts for the width of the text tower, that of the vision tower, and the blocks of the shorter one."""
 
 Normalize = Literal["backbone", "none"]
-"""Whether pixels are normalised as for the backbone, or stay in [0, 1]."""
+"""Normalisation of pixels: that of the backbone, or none (they stay in [0, 1])."""
 
 PE_CLIP: dict[str, AdapterFactory] = {
     "vision.attention": SharedAdapter,
@@ -39,7 +39,7 @@ PE_CLIP: dict[str, AdapterFactory] = {
 
 @dataclass(frozen=True)
 class Built:
-    """What a model consists of.
+    """Modules of a model.
 
     Attributes:
         backbone: with its towers.

@@ -21,7 +21,7 @@ from peclip.model.parts.adapters import Adapter
 
 @dataclass
 class Flow:
-    """What the hooks of one tower read while it runs; set before each pass.
+    """State that the hooks of one tower read while it runs; set before each pass.
 
     Attributes:
         frames: T, the frames of a clip.
@@ -34,7 +34,7 @@ class Flow:
 
 @dataclass(frozen=True)
 class Run:
-    """How the blocks of a tower run; the function is the same within rounding.
+    """Execution of the blocks of a tower; the function is the same within rounding.
 
     Attributes:
         compile: whether torch.compile runs them.

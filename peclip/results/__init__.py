@@ -1,4 +1,4 @@
-"""What a run leaves behind, read and reported: scores, intervals, comparisons, tables and figures. No torch."""
+"""Read and report the results of runs: scores, intervals, comparisons, tables and figures. No torch."""
 
 from typing import TYPE_CHECKING
 

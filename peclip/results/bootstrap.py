@@ -1,6 +1,6 @@
-"""How sure a result is: the bootstrap over test clips, of one run alone and of two runs in pairs.
+"""Confidence intervals by the bootstrap over test clips, of one run alone and of two runs in pairs.
 
-Clips are drawn with replacement from those of each test set, and the rates computed anew. Only how often clips of a class
+Clips are drawn with replacement from those of each test set, and the rates are recomputed. Only how often clips of a class
 were recognised matters, so that whole test sets are drawn at once as counts, which is exact.
 """
 
@@ -24,7 +24,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals were computed.
+    """Settings with which intervals were computed.
 
     Attributes:
         draws: N, test sets drawn.
@@ -55,7 +55,7 @@ class Spread:
 
 
 class Outcomes(NamedTuple):
-    """What R runs made of the n clips of one test set."""
+    """Results of R runs on the n clips of one test set."""
 
     truth: np.ndarray
     """int64 ``(n,)``: the index of the true class of each clip."""
@@ -85,7 +85,7 @@ def observed(tests: Sequence[Outcomes], classes: int) -> Rates:
 
 
 def resample(tests: Sequence[Outcomes], classes: int, draws: int = DRAWS, seed: int = SEED) -> Rates:
-    """Draw the clips of each test set anew, independently, and return the mean rates over the sets.
+    """Resample the clips of each test set independently, and return the mean rates over the sets.
 
     A rate of several test sets is the mean over them; a class counts in those where it occurs.
 

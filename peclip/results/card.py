@@ -24,7 +24,7 @@ of the training data. It is not meant for decisions about people."""
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What is known about a training, as packages carry it.
+    """Facts about a training that packages carry.
 
     Attributes:
         data: source and protocol, by name.
@@ -54,7 +54,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class PackageFacts:
-    """What a model card says of a package.
+    """Content of the model card of a package.
 
     Attributes:
         backbone: Hub id, folder or ``demo``.

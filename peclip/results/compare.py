@@ -26,7 +26,7 @@ from peclip.results.tables import Rows, duration, markdown_table, percent, perce
 
 NOTE = (
     "Brackets hold {level:.0%} intervals. Differences are to the first run, in percentage points: the same test clips are "
-    "drawn for both ({draws:,} bootstrap draws), p is two-sided. They do not tell how much depends on the seed of the "
+    "drawn for both ({draws:,} bootstrap draws), p is two-sided. They do not show how much depends on the seed of the "
     "training; several comparisons at once find differences by chance more often than p says."
 )
 
@@ -65,7 +65,7 @@ class Compared:
 
     @property
     def notes(self) -> list[str]:
-        """What has to be known to read its scores."""
+        """Notes that readers of its scores need."""
         notes = [f"{self.run}: {remark}." for remark in self.remarks]
         if self.skipped:
             count = f"{self.skipped} clips of the test set could not be read and were skipped"
@@ -114,7 +114,7 @@ class Comparison:
 
     @property
     def notes(self) -> list[str]:
-        """What has to be known to read the tables."""
+        """Notes that readers of the tables need."""
         return [NOTE.format(**asdict(self.bootstrap)), *(note for run in self.runs for note in run.notes)]
 
 

@@ -110,7 +110,7 @@ class Summary:
 
     @property
     def note(self) -> str:
-        """What has to be known to read the rates."""
+        """Notes that readers of the rates need."""
         notes = [selection_note(self.selection, of="Each fold")]
         if self.skipped:
             notes.append(
@@ -124,7 +124,7 @@ def summarise(results: Mapping[int, Evaluation], name: str) -> Summary:
     """Summarise the folds of a cross-validation.
 
     Means are over the folds, a class counting in those where it occurs. The spread is the standard deviation over the
-    folds, divided by their number less one. Intervals are of the bootstrap over the clips of each fold: they tell how
+    folds, divided by their number less one. Intervals are of the bootstrap over the clips of each fold: they show how
     much depends on the clips, not how much on the seed of the training.
 
     Args:

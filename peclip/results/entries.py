@@ -13,7 +13,7 @@ from peclip.results.evaluation import Evaluation, read_evaluation
 
 @dataclass(frozen=True)
 class Entry:
-    """What is compared: a run, or a cross-validation with its folds.
+    """An entry of a comparison: a run, or a cross-validation with its folds.
 
     Attributes:
         name: as the user gave it.

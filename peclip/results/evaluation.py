@@ -20,7 +20,7 @@ METRICS, TRAINING, PREDICTIONS = "metrics.json", "training.json", "predictions.c
 
 @dataclass(frozen=True)
 class Limited:
-    """How much an evaluation saw of its split, where it was limited.
+    """Size of an evaluation that was limited to some clips of its split.
 
     Attributes:
         clips: how many it looked at.
@@ -85,7 +85,7 @@ class Metrics:
 
     @property
     def remarks(self) -> list[str]:
-        """How the evaluation differs from one of the whole split on clips in the format that the model was trained on."""
+        """Differences from an evaluation of the whole split with the clip format of the training."""
         remarks = []
         if self.limited:
             remarks.append(f"limited to {self.limited.clips:,} of {self.limited.of:,} clips")
@@ -97,7 +97,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Training:
-    """How long a training took and on what: the content of training.json.
+    """Duration and device of a training: the content of training.json.
 
     Attributes:
         seconds: duration, validation included, summed over all sessions of a resumed run.
@@ -136,7 +136,7 @@ class Evaluation:
 
     @property
     def seconds(self) -> float | None:
-        """How long the training took; None where the run did not train."""
+        """Duration of the training; None where the run did not train."""
         return self.training.seconds if self.training else None
 
     @property

@@ -1,9 +1,9 @@
-"""How the checkpoint of a run was selected, and the one wording of it that every table and page uses."""
+"""Selection of the best checkpoint, and its wording in every table and page."""
 
 from typing import Literal
 
 Selection = Literal["validation", "test", "none"]
-"""Which clips the best checkpoint is chosen on."""
+"""Clips on which the best checkpoint is chosen."""
 
 SELECTION: dict[Selection, str] = {
     "validation": "the checkpoint is chosen on validation clips; the test clips are read once, at the end.",

@@ -1,7 +1,7 @@
-"""``peclip cv``: every fold trained and tested by the very code of ``peclip fit``, then brought together.
+"""``peclip cv``: train and test every fold with the code of ``peclip fit``, and summarise the folds.
 
-The folds are trained one after another in this process, each from the same seed: a fold is what ``peclip fit --data.fold``
-makes of it, to the digit, and whatever ends the process ends all of it, so that no fold can go on unseen.
+The folds are trained one after another in this process, each from the same seed: a fold has exactly the
+results of ``peclip fit --data.fold``, and the end of the process ends all of it, so that no fold can continue unseen.
 """
 
 import gc
@@ -29,17 +29,17 @@ from peclip.train.private_hooks import ParseOnlyCLI, process_rank
 from peclip.train.runs.folder import RUNS, next_folder, number_of
 
 OPTIONS = "config.yaml"
-"""The options of a cross-validation, in its folder: to go on, they have to be the same."""
+"""The options of a cross-validation, in its folder: to resume, they have to be the same."""
 
 CLIPS = "clips.sha256"
-"""A hash of the table of clips, in its folder: to go on, it has to be the same."""
+"""Digest of the table of clips, in its folder: to resume, it has to be the same."""
 
 
 class FitOptions(ParseOnlyCLI, PEClipCLI):
-    """The options of ``peclip fit`` as a command line gives them; nothing is built and nothing is run."""
+    """Parses the options of ``peclip fit``; nothing is built and nothing is run."""
 
     def before_instantiate_classes(self) -> None:
-        """Leave the options as they are."""
+        """Do nothing, so that the options stay as they are on the command line."""
 
     @property
     def text(self) -> str:
@@ -88,21 +88,21 @@ def _check(options: Namespace) -> Manifest:
     """
     data, trainer = options.data, options.trainer
     if data.fold is not None:
-        raise InputError(f"data.fold is {data.fold}, but peclip cv tests on every fold: take it out (--data.fold null)")
+        raise InputError(f"data.fold is {data.fold}, but peclip cv tests on every fold: omit it (--data.fold null)")
     if options.ckpt_path is not None:
         raise InputError(
-            "ckpt_path belongs to one run: peclip cv goes on by itself, with the folds that are not finished"
+            "ckpt_path belongs to one run: peclip cv resumes by itself with the folds that are not finished"
         )
     if trainer.fast_dev_run or trainer.logger is False:
         name = "fast_dev_run" if trainer.fast_dev_run else "logger false"
-        raise InputError(f"trainer.{name} leaves no results of the folds to bring together: leave it out of peclip cv")
+        raise InputError(f"trainer.{name} leaves no results of the folds to summarise: omit it in peclip cv")
     generate_demo(data)
     with options_below("data"):
         source = read_source(data.manifest, data.root, data.benchmark, data.options, data.allow_outside)
     if len(source.folds) < 2:
         there = f"has fold {source.folds[0]} alone" if source.folds else "has no folds"
         raise InputError(f"{source.source} {there}, peclip cv needs two or more: use peclip fit, or add a column fold")
-    for fold in source.folds:  # rather now than when the first folds are trained
+    for fold in source.folds:  # before the first folds are trained
         try:
             with options_below("data"):
                 clips = split_source(source, fold, data.val, data.seed).train
@@ -121,13 +121,13 @@ def _folder(runs: Path) -> Path:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Make the folder and work in it alone; leave none behind that holds no fold.
+    """Create and lock the folder; remove it at the end if it holds no fold.
 
     Raises:
-        InputError: another process works in it; the folds of two would delete each other.
+        InputError: another process has locked it; the two would delete each other's folds.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    busy = f"another peclip cv is at work in {folder}: wait for it, or give another --name or --folder"
+    busy = f"another peclip cv is running in {folder}: wait for it, or set another --name or --folder"
     with locked(folder, busy):
         try:
             yield
@@ -137,15 +137,15 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _begin(folder: Path, text: str, source: Manifest) -> None:
-    """Keep the options and the hash of the clips where no fold is finished, else check that they are still the same.
+    """Write the options and the digest of the clips; if folds are finished, check that both are still the same.
 
     Raises:
-        InputError: they are not, a finished fold is torn, or the folder holds something else.
+        InputError: one has changed, a finished fold is torn, or the folder holds other files.
     """
     if (folder / RESULTS).exists():
         raise InputError(f"folder {folder} holds a finished cross-validation: name a new one")
     if not (folder / OPTIONS).exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
-        raise InputError(f"folder {folder} holds something else than a cross-validation: name a new one")
+        raise InputError(f"folder {folder} holds other files than a cross-validation: name a new one")
     columns = ["path", "label", "split", "fold", "start", "end"]
     digest = hashlib.sha256(source.table[columns].to_csv().encode(errors="surrogateescape")).hexdigest()
     unfinished = _unfinished(folder, source)
@@ -153,19 +153,19 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
         _check_same(folder / OPTIONS, text)
         if not (folder / CLIPS).exists() or (folder / CLIPS).read_text().strip() != digest:
             raise InputError(
-                f"{source.source} has other clips, labels or folds than when {folder} was interrupted: give another --name "
-                "or --folder to start anew"
+                f"{source.source} has other clips, labels or folds than when {folder} was interrupted: set another --name "
+                "or --folder to start again"
             )
         for fold in finished:
-            read_evaluation(_run_of(folder, fold))  # torn files are found now, not after the last fold
-        print(f"Going on in {folder}: finished before: fold {', '.join(map(str, finished))}", flush=True)
+            read_evaluation(_run_of(folder, fold))  # find torn files now, not after the last fold
+        print(f"Resuming {folder}, finished before: fold {', '.join(map(str, finished))}", flush=True)
         return
     for name, content in ((OPTIONS, text), (CLIPS, f"{digest}\n")):
         write_text(folder / name, content)
 
 
 def _check_same(path: Path, text: str) -> None:
-    """Check that a cross-validation goes on with the options that it began with.
+    """Check that a cross-validation resumes with the options that it began with.
 
     Raises:
         InputError: an option differs, or the file of the options is torn.
@@ -178,8 +178,8 @@ def _check_same(path: Path, text: str) -> None:
     for key in [*now, *(key for key in before if key not in now)]:
         if before.get(key) != now.get(key):
             raise InputError(
-                f"{path.parent} was interrupted with {key} {before.get(key)!r}, which is {now.get(key)!r} now: give the "
-                "same options to go on, or another --name or --folder to start anew"
+                f"{path.parent} was interrupted with {key} {before.get(key)!r}, which is {now.get(key)!r} now: use the "
+                "same options to resume, or another --name or --folder to start again"
             )
 
 
@@ -202,12 +202,12 @@ def _unfinished(folder: Path, source: Manifest) -> list[int]:
 
 
 def _train(fold: int, folder: Path, args: list[str]) -> None:
-    """Train and test a fold, and leave nothing of it behind that the next one could meet."""
+    """Train and test a fold, and free its resources before the next one."""
     try:
         run_fit(["fit", *args, "--data.fold", str(fold), "--folder", str(_run_of(folder, fold))])
     finally:
         if wandb := sys.modules.get("wandb"):
-            wandb.finish()  # or the next fold would be logged into this one's run
+            wandb.finish()  # otherwise the next fold would be logged into the run of this one
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

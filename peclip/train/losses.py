@@ -1,4 +1,4 @@
-"""Losses of a training batch: any torch loss of logits and labels, shared between the two labels of a mixed clip."""
+"""Compute the loss of a training batch with any torch loss of logits and labels."""
 
 from torch import Tensor, nn
 
@@ -9,13 +9,13 @@ CROSS_ENTROPY = nn.CrossEntropyLoss(reduction="sum", ignore_index=NO_INDEX)
 
 
 def total_loss(loss: nn.Module, logits: Tensor, labels: Tensor) -> Tensor:
-    """Return a loss summed over the clips of a batch, whichever way the loss itself reduces.
+    """Return a loss summed over the clips of a batch, for any reduction of the loss itself.
 
     Args:
-        loss: takes logits (B, C) and labels (B,); returns the sum over the clips where its ``reduction`` is ``sum``, one
+        loss: module of logits (B, C) and labels (B,); returns the sum over the clips where its ``reduction`` is ``sum``, one
             value per clip (B,) where it is ``none``, else the mean.
         logits: (B, C).
-        labels: int64 (B,); either all of them count, or (in a batch of one dummy clip) none.
+        labels: int64 (B,); all of real clips, or (in a batch of one dummy clip) :data:`NO_INDEX`.
 
     Returns:
         ().

@@ -1,4 +1,4 @@
-"""The learning rates of PE-CLIP's recipe: a linear warm-up, then a cosine to zero or a fall step by step."""
+"""Schedule the learning rates of PE-CLIP: a linear warm-up, then a cosine to zero or a decay in steps."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -17,14 +17,14 @@ Schedule = Literal["cosine", "step"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the learning rates change during a training (PE-CLIP, section 4).
+    """Schedule of the learning rates of a training (PE-CLIP, section 4).
 
     Attributes:
         warmup_epochs: epochs of linear warm-up; at least 0.
         warmup_lr: learning rate at the start of the warm-up; at least 0.
-        schedule: how the rates fall after the warm-up: ``cosine`` to zero at the end, or ``step`` by step.
-        step_epochs: with schedule step, epochs between two falls; at least 1.
-        step_factor: with schedule step, what the rates are multiplied by at each fall; above 0, at most 1.
+        schedule: shape of the rates after the warm-up: ``cosine`` to zero, or ``step``.
+        step_epochs: with schedule step, epochs between two decays; at least 1.
+        step_factor: with schedule step, factor of the rates at each decay; above 0, at most 1.
 
     Raises:
         InputError: a value is out of range.
@@ -62,7 +62,7 @@ class Recipe:
         return LambdaLR(optimizer, factors)
 
     def _factor(self, step: int, optimizer: Optimizer, group: int, epoch: int, total: int) -> float:
-        """Return what the initial rate of a group is multiplied by at a step; a checkpoint may bring another rate."""
+        """Return the factor of the initial rate of a group at a step; a checkpoint may change the initial rate."""
         warmup = round(self.warmup_epochs * epoch)
         if step < warmup:
             lr = optimizer.param_groups[group]["initial_lr"]

@@ -17,9 +17,9 @@ from peclip.results.scores import Scores, scores
 class ExpressionMetrics(MulticlassConfusionMatrix):
     """Counts predictions over the batches and devices of an evaluation; :meth:`scores` returns :class:`Scores`.
 
-    ``update(predictions, labels)`` takes logits ``(B, C)`` or class indices ``(B,)``, and the true indices ``(B,)``;
+    ``update(predictions, labels)`` accepts logits ``(B, C)`` or class indices ``(B,)``, and the true indices ``(B,)``;
     clips with the index :data:`NO_INDEX` are not counted. ``compute()`` and ``scores()`` sum over all devices, so each clip
-    has to be given to one device only, and once.
+    must be evaluated once, on one device only.
 
     Args:
         labels: names of the C classes, in the order of their indices; two or more.
@@ -40,10 +40,10 @@ class ExpressionMetrics(MulticlassConfusionMatrix):
 
 
 class MeanLoss(Metric):
-    """The mean cross entropy over the clips of an evaluation, the same to the bit in whatever order and on how many devices.
+    """Mean cross entropy over the clips of an evaluation, bit-identical in any order and on any number of devices.
 
-    ``update(logits, labels)`` takes ``(B, C)`` and ``(B,)``; clips with the label :data:`NO_INDEX` do
-    not count. Every device has to be given something, be it such a clip.
+    ``update(logits, labels)`` accepts ``(B, C)`` and ``(B,)``; clips with the label :data:`NO_INDEX` are
+    ignored. Every device needs at least one clip, possibly such a clip.
     """
 
     full_state_update = False
@@ -65,7 +65,7 @@ class MeanLoss(Metric):
 
 
 class TrainMeans:
-    """The mean loss and the WAR over the clips of a training epoch, as they were trained on.
+    """Mean loss and WAR over the augmented clips of a training epoch.
 
     A clip that is mixed with another one counts by the label with the larger share, so that the WAR is approximate
     there. Sums stay on the device: no step waits for them.
@@ -83,7 +83,7 @@ class TrainMeans:
         Args:
             loss: (), the mean over the clips of all ranks.
             logits: (B, C).
-            labels: int64 (B,); those that do not count are negative.
+            labels: int64 (B,); :data:`NO_INDEX` for clips that are ignored.
         """
         clips = (labels != NO_INDEX).sum()
         correct = ((logits.detach().argmax(dim=1) == labels) & (labels != NO_INDEX)).sum()
@@ -92,7 +92,7 @@ class TrainMeans:
         self._sums = sums if self._sums is None else self._sums.to(sums) + sums
 
     def of_all_ranks(self, device: torch.device) -> list[float]:
-        """Return the sums over all ranks, which every rank has to ask for; zeros before the first batch."""
+        """Return the sums over all ranks; zeros before the first batch. Every rank must call it."""
         sums = torch.zeros(3) if self._sums is None else self._sums.clone()
         sums = sums.to(device)
         if distributed.is_available() and distributed.is_initialized():
@@ -100,12 +100,12 @@ class TrainMeans:
         return sums.tolist()
 
     def compute(self, device: torch.device) -> dict[str, float]:
-        """Return ``train/loss_epoch`` and ``train/war``; every rank has to ask."""
+        """Return ``train/loss_epoch`` and ``train/war``. Every rank must call it."""
         loss, correct, clips = self.of_all_ranks(device)
         return {"train/loss_epoch": loss / max(clips, 1), "train/war": correct / max(clips, 1)}
 
     def restore(self, sums: list[float], first: bool) -> None:
-        """Take the sums of an interrupted epoch, on the first rank alone."""
+        """Restore the sums of an interrupted epoch, on the first rank only."""
         self._sums = torch.tensor(sums if first else [0.0, 0.0, 0.0])
 
     def reset(self) -> None:

@@ -1,4 +1,4 @@
-"""PEClipModule: how a PEClip is trained and evaluated; one step for all stages."""
+"""Train and evaluate a PEClip with Lightning: PEClipModule."""
 
 import math
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ from peclip.train.metrics import ExpressionMetrics, MeanLoss, TrainMeans
 Stage = Literal["val", "test"]
 
 WEIGHT_DECAY = 1e-2
-"""That of the paper."""
+"""Weight decay of the paper."""
 
 SAME_ON_ALL_RANKS: dict[str, Any] = {"sync_dist": True, "rank_zero_only": True}
-"""What Lightning is told of a number that every rank has computed over all clips: nothing is left to bring together."""
+"""Arguments of ``log`` for a value that every rank has computed over all clips, so that no reduction is needed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """What a model says of the B clips of an evaluated batch.
+    """Predictions for the B clips of an evaluated batch.
 
     Attributes:
         clip: (B,) int64, the clips' indices in their data set; :data:`NO_INDEX` for a dummy clip.
@@ -53,13 +53,13 @@ class Outputs:
         return self.logits.argmax(dim=-1)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Outputs":
-        """Return the outputs on a device; Lightning asks for it where predictions are returned."""
+        """Return the outputs on a device; Lightning calls it where predictions are returned."""
         return Outputs(
             self.clip.to(device, non_blocking=non_blocking), self.logits.to(device, non_blocking=non_blocking)
         )
 
     def known(self) -> "Outputs":
-        """Return those of real clips, on the host."""
+        """Return the outputs of real clips, without dummy clips, on the host."""
         clip, logits = self.clip.cpu(), self.logits.cpu()
         real = clip != NO_INDEX
         return Outputs(clip[real], logits[real])
@@ -68,32 +68,32 @@ class Outputs:
 class PEClipModule(LightningModule):
     """Trains the adapters and prompts of a PEClip (PE-CLIP, section 4: AdamW, warm-up, cosine).
 
-    Logs ``train/loss`` of each step; ``train/loss_epoch`` and ``train/war`` over the clips of an epoch as they were
-    trained on; ``val/loss``, ``val/war``, ``val/uar``, ``val/recall/LABEL`` and the same for ``test``; and ``val/score``,
-    the WAR with ties decided by the loss, by which the best checkpoint is chosen. The loss of an evaluation is the cross
-    entropy, whatever ``loss`` is.
+    Logs ``train/loss`` of each step; ``train/loss_epoch`` and ``train/war`` over the augmented clips of an
+    epoch; ``val/loss``, ``val/war``, ``val/uar``, ``val/recall/LABEL`` and the same for ``test``; and ``val/score``,
+    the WAR with ties decided by the loss, by which the best checkpoint is chosen. The loss of an evaluation is always
+    the cross entropy.
 
     Args:
         net: the model.
         lr_adapters: learning rate of the adapters; at least 0.
         lr_prompts: learning rate of the prompts; at least 0.
-        weight_decay: decoupled weight decay of everything trainable, biases and norms too; at least 0. A given optimizer
+        weight_decay: decoupled weight decay of everything trainable, biases and norms too; at least 0. A custom optimizer
             has its own.
         warmup_epochs: epochs of linear warm-up; at least 0.
         warmup_lr: learning rate at the start of the warm-up.
-        schedule: how the rates fall after the warm-up: cosine to zero at the end, or step by step.
-        step_epochs: with schedule step, epochs after which the rates fall, again and again; at least 1.
+        schedule: shape of the rates after the warm-up: cosine to zero, or step.
+        step_epochs: with schedule step, epochs after which the rates fall, repeatedly; at least 1.
         step_factor: with schedule step, what the rates are then multiplied by; above 0, at most 1.
-        loss: a module that takes logits (B, C) and labels (B,), such as torch.nn.CrossEntropyLoss with label_smoothing;
+        loss: a module of logits (B, C) and labels (B,), such as torch.nn.CrossEntropyLoss with label_smoothing;
             by default cross entropy.
-        optimizer: takes the parameter groups ``adapters`` and ``prompts``, which carry their learning rates; by default
+        optimizer: callable of the parameter groups ``adapters`` and ``prompts``, which carry their learning rates; by default
             AdamW with weight_decay.
-        lr_scheduler: takes the optimizer and steps once an epoch, in place of the warm-up and schedule above.
+        lr_scheduler: callable of the optimizer whose result steps once an epoch; replaces the warm-up and schedule above.
         zero_shot: also evaluate CLIP without adapters and prompts when testing.
-        frozen: precision in which the matrices of CLIP are held. With trainer.precision bf16-mixed, bf16 takes half the
-            memory and no cast at every call, and gives the same results to the bit.
-        sharded: whether each device holds only a shard of CLIP, and fetches a block from the other devices of its machine
-            when it runs; with trainer.strategy ddp and 2 devices or more.
+        frozen: precision in which the matrices of CLIP are held. With trainer.precision bf16-mixed, bf16 needs half the
+            memory and no cast at every call, with bit-identical results.
+        sharded: whether each device holds only a shard of CLIP, and gathers a block from the other devices of its machine
+            when the block runs; with trainer.strategy ddp and 2 devices or more.
 
     Raises:
         InputError: a number is out of range, or the loss has parameters of its own.
@@ -123,7 +123,7 @@ class PEClipModule(LightningModule):
                 raise InputError(f"{name} is {value}, expected a number of at least 0", name)
         if optimizer and weight_decay != WEIGHT_DECAY:
             raise InputError(
-                f"weight_decay is {weight_decay}, but belongs to the default optimizer: give it to optimizer",
+                f"weight_decay is {weight_decay}, but belongs to the default optimizer: set it in optimizer",
                 "weight_decay",
                 "optimizer",
             )
@@ -193,13 +193,13 @@ class PEClipModule(LightningModule):
             )
 
     def configure_model(self) -> None:
-        """Divide the frozen weights among the devices where asked for."""
+        """Shard the frozen weights over the devices if ``sharded`` is set."""
         if self.sharded:
             shard(self.trainer, self, self.net)
 
     @property
     def image_size(self) -> int:
-        """Side of the frames the model takes, in pixels."""
+        """Side of the frames of the model, in pixels."""
         return self.net.image_size
 
     @property
@@ -225,7 +225,7 @@ class PEClipModule(LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Log the results over the training clips with the last batch of an epoch: what is shown of it comes later."""
+        """Log the results over the training clips with the last batch of an epoch, before callbacks print them."""
         if self.trainer.is_last_batch:
             self._log_train_means()
 
@@ -240,11 +240,11 @@ class PEClipModule(LightningModule):
         self.train_means.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Outputs:  # type: ignore[override]  # Lightning takes any
-        """Count a batch of validation clips."""
+        """Add a batch of validation clips to the metrics."""
         return self._evaluate(batch, self.val_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Outputs:  # type: ignore[override]  # Lightning takes any
-        """Count a batch of test clips, and what bare CLIP says of them where asked for."""
+        """Add a batch of test clips to the metrics, and the predictions of bare CLIP if ``zero_shot`` is set."""
         outputs = self._evaluate(batch, self.test_metrics)
         if self.zero_shot:
             with self.net.bare():
@@ -252,12 +252,12 @@ class PEClipModule(LightningModule):
         return outputs
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Outputs:
-        """Return what the model says of a batch; its labels, if any, play no part."""
+        """Return the predictions for a batch; its labels are ignored."""
         return Outputs(batch.clip, self.net(batch.video).float())
 
     def on_validation_epoch_end(self) -> None:
         """Log the results over all validation clips."""
-        if self.trainer.sanity_checking:  # of a few clips, which may all be unreadable
+        if self.trainer.sanity_checking:  # its few clips may all be unreadable
             self.val_metrics.reset()
             self.eval_loss.reset()
             return
@@ -300,18 +300,18 @@ class PEClipModule(LightningModule):
         return groups
 
     def _adamw(self, groups: list[dict[str, Any]]) -> Optimizer:
-        fused = self.trainer.precision != "16-mixed"  # whose gradients Lightning could then not clip
+        fused = self.trainer.precision != "16-mixed"  # with fused, Lightning cannot clip its gradients
         return torch.optim.AdamW(groups, weight_decay=self.weight_decay, fused=fused)
 
     def _schedule(self, optimizer: Optimizer) -> dict[str, Any]:
-        """Return Lightning's description of the schedule: the given one steps by epochs, the recipe by steps."""
+        """Return Lightning's description of the schedule: a custom one steps by epochs, the recipe by steps."""
         if self.lr_scheduler:
             scheduler = self.lr_scheduler(optimizer)
             return {"scheduler": scheduler, "interval": "epoch", "monitor": getattr(scheduler, "monitor", None)}
         total = self.trainer.estimated_stepping_batches
         if math.isinf(total):
-            raise InputError("the schedule needs an end: give trainer.max_epochs or trainer.max_steps")
-        self.trainer.fit_loop.setup_data()  # where max_steps alone is given, nobody has counted the batches yet
+            raise InputError("the schedule needs an end: set trainer.max_epochs or trainer.max_steps")
+        self.trainer.fit_loop.setup_data()  # with max_steps alone, Lightning has not counted the batches yet
         epoch = max(math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches), 1)
         return {"scheduler": self.recipe.scheduler(optimizer, epoch, int(total)), "interval": "step"}
 
@@ -336,21 +336,21 @@ class PEClipModule(LightningModule):
         return scores
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep only what is trainable, and what rebuilds the model around it."""
+        """Save only the trainable weights and the settings that rebuild the model."""
         checkpoint |= to_checkpoint(self.net.to_trained())
         checkpoint["train_means"] = self.train_means.of_all_ranks(self.device)
 
     def load_trained(self, trained: Trained) -> None:
-        """Take the weights of a trained model with the same labels, texts, backbone, adapters and prompts.
+        """Load the weights of a trained model with the same labels, texts, backbone, adapters and prompts.
 
         Raises:
-            InputError: one of these is another, or it lacks weights of this model.
+            InputError: one of these differs, or weights of this model are missing.
         """
         with options_below("net"):
             self.net.load_trained(trained)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that a checkpoint fits.
+        """Load a checkpoint of the same model, and the training metrics of an interrupted epoch.
 
         Raises:
             InputError: it is not peclip's, was trained for another model, or lacks weights of this one.

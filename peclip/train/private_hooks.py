@@ -1,4 +1,4 @@
-"""Every private hook of Lightning and torch that peclip overrides or replaces, each with its reason.
+"""Gather the private hooks of Lightning and torch that peclip overrides or calls, each with its reason.
 
 Lightning is held to the minor versions that the tests run on (pyproject.toml) because of these; a test fails when one of
 them disappears. The rest of the project uses the public names that this file gives them.
@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 HOOKS = {
     "lightning.pytorch.cli:LightningCLI._prepare_subcommand_parser": "options that only one subcommand has",
-    "lightning.pytorch.cli:LightningCLI._parse_ckpt_path": "checkpoints hold no options; they are read with care",
+    "lightning.pytorch.cli:LightningCLI._parse_ckpt_path": "checkpoints hold no options; they are read without unpickling code",
     "lightning.pytorch.cli:LightningCLI._run_subcommand": "one-line errors, signals, and ranks that end together",
     "lightning.pytorch.cli:LightningCLI._prepare_subcommand_kwargs": "checks before a folder is made for the run",
     "lightning.pytorch.cli:LightningCLI._set_seed": "peclip cv parses the options of fit and runs nothing",
@@ -25,19 +25,19 @@ HOOKS = {
     "torch:ops.mkldnn._is_mkldnn_bf16_supported": "the default precision on a CPU",
     "torch.nn.parallel:DistributedDataParallel._set_params_and_buffers_to_ignore_for_model": "see cluster/sharded",
 }
-"""Path of each hook, and why it is overridden or called."""
+"""Path of each hook, and the reason why it is overridden or called."""
 
 
 class SignalHandler(Protocol):
-    """What Lightning's loops ask of whatever handles signals."""
+    """Interface that Lightning's loops need of a signal handler."""
 
     received_sigterm: bool
 
     def register_signal_handlers(self) -> None:
-        """Take the signals over, when a training or an evaluation starts."""
+        """Install the handlers when a training or an evaluation starts."""
 
     def teardown(self) -> None:
-        """Give the signals back."""
+        """Restore the handlers that were installed before."""
 
 
 class HookedCLI(LightningCLI):
@@ -64,7 +64,7 @@ class HookedCLI(LightningCLI):
         return parser
 
     def _parse_ckpt_path(self) -> None:
-        """Do not read options out of a checkpoint: it holds none."""
+        """Skip reading options from a checkpoint: it contains none."""
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         return self.subcommand_arguments(subcommand, super()._prepare_subcommand_kwargs(subcommand))
@@ -87,12 +87,12 @@ class ParseOnlyCLI(HookedCLI):
 
 
 def handle_signals_with(trainer: Trainer, handler: SignalHandler) -> None:
-    """Let a trainer use another handler of signals; Lightning has no option for it."""
+    """Replace the signal handler of a trainer; Lightning has no option for it."""
     trainer._signal_connector = handler  # type: ignore[assignment]
 
 
 def ignore_in_ddp(module: LightningModule, names: Sequence[str]) -> None:
-    """Tell DDP to leave parameters alone, by their names in the module."""
+    """Make DDP ignore parameters, by their names in the module."""
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, names)
 
 

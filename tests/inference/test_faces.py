@@ -14,9 +14,9 @@ ONCE = range(1)
 
 def test_without_opencv_the_way_out_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(InputError, match=r'pip install "peclip\[faces\]"') as told:
+    with pytest.raises(InputError, match=r'pip install "peclip\[faces\]"') as caught:
         YuNet("model.onnx")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_missing_model_is_named():
@@ -38,9 +38,11 @@ def test_a_model_that_is_none_is_named(tmp_path, content, capfd):
 def test_off_line_the_file_is_asked_for(monkeypatch, tmp_path):
     pytest.importorskip("cv2", reason=needs("OpenCV"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match=r"YuNet cannot be fetched from the Hub .*give the file") as told:
+    with pytest.raises(
+        InputError, match=r"YuNet cannot be downloaded from the Hub .*set face_model to the file"
+    ) as caught:
         YuNet()
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @needs_yunet

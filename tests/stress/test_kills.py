@@ -1,4 +1,4 @@
-"""A run that is killed at any moment goes on in mid-epoch and ends as if nothing had happened."""
+"""A run that is killed at any moment resumes in mid-epoch and ends with the same results."""
 
 import errno
 import os
@@ -209,7 +209,7 @@ def test_a_disk_that_fills_up_leaves_the_checkpoints_before(options, uninterrupt
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-# --- which run goes on ---
+# --- which run resumes ---
 
 
 def test_the_newest_run_of_the_name_goes_on_and_no_test_of_it(options, tmp_path):

@@ -47,7 +47,7 @@ def test_ten_kills_at_random_moments_change_nothing(tmp_path, tiny_clip, capsys)
             )
 
     def wait_for_start(process: subprocess.Popen, log: Path, starts: int) -> None:
-        """Until the run says where it goes on: what is before that is Python's imports."""
+        """Wait until the run says from where it resumes; before that it imports."""
         while process.poll() is None and len(goings(log)) < starts:
             time.sleep(0.02)
 
@@ -82,5 +82,5 @@ def test_ten_kills_at_random_moments_change_nothing(tmp_path, tiny_clip, capsys)
 
 
 def goings(log: Path) -> list[str]:
-    """What a run said each time of where it goes on."""
-    return [line for line in log.read_text().splitlines() if line.startswith(("Going on", "No run"))]
+    """Return the lines in which a run said from where it resumes."""
+    return [line for line in log.read_text().splitlines() if line.startswith(("Resuming", "No run"))]

@@ -207,7 +207,7 @@ def test_a_cross_validation_on_two_devices(tiny_clip, tmp_path):
 
 @pytest.mark.parametrize("rank", [0, 1, None])
 def test_a_run_whose_ranks_are_killed_goes_on_and_ends_the_same(rank, config, tmp_path):
-    """One of them is killed, or all; the run is left alone by rank 1 where it is killed in its place."""
+    """One of them is killed, or all; rank 1 leaves the run where it is killed instead."""
     kill = AtCall("peclip.train.module:PEClipModule.training_step", 12, partial(send, signal.SIGKILL))
     before = kill if rank is None else OnRank(rank, kill)
     args = words(["fit", "--config", config, "--data.batch_size", 5, "--last.every_n_steps", 3])

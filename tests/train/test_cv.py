@@ -72,7 +72,7 @@ def finished(tmp_path_factory, interrupted):
 
 
 @pytest.fixture
-def going_on(tmp_path, monkeypatch, interrupted):
+def resuming(tmp_path, monkeypatch, interrupted):
     """A copy of the interrupted cross-validation to work in, and its configuration."""
     shutil.copytree(interrupted / "runs", tmp_path / "runs")
     config = Path(shutil.copy(interrupted / "tiny.yaml", tmp_path / "tiny.yaml"))
@@ -99,7 +99,7 @@ def test_a_killed_cross_validation_goes_on_with_the_unfinished_folds(interrupted
         for path in (before / f"fold_{fold}").rglob("*.*"):
             assert (after / path.relative_to(before)).stat().st_mtime_ns == path.stat().st_mtime_ns
     out = (finished / "out.txt").read_text()
-    assert "Going on in runs/tiny/cv_0: finished before: fold 1, 2" in out
+    assert "Resuming runs/tiny/cv_0, finished before: fold 1, 2" in out
     assert [line for line in out.splitlines() if line.startswith("Fold ")] == ["Fold 3", "Fold 4", "Fold 5"]
     assert [path.name for path in finished.glob("runs/tiny/*")] == ["cv_0"]
 
@@ -180,18 +180,18 @@ def test_help_says_what_it_does_and_shows_the_options_of_fit():
         ("--trainer.max_epochs", "3", "was interrupted with trainer.max_epochs 2, which is 3 now"),
     ],
 )
-def test_other_options_are_not_mixed_with_finished_folds(going_on, option, value, says):
-    result = run("cv", "--config", going_on, option, value)
-    assert_refused(result, "runs/tiny/cv_0", says, "give the same options to go on, or another --name or --folder")
+def test_other_options_are_not_mixed_with_finished_folds(resuming, option, value, says):
+    result = run("cv", "--config", resuming, option, value)
+    assert_refused(result, "runs/tiny/cv_0", says, "use the same options to resume, or another --name or --folder")
     assert not Path("runs/tiny/cv_0/fold_4").exists()
 
 
-def test_other_clips_are_not_mixed_with_finished_folds(going_on, tiny_clip):
-    data = Path(yaml.safe_load(going_on.read_text())["data"]["manifest"])
+def test_other_clips_are_not_mixed_with_finished_folds(resuming, tiny_clip):
+    data = Path(yaml.safe_load(resuming.read_text())["data"]["manifest"])
     before = data.read_text()
     try:
         data.write_text(before.replace(f",{LABELS[0]},5", f",{LABELS[1]},5", 1))
-        assert_refused(run("cv", "--config", going_on), "folds.csv has other clips, labels or folds than when")
+        assert_refused(run("cv", "--config", resuming), "folds.csv has other clips, labels or folds than when")
     finally:
         data.write_text(before)
 
@@ -200,26 +200,26 @@ def test_other_clips_are_not_mixed_with_finished_folds(going_on, tiny_clip):
     ("name", "says"),
     [("fold_2/metrics.json", "metrics.json cannot be read"), ("config.yaml", "config.yaml is torn")],
 )
-def test_a_torn_file_is_named_before_anything_is_trained(going_on, name, says):
+def test_a_torn_file_is_named_before_anything_is_trained(resuming, name, says):
     Path("runs/tiny/cv_0", name).write_text('{"war": [')
-    assert_refused(run("cv", "--config", going_on), says)
+    assert_refused(run("cv", "--config", resuming), says)
     assert not Path("runs/tiny/cv_0/fold_4").exists()
 
 
-def test_two_at_once_do_not_work_in_one_folder(going_on):
+def test_two_at_once_do_not_work_in_one_folder(resuming):
     holder = "import fcntl; lock = open('runs/tiny/cv_0/.lock', 'w'); fcntl.lockf(lock, fcntl.LOCK_EX); print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         other.stdout.readline()
-        assert_refused(run("cv", "--config", going_on), "another peclip cv is at work in runs/tiny/cv_0")
+        assert_refused(run("cv", "--config", resuming), "another peclip cv is running in runs/tiny/cv_0")
         other.communicate(b"\n")
 
 
-def test_a_folder_with_something_else_is_refused_and_left_alone(going_on):
+def test_a_folder_with_something_else_is_refused_and_left_alone(resuming):
     Path("mine").mkdir()
     Path("mine/notes.txt").write_text("mine")
-    assert_refused(run("cv", "--config", going_on, "--folder", "mine"), "mine holds something else")
+    assert_refused(run("cv", "--config", resuming, "--folder", "mine"), "mine holds other files")
     assert Path("mine/notes.txt").read_text() == "mine"
-    assert_refused(run("cv", "--config", going_on, "--folder", "mine/notes.txt"), "mine/notes.txt")
+    assert_refused(run("cv", "--config", resuming, "--folder", "mine/notes.txt"), "mine/notes.txt")
 
 
 def test_data_without_folds_are_refused(tmp_path, monkeypatch, tiny_config):

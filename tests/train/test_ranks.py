@@ -152,5 +152,5 @@ def test_a_rank_that_fails_says_why_and_ends_the_others(config, tmp_path):
     assert line.startswith("peclip: error: clip.mp4: it is broken (")
     assert (first.status, first.err) == (
         2,
-        "peclip: error: another of the 2 ranks is gone: what it wrote tells why\n",
+        "peclip: error: another of the 2 ranks has ended: see its output for the reason\n",
     )

@@ -1,4 +1,4 @@
-"""Predictions in shards: the same whoever makes them, with every clip once, and nothing lost or done twice."""
+"""Predictions in shards: the same on any ranks, with every clip once, and nothing lost or repeated."""
 
 import csv
 import errno
@@ -55,7 +55,7 @@ def union(folder):
 
 
 def identity(path):
-    """What changes when a file is written again."""
+    """Return the properties of a file that change when it is written again."""
     return path.stat().st_ino, path.stat().st_mtime_ns
 
 
@@ -160,7 +160,7 @@ def test_a_finished_prediction_says_so_and_is_kept(whole, options, monkeypatch):
     before = {path: identity(path) for path in whole[0].iterdir()}
     result = run(*options)
     assert (result.status, result.err) == (0, "")
-    assert result.out == "Nothing is left to predict of 18 clips in 5 shards: shards\n"
+    assert result.out == "Nothing to predict, all shards exist: 18 clips in 5 shards: shards\n"
     assert {path: identity(path) for path in whole[0].iterdir()} == before
 
 
@@ -170,7 +170,7 @@ def test_another_prediction_is_refused_in_one_line_and_nothing_changes(whole, op
     result = run(*options, "--clips_per_shard", "5")
     assert result.status == 2
     (line,) = result.err.splitlines()
-    assert "shards was begun with another --clips_per_shard: give the same as then, or name another folder" in line
+    assert "shards was begun with another --clips_per_shard: use the same, or name another folder" in line
     assert {path: identity(path) for path in whole[0].parent.rglob("*")} == before
 
 
@@ -180,7 +180,7 @@ def test_another_prediction_is_refused_in_one_line_and_nothing_changes(whole, op
         ({"clips_per_shard": 0}, "clips_per_shard is 0, expected at least 1"),
         ({"trainer": Namespace(limit_predict_batches=2, fast_dev_run=False)}, "--shards predicts all clips"),
         ({"trainer": Namespace(limit_predict_batches=None, fast_dev_run=True)}, "--shards predicts all clips"),
-        ({"shards": "."}, "holds something else than predictions in shards: name a new folder"),
+        ({"shards": "."}, "holds other files than predictions in shards: name a new folder"),
         ({"shards": "note.txt"}, "note.txt is a file: name a folder"),
     ],
 )
@@ -226,7 +226,7 @@ def test_every_clip_is_in_one_shard(tmp_path):
 def test_a_folder_begun_with_something_else_is_refused(name, tmp_path):
     folder_with(tmp_path)
     with pytest.raises(
-        InputError, match=r"was begun with (an)?other .*: give the same as then, or name another folder"
+        InputError, match=r"was begun with (an)?other .*: use the same, or name another folder"
     ):
         ShardFolder(tmp_path, replace(MADE_OF, **{name: 7}))
 
@@ -276,7 +276,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_finished_shards(tmp_path, monkey
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(
-        InputError, match=r"shard-00001\.parquet cannot be written: No space left on device; .* Make room"
+        InputError, match=r"shard-00001\.parquet cannot be written: No space left on device; .* Free some space"
     ):
         folder.write(1, pa.table({"path": ["a"]}))
     assert {path: identity(path) for path in tmp_path.iterdir()} == before

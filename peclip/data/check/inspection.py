@@ -22,7 +22,7 @@ SIZE = 16  # pixels; the frames are decoded only to see whether they can be
 
 @dataclass(frozen=True)
 class Inspected:
-    """What was found about a clip.
+    """Findings about a clip.
 
     Attributes:
         frames: number of frames; None where unknown, for a part of a file or a clip with a problem.

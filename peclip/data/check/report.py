@@ -27,7 +27,7 @@ SIGNS = {
     "ravdess": r"(?:^|/)Actor_\d\d/0[12]-",
     "cremad": r"(?:^|/)VideoFlash/1\d{3}_",
 }
-"""What in a clip's path identifies its benchmark."""
+"""The piece of a clip's path that identifies its benchmark."""
 
 KINDS = (
     *("missing", "empty", "undecodable", "short", "duplicate", "duplicate across splits or labels"),
@@ -55,7 +55,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What `check` found.
+    """Findings of `check`.
 
     Attributes:
         manifest: where the clips come from.
@@ -73,7 +73,7 @@ class Report:
 
     @property
     def fit_to_train(self) -> bool:
-        """Whether every clip can be read and no clip or person is on both sides of a split."""
+        """True if every clip can be read and no clip or person is on both sides of a split."""
         return not any(finding.fatal for finding in self.findings)
 
     def print(self, console: Console) -> None:

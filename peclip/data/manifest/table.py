@@ -121,7 +121,7 @@ class Manifest:
         return len(self.table)
 
     def clip(self, index: int) -> Clip:
-        """Return row ``index``, counted from 0 whatever the table's own index is."""
+        """Return row ``index``, counted from 0; the table's own index plays no part."""
         # Column by column: a row of all columns would be converted to one common type first.
         path, label, start, end = (cast(Any, self.table[name].iat[index]) for name in ("path", "label", "start", "end"))
         return Clip(

@@ -1,4 +1,4 @@
-"""From a decoded video frame or an image file to the pixels of a clip: upright, scaled once, the centre cut out."""
+"""Convert decoded video frames and image files to the pixels of a clip: upright, scaled once, the centre cut out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from peclip.errors import InputError
 
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
-"""The image formats that are tried on a frame, whatever its name says."""
+"""The image formats that are tried on a frame; its suffix plays no part."""
 
 MAX_PIXELS = 36_000_000
 """Frames with more pixels than this (8K has 33 million) are refused before they are decoded."""
@@ -134,7 +134,7 @@ def slots_of(indices: np.ndarray) -> dict[int, np.ndarray]:
 
 
 class _Geometry(NamedTuple):
-    """How frames of one shape get into a clip: scaled to width and height in a layout of FFmpeg's, turned, and then cut."""
+    """Layout of frames of one shape in a clip: scaled to width and height in a layout of FFmpeg's, turned, and then cut."""
 
     shape: tuple[int, int, int]
     width: int
@@ -213,6 +213,6 @@ def read_image(path: str, size: int) -> Image.Image:
         raise
     except UnidentifiedImageError as error:
         raise InputError(f"{path}: not an image ({', '.join(IMAGE_FORMATS)} are read): replace it") from error
-    except Exception as error:  # of a damaged file, Pillow's readers raise whatever they run into
+    except Exception as error:  # of a damaged file, Pillow's readers raise errors of any type
         what = reason(error) or type(error).__name__
         raise InputError(f"{path}: not an image that can be read ({what}): replace it") from error

@@ -97,7 +97,7 @@ class Video:
 
 
 class Clock:
-    """Determines the time of each decoded frame, in ticks, whatever the container stores."""
+    """Determines the time of each decoded frame, in ticks, with or without times in the container."""
 
     def __init__(self, video: Video) -> None:
         self._origin = video.origin

@@ -1,7 +1,7 @@
 """Decode chosen frames of a video file with PyAV: only what they need, and exactly those frames.
 
 `PlannedClip` works in two steps. Its packets are collected without decoding, so that the number and the times of the
-frames are known whatever the container claims. Then each run of packets that the chosen frames need is decoded, from the
+frames are known independently of the container's claims. Then each run of packets that the chosen frames need is decoded, from the
 keyframe before them. Where packets and frames may not correspond one to one, or the decoder contradicts the index, it
 gives up, and `DecodedClip` decodes the video from end to end: slower, with the same result.
 """
@@ -65,7 +65,7 @@ def _index(video: Video, window: Window, seek: bool) -> _Index | None:
     size = 0
     for packet in video.packets():
         if packet.dts is not None and packet.dts >= high:
-            break  # whatever follows is presented later still
+            break  # all that follows is presented later still
         if packet.pts is None or packet.size <= _MARKER_BYTES:
             return None
         if packet.is_keyframe:

@@ -1,4 +1,4 @@
-"""Cartoon faces drawn from action units: numpy shapes with soft edges, no images, no fonts, no state."""
+"""Synthetic cartoon faces rendered from action units: numpy shapes with soft edges, no images, no fonts, no state."""
 
 from peclip.demo.face.artist import Artist
 from peclip.demo.face.expression import ActionUnits, Pose

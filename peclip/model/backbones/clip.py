@@ -28,7 +28,7 @@ DEMO = "demo"
 """The backbone name of the small CLIP that comes with peclip."""
 
 UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError)
-"""What transformers raises for a backbone that is missing, torn or something else."""
+"""Exceptions of transformers for a backbone that is missing, torn or something else."""
 
 ATTENTION = "peclip"
 """Name of :func:`_attend` among the attention functions of transformers."""

@@ -35,7 +35,7 @@ Dtype = Literal["fp32", "bf16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 HUB_ERRORS: Any = (HfHubHTTPError.__mro__[1], OSError, ValueError)
-"""What huggingface_hub raises; the first is the base class of its HTTP client's errors, and that library varies."""
+"""Exceptions of huggingface_hub; the first is the base class of its HTTP client's errors, and that library varies."""
 
 
 def is_hub_id(name: str) -> bool:

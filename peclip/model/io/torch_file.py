@@ -26,7 +26,7 @@ TORN = (
     ValueError,
     struct.error,
 )
-"""What reading raises for bytes that are not a checkpoint, or a torn or forged one."""
+"""Exceptions of reading bytes that are not a checkpoint, or a torn or forged one."""
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -1,1 +1,1 @@
-"""What a training shows and writes."""
+"""Callbacks that show a training and write its results."""

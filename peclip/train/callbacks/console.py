@@ -1,4 +1,4 @@
-"""Callbacks that show a run: the summary before it, progress, one line an epoch, and the training time."""
+"""Callbacks that show a run: a summary before it, progress, one line per epoch, and the training time."""
 
 import time
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from peclip.train.callbacks.run import module_and_data, trainable_parts
 
 
 class Summary(Callback):
-    """Prints, before training, what is trainable, where, how much, and what the clips are."""
+    """Prints the trainable parts, their sizes and the data before training."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the tables on rank 0."""
+        """Print the table of trainable parts and a line about the clips, on rank 0."""
         if not trainer.is_global_zero:
             return
         net, data = module_and_data(trainer)
@@ -51,19 +51,19 @@ class Summary(Callback):
 
 
 class Progress(RichProgressBar):
-    """Rich's progress bar with time left, and the clips a second of this device."""
+    """Rich's progress bar with scores and the clips/s of this device."""
 
     def __init__(self) -> None:
         super().__init__()
         self._since, self._clips = 0.0, 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start to count: a run that goes on in mid-epoch starts none."""
+        """Reset the rate, because an epoch that is resumed midway has no start."""
         super().on_train_start(trainer, pl_module)
         self._since = time.perf_counter()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start to count."""
+        """Reset the rate of clips for the new epoch."""
         super().on_train_epoch_start(trainer, pl_module)
         self._since, self._clips = time.perf_counter(), 0
 
@@ -75,7 +75,7 @@ class Progress(RichProgressBar):
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """Return what stands behind the bar."""
+        """Return the values beside the bar: losses, scores and clips/s."""
         metrics: dict[str, Any] = {
             name: value for name, value in trainer.progress_bar_metrics.items() if name != "v_num"
         }
@@ -86,19 +86,19 @@ class Progress(RichProgressBar):
 
 
 class EpochLines(Callback):
-    """Prints one line an epoch where the output is no terminal, such as the log of a cluster job."""
+    """Prints one line per epoch where the output is not a terminal, such as the log of a cluster job."""
 
     def __init__(self) -> None:
         self._start = self._epoch_start = 0.0
         self._first_step = self._clips = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clocks: a run that goes on in mid-epoch starts no epoch."""
+        """Start both clocks, because an epoch that is resumed midway has no start."""
         self._start = self._epoch_start = time.perf_counter()
         self._first_step = trainer.global_step
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the epoch's clock."""
+        """Restart the clock of the epoch."""
         self._epoch_start = time.perf_counter()
 
     def on_train_batch_end(
@@ -108,12 +108,14 @@ class EpochLines(Callback):
         self._clips += len(batch.draws) * trainer.world_size
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the line on rank 0."""
+        """Print loss, scores, rate and remaining time of the epoch, on rank 0."""
         if not trainer.is_global_zero:
             return
         now = time.perf_counter()
         done, epochs = trainer.current_epoch + 1, trainer.max_epochs or -1
-        share_of_run = (trainer.global_step - self._first_step) / trainer.global_step  # the rest was before it
+        share_of_run = (
+            trainer.global_step - self._first_step
+        ) / trainer.global_step  # the rest was before the interruption
         values = _shown(trainer, ("val/loss", "val/war", "val/uar"))
         shown = " ".join(f"{name} {value:.3f}" for name, value in values.items())
         each = (now - self._start) / (done * share_of_run)
@@ -123,22 +125,22 @@ class EpochLines(Callback):
 
 
 def _shown(trainer: Trainer, evaluation: Sequence[str]) -> dict[str, float]:
-    """Return the results of an epoch by name: loss and WAR over its training clips, and what else is asked for."""
+    """Return the results of an epoch by name: loss and WAR over its training clips, and the given evaluation scores."""
     names = {"train/loss": "train/loss_epoch", "train/war": "train/war"} | {name: name for name in evaluation}
     found = trainer.callback_metrics
     return {name: float(found[source]) for name, source in names.items() if source in found}
 
 
 class TrainingTime(Timer):
-    """Writes ``training.json``: how long the training took, validation included, on what, and how many epochs.
+    """Writes ``training.json``: duration of the training with its validation, device, and number of epochs.
 
-    Checkpoints carry the time, so that a training that was interrupted counts all its parts.
+    Checkpoints carry the time, so that it includes the time before an interruption.
     """
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the file on rank 0."""
+        """Write ``training.json`` on rank 0."""
         super().on_train_end(trainer, pl_module)
-        folder = trainer.log_dir  # asks all ranks
+        folder = trainer.log_dir  # a collective call: all ranks make it
         if not folder or not trainer.is_global_zero:
             return
         device = pl_module.device

@@ -10,14 +10,14 @@ from torch import Tensor
 from peclip.data.batch import Batch
 from peclip.errors import InputError
 from peclip.train.cluster.ranks import of_all_ranks
-from peclip.train.cluster.shutdown import told_by_rank_zero
+from peclip.train.cluster.shutdown import reported_by_rank_zero
 
 SHOWN = 8
-"""Clips that a message names."""
+"""Maximum number of clips in a message."""
 
 
 class _Step(NamedTuple):
-    """What is told of a step when its loss turns out to be no number."""
+    """Facts about a step, for the message if its loss is not finite."""
 
     number: int
     epoch: int
@@ -29,24 +29,24 @@ class _Step(NamedTuple):
 class FiniteLoss(Callback):
     """Stops a training whose loss is NaN or infinite, before a checkpoint of it is written.
 
-    The loss of a step is looked at when the next one is under way, so that the device does not wait for the answer. It is
-    the mean over all ranks, so all of them stop, and rank 0 says why.
+    The loss of a step is checked during the next one, so that the device is not kept waiting. It is the mean over all ranks,
+    so all of them stop, and rank 0 reports the reason.
     """
 
     def __init__(self) -> None:
         self._steps: list[_Step] = []
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Note the rates that the step uses: they have changed when it is over."""
+        """Note the learning rates of the step, which the scheduler changes at its end."""
         self._rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Look at the step before, and keep this one.
+        """Check the loss of the previous step, and keep that of this one.
 
         Raises:
-            InputError: the loss was no number.
+            InputError: the loss is not finite.
         """
         self._look(trainer)
         clips = [draw.clip for draw in batch.draws]
@@ -54,19 +54,19 @@ class FiniteLoss(Callback):
         self._steps = [_Step(trainer.global_step, trainer.current_epoch, loss, clips, self._rates)]
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at the last step."""
+        """Check the loss of the last step."""
         self._look(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Let no checkpoint be written whose weights, or whose loss, are no numbers.
+        """Refuse to write a checkpoint whose loss or weights are not finite.
 
         Raises:
-            InputError: they are not.
+            InputError: one is not finite.
         """
         self._look(trainer, keep=True)
         trained = [weight for weight in pl_module.parameters() if weight.requires_grad]
         if trained and not torch.stack([weight.isfinite().all() for weight in trained]).all():
-            self._stop(trainer, "the gradients were not finite, and the weights are not")
+            self._stop(trainer, "the gradients were not finite, nor are the weights")
 
     def _look(self, trainer: Trainer, keep: bool = False) -> None:
         if self._steps and not self._steps[0].loss.isfinite():
@@ -76,7 +76,7 @@ class FiniteLoss(Callback):
 
     def _stop(self, trainer: Trainer, what: str) -> NoReturn:
         clips = of_all_ranks(self._steps[0].clips) if self._steps else []
-        raise told_by_rank_zero(trainer, InputError(self._message(trainer, what, clips)), status=2)
+        raise reported_by_rank_zero(trainer, InputError(self._message(trainer, what, clips)), status=2)
 
     def _message(self, trainer: Trainer, what: str, clips: list[int]) -> str:
         if not self._steps:
@@ -86,7 +86,7 @@ class FiniteLoss(Callback):
         return (
             f"{what} in step {step.number} (epoch {step.epoch + 1}) with the learning rates {rates} and the clips "
             f"{_listed([table['path'].iat[clip] for clip in clips])}: the last checkpoint before it is kept. Lower "
-            "the rates, or look at these clips with peclip check"
+            "the rates, or inspect these clips with peclip check"
         )
 
 

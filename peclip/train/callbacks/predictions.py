@@ -1,4 +1,4 @@
-"""Predictions clip by clip: one csv file, or Parquet shards that a restart completes."""
+"""Write predictions clip by clip: one csv file, or Parquet shards that a restart completes."""
 
 import csv
 import hashlib
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 WAIT = 1.0
-"""Seconds between two looks at what other ranks have written."""
+"""Seconds between two checks for the shards of other ranks."""
 
 
 class PredictionWriter(EvaluationCallback):
@@ -42,30 +42,30 @@ class PredictionWriter(EvaluationCallback):
         self._outputs: list[Outputs] = []
 
     def on_evaluated(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
-        """Keep what was predicted, unless it is a validation within a training."""
+        """Keep the predictions, except those of a validation within a training."""
         if trainer.state.fn != "fit":
             self._outputs.append(outputs.known())
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the file and say where it is."""
+        """Write the predictions and print the path of the file."""
         written, count = self._write(trainer, module_and_data(trainer)[1].predicted, truth=False)
         if written:
             Console().print(f"{count} clips: {written}", highlight=False)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the file beside the report."""
+        """Write the predictions with true labels beside the report."""
         self._write(trainer, module_and_data(trainer)[1].splits.test, truth=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the file beside the report."""
+        """Write the predictions with true labels beside the report."""
         if trainer.state.fn == "validate":
             self._write(trainer, module_and_data(trainer)[1].splits.val, truth=True)
 
     def _write(self, trainer: Trainer, clips: Manifest, truth: bool) -> tuple[Path | None, int]:
-        """Write the file on rank 0 and return it with the number of its rows."""
+        """Write the file on rank 0, and return its path and the number of its rows."""
         outputs = joined(of_all_ranks(self._outputs), len(module_and_data(trainer)[0].net.labels))
         self._outputs = []
-        folder = trainer.log_dir  # asks all ranks
+        folder = trainer.log_dir  # a collective call: all ranks make it
         if not folder or not trainer.is_global_zero:
             return None, 0
         target = Path(folder) / "predictions.csv"
@@ -74,7 +74,7 @@ class PredictionWriter(EvaluationCallback):
 
 
 class ShardWriter(PredictionWriter):
-    """Writes ``shard-00000.parquet`` and so on, and keeps no more than the shard under way.
+    """Writes ``shard-00000.parquet`` and so on, and keeps only the current shard in memory.
 
     Args:
         folder: of the shards.
@@ -88,7 +88,7 @@ class ShardWriter(PredictionWriter):
         self._left: list[int] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Distribute the missing shards to the ranks; rank 0 looks for all, because shards appear while others look."""
+        """Distribute the missing shards to the ranks; rank 0 checks for all, because shards may appear meanwhile."""
         left: list[int] = []
         if trainer.is_global_zero:
             resumed = self.folder.begun
@@ -102,7 +102,7 @@ class ShardWriter(PredictionWriter):
         self.data.shards = [[self.folder.clips_of(shard) for shard in share] for share in shares]
 
     def on_evaluated(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
-        """Write the shards that are complete, and keep what was predicted.
+        """Write the shards that are complete, and keep the predictions of the current one.
 
         Raises:
             InputError: a shard cannot be written.
@@ -114,15 +114,15 @@ class ShardWriter(PredictionWriter):
             self._outputs.append(known)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the shards that are left on this rank."""
+        """Write the remaining shards of this rank."""
         while self._left:
             self._write_shard()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Wait for the other ranks on rank 0, and say that all is there.
+        """Wait for the other ranks on rank 0, and record that all shards are complete.
 
-        They may take longer than a barrier would wait, so it looks for the files. If a rank dies, whoever has started the
-        ranks ends this one too.
+        They may take longer than the timeout of a barrier, so it checks for the files. If a rank dies, its launcher
+        ends this one too.
         """
         if not trainer.is_global_zero:
             return
@@ -140,13 +140,13 @@ class ShardWriter(PredictionWriter):
 def shard_writer(
     path: Path, data: VideoDataModule, module: PEClipModule, precision: str, clips_per_shard: int
 ) -> ShardWriter:
-    """Return what writes the predictions of a model into a folder of shards.
+    """Return the callback that writes the predictions of a model into a folder of shards.
 
     Args:
         path: of the folder.
         data: the clips.
         module: the model, with its trained weights.
-        precision: what the trainer computes in.
+        precision: that of the trainer.
         clips_per_shard: at least 1.
 
     Raises:
@@ -168,14 +168,14 @@ def shard_writer(
 
 
 def model_digest(net: PEClip) -> str:
-    """Return a digest of what the logits depend on; the location of the backbone plays no part."""
+    """Return a digest of everything that the logits depend on, except the location of the backbone."""
     settings = {name: value for name, value in asdict(net.config).items() if name != "backbone"}
     text = json.dumps(settings, sort_keys=True, default=str) + digest(net.trainable_state())
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def joined(outputs: Sequence[Outputs], classes: int) -> Outputs:
-    """Return outputs of batches together, by the number of the clip; there may be none."""
+    """Concatenate the outputs of batches, which may be none, in the order of their clips."""
     clip = torch.cat([torch.empty(0, dtype=torch.int64), *(each.clip for each in outputs)])
     logits = torch.cat([torch.empty(0, classes), *(each.logits for each in outputs)])
     order = clip.argsort()

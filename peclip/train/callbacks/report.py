@@ -1,4 +1,4 @@
-"""The callback that reports an evaluation."""
+"""Report an evaluation: its files and its printed results."""
 
 from pathlib import Path
 
@@ -14,23 +14,23 @@ class Report(Callback):
     """Writes the report of an evaluation into the run's folder and prints the results.
 
     Args:
-        model: the trained model that is evaluated, as the command line names it; None for one that is trained here.
+        model: the trained model that is evaluated, as the command line names it; None for the one that this run trains.
     """
 
     def __init__(self, model: str | None = None) -> None:
         self._model = model
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report the test clips."""
+        """Write and print the results on the test clips."""
         self._report(trainer, "test")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report the validation clips when they are what was asked for, not a part of training."""
+        """Write and print the results of ``peclip validate``; a validation within a training is not reported."""
         if trainer.state.fn == "validate":
             self._report(trainer, "val")
 
     def _report(self, trainer: Trainer, stage: str) -> None:
-        folder = trainer.log_dir  # asks all ranks
+        folder = trainer.log_dir  # a collective call: all ranks make it
         if not trainer.is_global_zero:
             return
         module, data = module_and_data(trainer)

@@ -1,4 +1,4 @@
-"""What the callbacks of a run share: one hook for every evaluated batch, and what they need to know of the run."""
+"""Functions that the callbacks of a run share: one hook for every evaluated batch, and facts about the run."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ class EvaluationCallback(Callback):
     """A callback with one hook for the batches of validation, test and prediction, in place of Lightning's three."""
 
     def on_evaluated(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
-        """Take note of an evaluated batch.
+        """Process an evaluated batch.
 
         Args:
-            trainer: which evaluates.
+            trainer: that of the run.
             outputs: of the model.
-            batch: what it was given.
+            batch: input of the model.
         """
 
     def on_validation_batch_end(
@@ -31,7 +31,7 @@ class EvaluationCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Call the one hook."""
+        """Call :meth:`on_evaluated`."""
         self.on_evaluated(trainer, outputs, batch)
 
     on_test_batch_end = on_predict_batch_end = on_validation_batch_end
@@ -46,7 +46,7 @@ def module_and_data(trainer: Trainer) -> tuple[PEClipModule, VideoDataModule]:
 
 
 def trainable_parts(module: PEClipModule) -> list[tuple[torch.nn.Module, str, int, int]]:
-    """Return (an example, where, how many blocks, parameters) of every trainable part."""
+    """Return an example of every trainable part, its site, and the numbers of its blocks and parameters."""
     net = module.net
     parts = []
     for tower, sites in net.adapters.named_children():

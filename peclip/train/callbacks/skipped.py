@@ -1,4 +1,4 @@
-"""Clips that could not be read and were left out, where ``data.on_error`` is skip: counted, listed and told."""
+"""Count, list and report the clips that were skipped because they cannot be read (``data.on_error`` skip)."""
 
 import csv
 from pathlib import Path
@@ -12,35 +12,35 @@ from peclip.data.manifest import Manifest
 from peclip.errors import InputError
 from peclip.files import atomic_write
 from peclip.train.callbacks.run import EvaluationCallback
-from peclip.train.cluster.shutdown import told_by_rank_zero
+from peclip.train.cluster.shutdown import reported_by_rank_zero
 from peclip.train.module import Outputs
 
 FILE = "skipped.csv"
 
 SPLITS = ("train", "val", "test", "predict")
-"""Where a clip was skipped, in the order of the file: in training, in an evaluation, or by ``peclip predict``."""
+"""Splits in the order of the file: those of training and evaluations, and the clips of ``peclip predict``."""
 
 
 class SkippedClips(EvaluationCallback):
-    """Keeps which clips were skipped and lists each once in ``skipped.csv`` of the run's folder, with the reason.
+    """Records skipped clips and lists each once in ``skipped.csv`` of the run's folder, with the reason.
 
-    Checkpoints carry the list, so that a run that was interrupted names those of all its parts. Of several ranks each
-    gets to know what the others skipped, and rank 0 writes.
+    Checkpoints carry the list, so that a resumed run also lists the clips that were skipped before the interruption. The
+    ranks exchange their lists, and rank 0 writes the file.
 
     Attributes:
-        latest: the clips that the evaluation that runs, or ran last, has skipped.
+        latest: the clips that the current or latest evaluation has skipped.
     """
 
     def __init__(self) -> None:
         self.latest: set[int] = set()
         self._reasons: dict[tuple[str, int], str] = {}  # by split and clip
         self._read: set[str] = set()  # splits of which a clip was read
-        self._told = 0
+        self._reported = 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Note what was skipped; after the last batch of an epoch, before validation, bring the ranks together.
+        """Record the skipped clips of a batch; exchange them between ranks after the last batch, before validation.
 
         Raises:
             InputError: no clip of the epoch, and none before, could be read.
@@ -51,22 +51,22 @@ class SkippedClips(EvaluationCallback):
             self._write(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say how many were skipped; the training may have ended within an epoch."""
+        """Write the list and print the number of skipped clips; the training may have ended within an epoch."""
         self._gather(trainer, "train")
         self._write(trainer, say=True)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start to count."""
+        """Reset the skipped clips of the latest evaluation."""
         self.latest = set()
 
     on_test_start = on_predict_start = on_validation_start
 
     def on_evaluated(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
-        """Note what was skipped."""
+        """Record the skipped clips of an evaluated batch."""
         self._note(_split(trainer), batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Bring the ranks together, before the scores are computed.
+        """Exchange the skipped clips between ranks, before the scores are computed.
 
         Raises:
             InputError: no clip could be read.
@@ -77,25 +77,25 @@ class SkippedClips(EvaluationCallback):
     on_test_epoch_end = on_predict_epoch_end = on_validation_epoch_end
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say how many were skipped, where validation is not a part of training."""
+        """Write the list; print the number of skipped clips after ``peclip validate``."""
         if not trainer.sanity_checking:
             self._write(trainer, say=trainer.state.fn == "validate")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say how many were skipped."""
+        """Write the list and print the number of skipped clips."""
         self._write(trainer, say=True)
 
     on_predict_end = on_test_end
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep what all ranks have skipped so far: of a rank other than 0 nothing else is kept."""
+        """Save the clips that all ranks have skipped so far; only the checkpoint of rank 0 is written."""
         if _skips(trainer):
             self._exchange(trainer)
             reasons = [[split, clip, reason] for (split, clip), reason in self._reasons.items()]
             checkpoint["skipped"] = {"reasons": reasons, "read": sorted(self._read)}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add what an interrupted run skipped; the best checkpoint, loaded after training, has nothing new."""
+        """Add the clips that an interrupted run skipped; the best checkpoint, loaded after training, adds none."""
         kept = checkpoint.get("skipped", {"reasons": [], "read": []})
         for split, clip, reason in kept["reasons"]:
             self._reasons.setdefault((split, clip), reason)
@@ -109,7 +109,7 @@ class SkippedClips(EvaluationCallback):
             self.latest.add(skipped.clip)
 
     def _gather(self, trainer: Trainer, split: str) -> None:
-        """Bring the ranks together.
+        """Exchange the skipped clips between ranks.
 
         Raises:
             InputError: clips of the split were skipped, and none was read.
@@ -123,10 +123,10 @@ class SkippedClips(EvaluationCallback):
             error = InputError(
                 f"none of the {kind} clips could be read, {len(reasons)} were skipped; the first: {reasons[0]}"
             )
-            raise told_by_rank_zero(trainer, error, status=2)
+            raise reported_by_rank_zero(trainer, error, status=2)
 
     def _exchange(self, trainer: Trainer) -> None:
-        """Give every rank what all have found; of two reasons for a clip, that of the lower rank."""
+        """Merge the records of all ranks on every rank; of two reasons for a clip, keep that of the lower rank."""
         if trainer.world_size == 1:
             return
         shares: list[Any] = [None] * trainer.world_size
@@ -137,17 +137,17 @@ class SkippedClips(EvaluationCallback):
             self._read, self.latest = self._read | read, self.latest | latest
 
     def _write(self, trainer: Trainer, say: bool = False) -> None:
-        """Write the file on rank 0 where something was skipped; say so where it was not said before."""
+        """Write the file on rank 0 if clips were skipped; print their number if it has changed."""
         if not _skips(trainer):
             return
-        folder = trainer.log_dir  # asks all ranks
+        folder = trainer.log_dir  # a collective call: all ranks make it
         count = len(self._reasons)
         if not count or not trainer.is_global_zero:
             return
         if folder:
             self._list(trainer, Path(folder) / FILE)
-        if say and count != self._told:
-            self._told = count
+        if say and count != self._reported:
+            self._reported = count
             where = f": see {Path(folder) / FILE}" if folder else ""
             clips = "1 clip could not be read and was" if count == 1 else f"{count:,} clips could not be read and were"
             print(f"{clips} skipped{where}", flush=True)
@@ -169,17 +169,17 @@ class SkippedClips(EvaluationCallback):
 
 
 def skipped_clips(trainer: Trainer) -> int:
-    """Return how many clips the evaluation that has just ended could not read and left out."""
+    """Return the number of clips that the latest evaluation has skipped."""
     found = [callback for callback in trainer.callbacks if isinstance(callback, SkippedClips)]  # type: ignore[attr-defined]
     return len(found[0].latest) if found else 0
 
 
 def _split(trainer: Trainer) -> str:
-    """Return what runs, by its name in :data:`SPLITS`."""
+    """Return the split of the running stage, one of :data:`SPLITS`."""
     assert trainer.state.stage
     return trainer.state.stage.dataloader_prefix or ""
 
 
 def _skips(trainer: Trainer) -> bool:
-    """Tell whether clips may be skipped; None is where loaders were given instead of a datamodule."""
+    """Return whether clips may be skipped; without a datamodule they may not."""
     return getattr(trainer.datamodule, "on_error", "raise") == "skip"  # type: ignore[attr-defined]

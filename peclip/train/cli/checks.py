@@ -1,4 +1,4 @@
-"""What a command line and its configurations say, checked before anything is built or written."""
+"""Check a command line and its configurations before anything is built or written."""
 
 import sys
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ from peclip.model.io.spec import Spec, resolve
 from peclip.train.private_hooks import cpu_multiplies_bf16
 
 SECTIONS = ("trainer", "model", "data", "checkpoint", "last")
-"""Options that a configuration may also give as the name of another file."""
+"""Options whose value in a configuration may also be the name of another file."""
 
 SEEDS = 2**32
-"""NumPy takes a seed from 0 to below this."""
+"""NumPy accepts seeds from 0 to below this."""
 
 
 def check_values(options: Namespace, training: bool) -> None:
-    """Check values that Lightning takes as they are, to fail later or to mean something else.
+    """Check values that Lightning accepts unchecked and that would fail later or mean something else.
 
     Raises:
         InputError: one is out of range.
@@ -35,57 +35,57 @@ def check_values(options: Namespace, training: bool) -> None:
     if name in ("", ".") or Path(name).is_absolute() or ".." in Path(name).parts:
         raise InputError(f"name is {name!r}, expected the name of a folder below runs")
     if options.ckpt_path == "":
-        raise InputError("ckpt_path is empty: give a run, a .ckpt or a package, or leave it out")
+        raise InputError("ckpt_path is empty: name a run, a .ckpt or a package, or omit it")
     if trainer.accumulate_grad_batches < 1:
         raise InputError(f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}, expected at least 1")
     if training and trainer.limit_train_batches is not None and not trainer.limit_train_batches > 0:
-        raise InputError(f"trainer.limit_train_batches is {trainer.limit_train_batches}: nothing is left to train on")
+        raise InputError(f"trainer.limit_train_batches is {trainer.limit_train_batches}: no batch remains to train on")
 
 
 def check_checkpoint(path: Path) -> None:
-    """Check that a checkpoint to start from is there.
+    """Check that a checkpoint to resume from exists.
 
     Raises:
-        InputError: it is not.
+        InputError: it does not.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no checkpoint to go on from, expected last, a .ckpt file or the folder of a run")
+        raise InputError(f"{path}: no checkpoint to resume from, expected last, a .ckpt file or the folder of a run")
 
 
 def check_configs(args: Sequence[str]) -> None:
     """Check that the configurations of a command line are YAML; the parser's own message would not name the file.
 
     Raises:
-        InputError: one is missing, is no YAML, or holds no options.
+        InputError: one is missing, is not valid YAML, or holds no options.
     """
     for place, arg in enumerate(args):
         name, _, value = arg.partition("=")
         if name not in ("--config", "-c"):
             continue
-        given = value or next(iter(args[place + 1 :]), "")
-        if not given or given.startswith("-"):
+        named = value or next(iter(args[place + 1 :]), "")
+        if not named or named.startswith("-"):
             raise InputError(f"{name}: no file follows it, expected a YAML file or a recipe such as demo")
-        path = Path(given)
+        path = Path(named)
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise InputError(f"{path}: no configuration, it cannot be read ({error.strerror})") from error
+            raise InputError(f"{path}: cannot be read as a configuration ({error.strerror})") from error
         except yaml.MarkedYAMLError as error:
             line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-            raise InputError(f"{path}{line}: no YAML, {error.problem}") from error
+            raise InputError(f"{path}{line}: not valid YAML, {error.problem}") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: no YAML, {in_one_line(error)}") from error
+            raise InputError(f"{path}: not valid YAML, {in_one_line(error)}") from error
         if not isinstance(content, dict):
             raise InputError(f"{path}: expected options, such as name, trainer, model and data")
         _check_classes(content, str(path))
         for section in SECTIONS:
             options = content.get(section, {})
             if not isinstance(options, dict) and not (isinstance(options, str) and Path(options).is_file()):
-                raise InputError(f"{path}: {section} is {options!r}, expected options below it, or take it out")
+                raise InputError(f"{path}: {section} is {options!r}, expected options below it, or omit it")
 
 
 def _check_classes(options: Any, where: str) -> None:
-    """Check that no class of Python itself is named: the parser imports, and so runs, a module before it looks at it.
+    """Check that no class of the standard library is named: the parser imports, and so runs, a module before it checks it.
 
     Raises:
         InputError: one is.
@@ -98,19 +98,19 @@ def _check_classes(options: Any, where: str) -> None:
         if key == "class_path" and (
             parts[0] in sys.stdlib_module_names or any(part.startswith("__") for part in parts)
         ):
-            raise InputError(f"{where} names {value!r}, which is no part of a training")
+            raise InputError(f"{where} names {value!r}, which cannot be an option of a training")
         _check_classes(value, f"{where}: {key}" if where.count(": ") == 0 else f"{where}.{key}")
 
 
 def check_callables(options: Any, key: str) -> None:
-    """Check that no option of a callback, logger or other part of the trainer is a function, which it would call.
+    """Check that no option of a callback, a logger or the trainer is a function, which would be called.
 
     Raises:
         InputError: one is.
     """
     if callable(options) and not isinstance(options, Namespace):
         raise InputError(
-            f"{key} is the function {getattr(options, '__qualname__', options)}: a configuration names none"
+            f"{key} is the function {getattr(options, '__qualname__', options)}: functions are not allowed in a configuration"
         )
     if isinstance(options, Namespace | dict):
         for name, value in dict(options.as_dict() if isinstance(options, Namespace) else options).items():
@@ -121,10 +121,10 @@ def check_callables(options: Any, key: str) -> None:
 
 
 def check_parts(net: Namespace) -> None:
-    """Check that the adapters and prompts of a configuration are that and no other class or function, which would run.
+    """Check that the adapters and prompts of a configuration are such classes; any other class or function would be run.
 
     Raises:
-        InputError: one is something else, or takes other arguments.
+        InputError: one is another class, or has other arguments.
     """
     parts: dict[str, tuple[Any, type[Adapter | MaPLe]]]
     parts = {f"adapters.{site}": (spec, Adapter) for site, spec in (net.adapters or {}).items()}
@@ -143,10 +143,10 @@ def check_parts(net: Namespace) -> None:
 
 
 def fits_cluster(trainer: Trainer) -> Trainer:
-    """Return a trainer whose devices and nodes are as many as SLURM or torchrun has started processes for.
+    """Return the trainer after checking that SLURM or torchrun has started a process for each of its devices.
 
     Raises:
-        ValueError: they are not; Lightning's words name both numbers.
+        ValueError: the numbers differ; Lightning's message names both.
     """
     if environment := getattr(trainer.strategy, "cluster_environment", None):
         environment.validate_settings(num_devices=trainer.num_devices, num_nodes=trainer.num_nodes)

@@ -81,8 +81,8 @@ SECTION_OF = {
 
 NOISE = (
     r".*in eval mode at the start of training",  # CLIP is frozen on purpose
-    r".*Total length of `(list|PredictLoader)` across ranks is zero",  # there may be no validation clips, or no shard left
-    r".*`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own affair
+    r".*Total length of `(list|PredictLoader)` across ranks is zero",  # there may be no validation clips, or no missing shard
+    r".*`isinstance\(treespec, LeafSpec\)` is deprecated",  # raised inside Lightning
     r".*does not have many workers which may be a bottleneck",
     r".*is smaller than the logging interval",
     r".*your dataloader is not resumable",  # the checkpoint says where the epoch was interrupted
@@ -99,7 +99,7 @@ class PEClipCLI(HookedCLI):
 
     Args:
         args: as for LightningCLI.
-        model_named: the trained model that the command line names, which is built in place of the options of a model.
+        model_named: the trained model that the command line names; it replaces the one that the options describe.
         options: as for LightningCLI.
     """
 
@@ -112,7 +112,7 @@ class PEClipCLI(HookedCLI):
         super().__init__(*args, **options)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add peclip's own options and link what has one owner."""
+        """Add peclip's own options and link options that must be equal."""
         parser.add_argument("--name", default="peclip", help=f"Name of the run: it lives in {RUNS}/NAME/VERSION/.")
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last")
@@ -122,7 +122,7 @@ class PEClipCLI(HookedCLI):
         parser.link_arguments("data.labels", f"{net}.labels", apply_on="instantiate")
 
     def add_subcommand_arguments(self, parser: LightningArgumentParser, subcommand: str) -> None:
-        """Add the folder of results, and what only one subcommand has."""
+        """Add the folder of results, and options of a single subcommand."""
         if subcommand == "fit":
             text = f"Folder of the run, a new one, instead of {RUNS}/NAME/VERSION/."
             parser.add_argument("--folder", type=str | None, default=None, help=text)
@@ -170,7 +170,7 @@ class PEClipCLI(HookedCLI):
             _give_frames_to_model(self.net_options, options.data)
 
     def before_instantiate_classes(self) -> None:
-        """Choose the precision and the folder of the run, and let a named model take the place of the options."""
+        """Choose the precision and the folder of the run, and register the functions that build model and data."""
         options = self.options
         generate_demo(options.data)
         options.trainer.precision = options.trainer.precision or best_precision(options.trainer.accelerator)
@@ -189,13 +189,13 @@ class PEClipCLI(HookedCLI):
             return self.model_named.build(given) if self.model_named else class_type(**given)
 
     def _folder(self, options: Namespace) -> Path:
-        """Return the folder of the run, which an interrupted one has already."""
+        """Return the folder of the run; a resumed run keeps its own."""
         place = _own_csv(options.trainer.logger)
         runs = Path(place.save_dir, place.name or "") if place else Path(RUNS, options.name)
         if self.subcommand != "fit":
             if options.get("shards") is not None:
                 check_shards_option(options, first=not process_rank())
-                return Path(options.out or options.shards)  # another start makes no other one
+                return Path(options.out or options.shards)  # a restart uses the same folder
             folder = (
                 Path(options.out) if options.out else evaluation_folder(options.ckpt_path, self.config.subcommand, runs)
             )
@@ -211,7 +211,7 @@ class PEClipCLI(HookedCLI):
         return folder
 
     def _loggers(self, given: Any, folder: Path) -> Any:
-        """Return the loggers of the run: a CSV logger into its folder comes first, unless there are to be none."""
+        """Return the loggers of the run: a CSV logger for its folder comes first, unless logging is off."""
         if given is False:
             return False
         listed = [] if given in (None, True) else given if isinstance(given, list) else [given]
@@ -227,10 +227,10 @@ class PEClipCLI(HookedCLI):
         options.ckpt_path = str(run.checkpoint) if run and run.checkpoint else None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Make the trainer.
+        """Create the trainer.
 
         Raises:
-            InputError: it cannot be as the options say; there is no such device, for example.
+            InputError: its options cannot be combined, or a device is missing.
         """
         options = self.options.trainer
         if options.enable_checkpointing is False:
@@ -251,7 +251,7 @@ class PEClipCLI(HookedCLI):
             ) from error
 
     def run_subcommand(self, subcommand: str) -> None:
-        """Run the subcommand; whatever ends it is one line, on one of the ranks."""
+        """Run the subcommand; report an error in one line, on one of the ranks."""
         try:
             with usr1_as_sigterm(), ended_together(self.trainer):
                 super().run_subcommand(subcommand)
@@ -268,25 +268,25 @@ class PEClipCLI(HookedCLI):
             raise
 
     def _drop_empty_run(self) -> None:
-        """Remove the folder of a run that failed before it left more than its configuration, and those made for it."""
+        """Remove the folder of a failed run that holds only its configuration, and the parent folders created for it."""
         if self.trainer.is_global_zero and not self.interrupted:
             remove_empty_run(self.folder, Path(RUNS))
 
     def predict(self, **kwargs: Any) -> None:
-        """Predict into files, and keep nothing in memory; of shards all may be there."""
+        """Write predictions to files and keep none in memory; skip the work if all shards exist."""
         options = self.options
         if options.shards is not None:
             precision = str(self.trainer.precision)
             writer = shard_writer(Path(options.shards), self.datamodule, self.model, precision, options.clips_per_shard)
             if writer.folder.rows is not None:
-                rank_zero_only(print)(f"Nothing is left to predict of {writer.folder}")
+                rank_zero_only(print)(f"Nothing to predict, all shards exist: {writer.folder}")
                 return
             callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
             callbacks[:] = [writer if isinstance(each, PredictionWriter) else each for each in callbacks]
         self.trainer.predict(**kwargs, return_predictions=False)
 
     def before_fit(self) -> None:
-        """Check what the best checkpoint is chosen by, and keep the last one where there is nothing to choose by.
+        """Check the score that selects the best checkpoint; without validation clips keep the last checkpoint.
 
         Raises:
             InputError: there is no such score.
@@ -313,7 +313,7 @@ class PEClipCLI(HookedCLI):
             print(f"The run is in {self.folder}")
 
     def subcommand_arguments(self, subcommand: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Check data and model against each other before a folder is made for the run; load the weights to resume from."""
+        """Check data and model against each other before a folder is made for the run; load the weights to start from."""
         if subcommand in ("validate", "test"):
             arguments["verbose"] = False  # the report prints the results
         with options_below("data"):
@@ -330,7 +330,7 @@ class PEClipCLI(HookedCLI):
         if subcommand != "fit":
             arguments["ckpt_path"] = None
         if self.interrupted and isinstance(self.trainer.logger, CSVLogger) and self.trainer.is_global_zero:
-            keep_metrics(self.interrupted, self.trainer.logger)  # now nothing more is refused
+            keep_metrics(self.interrupted, self.trainer.logger)  # no check can fail after this
         return arguments | {"weights_only": True}
 
 
@@ -349,22 +349,22 @@ def _build_data(class_type: type[VideoDataModule], **given: Any) -> VideoDataMod
 
 
 def _give_frames_to_model(net: Namespace, data: Namespace) -> None:
-    """Let T be the model's, where ``data.num_frames`` is how the user says it.
+    """Move T from ``data.num_frames`` to the model, which owns it.
 
     Raises:
         InputError: the two differ.
     """
     if data.num_frames is None or not 1 <= data.num_frames <= MAX_FRAMES:
-        return  # the data refuse such a number by themselves
+        return  # the data module refuses such a number
     if net.num_frames not in (16, data.num_frames):
         raise InputError(
-            f"data.num_frames is {data.num_frames}, but model.net.num_frames is {net.num_frames}: leave one of them out"
+            f"data.num_frames is {data.num_frames}, but model.net.num_frames is {net.num_frames}: omit one of them"
         )
     net.num_frames, data.num_frames = data.num_frames, None
 
 
 def _own_csv(logger: Any) -> Namespace | None:
-    """Return where a CSV logger among the loggers puts its files; None where there is none."""
+    """Return the arguments of the CSV logger among the loggers; None where there is none."""
     listed = logger if isinstance(logger, list) else [logger]
     return next((each.init_args for each in listed if _is_csv(each)), None)
 
@@ -374,7 +374,7 @@ def _is_csv(logger: Any) -> bool:
 
 
 def generate_demo(data: Namespace) -> None:
-    """Generate the clips of the demo where the options of the data name it and they are not there."""
+    """Generate the clips of a demo if the options of the data name it and the clips are missing."""
     if data.benchmark in TASKS and data.root:
         generate(data.benchmark, data.root)
 
@@ -389,7 +389,7 @@ def run(args: list[str]) -> None:
 
 
 def command(kind: type[Kind], args: list[str]) -> Kind:
-    """Make Lightning's command of a kind, which runs the subcommand that the command line names; see :func:`run`."""
+    """Create the Lightning CLI of a class, which runs the subcommand of the command line; see :func:`run`."""
     _keep_quiet()
     check_configs(args)
     subcommand, *rest = args
@@ -418,7 +418,7 @@ def command(kind: type[Kind], args: list[str]) -> Kind:
 
 
 def _brought_along(named: TrainedModel | None, source: str | None, args: Sequence[str]) -> list[str]:
-    """Return the options of the named model and of its run as configurations that come before all others."""
+    """Return the options of the named model and of its run as configurations that precede all others."""
     if not named or source is None:
         return []
     configs = [named.options()]
@@ -430,7 +430,7 @@ def _brought_along(named: TrainedModel | None, source: str | None, args: Sequenc
 
 
 def _keep_quiet() -> None:
-    """Let Lightning and transformers say what a user can act on; profilers and tuners print what they were asked for."""
+    """Silence messages of Lightning and transformers that need no action; profilers and tuners still print results."""
     keep_freed_memory()
     transformers.logging.disable_progress_bar()
     for name in ("lightning.pytorch", "lightning.fabric"):

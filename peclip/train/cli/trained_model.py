@@ -1,8 +1,8 @@
-"""The trained model that a command line names: the options that it brings along, and the model itself.
+"""Read the trained model that a command line names, and the options that come with it.
 
 ``peclip test --ckpt_path MODEL`` needs nothing else: backbone, adapters, prompts, labels, class texts and clip format
-are those of the model, whether it is a run, a ``.ckpt``, a package or a released ``.pth``. What the command line states
-otherwise is refused, unless it makes sense: another location of the same backbone, another T. A training that starts from a
+are those of the model, whether it is a run, a ``.ckpt``, a package or a released ``.pth``. Contradicting options
+are refused, except another location of the same backbone and another T. A training that starts from a
 model takes labels and class texts from its own data.
 """
 
@@ -23,7 +23,7 @@ from peclip.model.io.spec import Spec, describe, resolve
 from peclip.train.runs.folder import run_of_model
 
 FREE = ("backbone", "texts", "compile", "checkpointing")
-"""Options of the model that may differ from those of its training, or are compared by themselves."""
+"""Options of the model that may differ from those of its training, or are compared separately."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class TrainedModel:
     """A trained model that a command line names.
 
     Attributes:
-        trained: what was read.
-        option: that names it.
+        trained: the model as plain data.
+        option: name of the option that names it.
     """
 
     trained: Trained
     option: str
 
     def options(self) -> dict[str, Any]:
-        """Return the options that the model brings along, as a configuration would hold them.
+        """Return the options that come with the model, as a configuration contains them.
 
         Labels and class texts are those of the model in an evaluation; a training takes them from its own data.
         """
@@ -62,7 +62,7 @@ class TrainedModel:
         """Build the model.
 
         Args:
-            given: the options of the model as the command line has them, those of :meth:`options` where it says nothing.
+            given: the options of the model on the command line; those of :meth:`options` by default.
 
         Raises:
             InputError: an option contradicts the model, or the model cannot be built.
@@ -78,7 +78,7 @@ class TrainedModel:
         return PEClip.from_trained(trained, backbone, given["compile"], given["checkpointing"])
 
     def _with_texts(self, labels: Sequence[str], texts: Any, own: Any) -> Trained:
-        """Return the trained model with the labels and class texts that the user states, where they differ."""
+        """Return the trained model with the labels and class texts that the user states, if they differ."""
         config = self.trained.config
         if list(labels) != list(config.labels) and self.option != "init_from":
             raise InputError(
@@ -103,7 +103,7 @@ class TrainedModel:
 
 
 def value_of(args: Sequence[str], option: str) -> str | None:
-    """Return the value of an option on a command line, the last one; None where it is not given."""
+    """Return the value of an option on a command line, the last one; None where it is absent."""
     found = None
     for place, arg in enumerate(args):
         name, sign, value = arg.partition("=")
@@ -122,7 +122,7 @@ def read_model(source: str, option: str) -> TrainedModel:
 
 
 def run_options(source: str, other_data: bool) -> dict[str, Any]:
-    """Return the options of the run that a model is from: its data, its precision and its seed; nothing for others.
+    """Return the options of the run that a model is from: its data, its precision and its seed; empty for other models.
 
     Args:
         source: the model.
@@ -155,7 +155,7 @@ def run_options(source: str, other_data: bool) -> dict[str, Any]:
 
 
 SOURCE = ("manifest", "root", "benchmark", "options", "fold", "val")
-"""Options of the data that say which clips there are, and what they are for."""
+"""Options of the data that choose the clips and their splits."""
 
 MOVED = ("image_size", "normalize")
 """Options of the data in runs of peclip 0.1.0, which the clip format of the model holds now."""

@@ -1,4 +1,4 @@
-"""How the C library hands out the memory of tensors on a CPU."""
+"""Configure how the C library allocates the memory of tensors on a CPU."""
 
 import ctypes
 
@@ -6,14 +6,14 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Names of mallopt(3)."""
 
 LARGEST = 2**31 - 1
-"""Bytes; mallopt takes an int."""
+"""Bytes; mallopt accepts an int."""
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what a step frees for the next one, where it is glibc that allocates.
+    """Make glibc keep the memory that a step frees for the next step; other C libraries are not changed.
 
-    It gives tensors of more than 32 MB back to the system at once, which hands out the next ones page by page, each
-    cleared and entered into the page table anew: with 4 clips of ViT-B/16 a quarter of the step.
+    By default it returns tensors of more than 32 MB to the system at once, which provides the next ones page by page, each
+    cleared and entered into the page table again: with 4 clips of ViT-B/16 a quarter of the step.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

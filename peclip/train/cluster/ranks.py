@@ -1,4 +1,4 @@
-"""What the ranks of a training compute together: the mean of their losses, and lists of all ranks."""
+"""Combine values of all ranks of a training: the mean of their losses, and lists."""
 
 from typing import Any, TypeVar
 
@@ -11,8 +11,8 @@ Item = TypeVar("Item")
 def mean_over_ranks(total: Tensor, clips: Tensor) -> Tensor:
     """Return the mean of a loss over the clips of all ranks, which may have different numbers of them.
 
-    The gradients that it gives on each rank have as their mean over the ranks, which DDP and FSDP take, those of one
-    process with all clips. The sum and the number travel in one small message, for whose answer a GPU's host does not wait.
+    Its gradients, averaged over the ranks as DDP and FSDP do, are those of one process with all clips.
+    Sum and number are exchanged in one small message, for which the host of a GPU does not wait.
 
     Args:
         total: (), sum of the loss over this rank's clips.
@@ -28,7 +28,7 @@ def mean_over_ranks(total: Tensor, clips: Tensor) -> Tensor:
 
 
 def of_all_ranks(items: list[Item]) -> list[Item]:
-    """Return the items of all ranks, in their order. Every rank has to ask."""
+    """Return the items of all ranks, in the order of the ranks. Every rank must call it."""
     if not _several():
         return items
     shares: list[Any] = [None] * distributed.get_world_size()

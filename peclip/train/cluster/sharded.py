@@ -1,7 +1,7 @@
-"""A frozen CLIP in parts, one on each device of a machine: torch shards what never learns, Lightning's DDP does the rest.
+"""Shard the frozen CLIP over the devices of a machine with FSDP2, and train the rest with DDP.
 
-Lightning's strategies for sharding would also cut up what learns, which is small, and with it every checkpoint. Here
-adapters, prompts, their optimiser and checkpoints are those of DDP.
+Lightning's strategies for sharding would also shard the trainable weights, which are small, and with them every checkpoint.
+Here adapters, prompts, their optimizer and checkpoints are those of DDP.
 """
 
 from lightning.pytorch import LightningModule, Trainer
@@ -16,10 +16,10 @@ from peclip.train.private_hooks import ignore_in_ddp
 
 
 def check_strategy(trainer: Trainer, sharded: bool) -> None:
-    """Check that the strategy keeps adapters and prompts whole, and has devices among which CLIP can be divided.
+    """Check that the strategy does not shard adapters and prompts, and that CLIP can be sharded if asked for.
 
     Raises:
-        InputError: it does not, or has not.
+        InputError: the strategy shards them, or has no devices to shard CLIP over.
     """
     strategy, devices = type(trainer.strategy).__name__, trainer.num_devices
     if isinstance(trainer.strategy, FSDPStrategy | ModelParallelStrategy):
@@ -36,29 +36,29 @@ def check_strategy(trainer: Trainer, sharded: bool) -> None:
 
 
 def shard(trainer: Trainer, module: LightningModule, net: PEClip) -> None:
-    """Leave on each device its part of the frozen blocks; a block fetches the others' when it runs, and drops them.
+    """Keep on each device its shard of the frozen blocks; a block gathers the other shards when it runs, and frees them.
 
-    The devices of a machine hold one CLIP together, so that what is fetched does not cross the network. DDP is told to
-    leave these weights alone.
+    The shards of one CLIP are spread over the devices of one machine, so that gathering them does not use the network. DDP
+    ignores these weights.
 
     Args:
         trainer: whose processes are connected.
         module: that DDP will wrap.
-        net: within it, its frozen weights in the precision in which they are to be held.
+        net: within it; its frozen weights already have their final precision.
     """
     if any(isinstance(part, FSDPModule) for part in net.clip.modules()):
         return  # an evaluation after the training
     sizes = (trainer.num_nodes, trainer.num_devices)
     mesh = init_device_mesh(trainer.strategy.root_device.type, sizes, mesh_dim_names=("machine", "device"))["device"]
-    with net.bare():  # or its hooks would come before those of the prompts
+    with net.bare():  # otherwise its hooks would run before those of the prompts
         for tower in net.backbone.towers.values():
             for block in tower.blocks:
                 fully_shard(block, mesh=mesh, reshard_after_forward=True)
-            # The rest, above all the table of the text tokens, would be fetched whole for the whole tower: it stays on each
-            # device. That a tower is a unit lets its blocks fetch ahead.
+            # The rest, above all the table of the text tokens, would be gathered for the whole tower: it stays on each
+            # device. A tower is a unit, so that its blocks can prefetch.
             rest = {weight for weight in tower.module.parameters() if not isinstance(weight, DTensor)}
             fully_shard(tower.module, mesh=mesh, ignored_params=rest)
-    parts = [name for name, weight in module.named_parameters() if isinstance(weight, DTensor)]
-    ignore_in_ddp(module, parts)
+    shards = [name for name, weight in module.named_parameters() if isinstance(weight, DTensor)]
+    ignore_in_ddp(module, shards)
     for loop in (trainer.fit_loop.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop, trainer.predict_loop):
-        loop.inference_mode = False  # what is fetched in it could not be trained with afterwards
+        loop.inference_mode = False  # weights gathered in it cannot be used in training afterwards

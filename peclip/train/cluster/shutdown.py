@@ -1,4 +1,4 @@
-"""How the ranks of a training end together: within seconds, with one line that says why."""
+"""End all ranks of a training together, within seconds and with one line that gives the reason."""
 
 import re
 import signal
@@ -14,10 +14,10 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from peclip.errors import InputError
 
 LOST = re.compile(r"gloo|Connection (closed|reset) by peer|NCCL|ProcessGroup|TCPStore|DistStore")
-"""What an error says where another rank is gone."""
+"""Messages of errors that mean that another rank has ended."""
 
 GRACE = 4.0
-"""Seconds that a process which is gone for others may take to end; Lightning looks for one every 5 seconds."""
+"""Seconds to wait for the exit of a rank that others have lost; Lightning checks every 5 seconds."""
 
 TERMINATED = 143
 """Status after SIGTERM or USR1, as shells have it."""
@@ -26,14 +26,14 @@ _started: list[Popen[bytes]] = []
 """The other ranks of this machine, where Lightning started them: once, for all trainings of a cross-validation."""
 
 
-def told_by_rank_zero(trainer: Trainer, error: BaseException, status: int) -> BaseException:
-    """Return what ends a rank when all of them end for the same reason: the error on rank 0, silence on the others.
+def reported_by_rank_zero(trainer: Trainer, error: BaseException, status: int) -> BaseException:
+    """Return the exception that ends a rank when all end for the same reason: the error on rank 0, an exit on the others.
 
     Args:
-        trainer: what ran.
+        trainer: that of the run.
         error: for rank 0.
-        status: of the others. Where Lightning started them it is 0, because at any other Lightning would kill rank 0
-            while it still speaks.
+        status: of the others. Where Lightning started them it is 0, because Lightning would kill rank 0
+            before it has printed the error at any other.
     """
     if trainer.is_global_zero:
         return error
@@ -43,15 +43,15 @@ def told_by_rank_zero(trainer: Trainer, error: BaseException, status: int) -> Ba
 
 @contextmanager
 def ended_together(trainer: Trainer) -> Iterator[None]:
-    """Let a rank that fails end all ranks, within seconds, with what it says as the only line.
+    """End all ranks within seconds if one fails; print only the message of that rank.
 
     On one machine, rank 0 ends the others that Lightning started for it; if one of them fails, it notices at the next
-    exchange of gloo, or, where it waits for a GPU, is killed by Lightning. SLURM and torchrun do both themselves.
+    exchange of gloo, or, where it waits for a GPU, is killed by Lightning. SLURM and torchrun end the ranks themselves.
 
     Raises:
-        InputError: another rank is gone and has not said why.
+        InputError: another rank has ended without a message.
         SIGTERMException: another rank was asked to end.
-        SystemExit: another rank is gone and has said why, or rank 0 will.
+        SystemExit: another rank has ended with a message, or rank 0 will print one.
     """
     whole = False
     try:
@@ -68,7 +68,7 @@ def ended_together(trainer: Trainer) -> Iterator[None]:
 
 
 def _lost(trainer: Trainer) -> BaseException:
-    """Return what ends this rank when another one is gone: rank 0 tells how, unless that one has told why."""
+    """Return the exception that ends this rank after another one: rank 0 reports it, unless that rank printed its error."""
     if not trainer.is_global_zero:
         return SystemExit(1)
     deadline = time.monotonic() + GRACE
@@ -84,7 +84,7 @@ def _lost(trainer: Trainer) -> BaseException:
         return SIGTERMException(TERMINATED)
     if any(statuses.values()):
         return SystemExit(max(statuses.values()))
-    return InputError(f"another of the {trainer.world_size} ranks is gone: what it wrote tells why")
+    return InputError(f"another of the {trainer.world_size} ranks has ended: see its output for the reason")
 
 
 def _others(trainer: Trainer) -> list[Popen[bytes]]:

@@ -1,4 +1,4 @@
-"""Signals of whoever runs the cluster: SIGTERM and SIGUSR1 stop a training between two steps."""
+"""Stop a training between two steps on SIGTERM and SIGUSR1."""
 
 import signal
 import sys
@@ -11,20 +11,20 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from peclip.train.cluster.shutdown import TERMINATED, told_by_rank_zero
+from peclip.train.cluster.shutdown import TERMINATED, reported_by_rank_zero
 from peclip.train.private_hooks import handle_signals_with
 
 
 class Signals:
-    """What SIGTERM does, in the place of Lightning's own handling of it.
+    """Handler of SIGTERM that replaces Lightning's own.
 
-    Lightning's handler sends something to the other ranks at once. If one of them is in another exchange just then, both
-    wait for ever. Here it only notes the signal, on any of the ranks, which agree on it between two steps.
-    An evaluation, which has nothing to save, ends at once.
+    Lightning's handler communicates with the other ranks at once. If one of them is in another exchange, both wait forever.
+    This one only records the signal, and the ranks agree on it between two steps. An evaluation, which has nothing to save,
+    ends at once.
 
     Attributes:
         asked: whether this rank was asked to end.
-        received_sigterm: whether all ranks end now, at the same place: what Lightning's loops look at.
+        received_sigterm: whether all ranks end now, at the same step; Lightning's loops read it.
     """
 
     def __init__(self) -> None:
@@ -33,14 +33,14 @@ class Signals:
         self._before: Any = None
 
     def register_signal_handlers(self) -> None:
-        """Take the signal over; Lightning calls it when a training or an evaluation starts."""
+        """Install the handler; Lightning calls it when a training or an evaluation starts."""
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGTERM, self._note)
         if self.asked:
             self._note()
 
     def teardown(self) -> None:
-        """Give the signal back; Lightning calls it at the end."""
+        """Restore the previous handler; Lightning calls it at the end."""
         if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
             self._before = None
@@ -52,28 +52,28 @@ class Signals:
 
 
 class AskedToEnd(Callback):
-    """Ends a training that was asked to end, on all ranks between the same two steps; a validation is run to its end."""
+    """Stops a training on request, on all ranks after the same step; a running validation is completed first."""
 
     def __init__(self) -> None:
         self._signals = Signals()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take over from Lightning."""
+        """Replace Lightning's signal handler."""
         self._signals.trainer = trainer
         handle_signals_with(trainer, self._signals)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Agree on whether to end: Lightning does it when a validation that is due is over."""
+        """Agree between ranks on whether to stop; Lightning stops after a validation that is due."""
         self._agree(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let the validation run: the ranks do not have the same number of its batches."""
+        """Postpone the stop until after the validation, in which ranks have different numbers of batches."""
         self._signals.received_sigterm = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Agree on whether to end."""
+        """Agree between ranks on whether to stop after a validation within the training."""
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self._agree(trainer)
 
@@ -82,23 +82,23 @@ class AskedToEnd(Callback):
 
 
 def asked_to_end(trainer: Trainer, advice: str | None) -> BaseException:
-    """Return what ends this process, and say on rank 0 that it was asked to end.
+    """Return the exception that ends this process, and report the stop on rank 0.
 
     Args:
         trainer: what ran.
-        advice: how it can be gone on with, if it can.
+        advice: how to resume, if possible.
     """
     if trainer.is_global_zero:
         print(f"peclip: asked to end{f': {advice}' if advice else ''}", file=sys.stderr)
     ending = SystemExit(TERMINATED)
-    return told_by_rank_zero(trainer, ending, TERMINATED) if trainer.received_sigterm else ending
+    return reported_by_rank_zero(trainer, ending, TERMINATED) if trainer.received_sigterm else ending
 
 
 @contextmanager
 def usr1_as_sigterm() -> Iterator[None]:
-    """Let SLURM's USR1, the notice before the time of a job is up, end a training as SIGTERM does.
+    """Handle SLURM's USR1, its notice before the time limit of a job, like SIGTERM.
 
-    Lightning would save in the middle of whatever the step is doing, into the working folder that all jobs share.
+    Lightning would save in the middle of a step, into the working folder that all jobs share.
     """
     before = signal.signal(signal.SIGUSR1, lambda *_: signal.raise_signal(signal.SIGTERM))
     try:

@@ -1,4 +1,4 @@
-"""What an interrupted run goes on from: ``last.ckpt``, the one before it, and how a checkpoint gets onto the disk."""
+"""Write the checkpoints of a run safely: ``last.ckpt``, from which it resumes, the one before it, and the best."""
 
 import io
 import os
@@ -16,17 +16,17 @@ from peclip.files import atomic_write
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
-ADVICE = "; the checkpoints before it are as they were. Make room, then go on with --ckpt_path last"
+ADVICE = "; the checkpoints before it are as they were. Free some space, then resume with --ckpt_path last"
 
 
 class SyncedIO(TorchCheckpointIO):
-    """Writes a checkpoint under a temporary name, syncs it to the disk and moves it: whole, or not at all."""
+    """Writes a checkpoint under a temporary name, syncs it to disk and renames it, so that it is complete or absent."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write a checkpoint.
+        """Write a checkpoint; keep the ``last.ckpt`` before it as ``previous.ckpt``.
 
         Raises:
-            InputError: it cannot be written, for want of space for example; what was there before is left.
+            InputError: it cannot be written, for example for lack of space; existing checkpoints are kept.
         """
         content, target = io.BytesIO(), Path(path)
         torch.save(checkpoint, content)
@@ -37,13 +37,13 @@ class SyncedIO(TorchCheckpointIO):
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Lightning's keeper of the best checkpoint, which knows its files again when the folder of the run has moved."""
+    """ModelCheckpoint that re-roots saved paths when the run folder has moved."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the state of an interrupted run; where its files are not here, the best of this run starts anew."""
+        """Restore the state of an interrupted run; without its best checkpoint, selection starts again."""
 
         def moved(path: str) -> str:
-            # Letter for letter as Lightning joins it: a best checkpoint by another name would be removed for the next one.
+            # Exactly as Lightning joins it: a best checkpoint under another path would be removed for the next one.
             return os.path.join(str(self.dirpath), Path(path).name) if path else path
 
         known = {moved(path): score for path, score in state_dict["best_k_models"].items()}
@@ -56,12 +56,12 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps ``checkpoints/last.ckpt``, from which an interrupted run goes on, and ``previous.ckpt``, the one before it.
+    """Writes ``checkpoints/last.ckpt``, from which an interrupted run resumes, and keeps the one before as ``previous.ckpt``.
 
-    It is written after every epoch, every few steps within an epoch, and when the process is asked to end.
+    It is written after every epoch, every few steps within an epoch, and when the training is stopped on request.
 
     Args:
-        every_n_steps: steps of the optimizer between two of them within an epoch; 0 writes only after epochs.
+        every_n_steps: optimizer steps between two checkpoints within an epoch; 0 writes only after epochs.
 
     Raises:
         InputError: the number is below 0.
@@ -76,7 +76,7 @@ class LastCheckpoint(Checkpoint):
         self._order: dict[str, int] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Make the folder, by which a run is known before there is a checkpoint."""
+        """Create the folder of checkpoints, which identifies a run, and remove incomplete files."""
         if stage == "fit" and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self.folder = Path(trainer.log_dir or trainer.default_root_dir) / "checkpoints"
             if trainer.is_global_zero:
@@ -85,18 +85,18 @@ class LastCheckpoint(Checkpoint):
                     torn.unlink()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the place in an epoch depends on."""
+        """Return the settings that must stay the same to resume within an epoch."""
         return {"order": self._order}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take what the place in the epoch of the interrupted run depends on."""
+        """Restore the settings of the interrupted run that must stay the same to resume within an epoch."""
         self._order = state_dict["order"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check that the run can go on where it was interrupted.
+        """Check that an epoch can be resumed midway.
 
         Raises:
-            InputError: in mid-epoch, with other batches than before.
+            InputError: the batches would be others than before.
         """
         self._saved = trainer.global_step
         data = trainer.datamodule  # type: ignore[attr-defined]
@@ -110,25 +110,25 @@ class LastCheckpoint(Checkpoint):
             for name, before in self._order.items():
                 if before != order[name]:
                     raise InputError(
-                        f"the run was interrupted within an epoch with the {name} {before}, which is {order[name]} now: go "
-                        "on with the same"
+                        f"the run was interrupted within an epoch with the {name} {before}, which is {order[name]} now: "
+                        "resume with the same"
                     )
         self._order = order
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save within an epoch. After its last batch validation comes first, and the epoch's own checkpoint."""
+        """Save every ``every_n_steps`` steps, except after the last batch: the epoch has its own checkpoint."""
         step, last = trainer.global_step, trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         if self.every_n_steps and step % self.every_n_steps == 0 and step != self._saved and not last:
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save after the epoch."""
+        """Save after every epoch."""
         self._save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save when the process was asked to end, unless gradients of a step are being collected."""
+        """Save when the training is stopped on request, unless gradients are being accumulated."""
         batches = trainer.fit_loop.epoch_loop.batch_progress.current.completed
         whole = batches % trainer.accumulate_grad_batches == 0
         if (
@@ -143,6 +143,6 @@ class LastCheckpoint(Checkpoint):
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         for logger in trainer.loggers:
-            logger.save()  # what is logged of the steps before a checkpoint would not be logged again
+            logger.save()  # metrics of the steps before a checkpoint are not logged again
         trainer.save_checkpoint(self.folder / LAST)
         self._saved = trainer.global_step

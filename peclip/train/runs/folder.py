@@ -1,7 +1,7 @@
-"""Where a run is, and the configuration that it leaves there.
+"""Name the folder of a run, and save its configuration there.
 
 A training is ``runs/NAME/version_N``. Evaluations of its model are below it, as ``test_0``, ``test_1``, ``predict_0``;
-those of any other model are ``runs/NAME/test_N``. Neither is ever taken for a training.
+those of any other model are ``runs/NAME/test_N``. Neither is mistaken for a training.
 """
 
 from pathlib import Path
@@ -20,12 +20,12 @@ VERSION = "version"
 
 
 class SaveConfig(SaveConfigCallback):
-    """Saves the configuration of a run with the labels that the data gave, so that it stands on its own."""
+    """Saves the configuration of a run with the labels that the data gave, so that it can be used without them."""
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Complete the configuration and save it."""
+        """Add the labels to the configuration, drop the paths of this run, and save it."""
         self.config.data.labels = trainer.datamodule.labels
-        # Where this run lives is no option of the next one.
+        # The folder of this run is not an option of the next one.
         loggers = self.config.trainer.logger
         if isinstance(loggers, list):
             self.config.trainer.logger = [logger for logger in loggers if not is_own(logger, trainer)] or None
@@ -38,7 +38,7 @@ class SaveConfig(SaveConfigCallback):
 
 
 def next_folder(parent: Path, stem: str) -> Path:
-    """Return the next of the numbered folders ``STEM_0``, ``STEM_1`` and so on; it is not made."""
+    """Return the next of the numbered folders ``STEM_0``, ``STEM_1`` and so on; it is not created."""
     numbers = [number for path in parent.glob(f"{stem}_*") if (number := number_of(path)) >= 0]
     return parent / f"{stem}_{max(numbers, default=-1) + 1}"
 
@@ -62,7 +62,7 @@ def evaluation_folder(source: str | None, command: str, runs: Path) -> Path:
     Args:
         source: the trained model, None where there is none.
         command: ``test``, ``validate`` or ``predict``.
-        runs: where runs of this name are, for a model that is not of a run.
+        runs: folder of the runs of this name, for a model without a run.
     """
     run = run_of_model(source) if source else None
     return next_folder(run or runs, command)
@@ -73,10 +73,10 @@ def check_new_folder(folder: Path, option: str) -> None:
 
     Args:
         folder: absent or empty.
-        option: that names it, for the message.
+        option: name of the option, for the message.
 
     Raises:
-        InputError: it is a file, or holds something.
+        InputError: it is a file, or not empty.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{option} {folder} is a file: name a new folder")

@@ -1,4 +1,4 @@
-"""The folders of runs. ``--ckpt_path last``: which run goes on, from which of its checkpoints, and with what it had logged until then."""
+"""Find the run, the checkpoint and the logged metrics from which ``--ckpt_path last`` resumes."""
 
 import csv
 import shutil
@@ -20,12 +20,12 @@ METRICS, METRICS_BEFORE = "metrics.csv", ".before.csv"
 
 
 class Interrupted(NamedTuple):
-    """A run that goes on in its own folder.
+    """An interrupted run, which resumes in its own folder.
 
     Attributes:
         folder: of the run.
-        checkpoint: to go on from; None where it was interrupted before the first one.
-        steps: of the optimizer that the checkpoint has behind it.
+        checkpoint: to resume from; None if the run was interrupted before the first one.
+        steps: optimizer steps up to the checkpoint.
     """
 
     folder: Path
@@ -34,32 +34,32 @@ class Interrupted(NamedTuple):
 
 
 def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrupted | None:
-    """Return the run that goes on.
+    """Return the interrupted run.
 
     Args:
         ckpt_path: ``last``, or the folder of a run.
-        runs: where the runs of this name are; ``last`` is the newest of them.
+        runs: where the runs of this name are; ``last`` is the latest of them.
         folder: the folder of the run, where it has one of its own instead.
 
     Returns:
-        None where there is no run yet, for ``last`` alone: so the first start and all others can have one command.
+        None for ``last`` if there is no run yet, so that the first start and all others have the same command.
 
     Raises:
-        InputError: the folder is no run, or none of its checkpoints can be read.
+        InputError: the folder is not a run, or none of its checkpoints can be read.
     """
     if ckpt_path != "last":
         run = Path(ckpt_path)
         if not (run / "checkpoints").is_dir():
-            raise InputError(f"{run}: no checkpoint to go on from, expected a .ckpt file or the folder of a run")
+            raise InputError(f"{run}: no checkpoint to resume from, expected a .ckpt file or the folder of a run")
     else:
         found = [folder] if folder else sorted(runs.glob(f"{VERSION}_*"), key=number_of)
         of_fit = [run for run in found if run and (run / "checkpoints").is_dir()]
         if not of_fit:
-            _say(f"No run in {folder or runs} to go on with: this is the first")
+            _say(f"No run in {folder or runs} to resume: starting the first")
             return None
         run = of_fit[-1]
     checkpoint, steps = _newest_good(run / "checkpoints")
-    _say(f"Going on in {run} from {f'step {steps}' if checkpoint else 'the start, it has no checkpoint'}")
+    _say(f"Resuming {run} from {f'step {steps}' if checkpoint else 'the start: it has no checkpoint'}")
     return Interrupted(run, checkpoint, steps)
 
 
@@ -69,10 +69,10 @@ def _say(line: str, file: TextIO | None = None) -> None:
 
 
 def _newest_good(folder: Path) -> tuple[Path | None, int]:
-    """Return the newest checkpoint that is whole, and its steps; put one that is not aside, and say so.
+    """Return the latest complete checkpoint and its steps; set a damaged one aside with a warning.
 
     Raises:
-        InputError: there are some, and none is whole.
+        InputError: all checkpoints are damaged.
     """
     error = None
     for path in (folder / LAST, folder / PREVIOUS):
@@ -85,7 +85,7 @@ def _newest_good(folder: Path) -> tuple[Path | None, int]:
                 _say(f"peclip: warning: {this}: trying the one before it", file=sys.stderr)
             error = this
             continue
-        # Or the next checkpoint would take the place of the good one, not of this. Of several ranks one moves it.
+        # Otherwise the next checkpoint would replace the good one. Only rank 0 moves it.
         if error and (folder / LAST).exists() and not getattr(rank_zero_only, "rank", 0):
             (folder / LAST).replace(folder / "torn.ckpt")
         return path, int(content.get("global_step", 0))
@@ -97,7 +97,7 @@ def _newest_good(folder: Path) -> tuple[Path | None, int]:
 def keep_metrics(run: Interrupted, logger: CSVLogger) -> None:
     """Keep the rows of ``metrics.csv`` of the steps before the checkpoint, which Lightning would delete.
 
-    Meanwhile they are in a file of another name, so that a second interruption here loses nothing.
+    Meanwhile they are kept in another file, so that a second interruption loses nothing.
     """
     before, metrics = run.folder / METRICS_BEFORE, run.folder / METRICS
     if metrics.exists() and not before.exists():
@@ -119,7 +119,7 @@ def _rows(path: Path, steps: int) -> Iterator[dict[str, Any]]:
 
 
 def remove_empty_run(folder: Path, runs: Path) -> None:
-    """Remove the folder of a run that holds its configuration at most, and those above it that were made for it."""
+    """Remove the folder of a run that holds at most its configuration, and empty folders above it."""
     if {path.name for path in folder.rglob("*")} <= {"config.yaml", "checkpoints"}:
         shutil.rmtree(folder, ignore_errors=True)
         for above in folder.parents:

@@ -1,6 +1,6 @@
-"""The folder of a prediction in shards: Parquet files of so many clips each, each complete or absent.
+"""Write a prediction in shards: Parquet files of a fixed number of clips, each complete or absent.
 
-Shard s holds the clips s * n to (s + 1) * n, in their order, whoever predicts them. So a restart with any number of ranks
+Shard s holds the clips s * n to (s + 1) * n, in their order, on any rank. So a restart with any number of ranks
 predicts the missing shards, and all shards together have every clip once.
 """
 
@@ -37,26 +37,26 @@ WORDS = {
     "precision": "another trainer.precision",
     "model": "another checkpoint or model",
 }
-"""How a difference in an entry of shards.json is reported."""
+"""Descriptions of a difference in an entry of shards.json."""
 
 COMPLETE, ROWS = "complete", "rows"
-"""Entries of shards.json that say how far the prediction is."""
+"""Entries of shards.json about the progress of the prediction."""
 
-ADVICE = "; the finished shards are as they were. Make room, then give the same command again"
+ADVICE = "; the finished shards are as they were. Free some space, then run the same command again"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a prediction is made of: another one does not fit into its folder.
+    """Inputs of a prediction; a folder of shards belongs to one of them.
 
     Attributes:
         clips: number of clips.
-        manifest: digest of what is read of them.
+        manifest: digest of their paths and times.
         clips_per_shard: n.
         labels: class names in the order of the probabilities.
         num_frames: T.
-        precision: what the trainer computes in.
-        model: digest of what the logits depend on.
+        precision: that of the trainer.
+        model: digest of everything that the logits depend on.
         format: version of the files.
     """
 
@@ -75,7 +75,7 @@ def check_shards_option(options: Namespace, first: bool) -> None:
 
     Args:
         options: of the command.
-        first: whether this rank looks at the folder; the others start when it has begun there.
+        first: whether this rank checks the folder; the others start after it has written to it.
 
     Raises:
         InputError: an option is out of range, or the folder is a file or holds something else.
@@ -88,7 +88,7 @@ def check_shards_option(options: Namespace, first: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"shards {folder} is a file: name a folder")
     if first and folder.is_dir() and not (folder / STATE).exists() and any(folder.iterdir()):
-        raise InputError(f"shards {folder} holds something else than predictions in shards: name a new folder")
+        raise InputError(f"shards {folder} holds other files than predictions in shards: name a new folder")
 
 
 class ShardFolder:
@@ -96,10 +96,10 @@ class ShardFolder:
 
     Args:
         path: of the folder.
-        prediction: what they are made of.
+        prediction: its inputs.
 
     Raises:
-        InputError: another prediction is there, or ``shards.json`` is torn.
+        InputError: the folder belongs to another prediction, or ``shards.json`` is torn.
     """
 
     def __init__(self, path: Path, prediction: Prediction) -> None:
@@ -110,11 +110,11 @@ class ShardFolder:
         for name, value in asdict(prediction).items() if before else ():
             if before.get(name) != value:
                 raise InputError(
-                    f"{path} was begun with {WORDS[name]}: give the same as then, or name another folder with --shards"
+                    f"{path} was begun with {WORDS[name]}: use the same, or name another folder with --shards"
                 )
         self.begun = bool(before)
         self.rows: int | None = before[ROWS] if before.get(COMPLETE) else None
-        """Rows of all shards, once all are there."""
+        """Rows of all shards, once all exist."""
 
     def clips_of(self, shard: int) -> range:
         """Return the clips of a shard."""
@@ -126,7 +126,7 @@ class ShardFolder:
         return self._file(shard).exists()
 
     def begin(self) -> list[int]:
-        """Begin, or resume, and return the missing shards; torn ones and those of others are set aside."""
+        """Begin, or resume, and return the missing shards; torn ones and those of another prediction are set aside."""
         if not self.begun:
             self._write_state({COMPLETE: False})
         for torn in self.path.glob(".*.parquet"):  # killed while it was written
@@ -137,7 +137,7 @@ class ShardFolder:
         """Write a shard.
 
         Raises:
-            InputError: it cannot be written, for want of space for example.
+            InputError: it cannot be written, for example for lack of space.
         """
         from pyarrow import parquet
 
@@ -147,7 +147,7 @@ class ShardFolder:
         write_bytes(self._file(shard), content.getbuffer(), ADVICE)
 
     def end(self) -> None:
-        """Say in ``shards.json`` that all shards exist."""
+        """Record in ``shards.json`` that all shards exist."""
         from pyarrow.parquet import read_metadata
 
         self.rows = sum(read_metadata(self._file(shard)).num_rows for shard in self.shards)
@@ -163,7 +163,7 @@ class ShardFolder:
         return self.path / f"shard-{shard:05d}.parquet"
 
     def _mark(self, shard: int) -> dict[bytes, bytes]:
-        """Return what a shard says of itself, so that none of another prediction is mistaken for it."""
+        """Return the metadata of a shard, which identifies its prediction."""
         made_of = hashlib.sha256(json.dumps(asdict(self.prediction)).encode()).hexdigest()
         return {b"peclip.prediction": made_of.encode(), b"peclip.shard": str(shard).encode()}
 
@@ -210,7 +210,7 @@ class ShardFolder:
 
 
 def clips_digest(clips: Manifest) -> str:
-    """Return a digest of what is read of clips, piece by piece: their text is never in memory as a whole.
+    """Return a digest of the paths and times of clips, computed piece by piece to save memory.
 
     Raises:
         InputError: the name of a clip is not UTF-8.

@@ -156,4 +156,4 @@ def test_training_cannot_go_on_from_a_package(package, tiny_config, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     result = run("fit", "--config", tiny_config, "--ckpt_path", package)
     assert result.status == 2
-    assert result.err.endswith("no checkpoint to go on from, expected a .ckpt file or the folder of a run\n")
+    assert result.err.endswith("no checkpoint to resume from, expected a .ckpt file or the folder of a run\n")
