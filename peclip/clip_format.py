@@ -1,6 +1,7 @@
-"""Clip format: number and side of the frames of a model, and their normalisation.
+"""Clip format: number, side and normalisation of the frames that a model takes.
 
-The model owns it, checkpoints carry it, and data are read to fit it."""
+The model owns it, checkpoints carry it, and data are read to fit it.
+"""
 
 import math
 from dataclasses import asdict, dataclass

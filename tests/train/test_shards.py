@@ -225,9 +225,7 @@ def test_every_clip_is_in_one_shard(tmp_path):
 @pytest.mark.parametrize("name", [field.name for field in fields(MADE_OF)])
 def test_a_folder_begun_with_something_else_is_refused(name, tmp_path):
     folder_with(tmp_path)
-    with pytest.raises(
-        InputError, match=r"was begun with (an)?other .*: use the same, or name another folder"
-    ):
+    with pytest.raises(InputError, match=r"was begun with (an)?other .*: use the same, or name another folder"):
         ShardFolder(tmp_path, replace(MADE_OF, **{name: 7}))
 
 
