@@ -29,7 +29,7 @@ class Command(NamedTuple):
 HELP_TEXTS = Path(__file__).parent / "train" / "cli" / "help"
 """The help of Lightning's subcommands, written from its parser by tools/write_help.py: building that takes seconds."""
 
-LIGHTNING = "peclip.train.cli.lightning:run"
+LIGHTNING = "peclip.train.cli.command:run"
 """Function that runs the subcommands of LightningCLI with an unparsed command line."""
 
 FOLDS = "peclip.train.cv:run"

@@ -20,7 +20,7 @@ from tests.runs import trained, write_config, write_data
 torch.set_num_threads(1)
 
 # The runs that tests start are forks of one server for the whole session, which imports what a training needs.
-forking.PRELOADED = ["peclip.train.cli.lightning", "transformers.models.clip.modeling_clip", "pytest"]
+forking.PRELOADED = ["peclip.train.cli.command", "transformers.models.clip.modeling_clip", "pytest"]
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "pe_clip_small.json").read_text())
 

@@ -16,7 +16,8 @@ os.environ["COLUMNS"] = "100"
 from lightning.pytorch.cli import LightningArgumentParser
 
 from peclip.cli import COMMANDS, HELP_TEXTS, LIGHTNING
-from peclip.train.cli.lightning import PEClipCLI, command
+from peclip.train.cli.command import command
+from peclip.train.cli.lightning import PEClipCLI
 
 
 class Help(PEClipCLI):

@@ -31,7 +31,7 @@ from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.model.io import Trained, read_trained
 from peclip.train.cli.checks import best_precision
-from peclip.train.cli.lightning import NOISE
+from peclip.train.cli.command import NOISE
 from peclip.train.cluster.allocator import keep_freed_memory
 from peclip.train.module import PEClipModule
 

@@ -23,8 +23,9 @@ from peclip.errors import InputError, options_below
 from peclip.files import LOCK, file_errors, locked, write_text
 from peclip.results.crossval import RESULTS, print_summary, summarise, write_summary
 from peclip.results.evaluation import read_evaluation
-from peclip.train.cli.lightning import PEClipCLI, command, generate_demo
-from peclip.train.cli.lightning import run as run_fit
+from peclip.train.cli.command import command
+from peclip.train.cli.command import run as run_fit
+from peclip.train.cli.lightning import PEClipCLI, generate_demo
 from peclip.train.private_hooks import ParseOnlyCLI, process_rank
 from peclip.train.runs.folder import RUNS, next_folder, number_of
 

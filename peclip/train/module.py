@@ -1,7 +1,6 @@
 """Train and evaluate a PEClip with Lightning: PEClipModule."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -20,6 +19,7 @@ from peclip.train.cluster.sharded import check_strategy, shard
 from peclip.train.losses import CROSS_ENTROPY, total_loss
 from peclip.train.lr_scheduler import Recipe, Schedule, set_rates
 from peclip.train.metrics import ExpressionMetrics, MeanLoss, TrainMeans
+from peclip.train.outputs import Outputs
 
 Stage = Literal["val", "test"]
 
@@ -28,41 +28,6 @@ WEIGHT_DECAY = 1e-2
 
 SAME_ON_ALL_RANKS: dict[str, Any] = {"sync_dist": True, "rank_zero_only": True}
 """Arguments of ``log`` for a value that every rank has computed over all clips, so that no reduction is needed."""
-
-
-@dataclass(frozen=True, eq=False)
-class Outputs:
-    """Predictions for the B clips of an evaluated batch.
-
-    Attributes:
-        clip: (B,) int64, the clips' indices in their data set; :data:`NO_INDEX` for a dummy clip.
-        logits: (B, C) float32.
-    """
-
-    clip: Tensor
-    logits: Tensor
-
-    @property
-    def probabilities(self) -> Tensor:
-        """(B, C) float32."""
-        return self.logits.softmax(dim=-1)
-
-    @property
-    def predicted(self) -> Tensor:
-        """(B,) int64, the most probable class: by the logits, because rounded probabilities may be equal."""
-        return self.logits.argmax(dim=-1)
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Outputs":
-        """Return the outputs on a device; Lightning calls it where predictions are returned."""
-        return Outputs(
-            self.clip.to(device, non_blocking=non_blocking), self.logits.to(device, non_blocking=non_blocking)
-        )
-
-    def known(self) -> "Outputs":
-        """Return the outputs of real clips, without dummy clips, on the host."""
-        clip, logits = self.clip.cpu(), self.logits.cpu()
-        real = clip != NO_INDEX
-        return Outputs(clip[real], logits[real])
 
 
 class PEClipModule(LightningModule):
@@ -123,7 +88,7 @@ class PEClipModule(LightningModule):
                 raise InputError(f"{name} is {value}, expected a number of at least 0", name)
         if optimizer and weight_decay != WEIGHT_DECAY:
             raise InputError(
-                f"weight_decay is {weight_decay}, but belongs to the default optimizer: set it in optimizer",
+                f"weight_decay is {weight_decay}, but belongs to AdamW, the default: set it in the options of optimizer",
                 "weight_decay",
                 "optimizer",
             )

@@ -127,7 +127,10 @@ def test_a_weight_decay_beside_another_optimizer_is_refused(tmp_path, monkeypatc
     options = ("--model.optimizer", "torch.optim.SGD", "--model.weight_decay", "0.5")
     result = run("fit", "--config", tiny_config, *ONE_EPOCH, *options)
     assert (result.status, result.err.count("\n")) == (2, 1)
-    assert "weight_decay is 0.5, but belongs to the default optimizer" in result.err
+    assert (
+        "model.weight_decay is 0.5, but belongs to AdamW, the default: set it in the options of model.optimizer"
+        in result.err
+    )
 
 
 def test_another_schedule_steps_once_an_epoch(fit):

@@ -22,7 +22,8 @@ from peclip.model import PEClip
 from peclip.model.io.trained import digest
 from peclip.train.callbacks.run import EvaluationCallback, module_and_data
 from peclip.train.cluster.ranks import of_all_ranks
-from peclip.train.module import Outputs, PEClipModule
+from peclip.train.module import PEClipModule
+from peclip.train.outputs import Outputs
 from peclip.train.runs.shards import Prediction, ShardFolder, clips_digest
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peclip.data.batch import Batch
 from peclip.data.datamodule import VideoDataModule
-from peclip.train.module import Outputs, PEClipModule
+from peclip.train.module import PEClipModule
+from peclip.train.outputs import Outputs
 
 
 class EvaluationCallback(Callback):

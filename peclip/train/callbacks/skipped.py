@@ -13,7 +13,7 @@ from peclip.errors import InputError
 from peclip.files import atomic_write
 from peclip.train.callbacks.run import EvaluationCallback
 from peclip.train.cluster.shutdown import reported_by_rank_zero
-from peclip.train.module import Outputs
+from peclip.train.outputs import Outputs
 
 FILE = "skipped.csv"
 

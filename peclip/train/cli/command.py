@@ -1,0 +1,128 @@
+"""Start the command line of training: what it is built with, what it prints, and what a named model brings along."""
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import transformers
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback
+from lightning.pytorch.cli import LightningArgumentParser
+
+from peclip.data.datamodule import VideoDataModule
+from peclip.errors import InputError, OneLineErrors, in_one_line
+from peclip.files import file_errors
+from peclip.train.callbacks.console import EpochLines, Progress, Summary, TrainingTime
+from peclip.train.callbacks.finite_loss import FiniteLoss
+from peclip.train.callbacks.predictions import PredictionWriter
+from peclip.train.callbacks.report import Report
+from peclip.train.callbacks.skipped import SkippedClips
+from peclip.train.cli.checks import check_configs, names_module
+from peclip.train.cli.lightning import PEClipCLI
+from peclip.train.cli.trained_model import TrainedModel, read_model, run_options, value_of
+from peclip.train.cluster.allocator import keep_freed_memory
+from peclip.train.cluster.signals import AskedToEnd
+from peclip.train.module import PEClipModule
+from peclip.train.runs.folder import SaveConfig
+
+Kind = TypeVar("Kind", bound=PEClipCLI)
+
+NOISE = (
+    r".*in eval mode at the start of training",  # CLIP is frozen on purpose
+    r".*Total length of `(list|PredictLoader)` across ranks is zero",  # there may be no validation clips, or no missing shard
+    r".*`isinstance\(treespec, LeafSpec\)` is deprecated",  # raised inside Lightning
+    r".*does not have many workers which may be a bottleneck",
+    r".*is smaller than the logging interval",
+    r".*your dataloader is not resumable",  # the checkpoint says where the epoch was interrupted
+    r".*irectory .* exists and is not empty",  # a resumed run stays in its folder
+)
+
+
+class Parser(OneLineErrors, LightningArgumentParser):
+    """A parser whose errors are one line."""
+
+
+def run(args: list[str]) -> None:
+    """Run one of Lightning's subcommands.
+
+    Raises:
+        InputError: a user's mistake.
+    """
+    command(PEClipCLI, args)
+
+
+def command(kind: type[Kind], args: list[str]) -> Kind:
+    """Create the Lightning CLI of a class, which runs the subcommand of the command line; see :func:`run`."""
+    _keep_quiet()
+    check_configs(args)
+    subcommand, *rest = args
+    option = "--init_from" if subcommand == "fit" else "--ckpt_path"
+    source = value_of(rest, option)
+    named = read_model(source, option[2:]) if source else None
+    terminal = sys.stdout.isatty()
+    try:
+        with file_errors():
+            return kind(
+                PEClipModule,
+                VideoDataModule,
+                model_named=named,
+                subclass_mode_model=names_module(rest),
+                save_config_callback=SaveConfig,
+                save_config_kwargs={"overwrite": True},
+                trainer_defaults=_trainer_defaults(terminal, source if subcommand != "fit" else None),
+                seed_everything_default=0,
+                parser_class=Parser,
+                parser_kwargs={"prog": "peclip"},
+                auto_configure_optimizers=False,
+                args=[subcommand, *_brought_along(named, source, rest), *rest],
+            )
+    except MisconfigurationException as error:
+        raise InputError(in_one_line(error)) from error
+
+
+def _brought_along(named: TrainedModel | None, source: str | None, args: Sequence[str]) -> list[str]:
+    """Return the options of the named model and of its run as configurations that precede all others."""
+    if not named or source is None:
+        return []
+    configs = [named.options()]
+    words = {arg.partition("=")[0] for arg in args}
+    if named.option == "ckpt_path" and not words & {"--config", "-c"}:
+        other_data = bool(words & {"--data.manifest", "--data.root", "--data.benchmark"})
+        configs.append(run_options(source, other_data))
+    return [word for config in configs for word in ("--config", json.dumps(config))]
+
+
+def _keep_quiet() -> None:
+    """Silence messages of Lightning and transformers that need no action; profilers and tuners still print results."""
+    keep_freed_memory()
+    transformers.logging.disable_progress_bar()
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("profilers.profiler", "tuner.lr_finder", "tuner.batch_size_scaling"):
+        logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.INFO)
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message)
+
+
+def _trainer_defaults(terminal: bool, model: str | None) -> dict[str, Any]:
+    # The report comes last: where there is a metrics.json, the run is complete.
+    callbacks: list[Callback] = [
+        Summary(),
+        TrainingTime(),
+        FiniteLoss(),
+        SkippedClips(),
+        AskedToEnd(),
+        PredictionWriter(),
+        Report(model),
+        Progress() if terminal else EpochLines(),
+    ]
+    return {
+        "callbacks": callbacks,
+        "use_distributed_sampler": False,
+        "enable_model_summary": False,
+        "enable_progress_bar": terminal,
+        "log_every_n_steps": 10,
+    }
