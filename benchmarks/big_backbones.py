@@ -1,12 +1,12 @@
-"""Measure the memory of each rank with big backbones: held in fp32, in bf16, and in bf16 divided over the ranks.
+"""Measure the memory of each rank with big backbones: held in fp32, in bf16, and in bf16 sharded over the ranks.
 
 python benchmarks/big_backbones.py [--sizes vit-b/16 vit-l/14 vit-h/14] [--held fp32 bf16 copies sharded] [--ranks 2]
     [--clips 1] [--frames 4] [--steps 3] [--checkpointing] [--precision bf16-mixed] [--accelerator cpu] [--out FILE]
 
-Every row is a run of peclip fit on a CLIP with random weights, which lies in a folder in fp16 as downloaded ones do. fp32 and
+Every row is a run of peclip fit on a CLIP with random weights, stored in fp16 like downloaded ones. fp32 and
 bf16 run on one rank; copies (bf16) and sharded (bf16) on several. On a CPU memory is what is resident in a process, torch and all
-libraries included, which alone take what tiny, a CLIP of two million parameters, takes. What is freed is given back to the system
-at once, where peclip keeps it for the next step: it would count as if it were needed.
+libraries included, which alone take what tiny, a CLIP of two million parameters, takes. Freed memory is returned to the
+system at once, whereas peclip keeps it for the next step: it would count as if it were in use.
 """
 
 import argparse
@@ -37,11 +37,11 @@ from peclip.train.cluster.allocator import M_MMAP_THRESHOLD
 RECIPE = Path(__file__).parents[1] / "configs" / "ferv39k.yaml"
 
 HELD = {"fp32": ("fp32", False), "bf16": ("bf16", False), "copies": ("bf16", False), "sharded": ("bf16", True)}
-"""Precision in which CLIP is held, and whether it is divided."""
+"""Precision in which CLIP is held, and whether it is sharded."""
 
 
 def main() -> None:
-    """Measure every size held in every way."""
+    """Measure every size in every case."""
     if "--rank" in sys.argv:
         run_rank(json.loads(sys.argv[-1]))
         return
@@ -78,7 +78,7 @@ def write_backbone(size: str, folder: Path) -> None:
 
 
 def in_a_process(function: Any, *args: Any) -> None:
-    """Call a function where the memory that it takes goes away with it."""
+    """Call a function in a process of its own, which frees its memory at the end."""
     child = torch.multiprocessing.get_context("spawn").Process(target=function, args=args)
     child.start()
     child.join()
@@ -87,11 +87,11 @@ def in_a_process(function: Any, *args: Any) -> None:
 
 
 def measured(folder: Path, held: str, options: argparse.Namespace) -> Figures:
-    """Run peclip fit, as many ranks as the way of holding needs, and return what they wrote, that of rank 0 first."""
+    """Run peclip fit on as many ranks as the case needs, and return their figures in the order of the ranks."""
     ranks = options.ranks if held in ("copies", "sharded") else 1
     out = Path(tempfile.mkdtemp(dir=folder))
-    order = {**vars(options), "folder": str(folder), "held": held, "ranks": ranks, "out": str(out)}
-    words = [sys.executable, __file__, "--rank", json.dumps(order)]
+    case = {**vars(options), "folder": str(folder), "held": held, "ranks": ranks, "out": str(out)}
+    words = [sys.executable, __file__, "--rank", json.dumps(case)]
     environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "NODE_RANK": "0"} if ranks > 1 else {}
     processes = []
     for rank in range(ranks):
@@ -104,38 +104,38 @@ def measured(folder: Path, held: str, options: argparse.Namespace) -> Figures:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens at."""
+    """Return a free port of this machine."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
 
 
-def run_rank(order: dict[str, Any]) -> None:
+def run_rank(case: dict[str, Any]) -> None:
     """Run peclip fit as one rank, with :class:`Account` among the callbacks."""
-    frozen, sharded = HELD[order["held"]]
-    folder = Path(order["folder"])
+    frozen, sharded = HELD[case["held"]]
+    folder = Path(case["folder"])
     config = json.loads((folder / "clip" / "config.json").read_text())
     depth = min(DEPTH, *(config[f"{tower}_config"]["num_hidden_layers"] for tower in ("vision", "text")))
-    account = {"class_path": "big_backbones.Account", "init_args": {"out": order["out"]}}
+    account = {"class_path": "big_backbones.Account", "init_args": {"out": case["out"]}}
     options = {
-        "name": order["held"],
+        "name": case["held"],
         "model.frozen": frozen,
         "model.sharded": sharded,
         "model.net.backbone": folder / "clip",
-        "model.net.checkpointing": order["checkpointing"],
+        "model.net.checkpointing": case["checkpointing"],
         "model.net.prompts.init_args.depth": depth,
         "data.root": folder / "data",
         "data.benchmark": "demo",
-        "data.num_frames": order["frames"],
-        "data.batch_size": order["clips"],
+        "data.num_frames": case["frames"],
+        "data.batch_size": case["clips"],
         "data.num_workers": 0,
         "trainer.callbacks+": json.dumps(account),
-        "trainer.accelerator": order["accelerator"],
-        "trainer.devices": order["ranks"],
-        "trainer.strategy": "ddp" if order["ranks"] > 1 else "auto",
-        "trainer.precision": order["precision"],
+        "trainer.accelerator": case["accelerator"],
+        "trainer.devices": case["ranks"],
+        "trainer.strategy": "ddp" if case["ranks"] > 1 else "auto",
+        "trainer.precision": case["precision"],
         "trainer.max_epochs": 1,
-        "trainer.limit_train_batches": order["steps"],
+        "trainer.limit_train_batches": case["steps"],
         "trainer.num_sanity_val_steps": 0,
         "trainer.limit_val_batches": 2,  # 1 would be all of them
         "trainer.limit_test_batches": 2,
@@ -166,7 +166,7 @@ class Account(Callback):
             self.found["trainable"] = sum(w.numel() for w in pl_module.parameters() if w.requires_grad)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Note what is in use before a step; the one that stays is that of the last."""
+        """Note what is in use before a step; the figures of the last step are kept."""
         self.found["between steps"] = reset_peak(pl_module.device)
         self._begun = time.perf_counter()
 
@@ -178,7 +178,7 @@ class Account(Callback):
 
 
 def show(found: dict[str, Figures]) -> None:
-    """Print the ranks with most memory."""
+    """Print the largest figures of the ranks."""
     rows = []
     for name, figures in found.items():
         ranks = figures["ranks"]

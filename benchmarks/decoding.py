@@ -4,8 +4,8 @@ pip install decord torchcodec                      # torchcodec needs FFmpeg's l
 python benchmarks/decoding.py [--rounds 40] [--clips FILE ...]
 
 16 of 75 frames of an H.264 file (3 s, 224x224 pixels, textured, one keyframe), the middle ones of each segment; and the
-same of a folder of JPEG files. Every way opens the clip anew, has one thread, and gives uint8 pixels at 224x224. That they
-are the same frames is checked before.
+same of a folder of JPEG files. Every reader opens the clip again, has one thread, and returns uint8 pixels at 224x224. The
+frames are compared first.
 """
 
 import argparse
@@ -64,12 +64,12 @@ FOLDER: dict[str, Callable[[Path], torch.Tensor]] = {"peclip": by_peclip, f"Pill
 
 
 def compare(title: str, ways: dict[str, Callable[[Path], torch.Tensor]], clips: list[Path], rounds: int) -> None:
-    """Check that all ways give the same frames, time them in turns and print the table."""
+    """Check that all readers return the same frames, time them in turns and print the table."""
     for clip in clips:
         expected = by_peclip(clip).float()
         for name, way in ways.items():
             difference = (way(clip).float() - expected).abs().mean().item()
-            assert difference < 2, f"{clip}: {name} gives other frames, {difference:.1f} grey levels away"
+            assert difference < 2, f"{clip}: {name} reads other frames, {difference:.1f} grey levels away"
     timed = {name: (lambda number, way=way: way(clips[number % len(clips)])) for name, way in ways.items()}
     show(title, processor_seconds(timed, rounds))
 

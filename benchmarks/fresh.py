@@ -1,4 +1,4 @@
-"""Measurements for the scripts beside this one: each in a process of its own, several of them in turns, and a table."""
+"""Run measurements in processes of their own, in turns, and print their tables; for the scripts in this folder."""
 
 import argparse
 import json
@@ -18,14 +18,14 @@ Figures = dict[str, Any]
 
 
 def measured(command: Sequence[object], timeout: float | None = None) -> Figures:
-    """Run a Python program that takes ``--out FILE``, and return what it wrote.
+    """Run a Python program with ``--out FILE``, and return the content of the file.
 
     Args:
-        command: what follows ``python``.
+        command: arguments of ``python``.
         timeout: seconds after which it is ended.
 
     Raises:
-        SystemExit: it failed; with what it said.
+        SystemExit: it failed; with its error output.
         subprocess.TimeoutExpired: it took too long.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -38,7 +38,7 @@ def measured(command: Sequence[object], timeout: float | None = None) -> Figures
 
 
 def peclip(what: str, **options: object) -> list[object]:
-    """Return the command of ``peclip bench``, as :func:`measured` takes it; options that are None are omitted."""
+    """Return the command of ``peclip bench``, for :func:`measured`; options that are None are omitted."""
     given = [word for name, value in options.items() if value is not None for word in (f"--{name}", value)]
     return ["-m", "peclip", "bench", what, *given]
 

@@ -1,4 +1,4 @@
-"""Measure all that is to be known of one GPU in one call of under ten minutes.
+"""Measure training and evaluation on one GPU, in less than ten minutes.
 
 python benchmarks/gpu.py [--budget 570] [--out FILE]
 python benchmarks/gpu.py --device cpu --tiny      try it out
@@ -46,7 +46,7 @@ training 10 times as fast as in fp32, eager; 64 clips in under 40 GB."""
 
 
 def main() -> None:
-    """Measure one after the other, as long as the budget lasts."""
+    """Run the measurements in turn until the time budget is used up."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", type=float, default=570, help="seconds")
     parser.add_argument("--steps", type=int, default=10)
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def one(variant: Variant, options: argparse.Namespace, seconds: float) -> Figures | str:
-    """Return the figures of a measurement, or why there are none: one that fails must not take the others with it."""
+    """Return the figures of a measurement, or its error, so that the others still run."""
     given = {
         "backbone": "tiny" if options.tiny else "vit-b/16",
         "batch_size": 2 if options.tiny else variant.clips,

@@ -1,4 +1,4 @@
-"""Time several ways of doing the same in turns, so that whatever else the machine does meets all of them alike."""
+"""Time several implementations in turns, so that other load on the machine affects all of them alike."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The frames of a clip as a folder of JPEG files, as data sets have them."""
+"""Write the frames of a clip as a folder of JPEG files, as in many data sets."""
 
 from pathlib import Path
 

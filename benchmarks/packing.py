@@ -65,12 +65,12 @@ def samples(packed: Path) -> Iterator[dict[str, Any]]:
 
 
 def itself(sample: dict[str, Any]) -> dict[str, Any]:
-    """Return a sample: what litdata calls on each."""
+    """Return a sample unchanged; litdata calls it for each."""
     return sample
 
 
 def write_tar(path: Path, packed: Path) -> None:
-    """Write the samples as webdataset has them."""
+    """Write the samples in the format of webdataset."""
     with webdataset.TarWriter(str(path)) as output:
         for sample in samples(packed):
             output.write(
@@ -97,7 +97,7 @@ def by_webdataset(path: Path, number: int) -> list[torch.Tensor]:
 
 
 def ways(folder: Path, clips: int) -> dict[str, Callable[[int], Any]]:
-    """Write the clips in all forms, and return how each is read."""
+    """Write the clips in all formats, and return a reader for each."""
     files, folders, packed = ([folder / form / f"{clip}" for clip in range(clips)] for form in ("video", "jpeg", "-"))
     files = [path.with_suffix(".mp4") for path in files]
     for name in ("video", "jpeg", "litdata"):

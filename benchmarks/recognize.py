@@ -70,7 +70,7 @@ def classify(net: PEClip, clips: list[torch.Tensor], batch: int = 4) -> None:
 
 
 def timed(work: Callable[[], object], repeats: int) -> float:
-    """Return the median of the seconds that something takes."""
+    """Return the median duration of a function in seconds."""
     took = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("video", help="a video of faces")
     parser.add_argument("face_model", help="the ONNX file of YuNet")
     parser.add_argument("--cores", type=int, default=2, help="CPU cores to run on")
-    parser.add_argument("--repeats", type=int, default=3, help="of which the median is told")
+    parser.add_argument("--repeats", type=int, default=3, help="of which the median is reported")
     parser.add_argument("--seconds", type=float, default=20.0, help="how much of the video is taken")
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))[: options.cores]

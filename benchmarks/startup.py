@@ -24,7 +24,7 @@ class EndOfFirstStep(Callback):
     """Ends the process after the first training step."""
 
     def on_train_batch_end(self, *args: Any) -> None:
-        """End it at once: what else a training does is not timed."""
+        """End the process after the first step, since the rest of the training is not timed."""
         os._exit(0)
 
 
@@ -35,12 +35,12 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     first_step = ["fit", "--config", str(DEMO), "--trainer.callbacks+=startup.EndOfFirstStep"]
     with tempfile.TemporaryDirectory() as folder:
-        drawn = seconds(first_step, folder)
+        generated = seconds(first_step, folder)
         commands = {"peclip --help": ["--help"], "peclip fit --help": ["fit", "--help"], "first step": first_step}
         found = {name: [seconds(words, folder) for _ in range(rounds)] for name, words in commands.items()}
     for name, times in found.items():
         print(f"{name:<40} {min(times):6.2f} s (fastest of {rounds}; slowest {max(times):.2f})")
-    print(f"{'first step, with all clips to draw':<40} {drawn:6.2f} s (once)\n{GOALS}")
+    print(f"{'first step, after generating the clips':<40} {generated:6.2f} s (once)\n{GOALS}")
 
 
 def seconds(words: list[str], folder: str) -> float:

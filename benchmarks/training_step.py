@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def commands(options: argparse.Namespace) -> dict[str, list[object]]:
-    """Return what measures each variant."""
+    """Return the function that measures each variant."""
     common = {"steps": options.steps, "frozen": options.frozen, "device": options.device}
     words = [word for name, value in common.items() for word in (f"--{name}", value)]
     mine = [__file__, *words, *(["--tiny"] if options.tiny else [])]
@@ -80,7 +80,7 @@ def backbone(options: argparse.Namespace) -> str:
 
 
 def one(options: argparse.Namespace) -> Figures:
-    """Measure a variant that is not peclip's."""
+    """Measure the plain or the bare variant."""
     torch.manual_seed(0)
     device = find_device(options.device)
     step = (plain_step if options.variant == "plain" else bare_step)(options, device)

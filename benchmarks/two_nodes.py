@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def compare(folder: Path, config: Path, steps: int, launcher: str) -> None:
-    """Train in one process with batches of 4 clips, on two nodes with 2 each, and compare what was trained."""
+    """Train in one process with batches of 4 clips, on two nodes with 2 each, and compare the weights."""
     fit = ["-m", "peclip", "fit", "--config", config, "--trainer.max_epochs", 1, "--trainer.limit_train_batches", steps,
            "--trainer.accelerator", "cpu", "--trainer.precision", "32-true", "--data.num_workers", 0]  # fmt: skip
     begun = time.perf_counter()
@@ -109,7 +109,7 @@ def two_nodes() -> Iterator[tuple[str, str]]:
 
 
 def ip(*arguments: str, check: bool = True) -> str:
-    """Run ``ip`` and return what it says; of a failure it is the message."""
+    """Run ``ip`` and return its output, or raise with it as the message."""
     done = subprocess.run(["ip", *arguments], check=False, capture_output=True, text=True)
     if check and done.returncode:
         raise SystemExit(f"two_nodes.py: ip {' '.join(arguments)}: {done.stderr.strip()}")
@@ -117,7 +117,7 @@ def ip(*arguments: str, check: bool = True) -> str:
 
 
 def finish(processes: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
-    """Wait until all have ended well; where one has not, end the others and print what they wrote."""
+    """Wait for all processes; if one fails, end the others and print their output."""
     try:
         while any(process.poll() is None for process in processes):
             if any(process.poll() for process in processes):
@@ -134,12 +134,12 @@ def finish(processes: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
 
 
 def trained(run: Path) -> dict[str, torch.Tensor]:
-    """Return what a run has trained."""
+    """Return the trained weights of a run."""
     return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
 def words(*command: object) -> list[str]:
-    """Return a command as it is run."""
+    """Return a command as strings."""
     return [str(word) for word in command]
 
 

@@ -1,6 +1,6 @@
 """An adapter of your own: a gated low-rank update.
 
-An adapter takes the output of a frozen layer and returns tokens of the same shape. peclip sets its first argument, the width
+An adapter processes the output of a frozen layer and returns tokens of the same shape. peclip sets its first argument, the width
 of the tower; the configuration sets the others. my_adapter.yaml puts this one into the last two blocks of the demo's CLIP;
 in the folder of both files:
 

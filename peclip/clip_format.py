@@ -22,7 +22,7 @@ MAX_FRAMES = 10_000
 
 @dataclass(frozen=True)
 class ClipFormat:
-    """Frames, size and normalisation of the clips that a model takes.
+    """Frames, size and normalisation of the clips that a model accepts.
 
     Attributes:
         num_frames: T, frames of a clip; 1 to :data:`MAX_FRAMES`.

@@ -31,7 +31,7 @@ LOCK = ".lock"
 def atomic_write(path: Path, advice: str = "") -> Iterator[Path]:
     """Yield a temporary path to write to; on success sync it to disk and move it to ``path``.
 
-    Whatever ends the process, ``path`` holds either the old content or the whole new one. Missing folders are made.
+    Even if the process is killed, ``path`` contains either the old content or the complete new one. Missing folders are created.
 
     Args:
         path: the file.

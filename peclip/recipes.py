@@ -22,7 +22,7 @@ class Recipe:
     """A configuration that comes with peclip.
 
     Attributes:
-        name: what ``--config`` takes, such as ``ferv39k`` or ``ablations/no_tda``.
+        name: value of ``--config``, such as ``ferv39k`` or ``ablations/no_tda``.
         path: the YAML file.
         command: the command line that runs it, from the first line of the file.
         aim: what it trains and the scores it aims at, from the second line.

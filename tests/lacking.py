@@ -1,4 +1,4 @@
-"""What some tests need and not every machine has: where it is looked for, and how to provide it."""
+"""Find what some tests need and not every machine has, and say how to provide it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PROVIDE = {
     "ONNX": 'pip install "peclip[onnx]"',
     "real videos": "lay the project's own videos into ../shared/media",
 }
-"""How to provide what a test may need, by the word after "needs" in the reason for which it is skipped."""
+"""Advice on how to provide the need of a test, by the word after "needs" in the reason for which it is skipped."""
 
 
 def needs(what: str) -> str:

@@ -1,4 +1,4 @@
-"""Which file of a package imports which, and which imports break the order of its rooms; read from the source alone."""
+"""Find imports between files of a package that break the order of its rooms, from the source alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 ROOT_NAMES = frozenset({"__version__"})
-"""What every room may import from the root package, whose other names are those of the rooms above."""
+"""Modules of the root package that every room may import; its other names are those of the rooms above."""
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,6 @@ def write_many(folder: Path, splits: dict[str, int], labels: Sequence[str]) -> P
 
 
 def logged(run_folder: Path, name: str) -> list[float]:
-    """What ``metrics.csv`` of a run says of a name, row by row."""
+    """Return the values of a name in ``metrics.csv`` of a run, row by row."""
     with (run_folder / "metrics.csv").open() as file:
         return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]

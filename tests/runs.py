@@ -23,7 +23,7 @@ LABELS = ("happiness", "sadness", "anger")
 
 @dataclass(frozen=True)
 class Result:
-    """What a run of the command gave: its exit status, and what it wrote to stdout and stderr."""
+    """Result of a run of the command: its exit status, and its output on stdout and stderr."""
 
     status: int
     out: str

@@ -17,7 +17,7 @@ FPS = 25
 SIZE = (320, 240)
 
 FACE = (0.5, 0.56, 0.8)
-"""Of a portrait: x and y of the centre of the box that YuNet finds, and its longer side, as shares of its side."""
+"""Box that YuNet finds in a portrait: x and y of its centre and its longer side, as shares of the portrait's side."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def change(config, **entries):
 
 
 def assert_refused(result, *says):
-    """One line on stderr that says it all, and nothing else there."""
+    """Check that stderr is one line with these texts, and the status 2."""
     assert result.err.count("\n") == 1, result.err
     assert result.err.startswith("peclip: error: ")
     for part in says:
@@ -61,7 +61,7 @@ def assert_refused(result, *says):
 
 
 def assert_no_run(place):
-    """No run has left anything, not even an empty folder."""
+    """Check that no run has left a file or folder."""
     assert not (place / "runs").exists()
 
 

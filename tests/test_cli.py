@@ -159,7 +159,7 @@ def test_validate_and_test_repeat_what_fit_found(tiny_run, workplace):
     assert "Results on 3 validation clips" in validated.out
 
 
-def test_the_folder_of_a_run_stands_for_its_best_checkpoint(tiny_run, workplace):
+def test_the_folder_of_a_run_means_its_best_checkpoint(tiny_run, workplace):
     for name, source in (("run", tiny_run), ("best", tiny_run / "checkpoints" / "best.ckpt")):
         assert run("predict", "--ckpt_path", source, "--out", name).status == 0
     first, second = (predictions(workplace / name) for name in ("run", "best"))
@@ -195,7 +195,7 @@ def test_prediction_needs_no_labels_and_takes_another_source(tiny_run, workplace
     assert list(rows[0]) == ["path", "predicted", *LABELS]
 
 
-def test_a_clip_is_predicted_alike_whatever_the_batch_and_the_workers(tiny_run, workplace):
+def test_a_prediction_does_not_depend_on_the_batch_and_the_workers(tiny_run, workplace):
     for name, options in (("one", ()), ("other", ("--data.eval_batch_size", "1", "--data.num_workers", "1"))):
         assert run("predict", "--ckpt_path", tiny_run, "--data.predict", "all", "--out", name, *options).status == 0
     first, second = (predictions(workplace / name) for name in ("one", "other"))
@@ -249,7 +249,7 @@ def test_another_number_of_workers_is_the_same_run(tiny_run, tiny_config, tmp_pa
     assert weights(other / "checkpoints" / "last.ckpt") == weights(tiny_run / "checkpoints" / "last.ckpt")
 
 
-def test_a_run_goes_on_from_its_last_checkpoint(tiny_run, tiny_config, tmp_path):
+def test_a_run_resumes_from_its_last_checkpoint(tiny_run, tiny_config, tmp_path):
     long = trained(tmp_path, "--config", tiny_config, "--trainer.max_epochs", "3", "--checkpoint.save_top_k", "-1",
                    "--checkpoint.filename", "{epoch}")  # fmt: skip
     (middle,) = long.glob("checkpoints/epoch=1*.ckpt")

@@ -66,7 +66,7 @@ def assert_same(first, second):
 SHARDED = ["--model.sharded", "true", "--data.batch_size", "2"]
 
 
-def test_divided_weights_train_as_whole_ones_and_go_on_undivided_after_a_kill(options, alone, tmp_path):
+def test_sharded_weights_train_like_copies_and_resume_unsharded_after_a_kill(options, alone, tmp_path):
     """The fourth of six steps is the first of the second epoch."""
     before = AtCall("peclip.train.module:PEClipModule.training_step", 5, partial(send, signal.SIGKILL))
     words = [*options, "--folder", "run", "--last.every_n_steps", "1"]
@@ -78,7 +78,7 @@ def test_divided_weights_train_as_whole_ones_and_go_on_undivided_after_a_kill(op
     assert_same(alone, tmp_path / "run")
 
 
-def test_an_evaluation_with_divided_weights_counts_every_clip_once(options, alone, tmp_path):
+def test_an_evaluation_with_sharded_weights_counts_every_clip_once(options, alone, tmp_path):
     """One rank has two batches and the other has one."""
     words = ["test", *options[1:], *SHARDED, "--ckpt_path", str(alone)]
     results = in_ranks(tmp_path, words, 2)

@@ -103,7 +103,7 @@ def run_of(tmp_path, data, tiny_clip):
 
 
 def model_of(folder):
-    """What the checkpoint of a run says of its model."""
+    """Return the entries of a run's checkpoint about its model."""
     return torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["peclip"]
 
 

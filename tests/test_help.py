@@ -1,4 +1,4 @@
-"""What must answer at once: the help of every command, and the comparison of runs. Neither may import what is heavy."""
+"""The help of every command and the comparison of runs are fast: neither imports heavy packages."""
 
 import os
 import re

@@ -17,7 +17,7 @@ ORDER = (
     ("cli",),
     ("__main__",),
 )
-"""From the ground up."""
+"""Rooms from the lowest to the highest."""
 
 LIGHT = (*ORDER[0], "results")
 HEAVY = ("torch", "lightning", "transformers", "torchmetrics", "pandas")

@@ -51,7 +51,7 @@ CONFIGURATIONS = {
 
 @pytest.mark.parametrize("attack", CONFIGURATIONS)
 @pytest.mark.parametrize("nested", [False, True], ids=["one file", "two files"])
-def test_a_configuration_runs_nothing_but_parts_of_their_kind(attack, nested, place, tiny_config):
+def test_a_configuration_builds_only_classes_of_the_expected_kind(attack, nested, place, tiny_config):
     options, says = CONFIGURATIONS[attack]
     if nested:
         (place / "trainer.yaml").write_text(yaml.safe_dump(options))

@@ -1,4 +1,4 @@
-"""Trains the small CLIP in peclip/demo/clip on drawn still faces and captions of their action units.
+"""Train the small CLIP in peclip/demo/clip on synthetic still faces and captions of their action units.
 
     python tools/pretrain_demo_clip.py --out peclip/demo/clip
 
@@ -186,7 +186,7 @@ class Words:
 
     @staticmethod
     def true(stills: list[Still]) -> Tensor:
-        """1 where the name is true of the still, float (N, names): at rest is who shows no unit at all."""
+        """1 where the name is true of the still, float (N, names): a face without any unit is at rest."""
         return torch.tensor(
             [[float(unit in shown) for unit in acting.UNITS] + [float(not shown)] * len(RESTING) for _, shown in stills]
         )
@@ -241,7 +241,7 @@ def train(
 
 @torch.no_grad()
 def evaluate(model: CLIPModel, tokenizer: CLIPTokenizer, bank: list[Still], bias: Tensor, seed: int) -> None:
-    """Print how much is right of people who were not trained on: single units, and captions among 100."""
+    """Print the accuracy on people who were not trained on: single units, and captions among 100."""
     rng, words = random.Random(seed), Words(tokenizer)
     pictures = embed_pictures(model, normalised(torch.from_numpy(np.stack([picture for picture, _ in bank]))))
     units = model.logit_scale.exp() * pictures @ embed_texts(model, words.tokens).T + bias
@@ -271,15 +271,15 @@ def save(model: CLIPModel, folder: Path) -> None:
 
 
 def main() -> None:
-    """Draw the stills, train, save."""
+    """Generate the stills, train the model, and save it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder to write the model to")
-    parser.add_argument("--stills", type=int, default=40_000, help="how many pictures to draw")
+    parser.add_argument("--stills", type=int, default=40_000, help="number of pictures to generate")
     parser.add_argument("--steps", type=int, default=5_000, help="optimiser steps")
     parser.add_argument("--batch", type=int, default=128, help="pictures per step")
     parser.add_argument("--lr", type=float, default=1e-3, help="highest learning rate")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and captions")
-    # With layers this small a second thread waits more than it works.
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, sampling and captions")
+    # Layers are so small that a second thread mostly waits.
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the training")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -289,7 +289,7 @@ def main() -> None:
     with multiprocessing.get_context("spawn").Pool() as pool:
         bank = pool.map(still, PRETRAINING_PEOPLE[: options.stills + UNSEEN], chunksize=500)
     bank, unseen = bank[:-UNSEEN], bank[-UNSEEN:]
-    print(f"{len(bank)} stills drawn in {time.perf_counter() - begin:.0f} s", flush=True)
+    print(f"{len(bank)} stills generated in {time.perf_counter() - begin:.0f} s", flush=True)
     rng = random.Random(options.seed)
     tokenizer = train_tokenizer([caption(shown, rng) for _, shown in bank[:20_000]], options.out)
     model = build(tokenizer, torch.from_numpy(np.stack([picture for picture, _ in bank[:2_000]])))

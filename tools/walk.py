@@ -1,14 +1,14 @@
-"""Follows one clip through the program: which files it enters on its way to metrics.json, and in which order.
+"""Trace one clip through the program: the files that it passes on its way to metrics.json, in order.
 
     python tools/walk.py test --ckpt_path runs/demo/version_0 --data.num_workers 0 --trainer.accelerator cpu
 
 Runs the command with a profiler hook and lists the files of peclip that are entered:
 
 - by the whole command, from its start to its end;
-- by the clip, from the moment it is read until its result is written, in the order in which the files hand it on: a
-  file counts where its first function returns, because a function that calls others hands on what they have returned.
+- by the clip, from the moment it is read until its result is written, in the order in which the files pass it on: a
+  file counts where its first function returns, because a function that calls others passes on their results.
 
-A room that the clip enters again after it has left it for another one is marked: there are to be none.
+A room that the clip enters again after another one is marked; none is expected.
 """
 
 import sys
@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 READS = ("ClipDataset", "__getitem__")
-"""Where a clip is read first."""
+"""Class and method that read a clip first."""
 
 
 class Walk:
@@ -36,7 +36,7 @@ class Walk:
         self._names: dict[str, str | None] = {}
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
-        """Take note of a call or a return; see :func:`sys.setprofile`."""
+        """Record a call or a return; see :func:`sys.setprofile`."""
         if event not in ("call", "return"):
             return
         name = self._name(frame.f_code.co_filename)
@@ -61,7 +61,7 @@ def room_of(name: str) -> str:
 
 
 def returns(names: Sequence[str]) -> list[str]:
-    """Return the files with which a walk enters a room again that it has left for another one; the ground is no room."""
+    """Return the files that enter a room again after another one; the ground is not counted as a room."""
     left, here, found = set(), "", []
     for name in names:
         room = room_of(name)
@@ -89,7 +89,7 @@ def main() -> None:
     print(f"\nThe command enters {len(walk.entered)} files. The clip is handed on by {len(walk.handed_on)}:")
     for name in walk.handed_on:
         print(f"  {room_of(name):<10} {name}{'   <- again' if name in again else ''}")
-    print(f"Returns to a room that was left: {len(again)}")
+    print(f"Returns to an earlier room: {len(again)}")
 
 
 if __name__ == "__main__":

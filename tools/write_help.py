@@ -1,4 +1,4 @@
-"""Write what ``peclip fit --help`` and the like print: ``python tools/write_help.py``, after a change of their options.
+"""Write the help texts of ``peclip fit --help`` and the like: ``python tools/write_help.py``, after a change of their options.
 
 Building Lightning's parser takes seconds, so peclip prints stored texts instead. A test compares them with the parser's.
 """
@@ -21,7 +21,7 @@ from peclip.train.cli.lightning import PEClipCLI
 
 
 class Help(PEClipCLI):
-    """Writes the help of every subcommand; nothing is built and nothing is run."""
+    """Writes the help of every subcommand; without building or running anything."""
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> NoReturn:
         """Write a file for each subcommand into the folder that is given."""

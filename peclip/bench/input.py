@@ -118,7 +118,7 @@ def _verdict(rate: float, workers: int, compute: float, needed: int) -> str:
             f"clips/s; {enough}."
         )
     limit = "Compute limits" if rate >= compute else "Input limits"
-    return f"{limit}: {workers} workers bring {rate:,.1f} clips/s, the model takes {compute:,.1f}; {enough}."
+    return f"{limit}: {workers} workers read {rate:,.1f} clips/s, the model processes {compute:,.1f}; {enough}."
 
 
 def _loader_rate(module: VideoDataModule) -> float:

@@ -76,16 +76,18 @@ def backbone_of(name: str, image_size: int | None = None) -> Backbone:
         image_size: side of the frames in pixels; by default that of the size or of the CLIP.
 
     Raises:
-        InputError: there is no such CLIP, or it takes frames of another size.
+        InputError: there is no such CLIP, or its frames have another size.
     """
     if name in SIZES:
         return Backbone(name, freeze(CLIPModel(random_config(name, image_size))))
     try:
         backbone = load_backbone(name)
     except InputError as error:
-        raise InputError(f"{error}; or take {', '.join(SIZES)}, which have random weights") from error
+        raise InputError(f"{error}; or choose one of {', '.join(SIZES)}, which have random weights") from error
     if image_size not in (None, backbone.image_size):
-        raise InputError(f"backbone {name!r} takes frames of {backbone.image_size} pixels, image_size is {image_size}")
+        raise InputError(
+            f"backbone {name!r} has frames of {backbone.image_size} pixels, but image_size is {image_size}"
+        )
     return backbone
 
 

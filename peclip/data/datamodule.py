@@ -202,7 +202,7 @@ class VideoDataModule(LightningDataModule):
         return PredictLoader(self._loader(self.predicted, sampler))
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Turn uint8 on the device into what the model takes: augmented and mixed in training, always normalised."""
+        """Turn uint8 on the device into the model's input: augmented and mixed in training, always normalised."""
         clip_format, draws = self.clip_format, batch.draws
         if not (self.trainer and self.trainer.training) or not draws:  # without draws, it is a dummy clip
             return replace(batch, video=normalize(batch.video, clip_format)).own()

@@ -26,7 +26,7 @@ class ClipDataset(Dataset[Batch]):
         clips: the clips.
         labels: class names in the order of their indices.
         clip_format: T and the side of the frames.
-        seed: for the choice of frames; None takes the middle of each segment.
+        seed: for the choice of frames; None chooses the middle of each segment.
         workers: number of processes that read.
         on_error: what a clip that cannot be read does.
     """

@@ -88,7 +88,7 @@ def generate(name: str, root: Path | str) -> Path:
             draft.symlink_to(manifest.parent.name, target_is_directory=True)
             draft.replace(link)
     except OSError as error:
-        raise InputError(f"{link}: cannot be written ({error.strerror}): choose another data.root") from error
+        raise InputError(f"{link}: cannot be written ({error.strerror}): choose another root", "root") from error
     return link / manifest.name
 
 

@@ -1,4 +1,4 @@
-"""Cut faces out of frames, at the size that the model takes."""
+"""Cut faces out of frames, at the size of the model's frames."""
 
 import math
 from collections.abc import Callable

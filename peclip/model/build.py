@@ -190,7 +190,7 @@ def build_prompts(backbone: Backbone, factory: PromptFactory) -> tuple[MaPLe, Sp
 
 
 def clip_format(backbone: Backbone, num_frames: int, normalize: Normalize) -> ClipFormat:
-    """Return the clips that a model with a backbone takes.
+    """Return the clip format of a model with a backbone.
 
     Raises:
         InputError: ``num_frames`` is out of range, or ``normalize`` is something else.

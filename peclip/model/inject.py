@@ -1,6 +1,6 @@
-"""Hooks that put adapters and prompts into the towers of a frozen backbone, and take them out again.
+"""Attach adapters and prompts to the towers of a frozen backbone with hooks, and detach them.
 
-This is the only file with hooks. How blocks run, compiled or recomputed for the gradient, comes and goes with them.
+This is the only file with hooks. The execution of blocks, compiled or recomputed for the gradient, is attached with them.
 """
 
 from collections.abc import Callable, Mapping, Sequence

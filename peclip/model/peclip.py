@@ -48,7 +48,7 @@ class PEClip(nn.Module):
     Hillali), https://arxiv.org/abs/2503.16945. Zero-shot CLIP is ``PEClip(labels, adapters={}, prompts=None)``.
 
     Args:
-        labels: class names; their order is the order of the logits. The command line takes them from the data.
+        labels: class names; their order is the order of the logits. The command line reads them from the data.
         backbone: a Hub id such as ``openai/clip-vit-base-patch16``, a folder that holds a CLIP, or ``demo``.
         adapters: adapter class by site: ``vision.attention``, ``vision.mlp``, ``text.attention`` or ``text.mlp``, or only
             some blocks of one, as in ``vision.mlp[6:12]``. One adapter is made per block, with the width of its tower. By
@@ -190,7 +190,7 @@ class PEClip(nn.Module):
 
     @property
     def image_size(self) -> int:
-        """Side, in pixels, of the square frames that :meth:`forward` takes."""
+        """Side, in pixels, of the square frames of :meth:`forward`."""
         return self.config.clip_format.image_size
 
     @property

@@ -23,7 +23,7 @@ def tokenize(backbone: Backbone, texts: Sequence[str], prompt_length: int) -> tu
     for text, end in zip(texts, ends, strict=True):
         if end >= backbone.context:
             raise InputError(
-                f"texts: {text[:60]!r} has {end + 1} tokens with its prompts, {backbone.name!r} takes at most "
+                f"texts: {text[:60]!r} has {end + 1} tokens with its prompts, {backbone.name!r} accepts at most "
                 f"{backbone.context}",
                 "texts",
             )
@@ -37,7 +37,7 @@ def check_tokens(token_ids: Tensor, classes: int, backbone: Backbone) -> None:
     Args:
         token_ids: expected (C, N), N at most the context of the text tower, each id one of the vocabulary.
         classes: C.
-        backbone: whose text tower takes them.
+        backbone: whose text tower reads them.
 
     Raises:
         InputError: they are different.

@@ -93,7 +93,7 @@ def resample(tests: Sequence[Outcomes], classes: int, draws: int = DRAWS, seed: 
         tests: one for each test set, such as the folds of a cross-validation.
         classes: C.
         draws: N, how often.
-        seed: the same one gives the same draws.
+        seed: equal seeds have equal draws.
     """
     rng = np.random.default_rng(seed)
     drawn = []

@@ -98,7 +98,7 @@ def test_videos_made_for_decoding_have_the_bit_rate_of_camera_pictures(tmp_path)
     ("compute", "workers", "limit"),
     [(1e-3, 1, "Compute limits"), (1e9, 1, "Input limits"), (1.0, 0, "Without workers")],
 )
-def test_it_is_told_whether_input_or_compute_limits(tiny_data, monkeypatch, compute, workers, limit):
+def test_the_limit_is_reported_as_input_or_compute(tiny_data, monkeypatch, compute, workers, limit):
     monkeypatch.setattr(bench_input, "SECONDS", 0.1)
     found = input_entry(str(tiny_data), 4, 2, 32, workers, seed=0, compute=compute)
     assert found["verdict"].startswith(limit)

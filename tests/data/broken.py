@@ -1,4 +1,4 @@
-"""What makes files that are broken, odd or hostile; `tests.data.broken_cases` tells what reading them has to give."""
+"""Make broken, odd and hostile files; `tests.data.broken_cases` lists the expected results of reading them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def good(path: Path, **options: object) -> np.ndarray:
 
 
 def named(kind: str) -> Callable[[Path], np.ndarray]:
-    """Put a video of a kind under whatever name."""
+    """Write a video of a kind under any name."""
 
     def make(path: Path) -> np.ndarray:
         data, frames = encoded(kind)

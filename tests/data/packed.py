@@ -1,4 +1,4 @@
-"""What the tests of packed clips share: reading them as training does, and comparing clips."""
+"""Helpers of the tests of packed clips: read them as training does, and compare clips."""
 
 from peclip.clip_format import ClipFormat
 from peclip.data.datamodule import VideoDataModule

@@ -312,7 +312,7 @@ def test_mixing_is_the_same_in_one_piece_and_in_even_pieces(settings):
 
 
 @pytest.mark.parametrize("settings", [Mix(mixup=1, fmix=0), Mix(mixup=0, fmix=1)])
-def test_pairs_are_told_by_the_places_of_the_clips_in_the_batch_of_all_devices(settings):
+def test_pairs_depend_on_the_places_of_the_clips_in_the_batch_of_all_devices(settings):
     video, labels = noise(clips=6) / 255, torch.arange(6)
     whole = mix(video, labels, settings, seed=3, epoch=1, step=5)
     piece = mix(video[[2, 3, 5]], labels[[2, 3, 5]], settings, seed=3, epoch=1, step=5, places=[2, 3, 5])

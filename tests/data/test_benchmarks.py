@@ -254,7 +254,7 @@ def test_a_missing_root_a_file_and_a_foreign_folder_are_named(tmp_path, name):
 def test_unknown_benchmarks_and_options_are_answered_with_those_that_exist(tmp_path):
     with pytest.raises(InputError, match=r"unknown benchmark 'dfev', expected one of dfew, ferv39k"):
         read_benchmark("dfev", tmp_path)
-    with pytest.raises(InputError, match=r"unknown option 'scene' of benchmark afew, which takes no options"):
+    with pytest.raises(InputError, match=r"unknown option 'scene' of benchmark afew, which accepts no options"):
         read_benchmark("afew", tmp_path, scene="Action")
 
 

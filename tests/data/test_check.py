@@ -82,7 +82,7 @@ def test_frames_are_counted_and_short_clips_named_without_harm(tmp_path):
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_missing_empty_and_undecodable_clips_are_told_apart_and_named(tmp_path, full):
+def test_missing_empty_and_undecodable_clips_are_distinguished_and_named(tmp_path, full):
     rows = four_clips(tmp_path)
     (tmp_path / "zero.mp4").touch()
     (tmp_path / "folder").mkdir()
@@ -123,7 +123,7 @@ def test_a_clip_that_is_there_twice_is_fatal_only_across_splits_or_labels(tmp_pa
         assert not report.fit_to_train
 
 
-def test_parts_of_one_file_are_no_duplicates_and_frames_folders_are_compared(tmp_path):
+def test_ranges_of_one_file_are_no_duplicates_and_frames_folders_are_compared(tmp_path):
     rows = four_clips(tmp_path)
     halves = [{**rows[0], "start": 0.0, "end": 0.3}, {**rows[0], "start": 0.3, "end": 0.6}]
     parts = findings(check(manifest_of([*rows[1:], *halves], tmp_path), full=True))

@@ -73,7 +73,7 @@ def test_a_clip_that_does_not_count_on_this_rank_has_neither_label_nor_index(dra
 # --- what is random about a clip ---
 
 
-def test_frames_are_those_of_seed_epoch_and_clip_whatever_the_workers_and_the_batch(clips):
+def test_frames_depend_on_seed_epoch_and_clip_alone(clips):
     alone = by_clip(training_batches(module(clips, batch_size=4), epoch=1))
     for other in (module(clips, batch_size=5, num_workers=1), module(clips, batch_size=3, num_workers=2)):
         videos = by_clip(training_batches(other, epoch=1))
@@ -89,7 +89,7 @@ def test_frames_change_with_the_epoch_and_with_the_seed(clips):
     assert sum(not torch.equal(first[clip], other_seed[clip]) for clip in first) >= 12
 
 
-def test_the_frames_of_a_training_clip_are_drawn_with_its_key_alone(clips):
+def test_the_frames_of_a_training_clip_depend_on_its_key_alone(clips):
     data = module(clips)
     row = data.splits.train.clip(3)
     rng = np.random.default_rng((0, 5, 3, 103))  # seed, epoch, clip and the word of this stream
@@ -98,7 +98,7 @@ def test_the_frames_of_a_training_clip_are_drawn_with_its_key_alone(clips):
     )
 
 
-def test_augmentation_is_that_of_seed_epoch_and_clip_whatever_the_batch(clips):
+def test_augmentation_depends_on_seed_epoch_and_clip_alone(clips):
     videos = []
     for batch_size in (15, 4):
         data = module(clips, batch_size=batch_size, mix=UNMIXED, augment=Augment(rotation=10, brightness=0.5))

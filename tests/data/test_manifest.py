@@ -124,7 +124,7 @@ def test_the_same_file_may_hold_several_clips(tmp_path):
 def test_a_clip_outside_the_folder_needs_the_option(tmp_path, outside):
     (tmp_path / "m").mkdir()
     path = write(tmp_path / "m", f"path,label\nb.mp4,happy\n{outside},sad\n")
-    with pytest.raises(InputError, match=r"line 3: .* outside the manifest's folder; set data.allow_outside: true"):
+    with pytest.raises(InputError, match=r"line 3: .* outside the manifest's folder; set allow_outside to true"):
         Manifest.read(path)
     clip = Manifest.read(path, allow_outside=True).clip(1)
     assert clip.path.is_absolute()
@@ -192,7 +192,7 @@ def test_folds_must_be_chosen_and_exist(tmp_path):
         Manifest.read(write(tmp_path, "path,label\na,happy\n")).splits(1)
 
 
-def test_folds_beside_splits_may_be_left_alone(tmp_path):
+def test_folds_beside_splits_may_be_ignored(tmp_path):
     manifest = Manifest.read(write(tmp_path, "path,label,split,fold\na,happy,train,1\nb,sad,test,2\n"))
     assert [paths(part) for part in manifest.splits()] == [["a"], [], ["b"]]
     assert [paths(part) for part in manifest.splits(1)] == [["b"], [], ["a"]]

@@ -1,4 +1,4 @@
-"""Packed clips are the clips of the files, frame for frame; packing goes on where it ended."""
+"""Packed clips are the clips of the files, frame for frame; packing resumes where it was interrupted."""
 
 import sys
 import zipfile
@@ -57,7 +57,7 @@ def test_a_shard_is_a_zip_file_of_folders_of_frames(packed, tmp_path):
     assert (folder.int() - clip.int()).abs().max() <= CLOSE
 
 
-def test_packing_goes_on_where_it_was_ended(files, packed, tmp_path, monkeypatch):
+def test_packing_resumes_where_it_was_interrupted(files, packed, tmp_path, monkeypatch):
     read, out = [], tmp_path / "ended"
 
     def reading(path, *args, **kwargs):

@@ -1,4 +1,4 @@
-"""Which clips make up the batches of each rank."""
+"""The clips in the batches of each rank."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def order(epoch=0, **options):
     return [draw for batch in batches(epoch, **options) for draw in batch]
 
 
-def test_every_epoch_has_every_clip_once_in_an_order_of_its_own():
+def test_every_epoch_has_every_clip_once_in_another_random_order():
     epochs = [[draw.clip for draw in order(epoch)] for epoch in range(3)]
     assert all(sorted(epoch) == list(range(101)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]

@@ -1,4 +1,4 @@
-"""Where clips come from, and which of them validate."""
+"""The source of the clips, and the choice of those that validate."""
 
 import pandas as pd
 import pytest

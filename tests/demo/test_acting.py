@@ -1,4 +1,4 @@
-"""Acting: the class texts can be drawn, and expressions come and go in time."""
+"""Acting: the class texts can be rendered, and expressions appear and disappear over time."""
 
 import numpy as np
 import pytest
@@ -12,12 +12,12 @@ def test_units_are_read_from_a_class_text():
     assert units_of(ACTION_UNITS["neutral"]) == []
 
 
-def test_the_text_of_each_of_the_seven_can_be_drawn_and_no_two_alike():
+def test_the_texts_of_the_seven_can_be_rendered_and_all_differ():
     drawn = {label: tuple(units_of(ACTION_UNITS[label])) for label in SEVEN}
     assert len(set(drawn.values())) == 7
 
 
-def test_a_text_that_cannot_be_drawn_names_what_is_unknown():
+def test_a_text_that_cannot_be_rendered_names_its_unknown_unit():
     with pytest.raises(ValueError, match="ear_wiggler"):
         units_of("Jaw Drop, Ear Wiggler.")
 

@@ -1,4 +1,4 @@
-"""What comes with peclip to try it: a small CLIP, and two demos that reach what the README says."""
+"""The demos that come with peclip: a small CLIP, and two tasks that reach the scores of the README."""
 
 import json
 from pathlib import Path
@@ -50,10 +50,10 @@ def test_the_demo_recognises_seven_expressions(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_order_of_frames_is_told_with_the_temporal_adapter(tmp_path):
+def test_the_order_of_frames_is_recognised_with_the_temporal_adapter(tmp_path):
     assert metrics_of(tmp_path, "demo_order.yaml")["war"] >= 0.95
 
 
 @pytest.mark.slow
-def test_the_order_of_frames_is_not_told_without_it(tmp_path):
+def test_the_order_of_frames_is_not_recognised_without_it(tmp_path):
     assert metrics_of(tmp_path, "demo_order.yaml", "ablations/no_tda.yaml")["war"] <= 0.60

@@ -97,7 +97,7 @@ def test_a_run_that_was_overtaken_uses_the_folder_of_the_faster_one(tmp_path, mo
     assert [folder.name for folder in tmp_path.iterdir()] == [nested[0].parent.name]
 
 
-def test_a_root_that_cannot_be_written_is_told_in_one_line(tmp_path):
+def test_a_root_that_cannot_be_written_is_reported_in_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file: cannot write the demo clips there"):
         demo(tmp_path / "file", train=1, test=0, frames=2, size=32)
@@ -137,7 +137,7 @@ def test_the_same_frames_give_the_same_file_every_time(tmp_path):
     assert len({path.read_bytes() for path in paths}) == 1
 
 
-def test_the_clips_of_a_task_are_drawn_once_and_read_as_a_benchmark(tmp_path, monkeypatch):
+def test_the_clips_of_a_task_are_generated_once_and_read_as_a_benchmark(tmp_path, monkeypatch):
     monkeypatch.setitem(tasks.TASKS, "demo", partial(demo, train=1, test=1, frames=2, size=16))
     written = tasks.generate("demo", tmp_path).stat().st_mtime_ns
     assert tasks.generate("demo", tmp_path).stat().st_mtime_ns == written
@@ -145,7 +145,7 @@ def test_the_clips_of_a_task_are_drawn_once_and_read_as_a_benchmark(tmp_path, mo
     assert (len(clips), len(clips.missing())) == (14, 0)
 
 
-def test_a_task_that_is_drawn_otherwise_is_linked_anew(tmp_path, monkeypatch):
+def test_a_task_with_other_settings_is_linked_again(tmp_path, monkeypatch):
     for frames in (2, 3):
         monkeypatch.setitem(tasks.TASKS, "demo", partial(demo, train=1, test=1, frames=frames, size=16))
         tasks.generate("demo", tmp_path)

@@ -12,7 +12,7 @@ from tests.scenes import Visit, film
 ONCE = range(1)
 
 
-def test_without_opencv_the_way_out_is_told(monkeypatch):
+def test_without_opencv_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(InputError, match=r'pip install "peclip\[faces\]"') as caught:
         YuNet("model.onnx")

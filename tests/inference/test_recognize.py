@@ -96,11 +96,11 @@ def test_what_cannot_be_read_is_one_line(checkpoint, tmp_path, capfd, name):
     BAD[name](tmp_path / name)
     before = sorted(os.listdir(tmp_path))
     code = recognize([str(tmp_path / name)], checkpoint, out=str(tmp_path / "out"), faces="none")
-    told = capfd.readouterr()
+    output = capfd.readouterr()
     assert code == 2
-    assert told.out == ""
-    assert len(told.err.splitlines()) == 1
-    assert told.err.startswith(f"peclip: error: {tmp_path / name}: ")
+    assert output.out == ""
+    assert len(output.err.splitlines()) == 1
+    assert output.err.startswith(f"peclip: error: {tmp_path / name}: ")
     assert sorted(os.listdir(tmp_path)) == before
 
 

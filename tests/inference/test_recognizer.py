@@ -23,7 +23,7 @@ from tests.media import write_video
 
 
 def bright_boxes(frame: np.ndarray) -> np.ndarray:
-    """Find drawn faces: a detector that takes each run of columns that are not grey for a face 60 pixels high."""
+    """Find synthetic faces: each run of columns that are not grey is a face 60 pixels high."""
     other = np.abs(frame[120].astype(int).mean(axis=1) - 128) > 12
     edges = np.flatnonzero(np.diff(np.concatenate([[0], np.convolve(other, np.ones(9)) > 0, [0]]).astype(int)))
     return np.array([[a - 4, 90, b - a - 4, 60] for a, b in edges.reshape(-1, 2) if b - a > 40], float).reshape(-1, 4)
@@ -152,9 +152,9 @@ def test_a_checkpoint_is_loaded(net, checkpoint, tmp_path):
     ],
 )
 def test_a_mistaken_option_is_named(net, options, named):
-    with pytest.raises(InputError, match=named) as told:
+    with pytest.raises(InputError, match=named) as caught:
         Recognizer(net, **{"faces": "none", **options})
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_model_that_is_none_is_named(tmp_path):

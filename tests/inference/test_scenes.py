@@ -32,7 +32,7 @@ def detect():
 
 @pytest.fixture
 def tracks(net, tmp_path):
-    """From visits and a number of frames to the tracks of the encoded film: of each the first and the last second."""
+    """Return the expected tracks of the encoded film: the first and the last second of each."""
 
     def recognized(visits, frames, encoding="H.264"):
         rows = Recognizer(net, face_model=str(YUNET), window=1.0, stride=1.0)(
@@ -56,7 +56,7 @@ def encoded(folder, visits, frames, encoding="H.264"):
 
 
 def seconds(frames):
-    """From the first of some frames to the end of the last, give or take two of them."""
+    """Return the span from the first frame to the end of the last, with a tolerance of two frames."""
     return pytest.approx((frames.start * FRAME, frames.stop * FRAME), abs=2.01 * FRAME)
 
 

@@ -14,14 +14,14 @@ from tests.media import write_video
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_folder_stands_for_the_videos_in_and_below_it(tmp_path):
+def test_a_folder_means_the_videos_in_and_below_it(tmp_path):
     for name in ("b.MP4", "sub/a.mkv", "notes.txt", ".hidden.mp4", "._b.mp4", "photo.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert find_videos(str(tmp_path)) == [str(tmp_path / "b.MP4"), str(tmp_path / "sub" / "a.mkv")]
 
 
-def test_anything_else_stands_for_itself():
+def test_any_other_path_is_returned_unchanged():
     assert find_videos("missing.mp4") == ["missing.mp4"]
     assert find_videos("-") == ["-"]
 

@@ -136,6 +136,6 @@ def test_numbers_out_of_range_are_named(length, stride, named):
 
 
 @pytest.mark.parametrize(("length", "stride"), [(float("nan"), 1), (2, float("nan"))])
-def test_what_is_no_number_is_refused(length, stride):
+def test_values_that_are_not_finite_are_refused(length, stride):
     with pytest.raises(InputError, match="nan"):
         Windows(4, length, stride)

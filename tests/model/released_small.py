@@ -7,7 +7,7 @@ import torch
 from tests.conftest import GOLDEN
 
 SMALLER = {512: 64, 768: 128, 1536: 192, 2048: 256, 2304: 384, 3072: 512, 96: 16, 288: 48, 64: 8, 49408: 300, 50: 5}
-"""What becomes of each size of the golden tensors: 64-pixel frames, towers 128 and 64 wide, 300 tokens."""
+"""Small sizes for each size of the golden tensors: 64-pixel frames, towers 128 and 64 wide, 300 tokens."""
 
 START, END, PLACEHOLDER = 298, 299, 7
 

@@ -31,7 +31,7 @@ def clip(tiny_clip):
 
 @pytest.fixture
 def hooked(clip):
-    """Attach to a tower; whatever a test attached comes off at its end."""
+    """Attach to a tower, and detach everything at the end of the test."""
     handles = []
 
     def hook(tower, adapters=None, depth=0, flow=None):

@@ -131,7 +131,7 @@ class TestParts:
     @pytest.mark.parametrize(
         "chosen", list(product([False, True], repeat=4)), ids=lambda c: "".join(map(str, map(int, c)))
     )
-    def test_any_subset_of_the_four_parts_trains_and_changes_nothing_else(self, tiny_clip, chosen):
+    def test_any_subset_of_adapters_and_prompts_trains_alone(self, tiny_clip, chosen):
         *parts, prompts = chosen
         adapters = {}
         for part, wanted in zip(PARTS.values(), parts, strict=True):
@@ -403,7 +403,7 @@ class TestTextFeatures:
             net.token_ids = uncut
             assert (self.fresh(net) - cut).abs().max() < 1e-6
 
-    def test_a_text_has_the_same_features_whatever_texts_stand_beside_it(self, tiny_clip):
+    def test_the_features_of_a_text_do_not_depend_on_other_texts(self, tiny_clip):
         three = build(tiny_clip, prompts=None).encode_text()
         two = build(tiny_clip, prompts=None, labels=LABELS[::2]).encode_text()
         assert (two - three[::2]).abs().max() < 1e-6

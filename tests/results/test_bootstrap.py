@@ -37,7 +37,7 @@ def test_drawing_by_kinds_is_drawing_clip_by_clip():
         assert interval(mine) == pytest.approx(interval(np.array(plain)), abs=0.009)
 
 
-def test_the_clips_of_each_fold_are_drawn_within_it():
+def test_the_clips_of_each_fold_are_resampled_within_it():
     fixed = Outcomes(np.zeros(50, dtype=int), np.ones((1, 50), dtype=bool))
     assert interval(resample([fixed, fixed], 1).war[:, 0]) == (1.0, 1.0)
     failed = Outcomes(np.zeros(50, dtype=int), np.zeros((1, 50), dtype=bool))
@@ -57,7 +57,7 @@ def test_a_class_without_a_clip_has_no_interval():
     assert not np.isnan(drawn.uar).any()
 
 
-def test_runs_are_drawn_in_pairs():
+def test_runs_are_resampled_in_pairs():
     truth, predicted = outcomes(200, 0.6)
     better = predicted.copy()
     better[np.flatnonzero(predicted != truth)[:12]] = truth[np.flatnonzero(predicted != truth)[:12]]
@@ -65,7 +65,7 @@ def test_runs_are_drawn_in_pairs():
     assert (drawn.war[:, 0] == drawn.war[:, 1]).all()
     low, high = interval(drawn.war[:, 2] - drawn.war[:, 0])
     assert 0 < low < 12 / 200 < high
-    # Drawn apart, two such runs could not be told from each other.
+    # Resampled independently, two such runs could not be distinguished.
     alone = resample([part((truth, better))], 3, seed=1).war[:, 0] - drawn.war[:, 0]
     assert interval(alone)[0] < 0
 

@@ -73,7 +73,7 @@ def test_what_peclip_does_not_write_is_no_record(content, says):
         RunRecord.from_json(content, "run")
 
 
-def test_of_a_manifest_the_name_is_told_and_not_where_it_lies(run):
+def test_the_card_names_the_manifest_without_its_folder(run):
     settings = SETTINGS | {"data": {"manifest": "/home/me/private/mine.csv"}}
     (run / "config.yaml").write_text(yaml.safe_dump(settings))
     assert read_run(run).data == {"source": "mine.csv"}
@@ -89,9 +89,9 @@ def test_a_folder_that_is_no_run_tells_nothing(tmp_path):
 )
 def test_a_torn_file_of_a_run_is_named(run, name, content):
     (run / name).write_text(content)
-    with pytest.raises(InputError, match=f"{name} (is torn|cannot be read): ") as told:
+    with pytest.raises(InputError, match=f"{name} (is torn|cannot be read): ") as caught:
         read_run(run)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_card_is_filled_in(run):

@@ -157,7 +157,7 @@ def test_a_place_that_cannot_be_written_is_refused(runs):
     assert_refused(run("compare", "good", "poor", "--out", "taken"), "taken")
 
 
-def test_clips_that_one_of_them_skipped_are_told(runs):
+def test_clips_that_one_of_them_skipped_are_reported(runs):
     for name in ("good", "poor"):
         path = runs / name / "metrics.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"skipped": 2 if name == "poor" else 0}))

@@ -1,4 +1,4 @@
-"""How much damage to a picture is noticed: one bit is flipped, again and again, in videos with and without checksums.
+"""Measure how much damage to a picture is detected, by flipping single bits in videos with and without checksums.
 
 `python -m tests.stress.flips --flips 200` prints the table of docs/RELIABILITY.md.
 """
@@ -34,7 +34,7 @@ KINDS = {
 
 
 def outcomes(kind: str, flips: int, folder: Path) -> Counter[str]:
-    """Flip bits at places drawn at random, one at a time, and read all frames.
+    """Flip bits at random positions, one at a time, and read all frames.
 
     Returns:
         how often the frames were `right`, the file was `refused`, and frames were `wrong`.

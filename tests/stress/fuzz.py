@@ -211,10 +211,10 @@ def _fine(way: Callable[[], None], path: Path) -> bool:
         way()
         return True
     except InputError as error:
-        told = str(error)
+        message = str(error)
     file = path if path.exists() else path.parent  # a clip within a shard is no file
-    assert "\n" not in told, f"more than a line: {told}"
-    assert told.startswith(str(file)), f"does not name the file: {told}"
+    assert "\n" not in message, f"more than a line: {message}"
+    assert message.startswith(str(file)), f"does not name the file: {message}"
     return False
 
 

@@ -20,7 +20,7 @@ _ADDRESSES = 4 * 2**30  # bytes a process may reserve beyond those it has: so th
 
 
 class Outcome(NamedTuple):
-    """How a call ended.
+    """Outcome of a call.
 
     Attributes:
         value: what it returned; None where it did not.
@@ -47,7 +47,7 @@ def guarded(
     Args:
         function: can be pickled, and so can what it returns.
         items: its arguments.
-        seconds: after which a call is killed: by the kernel, whatever code it is in.
+        seconds: after which a call is killed: by the kernel, in any code.
         before: called first in each process, without limits.
 
     Yields:
@@ -95,12 +95,12 @@ def _work(
     most = resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (_status("VmSize") * 1024 + _ADDRESSES, most))
     for item in items:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         before, begin = _status("VmRSS"), time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
             value, error = function(item), ""
-        except BaseException as caught:  # noqa: BLE001 - whatever it is, it is told
+        except BaseException as caught:  # noqa: BLE001 - any exception is reported
             value, error = None, f"{type(caught).__name__}: {caught}"
         signal.setitimer(signal.ITIMER_REAL, 0)
         grown = (_status("VmHWM") - before) / 1024

@@ -1,4 +1,4 @@
-"""What a run leaves that was killed at a chosen moment and resumed."""
+"""Kill runs at a chosen moment, resume them, and compare their files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REPORT = ("metrics.json", "confusion.csv", "metrics.csv")
 
 
 def outcome(run_folder: Path) -> dict[str, str]:
-    """What a finished run leaves that must not depend on interruptions: its weights, to the bit, and its report."""
+    """Content of a finished run that must not depend on interruptions: its weights, bit by bit, and its report."""
     files = {name: sha256((run_folder / name).read_bytes()).hexdigest() for name in REPORT}
     for name in ("best.ckpt", "last.ckpt"):
         state = torch.load(run_folder / "checkpoints" / name, weights_only=True)["state_dict"]

@@ -36,7 +36,7 @@ FIGURES = "figures.json"
 
 
 class Figures(NamedTuple):
-    """What a prediction took.
+    """Time and memory of a prediction.
 
     Attributes:
         rows: of the manifest.

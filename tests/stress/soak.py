@@ -26,7 +26,7 @@ SAMPLES = "samples.json"
 
 
 class Sample(NamedTuple):
-    """What a training and the processes that read for it hold at a step."""
+    """Resources of a training and its worker processes at a step."""
 
     step: int
     seconds: float
@@ -39,7 +39,7 @@ class Sample(NamedTuple):
 def sample(step: int, since: float) -> Sample:
     """Add up this process and those below it: of memory what they have written, whether they share it or not.
 
-    What programs and libraries take does not count: the kernel divides it among all that use them, other programs too.
+    Programs and libraries are not counted: the kernel splits them among all processes that use them.
     """
     processes = [Path("/proc") / str(process) for process in [os.getpid(), *descendants(os.getpid())]]
     kilobytes = sum(int(_entry(process / "smaps_rollup", "Anonymous:")) for process in processes)

@@ -1,4 +1,4 @@
-"""What tests/test_cluster.py does in short, in other precisions and ways to run a block; and two nodes for real."""
+"""The tests of tests/test_cluster.py in other precisions and executions of blocks; and on two real nodes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WAYS = {
 
 
 def watched(rank):
-    """Note which trainable weights get no gradient, and sums over the frozen ones before and after."""
+    """Note which trainable weights get no gradient, and digests of the frozen ones before and after."""
     found = {"without": [], "sums": []}
 
     def total(module):
@@ -59,7 +59,7 @@ def watched(rank):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_divided_weights_do_what_copies_do(way, tiny_clip, tmp_path):
+def test_sharded_weights_compute_what_copies_do(way, tiny_clip, tmp_path):
     """Every trainable weight gets a gradient, no frozen one changes, and what is trained is the same."""
     manifest = write_data(tmp_path, {"train": 4, "val": 1, "test": 1})
     config = write_config(tmp_path / "config.yaml", tiny_clip, manifest)

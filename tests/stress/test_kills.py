@@ -87,7 +87,7 @@ IN_SHORT = ("in the second epoch", "in validation", "while a checkpoint is moved
 @pytest.mark.parametrize(
     "moment", [pytest.param(name, marks=() if name in IN_SHORT else pytest.mark.slow) for name in MOMENTS]
 )
-def test_a_killed_run_goes_on_and_ends_the_same(moment, options, uninterrupted, tmp_path):
+def test_a_killed_run_resumes_and_ends_the_same(moment, options, uninterrupted, tmp_path):
     status, _ = in_a_process(tmp_path, options, MOMENTS[moment])
     assert status == -KILL
     going_on(tmp_path, options, uninterrupted)
@@ -95,7 +95,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(moment, options, uninterrupted, 
     assert left == {"best.ckpt", "last.ckpt", "previous.ckpt"}
 
 
-def test_a_run_killed_twice_goes_on_with_another_number_of_workers(options, uninterrupted, tmp_path):
+def test_a_run_killed_twice_resumes_with_another_number_of_workers(options, uninterrupted, tmp_path):
     assert in_a_process(tmp_path, options, in_training(4))[0] == -KILL
     again = [*options, "--ckpt_path", "last", "--data.num_workers", "2"]
     assert in_a_process(tmp_path, again, in_training(5))[0] == -KILL
@@ -111,7 +111,7 @@ def test_a_torn_checkpoint_is_named_and_the_one_before_it_is_used(options, unint
     assert line.endswith("trying the one before it")
 
 
-def test_a_run_whose_checkpoints_are_all_torn_is_refused_in_one_line_and_left_alone(options, tmp_path):
+def test_a_run_whose_checkpoints_are_all_torn_is_refused_and_kept(options, tmp_path):
     assert in_a_process(tmp_path, options, in_training(9))[0] == -KILL
     folder = tmp_path / "runs/tiny/version_0"
     for name in ("last.ckpt", "previous.ckpt"):
@@ -124,9 +124,7 @@ def test_a_run_whose_checkpoints_are_all_torn_is_refused_in_one_line_and_left_al
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)])
-def test_a_run_that_is_asked_to_end_saves_the_step_it_is_in_and_goes_on_after_it(
-    number, options, uninterrupted, tmp_path
-):
+def test_a_run_that_is_asked_to_end_saves_its_step_and_resumes_after_it(number, options, uninterrupted, tmp_path):
     status, err = in_a_process(tmp_path, options, in_training(8, partial(send, number)))
     assert (status, err) == (143, "peclip: asked to end: resume with --ckpt_path last\n")
     content = torch.load(tmp_path / "runs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)
@@ -164,7 +162,7 @@ def test_collected_gradients_are_not_lost_when_a_run_is_asked_to_end(options, tm
     going_on(tmp_path / "ended", options, outcome(tmp_path / "whole/runs/tiny/version_0"))
 
 
-def test_a_run_ended_by_steps_goes_on(options, tmp_path):
+def test_a_run_ended_by_steps_resumes(options, tmp_path):
     options = [*options, "--trainer.max_steps", "12", "--trainer.max_epochs", "-1"]
     assert in_a_process(tmp_path / "whole", options)[0] == 0
     assert in_a_process(tmp_path / "killed", options, in_training(9))[0] == -KILL
@@ -176,7 +174,7 @@ def full():
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_checkpoints_before(options, uninterrupted, tmp_path):
-    """What a full disk says is simulated; make stress fills a real one."""
+    """Simulate a full disk; make stress fills a real one."""
     status, err = in_a_process(tmp_path, options, AtCall("os:fsync", 7, full))
     assert status == 2
     (line,) = err.splitlines()
@@ -212,7 +210,7 @@ def test_a_disk_that_fills_up_leaves_the_checkpoints_before(options, uninterrupt
 # --- which run resumes ---
 
 
-def test_the_newest_run_of_the_name_goes_on_and_no_test_of_it(options, tmp_path):
+def test_the_latest_run_of_the_name_resumes_and_no_test_of_it(options, tmp_path):
     short = [*options, "--trainer.max_epochs", "1"]
     for _ in range(2):
         assert in_a_process(tmp_path, short)[0] == 0
@@ -231,13 +229,13 @@ def test_without_a_run_last_is_the_first(options, uninterrupted, tmp_path):
     going_on(tmp_path, options, uninterrupted)
 
 
-def test_a_finished_run_goes_on_to_its_report(options, uninterrupted, tmp_path):
+def test_a_finished_run_resumes_to_its_report(options, uninterrupted, tmp_path):
     assert in_a_process(tmp_path, options)[0] == 0
     (tmp_path / "runs/tiny/version_0/metrics.json").unlink()
     going_on(tmp_path, options, uninterrupted)
 
 
-def test_a_run_goes_on_in_a_folder_that_has_moved(options, uninterrupted, tmp_path):
+def test_a_run_resumes_in_a_folder_that_has_moved(options, uninterrupted, tmp_path):
     assert in_a_process(tmp_path, [*options, "--folder", "mine"], in_training(13))[0] == -KILL
     (tmp_path / "mine").rename(tmp_path / "moved")
     assert in_a_process(tmp_path, [*options, "--ckpt_path", str(tmp_path / "moved")]) == (0, "")

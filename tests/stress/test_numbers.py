@@ -35,7 +35,7 @@ def times(value, step):
 
 @pytest.mark.parametrize(("step", "value"), [(7, float("nan")), (8, float("inf")), (10, float("nan"))])
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_clips_and_rates(step, value, tiny_config, tmp_path):
-    """In step 8 of 10 a checkpoint is due, in step 10 the epoch ends and with it the training."""
+    """A checkpoint is due in step 8 of 10; in step 10 the epoch ends, and with it the training."""
     status, err = in_a_process(tmp_path, options_of(tiny_config), partial(times, value, step))
     assert status == 2
     (line,) = err.splitlines()

@@ -62,7 +62,7 @@ def wait_until(condition) -> None:
 
 
 def gone(process: int) -> bool:
-    """Whether a process has ended; of one whose parent has not asked yet a husk is left."""
+    """Return whether a process has ended, even if its parent has not collected it."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -206,7 +206,7 @@ def test_a_cross_validation_on_two_devices(tiny_clip, tmp_path):
 
 
 @pytest.mark.parametrize("rank", [0, 1, None])
-def test_a_run_whose_ranks_are_killed_goes_on_and_ends_the_same(rank, config, tmp_path):
+def test_a_run_whose_ranks_are_killed_resumes_and_ends_the_same(rank, config, tmp_path):
     """One of them is killed, or all; rank 1 leaves the run where it is killed instead."""
     kill = AtCall("peclip.train.module:PEClipModule.training_step", 12, partial(send, signal.SIGKILL))
     before = kill if rank is None else OnRank(rank, kill)

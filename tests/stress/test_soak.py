@@ -1,4 +1,4 @@
-"""What a training holds of the machine stays what it was."""
+"""A training does not leak memory, files or processes."""
 
 import pytest
 

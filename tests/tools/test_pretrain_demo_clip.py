@@ -1,4 +1,4 @@
-"""What the demo CLIP is taught: action units of drawn stills, in words that never name an expression."""
+"""The training data of the demo CLIP: action units of synthetic stills, in captions that never name an expression."""
 
 import random
 import re

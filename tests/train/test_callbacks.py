@@ -1,4 +1,4 @@
-"""What a run shows and leaves behind."""
+"""The output and the files of a run."""
 
 import csv
 import fcntl
@@ -34,7 +34,7 @@ def cells(text):
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory, tiny_config):
-    """What a run printed into a file, in a folder that may be written to."""
+    """Return the output of a run to a file, in a writable folder."""
     folder = tmp_path_factory.mktemp("shown")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -192,7 +192,7 @@ def test_predictions_have_a_row_a_clip_with_its_label_and_probabilities(tmp_path
     assert f"18 clips: {table.relative_to(tmp_path)}" in result.out
 
 
-def test_the_parts_of_a_model_without_prompts_are_its_adapters(tiny_clip):
+def test_the_trainable_parts_of_a_model_without_prompts_are_its_adapters(tiny_clip):
     module = PEClipModule(build(tiny_clip, prompts=None, labels=LABELS))
     parts = trainable_parts(module)
     assert [where for _, where, *_ in parts] == ["vision.attention", "vision.mlp", "text.attention", "text.mlp"]

@@ -90,7 +90,7 @@ def assert_refused(result, *says):
 # --- what it gives ---
 
 
-def test_a_killed_cross_validation_goes_on_with_the_unfinished_folds(interrupted, finished):
+def test_a_killed_cross_validation_resumes_with_the_unfinished_folds(interrupted, finished):
     before, after = interrupted / "runs/tiny/cv_0", finished / "runs/tiny/cv_0"
     assert [fold for fold in FOLDS if (before / f"fold_{fold}/metrics.json").exists()] == [1, 2]
     assert (before / "fold_3/config.yaml").exists()
@@ -132,7 +132,7 @@ def test_the_results_are_there_as_page_json_and_pictures_and_nothing_else_is(fin
     assert "Cross-validation tiny: 5 folds, 30 test clips" in (finished / "out.txt").read_text()
 
 
-def test_a_run_of_a_fold_stands_on_its_own(finished, tmp_path, monkeypatch):
+def test_a_run_of_a_fold_is_complete_by_itself(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fold = finished / "runs/tiny/cv_0/fold_4"
     assert run("test", "--ckpt_path", fold, "--out", "out").status == 0
@@ -214,7 +214,7 @@ def test_two_at_once_do_not_work_in_one_folder(resuming):
         other.communicate(b"\n")
 
 
-def test_a_folder_with_something_else_is_refused_and_left_alone(resuming):
+def test_a_folder_with_other_files_is_refused_and_kept(resuming):
     Path("mine").mkdir()
     Path("mine/notes.txt").write_text("mine")
     assert_refused(run("cv", "--config", resuming, "--folder", "mine"), "mine holds other files")

@@ -1,4 +1,4 @@
-"""How a PEClip is trained: rates, loss, what a checkpoint holds, and what stays frozen."""
+"""Training of a PEClip: rates, loss, the content of a checkpoint, and the frozen weights."""
 
 import hashlib
 import math
@@ -255,9 +255,9 @@ def test_training_lowers_the_loss_on_its_own_clips(tiny_clip, tiny_data):
 def whole_run(tmp_path_factory, tiny_clip, tiny_data):
     """A run of four epochs that kept a checkpoint of each, and the module at its end."""
     folder = tmp_path_factory.mktemp("whole_run")
-    keeper = ModelCheckpoint(folder, "{epoch}", save_top_k=-1, auto_insert_metric_name=False)
+    checkpoints = ModelCheckpoint(folder, "{epoch}", save_top_k=-1, auto_insert_metric_name=False)
     module, recorder = module_of(tiny_clip, lr_adapters=1e-3), Recorder()
-    trainer = fit(module, clips_of(tiny_data), [keeper, recorder], max_epochs=4)
+    trainer = fit(module, clips_of(tiny_data), [checkpoints, recorder], max_epochs=4)
     return folder, module, recorder, dict(trainer.callback_metrics)
 
 
@@ -301,7 +301,7 @@ def test_a_checkpoint_says_what_rebuilds_the_model(whole_run, tiny_clip):
 
 
 def load(module, content):
-    """What Lightning does with the content of a checkpoint."""
+    """Restore the content of a checkpoint as Lightning does."""
     module.on_load_checkpoint(content)
 
 

@@ -35,7 +35,7 @@ def test_private_methods_of_lightning_and_torch_are_overridden_in_one_file_alone
 
 
 def _overridden(kind):
-    """The private methods of foreign base classes that a class defines anew."""
+    """Return the private methods of foreign base classes that a class overrides."""
     foreign = [base for base in kind.__mro__ if base.__module__.partition(".")[0] in ("lightning", "torch")]
     private = [name for name in vars(kind) if name.startswith("_") and inspect.isfunction(vars(kind)[name])]
     private = [name for name in private if not name.startswith("__")]

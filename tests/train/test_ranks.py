@@ -112,7 +112,7 @@ def test_an_evaluation_on_several_ranks_is_that_of_one_process_to_the_byte(runs,
 
 
 @pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.slow)])
-def test_a_signal_to_one_rank_ends_all_after_the_step_and_the_run_goes_on(rank, runs, config, tmp_path):
+def test_a_signal_to_one_rank_ends_all_after_the_step_and_the_run_resumes(rank, runs, config, tmp_path):
     asked = AtCall("peclip.train.module:PEClipModule.training_step", 6, partial(send, signal.SIGTERM))
     args = words(options(config, 3))
     first, second = in_ranks(tmp_path, args, 2, OnRank(rank, asked))

@@ -1,4 +1,4 @@
-"""Clips that cannot be read and are left out by `data.on_error: skip`: they count for nothing, and are told."""
+"""Clips that cannot be read and are skipped by `data.on_error: skip`: they are ignored, and reported."""
 
 import csv
 import json
@@ -74,7 +74,7 @@ def on_device(data, batch, training=True):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_clip_is_left_out_of_its_batch_and_all_others_are_as_they_were(data, workers):
+def test_a_clip_is_skipped_in_its_batch_and_all_others_stay_the_same(data, workers):
     whole = list(module(data).train_dataloader())
     left_out = whole[1].clip[2]
     spoil(data, str(int(left_out) + 1))
@@ -182,9 +182,7 @@ def test_where_none_can_be_read_one_line_says_so(command, numbers, says, place, 
     assert not (place / "out").exists()
 
 
-def test_validation_clips_that_cannot_be_read_stop_neither_the_start_nor_the_choice_of_a_checkpoint(
-    place, config, data
-):
+def test_unreadable_validation_clips_stop_neither_the_start_nor_the_choice_of_a_checkpoint(place, config, data):
     held_out = VideoDataModule(manifest=str(data)).splits.val.table["path"].tolist()
     assert len(held_out) == 3
     spoil(data, *map(number_of, held_out[:2]))  # those that are tried at the start
@@ -199,7 +197,7 @@ def test_validation_clips_that_cannot_be_read_stop_neither_the_start_nor_the_cho
 # --- interrupted, and on several devices ---
 
 
-def test_a_killed_run_goes_on_with_the_clips_it_had_skipped(place, config, data):
+def test_a_killed_run_resumes_with_the_clips_it_had_skipped(place, config, data):
     spoil(data, "2", "7", "15")
     args = ["fit", "--config", str(config), *SKIP, "--data.batch_size", "2", "--last.every_n_steps", "1"]
     assert in_a_process(place / "whole", args) == (0, "")
@@ -212,7 +210,7 @@ def test_a_killed_run_goes_on_with_the_clips_it_had_skipped(place, config, data)
 
 
 def test_ranks_bring_together_what_they_skipped_and_do_not_wait_for_each_other(place, config, data):
-    """Of the two test clips of each class, one is broken; a rank has batches of one clip, so some have none."""
+    """Break one of the two test clips of each class; with batches of one clip, some batches have none."""
     spoil(data, "2", "7", "8", "13", "15", "18")
     more = ("--data.batch_size", "1", "--model.zero_shot", "false")
     for result in in_ranks(place, ["fit", "--config", config, *SKIP, *more], 2):

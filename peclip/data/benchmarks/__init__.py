@@ -31,7 +31,7 @@ READERS: dict[str, Callable[..., Manifest]] = {
     "demo": demo,
     "demo_order": demo_order,
 }
-"""The readers by the name that ``data.benchmark`` and ``peclip prepare`` take."""
+"""The readers by the name that ``data.benchmark`` and ``peclip prepare`` accept."""
 
 
 def read_benchmark(name: str, root: Path | str, **options: str | None) -> Manifest:
@@ -50,8 +50,8 @@ def read_benchmark(name: str, root: Path | str, **options: str | None) -> Manife
     known = {key: hint for key, hint in get_type_hints(READERS[name]).items() if key not in ("root", "return")}
     for option, value in options.items():
         if option not in known:
-            takes = f"takes {', '.join(known)}" if known else "takes no options"
-            raise InputError(f"unknown option {option!r} of benchmark {name}, which {takes}")
+            accepts = f"accepts {', '.join(known)}" if known else "accepts no options"
+            raise InputError(f"unknown option {option!r} of benchmark {name}, which {accepts}")
         allowed = get_args(known[option]) if get_origin(known[option]) is Literal else (value,)
         if value not in allowed:
             raise InputError(f"{option} {value!r} of benchmark {name}: expected {' or '.join(map(str, allowed))}")

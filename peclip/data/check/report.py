@@ -40,7 +40,7 @@ SHOWN = 5  # clips that are named in a table's row
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about clips that a user should know.
+    """A fact about clips that a user should know.
 
     Attributes:
         what: the kind (``missing``, ``short``, ...).

@@ -178,12 +178,14 @@ def _check_header(path: Path | str, header: list[str], labels_required: bool) ->
             raise InputError(f"{path} line 1: column {name!r} is missing; {expected}")
 
 
-def _refuse(path: Path | str, table: pd.DataFrame, bad: pd.Series, message: str, column: str | None = None) -> None:
+def _refuse(
+    path: Path | str, table: pd.DataFrame, bad: pd.Series, message: str, column: str | None = None, *arguments: str
+) -> None:
     """Raise for the first row where ``bad`` is true; ``{!r}`` in the message is the row's value of the column."""
     if bad.any():
         row = int(bad.to_numpy().argmax())
         value = table[column].iat[row] if column else ""
-        raise InputError(f"{path} line {table['line'].iat[row]}: {message.format(value)}")
+        raise InputError(f"{path} line {table['line'].iat[row]}: {message.format(value)}", *arguments)
 
 
 def _numbers(path: Path | str, table: pd.DataFrame, column: str) -> pd.Series:
@@ -246,8 +248,8 @@ def _normalised_paths(path: Path | str, table: pd.DataFrame, allow_outside: bool
     if not allow_outside:
         whole = pd.Series(False, index=paths.index)
         whole[straight.index[outside]] = True
-        hint = "{!r} lies outside the manifest's folder; set data.allow_outside: true if you trust this file"
-        _refuse(path, table, whole, hint, "path")
+        hint = "{!r} lies outside the manifest's folder; set allow_outside to true if you trust this file"
+        _refuse(path, table, whole, hint, "path", "allow_outside")
     absolute = straight.map(lambda name: os.path.abspath(os.path.join(folder, name)))
     paths = paths.copy()
     paths[odd] = straight.where(~outside, absolute)

@@ -33,7 +33,7 @@ def segment_indices(frames: int, num: int, rng: np.random.Generator | None = Non
     Args:
         frames: number of frames of the clip, at least 1.
         num: number of frames wanted (T), at least 1.
-        rng: None takes the middle of each segment, as in testing; otherwise a uniformly random frame within it.
+        rng: None chooses the middle of each segment, as in testing; otherwise a uniformly random frame within it.
 
     Returns:
         (T,) int64, non-decreasing, each in `[0, frames)`.
@@ -73,7 +73,7 @@ def read_clip(
         size: side of the frames in pixels, at least 1.
         start: seconds from the beginning of the video; frames before it do not belong to the clip.
         end: seconds from the beginning of the video; frames at or after it do not belong to the clip.
-        rng: None takes the middle frame of each segment; otherwise a random one.
+        rng: None chooses the middle frame of each segment; otherwise a random one.
 
     Returns:
         uint8 (T, 3, size, size), RGB.

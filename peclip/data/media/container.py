@@ -1,6 +1,6 @@
 """Open a video file with PyAV: its stream, its clock and its packets.
 
-Whatever is wrong with the file becomes one `InputError` that names it.
+Every problem of the file becomes one `InputError` that names it.
 """
 
 from __future__ import annotations

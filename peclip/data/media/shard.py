@@ -142,7 +142,7 @@ def check_shards(paths: Iterable[Path | str], size: int) -> None:
 
     Args:
         paths: of clips; those that are not packed are ignored.
-        size: side in pixels of the frames that the model takes.
+        size: side in pixels of the model's frames.
 
     Raises:
         InputError: a shard is missing, half-written, of another version or for another size.
@@ -153,7 +153,7 @@ def check_shards(paths: Iterable[Path | str], size: int) -> None:
         for shard in pool.map(open_shard, addresses):
             if shard.header.size != size:
                 raise InputError(
-                    f"{shard.address}: its frames have {shard.header.size} pixels, but the model takes {size}: pack the "
+                    f"{shard.address}: its frames have {shard.header.size} pixels, but the model needs {size}: pack the "
                     f"clips again with --size {size}"
                 )
 

@@ -114,7 +114,7 @@ class Backbone:
 
     @property
     def image_size(self) -> int:
-        """Side, in pixels, of the square frames that the vision tower takes."""
+        """Side, in pixels, of the square frames of the vision tower."""
         return int(self.clip.vision_model.config.image_size)
 
     @property

@@ -15,7 +15,7 @@ def hold_in(model: nn.Module, dtype: torch.dtype) -> None:
     """Convert the matrices of a frozen model to the precision in which autocast multiplies them.
 
     Autocast casts frozen weights at every call. Cast once they give bit-identical results in half the memory. Norms and
-    embeddings keep their precision. Outside autocast the model then takes only inputs of the new precision.
+    embeddings keep their precision. Outside autocast the model then accepts only inputs of the new precision.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):

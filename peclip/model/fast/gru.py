@@ -1,4 +1,4 @@
-"""GRU that torch.compile takes into its graph."""
+"""GRU that torch.compile can include in its graph."""
 
 import torch
 from torch import Tensor, nn

@@ -48,7 +48,7 @@ def resolve(spec: Spec, kind: type[nn.Module]) -> Callable[..., nn.Module]:
     """Return the factory that a spec describes.
 
     Raises:
-        InputError: the path names no class of that kind, or one that takes other arguments. A spec from a stranger's file
+        InputError: the path does not name a class of that kind, or the class has other arguments. A spec from a stranger's file
             can therefore name nothing else.
     """
     module, _, name = _present(spec.class_path).rpartition(".")
@@ -63,7 +63,7 @@ def resolve(spec: Spec, kind: type[nn.Module]) -> Callable[..., nn.Module]:
     try:
         signature(found).bind_partial(**spec.init_args)
     except TypeError as error:
-        raise InputError(f"class {spec.class_path!r} of this peclip takes other arguments: {error}") from error
+        raise InputError(f"class {spec.class_path!r} of this peclip has other arguments: {error}") from error
     return partial(found, **spec.init_args)
 
 

@@ -44,7 +44,7 @@ class ModelConfig:
         adapters: class and arguments by site.
         prompts: class and arguments; None without prompts.
         logit_scale: factor on the cosine similarities.
-        clip_format: the clips that it takes.
+        clip_format: that of the model.
         texts: class texts by label; None where only the token ids are known.
         token_ids: of the class texts, (C, N), where only these are known.
 

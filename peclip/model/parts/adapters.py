@@ -1,6 +1,6 @@
 """The adapters of PE-CLIP: small residual modules that know neither a backbone nor Lightning.
 
-An adapter takes the output of a frozen sub-layer and returns tokens of the same shape. Letters: B clips, T frames of a
+An adapter processes the output of a frozen sub-layer and returns tokens of the same shape. Letters: B clips, T frames of a
 clip, L tokens of a frame or text, D width, R = D / reduction.
 
 They follow PE-CLIP (Saadi, Hadid, Cunningham, Taleb-Ahmed, El Hillali), https://arxiv.org/abs/2503.16945.
@@ -27,7 +27,7 @@ RNNS: dict[str, Callable[[int], nn.Module]] = {
 class Adapter(nn.Module):
     """Base class of adapters, your own included: tokens in, tokens of the same shape out.
 
-    A subclass takes the width D as its first argument, and configurations name it by its import path. An adapter in ten
+    A subclass accepts the width D as its first argument, and configurations name it by its import path. An adapter in ten
     lines, tested by :func:`peclip.testing.check_adapter`::
 
         class Gate(Adapter):

@@ -345,4 +345,5 @@ def _is_csv(logger: Any) -> bool:
 def generate_demo(data: Namespace) -> None:
     """Generate the clips of a demo if the options of the data name it and the clips are missing."""
     if data.benchmark in TASKS and data.root:
-        generate(data.benchmark, data.root)
+        with options_below("data"):
+            generate(data.benchmark, data.root)

@@ -3,7 +3,7 @@
 ``peclip test --ckpt_path MODEL`` needs nothing else: backbone, adapters, prompts, labels, class texts and clip format
 are those of the model, whether it is a run, a ``.ckpt``, a package or a released ``.pth``. Contradicting options
 are refused, except another location of the same backbone and another T. A training that starts from a
-model takes labels and class texts from its own data.
+model reads labels and class texts from its own data.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ class TrainedModel:
     def options(self) -> dict[str, Any]:
         """Return the options that come with the model, as a configuration contains them.
 
-        Labels and class texts are those of the model in an evaluation; a training takes them from its own data.
+        Labels and class texts are those of the model in an evaluation; a training reads them from its own data.
         """
         config = self.trained.config
         net: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Which frames of a clip are read, and that they are those frames, upright and in the right colours."""
+"""The frames of a clip that are read: the right ones, upright and in the right colours."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_frames_that_need_no_scaling_are_whole_at_any_width(tmp_path: Path, widt
     frames = write_video(tmp_path / "a.mp4", 20, size=(width, 32))
     left = (width - 32) // 2
     centre = frames[:, :, left : left + 32]
-    for _ in range(3):  # what is not written holds whatever was in memory before, which may happen to be right
+    for _ in range(3):  # unwritten memory holds old content, which may be right by chance
         assert error_of(read_clip(tmp_path / "a.mp4", 20, 32), centre) <= 4
 
 

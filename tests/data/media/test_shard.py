@@ -1,4 +1,4 @@
-"""Shards that are not as they should be are told in one line; clips are read from an address as from a disk."""
+"""Damaged shards are reported in one line; clips are read from an address as from a disk."""
 
 import json
 import struct
@@ -59,7 +59,7 @@ def test_a_shard_with_other_clips_than_the_manifest_says(packed):
     assert_refused(packed, r"shard-00001\.zip: has no clip \d+: copy the shards and their manifest again")
 
 
-def test_damage_to_a_frame_is_told_by_its_checksum(packed):
+def test_damage_to_a_frame_is_detected_by_its_checksum(packed):
     shard = shards_of(packed)[0]
     index = open_shard(str(shard))
     data = bytearray(shard.read_bytes())
@@ -70,7 +70,7 @@ def test_damage_to_a_frame_is_told_by_its_checksum(packed):
     assert read_clip(shard / "0000001", 40, SIZE).shape == (40, 3, SIZE, SIZE)
 
 
-def test_damage_to_the_index_is_told(packed):
+def test_damage_to_the_index_is_reported(packed):
     shard = shards_of(packed)[1]
     data = bytearray(shard.read_bytes())
     (begin,) = struct.unpack_from("<L", data, data.rfind(b"PK\x05\x06") + 16)

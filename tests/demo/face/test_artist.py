@@ -1,4 +1,4 @@
-"""The drawn face: what each action unit moves, and that a picture depends on nothing but its description."""
+"""The synthetic face: each action unit moves its features, and a picture depends only on its description."""
 
 import numpy as np
 import pytest

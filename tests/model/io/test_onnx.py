@@ -59,15 +59,15 @@ def test_the_metadata_say_how_to_feed_the_file(net, path):
     found = runtime.InferenceSession(str(path)).get_modelmeta().custom_metadata_map
     assert json.loads(found["labels"]) == list(LABELS)
     assert json.loads(found["texts"]) == net.config.texts
-    told = json.loads(found["preprocessing"])
-    assert (told["num_frames"], told["image_size"]) == (5, 32)
+    entries = json.loads(found["preprocessing"])
+    assert (entries["num_frames"], entries["image_size"]) == (5, 32)
     frames = torch.randint(0, 256, (1, 2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    mean, std = (np.array(told[name], np.float32).reshape(3, 1, 1) for name in ("mean", "std"))
-    by_metadata = torch.from_numpy((frames.numpy() * np.float32(told["scale"]) - mean) / std)
+    mean, std = (np.array(entries[name], np.float32).reshape(3, 1, 1) for name in ("mean", "std"))
+    by_metadata = torch.from_numpy((frames.numpy() * np.float32(entries["scale"]) - mean) / std)
     assert torch.allclose(by_metadata, normalize(frames, ClipFormat()), atol=1e-6)
 
 
-def test_where_the_program_lies_is_not_in_the_file(path):
+def test_the_path_of_the_program_is_not_in_the_file(path):
     content = path.read_bytes()
     assert b"site-packages" not in content
     assert str(Path(onnx.__file__).parents[2]).encode() not in content
@@ -117,9 +117,9 @@ class Branching(Adapter):
 )
 def test_a_file_that_would_be_wrong_is_not_kept(tiny_clip, tmp_path, adapter, message):
     net = build(tiny_clip, adapters={"vision.mlp": adapter}, prompts=None).eval()
-    with pytest.raises(InputError, match=message) as told:
+    with pytest.raises(InputError, match=message) as caught:
         write_onnx(net, tmp_path / "model.onnx")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 

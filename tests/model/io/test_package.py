@@ -70,7 +70,7 @@ class TestRoundTrip:
         for name in ("adapters.safetensors", "config.json", "README.md"):
             assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
 
-    def test_a_model_without_parts_is_a_package_too(self, tiny_clip, tmp_path):
+    def test_a_model_without_adapters_and_prompts_is_a_package_too(self, tiny_clip, tmp_path):
         net = build(tiny_clip, adapters={}, prompts=None).eval()
         net.save_pretrained(tmp_path / "bare")
         assert torch.equal(logits(PEClip.from_pretrained(tmp_path / "bare")), logits(net))
@@ -101,7 +101,7 @@ def test_the_weights_of_vit_b_16_are_38_mb_or_19(tmp_path):
 
 class TestWriting:
     @pytest.mark.parametrize("content", ["file", "folder", "link"])
-    def test_what_is_there_is_left_alone(self, net, tmp_path, content):
+    def test_existing_files_are_kept(self, net, tmp_path, content):
         target = tmp_path / "out"
         if content == "file":
             target.write_text("mine")
@@ -198,7 +198,7 @@ class TestUntrusted:
             ({"weights_sha256": None}, "adapters.safetensors is not the file that config.json was written with"),
         ],
     )
-    def test_an_entry_that_lies_is_refused(self, folder, entries, message):
+    def test_a_false_entry_is_refused(self, folder, entries, message):
         change(folder, **entries)
         with pytest.raises(InputError, match=message) as caught:
             PEClip.from_pretrained(folder)
@@ -230,7 +230,7 @@ class TestUntrusted:
             ["a"],
         ],
     )
-    def test_a_header_that_lies_about_sizes_is_refused(self, folder, header):
+    def test_a_header_with_false_sizes_is_refused(self, folder, header):
         text = json.dumps(header).encode()
         replace_weights(folder, struct.pack("<Q", len(text)) + text + b"\0" * 16)
         with pytest.raises(InputError, match=r"adapters.safetensors is torn or corrupt: ") as caught:
@@ -238,7 +238,7 @@ class TestUntrusted:
         assert "\n" not in str(caught.value)
 
     @pytest.mark.parametrize("length", [0, 5, 2**40, 2**64 - 1])
-    def test_a_header_that_lies_about_its_own_length_is_refused(self, folder, length):
+    def test_a_header_with_a_false_length_is_refused(self, folder, length):
         content = (folder / "adapters.safetensors").read_bytes()
         replace_weights(folder, struct.pack("<Q", length) + content[8:])
         with pytest.raises(InputError, match=r"adapters.safetensors is torn or corrupt: "):
@@ -344,5 +344,5 @@ class TestHub:
 @pytest.mark.parametrize(
     ("name", "expected"), [("a/b", True), ("a", False), ("/a/b", False), ("a/b.", True), ("./a", False)]
 )
-def test_ids_of_the_hub_are_told_from_paths(name, expected):
+def test_ids_of_the_hub_are_distinguished_from_paths(name, expected):
     assert is_hub_id(name) is expected

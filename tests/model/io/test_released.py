@@ -39,7 +39,7 @@ def small():
 
 @pytest.fixture
 def run(request, monkeypatch):
-    """How the blocks of a released model run: as an option of the model that it is loaded into."""
+    """Options for running the blocks of a released model."""
     monkeypatch.setattr(PEClip, "from_trained", partial(PEClip.from_trained, **request.param))
 
 

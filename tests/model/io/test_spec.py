@@ -74,7 +74,7 @@ def test_the_command_line_starts_from_the_whole_model(tiny_clip, options, adapte
     assert (again.config.adapters.keys(), again.config.prompts) == (net.config.adapters.keys(), prompts)
 
 
-def test_everything_that_the_four_parts_are_made_of_can_be_described():
+def test_all_arguments_of_adapters_and_prompts_can_be_described():
     assert [describe(factory).class_path.rpartition(".")[2] for factory in PE_CLIP.values()] == [
         "SharedAdapter",
         "TemporalDynamicAdapter",
@@ -113,11 +113,11 @@ def test_a_path_that_names_no_adapter_is_refused_and_not_called(class_path, mess
 
 
 def test_arguments_of_another_version_are_refused():
-    with pytest.raises(InputError, match=r"SharedAdapter.* takes other arguments: .*'strength'"):
+    with pytest.raises(InputError, match=r"SharedAdapter.* has other arguments: .*'strength'"):
         resolve(Spec("peclip.model.SharedAdapter", {"strength": 2}), Adapter)
 
 
 @pytest.mark.parametrize("path", ["peclip.model.adapters.SharedAdapter", "peclip.model.prompts.MaPLe"])
-def test_the_paths_in_files_of_the_first_version_still_name_the_parts(path):
+def test_the_paths_in_files_of_the_first_version_still_name_adapters_and_prompts(path):
     kind = MaPLe if "prompts" in path else Adapter
     assert resolve(Spec(path, {}), kind).func.__name__ == path.rpartition(".")[2]

@@ -19,7 +19,7 @@ TENSORS = {"a": torch.arange(6.0).view(2, 3), "b.c": torch.ones(3, dtype=torch.f
 
 
 class Recorder:
-    """What the released program pickles beside the weights: an object of its own with arrays in it."""
+    """An object like the one that the released program pickles beside the weights, with arrays in it."""
 
     built = 0
 
