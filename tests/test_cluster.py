@@ -80,12 +80,11 @@ def test_sharded_weights_train_like_copies_and_resume_unsharded_after_a_kill(opt
 
 def test_an_evaluation_with_sharded_weights_counts_every_clip_once(options, alone, tmp_path):
     """One rank has two batches and the other has one."""
-    words = ["test", *options[1:], *SHARDED, "--ckpt_path", str(alone)]
+    words = ["test", *options[1:], *SHARDED, "--ckpt_path", str(alone), "--out", "out"]
     results = in_ranks(tmp_path, words, 2)
     assert [result.status for result in results] == [0, 0], results
-    (folder,) = tmp_path.glob("runs/tiny/*")
     for name in ("metrics.json", "confusion.csv"):
-        assert (folder / name).read_text() == (alone / name).read_text()
+        assert (tmp_path / "out" / name).read_text() == (alone / name).read_text()
 
 
 def test_weights_are_not_sharded_on_one_device(options, tmp_path, monkeypatch):
@@ -101,7 +100,7 @@ def test_weights_are_not_sharded_on_one_device(options, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("strategy", "sharded"), [(ModelParallelStrategy, False), (SingleDeviceStrategy, True)])
 def test_strategies_that_cannot_be_are_refused(strategy, sharded):
     trainer = SimpleNamespace(strategy=strategy.__new__(strategy), num_devices=2)
-    with pytest.raises(InputError, match=f"trainer.strategy {strategy.__name__}.* set ddp"):
+    with pytest.raises(InputError, match=f"trainer.strategy (is )?{strategy.__name__} .* set ddp"):
         check_strategy(trainer, sharded)
 
 
