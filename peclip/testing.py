@@ -127,7 +127,7 @@ def _check_batches(name: str, net: PEClip, independent: bool) -> None:
         _logits(net, _clips(2, frames))
     _require(
         torch.equal(_logits(net, video), together),
-        f"{name} gives other logits for the same clips after batches with another number of frames: it must keep no state",
+        f"{name} returns other logits for the same clips after batches with another number of frames: it must keep no state",
     )
 
 
@@ -140,7 +140,7 @@ def _check_saving(name: str, net: PEClip) -> None:
         raise AssertionError(f"{name} cannot be built from what a checkpoint stores: {error}") from error
     _require(
         torch.equal(_logits(again, video), _logits(net, video)),
-        f"{name} gives other logits after saving and loading: keep what it learns in parameters or buffers",
+        f"{name} returns other logits after saving and loading: keep what it learns in parameters or buffers",
     )
 
 

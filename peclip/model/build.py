@@ -106,7 +106,7 @@ def build(
 
 
 def build_trained(trained: Trained, backbone: str | None) -> Built:
-    """Build the parts of a trained model, without its weights.
+    """Build the modules of a trained model, without its weights.
 
     Args:
         trained: plain data.

@@ -15,10 +15,10 @@ from peclip.results.selection import selection_note
 from peclip.results.tables import Rows, markdown_table, scores_table
 
 Plain = str | int | float | bool | None
-"""A value that can stand in a table."""
+"""A value that a table can show."""
 
-LIMITS = """It tells which expression a face *shows*, as people labelled it in the clips it was trained on. That is not what a
-person feels. Accuracy differs between classes (see the recalls), and between faces, cultures and recordings unlike those
+LIMITS = """It recognises which expression a face *shows*, as people labelled it in the clips it was trained on. That is not
+what a person feels. Accuracy differs between classes (see the recalls), and between faces, cultures and recordings unlike those
 of the training data. It is not meant for decisions about people."""
 
 
@@ -78,7 +78,7 @@ class PackageFacts:
 
 
 def read_run(run: Path) -> RunRecord | None:
-    """Read what the folder of a run says about its training; None where it says nothing.
+    """Read what the folder of a run says about its training; None where it has no record.
 
     Args:
         run: folder of the run, with config.yaml and, after an evaluation, metrics.json.

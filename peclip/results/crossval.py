@@ -200,7 +200,7 @@ def as_markdown(summary: Summary) -> str:
     )
     explained = (
         f"The intervals are {summary.bootstrap.level:.0%} percentile intervals of {summary.bootstrap.draws:,} bootstrap "
-        "draws of the test clips, those of the mean draw within each fold. They do not tell how much depends on the seed "
+        "draws of the test clips, those of the mean draw within each fold. They do not show how much depends on the seed "
         "of the training. *Pooled* takes the clips of all folds as one test set."
     )
     return "\n\n".join(

@@ -115,7 +115,7 @@ def test_the_limit_is_reported_as_input_or_compute(tiny_data, monkeypatch, compu
         (("eval", "--image_size", "8"), "image_size is 8, expected at least 16, the patch of vit-b/16"),
         (
             ("eval", "--backbone", "nothing"),
-            "or take vit-b/16, vit-b/32, vit-l/14, vit-h/14, tiny, which have random weights",
+            "or choose one of vit-b/16, vit-b/32, vit-l/14, vit-h/14, tiny, which have random weights",
         ),
         (("decode", "--clips", "0"), "clips is 0, expected at least 1"),
         (("decode", "--data", "none.csv"), "none.csv"),

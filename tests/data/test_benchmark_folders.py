@@ -31,7 +31,7 @@ def test_class_folders_within_splits(tmp_path):
         ["test/happy/4.mp4", "test/sad/3.mp4"],
     ]
     write_clip(tmp_path / "happy/5.mp4", 5)
-    with pytest.raises(InputError, match=r"happy: lies beside the folder"):
+    with pytest.raises(InputError, match=r"happy: is beside the folder"):
         read_benchmark("folders", tmp_path)
 
 

@@ -38,7 +38,7 @@ def folders(root: Path) -> Manifest:
     rows = [row for folder in splits for row in _classes(folder, root, SPLITS[folder.name.lower()])]
     others = [child for child in videos_and_folders(root) if child not in splits]
     if others:
-        raise InputError(f"{others[0]}: lies beside the folder {splits[0].name}: move it into the folder of its split")
+        raise InputError(f"{others[0]}: is beside the folder {splits[0].name}: move it into the folder of its split")
     return to_manifest(rows, root)
 
 

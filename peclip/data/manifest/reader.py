@@ -248,7 +248,7 @@ def _normalised_paths(path: Path | str, table: pd.DataFrame, allow_outside: bool
     if not allow_outside:
         whole = pd.Series(False, index=paths.index)
         whole[straight.index[outside]] = True
-        hint = "{!r} lies outside the manifest's folder; set allow_outside to true if you trust this file"
+        hint = "{!r} is outside the manifest's folder; set allow_outside to true if you trust this file"
         _refuse(path, table, whole, hint, "path", "allow_outside")
     absolute = straight.map(lambda name: os.path.abspath(os.path.join(folder, name)))
     paths = paths.copy()

@@ -288,7 +288,7 @@ class DecodedClip:
         return (frame for ticks, frame in decode_everything(video) if low <= ticks < high)
 
     def read(self, indices: np.ndarray, size: int) -> torch.Tensor:
-        """Decode chosen frames; as :meth:`PlannedClip.read`, but never gives up.
+        """Decode chosen frames; as :meth:`PlannedClip.read`, but never falls back.
 
         Raises:
             InputError: if the file cannot be read, or a frame of it not be decoded.

@@ -155,7 +155,7 @@ def check_fits(trained: Trained, config: ModelConfig, token_ids: Tensor, prompt_
             )
     for name, (old, new) in before.clip_format.differences(config.clip_format).items():
         argument = "normalize" if name in ("mean", "std") else name
-        what = f"{argument} gives clips the {name} {new}" if argument != name else f"{name} is {new}"
+        what = f"{argument} means clips with the {name} {new}" if argument != name else f"{name} is {new}"
         raise InputError(f"{what}, but {source} was trained with {old}", argument)
 
 

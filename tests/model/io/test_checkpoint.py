@@ -276,7 +276,7 @@ class TestFitting:
             (
                 {"normalize": "backbone"},
                 "normalize",
-                r"normalize gives clips the mean \(0.48.*\), but .*some.ckpt was trained with \(0.0, 0.0, 0.0\)",
+                r"normalize means clips with the mean \(0.48.*\), but .*some.ckpt was trained with \(0.0, 0.0, 0.0\)",
             ),
             (
                 {"labels": LABELS[::-1]},
