@@ -119,7 +119,7 @@ class Evaluation:
     Attributes:
         folder: that holds its files.
         metrics: from metrics.json.
-        training: from training.json; None where the run did not train.
+        training: from training.json, or that of the run whose model was evaluated; None where neither is known.
         labels: class names in the order of the logits.
         paths: of the n clips, in the order of the test set.
         truth: index of the true class of each clip, int64 (n,).
@@ -189,7 +189,7 @@ def read_training(folder: Path) -> Training | None:
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """Read what an evaluation wrote into a folder.
+    """Read what an evaluation wrote into a folder; its training is that of the run above it where it trained nothing itself.
 
     Raises:
         InputError: there is no run or no evaluation, a file is torn, or two files are of different evaluations.
@@ -198,7 +198,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         raise InputError(f"{folder}: no such folder, expected the folder of a run")
     again = f"peclip test --ckpt_path {folder} writes a complete one"
     try:
-        metrics, training = read_metrics(folder), read_training(folder)
+        metrics, training = read_metrics(folder), read_training(folder) or _read_training_above(folder)
     except InputError as error:
         raise InputError(f"{error}; {again}") from error
     if metrics is None:
@@ -211,6 +211,12 @@ def read_evaluation(folder: Path) -> Evaluation:
     if metrics.scores.clips != len(found.paths) or metrics.scores.war != found.scores.war:
         raise InputError(f"{folder}: {METRICS} and {PREDICTIONS} are of different evaluations, or one is torn")
     return found
+
+
+def _read_training_above(folder: Path) -> Training | None:
+    """Read the training of the run that a folder is an evaluation of, such as ``version_0`` of ``version_0/test_0``."""
+    run = folder.resolve().parent
+    return read_training(run) if (run / "checkpoints").is_dir() else None
 
 
 def _read_predictions(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray, np.ndarray]:

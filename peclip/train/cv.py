@@ -92,7 +92,8 @@ def _check(options: Namespace) -> Manifest:
         raise InputError(f"data.fold is {data.fold}, but peclip cv tests on every fold: omit it (--data.fold null)")
     if options.ckpt_path is not None:
         raise InputError(
-            "ckpt_path belongs to one run: peclip cv resumes by itself with the folds that are not finished"
+            "ckpt_path belongs to one run: peclip cv resumes by itself with the folds that are not finished; to start every "
+            "fold from a trained model, set --init_from"
         )
     if trainer.fast_dev_run or trainer.logger is False:
         name = "fast_dev_run" if trainer.fast_dev_run else "logger false"

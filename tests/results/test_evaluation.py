@@ -48,6 +48,13 @@ def test_a_run_that_only_tested_has_no_time(tmp_path):
     assert read_evaluation(write_run(tmp_path / "run", TRUTH, PREDICTED, seconds=None)).seconds is None
 
 
+def test_an_evaluation_below_a_run_has_the_time_of_its_training(folder):
+    tested = write_run(folder / "test_0", TRUTH, PREDICTED, seconds=None)
+    assert read_evaluation(tested).seconds is None  # the folder above is not that of a run
+    (folder / "checkpoints").mkdir()
+    assert read_evaluation(tested).training == read_evaluation(folder).training
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path, folder):
     for path, says in (
         (tmp_path / "nowhere", "no such folder"),

@@ -232,7 +232,7 @@ def test_data_without_folds_are_refused(tmp_path, monkeypatch, tiny_config):
     ("options", "says"),
     [
         (("--data.fold", "9"), "data.fold is 9, but peclip cv tests on every fold"),
-        (("--ckpt_path", "somewhere"), "ckpt_path belongs to one run"),
+        (("--ckpt_path", "somewhere"), "ckpt_path belongs to one run: peclip cv resumes by itself"),
         (("--trainer.logger", "false"), "trainer.logger false leaves no results"),
         (("--trainer.fast_dev_run", "true"), "trainer.fast_dev_run leaves no results"),
         (("--data.manifest", "nowhere.csv"), "nowhere.csv: no such file"),

@@ -135,7 +135,7 @@ class PEClipCLI(HookedCLI):
             options.data.root = options.data.benchmark = None
         elif named & {"--data.root", "--data.benchmark"} and "--data.manifest" not in named:
             options.data.manifest = None
-        if self.config.subcommand == "fit":
+        if self.config.subcommand == "fit" and not self.model_named:
             _give_frames_to_model(self.net_options, options.data)
 
     def before_instantiate_classes(self) -> None:

@@ -6,7 +6,7 @@ are refused, except another location of the same backbone and another T. A train
 model reads labels and class texts from its own data.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from inspect import signature
 from pathlib import Path
@@ -18,12 +18,10 @@ from torch import nn
 from peclip.errors import InputError, in_one_line
 from peclip.labels import class_texts
 from peclip.model import PEClip
+from peclip.model.build import build_prompts
 from peclip.model.io import Trained, read_trained
 from peclip.model.io.spec import Spec, describe, resolve
 from peclip.train.runs.folder import run_of_model
-
-FREE = ("backbone", "texts", "compile", "checkpointing")
-"""Options of the model that may differ from those of its training, or are compared separately."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +39,13 @@ class TrainedModel:
     def options(self) -> dict[str, Any]:
         """Return the options that come with the model, as a configuration contains them.
 
-        Labels and class texts are those of the model in an evaluation; a training reads them from its own data.
+        Labels, class texts and the precision are those of the model in an evaluation; a training reads its own.
         """
         config = self.trained.config
         net: dict[str, Any] = {
             "backbone": config.backbone,
-            "adapters": {site: asdict(spec) for site, spec in config.adapters.items()},
-            "prompts": asdict(config.prompts) if config.prompts else None,
+            "adapters": {site: _present(spec) for site, spec in config.adapters.items()},
+            "prompts": _present(config.prompts) if config.prompts else None,
             "logit_scale": config.logit_scale,
             "num_frames": config.clip_format.num_frames,
             "normalize": "backbone" if config.clip_format.is_normalised else "none",
@@ -56,7 +54,9 @@ class TrainedModel:
             return {"model": {"net": net}}
         if config.texts is not None:
             net["texts"] = dict(config.texts)
-        return {"model": {"net": net}, "data": {"labels": list(config.labels)}}
+        options = {"model": {"net": net}, "data": {"labels": list(config.labels)}}
+        precision = self.trained.record.training.get("precision") if self.trained.record else None
+        return options | ({"trainer": {"precision": precision}} if isinstance(precision, str) else {})
 
     def build(self, given: Mapping[str, Any]) -> PEClip:
         """Build the model.
@@ -67,15 +67,44 @@ class TrainedModel:
         Raises:
             InputError: an option contradicts the model, or the model cannot be built.
         """
-        own, source = self.options()["model"]["net"], self.trained.source
-        for name, value in own.items():
-            if name not in FREE and (stated := _plain(given[name])) != _plain(value):
-                raise InputError(
-                    f"{name} is {_shown(stated)}, but {source} was trained with {_shown(_plain(value))}: omit it", name
-                )
+        own = self.options()["model"]["net"]
+        self._check_adapters(given["adapters"] or {}, given["without"] or ())
+        for name in ("logit_scale", "num_frames", "normalize"):
+            self._check(name, given[name], own[name])
         trained = self._with_texts(given["labels"], given["texts"], own.get("texts", "action_units"))
         backbone = given["backbone"] if given["backbone"] != own["backbone"] else None
-        return PEClip.from_trained(trained, backbone, given["compile"], given["checkpointing"])
+        net = PEClip.from_trained(trained, backbone, given["compile"], given["checkpointing"])
+        prompts = given["prompts"] and build_prompts(net.backbone, given["prompts"])[1]  # as deep as they are here
+        self._check("prompts", _plain(prompts and asdict(prompts)), _plain(own["prompts"]))
+        return net
+
+    def _check(self, name: str, stated: Any, known: Any) -> None:
+        """Check that the user states what the model was trained with.
+
+        Raises:
+            InputError: it is something else.
+        """
+        if stated != known:
+            raise self._refused(name, _shown(stated), _shown(known))
+
+    def _check_adapters(self, adapters: Mapping[str, Any], without: Collection[str]) -> None:
+        """Check the adapters that the user states, those of the sites in ``without`` omitted, against the model's.
+
+        Raises:
+            InputError: they differ at a site; the message names only such sites.
+        """
+        known = {site: _plain(asdict(spec)) for site, spec in self.trained.config.adapters.items()}
+        stated = {site: _plain(value) for site, value in adapters.items() if site not in without}
+        sites = [site for site in {**known, **stated} if stated.get(site) != known.get(site)]
+        if not sites:
+            return
+        removed = [site for site in without if site in known]
+        here, there = ({site: found.get(site) for site in removed or sites} for found in (stated, known))
+        name, value = ("without", ", ".join(removed)) if removed else ("adapters", _shown(here))
+        raise self._refused(name, value, _shown(there))
+
+    def _refused(self, option: str, stated: str, known: str) -> InputError:
+        return InputError(f"{option} is {stated}, but {self.trained.source} was trained with {known}: omit it", option)
 
     def _with_texts(self, labels: Sequence[str], texts: Any, own: Any) -> Trained:
         """Return the trained model with the labels and class texts that the user states, if they differ."""
@@ -103,13 +132,21 @@ class TrainedModel:
 
 
 def value_of(args: Sequence[str], option: str) -> str | None:
-    """Return the value of an option on a command line, the last one; None where it is absent."""
-    found = None
+    """Return the value of an option on a command line or in its configurations, the last one; None if it is absent.
+
+    Args:
+        args: the command line; its configurations can be read.
+        option: such as ``--ckpt_path``.
+    """
+    found: Any = None
     for place, arg in enumerate(args):
         name, sign, value = arg.partition("=")
+        value = value if sign else next(iter(args[place + 1 :]), "")
         if name == option:
-            found = value if sign else next(iter(args[place + 1 :]), None)
-    return found
+            found = value
+        elif name in ("--config", "-c"):
+            found = yaml.safe_load(Path(value).read_text(encoding="utf-8")).get(option[2:], found)
+    return found if isinstance(found, str) and found != "null" else None
 
 
 def read_model(source: str, option: str) -> TrainedModel:
@@ -161,17 +198,20 @@ MOVED = ("image_size", "normalize")
 """Options of the data in runs of peclip 0.1.0, which the clip format of the model holds now."""
 
 
+def _present(spec: Spec) -> dict[str, Any]:
+    """Return a class that a file names as a configuration names it now, with its arguments."""
+    return asdict(describe(resolve(spec, nn.Module)))
+
+
 def _section(options: Mapping[str, Any], name: str) -> dict[str, Any]:
     found = options.get(name)
     return found if isinstance(found, dict) else {}
 
 
-def _plain(value: Any) -> Any:
-    """Return an option as plain data that can be compared: factories and specs with all their arguments."""
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if isinstance(value, Mapping) and "class_path" not in value:
-        return {name: _plain(entry) for name, entry in value.items() if entry is not None}
+def _plain(value: Any) -> dict[str, Any] | None:
+    """Return a factory or a spec as plain data that can be compared: the class with all its arguments."""
+    if value is None:
+        return None
     factory = resolve(Spec(**value), nn.Module) if isinstance(value, Mapping) else value
     spec = describe(factory)
     kind = resolve(spec, nn.Module)
@@ -182,5 +222,12 @@ def _plain(value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 100 else f"{text[:97]}..."
+    """Return an option as in a command line: classes with their arguments, adapters by site."""
+    if value is None or value == {}:
+        return "none"
+    if not isinstance(value, Mapping):
+        return str(value)
+    if "class_path" not in value:
+        return ", ".join(f"{name}: {_shown(entry)}" for name, entry in value.items())
+    arguments = ", ".join(f"{name}={entry}" for name, entry in value["init_args"].items())
+    return f"{value['class_path'].rpartition('.')[2]}({arguments})"

@@ -32,8 +32,9 @@ class SaveConfig(SaveConfigCallback):
         if self.config.trainer.default_root_dir == trainer.log_dir:
             self.config.trainer.default_root_dir = None
         for option in ("folder", "out", "ckpt_path"):
-            if option in self.config:
-                self.config[option] = None
+            self.config.pop(option, None)
+        if self.config.get("init_from") is None:  # evaluations take this file as well, and have no such option
+            self.config.pop("init_from", None)
         super().setup(trainer, pl_module, stage)
 
 
