@@ -21,6 +21,7 @@ from peclip.data.dataset import ClipDataset, OnError
 from peclip.data.forking import METHOD, end_with_main_process, start_server
 from peclip.data.loader import LateLoader, PredictLoader
 from peclip.data.manifest import Manifest
+from peclip.data.manifest.shared import share_manifests
 from peclip.data.media.shard import check_shards
 from peclip.data.samplers import EvalSampler, ShardSampler, TrainSampler
 from peclip.data.source import Splits, Validation, read_source, split_source
@@ -254,6 +255,7 @@ class VideoDataModule(LightningDataModule):
         check_shards((os.path.join(clips.root, path) for path in clips.table["path"]), clip_format.image_size)
         dataset = ClipDataset(clips, self.labels, clip_format, seed, self.num_workers, self.on_error)
         self._datasets.append(dataset)
+        share_manifests()
         return LateLoader(
             dataset,
             batch_sampler=sampler,

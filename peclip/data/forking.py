@@ -1,10 +1,9 @@
-"""Processes of the data loaders' workers: how they start, what they get and what ends them.
+"""Processes of the data loaders' workers: how they start and what ends them.
 
 They are forks of a server (Python's ``forkserver``): a process without threads that has imported what they need. A fork of
 the main process may deadlock, because it copies locks that other threads hold; a fresh interpreter imports for seconds.
 """
 
-import mmap
 import multiprocessing
 import os
 import signal
@@ -13,16 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
-from multiprocessing.reduction import DupFd, register
-from pathlib import Path
-from pickle import HIGHEST_PROTOCOL
 from types import ModuleType
-from typing import Any
-from weakref import WeakKeyDictionary
-
-import pyarrow as pa
-
-from peclip.data.manifest import Manifest
 
 METHOD = "forkserver"
 """Start method of worker processes; no other place decides it."""
@@ -102,34 +92,3 @@ def _wait_for_the_end() -> None:
         if signals and signals.si_signo == signal.SIGTERM and signals.si_pid == main.pid:
             break
     os._exit(0)
-
-
-_shared: WeakKeyDictionary[Manifest, Any] = WeakKeyDictionary()
-
-
-def _share(clips: Manifest) -> Any:
-    """Reduce a manifest for a worker: its table is written once, into memory that all workers map."""
-    if clips not in _shared:
-        try:
-            table = pa.Table.from_pandas(clips.table.drop(columns=["split", "fold"]), preserve_index=False)
-        except UnicodeEncodeError:  # the name of a file need not be UTF-8
-            return clips.__reduce_ex__(HIGHEST_PROTOCOL)
-        file = os.fdopen(os.memfd_create("clips"), "wb")
-        with pa.ipc.new_stream(file, table.schema) as stream:
-            stream.write_table(table)
-        file.flush()
-        _shared[clips] = file
-    return _receive, (DupFd(_shared[clips].fileno()), clips.source, clips.root)
-
-
-def _receive(file: Any, source: Path, root: Path | str) -> Manifest:
-    with os.fdopen(file.detach(), "rb") as opened:
-        content = pa.py_buffer(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
-    clips = Manifest.__new__(Manifest)  # whose table is complete
-    clips.table = pa.ipc.open_stream(content).read_all().to_pandas(split_blocks=True)
-    clips.source, clips.root, clips.notes = source, root, ()
-    return clips
-
-
-if hasattr(os, "memfd_create"):  # only Linux has it; elsewhere each worker gets a copy
-    register(Manifest, _share)

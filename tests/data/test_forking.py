@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from peclip.data.forking import METHOD, main_module_hidden, start_server
 from peclip.data.manifest import Manifest
+from peclip.data.manifest.shared import share_manifests
 from tests.processes import AtCall, descendants, in_a_process
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +41,7 @@ def test_a_worker_reads_the_rows_of_the_main_process(name, tmp_path):
     rows = {"path": paths, "label": ["fear", "", "anger"], "split": ["train", "test", ""]}
     numbers = {"fold": [1, 2, None], "start": [0.5, None, None], "end": [None, 3, None], "line": [2, 3, 0]}
     clips = Manifest(pd.DataFrame({**rows, **numbers, "source": "m.csv"}), tmp_path / "m.csv", tmp_path)
+    share_manifests()
     start_server()
     with main_module_hidden():
         read = list(DataLoader(Clips(clips), None, num_workers=1, multiprocessing_context=METHOD))
