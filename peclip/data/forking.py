@@ -23,8 +23,8 @@ PRELOADED = ["peclip.data.dataset"]
 _THREADLESS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 """Variables with which numpy and pyarrow start no thread when they are imported."""
 
-_OF_CLUSTERS = (signal.SIGTERM, signal.SIGUSR1)
-"""Signals that SLURM sends to every process of a job; the training decides what follows from them."""
+_OF_CLUSTERS = (signal.SIGTERM, signal.SIGUSR1) if hasattr(signal, "sigtimedwait") else ()
+"""Signals that SLURM sends to every process of a job; the training decides what follows from them. None on macOS."""
 
 _CHECK = 5.0
 """Seconds between two checks whether the main process still runs."""
@@ -87,6 +87,8 @@ def end_with_main_process(worker: int) -> None:
 
 def _wait_for_the_end() -> None:
     main = multiprocessing.parent_process()
+    if main is not None and not _OF_CLUSTERS:
+        main.join()
     while main is not None and main.is_alive():
         signals = signal.sigtimedwait(_OF_CLUSTERS, _CHECK)
         if signals and signals.si_signo == signal.SIGTERM and signals.si_pid == main.pid:
