@@ -28,10 +28,11 @@ from lightning.pytorch import Callback, Trainer
 from transformers import CLIPModel
 
 from peclip.bench.measure import peak, reset_peak
-from peclip.bench.sizes import DEPTH, SIZES, random_config
+from peclip.bench.sizes import SIZES, random_config
 from peclip.cli import main as peclip
 from peclip.demo import CLIP
 from peclip.demo.tasks import demo
+from peclip.model.parts.prompts import DEPTH
 from peclip.train.cluster.allocator import M_MMAP_THRESHOLD
 
 RECIPE = Path(__file__).parents[1] / "configs" / "ferv39k.yaml"

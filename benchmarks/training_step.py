@@ -29,8 +29,9 @@ from transformers import CLIPModel
 
 from peclip.bench.measure import find_device, timed
 from peclip.bench.report import memory_entry, rates
-from peclip.bench.sizes import DEPTH, backbone_of, random_config, random_tokens
+from peclip.bench.sizes import backbone_of, random_config, random_tokens
 from peclip.model import PEClip
+from peclip.model.parts.prompts import DEPTH
 from peclip.train.cluster.allocator import keep_freed_memory
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
