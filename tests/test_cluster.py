@@ -83,8 +83,9 @@ def test_an_evaluation_with_sharded_weights_counts_every_clip_once(options, alon
     words = ["test", *options[1:], *SHARDED, "--ckpt_path", str(alone), "--out", "out"]
     results = in_ranks(tmp_path, words, 2)
     assert [result.status for result in results] == [0, 0], results
-    for name in ("metrics.json", "confusion.csv"):
-        assert (tmp_path / "out" / name).read_text() == (alone / name).read_text()
+    assert (tmp_path / "out/confusion.csv").read_text() == (alone / "confusion.csv").read_text()
+    metrics, expected = (json.loads((folder / "metrics.json").read_text()) for folder in (tmp_path / "out", alone))
+    assert metrics == expected | {"model": str(alone)}
 
 
 def test_weights_are_not_sharded_on_one_device(options, tmp_path, monkeypatch):

@@ -43,7 +43,7 @@ def by_clip(batches):
 
 def on_device(data, batch, training=True):
     """The batch as the model is given it."""
-    data.trainer = SimpleNamespace(training=training, lightning_module=None)
+    data.trainer = SimpleNamespace(training=training, lightning_module=None, overfit_batches=0)
     return data.on_after_batch_transfer(batch, 0)
 
 
@@ -52,7 +52,9 @@ def test_mixed_clips_are_the_same_on_one_device_and_on_several(clips):
     parts = []
     for rank, world in ((0, 1), (0, 2), (1, 2)):
         data = module(clips, batch_size=6 // world, mix=ALWAYS)
-        data.trainer = SimpleNamespace(training=False, global_rank=rank, world_size=world, lightning_module=None)
+        data.trainer = SimpleNamespace(
+            training=False, global_rank=rank, world_size=world, lightning_module=None, overfit_batches=0
+        )
         parts.append([on_device(data, batch) for batch in training_batches(data)])
     for whole, first, second in zip(*parts, strict=True):
         assert 0 < whole.weight == first.weight == second.weight < 1
@@ -215,7 +217,7 @@ def test_selection_says_what_the_best_checkpoint_is_chosen_on(clips):
 def with_model(data, clip_format):
     """The data as a trainer has it whose model takes this format."""
     net = SimpleNamespace(net=SimpleNamespace(clip_format=clip_format))
-    data.trainer = SimpleNamespace(training=False, global_rank=0, world_size=1, lightning_module=net)
+    data.trainer = SimpleNamespace(training=False, global_rank=0, world_size=1, lightning_module=net, overfit_batches=0)
     return data
 
 

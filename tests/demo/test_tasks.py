@@ -122,7 +122,7 @@ def test_people_of_training_test_and_pretraining_are_disjoint():
 
 def test_a_failing_second_process_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(tasks.sys, "path", ["/nowhere"])
-    with pytest.raises(RuntimeError, match="drawing the demo clips failed"):
+    with pytest.raises(RuntimeError, match="generating the demo clips failed"):
         demo(tmp_path, train=1, test=0, frames=2, size=32)
     assert list(tmp_path.iterdir()) == []
 

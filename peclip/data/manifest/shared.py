@@ -1,4 +1,4 @@
-"""How a worker process gets a manifest: its table is written once, into memory that all workers map.
+"""Manifests of worker processes: the table is written once, into memory that all workers map.
 
 A copy of the table of a million clips would take 98 MB in each worker.
 """

@@ -74,7 +74,7 @@ class PEClipCLI(HookedCLI):
 
     interrupted: Interrupted | None = None
     folder: Path
-    """Of the run, or of the results of an evaluation."""
+    """The folder of the run, or of the results of an evaluation."""
 
     def __init__(self, *args: Any, model_named: TrainedModel | None = None, **options: Any) -> None:
         self.model_named = model_named
