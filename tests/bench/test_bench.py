@@ -80,9 +80,9 @@ def test_the_memory_of_a_step_is_what_it_takes_above_what_was_there():
     assert len(watch.seconds) == 1
 
 
-def test_decoding_is_timed_for_clips_made_for_it_and_for_those_of_a_manifest(tmp_path, tiny_data):
+def test_decoding_is_timed_for_generated_clips_and_for_those_of_a_manifest(tmp_path, tiny_data):
     found, shown = figures(tmp_path / "made.json", "decode", "--clips", "2", "--num_frames", "3", "--image_size", "32")
-    assert "clips made for this" in shown
+    assert "generated clips" in shown
     assert (len(found["step_seconds"]["all"]), found["machine"]["threads"]) == (2, 1)
     found, shown = figures(tmp_path / "own.json", "decode", "--clips", "2", "--data", tiny_data)
     assert str(tiny_data) in shown

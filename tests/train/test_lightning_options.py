@@ -1,4 +1,4 @@
-"""What users of Lightning expect of its options, tried one by one: it works, or is refused in one line."""
+"""Options of Lightning, tried one by one: each works as its users expect, or is refused in one line."""
 
 import csv
 import json
