@@ -184,7 +184,7 @@ def test_a_fold_tests_its_clips_and_trains_on_the_others(tmp_path):
 
 def test_folds_must_be_chosen_and_exist(tmp_path):
     folds = Manifest.read(write(tmp_path, "path,label,fold\na,happy,1\nb,sad,3\n"))
-    with pytest.raises(InputError, match=r"has folds 1, 3: choose the one to test on with data\.fold"):
+    with pytest.raises(InputError, match=r"has folds 1, 3: choose the one to test on with fold"):
         folds.splits()
     with pytest.raises(InputError, match=r"fold 2 does not exist: .*has folds 1, 3"):
         folds.splits(2)
