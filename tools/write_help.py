@@ -5,6 +5,7 @@ Building Lightning's parser takes seconds, so peclip prints stored texts instead
 
 import io
 import os
+import re
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -20,6 +21,20 @@ from peclip.train.cli.command import command
 from peclip.train.cli.lightning import PEClipCLI
 
 
+SHOWN = 20
+"""Known subclasses of an option that its help lists; of torch.nn.Module there are hundreds."""
+
+
+def without_long_lists(text: str) -> str:
+    """Return a help text in which a list of more than :data:`SHOWN` known subclasses is cut."""
+
+    def cut(found: re.Match[str]) -> str:
+        names = found[1].split(",")
+        return found[0] if len(names) <= SHOWN else f"known subclasses: {','.join(names[:1])} and others"
+
+    return re.sub(r"known\s+subclasses: ([^)]*)", cut, text)
+
+
 class Help(PEClipCLI):
     """Writes the help of every subcommand; without building or running anything."""
 
@@ -32,7 +47,7 @@ class Help(PEClipCLI):
                 with redirect_stdout(text):
                     parser.parse_args([name, "--help"])
             except SystemExit:
-                (Path(args[0]) / f"{name}.txt").write_text(text.getvalue(), encoding="utf-8")
+                (Path(args[0]) / f"{name}.txt").write_text(without_long_lists(text.getvalue()), encoding="utf-8")
         raise SystemExit(0)
 
 
