@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from peclip.data.batch import NO_INDEX, Batch, Draw, Skipped, collate
+from peclip.data.forking import METHOD, main_module_hidden, start_server
 
 TENSORS = ("video", "label", "clip", "other_label")
 
@@ -32,7 +33,11 @@ class Clips(torch.utils.data.Dataset):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_joins_clips_without_those_that_cannot_be_read(workers):
     order = [[0, 1, 2, 3], [5, 8], [4, 2]]
-    batches = list(DataLoader(Clips(), batch_sampler=order, collate_fn=collate, num_workers=workers))
+    start_server()
+    method = METHOD if workers else None
+    options = {"num_workers": workers, "multiprocessing_context": method}
+    with main_module_hidden():
+        batches = list(DataLoader(Clips(), batch_sampler=order, collate_fn=collate, **options))
     assert [batch.clip.tolist() for batch in batches] == [[0, 1, 3], [NO_INDEX], [4]]
     assert [batch.video[:, 0, 0, 0, 0].tolist() for batch in batches] == [[0, 1, 3], [0], [4]]
     assert [[draw.clip for draw in batch.draws] for batch in batches] == [[0, 1, 3], [], [4]]
