@@ -53,4 +53,4 @@ def summary(reasons: list[str]) -> str:
     if not lacking:
         return ""
     ways = "; ".join(f"{count} for lack of {what} ({PROVIDE[what]})" for what, count in lacking.items())
-    return f"{lacking.total()} tests were skipped: {ways}"
+    return f"{lacking.total()} test{' was' if lacking.total() == 1 else 's were'} skipped: {ways}"
