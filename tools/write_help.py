@@ -20,7 +20,6 @@ from peclip.cli import COMMANDS, HELP_TEXTS, LIGHTNING
 from peclip.train.cli.command import command
 from peclip.train.cli.lightning import PEClipCLI
 
-
 SHOWN = 20
 """Known subclasses of an option that its help lists; of torch.nn.Module there are hundreds."""
 
