@@ -22,10 +22,19 @@ HOOKS = {
     "lightning.pytorch.cli:LightningCLI._parser": "the parser of a subcommand, to write its options as YAML",
     "lightning.pytorch.trainer.connectors.signal_connector:_SignalConnector.register_signal_handlers": "see cluster/signals",
     "lightning.pytorch.trainer.connectors.signal_connector:_SignalConnector.teardown": "see cluster/signals",
+    "lightning.pytorch:Trainer.__init__": "its annotations, see NUMBERS",
     "torch:ops.mkldnn._is_mkldnn_bf16_supported": "the default precision on a CPU",
     "torch.nn.parallel:DistributedDataParallel._set_params_and_buffers_to_ignore_for_model": "see cluster/sharded",
 }
 """Path of each hook, and the reason why it is overridden or called."""
+
+
+NUMBERS = {
+    **dict.fromkeys(("limit_train_batches", "limit_val_batches", "limit_test_batches"), int | float | None),
+    "limit_predict_batches": int | float | None,
+    "overfit_batches": int | float,
+}
+"""Options of the Trainer where 1 is one batch and 1.0 all of them."""
 
 
 class SignalHandler(Protocol):
@@ -42,6 +51,12 @@ class SignalHandler(Protocol):
 
 class HookedCLI(LightningCLI):
     """LightningCLI with public hooks in place of its private ones."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # typing.Optional[Union[int, float]] is the same object as Optional[Union[float, int]], whichever was made first: where
+        # rich is imported before Lightning, a parser would read 1 as 1.0.
+        Trainer.__init__.__annotations__.update(NUMBERS)
+        super().__init__(*args, **options)
 
     def add_subcommand_arguments(self, parser: LightningArgumentParser, subcommand: str) -> None:
         """Add options that only this subcommand has."""
