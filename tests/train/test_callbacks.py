@@ -197,3 +197,7 @@ def test_the_trainable_parts_of_a_model_without_prompts_are_its_adapters(tiny_cl
     parts = trainable_parts(module)
     assert [where for _, where, *_ in parts] == ["vision.attention", "vision.mlp", "text.attention", "text.mlp"]
     assert sum(count for *_, count in parts) == sum(w.numel() for w in module.parameters() if w.requires_grad)
+
+
+def test_the_summary_says_that_the_training_war_is_approximate_where_clips_are_mixed(shown):
+    assert "train/war is approximate: a mixed clip counts by the label with the larger share." in shown[1].out

@@ -43,6 +43,8 @@ class Summary(Callback):
             f"{len(data.labels)} classes from {data.source.source}; {data.clip_format.num_frames} frames a clip, "
             f"{net.image_size} px, batch {data.batch_size}, precision {trainer.precision}, seed {data.seed}"
         )
+        if data.mix.mixup + data.mix.fmix > 0:
+            print("train/war is approximate: a mixed clip counts by the label with the larger share.")
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             print("fast_dev_run: a dry run of a few batches, in one epoch; nothing is saved")
         for note in data.source.notes:
