@@ -159,5 +159,5 @@ def test_fit_trains_on_packed_clips_and_refuses_those_of_another_size(tiny_confi
     result = run("fit", "--config", tiny_config, "--data.manifest", "24/manifest.csv")
     assert result.status == 2
     assert result.err.count("\n") == 1, result.err
-    assert "24/shard-00000.zip: its frames have 24 pixels, but the model takes 32: pack" in result.err
+    assert "24/shard-00000.zip: its frames have 24 pixels, but the model needs 32: pack" in result.err
     assert sorted(tmp_path.glob("runs/*/*")) == before

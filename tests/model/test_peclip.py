@@ -490,7 +490,7 @@ class TestBadInput:
             ),
             (
                 {"prompts": partial(MaPLe, length=150, depth=1)},
-                r"texts: 'Cheek.* has 180 tokens with its prompts, .* takes at most 160",
+                r"texts: 'Cheek.* has 180 tokens with its prompts, .* accepts at most 160",
             ),
             ({"labels": ("joy",)}, r"texts is missing 'joy' \(known: happiness"),
             ({"labels": ("fear", "anger", "fear")}, r"labels: duplicate label 'fear'"),

@@ -57,7 +57,7 @@ def nan_gradients():
 def test_weights_that_are_not_finite_are_not_saved(tiny_config, tmp_path):
     status, err = in_a_process(tmp_path, options_of(tiny_config), nan_gradients)
     assert status == 2
-    assert "the gradients were not finite, and the weights are not in step 8" in err
+    assert "the gradients were not finite, nor are the weights in step 8" in err
     content = torch.load(tmp_path / "runs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)
     assert content["global_step"] == 6
 

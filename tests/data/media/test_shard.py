@@ -43,7 +43,7 @@ def test_a_shard_of_another_version(packed):
 
 def test_frames_of_another_size_than_training_asks_for(packed):
     assert_refused(
-        packed, "frames have 48 pixels, but the model takes 32: pack the clips again with --size 32", size=32
+        packed, "frames have 48 pixels, but the model needs 32: pack the clips again with --size 32", size=32
     )
 
 
