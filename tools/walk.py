@@ -5,20 +5,28 @@
 Runs the command with a profiler hook and lists the files of peclip that are entered:
 
 - by the whole command, from its start to its end;
-- by the clip, from the moment it is read until its result is written, in the order in which the files pass it on: a
-  file counts where its first function returns, because a function that calls others passes on their results.
+- by the clip, from the moment it is read until metrics.json is written, in the order in which the files pass it on: a
+  file counts where its first function returns, because a function that calls others passes on their results. Functions
+  that began before the clip was read do not count, nor does the sampler, which goes on to other clips.
 
 A room that the clip enters again after another one is marked; none is expected.
 """
 
 import sys
 from collections.abc import Sequence
+from inspect import CO_GENERATOR, CO_OPTIMIZED
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-READS = ("ClipDataset", "__getitem__")
-"""Class and method that read a clip first."""
+READS = "ClipDataset.__getitem__"
+"""The method that reads a clip first."""
+
+SAMPLES = "data/samplers.py"
+"""The file that chooses further clips while the first one is on its way."""
+
+WRITES = "write_evaluation"
+"""The function that writes metrics.json."""
 
 
 class Walk:
@@ -32,21 +40,24 @@ class Walk:
         self.package = package
         self.entered: dict[str, None] = {}
         self.handed_on: dict[str, None] = {}
-        self._clip = False
+        self._began_before: set[FrameType] = set()  # generators, which are entered more than once
+        self._clip = self._written = False
         self._names: dict[str, str | None] = {}
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         """Record a call or a return; see :func:`sys.setprofile`."""
-        if event not in ("call", "return"):
-            return
-        name = self._name(frame.f_code.co_filename)
-        if name is None or frame.f_code.co_name == "<module>":
+        code = frame.f_code
+        name = self._name(code.co_filename) if event in ("call", "return") else None
+        if name is None or not code.co_flags & CO_OPTIMIZED:  # the body of a module or of a class
             return
         if event == "call":
             self.entered.setdefault(name)
-            self._clip = self._clip or (READS[1] == frame.f_code.co_name and READS[0] in frame.f_code.co_qualname)
-        elif self._clip:
+            self._clip = self._clip or code.co_qualname == READS
+            if not self._clip and code.co_flags & CO_GENERATOR:
+                self._began_before.add(frame)
+        elif self._clip and not self._written and name != SAMPLES and frame not in self._began_before:
             self.handed_on.setdefault(name)
+            self._written = code.co_qualname == WRITES
 
     def _name(self, path: str) -> str | None:
         if path not in self._names:

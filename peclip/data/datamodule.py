@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -110,12 +110,11 @@ class VideoDataModule(LightningDataModule):
 
     @property
     def clip_format(self) -> ClipFormat:
-        """The format to which clips are read: that of the trainer's model, or the one that was set where there is no trainer.
+        """The format to which clips are read: the model's, which :meth:`setup` takes over, or the one that was set.
 
         T is :attr:`num_frames` where that is given.
         """
-        module: Any = self.trainer.lightning_module if self.trainer else None
-        own = self._clip_format if module is None else cast(ClipFormat, module.net.clip_format)
+        own = self._clip_format
         return own if self.num_frames is None else replace(own, num_frames=self.num_frames)
 
     @clip_format.setter
@@ -156,12 +155,15 @@ class VideoDataModule(LightningDataModule):
         return "validation" if len(self.splits.val) else "none"
 
     def setup(self, stage: str) -> None:
-        """Check the clips of a stage against the labels.
+        """Take over the clip format of the trainer's model, and check the clips of a stage against the labels.
 
         Raises:
             InputError: a label is not in the list, a class has no training clip, there are no clips, or the model would be
                 trained on another T than its own.
         """
+        module: Any = self.trainer.lightning_module if self.trainer else None
+        if module is not None:
+            self._clip_format = module.net.clip_format
         if stage == "fit":
             self._check_training_frames()
         kinds = {"fit": ("training ", "train"), "validate": ("validation ", "val"), "test": ("test ", "test")}
@@ -229,9 +231,8 @@ class VideoDataModule(LightningDataModule):
         )
 
     def _check_training_frames(self) -> None:
-        module: Any = self.trainer.lightning_module if self.trainer else None
-        own = None if module is None else module.net.clip_format.num_frames
-        if self.num_frames is not None and own not in (None, self.num_frames):
+        own = self._clip_format.num_frames
+        if self.trainer is not None and self.num_frames not in (None, own):
             raise InputError(
                 f"num_frames is {self.num_frames}, but the model is made for {own} frames: omit num_frames, or make the "
                 f"model with num_frames={self.num_frames}",

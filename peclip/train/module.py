@@ -210,10 +210,13 @@ class PEClipModule(LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> Outputs:  # type: ignore[override]  # Lightning takes any
         """Add a batch of test clips to the metrics, and the predictions of bare CLIP if ``zero_shot`` is set."""
-        outputs = self._evaluate(batch, self.test_metrics)
+        bare = None
         if self.zero_shot:
             with self.net.bare():
-                self.zero_shot_metrics.update(self.net(batch.video), batch.label)
+                bare = self.net(batch.video)
+        outputs = self._evaluate(batch, self.test_metrics)
+        if bare is not None:
+            self.zero_shot_metrics.update(bare, batch.label)
         return outputs
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Outputs:

@@ -47,6 +47,15 @@ class PredictionWriter(EvaluationCallback):
         if trainer.state.fn != "fit":
             self._outputs.append(outputs.known())
 
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Collect the predictions of all ranks, before the scores are computed."""
+        self._collect()
+
+    on_test_epoch_end = on_predict_epoch_end = on_validation_epoch_end
+
+    def _collect(self) -> None:
+        self._outputs = of_all_ranks(self._outputs)
+
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the predictions and print the path of the file."""
         written, count = self._write(trainer, module_and_data(trainer)[1].predicted, truth=False)
@@ -64,7 +73,7 @@ class PredictionWriter(EvaluationCallback):
 
     def _write(self, trainer: Trainer, clips: Manifest, truth: bool) -> tuple[Path | None, int]:
         """Write the file on rank 0, and return its path and the number of its rows."""
-        outputs = joined(of_all_ranks(self._outputs), len(module_and_data(trainer)[0].net.labels))
+        outputs = joined(self._outputs, len(module_and_data(trainer)[0].net.labels))
         self._outputs = []
         folder = trainer.log_dir  # a collective call: all ranks make it
         if not folder or not trainer.is_global_zero:
@@ -113,6 +122,9 @@ class ShardWriter(PredictionWriter):
             while int(known.clip[0]) not in self.folder.clips_of(self._left[0]):
                 self._write_shard()
             self._outputs.append(known)
+
+    def _collect(self) -> None:
+        """Collect nothing: each rank writes the shards of its own clips."""
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the remaining shards of this rank."""

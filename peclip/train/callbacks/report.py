@@ -6,7 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peclip.results.evaluation import Limited, Metrics, write_evaluation
 from peclip.results.tables import print_metrics
-from peclip.train.callbacks.run import count_parameters, module_and_data, trainable_parts
+from peclip.train.callbacks.run import count_parameters, count_trainable, module_and_data
 from peclip.train.callbacks.skipped import skipped_clips
 
 
@@ -43,7 +43,7 @@ class Report(Callback):
             benchmark=data.benchmark,
             fold=data.fold,
             skipped=skipped,
-            trainable=sum(size for *_, size in trainable_parts(module)),
+            trainable=count_trainable(module),
             parameters=count_parameters(module.net),
             scores=scores,
             zero_shot=module.scores.get("zero_shot"),

@@ -59,6 +59,11 @@ def trainable_parts(module: PEClipModule) -> list[tuple[torch.nn.Module, str, in
     return parts
 
 
+def count_trainable(module: PEClipModule) -> int:
+    """Return the number of parameters of the trainable parts."""
+    return sum(size for *_, size in trainable_parts(module))
+
+
 def count_parameters(module: torch.nn.Module) -> int:
     """Return the number of parameters of a module."""
     return sum(weight.numel() for weight in module.parameters())
