@@ -140,7 +140,7 @@ def check_fits(trained: Trained, config: ModelConfig, token_ids: Tensor, prompt_
     if config.labels != before.labels:
         raise InputError(
             f"{source} was trained on the labels {', '.join(before.labels)}, but the data has {', '.join(config.labels)}: "
-            "set data.labels to the trained order, or use other data"
+            "give the labels in the trained order, or use other data"
         )
     check_backbone(trained, config)
     if config.logit_scale != before.logit_scale:
