@@ -50,9 +50,17 @@ class SignalHandler(Protocol):
 
 
 class HookedCLI(LightningCLI):
-    """LightningCLI with public hooks in place of its private ones."""
+    """LightningCLI with public hooks in place of its private ones.
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    Args:
+        args: as for LightningCLI.
+        only: the subcommand that will be called: the parsers of the others stay empty, because a parser takes long to
+            build; None builds all of them.
+        options: as for LightningCLI.
+    """
+
+    def __init__(self, *args: Any, only: str | None = None, **options: Any) -> None:
+        self.only = only
         # typing.Optional[Union[int, float]] is the same object as Optional[Union[float, int]], whichever was made first: where
         # rich is imported before Lightning, a parser would read 1 as 1.0.
         Trainer.__init__.__annotations__.update(NUMBERS)
@@ -74,6 +82,8 @@ class HookedCLI(LightningCLI):
         return super()._parser(subcommand)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        if self.only not in (None, subcommand):
+            return self.init_parser(**kwargs)
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         self.add_subcommand_arguments(parser, subcommand)
         return parser

@@ -69,6 +69,7 @@ def command(kind: type[Kind], args: list[str]) -> Kind:
                 PEClipModule,
                 VideoDataModule,
                 model_named=named,
+                only=subcommand if subcommand in kind.subcommands() else None,
                 subclass_mode_model=names_module(rest),
                 save_config_callback=SaveConfig,
                 save_config_kwargs={"overwrite": True},
