@@ -25,6 +25,12 @@ forking.PRELOADED = ["peclip.train.cli.command", "transformers.models.clip.model
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "pe_clip_small.json").read_text())
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return three workers for two cores: the tests that start processes wait for them a good part of their time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + cores // 2
+
+
 @pytest.fixture(scope="session")
 def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random CLIP (2 + 2 blocks of width 32, 32-pixel frames) and a tokenizer of single letters."""

@@ -171,6 +171,15 @@ def test_a_camera_that_breaks_off_is_reported_and_what_came_before_is_kept(monke
     assert table(tmp_path)[-1]["end"] == "4.000"
 
 
+@pytest.fixture
+def interruptible():
+    """Interrupts raise KeyboardInterrupt, as they do unless the tests were started in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_a_recording_and_keeps_its_rows(monkeypatch, checkpoint, tmp_path):
     handler = signal.getsignal(signal.SIGINT)
     camera = Camera(monkeypatch, lambda: signal.raise_signal(signal.SIGINT))
@@ -180,6 +189,7 @@ def test_an_interrupt_ends_a_recording_and_keeps_its_rows(monkeypatch, checkpoin
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_interrupt_is_not_waited_for(monkeypatch, checkpoint, tmp_path):
     def twice() -> None:
         signal.raise_signal(signal.SIGINT)
