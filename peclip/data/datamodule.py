@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import Sampler
@@ -23,7 +24,7 @@ from peclip.data.loader import LateLoader, PredictLoader
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.shared import share_manifests
 from peclip.data.media.shard import check_shards
-from peclip.data.samplers import EvalSampler, ShardSampler, TrainSampler
+from peclip.data.samplers import EvalSampler, ShardSampler, TrainSampler, evaluation_order
 from peclip.data.source import Splits, Validation, read_source, split_source
 from peclip.data.workers import dead_workers
 from peclip.errors import InputError
@@ -190,17 +191,18 @@ class VideoDataModule(LightningDataModule):
         return self._loader(clips, sampler, self.seed)
 
     def val_dataloader(self) -> LateLoader | list[Any]:
-        """Return the validation clips; nothing where there are none."""
-        return self._eval_loader(self.splits.val) if len(self.splits.val) else []
+        """Return the validation clips in a fixed order that mixes the classes; nothing where there are none."""
+        clips = self.splits.val
+        return self._eval_loader(clips, evaluation_order(clips.table["label"])) if len(clips) else []
 
     def test_dataloader(self) -> LateLoader:
-        """Return the test clips."""
-        return self._eval_loader(self.splits.test)
+        """Return the test clips in a fixed order that mixes the classes."""
+        return self._eval_loader(self.splits.test, evaluation_order(self.splits.test.table["label"]))
 
     def predict_dataloader(self) -> PredictLoader:
-        """Return the clips to predict."""
+        """Return the clips to predict, in the order of the manifest."""
         if self.shards is None:
-            return PredictLoader(self._eval_loader(self.predicted))
+            return PredictLoader(self._eval_loader(self.predicted, range(len(self.predicted))))
         sampler = ShardSampler(self.shards, self.eval_batch_size, self._rank()[0])
         return PredictLoader(self._loader(self.predicted, sampler))
 
@@ -248,8 +250,8 @@ class VideoDataModule(LightningDataModule):
         """Return the rank of this process and the number of ranks."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _eval_loader(self, clips: Manifest) -> LateLoader:
-        return self._loader(clips, EvalSampler(len(clips), self.eval_batch_size, *self._rank()))
+    def _eval_loader(self, clips: Manifest, order: Sequence[int] | np.ndarray) -> LateLoader:
+        return self._loader(clips, EvalSampler(order, self.eval_batch_size, *self._rank()))
 
     def _loader(self, clips: Manifest, sampler: Sampler[list[Draw]], seed: int | None = None) -> LateLoader:
         clip_format = self.clip_format

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
 import numpy as np
+import pandas as pd
 from torch.utils.data import Sampler
 
 from peclip.data.batch import NO_INDEX, Draw
@@ -81,27 +82,46 @@ class TrainSampler(Sampler[list[Draw]]):
         return min(-(-clips // unit) * rank // self.world * unit, clips)
 
 
-class EvalSampler(Sampler[list[Draw]]):
-    """Sample every clip exactly once, in order and in the same batches on any number of ranks, which take them in turn.
+def evaluation_order(labels: "pd.Series[str]") -> np.ndarray:
+    """Shuffle clips so that the first of them, however many, have each class in about its share of all clips.
+
+    Files list clips by class. In their order an evaluation of a few batches would see one or two classes. The shuffle is a
+    function of the labels alone, so that limited evaluations of several runs see the same clips.
 
     Args:
-        clips: number of clips.
+        labels: of the N clips.
+
+    Returns:
+        int64 (N,), each clip once.
+    """
+    rng = np.random.default_rng(0)
+    shuffled = rng.permutation(len(labels))
+    groups = labels.iloc[shuffled].reset_index(drop=True).groupby(labels.iloc[shuffled].to_numpy())
+    share = (groups.cumcount().to_numpy() + rng.random(len(labels))) / groups.transform("size").to_numpy()
+    return shuffled[share.argsort(kind="stable")]
+
+
+class EvalSampler(Sampler[list[Draw]]):
+    """Sample every clip exactly once, in the same batches on any number of ranks, which take them in turn.
+
+    Args:
+        order: the clips, in the order in which they are evaluated.
         batch_size: clips of a batch; the last one may have fewer.
         rank: of this process.
         world: number of ranks.
     """
 
-    def __init__(self, clips: int, batch_size: int, rank: int, world: int) -> None:
-        self.clips, self.batch_size, self.rank, self.world = clips, batch_size, rank, world
+    def __init__(self, order: Sequence[int] | np.ndarray, batch_size: int, rank: int, world: int) -> None:
+        self.order, self.batch_size, self.rank, self.world = order, batch_size, rank, world
 
     def __len__(self) -> int:
         """Return the number of batches, which is the same on all ranks."""
-        return math.ceil(self.clips / (self.batch_size * self.world))
+        return math.ceil(len(self.order) / (self.batch_size * self.world))
 
     def __iter__(self) -> Iterator[list[Draw]]:
         """Yield this rank's batches."""
-        starts = range(self.rank * self.batch_size, self.clips, self.world * self.batch_size)
-        yield from (_draws(range(start, min(start + self.batch_size, self.clips))) for start in starts)
+        starts = range(self.rank * self.batch_size, len(self.order), self.world * self.batch_size)
+        yield from (_draws(self.order[start : start + self.batch_size]) for start in starts)
         yield from [DUMMY] * (len(self) - len(starts))
 
 
@@ -135,5 +155,5 @@ class ShardSampler(Sampler[list[Draw]]):
         return sum(math.ceil(len(shard) / self.batch_size) for shard in shards)
 
 
-def _draws(clips: range) -> list[Draw]:
-    return [Draw(epoch=0, step=0, clip=clip) for clip in clips]
+def _draws(clips: Sequence[int] | np.ndarray) -> list[Draw]:
+    return [Draw(epoch=0, step=0, clip=int(clip)) for clip in clips]

@@ -1,9 +1,13 @@
 """The clips in the batches of each rank."""
 
+from collections import Counter
+
+import numpy as np
+import pandas as pd
 import pytest
 
 from peclip.data.batch import NO_INDEX
-from peclip.data.samplers import EvalSampler, ShardSampler, TrainSampler
+from peclip.data.samplers import EvalSampler, ShardSampler, TrainSampler, evaluation_order
 
 
 def batches(epoch=0, clips=101, batch_size=4, seed=0, rank=0, world=1, **more):
@@ -66,15 +70,29 @@ def counted(batches):
 @pytest.mark.parametrize("clips", [101, 97, 96, 2, 1, 0])
 def test_evaluation_has_every_clip_once_in_the_batches_of_one_process(world, clips):
     """And every rank has as many batches: it would keep the others waiting otherwise."""
-    samplers = [EvalSampler(clips, 8, rank, world) for rank in range(world)]
+    order = np.random.default_rng(1).permutation(clips)
+    samplers = [EvalSampler(order, 8, rank, world) for rank in range(world)]
     ranks = [list(sampler) for sampler in samplers]
     assert {len(rank) for rank in ranks} == {len(sampler) for sampler in samplers} == {-(-clips // (8 * world))}
-    whole = counted(EvalSampler(clips, 8, 0, 1))
-    assert sorted(batch for rank in ranks for batch in counted(rank)) == whole
-    assert [clip for batch in whole for clip in batch] == list(range(clips))
+    whole = counted(EvalSampler(order, 8, 0, 1))
+    assert sorted(batch for rank in ranks for batch in counted(rank)) == sorted(whole)
+    assert [clip for batch in whole for clip in batch] == order.tolist()
     dummies = [batch for rank in ranks for batch in rank if not batch[0].own]
     assert all([draw.clip for draw in batch] == [NO_INDEX] for batch in dummies)
     assert len(dummies) < world
+
+
+@pytest.mark.parametrize("counts", [(2, 2, 2), (100, 100, 100, 100), (489, 379, 534, 435, 294, 29, 181), (5, 0, 5)])
+def test_the_first_clips_of_an_evaluation_have_every_class_in_its_share(counts):
+    """Files list clips by class, and an evaluation of a few batches must not see one or two of them."""
+    label = [name for name, count in zip("abcdefg", counts, strict=False) for _ in range(count)]
+    order = evaluation_order(pd.Series(label)).tolist()
+    assert sorted(order) == list(range(len(label)))
+    assert order == evaluation_order(pd.Series(label, index=reversed(range(len(label))))).tolist()
+    for seen in range(len(label)):
+        found = Counter(label[clip] for clip in order[:seen])
+        for name in set(label):
+            assert abs(found[name] - seen * label.count(name) / len(label)) < 3
 
 
 def test_no_batch_reaches_from_one_shard_into_the_next():

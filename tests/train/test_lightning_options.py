@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 from typing import Union
 
 import pytest
@@ -94,7 +95,10 @@ def test_a_limited_evaluation_says_so_and_which_clips_it_saw(fit, monkeypatch):
     assert json.loads((folder / "metrics.json").read_text())["limited"] == {"clips": 4, "of": 6}
     assert "limited to 4 of 6 clips" in " ".join(result.out.split())
     with (folder / "predictions.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 4
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    assert {row["label"] for row in rows} == {"happiness", "sadness", "anger"}  # the manifest lists them by class
+    assert rows == sorted(rows, key=lambda row: int(Path(row["path"]).stem))  # in the order of the manifest
 
 
 def test_a_training_of_fewer_batches_has_as_many_steps(fit):
