@@ -1,4 +1,4 @@
-"""A user's mistake, reported in one line: the exception, and parsers that raise it."""
+"""A user's mistake, reported in one line: the exception, parsers that raise it, and text that is safe to print."""
 
 import re
 from collections.abc import Iterator
@@ -15,6 +15,12 @@ PARSER_WORDS = (  # what jsonargparse says, and how a person would
     (r"Expected a <class '([\w.]+)'>", r"expected \1"),
     (r"Expected a typing\.Literal\[(.*?)\]", r"expected one of \1"),
 )
+
+UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Control and format characters except joiners, line separators, and halves of characters."""
 
 
 class InputError(ValueError):
@@ -73,12 +79,26 @@ class OneLineErrors:
 
 
 def in_one_line(error: Any) -> str:
-    """Return the message of an error as one line.
+    """Return the message of an error as one printable line.
 
-    An error from a worker process arrives wrapped in that process' traceback, whose last line is the message.
+    An error from a worker process arrives wrapped in that process' traceback, which ends with the message. Of another
+    library's error the last line is the message. A name in it may hold line breaks, see :func:`printable`.
     """
-    name = f"{InputError.__module__}.{InputError.__name__}: "
-    return _lines(error)[-1].strip().removeprefix(name)
+    text = str(error).strip() or type(error).__name__
+    if found := list(re.finditer(rf"^{re.escape(InputError.__module__)}\.{InputError.__name__}: ", text, re.MULTILINE)):
+        text = text[found[-1].end() :]
+    elif not isinstance(error, InputError):
+        text = text.splitlines()[-1].strip()
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    r"""Return a text without characters that a terminal obeys or that hide others; they are shown as in ``\x1b``.
+
+    These are control characters (escape sequences begin with one), line separators, marks that turn the direction of
+    writing, and bytes of a name that are not UTF-8. Joiners, which some scripts need, stay.
+    """
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def first_line(error: BaseException) -> str:

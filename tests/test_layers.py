@@ -8,7 +8,7 @@ import peclip
 from tests.layers import circle, reaching, read_imports, upward
 
 ORDER = (
-    ("__init__", "_lazy", "errors", "files", "labels", "clip_format", "recipes"),  # the ground
+    ("__init__", "_lazy", "errors", "terminal", "console", "files", "labels", "clip_format", "recipes"),  # the ground
     ("results", "data"),
     ("demo",),
     ("model",),

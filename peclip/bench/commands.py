@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from peclip.bench.setup import Setup
+from peclip.terminal import say
 
 if TYPE_CHECKING:
     from peclip.bench.report import Result
@@ -31,7 +32,7 @@ def train(data: str | None = None, num_workers: int = 2, out: str | None = None,
             data, result["batch_size"], result["num_frames"], result["image_size"], num_workers, result["seed"],
             result["clips_per_second"],
         )  # fmt: skip
-        print(result["input"]["verdict"])
+        say(result["input"]["verdict"])
     keep(result, out)
 
 

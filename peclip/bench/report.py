@@ -5,11 +5,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from peclip.bench.measure import Flops, Memory
+from peclip.console import PlainConsole
 from peclip.files import write_json
+from peclip.terminal import say
 
 Result = dict[str, Any]
 """Content of the json file; times in seconds, memory in bytes, rates in units a second."""
@@ -75,8 +76,8 @@ def show(title: str, result: Result) -> None:
     table.add_column(justify="right")
     for row in rows:
         table.add_row(*row)
-    print(title)
-    Console().print(table)
+    say(title)
+    PlainConsole().print(table)
 
 
 def keep(result: Mapping[str, Any], out: str | None) -> None:
@@ -88,7 +89,7 @@ def keep(result: Mapping[str, Any], out: str | None) -> None:
     if out is None:
         return
     write_json(Path(out), result)
-    print(f"The figures are in {out}")
+    say(f"The figures are in {out}")
 
 
 def milliseconds(seconds: float) -> str:

@@ -3,8 +3,10 @@
 import os
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import Progress
+
+from peclip.console import PlainConsole
+from peclip.terminal import say
 
 
 def prepare(benchmark: str, root: str, out: str, scene: str | None = None, form: str | None = None) -> None:
@@ -23,12 +25,9 @@ def prepare(benchmark: str, root: str, out: str, scene: str | None = None, form:
 
     chosen = {name: value for name, value in {"scene": scene, "form": form}.items() if value is not None}
     manifest = benchmarks.prepare(benchmark, root, out, **chosen)
-    console = Console(highlight=False)
-    for note in manifest.notes:
-        console.print(note, markup=False)
-    console.print(f"{len(manifest)} clips of {len(manifest.labels)} classes: {out}", markup=False)
+    say(*manifest.notes, f"{len(manifest)} clips of {len(manifest.labels)} classes: {out}")
     if manifest.reaches_outside(out):
-        console.print("Some clips lie outside the folder of this file: train on it with --data.allow_outside true")
+        say("Some clips lie outside the folder of this file: train on it with --data.allow_outside true")
 
 
 def check(
@@ -50,9 +49,9 @@ def check(
     from peclip.data.manifest import Manifest
 
     table = Manifest.read(manifest, allow_outside=True)
-    with Progress(transient=True) as progress:
+    with Progress(transient=True, console=PlainConsole()) as progress:
         report = check_clips(table, benchmark, num_frames=num_frames, full=full, workers=workers, progress=progress)
-    report.print(Console())
+    report.print(PlainConsole())
     return 0 if report.fit_to_train else 1
 
 
@@ -75,11 +74,10 @@ def pack(
 
     packing = Packing(size, quality, shard_size, os.cpu_count() or 1 if workers is None else workers)
     table = Manifest.read(manifest, labels_required=False, allow_outside=True)
-    with Progress(transient=True) as progress:
+    with Progress(transient=True, console=PlainConsole()) as progress:
         packed = write_shards(table, Path(out), packing, progress)
     shards = sorted(Path(out).glob("shard-*.zip"))
     total = sum(shard.stat().st_size for shard in shards)
-    console = Console(highlight=False)
     number = f"{len(shards)} shard{'s' if len(shards) != 1 else ''}"
-    console.print(f"{len(packed)} clips in {number}, {total / 1e9:.2f} GB: {out}", markup=False)
-    console.print(f"train on them with --data.manifest {Path(out) / MANIFEST}", markup=False)
+    say(f"{len(packed)} clips in {number}, {total / 1e9:.2f} GB: {out}")
+    say(f"train on them with --data.manifest {Path(out) / MANIFEST}")

@@ -4,9 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rich.console import Console
-
 from peclip.errors import InputError
+from peclip.terminal import say
 
 if TYPE_CHECKING:
     from peclip.model.io.trained import Trained
@@ -49,10 +48,8 @@ def export(
     path = Path(out) if out.endswith(".onnx") else Path(out) / "model.onnx"
     check_free(path)
     difference = write_onnx(PEClip.from_trained(trained, backbone), path)
-    Console().print(
-        f"{path}: {path.stat().st_size / 1e6:.1f} MB; its logits differ from those of torch by at most {difference:.1e}",
-        highlight=False,
-        soft_wrap=True,
+    say(
+        f"{path}: {path.stat().st_size / 1e6:.1f} MB; its logits differ from those of torch by at most {difference:.1e}"
     )
 
 
@@ -96,4 +93,4 @@ def _write(trained: "Trained", folder: Path, dtype: Literal["fp32", "bf16"]) -> 
 
     write_package(trained, folder, dtype)
     size = (folder / WEIGHTS).stat().st_size / 1e6
-    Console().print(f"{folder}: a package of {size:.1f} MB for the backbone {trained.config.backbone}", highlight=False)
+    say(f"{folder}: a package of {size:.1f} MB for the backbone {trained.config.backbone}")

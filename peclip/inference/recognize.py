@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from peclip.errors import InputError, in_one_line
+from peclip.console import PlainConsole
+from peclip.errors import InputError, in_one_line, printable
 from peclip.inference.recognizer import Recognizer
 from peclip.inference.sources import duration, find_videos, is_live, read_frames
 from peclip.inference.timeline import TABLE, Timeline
+from peclip.terminal import say
 
 
 def recognize_videos(recognizer: Recognizer, videos: Sequence[str], out: Path, head: dict[str, Any]) -> int:
@@ -32,20 +33,18 @@ def recognize_videos(recognizer: Recognizer, videos: Sequence[str], out: Path, h
         Exit code: 0 if every video was read, 1 if some were, 2 if none was.
     """
     done = failed = 0
-    console = Console(stderr=True)
+    console = PlainConsole(error=True)
 
     def report(error: InputError) -> None:
         nonlocal failed
         failed += 1
-        console.print(
-            f"peclip: error: {in_one_line(error)}", style="red", markup=False, highlight=False, soft_wrap=True
-        )
+        console.print(f"peclip: error: {in_one_line(error)}", style="red", soft_wrap=True)
 
     with _tidy_end(), Timeline(out, recognizer.labels, head) as timeline, _progress(console) as progress:
         sources = list(_expand(videos, report))
         for number, source in enumerate(sources, start=1):
             count = f" {number}/{len(sources)}" if len(sources) > 1 else ""
-            task = progress.add_task(f"{os.path.basename(source)}{count}", total=duration(source))
+            task = progress.add_task(f"{printable(os.path.basename(source))}{count}", total=duration(source))
             advance = partial(_advance, progress, task)
             try:
                 _recognize(recognizer, source, timeline, advance, report)
@@ -55,7 +54,7 @@ def recognize_videos(recognizer: Recognizer, videos: Sequence[str], out: Path, h
             progress.remove_task(task)
     if done:
         rows, read = _count(timeline.rows, "row"), _count(done, "video")
-        print(f"{out / TABLE}: {rows} of {read}, and a picture of each beside it")
+        say(f"{out / TABLE}: {rows} of {read}, and a picture of each beside it")
     return 2 if not done else 1 if failed else 0
 
 
@@ -152,7 +151,7 @@ def _advance(progress: Progress, task: TaskID, seconds: float) -> None:
     progress.update(task, completed=seconds)
 
 
-def _progress(console: Console) -> Progress:
+def _progress(console: PlainConsole) -> Progress:
     """Return a bar of the seconds of video that are done, on stderr; nothing where stderr is not a terminal."""
     return Progress(
         TextColumn("{task.description}", markup=False),

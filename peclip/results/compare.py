@@ -23,6 +23,7 @@ from peclip.results.entries import Entry, read_entries
 from peclip.results.scores import by_label
 from peclip.results.selection import Selection, selection_note
 from peclip.results.tables import Rows, duration, markdown_table, percent, percent_interval, points, print_table, total
+from peclip.terminal import say
 
 NOTE = (
     "Brackets hold {level:.0%} intervals. Differences are to the first run, in percentage points: the same test clips are "
@@ -131,11 +132,11 @@ def compare(runs: list[str], out: str | None = None) -> None:
     comparison = compare_entries(read_entries(runs))
     for title, table in _tables(comparison).items():
         print_table(title, table)
-    print("\n".join(comparison.notes))
+    say(*comparison.notes)
     if out:
         write_text(Path(out) / "comparison.md", as_markdown(comparison))
         write_json(Path(out) / "comparison.json", asdict(comparison))
-        print(f"The comparison is in {out}")
+        say(f"The comparison is in {out}")
 
 
 def as_markdown(comparison: Comparison) -> str:

@@ -15,6 +15,7 @@ from peclip.results.records import from_json, read_json
 from peclip.results.scores import scores
 from peclip.results.selection import Selection, selection_note
 from peclip.results.tables import Rows, duration, markdown_table, percent, percent_interval, print_table, total
+from peclip.terminal import say
 
 RESULTS = "results.json"
 
@@ -225,7 +226,7 @@ def print_summary(summary: Summary) -> None:
     """Print the tables of the summary, and how the checkpoints were chosen."""
     print_table(summary.title, _results(summary))
     print_table("Folds", _folds(summary))
-    print(summary.note)
+    say(summary.note)
 
 
 def _spread(values: Sequence[float | None], drawn: np.ndarray) -> Spread:

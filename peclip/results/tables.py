@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from peclip.console import PlainConsole
+from peclip.errors import printable
 from peclip.results.bootstrap import Interval
 from peclip.results.evaluation import Metrics
 from peclip.results.selection import selection_note
+from peclip.terminal import say
 
 Rows = tuple[list[str], list[list[str]]]
 """A header, and the cells of each row."""
@@ -19,10 +20,10 @@ def print_table(title: str, table: Rows) -> None:
     shown = Table(title=title, title_justify="left")
     header, rows = table
     for index, column in enumerate(header):
-        shown.add_column(escape(column), justify="right" if index else "left", overflow="fold")
+        shown.add_column(column, justify="right" if index else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*map(escape, row), end_section=row[0] == "UAR")
-    Console().print(shown)
+        shown.add_row(*row, end_section=row[0] == "UAR")
+    PlainConsole().print(shown)
 
 
 def markdown_table(table: Rows, numbers: bool = True) -> str:
@@ -43,7 +44,7 @@ def print_metrics(metrics: Metrics) -> None:
     title = f"Results on {metrics.scores.clips} {metrics.split} clips"
     print_table(f"{title} ({remarks})" if remarks else title, scores_table(metrics))
     if metrics.selection == "test":
-        print(selection_note("test"))
+        say(selection_note("test"))
 
 
 def scores_table(metrics: Metrics) -> Rows:
@@ -94,4 +95,4 @@ def total(times: Sequence[float | None]) -> float | None:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return printable(" ".join(text.split())).replace("|", "\\|")

@@ -23,6 +23,7 @@ from peclip.errors import InputError, options_below
 from peclip.files import LOCK, file_errors, locked, write_text
 from peclip.results.crossval import RESULTS, print_summary, summarise, write_summary
 from peclip.results.evaluation import read_evaluation
+from peclip.terminal import say
 from peclip.train.cli.command import command
 from peclip.train.cli.command import run as run_fit
 from peclip.train.cli.lightning import PEClipCLI, generate_demo
@@ -72,13 +73,13 @@ def run(args: list[str]) -> None:
     with file_errors(), _alone(folder):
         _begin(folder, given.text, source)
         for fold in _unfinished(folder, source):
-            print(f"Fold {fold}", flush=True)
+            say(f"Fold {fold}")
             shutil.rmtree(_run_of(folder, fold), ignore_errors=True)
             _train(fold, folder, args)
         summary = summarise({fold: read_evaluation(_run_of(folder, fold)) for fold in source.folds}, options.name)
         write_summary(folder, summary)
         print_summary(summary)
-        print(f"The cross-validation is in {folder}")
+        say(f"The cross-validation is in {folder}")
 
 
 def _check(options: Namespace) -> Manifest:
@@ -160,7 +161,7 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
             )
         for fold in finished:
             read_evaluation(_run_of(folder, fold))  # find torn files now, not after the last fold
-        print(f"Resuming {folder}, finished before: fold {', '.join(map(str, finished))}", flush=True)
+        say(f"Resuming {folder}, finished before: fold {', '.join(map(str, finished))}")
         return
     for name, content in ((OPTIONS, text), (CLIPS, f"{digest}\n")):
         write_text(folder / name, content)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
+from peclip.console import PlainConsole
 from peclip.data.benchmarks import read_benchmark
 from peclip.data.check import check
 from peclip.data.check.counts import count_clips
@@ -186,7 +186,7 @@ def test_the_report_prints_tables_and_a_verdict(tmp_path):
     rows = four_clips(tmp_path)
     rows[0]["path"] = "gone[1].mp4"
     text = io.StringIO()
-    check(manifest_of(rows, tmp_path)).print(Console(file=text, width=160))
+    check(manifest_of(rows, tmp_path)).print(PlainConsole(file=text, width=160))
     assert "clips" in text.getvalue()
     assert "gone[1].mp4" in text.getvalue()
     assert "not found: empty, undecodable, short, duplicate" in text.getvalue()

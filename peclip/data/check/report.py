@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
+from peclip.console import PlainConsole
 from peclip.data.benchmarks import READERS
 from peclip.data.benchmarks.actors import actor_of
 from peclip.data.check.counts import Count, count_clips, count_frames
 from peclip.data.check.inspection import Inspected, inspect_clips, same_content
 from peclip.data.check.published import PUBLISHED, Published
 from peclip.data.manifest import Manifest
-from peclip.errors import InputError
+from peclip.errors import InputError, printable
 
 SIGNS = {
     "dfew": r"(?:^|/)clip_224x224(?:_16f|_avi)?/",
@@ -76,9 +76,10 @@ class Report:
         """True if every clip can be read and no clip or person is on both sides of a split."""
         return not any(finding.fatal for finding in self.findings)
 
-    def print(self, console: Console) -> None:
+    def print(self, console: PlainConsole) -> None:
         """Print the counts, the findings and the verdict."""
-        counts = Table("count", "found", "published", "", title=f"{escape(self.manifest)}: {self.benchmark or 'clips'}")
+        title = f"{printable(self.manifest)}: {self.benchmark or 'clips'}"
+        counts = Table("count", "found", "published", "", title=title)
         for count in self.counts:
             published = "" if count.published is None else f"{count.published:,}"
             counts.add_row(count.what, f"{count.found:,}", published, count.verdict)
@@ -87,14 +88,14 @@ class Report:
             findings = Table("finding", "number", "which", title="findings")
             for finding in self.findings:
                 more = [f"... and {len(finding.clips) - SHOWN} more"] if len(finding.clips) > SHOWN else []
-                colour = "red" if finding.fatal else "yellow"
-                which = "\n".join([*map(escape, finding.clips[:SHOWN]), *more])
-                findings.add_row(f"[{colour}]{finding.what}", f"{len(finding.clips):,}", which)
+                what = Text(finding.what, style="red" if finding.fatal else "yellow")
+                which = "\n".join([*map(printable, finding.clips[:SHOWN]), *more])
+                findings.add_row(what, f"{len(finding.clips):,}", which)
             console.print(findings)
         kinds = {finding.what for finding in self.findings}
         console.print(f"not found: {', '.join(kind for kind in KINDS if kind not in kinds)}")
         for note in self.notes:
-            console.print(f"note: {escape(note)}")
+            console.print(f"note: {printable(note)}", soft_wrap=True)
         fatal = ", ".join(finding.what for finding in self.findings if finding.fatal)
         console.print("fit to train on: yes" if self.fit_to_train else f"fit to train on: no ({fatal})")
 

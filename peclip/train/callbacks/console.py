@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar, Timer
-from rich.console import Console
 from rich.table import Table
 
+from peclip.console import PlainConsole
 from peclip.data.batch import Batch
 from peclip.results.evaluation import Training, write_training
 from peclip.results.selection import selection_note
+from peclip.terminal import say
 from peclip.train.callbacks.run import module_and_data, trainable_parts
 
 
@@ -36,20 +37,20 @@ class Summary(Callback):
         table.add_column("share", f"{trainable / total:.2%}", justify="right")
         for name, where, blocks, size in rows:
             table.add_row(name, where, str(blocks), f"{size:,}", f"{size / total:.2%}")
-        Console().print(table)
+        PlainConsole().print(table)
         splits = data.splits
-        print(
+        say(
             f"{len(splits.train)} training, {len(splits.val)} validation, {len(splits.test)} test clips of "
             f"{len(data.labels)} classes from {data.source.source}; {data.clip_format.num_frames} frames a clip, "
             f"{net.image_size} px, batch {data.batch_size}, precision {trainer.precision}, seed {data.seed}"
         )
         if data.mix.mixup + data.mix.fmix > 0:
-            print("train/war is approximate: a mixed clip counts by the label with the larger share.")
+            say("train/war is approximate: a mixed clip counts by the label with the larger share.")
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
-            print("fast_dev_run: a dry run of a few batches, in one epoch; nothing is saved")
+            say("fast_dev_run: a dry run of a few batches, in one epoch; nothing is saved")
         for note in data.source.notes:
-            print(note)
-        print(selection_note(data.selection), flush=True)
+            say(note)
+        say(selection_note(data.selection))
 
 
 class Progress(RichProgressBar):
@@ -123,7 +124,7 @@ class EpochLines(Callback):
         each = (now - self._start) / (done * share_of_run)
         left = f", {each * (epochs - done):.0f} s left" if epochs > 0 else ""
         rate, self._clips = self._clips / (now - self._epoch_start), 0
-        print(f"epoch {done}/{epochs}: {shown}, {rate:.1f} clips/s with validation{left}", flush=True)
+        say(f"epoch {done}/{epochs}: {shown}, {rate:.1f} clips/s with validation{left}")
 
 
 def _shown(trainer: Trainer, evaluation: Sequence[str]) -> dict[str, float]:

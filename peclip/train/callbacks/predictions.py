@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from rich.console import Console
 
 from peclip.data.batch import Batch
 from peclip.data.datamodule import VideoDataModule
@@ -20,6 +19,7 @@ from peclip.errors import InputError
 from peclip.files import atomic_write
 from peclip.model import PEClip
 from peclip.model.io.trained import digest
+from peclip.terminal import say
 from peclip.train.callbacks.run import EvaluationCallback, module_and_data
 from peclip.train.cluster.ranks import of_all_ranks
 from peclip.train.module import PEClipModule
@@ -60,7 +60,7 @@ class PredictionWriter(EvaluationCallback):
         """Write the predictions and print the path of the file."""
         written, count = self._write(trainer, module_and_data(trainer)[1].predicted, truth=False)
         if written:
-            Console().print(f"{count} clips: {written}", highlight=False)
+            say(f"{count} clips: {written}")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the predictions with true labels beside the report."""
@@ -105,7 +105,7 @@ class ShardWriter(PredictionWriter):
             left = self.folder.begin()
             if resumed:
                 total = len(self.folder.shards)
-                print(f"Resuming in {self.folder.path}: {len(left)} of {total} shards are missing", flush=True)
+                say(f"Resuming in {self.folder.path}: {len(left)} of {total} shards are missing")
         left = trainer.strategy.broadcast(left)
         shares = [left[rank :: trainer.world_size] for rank in range(trainer.world_size)]
         self._left = shares[trainer.global_rank]
@@ -142,7 +142,7 @@ class ShardWriter(PredictionWriter):
         while not all(self.folder.has(shard) for shard in self.folder.shards):
             time.sleep(WAIT)
         self.folder.end()
-        print(self.folder, flush=True)
+        say(self.folder)
 
     def _write_shard(self) -> None:
         outputs = joined(self._outputs, len(self.labels))

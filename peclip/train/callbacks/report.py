@@ -6,6 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peclip.results.evaluation import Limited, Metrics, write_evaluation
 from peclip.results.tables import print_metrics
+from peclip.terminal import say
 from peclip.train.callbacks.run import count_parameters, count_trainable, module_and_data
 from peclip.train.callbacks.skipped import skipped_clips
 
@@ -56,4 +57,4 @@ class Report(Callback):
             write_evaluation(Path(folder), metrics)
         print_metrics(metrics)
         if folder and trainer.state.fn != "fit" and self._model:
-            print(f"The results are in {folder}", flush=True)
+            say(f"The results are in {folder}")

@@ -11,6 +11,7 @@ from peclip.data.batch import Batch
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
 from peclip.files import atomic_write
+from peclip.terminal import say
 from peclip.train.callbacks.run import EvaluationCallback
 from peclip.train.cluster.shutdown import reported_by_rank_zero
 from peclip.train.outputs import Outputs
@@ -53,7 +54,7 @@ class SkippedClips(EvaluationCallback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the list and print the number of skipped clips; the training may have ended within an epoch."""
         self._gather(trainer, "train")
-        self._write(trainer, say=True)
+        self._write(trainer, report=True)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reset the skipped clips of the latest evaluation."""
@@ -79,11 +80,11 @@ class SkippedClips(EvaluationCallback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the list; print the number of skipped clips after ``peclip validate``."""
         if not trainer.sanity_checking:
-            self._write(trainer, say=trainer.state.fn == "validate")
+            self._write(trainer, report=trainer.state.fn == "validate")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the list and print the number of skipped clips."""
-        self._write(trainer, say=True)
+        self._write(trainer, report=True)
 
     on_predict_end = on_test_end
 
@@ -136,7 +137,7 @@ class SkippedClips(EvaluationCallback):
             self._reasons = reasons | self._reasons
             self._read, self.latest = self._read | read, self.latest | latest
 
-    def _write(self, trainer: Trainer, say: bool = False) -> None:
+    def _write(self, trainer: Trainer, report: bool = False) -> None:
         """Write the file on rank 0 if clips were skipped; print their number if it has changed."""
         if not _skips(trainer):
             return
@@ -146,11 +147,11 @@ class SkippedClips(EvaluationCallback):
             return
         if folder:
             self._list(trainer, Path(folder) / FILE)
-        if say and count != self._reported:
+        if report and count != self._reported:
             self._reported = count
             where = f": see {Path(folder) / FILE}" if folder else ""
             clips = "1 clip could not be read and was" if count == 1 else f"{count:,} clips could not be read and were"
-            print(f"{clips} skipped{where}", flush=True)
+            say(f"{clips} skipped{where}")
 
     def _list(self, trainer: Trainer, target: Path) -> None:
         data = trainer.datamodule  # type: ignore[attr-defined]

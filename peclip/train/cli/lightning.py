@@ -19,6 +19,7 @@ from peclip.data.datamodule import VideoDataModule
 from peclip.demo import TASKS, generate
 from peclip.errors import InputError, in_one_line, options_below
 from peclip.model import PEClip
+from peclip.terminal import say
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
 from peclip.train.cli.checks import (
     best_precision,
@@ -248,7 +249,7 @@ class PEClipCLI(HookedCLI):
             precision = str(self.trainer.precision)
             writer = shard_writer(Path(options.shards), self.datamodule, self.model, precision, options.clips_per_shard)
             if writer.folder.rows is not None:
-                rank_zero_only(print)(f"Nothing to predict, all shards exist: {writer.folder}")
+                rank_zero_only(say)(f"Nothing to predict, all shards exist: {writer.folder}")
                 return
             callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
             callbacks[:] = [writer if isinstance(each, PredictionWriter) else each for each in callbacks]
@@ -279,7 +280,7 @@ class PEClipCLI(HookedCLI):
         if run and not self.trainer.interrupted:
             run(self.model, datamodule=self.datamodule, ckpt_path=best or None, weights_only=True, verbose=False)
         if self.trainer.is_global_zero and not self.options.trainer.fast_dev_run:
-            print(f"The run is in {self.folder}")
+            say(f"The run is in {self.folder}")
 
     def subcommand_arguments(self, subcommand: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Check data and model against each other before a folder is made for the run; load the weights to start from."""
@@ -295,7 +296,7 @@ class PEClipCLI(HookedCLI):
             with options_below("model"):
                 self.model.load_trained(read_model(source, "ckpt_path").trained)
         elif subcommand != "fit" and not self.model_named and self.model.net.trainable_state():
-            rank_zero_only(print)("No ckpt_path is given: the adapters and prompts are untrained.")
+            rank_zero_only(say)("No ckpt_path is given: the adapters and prompts are untrained.")
         if subcommand != "fit":
             arguments["ckpt_path"] = None
         if self.interrupted and isinstance(self.trainer.logger, CSVLogger) and self.trainer.is_global_zero:

@@ -1,7 +1,6 @@
 """Stop a training between two steps on SIGTERM and SIGUSR1."""
 
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from peclip.terminal import say
 from peclip.train.cluster.shutdown import TERMINATED, reported_by_rank_zero
 from peclip.train.private_hooks import handle_signals_with
 
@@ -89,7 +89,7 @@ def asked_to_end(trainer: Trainer, advice: str | None) -> BaseException:
         advice: how to resume, if possible.
     """
     if trainer.is_global_zero:
-        print(f"peclip: asked to end{f': {advice}' if advice else ''}", file=sys.stderr)
+        say(f"peclip: asked to end{f': {advice}' if advice else ''}", error=True)
     ending = SystemExit(TERMINATED)
     return reported_by_rank_zero(trainer, ending, TERMINATED) if trainer.received_sigterm else ending
 

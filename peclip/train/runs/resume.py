@@ -2,17 +2,17 @@
 
 import csv
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from peclip.errors import InputError
 from peclip.model.io.torch_file import read_checkpoint
+from peclip.terminal import say
 from peclip.train.runs.checkpoints import LAST, PREVIOUS
 from peclip.train.runs.folder import VERSION, number_of
 
@@ -64,8 +64,8 @@ def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrup
 
 
 @rank_zero_only
-def _say(line: str, file: TextIO | None = None) -> None:
-    print(line, file=file, flush=True)
+def _say(line: str, error: bool = False) -> None:
+    say(line, error=error)
 
 
 def _newest_good(folder: Path) -> tuple[Path | None, int]:
@@ -82,7 +82,7 @@ def _newest_good(folder: Path) -> tuple[Path | None, int]:
             content = read_checkpoint(path)
         except InputError as this:
             if error is None and (folder / PREVIOUS).is_file():
-                _say(f"peclip: warning: {this}: trying the one before it", file=sys.stderr)
+                _say(f"peclip: warning: {this}: trying the one before it", error=True)
             error = this
             continue
         # Otherwise the next checkpoint would replace the good one. Only rank 0 moves it.

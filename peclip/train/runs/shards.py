@@ -7,7 +7,6 @@ predicts the missing shards, and all shards together have every clip once.
 import hashlib
 import io
 import json
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from peclip.data.manifest import Manifest
 from peclip.data.manifest.reader import PIECE
 from peclip.errors import InputError, in_one_line
 from peclip.files import write_bytes, write_json
+from peclip.terminal import say
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -184,10 +184,7 @@ class ShardFolder:
         if wrong:
             aside = file.with_suffix(".aside")
             file.replace(aside)
-            print(
-                f"peclip: warning: {file}: {wrong}: it is {aside.name} now, its clips are predicted again",
-                file=sys.stderr,
-            )
+            say(f"peclip: warning: {file}: {wrong}: it is {aside.name} now, its clips are predicted again", error=True)
         return not wrong
 
     def _state(self) -> dict[str, Any]:
