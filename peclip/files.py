@@ -23,6 +23,9 @@ VIDEO_SUFFIXES = frozenset(
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 """Suffixes of frames, in lower case."""
 
+FORMULA = tuple("=+-@\t\r＝＋－＠")  # noqa: RUF001 - spreadsheets of East Asia accept wide signs
+"""Letters with which a cell begins that a spreadsheet computes."""
+
 LOCK = ".lock"
 """File in a locked folder."""
 
@@ -130,6 +133,11 @@ def file_errors() -> Iterator[None]:
 def temporary_name(path: Path) -> Path:
     """Return a hidden name beside ``path``, with its suffix, that no other process uses."""
     return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+
+
+def as_cell(path: str) -> str:
+    """Return a path as tables have it: a spreadsheet takes ``=cmd.mp4`` for a formula, and ``./=cmd.mp4``, the same file, not."""
+    return f"./{path}" if path.startswith(FORMULA) else path
 
 
 def natural_key(name: str) -> list[tuple[bool, int, str]]:

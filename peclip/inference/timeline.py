@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from peclip.errors import InputError
+from peclip.files import as_cell
 from peclip.inference.picture import Summary, draw_timeline
 from peclip.inference.recognizer import Row
 from peclip.inference.sources import STDIN
@@ -108,8 +109,9 @@ class Timeline:
         times = f"{row.start:.3f}", f"{row.end:.3f}"
         probabilities = [f"{row.probabilities[label]:.6f}" if row.probabilities else "" for label in self._labels]
         track = "" if row.track is None else row.track
+        file = row.file if row.file == STDIN else as_cell(row.file)
         csv.writer(self._table).writerow(
-            [row.file, track, *times, row.label or "", *probabilities, f"{row.face_share:.3f}"]
+            [file, track, *times, row.label or "", *probabilities, f"{row.face_share:.3f}"]
         )
         entry = {
             "file": row.file,

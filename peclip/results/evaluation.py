@@ -226,14 +226,16 @@ def _read_predictions(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.
         InputError: the file cannot be read, or is not that of an evaluation.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(
+            newline="", encoding="utf-8", errors="surrogateescape"
+        ) as file:  # names of files need not be UTF-8
             rows = csv.reader(file)
             header = next(rows, [])
             if header[:3] != ["path", "label", "predicted"]:
                 raise InputError(f"{path} lacks the columns path, label and predicted of an evaluation")
             labels = tuple(header[3:])
             clips = [_clip(row, labels, f"{path} line {rows.line_num}") for row in rows if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, csv.Error) as error:
         raise InputError(f"{path} cannot be read: {first_line(error)}") from error
     if not clips:
         raise InputError(f"{path} holds no clip")
@@ -252,4 +254,4 @@ def _clip(row: list[str], labels: tuple[str, ...], where: str) -> tuple[str, int
     for column, label in (("label", row[1]), ("predicted", row[2])):
         if label not in labels:
             raise InputError(f"{where}: {column} {label!r} is none of {', '.join(labels)}")
-    return row[0], labels.index(row[1]), labels.index(row[2])
+    return row[0].removeprefix("./"), labels.index(row[1]), labels.index(row[2])

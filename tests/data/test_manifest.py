@@ -52,6 +52,14 @@ def test_names_with_commas_quotes_and_letters_of_any_language_survive_the_round_
     assert paths(Manifest.read(tmp_path / "m.csv")) == names
 
 
+def test_a_path_that_a_spreadsheet_would_compute_is_written_as_text_and_read_back(tmp_path):
+    names = ["=1+1.mp4", "@a", "-b.mp4", "+c", "a=b.mp4", "＝d.mp4"]  # noqa: RUF001
+    Manifest(pd.DataFrame({"path": names, "label": "joy"}), source=tmp_path, root=tmp_path).write(tmp_path / "m.csv")
+    cells = [line.split(",")[0] for line in (tmp_path / "m.csv").read_text().splitlines()[1:]]
+    assert cells == ["./=1+1.mp4", "./@a", "./-b.mp4", "./+c", "a=b.mp4", "./＝d.mp4"]  # noqa: RUF001
+    assert paths(Manifest.read(tmp_path / "m.csv")) == names
+
+
 def test_lines_are_counted_through_blank_lines(tmp_path):
     path = write(tmp_path, "path,label\na.mp4,happy\n\n\nb.mp4,sad\n")
     assert Manifest.read(path).clip(1).where == "clips.csv line 5"

@@ -47,6 +47,12 @@ def test_the_table_has_a_row_per_window_and_face(tmp_path):
     assert timeline.rows == 2
 
 
+def test_a_file_that_a_spreadsheet_would_compute_is_text_in_the_table(tmp_path):
+    write(tmp_path, {name: [blank(name, 0)] for name in ("=a.mp4", "-")})
+    with (tmp_path / "timeline.csv").open(newline="") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == ["./=a.mp4", "-"]
+
+
 def test_the_json_says_the_same(tmp_path):
     write(tmp_path, {"a.mp4": [face("a.mp4", 0)], "b.mp4": [blank("b.mp4", 0), face("b.mp4", 1)]})
     content = json.loads((tmp_path / "timeline.json").read_text())

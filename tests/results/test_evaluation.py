@@ -74,7 +74,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, folder):
         ("training.json", "{", "training.json cannot be read"),
         ("training.json", "{}", "training.json lacks seconds"),
         ("predictions.csv", "", "predictions.csv lacks the columns path, label and predicted"),
-        ("predictions.csv", b"path,label,predicted,a\n\xff", "predictions.csv cannot be read"),
+        ("predictions.csv", b"path,label,predicted,a\n\xff", "predictions.csv line 2 has 1 cells"),
         ("predictions.csv", "path,predicted,happiness\na,happiness,1\n", "predictions.csv lacks the columns"),
         ("predictions.csv", "path,label,predicted,happiness\n", "predictions.csv holds no clip"),
         ("predictions.csv", "path,label,predicted,happiness\na,happiness,happ", "line 2 has 3 cells, expected 4"),

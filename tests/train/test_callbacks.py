@@ -11,12 +11,18 @@ import termios
 import threading
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
+from peclip.data.manifest import Manifest
 from peclip.model import PEClip, read_trained
+from peclip.results.evaluation import _read_predictions
+from peclip.train.callbacks.predictions import write_csv
 from peclip.train.callbacks.run import trainable_parts
 from peclip.train.module import PEClipModule
+from peclip.train.outputs import Outputs
 from tests.model.small import build
 from tests.runs import LABELS, run
 
@@ -190,6 +196,21 @@ def test_predictions_have_a_row_a_clip_with_its_label_and_probabilities(tmp_path
         assert sum(probabilities) == pytest.approx(1, abs=1e-5)
         assert row["predicted"] == LABELS[int(np.argmax(probabilities))]
     assert f"18 clips: {table.relative_to(tmp_path)}" in result.out
+
+
+def test_predictions_for_files_with_odd_names_are_read_back(tmp_path):
+    names = ["=a.mp4", "b\udcff.mp4", "c,d.mp4"]
+    clips = Manifest(pd.DataFrame({"path": names, "label": LABELS}, dtype=object), tmp_path, tmp_path)
+    table = tmp_path / "predictions.csv"
+    write_csv(table, clips, LABELS, Outputs(torch.arange(3), torch.eye(3)), truth=True)
+    assert table.read_bytes().splitlines()[1].startswith(b"./=a.mp4,happiness,")
+    labels, paths, truth, predicted = _read_predictions(table)
+    assert (list(labels), list(paths), truth.tolist(), predicted.tolist()) == (
+        list(LABELS),
+        names,
+        [0, 1, 2],
+        [0, 1, 2],
+    )
 
 
 def test_the_trainable_parts_of_a_model_without_prompts_are_its_adapters(tiny_clip):

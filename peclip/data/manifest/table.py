@@ -21,7 +21,7 @@ from peclip import labels as vocabulary
 from peclip.data.manifest.reader import each_value, parse_manifest
 from peclip.data.media.storage import is_address
 from peclip.errors import InputError
-from peclip.files import atomic_write
+from peclip.files import as_cell, atomic_write
 
 Split = Literal["train", "val", "test"]
 
@@ -103,7 +103,7 @@ class Manifest:
             InputError: the folder cannot be written to, or a clip's name is not text.
         """
         path = Path(os.path.abspath(path))
-        table = self.table.loc[:, ["path", "label"]].assign(path=self._paths_from(path.parent))
+        table = self.table.loc[:, ["path", "label"]].assign(path=self._paths_from(path.parent).map(as_cell))
         for column in ("split", "fold", "start", "end"):
             values = self.table[column]
             if (values.ne("") if column == "split" else values.notna()).any():

@@ -16,7 +16,7 @@ from peclip.data.batch import Batch
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
-from peclip.files import atomic_write
+from peclip.files import as_cell, atomic_write
 from peclip.model import PEClip
 from peclip.model.io.trained import digest
 from peclip.terminal import say
@@ -199,12 +199,15 @@ def write_csv(path: Path, clips: Manifest, labels: Sequence[str], outputs: Outpu
     """Write predictions as csv: path, label where there is truth, predicted, and the probability of each label."""
     columns = ["path", "label"] if truth else ["path"]
     values = zip(outputs.clip.tolist(), outputs.predicted.tolist(), outputs.probabilities.tolist(), strict=True)
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         rows = csv.writer(file)
         rows.writerow([*columns, "predicted", *labels])
         for index, predicted, probabilities in values:
-            clip = (clips.table[column].iat[index] for column in columns)
-            rows.writerow([*clip, labels[predicted], *(f"{value:.6f}" for value in probabilities)])
+            path, *label = (clips.table[column].iat[index] for column in columns)
+            rows.writerow([as_cell(path), *label, labels[predicted], *(f"{value:.6f}" for value in probabilities)])
 
 
 def as_table(clips: Manifest, labels: Sequence[str], outputs: Outputs) -> "pa.Table":

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from peclip.data.batch import Batch
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
-from peclip.files import atomic_write
+from peclip.files import as_cell, atomic_write
 from peclip.terminal import say
 from peclip.train.callbacks.run import EvaluationCallback
 from peclip.train.cluster.shutdown import reported_by_rank_zero
@@ -165,7 +165,7 @@ class SkippedClips(EvaluationCallback):
                 clips: Manifest = data.predicted if split == "predict" else getattr(data.splits, split)
                 for there, clip in sorted(self._reasons):
                     if there == split:
-                        path_there, line = clips.table["path"].iat[clip], clips.where(clip)
+                        path_there, line = as_cell(clips.table["path"].iat[clip]), clips.where(clip)
                         rows.writerow([split, path_there, line, self._reasons[split, clip]])
 
 
