@@ -206,8 +206,8 @@ def write_csv(path: Path, clips: Manifest, labels: Sequence[str], outputs: Outpu
         rows = csv.writer(file)
         rows.writerow([*columns, "predicted", *labels])
         for index, predicted, probabilities in values:
-            path, *label = (clips.table[column].iat[index] for column in columns)
-            rows.writerow([as_cell(path), *label, labels[predicted], *(f"{value:.6f}" for value in probabilities)])
+            name, *label = (str(clips.table[column].iat[index]) for column in columns)
+            rows.writerow([as_cell(name), *label, labels[predicted], *(f"{value:.6f}" for value in probabilities)])
 
 
 def as_table(clips: Manifest, labels: Sequence[str], outputs: Outputs) -> "pa.Table":

@@ -165,7 +165,7 @@ class SkippedClips(EvaluationCallback):
                 clips: Manifest = data.predicted if split == "predict" else getattr(data.splits, split)
                 for there, clip in sorted(self._reasons):
                     if there == split:
-                        path_there, line = as_cell(clips.table["path"].iat[clip]), clips.where(clip)
+                        path_there, line = as_cell(str(clips.table["path"].iat[clip])), clips.where(clip)
                         rows.writerow([split, path_there, line, self._reasons[split, clip]])
 
 
