@@ -38,8 +38,19 @@ def test_a_row_becomes_a_clip_with_an_absolute_path_and_the_canonical_label(tmp_
         b" path , label\na.mp4, fear ",
         b'label,path\nfear,"a.mp4"\n',
         b"path,label\n./a.mp4,fear\n",
+        b"path;label\na.mp4;fear\n",
+        b'path\tlabel\r\n"a.mp4"\tfear\r\n',
+        b"path,label\ra.mp4,fear\r",
+        "path;label\r\na.mp4;fear\r\n".encode("utf-16"),
+        b"\xfe\xff" + "path\tlabel\na.mp4\tfear\n".encode("utf-16-be"),
+        "path,label\na.mp4,fear\n".encode("utf-16-le"),
+        "path,label\na.mp4,fear\n".encode("utf-16-be"),
+        "path,label\na.mp4,fear\n".encode("utf-32"),
     ],
-    ids=["byte order mark", "windows", "spaces", "quotes and order", "dot"],
+    ids=[
+        *("byte order mark", "windows", "spaces", "quotes and order", "dot", "semicolons", "tabs", "old mac"),
+        *("utf-16", "big endian", "little endian without mark", "big endian without mark", "utf-32"),
+    ],
 )
 def test_forms_of_the_same_manifest_are_read_alike(tmp_path, text):
     manifest = Manifest.read(write(tmp_path, text))
@@ -71,7 +82,7 @@ def test_lines_are_counted_through_blank_lines(tmp_path):
         ("", "line 1: the header path,label is missing"),
         ("path,label\n", "is empty"),
         ("a.mp4,happy\nb.mp4,sad\n", "line 1: not the header of a manifest, expected path,label"),
-        ("path;label\na;b\n", "line 1: not the header"),
+        ("sep=;\npath;label\na;b\n", "line 1: not the header"),
         ("path,emotion\na,b\n", "line 1: unknown column 'emotion'; allowed are path, label, split, fold, start, end"),
         ("path,split\na,train\n", "line 1: column 'label' is missing"),
         ("label\nhappy\n", "line 1: column 'path' is missing"),
@@ -137,6 +148,71 @@ def test_a_clip_outside_the_folder_needs_the_option(tmp_path, outside):
     clip = Manifest.read(path, allow_outside=True).clip(1)
     assert clip.path.is_absolute()
     assert not clip.path.is_relative_to(tmp_path / "m")
+
+
+def test_paths_of_windows_are_read_or_their_kind_is_named(tmp_path):
+    (tmp_path / r"odd\name.mp4").touch()
+    (tmp_path / "C:").mkdir()
+    (tmp_path / "C:" / "here.mp4").touch()
+    manifest = Manifest.read(
+        write(tmp_path, "path,label\nsub\\a.mp4,happy\n.\\b.mp4,sad\nodd\\name.mp4,sad\nC:/here.mp4,sad\n")
+    )
+    assert paths(manifest) == ["sub/a.mp4", "b.mp4", r"odd\name.mp4", "C:/here.mp4"]
+    for name in (r"D:\clips\a.mp4", "D:/clips/a.mp4", r"\\server\share\a.mp4"):
+        with pytest.raises(InputError) as error:
+            Manifest.read(write(tmp_path, f"path,label\na.mp4,happy\n{name},sad\n"), allow_outside=True)
+        assert f"line 3: {name!r} is a path of Windows: peclip prepare list {tmp_path}/clips.csv" in str(error.value)
+    with pytest.raises(InputError, match="outside the manifest's folder"):
+        Manifest.read(write(tmp_path, "path,label\n..\\a.mp4,happy\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("/home/x/frames/00001 35 4\n/home/x/frames/00002 16 0\n", "PATH FRAMES LABEL without a header"),
+        ("/home/x/frames/00001 4\n/home/x/frames/00 02 0\n", "PATH LABEL without a header"),
+        ("Action/Sad/0010 Sad\nAction/Sad/0011 Sad\n", "PATH LABEL without a header"),
+        ("path,id\nArgue/Sad/0045,5\n", "path,id with a header"),
+        ("video_name,label\n1,6\n2,7\n", "video_name,label with a header"),
+        ("datei;gefühl\nx.mp4;6\ny.mp4;7\n", "datei;gefühl with a header"),
+        ("x.mp4\t6\r\ny.mp4\t7\r\n", "PATH<TAB>LABEL without a header"),
+        ("00001,3\r00002,4\r", "PATH,LABEL without a header"),
+        ("03747.mp4\tanger\t他\tHe frowns.\n", "PATH<TAB>LABEL<TAB>... without a header"),
+        ("/a,b/1 35 4\n/a,b/2 35 4\n", "PATH FRAMES LABEL without a header"),
+        ("a.mp4,12,happy\n", "PATH,FRAMES,LABEL without a header"),
+        ("path label\na.mp4 happy\n", "path label with a header"),
+        ("path,label,emotion\na.mp4,3,happy\n", "path,label,emotion with a header"),
+        ("\n".join(f"D:\\x\\{n} 3" for n in range(20_000)), "PATH LABEL without a header"),
+    ],
+)
+def test_a_list_of_another_form_is_named_with_the_command_that_reads_it(tmp_path, text, found):
+    path = write(tmp_path, text, "list.txt")
+    with pytest.raises(InputError) as error:
+        Manifest.read(path, labels_required=False, allow_outside=True)
+    advice = f"; this is a list {found}: peclip prepare list {path} --root DIR --out NEW.csv makes a manifest of it"
+    assert str(error.value).startswith(f"{path} line 1: ")
+    assert str(error.value).endswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"PK\x03\x04\x14\0", "is an Excel workbook or another zip file: save the table as csv"),
+        (b"PAR1\x15", "is a Parquet file"),
+        (b"\xff\xfe\x00\xd8\x00", "not valid UTF-16 text; save the file as UTF-8"),
+        (b"path,label\na\0b,c\n", "is not a text file"),
+        (b"path,label\n" + b"a.mp4,happy\n" * 9000 + b"\0", "is not a text file"),
+    ],
+)
+def test_files_that_are_no_text_are_named(tmp_path, content, says):
+    with pytest.raises(InputError, match=f"clips.csv: {says}"):
+        Manifest.read(write(tmp_path, content))
+
+
+def test_a_path_of_another_machine_names_the_command_that_finds_the_clip(tmp_path):
+    path = write(tmp_path, "path,label\n/mnt/data1/brain/DFEW/00001,happy\n")
+    with pytest.raises(InputError, match=f"another machine, peclip prepare list {path} --root DIR --out NEW.csv finds"):
+        Manifest.read(path)
 
 
 def test_absolute_paths_inside_the_folder_are_ordinary(tmp_path):

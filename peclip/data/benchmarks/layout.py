@@ -9,7 +9,7 @@ import pandas as pd
 
 from peclip import labels
 from peclip.data.manifest import Manifest
-from peclip.data.manifest.reader import read_utf8
+from peclip.data.manifest.text import read_utf8
 from peclip.errors import InputError
 from peclip.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key
 

@@ -7,7 +7,7 @@ from typing import Literal
 from peclip.data.benchmarks.folds import FoldList, merge_folds
 from peclip.data.benchmarks.layout import finder, first_file, locate, to_label, to_manifest
 from peclip.data.manifest import Manifest
-from peclip.data.manifest.reader import read_bytes
+from peclip.data.manifest.text import read_bytes
 from peclip.errors import InputError
 
 LABELS = (

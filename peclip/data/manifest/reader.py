@@ -3,22 +3,21 @@
 All checks run on whole columns, so that a manifest of a million rows is read in seconds.
 """
 
-import csv
 import io
 import os
 import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import NoReturn
 
 import numpy as np
 import pandas as pd
 
-from peclip.data.media.storage import is_address, read_file
+from peclip.data.manifest.formats import COLUMNS, cells_of, delimiter_of, first_lines, recognise
+from peclip.data.manifest.text import read_utf8
 from peclip.errors import InputError
-
-ALLOWED = ("path", "label", "split", "fold", "start", "end")
 
 SPLITS = {
     "": "",
@@ -36,8 +35,11 @@ SPLITS = {
 PIECE = 10_000
 """Rows that are read, or turned into Python's own strings, at once."""
 
-ODD_PATH = re.compile(r"^\s*$|^[/\\]|^[A-Za-z]:|(?:^|/)\.{0,2}(?:/|$)", re.MULTILINE)
-"""A path that is empty, absolute, or has a part that is empty, ``.`` or ``..``."""
+ODD_PATH = re.compile(r"^\s*$|^/|\\|^[A-Za-z]:|(?:^|/)\.{0,2}(?:/|$)", re.MULTILINE)
+"""A path that is empty, absolute, has a backslash, or a part that is empty, ``.`` or ``..``."""
+
+WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+"""Beginning of an absolute path of Windows: a drive, or a server."""
 
 
 def parse_manifest(path: Path | str, labels_required: bool, allow_outside: bool) -> pd.DataFrame:
@@ -72,52 +74,16 @@ def parse_manifest(path: Path | str, labels_required: bool, allow_outside: bool)
     return table.assign(source=os.path.basename(path))
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return the bytes of a text file.
-
-    Raises:
-        InputError: there is no such file, it cannot be read, or it is not text.
-    """
-    if not path.exists():
-        half = "; peclip pack did not finish the shards beside it: run it again" if _has_shards(path) else ""
-        raise InputError(f"{path}: no such file{half}")
-    if not path.is_file():
-        raise InputError(f"{path}: is a {'folder' if path.is_dir() else 'device or pipe'}, expected a text file")
-    try:
-        with path.open("rb") as file:
-            start = file.read(65536)
-            if b"\0" in start:
-                raise InputError(f"{path}: is not a text file")
-            return start + file.read()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _has_shards(path: Path) -> bool:
-    return path.name == "manifest.csv" and any(path.parent.glob("shard-*.zip"))
-
-
-def read_utf8(path: Path | str) -> bytes:
-    """Return the bytes of a text file in UTF-8.
-
-    Raises:
-        InputError: there is no such file, or a line of it is not UTF-8.
-    """
-    raw = read_file(path) if is_address(path) else read_bytes(Path(path))
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path} line {line}: not UTF-8 text; save the file as UTF-8") from error
-    return raw
-
-
 def _read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
     """Return all values as text, with the number of each line."""
     raw = read_utf8(path)
-    first = raw.split(b"\n", 1)[0].decode("utf-8-sig")
-    header = [name.strip() for name in next(csv.reader([first.strip()]), [])]
-    _check_header(path, header, labels_required)
+    first = raw.split(b"\n", 1)[0].decode()
+    delimiter = delimiter_of(first)
+    header = cells_of(first, delimiter)
+    try:
+        _check_header(path, header, labels_required)
+    except InputError as error:
+        raise InputError(f"{error}{_as_list(path, raw)}") from error
     try:
         with warnings.catch_warnings():
             # pandas drops surplus values of the first row with a warning: here they are a mistake like any other.
@@ -131,7 +97,7 @@ def _read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
                 na_filter=False,
                 skip_blank_lines=False,  # or lines could not be counted
                 index_col=False,
-                encoding="utf-8-sig",
+                sep=delimiter,
                 chunksize=PIECE,
             )
             table = pd.concat(pieces, ignore_index=True)
@@ -151,6 +117,16 @@ def _read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
     return table[~blank].reset_index(drop=True) if blank.any() else table
 
 
+def _as_list(path: Path | str, raw: bytes) -> str:
+    """Return how a manifest is made of a file that is a list of another form, nothing if it is none."""
+    found = recognise(first_lines(raw))
+    return (
+        f"; this is {found}: peclip prepare list {quote(str(path))} --root DIR --out NEW.csv makes a manifest of it"
+        if found
+        else ""
+    )
+
+
 def _explain(path: Path | str, message: str, cause: Exception) -> NoReturn:
     """Turn a message of pandas' parser into one for people."""
     if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message):
@@ -162,14 +138,14 @@ def _explain(path: Path | str, message: str, cause: Exception) -> NoReturn:
 
 
 def _check_header(path: Path | str, header: list[str], labels_required: bool) -> None:
-    expected = f"allowed are {', '.join(ALLOWED)}"
+    expected = f"allowed are {', '.join(COLUMNS)}"
     required = ("path", "label") if labels_required else ("path",)
     if not any(header):
         raise InputError(f"{path} line 1: the header path,label is missing; {expected}")
-    if not set(header) & set(ALLOWED):
+    if not set(header) & set(COLUMNS):
         raise InputError(f"{path} line 1: not the header of a manifest, expected path,label; {expected}")
     for name in header:
-        if name not in ALLOWED:
+        if name not in COLUMNS:
             raise InputError(f"{path} line 1: unknown column {name!r}; {expected}")
         if header.count(name) > 1:
             raise InputError(f"{path} line 1: duplicate column {name!r}")
@@ -243,14 +219,35 @@ def _normalised_paths(path: Path | str, table: pd.DataFrame, allow_outside: bool
     odd = paths.str.contains(ODD_PATH)
     _refuse(path, table, odd & paths.str.strip().eq(""), "the path is empty")
     folder = os.path.abspath(os.path.dirname(path))
-    straight = paths[odd].map(lambda name: os.path.relpath(os.path.join(folder, name), folder))
+    finds = f"peclip prepare list {quote(str(path))} --root DIR --out NEW.csv finds its clips on this machine"
+    windows = odd & paths.map(lambda name: bool(WINDOWS.match(name)) and not _exists(folder, name))
+    _refuse(path, table, windows, f"{{!r}} is a path of Windows: {finds}", "path")
+    named = paths[odd].map(lambda name: _with_slashes(name, folder))
+    straight = named.map(lambda name: os.path.relpath(os.path.join(folder, name), folder))
     outside = straight.str.match(r"\.\.(?:/|\\|$)")
-    if not allow_outside:
-        whole = pd.Series(False, index=paths.index)
-        whole[straight.index[outside]] = True
-        hint = "{!r} is outside the manifest's folder; set allow_outside to true if you trust this file"
-        _refuse(path, table, whole, hint, "path", "allow_outside")
     absolute = straight.map(lambda name: os.path.abspath(os.path.join(folder, name)))
+    if not allow_outside and outside.any():
+        gone = not os.path.exists(absolute[outside].iloc[0])
+        hint = "{!r} is outside the manifest's folder; set allow_outside to true if you trust this file"
+        moved = f"; if it is a path of another machine, {finds}" if gone else ""
+        _refuse(path, table, _rows(paths, straight.index[outside]), hint + moved, "path", "allow_outside")
     paths = paths.copy()
     paths[odd] = straight.where(~outside, absolute)
     return paths
+
+
+def _rows(column: pd.Series, index: pd.Index) -> pd.Series:
+    """Return a column that is true in the given rows."""
+    return pd.Series(column.index.isin(index), index=column.index)
+
+
+def _with_slashes(name: str, folder: str) -> str:
+    """Return a relative path that was written on Windows with slashes; the name of a file here may hold a backslash."""
+    return name if "\\" not in name or _exists(folder, name) else name.replace("\\", "/")
+
+
+def _exists(folder: str, name: str) -> bool:
+    try:
+        return os.path.lexists(os.path.join(folder, name))
+    except ValueError:  # a null byte
+        return False

@@ -21,7 +21,7 @@ from peclip import labels as vocabulary
 from peclip.data.manifest.reader import each_value, parse_manifest
 from peclip.data.media.storage import is_address
 from peclip.errors import InputError
-from peclip.files import as_cell, atomic_write
+from peclip.files import FORMULA, atomic_write
 
 Split = Literal["train", "val", "test"]
 
@@ -103,7 +103,9 @@ class Manifest:
             InputError: the folder cannot be written to, or a clip's name is not text.
         """
         path = Path(os.path.abspath(path))
-        table = self.table.loc[:, ["path", "label"]].assign(path=self._paths_from(path.parent).map(as_cell))
+        paths = self._paths_from(path.parent)
+        paths = paths.where(~paths.str.startswith(FORMULA), "./" + paths)  # see as_cell
+        table = self.table.loc[:, ["path", "label"]].assign(path=paths)
         for column in ("split", "fold", "start", "end"):
             values = self.table[column]
             if (values.ne("") if column == "split" else values.notna()).any():

@@ -1,0 +1,147 @@
+"""Recognise how a table of clips is written: a manifest with any delimiter, or a list as other programs pass them on.
+
+Lists that circulate are ``PATH FRAMES LABEL`` and ``PATH LABEL`` with blanks and no header, and csv files with a header such
+as ``video_name,label`` or ``path,id``. Their labels are mostly numbers.
+"""
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+COLUMNS = ("path", "label", "split", "fold", "start", "end")
+"""Columns of a manifest."""
+
+DELIMITERS = (",", ";", "\t")
+
+BLANKS = " "
+"""Delimiter of lists with any white space between their columns, which are counted from the end of a line: paths have blanks."""
+
+PATH_NAMES = (
+    *("path", "video_path", "file_path", "filepath", "video_name", "file_name", "filename", "clip_name"),
+    *("video", "file", "clip", "name", "video_id", "clip_id", "id"),
+)
+LABEL_NAMES = ("label", "labels", "emotion", "expression", "class", "class_id", "category", "target", "label_id", "id")
+"""Names of the columns of lists, in lower case; of several in a header, the first of these is meant."""
+
+NUMBER = re.compile(r"\d{1,9}(?:\.0+)?")
+
+WORDS = re.compile(r"[^\W\d_][^\s/\\.]*(?: [^\W\d_][^\s/\\.]*)*")
+"""A label by name: words that begin with a letter and hold neither slash nor point, as paths do."""
+
+SAMPLE = 50
+"""Lines by which a format is recognised."""
+
+
+@dataclass(frozen=True)
+class ListFormat:
+    """The columns of a list.
+
+    Attributes:
+        delimiter: one of :data:`DELIMITERS`, or :data:`BLANKS`.
+        columns: their names; in capitals where the list has no header.
+        path: place of the path among the columns.
+        label: place of the label.
+        captions: whether any number of columns may follow.
+    """
+
+    delimiter: str
+    columns: tuple[str, ...]
+    path: int
+    label: int
+    captions: bool = False
+
+    @property
+    def header(self) -> bool:
+        """Whether the first line names the columns."""
+        return not self.columns[0].isupper()
+
+    def __str__(self) -> str:
+        between = "<TAB>" if self.delimiter == "\t" else self.delimiter
+        names = between.join([*self.columns, *(["..."] if self.captions else [])])
+        return f"a list {names} {'with' if self.header else 'without'} a header"
+
+    def cells(self, line: str) -> list[str] | None:
+        """Return the values of a line, stripped; None where it has another number of columns."""
+        found = cells_of(line, self.delimiter, len(self.columns))
+        fits = len(found) >= len(self.columns) if self.captions else len(found) == len(self.columns)
+        return found if fits else None
+
+
+def first_lines(raw: bytes) -> list[str]:
+    """Return the first lines of a UTF-8 file that are not blank, as many as :func:`recognise` looks at."""
+    lines = raw[: 1000 * SAMPLE].decode(errors="replace").split("\n")
+    whole = lines if len(raw) <= 1000 * SAMPLE else lines[:-1]
+    return [line.strip() for line in whole if line.strip()][:SAMPLE]
+
+
+def delimiter_of(header: str) -> str:
+    """Return the delimiter of a manifest with this first line: the one that yields the most names of columns."""
+    return max(DELIMITERS, key=lambda delimiter: len({*cells_of(header, delimiter)} & {*COLUMNS}))
+
+
+def recognise(lines: Sequence[str]) -> ListFormat | None:
+    """Return the format of a list by its first lines that are not blank, None if it is none.
+
+    Args:
+        lines: with or without a header.
+    """
+    if not lines:
+        return None
+    for delimiter in (*DELIMITERS, BLANKS):
+        if named := _with_names(cells_of(lines[0], delimiter, 3), delimiter):
+            return named
+    for delimiter in ("\t", ",", ";", BLANKS):
+        if found := _by_values(lines, delimiter):
+            return found
+    return None
+
+
+def cells_of(line: str, delimiter: str, columns: int = 0) -> list[str]:
+    """Return the values of a line, stripped.
+
+    Args:
+        line: of the file.
+        delimiter: between the values.
+        columns: their number, for :data:`BLANKS`.
+    """
+    if delimiter == BLANKS:
+        return line.rsplit(None, columns - 1) if columns else line.split()
+    try:
+        return [cell.strip() for cell in next(csv.reader([line.strip()], delimiter=delimiter, strict=True), [])]
+    except csv.Error:  # a quote is not closed, or a value is too long
+        return []
+
+
+def _with_names(header: Sequence[str], delimiter: str) -> ListFormat | None:
+    """Return the format that a header names; with blanks between its columns the path comes first and the label last."""
+    names = [name.lower() for name in header]
+    path = next((names.index(name) for name in PATH_NAMES if name in names), None)
+    label = next((names.index(name) for name in LABEL_NAMES if name in names and names.index(name) != path), None)
+    if path is None or label is None or (delimiter == BLANKS and (path, label) != (0, len(names) - 1)):
+        return None
+    return ListFormat(delimiter, tuple(names), path, label)
+
+
+def _by_values(lines: Sequence[str], delimiter: str) -> ListFormat | None:
+    """Return the format of lines without a header that is known: all labels are numbers, or all are words.
+
+    One line of words above numbers is a header with names of its own.
+    """
+    for columns in (3, 2):
+        rows = [cells_of(line, delimiter, columns) for line in lines]
+        names = ("PATH", "FRAMES", "LABEL") if columns == 3 else ("PATH", "LABEL")
+        if any(all(_is_row(row, columns, kind) for row in rows) for kind in (NUMBER, WORDS)):
+            return ListFormat(delimiter, names, 0, columns - 1)
+        if len(rows) > 1 and len(rows[0]) == columns and all(_is_row(row, columns, NUMBER) for row in rows[1:]):
+            return ListFormat(delimiter, tuple(name.lower() or "-" for name in rows[0]), 0, columns - 1)
+    if delimiter == "\t" and all(len(row) > 2 and row[0] and WORDS.fullmatch(row[1]) for row in rows):
+        return ListFormat(delimiter, ("PATH", "LABEL"), 0, 1, captions=True)
+    return None
+
+
+def _is_row(row: Sequence[str], columns: int, label: re.Pattern[str]) -> bool:
+    """Return whether values are those of a path, of a number of frames where there are three, and of a label."""
+    if len(row) != columns or not row[0] or (columns == 3 and not NUMBER.fullmatch(row[1])):
+        return False
+    return bool(label.fullmatch(row[-1]))
