@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from peclip import __version__
 from peclip.errors import InputError, OneLineErrors, in_one_line
@@ -49,6 +49,9 @@ COMMANDS = {
     "cv": Command("train and test every fold; run again, resume where it was interrupted", FOLDS),
     "compare": Command("compare runs on the same test clips", "peclip.results.compare:compare", "runs..."),
     "prepare": Command("write the manifest of a benchmark on disk", "peclip.commands.data:prepare", "benchmark"),
+    "prepare list": Command(
+        "make a manifest of lists such as PATH FRAMES LABEL", "peclip.commands.data:prepare_list", "files..."
+    ),
     "check": Command("count and look through the clips of a manifest", "peclip.commands.data:check", "manifest"),
     "pack": Command("pack clips into few large files for training", "peclip.commands.data:pack", "manifest"),
     "recognize": Command(
@@ -108,10 +111,10 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _run(name: str, args: list[str]) -> int:
     group = [command for command in COMMANDS if command.startswith(f"{name} ")]
-    if group and args[:1] in ([], ["-h"], ["--help"]):
+    if group and name not in COMMANDS and args[:1] in ([], ["-h"], ["--help"]):
         print("\n".join(f"  peclip {command:<12} {COMMANDS[command].text}" for command in group))
         return 0
-    if group:
+    if group and (name not in COMMANDS or f"{name} {''.join(args[:1])}" in group):
         name, args = f"{name} {args[0]}", args[1:]
     if name not in COMMANDS:
         raise InputError(f"unknown command {name!r}, expected one of {', '.join(COMMANDS)}; see peclip --help")
@@ -148,11 +151,14 @@ def _parse(name: str, command: Command, target: Callable[..., Any], args: list[s
 
     parser = Parser(prog=f"peclip {name}", description=command.text)
     positional = command.positional.rstrip(".?")
-    parser.add_function_arguments(target, as_positional=False, skip={positional} if positional else None)
+    texts = {entry.arg_name: entry.description for entry in parse(target.__doc__ or "").params}
+    several = [name for name, kind in get_type_hints(target).items() if kind == list[str] | None and name != "return"]
+    parser.add_function_arguments(target, as_positional=False, skip={*several, *([positional] if positional else [])})
     if positional:
         nargs: dict[str, Any] = {".": {"nargs": "+"}, "?": {"nargs": "?"}}.get(command.positional[-1], {})
-        text = next(entry.description for entry in parse(target.__doc__ or "").params if entry.arg_name == positional)
-        parser.add_argument(positional, type=str, help=text, **nargs)
+        parser.add_argument(positional, type=str, help=texts[positional], **nargs)
+    for option in several:  # as many words as follow it
+        parser.add_argument(f"--{option}", type=str, nargs="+", help=texts[option])
     # --face-model is --face_model: either way of writing an option is common
     args = [re.sub(r"^--[\w-]+", lambda option: "--" + option[0][2:].replace("-", "_"), word) for word in args]
     return dict(parser.parse_args(args).as_dict())

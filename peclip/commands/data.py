@@ -2,11 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.progress import Progress
 
 from peclip.console import PlainConsole
 from peclip.terminal import say
+
+if TYPE_CHECKING:
+    from peclip.data.manifest import Manifest
 
 
 def prepare(benchmark: str, root: str, out: str, scene: str | None = None, form: str | None = None) -> None:
@@ -25,6 +29,41 @@ def prepare(benchmark: str, root: str, out: str, scene: str | None = None, form:
 
     chosen = {name: value for name, value in {"scene": scene, "form": form}.items() if value is not None}
     manifest = benchmarks.prepare(benchmark, root, out, **chosen)
+    _say_written(manifest, out)
+
+
+def prepare_list(
+    files: list[str],
+    root: str,
+    out: str,
+    labels: str | None = None,
+    test: list[str] | None = None,
+    val: list[str] | None = None,
+    first_label: int | None = None,
+    drop: int | None = None,
+) -> None:
+    """Make a manifest of lists as other programs pass them on, with numbered labels and the paths of another machine.
+
+    Args:
+        files: lists with lines such as PATH FRAMES LABEL or PATH LABEL, or with a header such as path,id; of training
+            clips, or for what their names say (train, val, test). Training and test lists of all folds become folds.
+        root: folder below which the clips are; how much of the listed paths to drop follows from the files in it.
+        out: csv file to write; clips below its folder are named relative to it.
+        labels: names in the order of the numbers (happiness,sadness,...), or the order of dfew, ferv39k, ferv39k_s2d, mafw,
+            mafw_dferclip, mafw_s2d, afew, ravdess or cremad; not needed where the lists have names.
+        test: lists of test clips.
+        val: lists of validation clips.
+        first_label: 0 or 1, the number of the first label, where the lists do not show it.
+        drop: how many of the first folders of the listed paths to drop, where clips are found in several ways.
+    """
+    from peclip.data.lists.prepare import prepare_list as read_lists
+
+    manifest = read_lists(files, root, labels, test or (), val or (), first_label, drop)
+    manifest.write(out)
+    _say_written(manifest, out)
+
+
+def _say_written(manifest: "Manifest", out: str) -> None:
     say(*manifest.notes, f"{len(manifest)} clips of {len(manifest.labels)} classes: {out}")
     if manifest.reaches_outside(out):
         say("Some clips lie outside the folder of this file: train on it with --data.allow_outside true")

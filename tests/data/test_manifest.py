@@ -167,31 +167,33 @@ def test_paths_of_windows_are_read_or_their_kind_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "found", "numbers"),
     [
-        ("/home/x/frames/00001 35 4\n/home/x/frames/00002 16 0\n", "PATH FRAMES LABEL without a header"),
-        ("/home/x/frames/00001 4\n/home/x/frames/00 02 0\n", "PATH LABEL without a header"),
-        ("Action/Sad/0010 Sad\nAction/Sad/0011 Sad\n", "PATH LABEL without a header"),
-        ("path,id\nArgue/Sad/0045,5\n", "path,id with a header"),
-        ("video_name,label\n1,6\n2,7\n", "video_name,label with a header"),
-        ("datei;gefühl\nx.mp4;6\ny.mp4;7\n", "datei;gefühl with a header"),
-        ("x.mp4\t6\r\ny.mp4\t7\r\n", "PATH<TAB>LABEL without a header"),
-        ("00001,3\r00002,4\r", "PATH,LABEL without a header"),
-        ("03747.mp4\tanger\t他\tHe frowns.\n", "PATH<TAB>LABEL<TAB>... without a header"),
-        ("/a,b/1 35 4\n/a,b/2 35 4\n", "PATH FRAMES LABEL without a header"),
-        ("a.mp4,12,happy\n", "PATH,FRAMES,LABEL without a header"),
-        ("path label\na.mp4 happy\n", "path label with a header"),
-        ("path,label,emotion\na.mp4,3,happy\n", "path,label,emotion with a header"),
-        ("\n".join(f"D:\\x\\{n} 3" for n in range(20_000)), "PATH LABEL without a header"),
+        ("/home/x/frames/00001 35 4\n/home/x/frames/00002 16 0\n", "PATH FRAMES LABEL without a header", True),
+        ("/home/x/frames/00001 4\n/home/x/frames/00 02 0\n", "PATH LABEL without a header", True),
+        ("Action/Sad/0010 Sad\nAction/Sad/0011 Sad\n", "PATH LABEL without a header", False),
+        ("path,id\nArgue/Sad/0045,5\n", "path,id with a header", True),
+        ("video_name,label\n1,6\n2,7\n", "video_name,label with a header", True),
+        ("datei;gefühl\nx.mp4;6\ny.mp4;7\n", "datei;gefühl with a header", True),
+        ("x.mp4\t6\r\ny.mp4\t7\r\n", "PATH<TAB>LABEL without a header", True),
+        ("00001,3\r00002,4\r", "PATH,LABEL without a header", True),
+        ("03747.mp4\tanger\t他\tHe frowns.\n", "PATH<TAB>LABEL<TAB>... without a header", False),
+        ("/a,b/1 35 4\n/a,b/2 35 4\n", "PATH FRAMES LABEL without a header", True),
+        ("a.mp4,12,happy\n", "PATH,FRAMES,LABEL without a header", False),
+        ("path label\na.mp4 happy\n", "path label with a header", False),
+        ("path,label,emotion\na.mp4,3,happy\n", "path,label,emotion with a header", True),
+        ("\n".join(f"D:\\x\\{n} 3" for n in range(20_000)), "PATH LABEL without a header", True),
     ],
 )
-def test_a_list_of_another_form_is_named_with_the_command_that_reads_it(tmp_path, text, found):
+def test_a_list_of_another_form_is_named_with_the_command_that_reads_it(tmp_path, text, found, numbers):
     path = write(tmp_path, text, "list.txt")
     with pytest.raises(InputError) as error:
         Manifest.read(path, labels_required=False, allow_outside=True)
-    advice = f"; this is a list {found}: peclip prepare list {path} --root DIR --out NEW.csv makes a manifest of it"
-    assert str(error.value).startswith(f"{path} line 1: ")
-    assert str(error.value).endswith(advice)
+    message = str(error.value)
+    assert message.startswith(f"{path} line 1: ")
+    assert f"; this is a list {found}: peclip prepare list {path} " in message
+    assert message.endswith(" --root DIR --out NEW.csv makes a manifest of it")
+    assert ("--labels NAMES" in message) == numbers
 
 
 @pytest.mark.parametrize(

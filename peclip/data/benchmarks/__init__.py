@@ -9,6 +9,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 from peclip.data.benchmarks.actors import cremad, ravdess
 from peclip.data.benchmarks.class_folders import afew, caer
+from peclip.data.benchmarks.comparison import comparison_notes
 from peclip.data.benchmarks.dfew import dfew
 from peclip.data.benchmarks.ferv39k import ferv39k
 from peclip.data.benchmarks.folders import folders
@@ -59,7 +60,12 @@ def read_benchmark(name: str, root: Path | str, **options: str | None) -> Manife
 
 
 def prepare(name: str, root: Path | str, out: Path | str, **options: str | None) -> Manifest:
-    """Read a benchmark and write its manifest; see :func:`read_benchmark` for the arguments and errors."""
+    """Read a benchmark and write its manifest; see :func:`read_benchmark` for the arguments and errors.
+
+    Returns:
+        The manifest, whose notes also say with whose numbers results may be compared.
+    """
     manifest = read_benchmark(name, root, **options)
+    manifest.notes += tuple(comparison_notes(name, manifest.labels))
     manifest.write(out)
     return manifest

@@ -1,88 +1,135 @@
 """DFEW: five folds as csv files of numbered labels, clips as frames in three forms and as the original videos."""
 
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from peclip.data.benchmarks.folds import FoldList, merge_folds
-from peclip.data.benchmarks.layout import finder, first_file, locate, read_lines, to_manifest
+from peclip.data.benchmarks.layout import check_folder, children, finder, folders_below, numbered, to_label, to_manifest
+from peclip.data.lists.reading import fold_of, read_list, role_of
 from peclip.data.manifest import Manifest
-from peclip.errors import InputError
-from peclip.labels import SEVEN
+from peclip.data.manifest.formats import NUMBER
+from peclip.errors import InputError, shown
+from peclip.labels import KNOWN, SEVEN, canonical
 
 FORMS = {
-    "frames": "clip_224x224",
-    "frames_16": "clip_224x224_16f",
-    "avi": "clip_224x224_avi",
-    "video": "original",
+    "frames": ("clip_224x224", "jpg_256"),
+    "frames_16": ("clip_224x224_16f", "clip_224x16f"),
+    "avi": ("clip_224x224_avi",),
+    "video": ("original",),
 }
-"""The forms of the clips and their folders below ``Clip``; the first that exists is read by default."""
+"""The forms of the clips and the names of their folders, in the release below ``Clip``; the first that exists is read."""
 
-OFFICIAL = (
-    "EmoLabel_DataSplit/{part}(single-labeled)/set_{fold}.csv",
-    "EmoLabel_DataSplit/{part}(single_labeled)/set_{fold}.csv",
-)
-"""The lists of the release; they count labels from 1."""
+OFFICIAL = re.compile(r"(?:train|test)\(single[-_]labeled\)/set_\d\.csv$")
+"""End of the path of a list of the release, which counts labels from 1."""
 
-REEXPORTED = ("EmoLabel_DataSplit/{part}_set_{fold}.csv", "{part}_set_{fold}.csv")
-"""The form in which other programs pass the lists on; they count from 0."""
+REEXPORTED = re.compile(r"(?:train|test)_set_\d\.csv$")
+"""End of the path of a list as other programs pass them on, which count from 0."""
 
-Numbers = dict[int, tuple[int, int]]  # by the clip's number: its label as written, and the line
+DEEPEST = 3
+"""Levels of folders in which lists and clips are searched."""
+
+Numbers = dict[int, tuple[int | str, int]]  # by the clip's number: its label as a number or by name, and the line
+Lists = dict[tuple[str, int], tuple[Path, Numbers]]  # by part and fold
 
 
-def dfew(root: Path, form: Literal["auto", "frames", "frames_16", "avi", "video"] = "auto") -> Manifest:
+def dfew(
+    root: Path,
+    form: Literal["auto", "frames", "frames_16", "avi", "video"] = "auto",
+    first_label: Literal["auto", "0", "1"] = "auto",
+) -> Manifest:
     """Read DFEW's single-labelled clips with their five folds.
 
-    The lists number the labels in the order happiness, sadness, neutral, anger, surprise, disgust, fear, from 1 or
-    from 0: a file with a 0 counts from 0, a file with a 7 from 1, and one with neither as those beside it.
+    The lists may have any name that says for which fold they are, and for training or for testing: in the release
+    ``train(single-labeled)/set_1.csv``, elsewhere ``train_set_1.csv`` or ``split01/train.csv``. They number the labels in
+    the order happiness, sadness, neutral, anger, surprise, disgust, fear, from 1 or from 0: a file with a 0 counts from 0,
+    a file with a 7 from 1, and one with neither as those beside it.
 
     Args:
         root: folder with ``EmoLabel_DataSplit`` and ``Clip``.
         form: aligned frames, the same interpolated to 16, aligned videos, or the original videos.
+        first_label: number of happiness; by default found in the lists.
 
     Raises:
         InputError: a folder is missing, a line is not ``CLIP,LABEL``, or lists contradict each other.
     """
-    base = locate(root, "DFEW", "EmoLabel_DataSplit", "train_set_1.csv", "test_set_1.csv").parent
-    names = [folder for name, folder in FORMS.items() if form in ("auto", name)]
-    clips = locate(base, "DFEW", *(f"{parent}{name}" for name in names for parent in ("Clip/", "")))
-    found = {
-        (part, fold, path): _read_list(path)
-        for part in ("test", "train")
-        for fold in range(1, 6)
-        if (path := _path_of(base, part, fold)) is not None
-    }
-    if not found:
-        raise InputError(f"{base}: no list of DFEW, expected {OFFICIAL[0].format(part='train', fold=1)}")
-    bases = {path: _counts_from(numbers) for (_, _, path), numbers in found.items()}
-    known = next((base for base in bases.values() if base is not None), None)
-    lists = []
-    for (part, fold, path), numbers in found.items():
-        first = next(base for base in (bases[path], known, 0 if "_set_" in path.name else 1) if base is not None)
-        named = {f"{clip:05d}": (SEVEN[label - first], line) for clip, (label, line) in numbers.items()}
-        lists.append(FoldList(path, fold, part == "test", named))
-    return to_manifest(merge_folds(lists, base, finder(clips)), base)
+    check_folder(root)
+    inside = [child for child in children(root) if child.name.lower().startswith("dfew") and child.is_dir()]
+    base, paths = next(((base, paths) for base in (root, *inside) if (paths := _list_paths(base))), (root, {}))
+    if not paths:
+        raise InputError(
+            f"{root}: no list of DFEW, expected EmoLabel_DataSplit/train(single-labeled)/set_1.csv in it; for lists of other "
+            "forms see peclip prepare list --help"
+        )
+    found = _read_lists(paths)
+    first, how = _first_labels(found, first_label)
+    lists = [
+        FoldList(
+            path,
+            fold,
+            part == "test",
+            {f"{clip:05d}": (_name(label, first[path]), line) for clip, (label, line) in own.items()},
+        )
+        for (part, fold), (path, own) in found.items()
+    ]
+    clips = _clips_folder(base, form, [clip for _, own in found.values() for clip in own])
+    return to_manifest(merge_folds(lists, base, finder(clips)), base, how)
 
 
-def _path_of(base: Path, part: str, fold: int) -> Path | None:
-    paths = (base / template.format(part=part, fold=fold) for template in (*OFFICIAL, *REEXPORTED))
-    return first_file(paths)
+def _list_paths(base: Path) -> dict[tuple[str, int], list[Path]]:
+    """Return the lists by part and fold, those of the release if there are any; a ``val`` list without a test list tests."""
+    found: dict[tuple[str, int], list[Path]] = {}
+    for folder in (base, *folders_below(base, DEEPEST)):
+        for path in children(folder):
+            if path.suffix.lower() not in (".csv", ".txt") or not path.is_file():
+                continue
+            names = (path.stem, *reversed(path.relative_to(base).parts[:-1]))
+            part, fold = role_of(*names), fold_of(*names)
+            if part is not None and fold is not None and 1 <= fold <= 5:
+                found.setdefault((part, fold), []).append(path)
+    for fold in range(1, 6):
+        val = found.pop(("val", fold), None)
+        if val and ("test", fold) not in found:
+            found["test", fold] = val
+    official = {key: [path for path in paths if OFFICIAL.search(str(path))] for key, paths in found.items()}
+    return {key: official[key] or paths for key, paths in sorted(found.items())}
+
+
+def _read_lists(paths: dict[tuple[str, int], list[Path]]) -> Lists:
+    """Read the lists.
+
+    Raises:
+        InputError: a list cannot be read, or two for the same part of a fold differ.
+    """
+    found: Lists = {}
+    for key, (first, *others) in paths.items():
+        found[key] = first, _read_list(first)
+        for other in others:
+            if {clip: label for clip, (label, _) in _read_list(other).items()} != {
+                clip: label for clip, (label, _) in found[key][1].items()
+            }:
+                raise InputError(
+                    f"{first} and {other} are both for {key[0]} of fold {key[1]}, and differ: keep one of them"
+                )
+    return found
 
 
 def _read_list(path: Path) -> Numbers:
     """Return a list as it is written."""
     numbers: Numbers = {}
-    for line, text in read_lines(path):
-        values = [value.strip() for value in text.split(",")]
-        if line == 1 and values == ["video_name", "label"]:
-            continue
-        if len(values) != 2 or not all(value.isdecimal() for value in values):
-            raise InputError(f"{path} line {line}: {text!r} is not a line of DFEW, expected CLIP,LABEL as in '1,6'")
-        clip, label = map(int, values)
-        if label > len(SEVEN):
-            raise InputError(f"{path} line {line}: unknown label {label}, expected 1 to 7 (or 0 to 6)")
-        if clip in numbers:
-            raise InputError(f"{path} line {line}: duplicate clip {clip}, first in line {numbers[clip][1]}")
-        numbers[clip] = (label, line)
+    listed = read_list(path)
+    for row in listed.rows:
+        name, where = row.parts[-1].partition(".")[0], listed.where(row)
+        label = int(float(row.label)) if NUMBER.fullmatch(row.label) else None
+        if not NUMBER.fullmatch(name) or any(canonical(folder) in KNOWN for folder in row.parts[-2:-1]):
+            text = f"{'/'.join(row.parts)} {row.label}"
+            raise InputError(f"{where}: {shown(text)} is not a line of DFEW, expected CLIP,LABEL as in '1,6'")
+        if label is not None and label > len(SEVEN):
+            raise InputError(f"{where}: unknown label {label}, expected 1 to 7 (or 0 to 6)")
+        if (clip := int(name)) in numbers:
+            raise InputError(f"{where}: duplicate clip {clip}, first in line {numbers[clip][1]}")
+        numbers[clip] = (to_label(row.label, SEVEN, where) if label is None else label, row.line)
     if _counts_from(numbers) == 0 and (sevens := [line for label, line in numbers.values() if label == len(SEVEN)]):
         raise InputError(f"{path} line {sevens[0]}: label 7 in a list with a label 0; are two lists mixed?")
     return numbers
@@ -92,3 +139,62 @@ def _counts_from(numbers: Numbers) -> int | None:
     """Return whether a list's labels count from 0 or from 1, or None if that is open."""
     labels = {label for label, _ in numbers.values()}
     return 0 if 0 in labels else 1 if len(SEVEN) in labels else None
+
+
+def _first_labels(lists: Lists, given: str) -> tuple[dict[Path, int], Sequence[str]]:
+    """Return the number of the first label of each list, and a note that says it.
+
+    Raises:
+        InputError: a list shows no 0 and no 7, and those beside it do not agree.
+    """
+    shown_by = {path: _counts_from(numbers) for path, numbers in lists.values()}
+    known = {first for first in shown_by.values() if first is not None}
+    if given != "auto":
+        wrong = next((path for path, first in shown_by.items() if first not in (None, int(given))), None)
+        if wrong:
+            raise InputError(
+                f"{wrong}: its labels count from {shown_by[wrong]}, but first_label is {given}", "first_label"
+            )
+        known = {int(given)}
+    first = {}
+    for path, own in shown_by.items():
+        by_name = {1} if OFFICIAL.search(str(path)) else {0} if REEXPORTED.search(str(path)) else set()
+        possible = {own} if own is not None else known or by_name
+        if len(possible) != 1:
+            raise InputError(f"{path}: do its labels count from 0 or from 1? set first_label 0 or 1", "first_label")
+        first[path] = next(iter(possible))
+    count = sorted(set(first.values()))
+    why = "" if known else ", which is assumed by the names of the lists: none has a 0 or a 7"
+    return first, [f"the labels of the lists count from {' and '.join(map(str, count))}{why}"]
+
+
+def _name(label: int | str, first: int) -> str:
+    return label if isinstance(label, str) else SEVEN[label - first]
+
+
+def _clips_folder(base: Path, form: str, clips: Sequence[int]) -> Path:
+    """Return the folder of the clips in a form; by default of any, or the only one that has clips of the lists.
+
+    Raises:
+        InputError: there is none, or there are several of unknown names.
+    """
+    names = [name for key, folders in FORMS.items() if form in ("auto", key) for name in folders]
+    folders = [base, *folders_below(base, DEEPEST)]
+    for name in names:
+        for folder in folders:
+            if folder.name == name:
+                return folder
+    others = list(_with_clips(folders, {*clips})) if form == "auto" else []
+    if len(others) == 1:
+        return others[0]
+    if others:
+        raise InputError(f"{base}: clips of DFEW are in {others[0]} and in {others[1]}: rename one of them {names[0]}")
+    raise InputError(
+        f"{base}: not the released layout of DFEW, expected Clip/{names[0]} (or {', '.join(names[1:])}) in it"
+    )
+
+
+def _with_clips(folders: Sequence[Path], clips: set[int]) -> Iterator[Path]:
+    for folder in folders:
+        if clips & numbered(folder, deepest=0).keys():
+            yield folder

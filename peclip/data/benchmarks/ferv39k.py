@@ -1,11 +1,12 @@
 """FERV39K: 22 scenes, frames as ``2_ClipsforFaceCrop/Action/Sad/0010/*.jpg``, splits as lists without a header."""
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
 from peclip.data.benchmarks.layout import children, locate, read_lines, to_label, to_manifest
 from peclip.data.manifest import Manifest
-from peclip.errors import InputError
+from peclip.errors import InputError, shown
 from peclip.labels import SEVEN
 
 FRAMES = {"faces": "2_ClipsforFaceCrop", "scenes": "3_ClipsforScenImages"}
@@ -30,10 +31,13 @@ def ferv39k(root: Path, scene: str | None = None, form: Literal["faces", "scenes
         source = str(path.relative_to(base))
         for line, text in read_lines(path):
             where = f"{base / source} line {line}"
-            name, _, emotion = text.partition(" ")
-            if name.count("/") != 2 or not emotion.strip():
-                raise InputError(f"{where}: {text!r} is not SCENE/EMOTION/ID EMOTION, as in 'Action/Sad/0010 Sad'")
-            label = to_label(emotion.strip(), SEVEN, where)
+            name, _, emotion = re.sub(r"[ \t,;]+", " ", text).partition(" ")
+            if name.count("/") != 2 or not emotion or emotion.isdecimal():
+                raise InputError(
+                    f"{where}: {shown(text)} is not SCENE/EMOTION/ID EMOTION, as in 'Action/Sad/0010 Sad'; for lists of other "
+                    "forms see peclip prepare list --help"
+                )
+            label = to_label(emotion, SEVEN, where)
             rows.append(
                 {"path": f"{FRAMES[form]}/{name}", "label": label, "split": split, "source": source, "line": line}
             )

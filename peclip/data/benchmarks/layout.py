@@ -13,6 +13,12 @@ from peclip.data.manifest.text import read_utf8
 from peclip.errors import InputError
 from peclip.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key
 
+CLIPS_FOLDER = 1000
+"""Folders in a folder from which on they are taken for clips, and not searched."""
+
+DIGITS = 10
+"""A longer name is no number of a clip."""
+
 
 def locate(root: Path, benchmark: str, *candidates: str) -> Path:
     """Return the first candidate that exists below a benchmark's root, or below a folder in it named after it.
@@ -84,7 +90,7 @@ def is_frame_folder(path: Path) -> bool:
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the number (from 1) and the text of each line that is not blank."""
-    for number, line in enumerate(read_utf8(path).decode("utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_utf8(path).decode().split("\n"), start=1):
         if line.strip():
             yield number, line.strip()
 
@@ -126,23 +132,54 @@ def to_manifest(rows: Sequence[Mapping[str, Any]], root: Path, notes: Sequence[s
     return manifest
 
 
+def folders_below(root: Path, deepest: int) -> Iterator[Path]:
+    """Yield the folders below a root, level by level; those of a folder that has very many are clips, and are not yielded.
+
+    Args:
+        root: is not yielded.
+        deepest: number of levels.
+    """
+    level = [root]
+    for _ in range(deepest):
+        level = [child for folder in level for child in _subfolders(folder)]
+        yield from level
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    except OSError:
+        return []
+    return [] if len(names) > CLIPS_FOLDER else [folder / name for name in sorted(names, key=natural_key)]
+
+
 def finder(folder: Path) -> Callable[[str], Path]:
     """Return a function that finds a clip of a folder by its name, a number with any number of leading zeros.
 
     For a missing clip it returns the path that the clip should have.
     """
-    numbers = _numbered(folder)
+    numbers = numbered(folder)
     suffix = next(iter(numbers.values())).suffix if numbers else ""
     return lambda name: (numbers.get(int(name)) if name.isdecimal() else None) or folder / f"{name}{suffix}"
 
 
-def _numbered(folder: Path) -> dict[int, Path]:
-    """Return the clips of a folder by their number, those in folders such as ``part_1`` too."""
+def numbered(folder: Path, deepest: int = 2) -> dict[int, Path]:
+    """Return the clips of a folder by their number, those in folders such as ``part_1`` or of the same name again, too.
+
+    Args:
+        folder: the clips of a release.
+        deepest: levels of folders that are no clips.
+    """
     numbers: dict[int, Path] = {}
+    others = []
     for child in children(folder):
         name = clip_name(child)
-        if name.isdecimal():
+        if name.isdecimal() and len(name) < DIGITS and (is_video(child) or child.is_dir()):
             numbers[int(name)] = child
-        elif name.startswith("part") and child.is_dir():
-            numbers |= _numbered(child)
+        elif child.is_dir():
+            others.append(child)
+    for child in others if deepest else ():
+        if not numbers or child.name.startswith("part"):
+            numbers |= numbered(child, deepest - 1)
     return numbers

@@ -36,7 +36,7 @@ def mafw(root: Path, form: Literal["auto", "faces", "frames", "video"] = "auto")
     Raises:
         InputError: a folder is missing, a line is not ``NAME EMOTION``, or lists contradict each other.
     """
-    sets = locate(root, "MAFW", "Train & Test Set/single")
+    sets = locate(root, "MAFW", "Train & Test Set/single", "anno/single")
     base = sets.parent.parent
     names = [folder for name, folder in FORMS.items() if form in ("auto", name)]
     clips = locate(base, "MAFW", *(f"{parent}{name}" for name in names for parent in ("data/", "")))
@@ -48,7 +48,13 @@ def mafw(root: Path, form: Literal["auto", "faces", "frames", "video"] = "auto")
     ]
     if not lists:
         raise InputError(f"{sets}: no list of MAFW, expected no_caption/set_1/train.txt")
-    return to_manifest(merge_folds(lists, base, finder(clips)), base)
+    manifest = to_manifest(merge_folds(lists, base, finder(clips)), base)
+    captions = next((str(one.path.relative_to(base)) for one in lists if "with_caption" in one.path.parts), None)
+    if captions and (absent := [label for label in LABELS if label not in manifest.labels]):
+        manifest.notes = (
+            f"the lists with captions ({captions}) have {len(manifest.labels)} classes, no {' and no '.join(absent)}",
+        )
+    return manifest
 
 
 def _path_of(sets: Path, part: str, fold: int) -> Path | None:
@@ -58,7 +64,7 @@ def _path_of(sets: Path, part: str, fold: int) -> Path | None:
 
 def _read_list(path: Path) -> dict[str, tuple[str, int]]:
     clips: dict[str, tuple[str, int]] = {}
-    for line, raw in enumerate(read_bytes(path).removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+    for line, raw in enumerate(read_bytes(path).split(b"\n"), start=1):
         if not raw.strip():
             continue
         where = f"{path} line {line}"

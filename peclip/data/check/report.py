@@ -15,10 +15,12 @@ from rich.text import Text
 from peclip.console import PlainConsole
 from peclip.data.benchmarks import READERS
 from peclip.data.benchmarks.actors import actor_of
+from peclip.data.benchmarks.comparison import comparison_notes
 from peclip.data.check.counts import Count, count_clips, count_frames
 from peclip.data.check.inspection import Inspected, inspect_clips, same_content
 from peclip.data.check.published import PUBLISHED, Published
 from peclip.data.manifest import Manifest
+from peclip.data.manifest.formats import list_command
 from peclip.errors import InputError, printable
 
 SIGNS = {
@@ -148,7 +150,9 @@ def check(
             *count_frames(manifest, [one.frames for one in seen], num_frames, published),
         ],
         findings=[*_problems(manifest, seen, num_frames), *_classes(manifest), *_both_sides(manifest, benchmark)],
-        notes=[*manifest.notes, *([published.note] if published.note else [])],
+        notes=[
+            *dict.fromkeys([*manifest.notes, *_remarks(manifest, benchmark, seen), *filter(None, [published.note])])
+        ],
     )
 
 
@@ -164,6 +168,13 @@ def _detect_benchmark(manifest: Manifest) -> str | None:
         raise InputError(f"{manifest.source}: clips of several benchmarks are mixed: {which}; check each by itself")
     name = re.split(r"[\W_]", manifest.source.stem.lower())[0]
     return next(iter(detected), name if name in PUBLISHED else None)
+
+
+def _remarks(manifest: Manifest, benchmark: str | None, seen: Sequence[Inspected]) -> Iterator[str]:
+    """Yield with whose numbers results may be compared, and the way out where no clip is found."""
+    yield from comparison_notes(benchmark, manifest.labels)
+    if all(one.problem == "missing" for one in seen):
+        yield f"no clip is there; if the paths are of another machine: {list_command(manifest.source)}"
 
 
 def _problems(manifest: Manifest, seen: Sequence[Inspected], num_frames: int) -> Iterator[Finding]:

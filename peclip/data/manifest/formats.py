@@ -8,6 +8,8 @@ import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
 
 COLUMNS = ("path", "label", "split", "fold", "start", "end")
 """Columns of a manifest."""
@@ -66,6 +68,17 @@ class ListFormat:
         found = cells_of(line, self.delimiter, len(self.columns))
         fits = len(found) >= len(self.columns) if self.captions else len(found) == len(self.columns)
         return found if fits else None
+
+
+def list_command(path: Path | str, numbers: bool = False) -> str:
+    """Return the command that makes a manifest of a list.
+
+    Args:
+        path: the list.
+        numbers: whether its labels are numbers, which have to be named.
+    """
+    labels = "--labels NAMES " if numbers else ""
+    return f"peclip prepare list {quote(str(path))} {labels}--root DIR --out NEW.csv"
 
 
 def first_lines(raw: bytes) -> list[str]:

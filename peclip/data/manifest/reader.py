@@ -9,13 +9,20 @@ import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from shlex import quote
 from typing import NoReturn
 
 import numpy as np
 import pandas as pd
 
-from peclip.data.manifest.formats import COLUMNS, cells_of, delimiter_of, first_lines, recognise
+from peclip.data.manifest.formats import (
+    COLUMNS,
+    NUMBER,
+    cells_of,
+    delimiter_of,
+    first_lines,
+    list_command,
+    recognise,
+)
 from peclip.data.manifest.text import read_utf8
 from peclip.errors import InputError
 
@@ -119,12 +126,13 @@ def _read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
 
 def _as_list(path: Path | str, raw: bytes) -> str:
     """Return how a manifest is made of a file that is a list of another form, nothing if it is none."""
-    found = recognise(first_lines(raw))
-    return (
-        f"; this is {found}: peclip prepare list {quote(str(path))} --root DIR --out NEW.csv makes a manifest of it"
-        if found
-        else ""
-    )
+    lines = first_lines(raw)
+    found = recognise(lines)
+    if found is None:
+        return ""
+    last = found.cells(lines[-1]) or []
+    numbers = bool(NUMBER.fullmatch(last[found.label])) if last else False
+    return f"; this is {found}: {list_command(path, numbers)} makes a manifest of it"
 
 
 def _explain(path: Path | str, message: str, cause: Exception) -> NoReturn:
@@ -219,7 +227,7 @@ def _normalised_paths(path: Path | str, table: pd.DataFrame, allow_outside: bool
     odd = paths.str.contains(ODD_PATH)
     _refuse(path, table, odd & paths.str.strip().eq(""), "the path is empty")
     folder = os.path.abspath(os.path.dirname(path))
-    finds = f"peclip prepare list {quote(str(path))} --root DIR --out NEW.csv finds its clips on this machine"
+    finds = f"{list_command(path)} finds its clips on this machine"
     windows = odd & paths.map(lambda name: bool(WINDOWS.match(name)) and not _exists(folder, name))
     _refuse(path, table, windows, f"{{!r}} is a path of Windows: {finds}", "path")
     named = paths[odd].map(lambda name: _with_slashes(name, folder))

@@ -18,6 +18,7 @@ from typing import Any, Literal, cast
 import pandas as pd
 
 from peclip import labels as vocabulary
+from peclip.data.manifest.formats import NUMBER, list_command
 from peclip.data.manifest.reader import each_value, parse_manifest
 from peclip.data.media.storage import is_address
 from peclip.errors import InputError
@@ -94,7 +95,10 @@ class Manifest:
             folder, name = os.path.split(str(path))
             return cls(parse_manifest(path, labels_required, allow_outside=False), source=Path(name), root=folder)
         path = Path(path)
-        return cls(parse_manifest(path, labels_required, allow_outside), source=path, root=path.parent)
+        manifest = cls(parse_manifest(path, labels_required, allow_outside), source=path, root=path.parent)
+        if manifest.labels and all(NUMBER.fullmatch(label) for label in manifest.labels):
+            manifest.notes = (f"the labels are numbers: {list_command(path, numbers=True)} names them",)
+        return manifest
 
     def write(self, path: Path | str) -> None:
         """Write the csv as a whole or not at all, with paths relative to it where they lie below it.
