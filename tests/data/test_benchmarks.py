@@ -4,6 +4,7 @@ import pytest
 
 from peclip.data import media
 from peclip.data.benchmarks import READERS, prepare, read_benchmark
+from peclip.data.benchmarks.comparison import COMPARISONS
 from peclip.data.check.published import PUBLISHED
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
@@ -100,6 +101,91 @@ def test_dfew_lists_that_do_not_tell_are_read_as_their_kind_counts(tmp_path, fir
         assert label == DFEW_ORDER[(int(path[-5:]) - 1) % 7]
 
 
+@pytest.mark.parametrize(
+    ("lists", "frames"),
+    [
+        ("EmoLabel_DataSplit/{part}(single-labeled)/{part}_set_{fold}.csv", "Clip/clip_224x224"),
+        ("EmoLabel_DataSplit/{part}(single-labeled)/set_{fold}_{part}.csv", "Clip/clip_224x224/clip_224x224"),
+        ("EmoLabel_DataSplit/{part}/set_{fold}.csv", "clip_224x16f"),
+        ("EmoLabel_DataSplit/set_{fold}_{part}.csv", "Clip/jpg_256"),
+        ("EmoLabel_DataSplit/{part}(single-labeled)/set{fold}.csv", "jpgs"),
+        ("data_affine/single_label/label/single_{part}set_{fold}.csv", "data_affine/single_label/data"),
+        ("saved/dfew/org/split0{fold}/{part}.csv", "Clip/clip_224x224"),
+        ("annotation/DFEW_set_{fold}_{part}.txt", "DFEW-part2/Clip/clip_224x224"),
+        ("fd{fold}/{part}.txt", "frames"),
+        ("{part}{fold}.csv", "clips"),
+    ],
+)
+@pytest.mark.parametrize("first_label", [0, 1])
+def test_dfew_is_found_under_the_names_of_other_programs(tmp_path, lists, frames, first_label):
+    root = dfew_tree(tmp_path, first_label)
+    for part in ("train", "test"):
+        for fold in range(1, 6):
+            path = root / lists.format(part=part, fold=fold)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (root / f"EmoLabel_DataSplit/{part}(single-labeled)/set_{fold}.csv").rename(path)
+    (root / "Clip/clip_224x224").rename(root / "old")
+    (root / frames).parent.mkdir(parents=True, exist_ok=True)
+    (root / "old").rename(root / frames)
+    manifest = read_benchmark("dfew", root)
+    assert labels_by_path(manifest) == {f"{frames}/{n:05d}": DFEW_ORDER[(n - 1) % 7] for n in range(1, 15)}
+    assert [path[-2:] for path in manifest.splits(2)[2].table["path"]] == ["01", "06", "11"]
+    assert manifest.notes == (f"the labels of the lists count from {first_label}",)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{n:05d},{y}",
+        "{n};{y}",
+        "{n}\t{y}",
+        "/mnt/DFEW/Clip/jpg_256/{n:05d} {y}",
+        "F:\\DFEW\\clip\\{n:05d}.mp4 16 {y}",
+        "{n} {name}",
+    ],
+)
+def test_dfew_lists_may_have_other_columns(tmp_path, line):
+    root = dfew_tree(tmp_path)
+    for path in (root / "EmoLabel_DataSplit").rglob("*.csv"):
+        pairs = [map(int, row.split(",")) for row in path.read_text().splitlines()[1:]]
+        path.write_text(
+            "".join(line.format(n=n, y=y, name=DFEW_ORDER[y - 1]) + "\n" for n, y in pairs), encoding="utf-16"
+        )
+    assert labels_by_path(read_benchmark("dfew", root))["Clip/clip_224x224/00002"] == "sadness"
+
+
+def test_dfew_lists_beside_those_of_the_release_are_ignored_and_others_must_agree(tmp_path):
+    root = dfew_tree(tmp_path)
+    folder = root / "EmoLabel_DataSplit"
+    (folder / "train_set_1.csv").write_text("video_name,label\n1,6\n")
+    assert len(read_benchmark("dfew", root)) == 14
+    (folder / "train(single-labeled)/set_1.csv").rename(folder / "set_1_train.csv")
+    with pytest.raises(
+        InputError, match=r"set_1_train.csv and .*train_set_1.csv are both for train of fold 1, and differ"
+    ):
+        read_benchmark("dfew", root)
+
+
+def test_dfew_lists_that_show_nothing_under_other_names_need_the_option(tmp_path):
+    root = dfew_tree(tmp_path)
+    for path in [*(root / "EmoLabel_DataSplit").rglob("*.csv")]:
+        kept = [line for line in path.read_text().splitlines() if not line.endswith(",7")]
+        path.with_name(f"{path.parent.name[:4]}_{path.stem}_x.csv").write_text("\n".join(kept) + "\n")
+        path.unlink()
+    with pytest.raises(InputError, match="do its labels count from 0 or from 1"):
+        read_benchmark("dfew", root)
+    assert labels_by_path(read_benchmark("dfew", root, first_label="1"))["Clip/clip_224x224/00002"] == "sadness"
+    assert labels_by_path(read_benchmark("dfew", root, first_label="0"))["Clip/clip_224x224/00002"] == "neutral"
+
+
+def test_dfew_without_lists_names_the_command_for_others(tmp_path):
+    write_clip(tmp_path / "Clip/clip_224x224/00001", 1)
+    with pytest.raises(
+        InputError, match=r"no list of DFEW, expected EmoLabel_DataSplit.*see peclip prepare list --help"
+    ):
+        read_benchmark("dfew", tmp_path)
+
+
 def test_dfew_has_five_folds_each_testing_the_clips_of_its_list(tmp_path):
     manifest = read_benchmark("dfew", dfew_tree(tmp_path))
     assert manifest.folds == [1, 2, 3, 4, 5]
@@ -165,6 +251,24 @@ def test_mafw_is_read_in_both_text_forms_by_name(tmp_path, captions, form):
     expected = {f"data/{form}/{n:05d}{suffix}": MAFW_ORDER[(n - 1) % 11] for n in range(1, 23)}
     assert labels_by_path(manifest) == expected
     assert [len(manifest.splits(fold)[2]) for fold in manifest.folds] == [4, 5, 5, 4, 4]
+
+
+def test_mafw_with_captions_says_which_class_is_absent(tmp_path):
+    root = mafw_tree(tmp_path, captions=True)
+    for path in root.rglob("*.txt"):
+        path.write_bytes(
+            b"".join(line for line in path.read_bytes().splitlines(keepends=True) if b"neutral" not in line)
+        )
+    notes = prepare("mafw", root, tmp_path / "mafw.csv").notes
+    assert "with_caption/set_1/test.txt) have 10 classes, no neutral" in notes[0]
+    assert notes[-1] == "comparable: with 10 classes, numbers do not compare with published ones, which are on 11"
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_prepare_says_with_whom_numbers_compare(tmp_path, name):
+    notes = prepare(name, TREES[name](tmp_path / "release"), tmp_path / f"{name}.csv").notes
+    assert [note for note in notes if note.startswith("comparable: ")] == [f"comparable: {COMPARISONS[name].note}"]
+    assert COMPARISONS[name].classes == PUBLISHED[name].labels
 
 
 def test_mafw_names_the_line_of_an_unknown_emotion_or_another_list(tmp_path):

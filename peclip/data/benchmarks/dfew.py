@@ -27,7 +27,7 @@ OFFICIAL = re.compile(r"(?:train|test)\(single[-_]labeled\)/set_\d\.csv$")
 REEXPORTED = re.compile(r"(?:train|test)_set_\d\.csv$")
 """End of the path of a list as other programs pass them on, which count from 0."""
 
-DEEPEST = 3
+DEEPEST = 4
 """Levels of folders in which lists and clips are searched."""
 
 Numbers = dict[int, tuple[int | str, int]]  # by the clip's number: its label as a number or by name, and the line

@@ -64,6 +64,10 @@ def prepare_list(
     Raises:
         InputError: a list cannot be read or its clips cannot be found; lists contradict each other.
     """
+    if first_label not in (None, 0, 1):
+        raise InputError(f"first_label is {first_label}, expected 0 or 1", "first_label")
+    if drop is not None and drop < 0:
+        raise InputError(f"drop is {drop}, expected at least 0", "drop")
     root = Path(root).absolute()
     given: list[tuple[Path, Split | None]] = [
         *((Path(file), "train" if test or val else None) for file in files),

@@ -18,6 +18,9 @@ ROLES = {name: split for name, split in SPLITS.items() if name} | {
 }
 """Words in the names of files and folders, and the split for which they stand."""
 
+FILLERS = ("single", "labeled", "labelled", "set", "sets", "split", "splits", "list", "lists", "fold", "data", "csv")
+"""Words beside those of :data:`ROLES` in the names of folders of lists."""
+
 FOLD = re.compile(r"(?:set|fold|split|fd)[ _-]*0*(\d{1,2})(?!\d)", re.IGNORECASE)
 
 
@@ -93,15 +96,18 @@ def _parts(path: str, where: str) -> tuple[str, ...]:
     return parts
 
 
-def role_of(*names: str) -> Split | None:
-    """Return the split for which a list is, by the first of these names that holds a word for one; None if there is none.
+def role_of(file: str, *folders: str) -> Split | None:
+    """Return the split for which a list is, by the first of these names that says it; None if there is none.
 
     Args:
-        names: of the file without its suffix, and of folders in which it lies, from the inside out.
+        file: name of the file, in which any word may say it, as in ``DFEW_set_1_train``.
+        folders: in which it lies, from the inside out, of which all words are about lists: ``train(single-labeled)``, but not
+            ``my test of 2024``.
     """
-    for name in names:
-        found = {ROLES[word] for word in re.findall(r"[a-z]+", name.lower()) if word in ROLES}
-        if len(found) == 1:
+    for name in (file, *folders):
+        words = {*re.findall(r"[^\W\d_]+", name.lower())}
+        found = {ROLES[word] for word in words if word in ROLES}
+        if len(found) == 1 and (name == file or words <= {*ROLES, *FILLERS}):
             return found.pop()  # type: ignore[return-value]  # SPLITS has no other value
     return None
 
