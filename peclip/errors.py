@@ -112,5 +112,10 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def short(name: str) -> str:
+    """Return a name, and of a very long one its end, which says most."""
+    return name if len(name) <= 200 else f"...{name[-197:]}"
+
+
 def _lines(error: Any) -> list[str]:
     return str(error).strip().splitlines() or [type(error).__name__]

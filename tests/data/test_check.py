@@ -9,6 +9,7 @@ import pytest
 
 from peclip.console import PlainConsole
 from peclip.data.benchmarks import read_benchmark
+from peclip.data.benchmarks.comparison import COMPARISONS
 from peclip.data.check import check
 from peclip.data.check.counts import count_clips
 from peclip.data.check.published import PUBLISHED
@@ -180,6 +181,27 @@ def test_the_manifest_s_name_tells_the_benchmark(tmp_path):
     named = Manifest(pd.DataFrame(rows), source=tmp_path / "mafw.csv", root=tmp_path)
     assert check(named).benchmark == "mafw"
     assert check(manifest_of(rows, tmp_path)).benchmark is None
+
+
+def test_the_report_says_with_whom_numbers_compare_and_how_a_list_is_read(tmp_path):
+    (tmp_path / "cremad.csv").write_text("path,label\n/mnt/a/1019_DFA_ANG_XX,0\n/mnt/a/1019_DFA_DIS_XX,1\n")
+    report = check(Manifest.read(tmp_path / "cremad.csv", allow_outside=True))
+    assert report.notes == [
+        f"the labels are numbers: peclip prepare list {tmp_path}/cremad.csv --labels NAMES --root DIR --out NEW.csv names them",
+        f"comparable: {COMPARISONS['cremad'].note}",
+        "comparable: with 2 classes, numbers do not compare with published ones, which are on 6",
+        f"no clip is there; if the paths are of another machine: peclip prepare list {tmp_path}/cremad.csv --root DIR --out NEW.csv",
+        PUBLISHED["cremad"].note,
+    ]
+
+
+def test_names_in_a_report_are_shown_and_not_obeyed(tmp_path):
+    rows = four_clips(tmp_path)
+    rows[0]["path"] = "gone\x1b[2J\n.mp4"
+    text = io.StringIO()
+    check(manifest_of(rows, tmp_path)).print(PlainConsole(file=text, width=160))
+    assert r"gone\x1b[2J\n.mp4" in text.getvalue()
+    assert "\x1b" not in text.getvalue()
 
 
 def test_the_report_prints_tables_and_a_verdict(tmp_path):

@@ -10,14 +10,14 @@ import pandas as pd
 from peclip import labels
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.text import read_utf8
-from peclip.errors import InputError
+from peclip.errors import InputError, shown
 from peclip.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key
 
 CLIPS_FOLDER = 1000
 """Folders in a folder from which on they are taken for clips, and not searched."""
 
 DIGITS = 10
-"""A longer name is no number of a clip."""
+"""Digits from which on a name is not taken for the number of a clip."""
 
 
 def locate(root: Path, benchmark: str, *candidates: str) -> Path:
@@ -103,7 +103,7 @@ def to_label(name: str, known: Collection[str], where: str) -> str:
     """
     label = labels.canonical(name)
     if label not in known:
-        raise InputError(f"{where}: unknown emotion {name!r}, expected one of {', '.join(known)}")
+        raise InputError(f"{where}: unknown emotion {shown(name)}, expected one of {', '.join(known)}")
     return label
 
 
@@ -133,7 +133,7 @@ def to_manifest(rows: Sequence[Mapping[str, Any]], root: Path, notes: Sequence[s
 
 
 def folders_below(root: Path, deepest: int) -> Iterator[Path]:
-    """Yield the folders below a root, level by level; those of a folder that has very many are clips, and are not yielded.
+    """Yield the folders below a root, level by level; see :func:`subfolders`.
 
     Args:
         root: is not yielded.
@@ -141,11 +141,12 @@ def folders_below(root: Path, deepest: int) -> Iterator[Path]:
     """
     level = [root]
     for _ in range(deepest):
-        level = [child for folder in level for child in _subfolders(folder)]
+        level = [child for folder in level for child in subfolders(folder)]
         yield from level
 
 
-def _subfolders(folder: Path) -> list[Path]:
+def subfolders(folder: Path) -> list[Path]:
+    """Return the folders in a folder; none where they are so many that they are clips, or cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]

@@ -1,13 +1,13 @@
 """Find the clips of a list below a folder: its paths begin as on the machine where it was written."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from peclip.data.benchmarks.layout import check_folder, folders_below
+from peclip.data.benchmarks.layout import check_folder, subfolders
 from peclip.data.lists.reading import ClipList, Row
-from peclip.errors import InputError
+from peclip.errors import InputError, short
 from peclip.files import VIDEO_SUFFIXES
 
 SAMPLE = 50
@@ -47,9 +47,16 @@ class ClipFinder:
         Raises:
             InputError: two of them have that name.
         """
-        if path.parent not in self._folders:
-            self._folders[path.parent] = _Names(path.parent)
-        return self._folders[path.parent].find(path.name)
+        return self._names(path.parent).find(path.name)
+
+    def has(self, folder: Path, name: str) -> bool:
+        """Return whether a folder holds exactly this name."""
+        return name in self._names(folder).exact
+
+    def _names(self, folder: Path) -> "_Names":
+        if folder not in self._folders:
+            self._folders[folder] = _Names(folder)
+        return self._folders[folder]
 
 
 class _Names:
@@ -81,7 +88,7 @@ class _Names:
         plain = stem if suffix.lower() in VIDEO_SUFFIXES else name
         found = self.by_name.get(plain) or (self.by_number.get(int(plain)) if plain.isdecimal() else None) or []
         if len(found) > 1:
-            raise InputError(f"{self.folder}: {name} may be {found[0]} or {found[1]}; keep one of them")
+            raise InputError(f"{self.folder}: {short(name)} may be {found[0]} or {found[1]}; keep one of them")
         return self.folder / found[0] if found else None
 
 
@@ -104,9 +111,9 @@ def find_clips(one: ClipList, root: Path, drop: int | None, finder: ClipFinder) 
     check_folder(root)
     shared = _shared_folders(one.rows)
     if drop is not None:
-        short = next((row for row in one.rows if len(row.parts) <= drop), None)
-        if short:
-            raise InputError(f"{one.where(short)}: drop is {drop}, but the path has {len(short.parts)} parts", "drop")
+        bare = next((row for row in one.rows if len(row.parts) <= drop), None)
+        if bare:
+            raise InputError(f"{one.where(bare)}: drop is {drop}, but the path has {len(bare.parts)} parts", "drop")
         return _collect(one, root, drop, finder, f"the first {drop} folders of the paths are dropped")
     sample = one.rows[:: max(1, len(one.rows) // SAMPLE)]
     bases = [root.joinpath(*shared[first:]) for first in range(len(shared) + 1)]
@@ -115,7 +122,7 @@ def find_clips(one: ClipList, root: Path, drop: int | None, finder: ClipFinder) 
         first, second = (f"drop {bases.index(base)} ({base})" for base in found[:2])
         raise InputError(f"{one.path}: its clips are found in two ways: set {first} or {second}", "drop")
     if not found:
-        found = [base for base in folders_below(root, DEEPEST) if _any(base, sample, len(shared), finder)]
+        found = list(_bases_below(root, sample, len(shared), finder))
         if len(alike := [base for base in found if base.name == (shared or ("",))[-1]]) == 1:
             found = alike
         if len(found) > 1:
@@ -123,10 +130,11 @@ def find_clips(one: ClipList, root: Path, drop: int | None, finder: ClipFinder) 
                 f"{one.path}: clips of these names are in {found[0]} and in {found[1]}: name one as root", "root"
             )
     if not found:
-        example = "/".join(one.rows[0].parts)
+        first_row = one.rows[0]
+        whole, rest = (short("/".join(first_row.parts[start:])) for start in (0, len(shared)))
         raise InputError(
-            f"{one.where(one.rows[0])}: no clip of this list is below {root}: expected {example}, the end of this path, or "
-            f"{one.rows[0].parts[-1]} in a folder at most {DEEPEST} levels below",
+            f"{one.where(first_row)}: no clip of this list is below {root}: expected {whole}, or an end of this path, or "
+            f"{rest} in a folder at most {DEEPEST} levels below",
             "root",
         )
     return _collect(one, found[0], len(shared), finder, f"clips in {found[0]}, named /{'/'.join(shared)} in the list")
@@ -152,5 +160,17 @@ def _shared_folders(rows: Sequence[Row]) -> tuple[str, ...]:
     return first[: min(len(first), len(last)) if length is None else length]
 
 
+def _bases_below(root: Path, sample: Sequence[Row], first: int, finder: ClipFinder) -> Iterator[Path]:
+    """Yield the folders below a root in which clips of the sample are; what is in these is not searched."""
+    level = [root]
+    for _ in range(DEEPEST):
+        level = [child for folder in level for child in subfolders(folder)]
+        found = {base for base in level if _any(base, sample, first, finder)}
+        yield from (base for base in level if base in found)
+        level = [folder for folder in level if folder not in found]
+
+
 def _any(base: Path, sample: Sequence[Row], first: int, finder: ClipFinder) -> bool:
-    return any(finder.find(base.joinpath(*row.parts[first:])) is not None for row in sample)
+    """Return whether a clip of the sample is below a folder."""
+    inside = (row for row in sample if len(row.parts) == first + 1 or finder.has(base, row.parts[first]))
+    return any(finder.find(base.joinpath(*row.parts[first:])) is not None for row in inside)

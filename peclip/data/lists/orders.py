@@ -7,7 +7,7 @@ from peclip.data.benchmarks.actors import CREMAD_LABELS, CREMAD_NAME, RAVDESS_LA
 from peclip.data.benchmarks.mafw import LABELS as MAFW_LABELS
 from peclip.data.lists.reading import ClipList, Row
 from peclip.data.manifest.formats import NUMBER
-from peclip.errors import InputError
+from peclip.errors import InputError, shown
 from peclip.labels import KNOWN, SEVEN, canonical, check_labels
 
 ALPHABETICAL = tuple(sorted(SEVEN))
@@ -56,7 +56,7 @@ def read_order(text: str) -> tuple[str, ...]:
     if len(names) == 1:
         if text.strip().lower() not in ORDERS:
             raise InputError(
-                f"labels is {text!r}, expected names in the order of their numbers (happiness,sadness,...), or the order of "
+                f"labels is {shown(text)}, expected names in the order of their numbers (happiness,sadness,...), or the order of "
                 f"one of {', '.join(ORDERS)}",
                 "labels",
             )
@@ -83,7 +83,7 @@ def name_labels(lists: Sequence[ClipList], order: Sequence[str] | None, first: i
         return Naming([[_known(one, row, order) for row in one.rows] for one in lists], "")
     if not all(numbers):
         one, row = rows[numbers.index(not numbers[0])]
-        raise InputError(f"{one.where(row)}: label {row.label!r} among {'numbers' if numbers[0] else 'names'}")
+        raise InputError(f"{one.where(row)}: label {shown(row.label)} among {'numbers' if numbers[0] else 'names'}")
     if order is None:
         raise InputError(
             f"{lists[0].path}: the labels are numbers ({_span(rows)}): name them in their order with labels "
@@ -108,7 +108,7 @@ def number_of(row: Row) -> int:
 def _known(one: ClipList, row: Row, order: Sequence[str] | None) -> str:
     name = canonical(row.label)
     if order is not None and name not in order:
-        raise InputError(f"{one.where(row)}: label {row.label!r} is none of {', '.join(order)}")
+        raise InputError(f"{one.where(row)}: label {shown(row.label)} is none of {', '.join(order)}")
     return name
 
 

@@ -11,7 +11,7 @@ from peclip.data.lists.location import ClipFinder, find_clips
 from peclip.data.lists.orders import name_labels, read_order
 from peclip.data.lists.reading import ClipList, fold_of, read_list, role_of
 from peclip.data.manifest import Manifest, Split
-from peclip.errors import InputError
+from peclip.errors import InputError, short
 
 WORDS: dict[Split | None, str] = {"train": "training", "val": "validation", "test": "test", None: "training"}
 
@@ -103,7 +103,7 @@ def _entries(one: ClipList, paths: Sequence[Path], labels: Sequence[str], root: 
     for row, path, label in zip(one.rows, paths, labels, strict=True):
         name = str(path.relative_to(root))
         if name in entries:
-            raise InputError(f"{one.where(row)}: duplicate clip {name}, first in line {entries[name]['line']}")
+            raise InputError(f"{one.where(row)}: duplicate clip {short(name)}, first in line {entries[name]['line']}")
         entries[name] = {"path": name, "label": label, "source": one.path.name, "line": row.line}
     return entries
 
@@ -133,7 +133,7 @@ def _joined(lists: Sequence[_Resolved]) -> tuple[list[Entry], str]:
         for name, entry in one.entries.items():
             if name in rows:
                 raise InputError(
-                    f"{_where(one, name)}: clip {name} is also in {rows[name]['source']} line {rows[name]['line']}"
+                    f"{_where(one, name)}: clip {short(name)} is also in {rows[name]['source']} line {rows[name]['line']}"
                 )
             rows[name] = {**entry, "split": one.role or ""}
     return list(rows.values()), ""
@@ -150,7 +150,7 @@ def _folds(train: Sequence[_Resolved], test: Sequence[_Resolved]) -> tuple[list[
     for number, (_, one) in pairs.items():
         for name, entry in one.entries.items():
             if name in rows:
-                raise InputError(f"{_where(one, name)}: clip {name} is also tested by {rows[name]['source']}")
+                raise InputError(f"{_where(one, name)}: clip {short(name)} is also tested by {rows[name]['source']}")
             rows[name] = {**entry, "fold": number}
     for one, _ in pairs.values():
         for name, entry in one.entries.items():
@@ -158,14 +158,14 @@ def _folds(train: Sequence[_Resolved], test: Sequence[_Resolved]) -> tuple[list[
             if rows[name]["label"] != entry["label"]:
                 there = f"{rows[name]['source']} line {rows[name]['line']}"
                 raise InputError(
-                    f"{_where(one, name)}: clip {name} is {entry['label']}, but {rows[name]['label']} in {there}"
+                    f"{_where(one, name)}: clip {short(name)} is {entry['label']}, but {rows[name]['label']} in {there}"
                 )
     for number, (one, tests) in pairs.items():
         for name in rows:
             if (name in one.entries) == (name in tests.entries):
                 does = "both trains on and tests" if name in one.entries else "neither trains on nor tests"
                 raise InputError(
-                    f"{one.source.path} with {tests.source.path} {does} {name}: these are not the folds of one "
+                    f"{one.source.path} with {tests.source.path} {does} {short(name)}: these are not the folds of one "
                     f"cross-validation, or not fold {number}; make a manifest of each pair"
                 )
     shown = ", ".join(f"fold {number} {tests.source.path.name}" for number, (_, tests) in pairs.items())

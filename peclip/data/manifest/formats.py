@@ -55,7 +55,7 @@ class ListFormat:
 
     @property
     def header(self) -> bool:
-        """Whether the first line names the columns."""
+        """True if the first line names the columns."""
         return not self.columns[0].isupper()
 
     def __str__(self) -> str:

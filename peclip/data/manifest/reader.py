@@ -24,7 +24,7 @@ from peclip.data.manifest.formats import (
     recognise,
 )
 from peclip.data.manifest.text import read_utf8
-from peclip.errors import InputError
+from peclip.errors import InputError, short, shown
 
 SPLITS = {
     "": "",
@@ -70,11 +70,11 @@ def parse_manifest(path: Path | str, labels_required: bool, allow_outside: bool)
     table["path"] = _normalised_paths(path, table, allow_outside)
     if "split" in table:
         split = each_value(table["split"], lambda name: SPLITS.get(name.strip().lower()))
-        _refuse(path, table, split.isna(), "unknown split {!r}, expected train, val or test", "split")
+        _refuse(path, table, split.isna(), "unknown split {}, expected train, val or test", "split")
         table["split"] = split
     if "fold" in table:
         fold = _numbers(path, table, "fold")
-        _refuse(path, table, fold.notna() & (fold.mod(1).ne(0) | fold.lt(0)), "fold {!r} is not a whole number", "fold")
+        _refuse(path, table, fold.notna() & (fold.mod(1).ne(0) | fold.lt(0)), "fold {} is not a whole number", "fold")
         table["fold"] = fold.astype("Int64")
     _check_times(path, table)
     _check_duplicates(path, table)
@@ -154,9 +154,9 @@ def _check_header(path: Path | str, header: list[str], labels_required: bool) ->
         raise InputError(f"{path} line 1: not the header of a manifest, expected path,label; {expected}")
     for name in header:
         if name not in COLUMNS:
-            raise InputError(f"{path} line 1: unknown column {name!r}; {expected}")
+            raise InputError(f"{path} line 1: unknown column {shown(name)}; {expected}")
         if header.count(name) > 1:
-            raise InputError(f"{path} line 1: duplicate column {name!r}")
+            raise InputError(f"{path} line 1: duplicate column {shown(name)}")
     for name in required:
         if name not in header:
             raise InputError(f"{path} line 1: column {name!r} is missing; {expected}")
@@ -165,11 +165,12 @@ def _check_header(path: Path | str, header: list[str], labels_required: bool) ->
 def _refuse(
     path: Path | str, table: pd.DataFrame, bad: pd.Series, message: str, column: str | None = None, *arguments: str
 ) -> None:
-    """Raise for the first row where ``bad`` is true; ``{!r}`` in the message is the row's value of the column."""
+    """Raise for the first row where ``bad`` is true; ``{}`` in the message is the row's value of the column."""
     if bad.any():
         row = int(bad.to_numpy().argmax())
         value = table[column].iat[row] if column else ""
-        raise InputError(f"{path} line {table['line'].iat[row]}: {message.format(value)}", *arguments)
+        named = message.replace("{}", shown(value) if isinstance(value, str) else str(value), 1)
+        raise InputError(f"{path} line {table['line'].iat[row]}: {named}", *arguments)
 
 
 def _numbers(path: Path | str, table: pd.DataFrame, column: str) -> pd.Series:
@@ -177,7 +178,7 @@ def _numbers(path: Path | str, table: pd.DataFrame, column: str) -> pd.Series:
     text = table[column]
     number = pd.to_numeric(text.where(text.ne("")), errors="coerce").astype("float64")
     bad = text.ne("") & (number.isna() | number.abs().eq(float("inf")))
-    _refuse(path, table, bad, column + " {!r} is not a number", column)
+    _refuse(path, table, bad, column + " {} is not a number", column)
     return number
 
 
@@ -193,7 +194,7 @@ def _check_times(path: Path | str, table: pd.DataFrame) -> None:
     for column in ("start", "end"):
         if column in table:
             seconds = _numbers(path, table, column)
-            _refuse(path, table, seconds.lt(0), column + " {!r} is before the beginning of the file", column)
+            _refuse(path, table, seconds.lt(0), column + " {} is before the beginning of the file", column)
             table[column] = seconds
     if "end" in table:
         start = table["start"].fillna(0) if "start" in table else 0.0
@@ -214,7 +215,9 @@ def _check_duplicates(path: Path | str, table: pd.DataFrame) -> None:
         same = table[clip].eq(table[clip].iloc[row]) | (table[clip].isna() & table[clip].iloc[row].isna())
         first = table["line"].iat[int(same.all(axis=1).to_numpy().argmax())]
         name = table["path"].iat[row]
-        raise InputError(f"{path} line {table['line'].iat[row]}: duplicate clip {name}, first in line {first}")
+        raise InputError(
+            f"{path} line {table['line'].iat[row]}: duplicate clip {short(str(name))}, first in line {first}"
+        )
 
 
 def _normalised_paths(path: Path | str, table: pd.DataFrame, allow_outside: bool) -> pd.Series:
@@ -229,14 +232,14 @@ def _normalised_paths(path: Path | str, table: pd.DataFrame, allow_outside: bool
     folder = os.path.abspath(os.path.dirname(path))
     finds = f"{list_command(path)} finds its clips on this machine"
     windows = odd & paths.map(lambda name: bool(WINDOWS.match(name)) and not _exists(folder, name))
-    _refuse(path, table, windows, f"{{!r}} is a path of Windows: {finds}", "path")
+    _refuse(path, table, windows, "{} is a path of Windows: " + finds, "path")
     named = paths[odd].map(lambda name: _with_slashes(name, folder))
     straight = named.map(lambda name: os.path.relpath(os.path.join(folder, name), folder))
     outside = straight.str.match(r"\.\.(?:/|\\|$)")
     absolute = straight.map(lambda name: os.path.abspath(os.path.join(folder, name)))
     if not allow_outside and outside.any():
         gone = not os.path.exists(absolute[outside].iloc[0])
-        hint = "{!r} is outside the manifest's folder; set allow_outside to true if you trust this file"
+        hint = "{} is outside the manifest's folder; set allow_outside to true if you trust this file"
         moved = f"; if it is a path of another machine, {finds}" if gone else ""
         _refuse(path, table, _rows(paths, straight.index[outside]), hint + moved, "path", "allow_outside")
     paths = paths.copy()

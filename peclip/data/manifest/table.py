@@ -21,7 +21,7 @@ from peclip import labels as vocabulary
 from peclip.data.manifest.formats import NUMBER, list_command
 from peclip.data.manifest.reader import each_value, parse_manifest
 from peclip.data.media.storage import is_address
-from peclip.errors import InputError
+from peclip.errors import InputError, shown
 from peclip.files import FORMULA, atomic_write
 
 Split = Literal["train", "val", "test"]
@@ -208,7 +208,7 @@ class Manifest:
         if unknown.any():
             place = int(unknown.to_numpy().argmax())
             raise InputError(
-                f"{self.where(place)}: unknown label {label.iat[place]!r}, expected one of {', '.join(known)}"
+                f"{self.where(place)}: unknown label {shown(label.iat[place])}, expected one of {', '.join(known)}"
             )
         if not allow_empty and (empty := [name for name in known if not label.eq(name).any()]):
             raise InputError(

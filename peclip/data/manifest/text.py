@@ -1,4 +1,4 @@
-"""Text files as people have them: whatever encoding and line ends they were saved with, they are read as UTF-8 lines."""
+"""Text files as people have them, in any of the common encodings and with any line ends, read as lines in UTF-8."""
 
 import codecs
 from pathlib import Path
