@@ -19,29 +19,27 @@ class Comparison(NamedTuple):
 COMPARISONS = {
     "dfew": Comparison(
         7,
-        "the five folds are those of the release: compare the mean over them with that of other papers, but the authors' "
-        "PE-CLIP with fold 1 alone",
+        "compare the mean over the five folds of the release with that of other papers, and fold 1 alone with the authors' "
+        "PE-CLIP",
     ),
     "ferv39k": Comparison(
-        7,
-        "the split over all 22 scenes is that of the release and of other papers; one scene compares with itself alone",
+        7, "compare results on the split over all 22 scenes with other papers; those on one scene only with that scene"
     ),
     "mafw": Comparison(
-        11,
-        "the five folds of single labels are those of the release: compare the mean over them with papers that report 11 "
-        "classes",
+        11, "compare the mean over the five folds of single labels, with 11 classes, with that of other papers"
     ),
-    "afew": Comparison(7, "tested on Val, as in other papers: the labels of Test are not public"),
-    "caer": Comparison(7, "the split is that of the release"),
+    "afew": Comparison(7, "compare results on Val, as in other papers: the labels of Test are not public"),
+    "caer": Comparison(7, "compare results on the split of the release"),
     "ravdess": Comparison(
         8,
-        "the six folds (actors 1 to 4, 5 to 8, ...) are those of MAE-DFER's lists; papers with other folds, or with songs, "
-        "do not compare",
+        "compare the mean over the six folds (actors 1 to 4, 5 to 8, ...), which are those of MAE-DFER's lists, but not with "
+        "papers that have other folds, or songs",
     ),
     "cremad": Comparison(
         6,
-        "the five folds are peclip's own (actors in turn): compare with other runs of peclip only. The lists of the VideoMAE "
-        "family (MAE-DFER, HiCMAE) test other actors in each fold; peclip prepare list --labels cremad reads them",
+        "peclip prepare cremad makes five folds of its own (actors in turn), which compare with other runs of peclip only; "
+        "the lists of the VideoMAE family (MAE-DFER, HiCMAE), which peclip prepare list --labels cremad reads, test other "
+        "actors in each fold",
     ),
 }
 """By the name of the benchmark."""

@@ -61,7 +61,8 @@ class ListFormat:
     def __str__(self) -> str:
         between = "<TAB>" if self.delimiter == "\t" else self.delimiter
         names = between.join([*self.columns, *(["..."] if self.captions else [])])
-        return f"a list {names} {'with' if self.header else 'without'} a header"
+        shown = names if len(names) <= 80 else f"{names[:77]}..."
+        return f"a list {shown} {'with' if self.header else 'without'} a header"
 
     def cells(self, line: str) -> list[str] | None:
         """Return the values of a line, stripped; None where it has another number of columns."""
