@@ -8,7 +8,7 @@ import peclip
 from tests.layers import circle, reaching, read_imports, upward
 
 ORDER = (
-    ("__init__", "_lazy", "errors", "files", "labels", "clip_format", "recipes"),  # the ground
+    ("__init__", "_lazy", "errors", "files", "labels", "clip_format", "recipes", "configuration", "class_paths", "guard"),  # the ground
     ("results", "data"),
     ("demo",),
     ("model",),

@@ -17,16 +17,16 @@ from peclip.clip_format import MAX_FRAMES
 from peclip.data.augment import Augment, Mix
 from peclip.data.datamodule import VideoDataModule
 from peclip.demo import TASKS, generate
-from peclip.errors import InputError, in_one_line, options_below
+from peclip.errors import InputError, first_line, in_one_line, options_below
 from peclip.model import PEClip
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
+from peclip.train.cli.arguments import TRUST
 from peclip.train.cli.checks import (
     best_precision,
-    check_callables,
     check_checkpoint,
-    check_parts,
     check_values,
     fits_cluster,
+    seed_of_data,
 )
 from peclip.train.cli.trained_model import TrainedModel, read_model
 from peclip.train.cluster.shutdown import ended_together
@@ -72,6 +72,7 @@ class PEClipCLI(HookedCLI):
         options: as for LightningCLI.
     """
 
+    _unbuilt: InputError | None = None
     interrupted: Interrupted | None = None
     folder: Path
     """The folder of the run, or of the results of an evaluation."""
@@ -86,12 +87,14 @@ class PEClipCLI(HookedCLI):
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last")
         parser.set_defaults(CHECKPOINT)
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=seed_of_data)
         net = "model.init_args.net" if self.subclass_mode_model else "model.net"
         parser.link_arguments("data.labels", f"{net}.labels", apply_on="instantiate")
 
     def add_subcommand_arguments(self, parser: LightningArgumentParser, subcommand: str) -> None:
-        """Add the folder of results, and options of a single subcommand."""
+        """Add the folder of results, the trust in a model, and options of a single subcommand."""
+        text = "Import classes of other packages that the files of a trained model name; for models of people you trust."
+        parser.add_argument(f"--{TRUST}", type=bool, default=False, help=text)
         if subcommand == "fit":
             text = f"Folder of the run, a new one, instead of {RUNS}/NAME/VERSION/."
             parser.add_argument("--folder", type=str | None, default=None, help=text)
@@ -127,8 +130,6 @@ class PEClipCLI(HookedCLI):
         """Parse the arguments. A source named on the command line replaces the one of the configuration."""
         self.config = parser.parse_args(args)
         options = self.options
-        check_parts(self.net_options)
-        check_callables(options.trainer, "trainer")
         check_values(options, training=self.config.subcommand == "fit")
         named = {arg.partition("=")[0] for arg in args}
         if "--data.manifest" in named and not named & {"--data.root", "--data.benchmark"}:
@@ -151,6 +152,28 @@ class PEClipCLI(HookedCLI):
         for kind, section in SECTION_OF.items():
             self.parser.add_instantiator(partial(_build, section), kind, subclasses=False)
         self.parser.add_instantiator(_build_data, VideoDataModule, subclasses=False)
+        self.parser.add_instantiator(self._build_other, object)
+
+    def instantiate_classes(self) -> None:
+        """Build model, data and trainer."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if self._unbuilt:  # the parser has tried whether another type of the option accepts it
+                raise self._unbuilt from error
+            raise
+
+    def _build_other(self, class_type: type[Any], *args: Any, **given: Any) -> Any:
+        """Build an object of any other class. Those of Lightning and torch fail only because of their arguments."""
+        try:
+            return class_type(*args, **given)
+        except InputError:
+            raise
+        except Exception as error:
+            if class_type.__module__.partition(".")[0] not in ("lightning", "torch"):
+                raise
+            self._unbuilt = InputError(f"cannot build {class_type.__name__}: {type(error).__name__}, {first_line(error)}")
+            raise self._unbuilt from error
 
     def _build_net(self, class_type: type[PEClip], **given: Any) -> PEClip:
         """Build the model: the named one, or that of the options; an error about an argument names its option."""
