@@ -4,20 +4,23 @@ import re
 import sys
 from inspect import isclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple, Union
 
 import yaml
 from jsonargparse import Namespace
 from jsonargparse import _typehints as types
+from jsonargparse._common import is_subclasses_disabled
+from jsonargparse._util import NestedArg, get_typehint_origin, import_object
 
 from peclip.configuration import load
 from peclip.errors import first_line, shown
 
 _CONTAINERS = types.sequence_or_mapping_origin_types | types.tuple_set_origin_types
-_GIVEN = (str, dict, Namespace, types.NestedArg)
+_GIVEN = (str, dict, Namespace, NestedArg)
 """Forms of a value that a configuration or a command line can have; others have been parsed before."""
 
-_IMPORTED = (types.ModuleType, *types.type_expression_types)
+_IMPORTED = (ModuleType, *types.type_expression_types)
 """Types whose values are imported without being classes; no option of peclip needs them."""
 
 _WEB = re.compile(r"\b(https?|ftp)://")
@@ -63,7 +66,7 @@ def problem_of_found(value: Any, expected: Any, parsed: Any) -> Problem | None:
     if origin_of(expected) is Union or not isinstance(value, _GIVEN) or not _classes(expected):
         return None
     path = path_of(parsed)
-    if isclass(parsed) or (path is not None and isclass(types.import_object(path))):
+    if isclass(parsed) or (path is not None and isclass(import_object(path))):
         return None
     return _function(path or parsed) if path is not None or callable(parsed) else None
 
@@ -76,7 +79,7 @@ def problem_of_option(value: Any, expected: Any) -> Problem | None:
         if kinds and "." in path:
             names = " or ".join(dict.fromkeys(kind.__name__ for kind in kinds))
             try:
-                found = types.import_object(path)
+                found = import_object(path)
             except (ImportError, AttributeError, ValueError) as error:
                 why = first_line(error)
                 return Problem(f"names {shown(path)}, which cannot be imported ({why}), expected a subclass of {names}")
@@ -87,7 +90,7 @@ def problem_of_option(value: Any, expected: Any) -> Problem | None:
 
 def path_of(value: Any) -> str | None:
     """Return the class that a value names; None if it names none."""
-    if isinstance(value, types.NestedArg):
+    if isinstance(value, NestedArg):
         value = value.val if value.key == "class_path" else None
     elif isinstance(value, dict | Namespace):
         value = value.get("class_path")
@@ -97,12 +100,12 @@ def path_of(value: Any) -> str | None:
 def may_be(path: str, kind: type) -> bool:
     """Return whether a path may name a class of a kind; of some kinds, such as dataclasses, there are no subclasses."""
     same = path == kind.__name__ or path.partition(".")[0] == kind.__module__.partition(".")[0]
-    return same or not types.is_subclasses_disabled(kind)
+    return same or not is_subclasses_disabled(kind)
 
 
 def origin_of(expected: Any) -> Any:
     """Return a type without its arguments."""
-    return types.get_typehint_origin(expected) or expected
+    return get_typehint_origin(expected) or expected
 
 
 def arguments_of(expected: Any) -> tuple[Any, ...]:
@@ -132,7 +135,7 @@ def _problem_of_class(value: Any, kinds: tuple[type, ...]) -> Problem | None:
 
 def _class_in(value: Any) -> Problem | None:
     """Return the problem that a value, or one inside of it, names a class; None if none does."""
-    if isinstance(value, types.NestedArg):
+    if isinstance(value, NestedArg):
         value = {value.key: value.val}
     if isinstance(value, str) and "class_path" in value:
         try:

@@ -42,7 +42,7 @@ class Listed(list[Any]):
     texts: list[Any]
 
 
-class Loader(_Base):
+class Loader(_Base):  # type: ignore[misc]
     """A safe loader for :func:`load`; the YAML is checked before anything is built of it.
 
     Raises:
@@ -88,7 +88,7 @@ def load(text: str) -> Any:
     Raises:
         yaml.YAMLError: it is not valid, or refused.
     """
-    return yaml.load(text, Loader=Loader)  # noqa: S506 - a safe loader
+    return yaml.load(text, Loader=Loader)
 
 
 def read_text(path: Path, what: str = "a YAML file") -> str:
@@ -173,19 +173,24 @@ def _check(text: str) -> None:
             here, size = outer[-1], closed.size
             sizes |= {closed.anchor: size} if closed.anchor else {}
         elif isinstance(event, yaml.AliasEvent):
-            _require(event.anchor in sizes, event, f"alias *{event.anchor} names nothing before it, or itself")
-            size = sizes[event.anchor]
+            anchor = event.anchor or ""
+            _require(anchor in sizes, event, f"alias *{anchor} names nothing before it, or itself")
+            size = sizes[anchor]
         elif isinstance(event, yaml.ScalarEvent):
             sizes |= {event.anchor: 1} if event.anchor else {}
             if here.keys is not None and here.expects_key:
                 first = here.keys.get(event.value)
                 _require(first is None, event, f"duplicate key {event.value!r}, first in line {first}")
-                here.keys[event.value] = event.start_mark.line + 1
+                here.keys[event.value] = _line(event)
         else:
             continue
         here.size += size
         _require(here.size <= NODES, event, f"more than {NODES:,} values, with those that aliases repeat")
         here.expects_key = here.keys is not None and not here.expects_key
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1
 
 
 def _require(condition: bool, event: Any, problem: str) -> None:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Union
 
 import yaml
-from jsonargparse import Namespace, set_parsing_settings
 from jsonargparse import _actions as actions
 from jsonargparse import _loaders_dumpers as loaders
 from jsonargparse import _typehints as types
+from jsonargparse import set_parsing_settings
 
 from peclip.class_paths import (
     Problem,
@@ -59,14 +59,14 @@ def guarded() -> Iterator[None]:
     kept = [getattr_static(place, name) for place, name, _, _ in HOOKS]
     loader = loaders.get_yaml_default_loader()
     try:
-        loaders.yaml_default_loader = Loader
+        vars(loaders)["yaml_default_loader"] = Loader
         for (place, name, make, _), before in zip(HOOKS, kept, strict=True):
             original = getattr(place, name)
             hook = wraps(original)(make(original))
             setattr(place, name, staticmethod(hook) if isinstance(before, staticmethod) else hook)
         yield
     finally:
-        loaders.yaml_default_loader = loader
+        vars(loaders)["yaml_default_loader"] = loader
         for (place, name, _, _), before in zip(HOOKS, kept, strict=True):
             setattr(place, name, before)
 

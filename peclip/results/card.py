@@ -9,7 +9,6 @@ import yaml
 
 from peclip.clip_format import CLIP_MEAN, CLIP_STD, ClipFormat
 from peclip.configuration import read_configuration
-from peclip.errors import InputError
 from peclip.results.evaluation import Metrics, read_metrics
 from peclip.results.records import from_json
 from peclip.results.selection import selection_note

@@ -93,7 +93,7 @@ class PEClipCLI(HookedCLI):
 
     def add_subcommand_arguments(self, parser: LightningArgumentParser, subcommand: str) -> None:
         """Add the folder of results, the trust in a model, and options of a single subcommand."""
-        text = "Import classes of other packages that the files of a trained model name; for models of people you trust."
+        text = "Import classes of other packages that the files of a model name; for models of people you trust."
         parser.add_argument(f"--{TRUST}", type=bool, default=False, help=text)
         if subcommand == "fit":
             text = f"Folder of the run, a new one, instead of {RUNS}/NAME/VERSION/."
@@ -172,7 +172,8 @@ class PEClipCLI(HookedCLI):
         except Exception as error:
             if class_type.__module__.partition(".")[0] not in ("lightning", "torch"):
                 raise
-            self._unbuilt = InputError(f"cannot build {class_type.__name__}: {type(error).__name__}, {first_line(error)}")
+            what = f"{type(error).__name__}, {first_line(error)}"
+            self._unbuilt = InputError(f"cannot build {class_type.__name__}: {what}")
             raise self._unbuilt from error
 
     def _build_net(self, class_type: type[PEClip], **given: Any) -> PEClip:
