@@ -53,6 +53,8 @@ def problem_of_value(value: Any, expected: Any, default: Any) -> Problem | None:
         return _class_in(value)
     if origin is Union:
         return None  # its types follow one by one
+    if origin in types.mapping_origin_types and (path := path_of(value)) is not None:
+        return Problem(_no_class(path))
     if kinds := _classes(expected):
         return _problem_of_class(value, kinds)
     calls = origin in types.callable_origin_types or types.is_instance_factory_protocol(expected)
@@ -74,7 +76,9 @@ def problem_of_found(value: Any, expected: Any, parsed: Any) -> Problem | None:
 def problem_of_option(value: Any, expected: Any) -> Problem | None:
     """Return why no class that the value of an option names, itself or in a list, is of an expected kind."""
     kinds = types.get_subclass_types(expected, also_containers=True, callable_return=True)
-    several = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+    several: Any = ()
+    if types.is_subclass_container_typehint(expected) and not path_of(value):
+        several = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
     for path in filter(None, map(path_of, [value, *several])):
         if kinds and "." in path:
             names = " or ".join(dict.fromkeys(kind.__name__ for kind in kinds))
@@ -145,9 +149,13 @@ def _class_in(value: Any) -> Problem | None:
     if isinstance(value, dict | Namespace):
         entries = dict(vars(value) if isinstance(value, Namespace) else value)
         if "class_path" in entries:
-            return Problem(f"names {shown(entries['class_path'])}, but no class is expected here", final=True)
+            return Problem(_no_class(entries["class_path"]), final=True)
         value = list(entries.values())
     return next(filter(None, map(_class_in, value)), None) if isinstance(value, list | tuple) else None
+
+
+def _no_class(value: Any) -> str:
+    return f"names {shown(value)}, but no class is expected here"
 
 
 def _function(value: Any) -> Problem:

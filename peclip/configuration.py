@@ -3,7 +3,6 @@
 The keys of a configuration are names of options or labels, so they are text: ``1``, ``no`` and ``null`` too.
 """
 
-import os
 import re
 import stat
 from collections.abc import Iterator
@@ -102,9 +101,9 @@ def read_text(path: Path, what: str = "a YAML file") -> str:
         InputError: it cannot be read, is not a regular file, or is too large.
     """
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe without a writer does not block
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise InputError(f"{path}: not a regular file, expected {what}")
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"{path}: not a regular file, expected {what}")
+        with path.open("rb") as file:
             content = file.read(LIMIT + 1)
         if len(content) > LIMIT:
             raise InputError(f"{path} has more than {LIMIT:,} bytes: it is not {what} of options")
@@ -121,8 +120,9 @@ def read_configuration(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it cannot be read, is not valid YAML, or holds no options; the message names the line.
     """
+    text = read_text(path)
     try:
-        content = load(read_text(path))
+        content = load(text)
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         invalid = "" if isinstance(error, RefusedYAML) else "not valid YAML, "
