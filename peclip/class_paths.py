@@ -53,8 +53,8 @@ def problem_of_value(value: Any, expected: Any, default: Any) -> Problem | None:
         return _class_in(value)
     if origin is Union:
         return None  # its types follow one by one
-    if origin in types.mapping_origin_types and (path := path_of(value)) is not None:
-        return Problem(_no_class(path))
+    if origin in types.mapping_origin_types and isinstance(value, dict | Namespace) and path_of(value):
+        return Problem(_no_class(path_of(value)))
     if kinds := _classes(expected):
         return _problem_of_class(value, kinds)
     calls = origin in types.callable_origin_types or types.is_instance_factory_protocol(expected)
@@ -74,22 +74,31 @@ def problem_of_found(value: Any, expected: Any, parsed: Any) -> Problem | None:
 
 
 def problem_of_option(value: Any, expected: Any) -> Problem | None:
-    """Return why no class that the value of an option names, itself or in a list, is of an expected kind."""
-    kinds = types.get_subclass_types(expected, also_containers=True, callable_return=True)
-    several: Any = ()
-    if types.is_subclass_container_typehint(expected) and not path_of(value):
-        several = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
-    for path in filter(None, map(path_of, [value, *several])):
-        if kinds and "." in path:
-            names = " or ".join(dict.fromkeys(kind.__name__ for kind in kinds))
-            try:
-                found = import_object(path)
-            except (ImportError, AttributeError, ValueError) as error:
-                why = first_line(error)
-                return Problem(f"names {shown(path)}, which cannot be imported ({why}), expected a subclass of {names}")
-            if not any(types.is_subclass_or_implements_protocol(found, kind) for kind in kinds):
-                return Problem(f"names {shown(path)}, which is not a subclass of {names}")
+    """Return why no class that the value of an option names, itself or in a list, is one that the option expects."""
+    value, kinds = _read(value), types.get_subclass_types(expected, also_containers=True, callable_return=True)
+    for path in _paths(value, expected) if kinds else ():
+        names = " or ".join(dict.fromkeys(kind.__name__ for kind in kinds))
+        try:
+            found = import_object(path)
+        except (ImportError, AttributeError, ValueError) as error:
+            why = first_line(error)
+            return Problem(f"names {shown(path)}, which cannot be imported ({why}), expected a subclass of {names}")
+        if not any(types.is_subclass_or_implements_protocol(found, kind) for kind in kinds):
+            return Problem(f"names {shown(path)}, which is not a subclass of {names}")
+    if kinds and isinstance(value, dict) and (own := path_of(value)):
+        return Problem(f"names {shown(own)} with arguments that it does not accept")
     return None
+
+
+def _paths(value: Any, expected: Any) -> list[str]:
+    """Return the import paths of classes that a value names, itself or in a list or mapping that is expected."""
+    origins = {origin_of(each) for each in (expected, *arguments_of(expected))}
+    several: Any = [value]
+    if isinstance(value, list) and origins & types.sequence_origin_types:
+        several = value
+    elif isinstance(value, dict) and origins & types.mapping_origin_types:
+        several = [value, *value.values()]
+    return [path for path in map(path_of, several) if path and "." in path]
 
 
 def path_of(value: Any) -> str | None:
@@ -103,8 +112,9 @@ def path_of(value: Any) -> str | None:
 
 def may_be(path: str, kind: type) -> bool:
     """Return whether a path may name a class of a kind; of some kinds, such as dataclasses, there are no subclasses."""
-    same = path == kind.__name__ or path.partition(".")[0] == kind.__module__.partition(".")[0]
-    return same or not is_subclasses_disabled(kind)
+    if is_subclasses_disabled(kind) and path != kind.__name__:
+        return path.partition(".")[0] == kind.__module__.partition(".")[0] and not _is_program(path)
+    return not _is_program(path)
 
 
 def origin_of(expected: Any) -> Any:
@@ -129,29 +139,37 @@ def _problem_of_class(value: Any, kinds: tuple[type, ...]) -> Problem | None:
     further = _class_in(value.get("dict_kwargs")) if isinstance(value, dict | Namespace) else None
     if further or (path := path_of(value)) is None:
         return further
-    names = path.split(".")
-    if names[0] in sys.stdlib_module_names or any(name.startswith("__") for name in names):
+    if path.partition(".")[0] in sys.stdlib_module_names or _is_program(path):
         return Problem(f"names {shown(path)}, which cannot be an option of a training")
-    if len(names) > 1 and not any(may_be(path, kind) for kind in kinds):
+    if "." in path and not any(may_be(path, kind) for kind in kinds):
         return Problem(f"names {shown(path)}, but no other class can replace {kinds[0].__name__}")
     return None
+
+
+def _is_program(path: str) -> bool:
+    """Return whether importing a path would run a program, such as ``package.__main__``."""
+    return any(name.startswith("__") for name in path.split("."))
 
 
 def _class_in(value: Any) -> Problem | None:
     """Return the problem that a value, or one inside of it, names a class; None if none does."""
     if isinstance(value, NestedArg):
         value = {value.key: value.val}
-    if isinstance(value, str) and "class_path" in value:
-        try:
-            value = load(value)
-        except yaml.YAMLError:
-            return None
+    value = _read(value)
     if isinstance(value, dict | Namespace):
         entries = dict(vars(value) if isinstance(value, Namespace) else value)
         if "class_path" in entries:
             return Problem(_no_class(entries["class_path"]), final=True)
         value = list(entries.values())
     return next(filter(None, map(_class_in, value)), None) if isinstance(value, list | tuple) else None
+
+
+def _read(value: Any) -> Any:
+    """Return what a value holds that is the text of one; the value itself where no class is named in it."""
+    try:
+        return load(value) if isinstance(value, str) and "class_path" in value else value
+    except yaml.YAMLError:
+        return value
 
 
 def _no_class(value: Any) -> str:

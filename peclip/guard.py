@@ -131,7 +131,11 @@ def _named(check: Callable[..., Any]) -> Callable[..., Any]:
         refused = _refused.set(_refused.get() if outer else [])
         try:
             checked = check(self, value, append=append, cfg=cfg, mode=mode)
-            if not outer and (final := [each for each in _refused.get() if each.final]):
+            final = [each for each in _refused.get() if each.final]
+            if isinstance(checked, str) and "class_path" in checked:  # it was a class, and has been kept as text
+                if problem := problem_of_option(checked, self._typehint):
+                    final = _refused.get() or [_Refused(problem)]
+            if final and not outer:
                 raise final[0]
             return checked
         except (TypeError, ValueError) as error:

@@ -115,8 +115,12 @@ def test_a_class_where_none_or_another_is_expected_is_refused(case, read):
             read(place, value if place == option or isinstance(value, str) else json.dumps(value))
 
 
-@pytest.mark.parametrize("path", ["this.Logger", "os.system", "subprocess.Popen", "peclip.__main__.Logger", "http://x.y/z"])
-@pytest.mark.parametrize("option", ["trainer.logger", "trainer.plugins", "model.loss", "model.optimizer", "data.augment"])
+@pytest.mark.parametrize(
+    "path", ["this.Logger", "os.system", "subprocess.Popen", "peclip.__main__.Logger", "http://x.y/z"]
+)
+@pytest.mark.parametrize(
+    "option", ["trainer.logger", "trainer.plugins", "model.loss", "model.optimizer", "data.augment"]
+)
 def test_modules_of_python_programs_and_addresses_are_not_imported(option, path, read):
     before = set(sys.modules)
     for value in (path, {"class_path": path}):
@@ -177,7 +181,14 @@ def test_no_address_is_fetched(read):
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/x.yaml"
-        for option in ("trainer", "trainer.logger", "trainer.plugins", "trainer.default_root_dir", "model.net", "data.mix"):
+        for option in (
+            "trainer",
+            "trainer.logger",
+            "trainer.plugins",
+            "trainer.default_root_dir",
+            "model.net",
+            "data.mix",
+        ):
             for value in (address, f"filecache::{address}"):
                 with pytest.raises(InputError, match=option):
                     read(option, value)
@@ -202,7 +213,14 @@ def test_a_section_may_be_in_a_file_beside_its_configuration(read, tmp_path):
 
 def test_text_that_is_a_bomb_is_refused_wherever_it_is(read):
     bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
-    for option in ("trainer.max_epochs", "trainer.logger", "trainer.callbacks", "data.labels", "data.augment", "model.loss"):
+    for option in (
+        "trainer.max_epochs",
+        "trainer.logger",
+        "trainer.callbacks",
+        "data.labels",
+        "data.augment",
+        "model.loss",
+    ):
         with pytest.raises(InputError, match=option) as refused:
             read(option, bomb)
         assert len(str(refused.value)) < 2000

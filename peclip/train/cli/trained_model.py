@@ -146,7 +146,7 @@ def run_options(source: str, other_data: bool, trusted: bool) -> dict[str, Any]:
     Args:
         source: the model.
         other_data: whether the command line names other clips, to which the folds and splits of the run do not apply.
-        trusted: whether the run may name files outside the folder of its manifest, and addresses.
+        trusted: whether the run may name an address, which is fetched.
 
     Raises:
         InputError: the configuration of the run cannot be read.
@@ -164,7 +164,7 @@ def run_options(source: str, other_data: bool, trusted: bool) -> dict[str, Any]:
     manifest = str(data.get("manifest"))
     if not (trusted or other_data) and "://" in manifest:
         raise InputError(f"{path}: data.manifest is the address {manifest}: name it with --data.manifest as well")
-    dropped = {"labels", "num_frames", *MOVED, *(SOURCE if other_data else ()), *(() if trusted else OUTSIDE)}
+    dropped = {"labels", "num_frames", *MOVED, *(SOURCE if other_data else ())}
     kept = {
         "data": {name: value for name, value in data.items() if name not in dropped},
         "model": {name: value for name, value in model.items() if name in ("zero_shot", "frozen")},
@@ -172,14 +172,11 @@ def run_options(source: str, other_data: bool, trusted: bool) -> dict[str, Any]:
     }
     options: dict[str, Any] = {name: values for name, values in kept.items() if values}
     seed = found.get("seed_everything")
-    return options | ({"seed_everything": seed} if isinstance(seed, int) else {})
+    return options | ({"seed_everything": seed} if type(seed) is int else {})
 
 
 SOURCE = ("manifest", "root", "benchmark", "options", "fold", "val")
 """Options of the data that choose the clips and their splits."""
-
-OUTSIDE = ("allow_outside",)
-"""Options of the data by which a manifest may name any file of this machine, or an address."""
 
 SECTIONS_OF_DATA = ("augment", "mix")
 """Options of the data that have options of their own."""
