@@ -132,9 +132,9 @@ def _named(check: Callable[..., Any]) -> Callable[..., Any]:
         try:
             checked = check(self, value, append=append, cfg=cfg, mode=mode)
             final = [each for each in _refused.get() if each.final]
-            if isinstance(checked, str) and "class_path" in checked:  # it was a class, and has been kept as text
-                if problem := problem_of_option(checked, self._typehint):
-                    final = _refused.get() or [_Refused(problem)]
+            kept = isinstance(checked, str) and "class_path" in checked  # a class that was refused, as text
+            if kept and (problem := problem_of_option(checked, self._typehint)):
+                final = _refused.get() or [_Refused(problem)]
             if final and not outer:
                 raise final[0]
             return checked

@@ -133,9 +133,8 @@ def test_a_model_is_trusted_by_an_option(place, theirs):
 
 def test_a_class_that_the_user_names_may_be_named_by_a_model(place, theirs, tiny_config):
     options = yaml.safe_load(tiny_config.read_text())
-    spec = yaml.safe_load((theirs / "config.yaml").read_text())["model"]["net"]["adapters"]
-    spec["vision.mlp"]["class_path"] = "third_party.Third"
-    options["model"]["net"]["adapters"] = spec
+    adapters = yaml.safe_load((theirs / "config.yaml").read_text())["model"]["net"]["adapters"]
+    options["model"]["net"]["adapters"] = adapters | {"vision.mlp": "third_party.Third"}
     (place / "mine.yaml").write_text(yaml.safe_dump(options))
     result = run("test", "--ckpt_path", theirs, "--config", "mine.yaml")
     assert result.status == 0, result.err

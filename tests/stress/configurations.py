@@ -225,7 +225,7 @@ class Reader:
         self._base = base
         self.options = {each.dest: _expects_class(each) for each in self._fit._actions if hasattr(each, "_typehint")}
 
-    def read(self, option: str, value: Any, on_the_command_line: bool) -> str:
+    def read(self, option: str, value: Any, on_the_command_line: bool = False) -> str:
         """Return ``accepted`` or ``refused`` for a configuration whose option has a value.
 
         Raises:
@@ -242,6 +242,7 @@ class Reader:
         with guarded():
             try:
                 options = self._parser.parse_args(["fit", *args]).fit
+                self._fit.dump(options)  # as a run saves it
                 self._build(option, options)
             except InputError as error:
                 return "refused" if "\n" not in str(error) else f"refused in more than one line: {error}"
