@@ -1,6 +1,5 @@
 """Check options before anything is built or written."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,6 @@ from peclip.train.private_hooks import cpu_multiplies_bf16
 
 SEEDS = 2**32
 """NumPy accepts seeds from 0 to below this."""
-
-
-def seed_of_data(seed_everything: Any) -> int:
-    """Return the seed of the data.
-
-    Raises:
-        InputError: it is none: Lightning's true means another seed in each process and whenever the run resumes.
-    """
-    if isinstance(seed_everything, bool) or seed_everything is None:
-        raise InputError(f"seed_everything is {json.dumps(seed_everything)}, expected a number from 0 to {SEEDS - 1}")
-    return int(seed_everything)
 
 
 def check_values(options: Namespace, training: bool) -> None:

@@ -22,11 +22,11 @@ from peclip.model import PEClip
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
 from peclip.train.cli.arguments import TRUST
 from peclip.train.cli.checks import (
+    SEEDS,
     best_precision,
     check_checkpoint,
     check_values,
     fits_cluster,
-    seed_of_data,
 )
 from peclip.train.cli.trained_model import TrainedModel, read_model
 from peclip.train.cluster.shutdown import ended_together
@@ -81,13 +81,18 @@ class PEClipCLI(HookedCLI):
         self.model_named = model_named
         super().__init__(*args, **options)
 
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the seed. Lightning's ``true`` is no seed: it means another one in each process and when the run resumes."""
+        text = f"Seed of new weights and of the data, 0 to {SEEDS - 1}."
+        parser.add_argument("--seed_everything", type=int, default=self.seed_everything_default, help=text)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add peclip's own options and link options that must be equal."""
         parser.add_argument("--name", default="peclip", help=f"Name of the run: it lives in {RUNS}/NAME/VERSION/.")
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last")
         parser.set_defaults(CHECKPOINT)
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=seed_of_data)
+        parser.link_arguments("seed_everything", "data.seed")
         net = "model.init_args.net" if self.subclass_mode_model else "model.net"
         parser.link_arguments("data.labels", f"{net}.labels", apply_on="instantiate")
 
