@@ -79,6 +79,8 @@ Loader.add_implicit_resolver(
 )
 Loader.add_constructor("tag:yaml.org,2002:seq", Loader.construct_list)
 yaml.SafeDumper.add_representer(Listed, yaml.SafeDumper.represent_list)
+# Lightning has defaults that are both text and members of an enumeration.
+yaml.SafeDumper.add_multi_representer(str, lambda dumper, value: dumper.represent_str(str.__str__(value)))
 
 
 def load(text: str) -> Any:

@@ -20,6 +20,8 @@ from jsonargparse import _actions as actions
 from jsonargparse import _loaders_dumpers as loaders
 from jsonargparse import _typehints as types
 from jsonargparse import set_parsing_settings
+from jsonargparse._common import parsing_settings
+from jsonargparse._optionals import _get_config_read_mode
 
 from peclip.class_paths import (
     Problem,
@@ -50,6 +52,7 @@ _folder: ContextVar[Path] = ContextVar("folder", default=Path())
 @contextmanager
 def guarded() -> Iterator[None]:
     """Guard all parsers of jsonargparse while the context lasts."""
+    settings, mode = dict(parsing_settings), _get_config_read_mode()
     set_parsing_settings(
         instantiate_subclass_spec_in_any=False,
         config_read_mode_fsspec_enabled=False,
@@ -69,6 +72,8 @@ def guarded() -> Iterator[None]:
         vars(loaders)["yaml_default_loader"] = loader
         for (place, name, _, _), before in zip(HOOKS, kept, strict=True):
             setattr(place, name, before)
+        set_parsing_settings(config_read_mode_urls_enabled="u" in mode, config_read_mode_fsspec_enabled="s" in mode)
+        parsing_settings.update(settings)
 
 
 def options_in(value: str, section: str, folder: Path) -> dict[str, Any]:

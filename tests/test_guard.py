@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import yaml
+from jsonargparse._common import parsing_settings
 from torch import nn
 
 from peclip.errors import InputError
@@ -161,6 +162,12 @@ def test_options_that_take_names_take_what_yaml_reads_as_something_else(read):
     assert read("--config", f"{{model: {{net: {{texts: {{{texts}}}}}}}}}").model.net.texts == expected
 
 
+def test_a_callback_whose_default_is_a_member_of_an_enumeration_can_be_saved(read, parser):
+    options = read("trainer.callbacks", [spec(f"{CALLBACKS}.Timer", duration="00:01:00:00")])
+    saved = yaml.safe_load(parser._subcommands_action._name_parser_map["fit"].dump(options))
+    assert saved["trainer"]["callbacks"][0]["init_args"]["interval"] == "step"
+
+
 def test_numbers_in_lists_stay_numbers(read):
     assert read("--data.augment.area", "[0.5, 1]").data.augment.area == (0.5, 1)
     options = read("model.optimizer", spec("torch.optim.Adam", betas=[0.5, 0.9]))
@@ -227,7 +234,9 @@ def test_text_that_is_a_bomb_is_refused_wherever_it_is(read):
 
 
 def test_the_guard_ends_with_its_context(parser):
-    before = [vars(place)[name] for place, name, _, _ in HOOKS]
+    before, settings = [vars(place)[name] for place, name, _, _ in HOOKS], dict(parsing_settings)
     with guarded():
         assert all(vars(place)[name] is not old for (place, name, _, _), old in zip(HOOKS, before, strict=True))
+        assert parsing_settings != settings
     assert [vars(place)[name] for place, name, _, _ in HOOKS] == before
+    assert parsing_settings == settings
