@@ -63,7 +63,7 @@ def options_below(section: str) -> Iterator[None]:
 
 
 class _ParserError(InputError):
-    """What a parser says; around an argument of a class, the parser of the command says more."""
+    """The message of a parser; around an argument of a class, the parser of the command adds the name of the option."""
 
 
 class OneLineErrors:
