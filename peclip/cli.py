@@ -146,6 +146,8 @@ def _parse(name: str, command: Command, target: Callable[..., Any], args: list[s
     from docstring_parser import parse
     from jsonargparse import ArgumentParser
 
+    from peclip.guard import guarded
+
     class Parser(OneLineErrors, ArgumentParser):
         pass
 
@@ -161,4 +163,5 @@ def _parse(name: str, command: Command, target: Callable[..., Any], args: list[s
         parser.add_argument(f"--{option}", type=str, nargs="+", help=texts[option])
     # --face-model is --face_model: either way of writing an option is common
     args = [re.sub(r"^--[\w-]+", lambda option: "--" + option[0][2:].replace("-", "_"), word) for word in args]
-    return dict(parser.parse_args(args).as_dict())
+    with guarded():
+        return dict(parser.parse_args(args).as_dict())

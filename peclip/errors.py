@@ -22,6 +22,9 @@ UNPRINTABLE = re.compile(
 )
 """Control and format characters except joiners, line separators, and halves of characters."""
 
+LONGEST = 1000
+"""Characters of a parser's message, which quotes values."""
+
 
 class InputError(ValueError):
     """A user's mistake: the message is one line naming the file, line or key, what was expected and what to do.
@@ -65,17 +68,27 @@ def options_below(section: str) -> Iterator[None]:
         raise InputError(message, *(f"{section}.{argument}" for argument in error.arguments)) from error
 
 
+class _ParserError(InputError):
+    """The message of a parser; around an argument of a class, the parser of the command adds the name of the option."""
+
+
 class OneLineErrors:
     """Mixed into a jsonargparse parser, it raises an :class:`InputError` where the parser would print its usage."""
 
     prog: str
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Say what is wrong and where the options are explained."""
+        """Say what is wrong and where the options are explained; an :class:`InputError` that was raised on the way says it."""
+        cause: BaseException | None = ex
+        while cause is not None:
+            if isinstance(cause, InputError) and not isinstance(cause, _ParserError):
+                raise cause
+            cause = cause.__cause__
         words = " ".join(line.strip(" -") for line in message.splitlines())
         for noise, plain in PARSER_WORDS:
             words = re.sub(noise, plain, words)
-        raise InputError(f"{words}; see {self.prog.replace(' [options]', '')} --help") from ex
+        words = words if len(words) <= LONGEST else f"{words[:LONGEST]}..."
+        raise _ParserError(f"{words}; see {self.prog.replace(' [options]', '')} --help") from ex
 
 
 def in_one_line(error: Any) -> str:

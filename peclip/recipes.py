@@ -49,8 +49,8 @@ def recipe_path(name: str) -> Path:
     Raises:
         InputError: there is neither; the message lists recipes with similar names.
     """
-    if Path(name).is_file():
-        return Path(name)
+    if (path := Path(name)).exists() and not path.is_dir():
+        return path
     recipes = read_recipes()
     if name in recipes:
         return recipes[name].path

@@ -8,7 +8,10 @@ import peclip
 from tests.layers import circle, reaching, read_imports, upward
 
 ORDER = (
-    ("__init__", "_lazy", "errors", "terminal", "console", "files", "labels", "clip_format", "recipes"),  # the ground
+    (  # the ground
+        *("__init__", "_lazy", "errors", "terminal", "console", "files", "labels", "clip_format", "recipes"),
+        *("configuration", "class_paths", "guard"),
+    ),
     ("results", "data"),
     ("demo",),
     ("model",),

@@ -30,6 +30,7 @@ from peclip.data.batch import Batch
 from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.model.io import Trained, read_trained
+from peclip.model.io.spec import trusting
 from peclip.train.cli.checks import best_precision
 from peclip.train.cli.command import NOISE
 from peclip.train.cluster.allocator import keep_freed_memory
@@ -105,7 +106,8 @@ def _model(setup: Setup) -> tuple[PEClip, Setup]:
     """
     torch.manual_seed(setup.seed)
     if setup.model is not None:
-        return _trained_model(setup, read_trained(setup.model))
+        with trusting(everything=setup.trust):
+            return _trained_model(setup, read_trained(setup.model))
     backbone = backbone_of(setup.backbone or BACKBONE, setup.image_size)
     frames, classes = setup.num_frames or 16, setup.classes or 7
     net = model_of(backbone, classes, frames, setup.compile, setup.checkpointing)

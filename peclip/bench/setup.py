@@ -31,6 +31,7 @@ class Setup:
             with compile they take about a minute.
         device: cpu, cuda, cuda:NUMBER, or auto for a GPU where there is one.
         seed: of the weights and clips.
+        trust: import classes of other packages that the model names; for models of people you trust.
 
     Raises:
         InputError: a number is out of range, or the device is not there.
@@ -50,6 +51,7 @@ class Setup:
     warmup: int = 2
     device: str = "auto"
     seed: int = 0
+    trust: bool = False
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "num_frames", "classes", "image_size", "steps", "warmup"):

@@ -17,6 +17,7 @@ def export(
     format: Literal["package", "onnx"] = "package",
     dtype: Literal["fp32", "bf16"] = "fp32",
     backbone: str | None = None,
+    trust: bool = False,
 ) -> None:
     """Write a trained model as a package, or as an ONNX file that runs without peclip.
 
@@ -26,6 +27,7 @@ def export(
         format: package contains adapters, prompts and a model card; onnx the whole vision tower.
         dtype: precision of the weights of a package; bf16 halves it.
         backbone: for onnx, Hub id or folder of the CLIP, if it has moved since the training.
+        trust: import classes of other packages that the model names; for models of people you trust.
 
     Raises:
         InputError: the model cannot be read, the target exists, or dtype is bf16 for onnx.
@@ -35,9 +37,11 @@ def export(
     from peclip.model import PEClip
     from peclip.model.io.checkpoint import read_trained
     from peclip.model.io.package import check_free, with_record
+    from peclip.model.io.spec import trusting
 
     transformers.logging.disable_progress_bar()
-    trained = read_trained(run)
+    with trusting(everything=trust):
+        trained = read_trained(run)
     if format == "package":
         _write(with_record(trained), Path(out), dtype)
         return

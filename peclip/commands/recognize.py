@@ -17,6 +17,7 @@ def recognize(
     batch_size: int = 4,
     device: str = "auto",
     backbone: str | None = None,
+    trust: bool = False,
 ) -> int:
     """Recognise the expression of each face in videos over time.
 
@@ -37,6 +38,7 @@ def recognize(
         batch_size: Clips per forward pass.
         device: auto (a GPU where there is one), cpu, cuda, cuda:1 or mps.
         backbone: Hub id or folder of the CLIP, if it has moved since the training.
+        trust: Import classes of other packages that the model names; for models of people you trust.
 
     Returns:
         Exit code: 0 if every video was read, 1 if some were, 2 if none was.
@@ -48,8 +50,10 @@ def recognize(
 
     from peclip.inference.recognize import recognize_videos
     from peclip.inference.recognizer import Recognizer
+    from peclip.model.io.spec import trusting
 
     transformers.logging.disable_progress_bar()
-    recognizer = Recognizer(model, faces, face_model, window, stride, batch_size, device, backbone)
+    with trusting(everything=trust):
+        recognizer = Recognizer(model, faces, face_model, window, stride, batch_size, device, backbone)
     head = {"peclip": __version__, "model": model, "faces": faces, "window": window, "stride": stride}
     return recognize_videos(recognizer, videos, Path(out), head)

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from peclip.clip_format import CLIP_MEAN, CLIP_STD, ClipFormat
-from peclip.errors import InputError, first_line
+from peclip.configuration import read_configuration
 from peclip.results.evaluation import Metrics, read_metrics
 from peclip.results.records import from_json
 from peclip.results.selection import selection_note
@@ -170,15 +170,7 @@ def _scores(scores: Metrics | None) -> str:
 
 
 def _read_settings(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path} is torn: {first_line(error)}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path} is torn: it holds no names with values")
-    return found
+    return read_configuration(path) if path.is_file() else None
 
 
 def _section(settings: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jsonargparse import Namespace
 
+from peclip.configuration import load, read_configuration
 from peclip.data.manifest import Manifest
 from peclip.data.source import read_source, split_source
 from peclip.errors import InputError, options_below
@@ -174,10 +174,10 @@ def _check_same(path: Path, text: str) -> None:
         InputError: an option differs, or the file of the options is torn.
     """
     try:
-        before = dict(_flat(yaml.safe_load(path.read_text(encoding="utf-8"))))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        before = dict(_flat(read_configuration(path)))
+    except InputError as error:
         raise InputError(f"{path} is torn: remove {path.parent} and start again") from error
-    now = dict(_flat(yaml.safe_load(text)))
+    now = dict(_flat(load(text)))
     for key in [*now, *(key for key in before if key not in now)]:
         if before.get(key) != now.get(key):
             raise InputError(

@@ -108,7 +108,7 @@ class ParseOnlyCLI(HookedCLI):
         """Run nothing."""
 
     def _set_seed(self) -> None:
-        """Keep the seed as given: ``true`` means a new one for each run."""
+        """Seed nothing."""
 
 
 def handle_signals_with(trainer: Trainer, handler: SignalHandler) -> None:

@@ -2,12 +2,12 @@
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from inspect import isclass, signature
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -16,6 +16,9 @@ from peclip.errors import InputError
 
 MOVED = ("peclip.model.adapters.", "peclip.model.prompts.")
 """Modules in which files of peclip 0.1.0 name adapters and prompts; they are public names of :mod:`peclip.model` now."""
+
+_trusted: ContextVar[frozenset[str] | None] = ContextVar("trusted", default=frozenset())
+"""The classes of other packages that files may name; None for all."""
 
 
 @dataclass(frozen=True)
@@ -67,31 +70,40 @@ def resolve(spec: Spec, kind: type[nn.Module]) -> Callable[..., nn.Module]:
     return partial(found, **spec.init_args)
 
 
+@contextmanager
+def trusting(named: Collection[str] = (), *, everything: bool = False) -> Iterator[None]:
+    """Let files name classes of other packages than peclip while the context lasts.
+
+    Args:
+        named: the import paths of these classes, which the user has named as well.
+        everything: any class.
+    """
+    before = _trusted.set(None if everything else frozenset(named))
+    try:
+        yield
+    finally:
+        _trusted.reset(before)
+
+
 def check_import(class_path: str, kind: type) -> None:
-    """Check that importing a class that a file names runs nothing but an installed package.
+    """Check that importing a class that a file names runs nothing that the user has not chosen.
 
     Raises:
-        InputError: the path is not one; its module would run a program, or is a file in the working folder, which may have
-            come with the file that names it.
+        InputError: the path is not one, or importing its module might run anything: it is of another package, not imported
+            yet, and the user neither trusts the file nor names the class, see :func:`trusting`.
     """
-    names = class_path.split(".")
+    names, trusted = class_path.split("."), _trusted.get()
     if len(names) < 2 or not all(name.isidentifier() for name in names):
         raise InputError(f"class_path is {class_path!r}, expected an import path such as package.module.Class")
-    module = class_path.rpartition(".")[0]
-    top = module.partition(".")[0]
+    module, top = class_path.rpartition(".")[0], names[0]
     if module in sys.modules:
         return
-    if top in sys.stdlib_module_names or any(part.startswith("__") for part in module.split(".")):
+    if top in sys.stdlib_module_names or any(name.startswith("__") for name in names):
         raise InputError(f"class {class_path!r} is not {_a(kind)}")
-    if top == "peclip":
-        return
-    found = find_spec(top)
-    places = [found.origin, *(found.submodule_search_locations or ())] if found else []
-    here = Path.cwd()
-    if any(place and Path(place).resolve().is_relative_to(here) and "site-packages" not in place for place in places):
+    if top != "peclip" and trusted is not None and class_path not in trusted:
         raise InputError(
-            f"class {class_path!r} is defined in the working folder: a file may name only classes that are installed or "
-            f"already imported; import {module} first, or install it"
+            f"class {class_path!r} is not part of peclip, and importing {module} may run anything: if you trust the model, "
+            f"set --trust true, or in Python import {module} first"
         )
 
 

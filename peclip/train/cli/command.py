@@ -15,14 +15,16 @@ from lightning.pytorch.cli import LightningArgumentParser
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError, OneLineErrors, in_one_line
 from peclip.files import file_errors
+from peclip.guard import guarded
+from peclip.model.io.spec import trusting
 from peclip.train.callbacks.console import EpochLines, Progress, Summary, TrainingTime
 from peclip.train.callbacks.finite_loss import FiniteLoss
 from peclip.train.callbacks.predictions import PredictionWriter
 from peclip.train.callbacks.report import Report
 from peclip.train.callbacks.skipped import SkippedClips
-from peclip.train.cli.checks import check_configs, names_module
+from peclip.train.cli.arguments import check_configs, classes_named, names_module, trusts_model, value_of
 from peclip.train.cli.lightning import PEClipCLI
-from peclip.train.cli.trained_model import TrainedModel, read_model, run_options, value_of
+from peclip.train.cli.trained_model import TrainedModel, read_model, run_options
 from peclip.train.cluster.allocator import keep_freed_memory
 from peclip.train.cluster.signals import AskedToEnd
 from peclip.train.module import PEClipModule
@@ -58,6 +60,11 @@ def command(kind: type[Kind], args: list[str]) -> Kind:
     """Create the Lightning CLI of a class, which runs the subcommand of the command line; see :func:`run`."""
     _keep_quiet()
     check_configs(args)
+    with guarded(), trusting(classes_named(args), everything=trusts_model(args)):
+        return _create(kind, args)
+
+
+def _create(kind: type[Kind], args: list[str]) -> Kind:
     subcommand, *rest = args
     option = "--init_from" if subcommand == "fit" else "--ckpt_path"
     source = value_of(rest, option)
@@ -92,7 +99,7 @@ def _brought_along(named: TrainedModel | None, source: str | None, args: Sequenc
     words = {arg.partition("=")[0] for arg in args}
     if named.option == "ckpt_path" and not words & {"--config", "-c"}:
         other_data = bool(words & {"--data.manifest", "--data.root", "--data.benchmark"})
-        configs.append(run_options(source, other_data))
+        configs.append(run_options(source, other_data, trusts_model(args)))
     return [word for config in configs for word in ("--config", json.dumps(config))]
 
 

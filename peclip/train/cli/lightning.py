@@ -17,15 +17,15 @@ from peclip.clip_format import MAX_FRAMES
 from peclip.data.augment import Augment, Mix
 from peclip.data.datamodule import VideoDataModule
 from peclip.demo import TASKS, generate
-from peclip.errors import InputError, in_one_line, options_below
+from peclip.errors import InputError, first_line, in_one_line, options_below
 from peclip.model import PEClip
 from peclip.terminal import say
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
+from peclip.train.cli.arguments import TRUST
 from peclip.train.cli.checks import (
+    SEEDS,
     best_precision,
-    check_callables,
     check_checkpoint,
-    check_parts,
     check_values,
     fits_cluster,
 )
@@ -73,6 +73,7 @@ class PEClipCLI(HookedCLI):
         options: as for LightningCLI.
     """
 
+    _unbuilt: InputError | None = None
     interrupted: Interrupted | None = None
     folder: Path
     """The folder of the run, or of the results of an evaluation."""
@@ -81,18 +82,25 @@ class PEClipCLI(HookedCLI):
         self.model_named = model_named
         super().__init__(*args, **options)
 
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the seed. Lightning's ``true`` is no seed: it means another one in each process and when the run resumes."""
+        text = f"Seed of new weights and of the data, 0 to {SEEDS - 1}."
+        parser.add_argument("--seed_everything", type=int, default=self.seed_everything_default, help=text)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add peclip's own options and link options that must be equal."""
         parser.add_argument("--name", default="peclip", help=f"Name of the run: it lives in {RUNS}/NAME/VERSION/.")
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last")
         parser.set_defaults(CHECKPOINT)
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.link_arguments("seed_everything", "data.seed")
         net = "model.init_args.net" if self.subclass_mode_model else "model.net"
         parser.link_arguments("data.labels", f"{net}.labels", apply_on="instantiate")
 
     def add_subcommand_arguments(self, parser: LightningArgumentParser, subcommand: str) -> None:
-        """Add the folder of results, and options of a single subcommand."""
+        """Add the folder of results, the trust in a model, and options of a single subcommand."""
+        text = "Import classes of other packages that the files of a model name; for models of people you trust."
+        parser.add_argument(f"--{TRUST}", type=bool, default=False, help=text)
         if subcommand == "fit":
             text = f"Folder of the run, a new one, instead of {RUNS}/NAME/VERSION/."
             parser.add_argument("--folder", type=str | None, default=None, help=text)
@@ -128,8 +136,6 @@ class PEClipCLI(HookedCLI):
         """Parse the arguments. A source named on the command line replaces the one of the configuration."""
         self.config = parser.parse_args(args)
         options = self.options
-        check_parts(self.net_options)
-        check_callables(options.trainer, "trainer")
         check_values(options, training=self.config.subcommand == "fit")
         named = {arg.partition("=")[0] for arg in args}
         if "--data.manifest" in named and not named & {"--data.root", "--data.benchmark"}:
@@ -152,6 +158,29 @@ class PEClipCLI(HookedCLI):
         for kind, section in SECTION_OF.items():
             self.parser.add_instantiator(partial(_build, section), kind, subclasses=False)
         self.parser.add_instantiator(_build_data, VideoDataModule, subclasses=False)
+        self.parser.add_instantiator(self._build_other, object)
+
+    def instantiate_classes(self) -> None:
+        """Build model, data and trainer."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if self._unbuilt:  # the parser has tried whether another type of the option accepts it
+                raise self._unbuilt from error
+            raise
+
+    def _build_other(self, class_type: type[Any], *args: Any, **given: Any) -> Any:
+        """Build an object of any other class. Those of Lightning and torch fail only because of their arguments."""
+        try:
+            return class_type(*args, **given)
+        except InputError:
+            raise
+        except Exception as error:
+            if class_type.__module__.partition(".")[0] not in ("lightning", "torch"):
+                raise
+            what = f"{type(error).__name__}, {first_line(error)}"
+            self._unbuilt = InputError(f"cannot build {class_type.__name__}: {what}")
+            raise self._unbuilt from error
 
     def _build_net(self, class_type: type[PEClip], **given: Any) -> PEClip:
         """Build the model: the named one, or that of the options; an error about an argument names its option."""

@@ -12,10 +12,10 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import nn
 
-from peclip.errors import InputError, in_one_line
+from peclip.configuration import read_configuration
+from peclip.errors import InputError, shown
 from peclip.labels import class_texts
 from peclip.model import PEClip
 from peclip.model.build import build_prompts
@@ -131,24 +131,6 @@ class TrainedModel:
         return replace(self.trained, config=other)
 
 
-def value_of(args: Sequence[str], option: str) -> str | None:
-    """Return the value of an option on a command line or in its configurations, the last one; None if it is absent.
-
-    Args:
-        args: the command line; its configurations can be read.
-        option: such as ``--ckpt_path``.
-    """
-    found: Any = None
-    for place, arg in enumerate(args):
-        name, sign, value = arg.partition("=")
-        value = value if sign else next(iter(args[place + 1 :]), "")
-        if name == option:
-            found = value
-        elif name in ("--config", "-c"):
-            found = yaml.safe_load(Path(value).read_text(encoding="utf-8")).get(option[2:], found)
-    return found if isinstance(found, str) and found != "null" else None
-
-
 def read_model(source: str, option: str) -> TrainedModel:
     """Read the trained model that an option names.
 
@@ -158,12 +140,13 @@ def read_model(source: str, option: str) -> TrainedModel:
     return TrainedModel(read_trained(source), option)
 
 
-def run_options(source: str, other_data: bool) -> dict[str, Any]:
+def run_options(source: str, other_data: bool, trusted: bool) -> dict[str, Any]:
     """Return the options of the run that a model is from: its data, its precision and its seed; empty for other models.
 
     Args:
         source: the model.
         other_data: whether the command line names other clips, to which the folds and splits of the run do not apply.
+        trusted: whether the run may name an address, which is fetched.
 
     Raises:
         InputError: the configuration of the run cannot be read.
@@ -172,14 +155,15 @@ def run_options(source: str, other_data: bool) -> dict[str, Any]:
     path = run / "config.yaml" if run else Path()
     if not run or not path.is_file():
         return {}
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read: {in_one_line(error)}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: expected options, such as name, trainer, model and data")
+    found = read_configuration(path)
     data, model, trainer = (_section(found, name) for name in ("data", "model", "trainer"))
     model = _section(model, "init_args") if "class_path" in model else model
+    for name in SECTIONS_OF_DATA:
+        if not isinstance(data.get(name, {}), dict):
+            raise InputError(f"{path}: data.{name} is {shown(data[name])}, expected options below it")
+    manifest = str(data.get("manifest"))
+    if not (trusted or other_data) and "://" in manifest:
+        raise InputError(f"{path}: data.manifest is the address {manifest}: name it with --data.manifest as well")
     dropped = {"labels", "num_frames", *MOVED, *(SOURCE if other_data else ())}
     kept = {
         "data": {name: value for name, value in data.items() if name not in dropped},
@@ -188,11 +172,14 @@ def run_options(source: str, other_data: bool) -> dict[str, Any]:
     }
     options: dict[str, Any] = {name: values for name, values in kept.items() if values}
     seed = found.get("seed_everything")
-    return options | ({"seed_everything": seed} if isinstance(seed, int) else {})
+    return options | ({"seed_everything": seed} if type(seed) is int else {})
 
 
 SOURCE = ("manifest", "root", "benchmark", "options", "fold", "val")
 """Options of the data that choose the clips and their splits."""
+
+SECTIONS_OF_DATA = ("augment", "mix")
+"""Options of the data that have options of their own."""
 
 MOVED = ("image_size", "normalize")
 """Options of the data in runs of peclip 0.1.0, which the clip format of the model holds now."""

@@ -31,7 +31,7 @@ class SaveConfig(SaveConfigCallback):
             self.config.trainer.logger = [logger for logger in loggers if not is_own(logger, trainer)] or None
         if self.config.trainer.default_root_dir == trainer.log_dir:
             self.config.trainer.default_root_dir = None
-        for option in ("folder", "out", "ckpt_path"):
+        for option in ("folder", "out", "ckpt_path", "trust"):
             self.config.pop(option, None)
         if self.config.get("init_from") is None:  # evaluations take this file as well, and have no such option
             self.config.pop("init_from", None)

@@ -7,6 +7,7 @@ import pytest
 from peclip.clip_format import CLIP_MEAN, CLIP_STD
 from peclip.errors import InputError
 from peclip.model import SharedAdapter
+from peclip.model.io.spec import trusting
 from peclip.model.io.trained import FORMAT, ModelConfig
 from tests.model.small import build
 
@@ -140,27 +141,36 @@ def test_modules_that_are_programs_are_not_imported(plain, module):
     assert module not in sys.modules
 
 
-@pytest.mark.parametrize("place", ["evil.py", "evil/__init__.py"])
-def test_a_module_in_the_working_folder_is_not_imported(plain, place, tmp_path, monkeypatch):
-    (tmp_path / place).parent.mkdir(exist_ok=True)
-    (tmp_path / place).write_text(MARK)
+def test_a_module_of_another_package_is_not_imported_unless_the_user_trusts_the_file(plain, tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text(MARK)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    spec = {"class_path": "evil.Evil", "init_args": {}}
-    with pytest.raises(InputError, match=r"class 'evil.Evil' is defined in the working folder: .* import evil first"):
-        ModelConfig.from_plain(plain | {"adapters": {"vision.mlp": spec}}, "x")
+    entries = plain | {"adapters": {"vision.mlp": {"class_path": "evil.Evil", "init_args": {}}}}
+    for others in ((), ("evil.Other", "evi.Evil")):
+        with (
+            trusting(others),
+            pytest.raises(InputError, match=r"class 'evil.Evil' is not part of peclip, .* import evil first"),
+        ):
+            ModelConfig.from_plain(entries, "x")
     assert not (tmp_path / "ran").exists()
 
     mine = ModuleType("evil")  # as if the person had imported it
     mine.Evil = type("Evil", (SharedAdapter,), {})
-    monkeypatch.setitem(sys.modules, "evil", mine)
-    ModelConfig.from_plain(plain | {"adapters": {"vision.mlp": spec}}, "x")
+    with monkeypatch.context() as imported:
+        imported.setitem(sys.modules, "evil", mine)
+        ModelConfig.from_plain(entries, "x")
+    assert not (tmp_path / "ran").exists()
+
+    with trusting(["evil.Evil"]):
+        ModelConfig.from_plain(entries, "x")
+    assert (tmp_path / "ran").exists()
+    monkeypatch.delitem(sys.modules, "evil")
 
 
-def test_an_installed_package_may_define_adapters(plain, tmp_path, monkeypatch):
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "third_party_adapters.py").write_text(MARK.replace("open('ran', 'w')", ""))
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    ModelConfig.from_plain(
-        plain | {"adapters": {"vision.mlp": {"class_path": "third_party_adapters.Evil", "init_args": {}}}}, "x"
-    )
+def test_a_module_of_another_package_is_imported_if_the_user_trusts_everything(plain, tmp_path, monkeypatch):
+    (tmp_path / "third_party_adapters.py").write_text(MARK.replace("open('ran', 'w')", ""))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with trusting(everything=True):
+        ModelConfig.from_plain(
+            plain | {"adapters": {"vision.mlp": {"class_path": "third_party_adapters.Evil", "init_args": {}}}}, "x"
+        )

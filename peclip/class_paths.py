@@ -1,0 +1,181 @@
+"""Decide which classes a value of a configuration may name, by the type that its option expects, before anything is imported."""
+
+import re
+import sys
+from inspect import isclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple, Union
+
+import yaml
+from jsonargparse import Namespace
+from jsonargparse import _typehints as types
+from jsonargparse._common import is_subclasses_disabled
+from jsonargparse._util import NestedArg, get_typehint_origin, import_object
+
+from peclip.configuration import load
+from peclip.errors import first_line, shown
+
+_CONTAINERS = types.sequence_or_mapping_origin_types | types.tuple_set_origin_types
+_GIVEN = (str, dict, Namespace, NestedArg)
+"""Forms of a value that a configuration or a command line can have; others have been parsed before."""
+
+_IMPORTED = (ModuleType, *types.type_expression_types)
+"""Types whose values are imported without being classes; no option of peclip needs them."""
+
+_WEB = re.compile(r"\b(https?|ftp)://")
+
+
+class Problem(NamedTuple):
+    """A value that is refused.
+
+    Attributes:
+        text: what is wrong with it; follows the name of the option.
+        final: whether it is refused even where another type of the option would accept it, such as text.
+    """
+
+    text: str
+    final: bool = False
+
+
+def problem_of_value(value: Any, expected: Any, default: Any) -> Problem | None:
+    """Return why a value may not be parsed as a type; None if it may.
+
+    Args:
+        value: as a configuration or a command line gives it, or parsed before.
+        expected: the type.
+        default: of the option; functions that are defaults are named like others.
+    """
+    origin = origin_of(expected)
+    if Path in (expected, *arguments_of(expected)) and isinstance(value, str) and _WEB.search(value):
+        return Problem(f"is the address {shown(value)}, expected a folder or file", final=True)
+    if types.accepts_any_value(expected) or (origin in _CONTAINERS and not arguments_of(expected)):
+        return _class_in(value)
+    if origin is Union:
+        return None  # its types follow one by one
+    if origin in types.mapping_origin_types and isinstance(value, dict | Namespace) and path_of(value):
+        return Problem(_no_class(path_of(value)))
+    if kinds := _classes(expected):
+        return _problem_of_class(value, kinds)
+    calls = origin in types.callable_origin_types or types.is_instance_factory_protocol(expected)
+    if (calls or expected in _IMPORTED) and isinstance(value, _GIVEN) and value != default:
+        return _function(path_of(value) or value)
+    return None
+
+
+def problem_of_found(value: Any, expected: Any, parsed: Any) -> Problem | None:
+    """Return why what a value has been parsed to may not be built: it is a function, which would be called."""
+    if origin_of(expected) is Union or not isinstance(value, _GIVEN) or not _classes(expected):
+        return None
+    path = path_of(parsed)
+    if isclass(parsed) or (path is not None and isclass(import_object(path))):
+        return None
+    return _function(path or parsed) if path is not None or callable(parsed) else None
+
+
+def problem_of_option(value: Any, expected: Any) -> Problem | None:
+    """Return why no class that the value of an option names, itself or in a list, is one that the option expects."""
+    value, kinds = _read(value), types.get_subclass_types(expected, also_containers=True, callable_return=True)
+    for path in _paths(value, expected) if kinds else ():
+        names = " or ".join(dict.fromkeys(kind.__name__ for kind in kinds))
+        try:
+            found = import_object(path)
+        except (ImportError, AttributeError, ValueError) as error:
+            why = first_line(error)
+            return Problem(f"names {shown(path)}, which cannot be imported ({why}), expected a subclass of {names}")
+        if not any(types.is_subclass_or_implements_protocol(found, kind) for kind in kinds):
+            return Problem(f"names {shown(path)}, which is not a subclass of {names}")
+    if kinds and isinstance(value, dict) and (own := path_of(value)):
+        return Problem(f"names {shown(own)} with arguments that it does not accept")
+    return None
+
+
+def _paths(value: Any, expected: Any) -> list[str]:
+    """Return the import paths of classes that a value names, itself or in a list or mapping that is expected."""
+    origins = {origin_of(each) for each in (expected, *arguments_of(expected))}
+    several: Any = [value]
+    if isinstance(value, list) and origins & types.sequence_origin_types:
+        several = value
+    elif isinstance(value, dict) and origins & types.mapping_origin_types:
+        several = [value, *value.values()]
+    return [path for path in map(path_of, several) if path and "." in path]
+
+
+def path_of(value: Any) -> str | None:
+    """Return the class that a value names; None if it names none."""
+    if isinstance(value, NestedArg):
+        value = value.val if value.key == "class_path" else None
+    elif isinstance(value, dict | Namespace):
+        value = value.get("class_path")
+    return value if isinstance(value, str) else None
+
+
+def may_be(path: str, kind: type) -> bool:
+    """Return whether a path may name a class of a kind; of some kinds, such as dataclasses, there are no subclasses."""
+    if is_subclasses_disabled(kind) and path != kind.__name__:
+        return path.partition(".")[0] == kind.__module__.partition(".")[0] and not _is_program(path)
+    return not _is_program(path)
+
+
+def origin_of(expected: Any) -> Any:
+    """Return a type without its arguments."""
+    return get_typehint_origin(expected) or expected
+
+
+def arguments_of(expected: Any) -> tuple[Any, ...]:
+    """Return the arguments of a type."""
+    found = getattr(expected, "__args__", ())
+    return found if isinstance(found, tuple) else ()
+
+
+def _classes(expected: Any) -> tuple[type, ...]:
+    """Return the classes whose subclasses a type expects: as such, as objects, or as what a callable returns."""
+    if origin_of(expected) is type:
+        return tuple(filter(isclass, arguments_of(expected))) or (object,)
+    return types.get_subclass_or_closed_types(expected, callable_return=True) or ()
+
+
+def _problem_of_class(value: Any, kinds: tuple[type, ...]) -> Problem | None:
+    further = _class_in(value.get("dict_kwargs")) if isinstance(value, dict | Namespace) else None
+    if further or (path := path_of(value)) is None:
+        return further
+    if path.partition(".")[0] in sys.stdlib_module_names or _is_program(path):
+        return Problem(f"names {shown(path)}, which cannot be an option of a training")
+    if "." in path and not any(may_be(path, kind) for kind in kinds):
+        return Problem(f"names {shown(path)}, but no other class can replace {kinds[0].__name__}")
+    return None
+
+
+def _is_program(path: str) -> bool:
+    """Return whether importing a path would run a program, such as ``package.__main__``."""
+    return any(name.startswith("__") for name in path.split("."))
+
+
+def _class_in(value: Any) -> Problem | None:
+    """Return the problem that a value, or one inside of it, names a class; None if none does."""
+    if isinstance(value, NestedArg):
+        value = {value.key: value.val}
+    value = _read(value)
+    if isinstance(value, dict | Namespace):
+        entries = dict(vars(value) if isinstance(value, Namespace) else value)
+        if "class_path" in entries:
+            return Problem(_no_class(entries["class_path"]), final=True)
+        value = list(entries.values())
+    return next(filter(None, map(_class_in, value)), None) if isinstance(value, list | tuple) else None
+
+
+def _read(value: Any) -> Any:
+    """Return what a value holds that is the text of one; the value itself where no class is named in it."""
+    try:
+        return load(value) if isinstance(value, str) and "class_path" in value else value
+    except yaml.YAMLError:
+        return value
+
+
+def _no_class(value: Any) -> str:
+    return f"names {shown(value)}, but no class is expected here"
+
+
+def _function(value: Any) -> Problem:
+    name = shown(getattr(value, "__qualname__", value))
+    return Problem(f"names {name}, but functions are not allowed in a configuration")

@@ -1,0 +1,102 @@
+"""Read a command line and its configurations before the parser does: what they name decides how the parser is built."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from peclip.configuration import load, read_configuration
+from peclip.errors import InputError, shown
+from peclip.guard import options_in
+from peclip.recipes import CONFIG_OPTIONS
+
+SECTIONS = ("trainer", "model", "data", "checkpoint", "last")
+"""Options whose value in a configuration may also be the name of another file."""
+
+TRUST = "trust"
+"""Option that lets the files of a trained model name classes of other packages."""
+
+
+def check_configs(args: Sequence[str]) -> None:
+    """Check that the configurations of a command line hold options; the parser's own message would not name the file.
+
+    Raises:
+        InputError: one is missing, is not valid YAML, or holds no options.
+    """
+    for path, options in _configurations(args):
+        if TRUST in options:
+            raise InputError(f"{path}: {TRUST} is an option of the command line alone: omit it")
+        for name in SECTIONS:
+            _section(path, options, name)
+
+
+def names_module(args: Sequence[str]) -> bool:
+    """Return whether a command line names a module of one's own: ``model.class_path``, there or in a configuration."""
+    if any(name in ("--model", "--model.class_path") for name, _ in _options(args)):
+        return True
+    return any("class_path" in _section(path, options, "model") for path, options in _configurations(args))
+
+
+def value_of(args: Sequence[str], option: str) -> str | None:
+    """Return the value of an option on a command line or in its configurations, the last one; None if it is absent.
+
+    Args:
+        args: the command line; its configurations can be read.
+        option: such as ``--ckpt_path``.
+    """
+    found: Any = None
+    for name, value in _options(args):
+        if name == option:
+            found = value
+        elif name in CONFIG_OPTIONS:
+            found = read_configuration(Path(value)).get(option[2:], found)
+    return found if isinstance(found, str) and found != "null" else None
+
+
+def trusts_model(args: Sequence[str]) -> bool:
+    """Return whether a command line sets ``--trust true``; the parser refuses values that are neither true nor false."""
+    return any(name == f"--{TRUST}" and load(value) is True for name, value in _options(args))
+
+
+def classes_named(args: Sequence[str]) -> frozenset[str]:
+    """Return the import paths that the user names: in options of the model, and in configurations."""
+    texts = [value for name, value in _options(args) if name.startswith("--model")]
+    texts += [str([_section(path, options, name) for name in SECTIONS]) for path, options in _configurations(args)]
+    return frozenset(path for text in texts for path in re.findall(r"[A-Za-z_]\w*(?:\.\w+)+", text))
+
+
+def _options(args: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the options of a command line with their values, which are empty where none follows."""
+    for place, arg in enumerate(args):
+        name, sign, value = arg.partition("=")
+        if re.match(r"-c.", name):  # -cFILE
+            yield "-c", arg[2:].removeprefix("=")
+        elif name.startswith("-"):
+            yield name, value if sign else next(iter(args[place + 1 :]), "")
+
+
+def _configurations(args: Sequence[str]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the configurations of a command line, in their order.
+
+    Raises:
+        InputError: one is missing or cannot be read.
+    """
+    for name, value in _options(args):
+        if name in CONFIG_OPTIONS:
+            if not value or value.startswith("-"):
+                raise InputError(f"{name}: no file follows it, expected a YAML file or a recipe such as demo")
+            yield Path(value), read_configuration(Path(value))
+
+
+def _section(path: Path, options: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the options of a section, which may be in a file of their own.
+
+    Raises:
+        InputError: there are none.
+    """
+    found = options.get(name, {})
+    if isinstance(found, str):
+        return options_in(found, f"{path}: {name}", path.parent)
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: {name} is {shown(found)}, expected options below it, or omit it")
+    return found

@@ -1,0 +1,80 @@
+"""Configurations are regular files of bounded size, and YAML that is neither deep, nor a bomb, nor ambiguous."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from peclip.configuration import LIMIT, load, read_configuration
+from peclip.errors import InputError
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+MERGES = "a0: &a0 {k: x}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12))
+
+REFUSED = {
+    "lists in lists": ("a: " + "[" * 100_000, "line 1: nested deeper than 40 levels"),
+    "lists in lists, in lines": ("- " * 100_000 + "x", "line 1: nested deeper than 40 levels"),
+    "mappings in mappings": ("{a: " * 100_000, "line 1: nested deeper than 40 levels"),
+    "keys of keys": ("? " * 100_000 + "x", "line 1: a key is a list or a mapping, expected a name"),
+    "a bomb of lists": (BOMB, "line 6: more than 200,000 values, with those that aliases repeat"),
+    "a bomb of merged mappings": (MERGES, "more than 200,000 values"),
+    "many values": ("a: [" + "1," * 250_000 + "]", "more than 200,000 values"),
+    "a list in itself": ("a: 1\nb: &b [*b]", "line 2: alias *b names nothing before it, or itself"),
+    "an alias of nothing": ("a: *b", "line 1: alias *b names nothing before it, or itself"),
+    "a key that is a list": ("? [a]\n: 1", "line 1: a key is a list or a mapping"),
+    "a key twice": ("name: x\ntrainer:\n  max_epochs: 1\n  max_epochs: 2", "line 4: duplicate key 'max_epochs', first in line 3"),
+    "a key twice in a line": ("trainer: {max_epochs: 1, max_epochs: 2}", "duplicate key 'max_epochs', first in line 1"),
+    "a key twice, once in quotes": ("texts: {1: a, '1': b}", "duplicate key '1'"),
+    "an object": ("a: !!python/object/apply:os.getcwd []", "line 1: not valid YAML, could not determine a constructor"),
+    "two documents": ("a: 1\n---\na: 2", "line 2: not valid YAML, but found another document"),
+    "bytes": (b"\xff\xfea", "not valid YAML"),
+    "a null byte": (b"a: \x00", "not valid YAML"),
+    "a list alone": ("[a, b]", "expected options, such as name, trainer, model and data"),
+    "nothing": ("", "expected options"),
+    "too much": ("#" * (LIMIT + 1), "has more than 2,000,000 bytes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_yaml_that_is_hostile_or_ambiguous_is_refused_at_once(case, tmp_path):
+    content, says = REFUSED[case]
+    path = tmp_path / "x.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    start = time.process_time()
+    with pytest.raises(InputError) as refused:
+        read_configuration(path)
+    assert str(refused.value).startswith(str(path))
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert time.process_time() - start < 5
+
+
+def test_only_regular_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    (tmp_path / "real.yaml").write_text("name: x")
+    (tmp_path / "good").symlink_to("real.yaml")
+    for path in (tmp_path / "pipe", tmp_path / "link", tmp_path, Path("/dev/zero")):
+        with pytest.raises(InputError, match=f"{path}: not a regular file, expected a YAML file"):
+            read_configuration(path)
+    assert read_configuration(tmp_path / "good") == {"name": "x"}
+
+
+@pytest.mark.parametrize("key", ["0", "1", "yes", "No", "null", "~", "1e3", "0x10", "1_000", "2020-01-01", "1:30", "<"])
+def test_keys_are_text(key):
+    assert load(f"texts:\n  {key}: x") == {"texts": {key: "x"}}
+    assert load(f"{{'{key}': {{{key}: 1}}}}") == {key: {key: 1}}
+    assert load(yaml.safe_dump({key: {key: 1}})) == {key: {key: 1}}
+
+
+def test_values_are_those_of_yaml_but_dates_are_text_and_numbers_may_have_exponents_alone():
+    content = "[1, 1.5, 1e-3, 1E3, .5, 5., 0x10, yes, off, null, ~, x, '1', 2020-01-01, -1e2]"
+    found = load(content)
+    assert found == [1, 1.5, 1e-3, 1e3, 0.5, 5.0, 16, True, False, None, None, "x", "1", "2020-01-01", -100.0]
+    assert found.texts == [text.strip(" '") for text in content.strip("[]").split(",")]
+
+
+def test_anchors_and_merged_mappings_are_allowed():
+    assert load("a: &a {x: 1}\nb: {<<: *a, y: 2}\nc: *a") == {"a": {"x": 1}, "b": {"x": 1, "y": 2}, "c": {"x": 1}}
