@@ -45,13 +45,18 @@ def atomic_write(path: Path, advice: str = "") -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
+        move(temporary, path)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}{advice}") from error
     finally:
         with suppress(OSError):  # its folder may turn out to be a file
             temporary.unlink(missing_ok=True)
+
+
+def move(path: Path, target: Path) -> None:
+    """Rename a file, in the place of any other, so that the disk knows it under one of the two names."""
+    path.replace(target)
+    _sync(target.parent)
 
 
 def write_bytes(path: Path, content: bytes | memoryview, advice: str = "") -> None:

@@ -71,7 +71,6 @@ def command(kind: type[Kind], args: list[str]) -> Kind:
                 model_named=named,
                 subclass_mode_model=names_module(rest),
                 save_config_callback=SaveConfig,
-                save_config_kwargs={"overwrite": True},
                 trainer_defaults=_trainer_defaults(terminal, source if subcommand != "fit" else None),
                 seed_everything_default=0,
                 parser_class=Parser,

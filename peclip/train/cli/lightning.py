@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
@@ -19,11 +20,12 @@ from peclip.data.datamodule import VideoDataModule
 from peclip.demo import TASKS, generate
 from peclip.errors import InputError, in_one_line, options_below
 from peclip.model import PEClip
+from peclip.results.options import Change
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
+from peclip.train.callbacks.resumed import Resumed
 from peclip.train.cli.checks import (
     best_precision,
     check_callables,
-    check_checkpoint,
     check_parts,
     check_values,
     fits_cluster,
@@ -35,14 +37,17 @@ from peclip.train.module import PEClipModule
 from peclip.train.private_hooks import HookedCLI, process_rank
 from peclip.train.runs.checkpoints import BestCheckpoint, LastCheckpoint, SyncedIO
 from peclip.train.runs.folder import (
+    ALLOW,
     RUNS,
     VERSION,
     check_new_folder,
     evaluation_folder,
+    given_options,
     next_folder,
     own_logger,
 )
-from peclip.train.runs.resume import Interrupted, interrupted_run, keep_metrics, remove_empty_run
+from peclip.train.runs.record import changed_at, changes_on_resuming, check_same_clips, recorded_options
+from peclip.train.runs.resume import Interrupted, continued, interrupted_run, keep_metrics, remove_empty_run
 from peclip.train.runs.shards import check_shards_option
 
 RESUME = "resume with --ckpt_path last"
@@ -72,9 +77,14 @@ class PEClipCLI(HookedCLI):
         options: as for LightningCLI.
     """
 
-    interrupted: Interrupted | None = None
+    resumed: Interrupted | None = None
+    """The run whose training is continued, in its own folder or in a new one."""
     folder: Path
     """The folder of the run, or of the results of an evaluation."""
+    given: Namespace
+    """The options as the user gave them, which the run records."""
+    changes: tuple[Change, ...] = ()
+    """How they differ from those that a resumed run had before."""
 
     def __init__(self, *args: Any, model_named: TrainedModel | None = None, **options: Any) -> None:
         self.model_named = model_named
@@ -97,6 +107,8 @@ class PEClipCLI(HookedCLI):
             parser.add_argument("--folder", type=str | None, default=None, help=text)
             text = "Trained model to start from: a run, a .ckpt, a package or its Hub id, or a released .pth."
             parser.add_argument("--init_from", type=str | None, default=None, help=text)
+            text = "Resume with other learning rates or the like, from the checkpoint on; changes.yaml records them."
+            parser.add_argument(f"--{ALLOW}", type=bool, default=False, help=text)
         else:
             text = f"Folder for the results, a new one; by default {subcommand}_N below the run of the model."
             parser.add_argument("--out", type=str | None, default=None, help=text)
@@ -142,15 +154,35 @@ class PEClipCLI(HookedCLI):
         """Choose the precision and the folder of the run, and register the functions that build model and data."""
         options = self.options
         generate_demo(options.data)
-        options.trainer.precision = options.trainer.precision or best_precision(options.trainer.accelerator)
         self.folder = self._folder(options)
-        if options.trainer.default_root_dir is None:
+        options.trainer.precision = self._precision(options.trainer)
+        self.given = given_options(options)
+        self.changes = self._changes()
+        self.save_config_kwargs = {"given": self.given, "changes": self.changes}
+        if options.trainer.default_root_dir is None or options.trainer.logger is False:
             options.trainer.default_root_dir = str(self.folder)
         options.trainer.logger = self._loggers(options.trainer.logger, self.folder)
         self.parser.add_instantiator(self._build_net, PEClip, subclasses=False)
         for kind, section in SECTION_OF.items():
             self.parser.add_instantiator(partial(_build, section), kind, subclasses=False)
         self.parser.add_instantiator(_build_data, VideoDataModule, subclasses=False)
+
+    def _precision(self, trainer: Namespace) -> str:
+        """Return the precision: that of the options, or of the run that resumes, or the best of this machine."""
+        recorded = recorded_options(self.resumed)["trainer"].get("precision") if self.resumed else None
+        return trainer.precision or recorded or best_precision(trainer.accelerator)
+
+    def _changes(self) -> tuple[Change, ...]:
+        """Return the changes of a run that resumes with other options."""
+        if not self.resumed:
+            return ()
+        defaults = self._plain(self.subcommand_parser("fit").get_defaults())
+        return changes_on_resuming(self.resumed, self._plain(self.given), defaults, self.options[ALLOW])
+
+    def _plain(self, options: Namespace) -> dict[str, Any]:
+        """Return options as a configuration has them."""
+        plain: dict[str, Any] = yaml.safe_load(self.subcommand_parser("fit").dump(options, skip_none=False))
+        return plain
 
     def _build_net(self, class_type: type[PEClip], **given: Any) -> PEClip:
         """Build the model: the named one, or that of the options; an error about an argument names its option."""
@@ -171,8 +203,8 @@ class PEClipCLI(HookedCLI):
         else:
             if options.ckpt_path:
                 self._resume(options, runs)
-            if self.interrupted:
-                return self.interrupted.folder
+            if self.resumed and self.resumed.in_place:
+                return self.resumed.folder
             folder = Path(options.folder) if options.folder else next_folder(runs, VERSION)
         # On one rank only, because the others start after it has made the folder.
         if not process_rank():
@@ -189,10 +221,10 @@ class PEClipCLI(HookedCLI):
     def _resume(self, options: Namespace, runs: Path) -> None:
         """Find the checkpoint that a training starts from; an interrupted run resumes in its own folder."""
         if options.ckpt_path != "last" and not Path(options.ckpt_path).is_dir():
-            check_checkpoint(Path(options.ckpt_path))
+            self.resumed = continued(Path(options.ckpt_path))
             return
         run = interrupted_run(options.ckpt_path, runs, Path(options.folder) if options.folder else None)
-        self.interrupted = run
+        self.resumed = run
         options.ckpt_path = str(run.checkpoint) if run and run.checkpoint else None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -205,8 +237,11 @@ class PEClipCLI(HookedCLI):
         if options.enable_checkpointing is False:
             keys = self.subcommand_parser(self.config.subcommand).callback_keys
             keys[:] = [key for key in keys if key not in ("checkpoint", "last")]
+        callbacks: list[Callback] = self.trainer_defaults["callbacks"]
         if options.logger is not False:
-            self.trainer_defaults["callbacks"].append(LearningRateMonitor("step"))
+            callbacks.append(LearningRateMonitor("step"))
+        if self.resumed:
+            callbacks.insert(0, Resumed(changed_at(self.resumed, self.changes)))
         plugins = self.config_init[self.config.subcommand].trainer.plugins or []
         plugins = [*plugins] if isinstance(plugins, list) else [plugins]
         try:
@@ -238,7 +273,7 @@ class PEClipCLI(HookedCLI):
 
     def _drop_empty_run(self) -> None:
         """Remove the folder of a failed run that holds only its configuration, and the parent folders created for it."""
-        if self.trainer.is_global_zero and not self.interrupted:
+        if self.trainer.is_global_zero and not (self.resumed and self.resumed.in_place):
             remove_empty_run(self.folder, Path(RUNS))
 
     def predict(self, **kwargs: Any) -> None:
@@ -298,9 +333,24 @@ class PEClipCLI(HookedCLI):
             rank_zero_only(print)("No ckpt_path is given: the adapters and prompts are untrained.")
         if subcommand != "fit":
             arguments["ckpt_path"] = None
-        if self.interrupted and isinstance(self.trainer.logger, CSVLogger) and self.trainer.is_global_zero:
-            keep_metrics(self.interrupted, self.trainer.logger)  # no check can fail after this
+        if subcommand == "fit":
+            self._prepare_to_resume()
         return arguments | {"weights_only": True}
+
+
+    def _prepare_to_resume(self) -> None:
+        """Check that a run resumes with its own clips, keep its metrics, and let its checkpoints hold its options."""
+        if self.resumed:
+            check_same_clips(self.resumed, self.trainer, self.datamodule)
+        options = self._plain(self.given)
+        options["data"]["labels"] = self.datamodule.labels
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        for callback in callbacks:
+            if isinstance(callback, LastCheckpoint):
+                callback.options = options
+        logs = isinstance(self.trainer.logger, CSVLogger) and self.trainer.is_global_zero
+        if self.resumed and self.resumed.in_place and logs:
+            keep_metrics(self.resumed, self.trainer.logger)  # no check can fail after this
 
 
 def _build(section: str, class_type: type[Any], *args: Any, **given: Any) -> Any:

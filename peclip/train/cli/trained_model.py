@@ -15,12 +15,13 @@ from typing import Any
 import yaml
 from torch import nn
 
-from peclip.errors import InputError, in_one_line
+from peclip.errors import InputError
 from peclip.labels import class_texts
 from peclip.model import PEClip
 from peclip.model.build import build_prompts
 from peclip.model.io import Trained, read_trained
 from peclip.model.io.spec import Spec, describe, resolve
+from peclip.results.options import read_options
 from peclip.train.runs.folder import run_of_model
 
 
@@ -169,15 +170,9 @@ def run_options(source: str, other_data: bool) -> dict[str, Any]:
         InputError: the configuration of the run cannot be read.
     """
     run = run_of_model(source)
-    path = run / "config.yaml" if run else Path()
-    if not run or not path.is_file():
+    found = read_options(run) if run else None
+    if found is None:
         return {}
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read: {in_one_line(error)}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: expected options, such as name, trainer, model and data")
     data, model, trainer = (_section(found, name) for name in ("data", "model", "trainer"))
     model = _section(model, "init_args") if "class_path" in model else model
     dropped = {"labels", "num_frames", *MOVED, *(SOURCE if other_data else ())}

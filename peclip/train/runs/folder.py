@@ -4,38 +4,64 @@ A training is ``runs/NAME/version_N``. Evaluations of its model are below it, as
 those of any other model are ``runs/NAME/test_N``. Neither is mistaken for a training.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import Namespace
-from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
 from peclip.errors import InputError
+from peclip.files import write_text
+from peclip.results.options import OPTIONS, Change, read_changes, write_changes
 
 RUNS = "runs"
+
+ALLOW = "allow_changes"
+"""Option that allows a resumed run to have other options from its checkpoint on."""
 
 VERSION = "version"
 """Stem of the folders of trainings; that of an evaluation is the name of its command."""
 
 
 class SaveConfig(SaveConfigCallback):
-    """Saves the configuration of a run with the labels that the data gave, so that it can be used without them."""
+    """Writes ``config.yaml`` of a run, once, and ``changes.yaml`` where a resumed run has other options.
 
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Add the labels to the configuration, drop the paths of this run, and save it."""
-        self.config.data.labels = trainer.datamodule.labels
-        # The folder of this run is not an option of the next one.
-        loggers = self.config.trainer.logger
-        if isinstance(loggers, list):
-            self.config.trainer.logger = [logger for logger in loggers if not is_own(logger, trainer)] or None
-        if self.config.trainer.default_root_dir == trainer.log_dir:
-            self.config.trainer.default_root_dir = None
-        for option in ("folder", "out", "ckpt_path"):
-            self.config.pop(option, None)
-        if self.config.get("init_from") is None:  # evaluations take this file as well, and have no such option
-            self.config.pop("init_from", None)
-        super().setup(trainer, pl_module, stage)
+    Args:
+        parser: that of the subcommand.
+        config: the options with which classes are built.
+        given: the options as the user gave them, without the folder of the run.
+        changes: those of a resumed run.
+    """
+
+    def __init__(
+        self, parser: LightningArgumentParser, config: Namespace, given: Namespace, changes: Sequence[Change] = ()
+    ) -> None:
+        super().__init__(parser, config)
+        self.given, self.changes = given, tuple(changes)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Add the labels that the data gave, so that the configuration can be used without them, and write what is new."""
+        folder = Path(trainer.log_dir or "")  # a collective call: all ranks make it
+        if self.already_saved or not trainer.is_global_zero:
+            return
+        self.already_saved = True
+        self.given.data.labels = trainer.datamodule.labels  # type: ignore[attr-defined]
+        if not (folder / OPTIONS).exists():
+            write_text(folder / OPTIONS, self.parser.dump(self.given, skip_none=False))
+        if self.changes != read_changes(folder):
+            write_changes(folder, self.changes)
+
+
+def given_options(options: Namespace) -> Namespace:
+    """Return the options of a command line without those that belong to this run alone, such as its folder."""
+    given = options.clone()
+    for option in ("folder", "out", "ckpt_path", ALLOW):
+        given.pop(option, None)
+    if given.get("init_from") is None:  # evaluations take this file as well, and have no such option
+        given.pop("init_from", None)
+    return given
 
 
 def next_folder(parent: Path, stem: str) -> Path:
@@ -81,7 +107,7 @@ def check_new_folder(folder: Path, option: str) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{option} {folder} is a file: name a new folder")
-    if (folder / "config.yaml").exists():
+    if (folder / OPTIONS).exists():
         raise InputError(f"{option} {folder} holds a run already: name a new one")
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{option} {folder} is not empty: name a new one")
@@ -91,8 +117,3 @@ def own_logger(folder: Path) -> Namespace:
     """Return the CSV logger of a run, in the form that it has in a configuration."""
     place = Namespace(save_dir=str(folder.parent), name="", version=folder.name)
     return Namespace(class_path=f"{CSVLogger.__module__}.{CSVLogger.__name__}", init_args=place)
-
-
-def is_own(logger: Namespace, trainer: Any) -> bool:
-    """Return whether a logger of a configuration is the one that :func:`own_logger` has added for a trainer's run."""
-    return bool(trainer.log_dir) and logger == own_logger(Path(trainer.log_dir))

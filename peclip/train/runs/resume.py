@@ -3,7 +3,7 @@
 import csv
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -13,24 +13,30 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from peclip.errors import InputError
 from peclip.model.io.torch_file import read_checkpoint
-from peclip.train.runs.checkpoints import LAST, PREVIOUS
-from peclip.train.runs.folder import VERSION, number_of
+from peclip.train.runs.checkpoints import LAST, PREVIOUS, LastCheckpoint
+from peclip.train.runs.folder import VERSION, number_of, run_of_model
 
 METRICS, METRICS_BEFORE = "metrics.csv", ".before.csv"
 
 
 class Interrupted(NamedTuple):
-    """An interrupted run, which resumes in its own folder.
+    """A run that resumes, and the checkpoint that it resumes from.
 
     Attributes:
         folder: of the run.
         checkpoint: to resume from; None if the run was interrupted before the first one.
         steps: optimizer steps up to the checkpoint.
+        epochs: epochs that were finished.
+        state: what :class:`~peclip.train.runs.checkpoints.LastCheckpoint` saved there: options, batches and clips.
+        in_place: whether it resumes in its own folder; a single ``.ckpt`` is continued in a new one.
     """
 
     folder: Path
-    checkpoint: Path | None
-    steps: int
+    checkpoint: Path | None = None
+    steps: int = 0
+    epochs: int = 0
+    state: Mapping[str, Any] = {}
+    in_place: bool = True
 
 
 def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrupted | None:
@@ -58,9 +64,23 @@ def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrup
             _say(f"No run in {folder or runs} to resume: starting the first")
             return None
         run = of_fit[-1]
-    checkpoint, steps = _newest_good(run / "checkpoints")
-    _say(f"Resuming {run} from {f'step {steps}' if checkpoint else 'the start: it has no checkpoint'}")
-    return Interrupted(run, checkpoint, steps)
+    found = _newest_good(run)
+    _say(f"Resuming {run} from {f'step {found.steps}' if found.checkpoint else 'the start: it has no checkpoint'}")
+    return found
+
+
+def continued(checkpoint: Path) -> Interrupted:
+    """Return the run of a single checkpoint, which a new run continues.
+
+    Raises:
+        InputError: there is no such file, or it cannot be read.
+    """
+    if not checkpoint.is_file():
+        raise InputError(
+            f"{checkpoint}: no checkpoint to resume from, expected last, a .ckpt file or the folder of a run"
+        )
+    run = run_of_model(str(checkpoint)) or checkpoint.parent
+    return _at_checkpoint(run, checkpoint, read_checkpoint(checkpoint), in_place=False)
 
 
 @rank_zero_only
@@ -68,13 +88,13 @@ def _say(line: str, file: TextIO | None = None) -> None:
     print(line, file=file, flush=True)
 
 
-def _newest_good(folder: Path) -> tuple[Path | None, int]:
-    """Return the latest complete checkpoint and its steps; set a damaged one aside with a warning.
+def _newest_good(run: Path) -> Interrupted:
+    """Return a run at its latest complete checkpoint; set a damaged one aside with a warning.
 
     Raises:
         InputError: all checkpoints are damaged.
     """
-    error = None
+    folder, error = run / "checkpoints", None
     for path in (folder / LAST, folder / PREVIOUS):
         if not path.is_file():
             continue
@@ -88,10 +108,26 @@ def _newest_good(folder: Path) -> tuple[Path | None, int]:
         # Otherwise the next checkpoint would replace the good one. Only rank 0 moves it.
         if error and (folder / LAST).exists() and not getattr(rank_zero_only, "rank", 0):
             (folder / LAST).replace(folder / "torn.ckpt")
-        return path, int(content.get("global_step", 0))
+        return _at_checkpoint(run, path, content)
     if error:
         raise error
-    return None, 0
+    return Interrupted(run)
+
+
+def _at_checkpoint(run: Path, checkpoint: Path, content: dict[str, Any], in_place: bool = True) -> Interrupted:
+    """Return a run at a checkpoint.
+
+    Raises:
+        InputError: the checkpoint holds only weights.
+    """
+    try:
+        epochs = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        state = dict(content["callbacks"].get(LastCheckpoint.__name__, {}))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{checkpoint} holds weights, but not the state of a training: start from it with --init_from"
+        ) from error
+    return Interrupted(run, checkpoint, int(content["global_step"]), int(epochs), state, in_place)
 
 
 def keep_metrics(run: Interrupted, logger: CSVLogger) -> None:
