@@ -28,7 +28,7 @@ from peclip.train.cli.command import command
 from peclip.train.cli.command import run as run_fit
 from peclip.train.cli.lightning import PEClipCLI, generate_demo
 from peclip.train.private_hooks import ParseOnlyCLI, process_rank
-from peclip.train.runs.folder import ALLOW, RUNS, next_folder, number_of
+from peclip.train.runs.folder import ALLOW, RUNS, given_options, next_folder, number_of
 from peclip.train.runs.record import mixed_results
 
 CLIPS = "clips.sha256"
@@ -44,9 +44,7 @@ class FitOptions(ParseOnlyCLI, PEClipCLI):
     @property
     def text(self) -> str:
         """The options as YAML, without the location of the results."""
-        options = self.options.clone()
-        options.folder = None
-        return self.subcommand_parser("fit").dump(options, skip_none=False)
+        return self.subcommand_parser("fit").dump(given_options(self.options), skip_none=False)
 
 
 def run(args: list[str]) -> None:

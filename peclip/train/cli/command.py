@@ -37,6 +37,8 @@ NOISE = (
     r".*does not have many workers which may be a bottleneck",
     r".*is smaller than the logging interval",
     r".*your dataloader is not resumable",  # the checkpoint says where the epoch was interrupted
+    r".*using the WeightAveraging callback with a model that overrides",  # sharded weights are refused
+    r".*checkpoint was not created with WeightAveraging",  # an evaluation needs the averages alone
     r".*irectory .* exists and is not empty",  # a resumed run stays in its folder
 )
 

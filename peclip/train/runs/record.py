@@ -220,7 +220,8 @@ def _is_over(run: Interrupted, options: Mapping[str, Any]) -> bool:
 def _refused(run: Interrupted, changes: list[Change], advice: str) -> InputError:
     said = [f"{change.option} {_said(change.before)} (now {_said(change.now)})" for change in changes[:SHOWN]]
     more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
-    return InputError(f"{run.folder} was trained with {', '.join(said)}{more}: {advice}, or start a new run{_how(run)}")
+    source = run.folder if run.in_place else run.checkpoint
+    return InputError(f"{source} was trained with {', '.join(said)}{more}: {advice}, or start a new run{_how(run)}")
 
 
 def _how(run: Interrupted) -> str:
