@@ -1,9 +1,11 @@
 """Files of every room: one way to write them, one lock, one natural order of names, one list of media suffixes."""
 
+import errno
 import fcntl
 import json
 import os
 import re
+import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -129,7 +131,15 @@ def file_errors() -> Iterator[None]:
     except OSError as error:
         if error.strerror is None:
             raise
+        if error.errno == errno.EMFILE:
+            raise too_many_open_files() from error
         raise InputError(f"{error.filename or 'a file of the run'}: {error.strerror}") from error
+
+
+def too_many_open_files() -> InputError:
+    """Return an error that names the limit of open files."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return InputError(f"too many open files: the limit is {limit}; raise it (ulimit -n 4096), or set fewer workers")
 
 
 def temporary_name(path: Path) -> Path:

@@ -102,6 +102,7 @@ def _keep_quiet() -> None:
     transformers.logging.disable_progress_bar()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # the error of a rank ends the others
     for name in ("profilers.profiler", "tuner.lr_finder", "tuner.batch_size_scaling"):
         logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.INFO)
     for message in NOISE:

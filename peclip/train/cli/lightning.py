@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from peclip.clip_format import MAX_FRAMES
 from peclip.data.augment import Augment, Mix
 from peclip.data.datamodule import VideoDataModule
+from peclip.data.open_files import allow_open_files
 from peclip.demo import TASKS, generate
 from peclip.errors import InputError, in_one_line, options_below
 from peclip.model import PEClip
@@ -30,6 +31,7 @@ from peclip.train.cli.checks import (
     check_values,
     fits_cluster,
 )
+from peclip.train.cli.complaints import as_input_error
 from peclip.train.cli.trained_model import TrainedModel, read_model
 from peclip.train.cluster.shutdown import ended_together
 from peclip.train.cluster.signals import asked_to_end, usr1_as_sigterm
@@ -153,6 +155,8 @@ class PEClipCLI(HookedCLI):
     def before_instantiate_classes(self) -> None:
         """Choose the precision and the folder of the run, and register the functions that build model and data."""
         options = self.options
+        with options_below("data"):
+            allow_open_files(options.data.num_workers)
         generate_demo(options.data)
         self.folder = self._folder(options)
         options.trainer.precision = self._precision(options.trainer)
@@ -259,16 +263,16 @@ class PEClipCLI(HookedCLI):
         try:
             with usr1_as_sigterm(), ended_together(self.trainer):
                 super().run_subcommand(subcommand)
-        except InputError:
-            self._drop_empty_run()
-            raise
         except SIGTERMException as error:
             in_shards = self.options.get("shards") and "resume with the same command"
             raise asked_to_end(self.trainer, RESUME if subcommand == "fit" else in_shards) from error
-        except RuntimeError as error:
-            if died := self.datamodule.what_died(error):
-                with options_below("data"):
+        except Exception as error:
+            with options_below("data"):
+                if isinstance(error, RuntimeError) and (died := self.datamodule.what_died(error)):
                     raise died from error
+            if known := as_input_error(error):
+                self._drop_empty_run()
+                raise known from error.__cause__
             raise
 
     def _drop_empty_run(self) -> None:
