@@ -1,5 +1,6 @@
 """The training half of the command: Lightning's subcommands over PEClipModule and VideoDataModule."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -48,8 +49,16 @@ from peclip.train.runs.folder import (
     next_folder,
     own_logger,
 )
+from peclip.train.runs.loggers import ContinuedWandbLogger, Logs, identified, read_logs, rows_ahead, write_logs
 from peclip.train.runs.record import changed_at, changes_on_resuming, check_same_clips, recorded_options
-from peclip.train.runs.resume import Interrupted, continued, interrupted_run, keep_metrics, remove_empty_run
+from peclip.train.runs.resume import (
+    Interrupted,
+    continued,
+    interrupted_run,
+    keep_metrics,
+    logged_rows,
+    remove_empty_run,
+)
 from peclip.train.runs.shards import check_shards_option
 
 RESUME = "resume with --ckpt_path last"
@@ -87,6 +96,8 @@ class PEClipCLI(HookedCLI):
     """The options as the user gave them, which the run records."""
     changes: tuple[Change, ...] = ()
     """How they differ from those that a resumed run had before."""
+    logs = Logs()
+    """What the loggers of the run have."""
 
     def __init__(self, *args: Any, model_named: TrainedModel | None = None, **options: Any) -> None:
         self.model_named = model_named
@@ -162,7 +173,7 @@ class PEClipCLI(HookedCLI):
         options.trainer.precision = self._precision(options.trainer)
         self.given = given_options(options)
         self.changes = self._changes()
-        self.save_config_kwargs = {"given": self.given, "changes": self.changes}
+        self.save_config_kwargs = {"given": self.given, "changes": self.changes, "further": self._write_logs}
         if options.trainer.default_root_dir is None or options.trainer.logger is False:
             options.trainer.default_root_dir = str(self.folder)
         options.trainer.logger = self._loggers(options.trainer.logger, self.folder)
@@ -170,6 +181,7 @@ class PEClipCLI(HookedCLI):
         for kind, section in SECTION_OF.items():
             self.parser.add_instantiator(partial(_build, section), kind, subclasses=False)
         self.parser.add_instantiator(_build_data, VideoDataModule, subclasses=False)
+        self.parser.add_instantiator(self._build_wandb, WandbLogger, subclasses=False)
 
     def _precision(self, trainer: Namespace) -> str:
         """Return the precision: that of the options, or of the run that resumes, or the best of this machine."""
@@ -192,6 +204,10 @@ class PEClipCLI(HookedCLI):
         """Build the model: the named one, or that of the options; an error about an argument names its option."""
         with options_below("model.net"):
             return self.model_named.build(given) if self.model_named else class_type(**given)
+
+    def _build_wandb(self, class_type: type[WandbLogger], **given: Any) -> WandbLogger:
+        """Build a logger that skips what the run has logged before it was interrupted."""
+        return ContinuedWandbLogger(**given, ahead=self.logs.ahead)
 
     def _folder(self, options: Namespace) -> Path:
         """Return the folder of the run; a resumed run keeps its own."""
@@ -220,7 +236,23 @@ class PEClipCLI(HookedCLI):
         if given is False:
             return False
         listed = [] if given in (None, True) else given if isinstance(given, list) else [given]
-        return [own_logger(folder), *(logger for logger in listed if not _is_csv(logger))]
+        others = [logger for logger in listed if not _is_csv(logger)]
+        if self.subcommand == "fit":
+            others, self.logs = identified(others, folder, *self._logged_before())
+        return [own_logger(folder), *others]
+
+    def _logged_before(self) -> tuple[Logs, int | None]:
+        """Return what the loggers of a run that resumes have, and its step; what they have is repeated if nothing changes."""
+        run = self.resumed
+        if not (run and run.in_place):
+            return Logs(), None
+        known = read_logs(run.folder)
+        is_repeated = not changed_at(run, self.changes)
+        return replace(known, ahead=rows_ahead(logged_rows(run.folder), known, run.steps) if is_repeated else ()), run.steps
+
+    def _write_logs(self, folder: Path) -> None:
+        if self.subcommand == "fit":
+            write_logs(folder, self.logs)
 
     def _resume(self, options: Namespace, runs: Path) -> None:
         """Find the checkpoint that a training starts from; an interrupted run resumes in its own folder."""

@@ -4,7 +4,7 @@ A training is ``runs/NAME/version_N``. Evaluations of its model are below it, as
 those of any other model are ``runs/NAME/test_N``. Neither is mistaken for a training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -26,20 +26,28 @@ VERSION = "version"
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes ``config.yaml`` of a run, once, and ``changes.yaml`` where a resumed run has other options.
+    """Writes what a run records before it starts.
+
+    ``config.yaml`` is written once, ``changes.yaml`` where a resumed run has other options.
 
     Args:
         parser: that of the subcommand.
         config: the options with which classes are built.
         given: the options as the user gave them, without the folder of the run.
         changes: those of a resumed run.
+        further: writes more into the folder.
     """
 
     def __init__(
-        self, parser: LightningArgumentParser, config: Namespace, given: Namespace, changes: Sequence[Change] = ()
+        self,
+        parser: LightningArgumentParser,
+        config: Namespace,
+        given: Namespace,
+        changes: Sequence[Change],
+        further: Callable[[Path], None],
     ) -> None:
         super().__init__(parser, config)
-        self.given, self.changes = given, tuple(changes)
+        self.given, self.changes, self.further = given, tuple(changes), further
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Add the labels that the data gave, so that the configuration can be used without them, and write what is new."""
@@ -52,6 +60,7 @@ class SaveConfig(SaveConfigCallback):
             write_text(folder / OPTIONS, self.parser.dump(self.given, skip_none=False))
         if self.changes != read_changes(folder):
             write_changes(folder, self.changes)
+        self.further(folder)
 
 
 def given_options(options: Namespace) -> Namespace:

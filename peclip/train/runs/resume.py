@@ -13,8 +13,10 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from peclip.errors import InputError
 from peclip.model.io.torch_file import read_checkpoint
+from peclip.results.options import CHANGES, OPTIONS
 from peclip.train.runs.checkpoints import LAST, PREVIOUS, LastCheckpoint
 from peclip.train.runs.folder import VERSION, number_of, run_of_model
+from peclip.train.runs.loggers import FILE as LOGS
 
 METRICS, METRICS_BEFORE = "metrics.csv", ".before.csv"
 
@@ -140,23 +142,29 @@ def keep_metrics(run: Interrupted, logger: CSVLogger) -> None:
         metrics.replace(before)
     writer = logger.experiment
     if before.exists():
-        writer.metrics = list(_rows(before, run.steps))
+        writer.metrics = [row for row in _rows(before) if int(row["step"]) < run.steps]
         writer.save()
         before.unlink()
 
 
-def _rows(path: Path, steps: int) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the first steps; the last line of the file may be torn."""
+def logged_rows(run: Path) -> list[dict[str, Any]]:
+    """Return all rows of the metrics of a run that was interrupted, without empty values."""
+    found = (path for path in (run / METRICS_BEFORE, run / METRICS) if path.exists())
+    return list(_rows(path)) if (path := next(found, None)) else []
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file of metrics; its last line may be torn."""
     text = path.read_text(encoding="utf-8")
     for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
-        step = row.get("step") or ""
-        if step.isdecimal() and int(step) < steps:
+        if (row.get("step") or "").isdecimal():
             yield {name: value for name, value in row.items() if value}
 
 
 def remove_empty_run(folder: Path, runs: Path) -> None:
-    """Remove the folder of a run that holds at most its configuration, and empty folders above it."""
-    if {path.name for path in folder.rglob("*")} <= {"config.yaml", "checkpoints"}:
+    """Remove the folder of a run that holds at most what is written before a training, and empty folders above it."""
+    found = {path.name for path in folder.rglob("*") if not path.name.startswith("events.out.tfevents")}
+    if found <= {OPTIONS, CHANGES, LOGS, "checkpoints", "hparams.yaml"}:
         shutil.rmtree(folder, ignore_errors=True)
         for above in folder.parents:
             if above.is_relative_to(runs):
