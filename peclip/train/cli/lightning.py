@@ -49,7 +49,7 @@ from peclip.train.runs.folder import (
     next_folder,
     own_logger,
 )
-from peclip.train.runs.loggers import ContinuedWandbLogger, Logs, identified, read_logs, rows_ahead, write_logs
+from peclip.train.runs.loggers import Logs, identified, read_logs, rows_ahead, write_logs
 from peclip.train.runs.record import changed_at, changes_on_resuming, check_same_clips, recorded_options
 from peclip.train.runs.resume import (
     Interrupted,
@@ -60,6 +60,7 @@ from peclip.train.runs.resume import (
     remove_empty_run,
 )
 from peclip.train.runs.shards import check_shards_option
+from peclip.train.runs.wandb_logger import ContinuedWandbLogger, Earlier
 
 RESUME = "resume with --ckpt_path last"
 
@@ -98,6 +99,7 @@ class PEClipCLI(HookedCLI):
     """How they differ from those that a resumed run had before."""
     logs = Logs()
     """What the loggers of the run have."""
+    _earlier: Earlier | None = None
 
     def __init__(self, *args: Any, model_named: TrainedModel | None = None, **options: Any) -> None:
         self.model_named = model_named
@@ -206,8 +208,8 @@ class PEClipCLI(HookedCLI):
             return self.model_named.build(given) if self.model_named else class_type(**given)
 
     def _build_wandb(self, class_type: type[WandbLogger], **given: Any) -> WandbLogger:
-        """Build a logger that skips what the run has logged before it was interrupted."""
-        return ContinuedWandbLogger(**given, ahead=self.logs.ahead)
+        """Build a logger that continues what the run has logged before it was interrupted."""
+        return ContinuedWandbLogger(**given, earlier=self._earlier)
 
     def _folder(self, options: Namespace) -> Path:
         """Return the folder of the run; a resumed run keeps its own."""
@@ -246,9 +248,11 @@ class PEClipCLI(HookedCLI):
         run = self.resumed
         if not (run and run.in_place):
             return Logs(), None
-        known = read_logs(run.folder)
-        is_repeated = not changed_at(run, self.changes)
-        return replace(known, ahead=rows_ahead(logged_rows(run.folder), known, run.steps) if is_repeated else ()), run.steps
+        known, rows = read_logs(run.folder), logged_rows(run.folder)
+        ahead = () if changed_at(run, self.changes) else rows_ahead(rows, known, run.steps)
+        kept = [row for row in rows if int(row["step"]) < run.steps]
+        self._earlier = Earlier(kept, frozenset(ahead))
+        return replace(known, ahead=ahead), run.steps
 
     def _write_logs(self, folder: Path) -> None:
         if self.subcommand == "fit":

@@ -8,28 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from lightning.pytorch.loggers import WandbLogger
 
 from peclip.files import write_json
 from peclip.results.records import from_json, read_json
 from peclip.train.runs.folder import VERSION, next_folder
+from peclip.train.runs.wandb_logger import Row, row_of
 
 FILE = "loggers.json"
 
 TENSORBOARD, WANDB = "TensorBoardLogger", "WandbLogger"
-
-
-@dataclass(frozen=True)
-class Row:
-    """Metrics that were logged together.
-
-    Attributes:
-        step: at which.
-        names: of the metrics, sorted.
-    """
-
-    step: int
-    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -45,24 +32,6 @@ class Logs:
     tensorboard: tuple[str, ...] = ()
     wandb: tuple[str, ...] = ()
     ahead: tuple[Row, ...] = ()
-
-
-class ContinuedWandbLogger(WandbLogger):
-    """WandbLogger that skips what an interrupted run has logged already: W&B cannot take a step back.
-
-    Args:
-        ahead: what was logged; none where the steps are not repeated with the same results.
-        options: as for WandbLogger.
-    """
-
-    def __init__(self, *args: Any, ahead: Iterable[Row] = (), **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._ahead = set(ahead)
-
-    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log metrics that were not logged before the interruption."""
-        if step is None or Row(step, tuple(sorted(metrics))) not in self._ahead:
-            super().log_metrics(metrics, step)
 
 
 def read_logs(run: Path) -> Logs:
@@ -138,5 +107,5 @@ def rows_ahead(rows: Iterable[Mapping[str, Any]], known: Logs, steps: int) -> tu
         known: names and rows of the earlier sessions.
         steps: of the checkpoint.
     """
-    found = [Row(int(row["step"]), tuple(sorted(name for name in row if name != "step"))) for row in rows]
+    found = (row_of(int(row["step"]), row) for row in rows)
     return tuple(dict.fromkeys(row for row in (*known.ahead, *found) if row.step >= steps))
