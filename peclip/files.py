@@ -147,6 +147,11 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
 
 
+def is_temporary(path: Path) -> bool:
+    """Return whether a file has a name of :func:`temporary_name`: a process was killed while it wrote it."""
+    return re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name) is not None
+
+
 def natural_key(name: str) -> list[tuple[bool, int, str]]:
     """Return a sorting key that compares the numbers in a name by value: ``2.jpg`` comes before ``10.jpg``."""
     parts = [part for part in re.split(r"(\d+)", name) if part]

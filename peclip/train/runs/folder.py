@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
 from peclip.errors import InputError
-from peclip.files import write_text
+from peclip.files import is_temporary, write_text
 from peclip.results.options import OPTIONS, Change, read_changes, write_changes
 
 RUNS = "runs"
@@ -118,7 +118,7 @@ def check_new_folder(folder: Path, option: str) -> None:
         raise InputError(f"{option} {folder} is a file: name a new folder")
     if (folder / OPTIONS).exists():
         raise InputError(f"{option} {folder} holds a run already: name a new one")
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and not all(map(is_temporary, folder.iterdir())):
         raise InputError(f"{option} {folder} is not empty: name a new one")
 
 

@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from peclip.errors import InputError
+from peclip.files import is_temporary
 from peclip.model.io.torch_file import read_checkpoint
 from peclip.results.options import CHANGES, OPTIONS
 from peclip.train.runs.checkpoints import LAST, PREVIOUS, LastCheckpoint
@@ -19,6 +20,9 @@ from peclip.train.runs.folder import VERSION, number_of, run_of_model
 from peclip.train.runs.loggers import FILE as LOGS
 
 METRICS, METRICS_BEFORE = "metrics.csv", ".before.csv"
+
+BEFORE_TRAINING = {OPTIONS, CHANGES, LOGS, "checkpoints", "hparams.yaml"}
+"""Files that are written before a training begins, beside those of TensorBoard."""
 
 
 class Interrupted(NamedTuple):
@@ -61,7 +65,7 @@ def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrup
             raise InputError(f"{run}: no checkpoint to resume from, expected a .ckpt file or the folder of a run")
     else:
         found = [folder] if folder else sorted(runs.glob(f"{VERSION}_*"), key=number_of)
-        of_fit = [run for run in found if run and (run / "checkpoints").is_dir()]
+        of_fit = [run for run in found if run and _is_run(run)]
         if not of_fit:
             _say(f"No run in {folder or runs} to resume: starting the first")
             return None
@@ -83,6 +87,17 @@ def continued(checkpoint: Path) -> Interrupted:
         )
     run = run_of_model(str(checkpoint)) or checkpoint.parent
     return _at_checkpoint(run, checkpoint, read_checkpoint(checkpoint), in_place=False)
+
+
+def _is_run(folder: Path) -> bool:
+    """Return whether a folder is that of a run, even if it was interrupted before its training had begun."""
+    return (folder / "checkpoints").is_dir() or ((folder / OPTIONS).exists() and _is_empty(folder))
+
+
+def _is_empty(folder: Path) -> bool:
+    """Return whether a folder holds at most what is written before a training begins."""
+    names = {path.name for path in folder.rglob("*") if not is_temporary(path)}
+    return {name for name in names if not name.startswith("events.out.tfevents")} <= BEFORE_TRAINING
 
 
 @rank_zero_only
@@ -163,8 +178,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def remove_empty_run(folder: Path, runs: Path) -> None:
     """Remove the folder of a run that holds at most what is written before a training, and empty folders above it."""
-    found = {path.name for path in folder.rglob("*") if not path.name.startswith("events.out.tfevents")}
-    if found <= {OPTIONS, CHANGES, LOGS, "checkpoints", "hparams.yaml"}:
+    if _is_empty(folder):
         shutil.rmtree(folder, ignore_errors=True)
         for above in folder.parents:
             if above.is_relative_to(runs):

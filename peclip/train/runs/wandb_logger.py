@@ -90,7 +90,7 @@ class ContinuedWandbLogger(WandbLogger):
         for content in _records(path.read_bytes()):
             record = Record()
             record.ParseFromString(content)
-            values = {item.key: item.value_json for item in record.history.item}
+            values = {item.key or ".".join(item.nested_key): item.value_json for item in record.history.item}
             if STEP in values:
                 names = {name.removeprefix(prefix): None for name in values if name != STEP and not name.startswith("_")}
                 yield row_of(json.loads(values[STEP]), names)
