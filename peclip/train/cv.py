@@ -28,8 +28,9 @@ from peclip.train.cli.command import command
 from peclip.train.cli.command import run as run_fit
 from peclip.train.cli.lightning import PEClipCLI, generate_demo
 from peclip.train.private_hooks import ParseOnlyCLI, process_rank
-from peclip.train.runs.folder import ALLOW, RUNS, given_options, next_folder, number_of
+from peclip.train.runs.folder import ALLOW, RUNS, next_folder, number_of
 from peclip.train.runs.record import mixed_results
+from peclip.train.runs.recorder import given_options
 
 CLIPS = "clips.sha256"
 """Digest of the table of clips, in its folder: to resume, it has to be the same."""

@@ -26,7 +26,7 @@ from peclip.train.cli.trained_model import TrainedModel, read_model, run_options
 from peclip.train.cluster.allocator import keep_freed_memory
 from peclip.train.cluster.signals import AskedToEnd
 from peclip.train.module import PEClipModule
-from peclip.train.runs.folder import SaveConfig
+from peclip.train.runs.recorder import SaveConfig
 
 Kind = TypeVar("Kind", bound=PEClipCLI)
 

@@ -4,7 +4,7 @@ import re
 from traceback import walk_tb
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from peclip.errors import InputError, in_one_line
 from peclip.files import too_many_open_files

@@ -1,11 +1,9 @@
 """The training half of the command: Lightning's subcommands over PEClipModule and VideoDataModule."""
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
@@ -22,7 +20,6 @@ from peclip.data.open_files import allow_open_files
 from peclip.demo import TASKS, generate
 from peclip.errors import InputError, in_one_line, options_below
 from peclip.model import PEClip
-from peclip.results.options import Change
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
 from peclip.train.callbacks.resumed import Resumed
 from peclip.train.cli.checks import (
@@ -45,22 +42,14 @@ from peclip.train.runs.folder import (
     VERSION,
     check_new_folder,
     evaluation_folder,
-    given_options,
     next_folder,
     own_logger,
 )
-from peclip.train.runs.loggers import Logs, identified, read_logs, rows_ahead, write_logs
-from peclip.train.runs.record import changed_at, changes_on_resuming, check_same_clips, recorded_options
-from peclip.train.runs.resume import (
-    Interrupted,
-    continued,
-    interrupted_run,
-    keep_metrics,
-    logged_rows,
-    remove_empty_run,
-)
+from peclip.train.runs.record import changed_at, recorded_options
+from peclip.train.runs.recorder import Recorder
+from peclip.train.runs.resume import Interrupted, continued, interrupted_run, remove_empty_run
 from peclip.train.runs.shards import check_shards_option
-from peclip.train.runs.wandb_logger import ContinuedWandbLogger, Earlier
+from peclip.train.runs.wandb_logger import ContinuedWandbLogger
 
 RESUME = "resume with --ckpt_path last"
 
@@ -90,16 +79,10 @@ class PEClipCLI(HookedCLI):
     """
 
     resumed: Interrupted | None = None
-    """The run whose training is continued, in its own folder or in a new one."""
+    """The run whose training continues, in its own folder or in a new one."""
     folder: Path
     """The folder of the run, or of the results of an evaluation."""
-    given: Namespace
-    """The options as the user gave them, which the run records."""
-    changes: tuple[Change, ...] = ()
-    """How they differ from those that a resumed run had before."""
-    logs = Logs()
-    """What the loggers of the run have."""
-    _earlier: Earlier | None = None
+    recorder: Recorder
 
     def __init__(self, *args: Any, model_named: TrainedModel | None = None, **options: Any) -> None:
         self.model_named = model_named
@@ -173,9 +156,8 @@ class PEClipCLI(HookedCLI):
         generate_demo(options.data)
         self.folder = self._folder(options)
         options.trainer.precision = self._precision(options.trainer)
-        self.given = given_options(options)
-        self.changes = self._changes()
-        self.save_config_kwargs = {"given": self.given, "changes": self.changes, "further": self._write_logs}
+        self.recorder = Recorder(self.subcommand_parser(self.config.subcommand), options, self.resumed)
+        self.save_config_kwargs = {"recorder": self.recorder}
         if options.trainer.default_root_dir is None or options.trainer.logger is False:
             options.trainer.default_root_dir = str(self.folder)
         options.trainer.logger = self._loggers(options.trainer.logger, self.folder)
@@ -190,18 +172,6 @@ class PEClipCLI(HookedCLI):
         recorded = recorded_options(self.resumed)["trainer"].get("precision") if self.resumed else None
         return trainer.precision or recorded or best_precision(trainer.accelerator)
 
-    def _changes(self) -> tuple[Change, ...]:
-        """Return the changes of a run that resumes with other options."""
-        if not self.resumed:
-            return ()
-        defaults = self._plain(self.subcommand_parser("fit").get_defaults())
-        return changes_on_resuming(self.resumed, self._plain(self.given), defaults, self.options[ALLOW])
-
-    def _plain(self, options: Namespace) -> dict[str, Any]:
-        """Return options as a configuration has them."""
-        plain: dict[str, Any] = yaml.safe_load(self.subcommand_parser("fit").dump(options, skip_none=False))
-        return plain
-
     def _build_net(self, class_type: type[PEClip], **given: Any) -> PEClip:
         """Build the model: the named one, or that of the options; an error about an argument names its option."""
         with options_below("model.net"):
@@ -209,7 +179,7 @@ class PEClipCLI(HookedCLI):
 
     def _build_wandb(self, class_type: type[WandbLogger], **given: Any) -> WandbLogger:
         """Build a logger that continues what the run has logged before it was interrupted."""
-        return ContinuedWandbLogger(**given, earlier=self._earlier)
+        return ContinuedWandbLogger(**given, earlier=self.recorder.earlier)
 
     def _folder(self, options: Namespace) -> Path:
         """Return the folder of the run; a resumed run keeps its own."""
@@ -239,24 +209,7 @@ class PEClipCLI(HookedCLI):
             return False
         listed = [] if given in (None, True) else given if isinstance(given, list) else [given]
         others = [logger for logger in listed if not _is_csv(logger)]
-        if self.subcommand == "fit":
-            others, self.logs = identified(others, folder, *self._logged_before())
-        return [own_logger(folder), *others]
-
-    def _logged_before(self) -> tuple[Logs, int | None]:
-        """Return what the loggers of a run that resumes have, and its step; what they have is repeated if nothing changes."""
-        run = self.resumed
-        if not (run and run.in_place):
-            return Logs(), None
-        known, rows = read_logs(run.folder), logged_rows(run.folder)
-        ahead = () if changed_at(run, self.changes) else rows_ahead(rows, known, run.steps)
-        kept = [row for row in rows if int(row["step"]) < run.steps]
-        self._earlier = Earlier(kept, frozenset(ahead))
-        return replace(known, ahead=ahead), run.steps
-
-    def _write_logs(self, folder: Path) -> None:
-        if self.subcommand == "fit":
-            write_logs(folder, self.logs)
+        return [own_logger(folder), *(self.recorder.loggers(others, folder) if self.subcommand == "fit" else others)]
 
     def _resume(self, options: Namespace, runs: Path) -> None:
         """Find the checkpoint that a training starts from; an interrupted run resumes in its own folder."""
@@ -281,7 +234,7 @@ class PEClipCLI(HookedCLI):
         if options.logger is not False:
             callbacks.append(LearningRateMonitor("step"))
         if self.resumed:
-            callbacks.insert(0, Resumed(changed_at(self.resumed, self.changes)))
+            callbacks.insert(0, Resumed(changed_at(self.resumed, self.recorder.changes)))
         plugins = self.config_init[self.config.subcommand].trainer.plugins or []
         plugins = [*plugins] if isinstance(plugins, list) else [plugins]
         try:
@@ -359,7 +312,9 @@ class PEClipCLI(HookedCLI):
             "checkpoint.save_weights_only": self.options.checkpoint.save_weights_only,
         }.items():
             if kinds and value:
-                raise InputError(f"{option} is true, but {kinds[0]} needs whole checkpoints of whole weights: set it to false")
+                raise InputError(
+                    f"{option} is true, but {kinds[0]} needs whole checkpoints of whole weights: set it to false"
+                )
 
     def after_fit(self) -> None:
         """Evaluate the best checkpoint once: on the test clips, or on the validation clips where there are none."""
@@ -390,23 +345,8 @@ class PEClipCLI(HookedCLI):
         if subcommand != "fit":
             arguments["ckpt_path"] = None
         if subcommand == "fit":
-            self._prepare_to_resume()
+            self.recorder.prepare(self.trainer, self.datamodule)
         return arguments | {"weights_only": True}
-
-
-    def _prepare_to_resume(self) -> None:
-        """Check that a run resumes with its own clips, keep its metrics, and let its checkpoints hold its options."""
-        if self.resumed:
-            check_same_clips(self.resumed, self.trainer, self.datamodule)
-        options = self._plain(self.given)
-        options["data"]["labels"] = self.datamodule.labels
-        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        for callback in callbacks:
-            if isinstance(callback, LastCheckpoint):
-                callback.options = options
-        logs = isinstance(self.trainer.logger, CSVLogger) and self.trainer.is_global_zero
-        if self.resumed and self.resumed.in_place and logs:
-            keep_metrics(self.resumed, self.trainer.logger)  # no check can fail after this
 
 
 def _build(section: str, class_type: type[Any], *args: Any, **given: Any) -> Any:

@@ -8,10 +8,13 @@ from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
 
 
+BATCH = "data.batch_size times devices"
+
+
 def same_batches(trainer: Trainer, data: VideoDataModule) -> dict[str, int]:
     """Return what decides, beside the clips themselves, which of them make up a step."""
     return {
-        "data.batch_size times devices": data.batch_size * trainer.world_size,
+        BATCH: data.batch_size * trainer.world_size,
         "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
         "seed_everything": data.seed,
         "number of training clips": len(data.splits.train),

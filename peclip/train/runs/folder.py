@@ -1,20 +1,17 @@
-"""Name the folder of a run, and save its configuration there.
+"""Name the folder of a run.
 
 A training is ``runs/NAME/version_N``. Evaluations of its model are below it, as ``test_0``, ``test_1``, ``predict_0``;
 those of any other model are ``runs/NAME/test_N``. Neither is mistaken for a training.
 """
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jsonargparse import Namespace
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
 from peclip.errors import InputError
-from peclip.files import is_temporary, write_text
-from peclip.results.options import OPTIONS, Change, read_changes, write_changes
+from peclip.files import is_temporary
+from peclip.results.options import OPTIONS
 
 RUNS = "runs"
 
@@ -23,54 +20,6 @@ ALLOW = "allow_changes"
 
 VERSION = "version"
 """Stem of the folders of trainings; that of an evaluation is the name of its command."""
-
-
-class SaveConfig(SaveConfigCallback):
-    """Writes what a run records before it starts.
-
-    ``config.yaml`` is written once, ``changes.yaml`` where a resumed run has other options.
-
-    Args:
-        parser: that of the subcommand.
-        config: the options with which classes are built.
-        given: the options as the user gave them, without the folder of the run.
-        changes: those of a resumed run.
-        further: writes more into the folder.
-    """
-
-    def __init__(
-        self,
-        parser: LightningArgumentParser,
-        config: Namespace,
-        given: Namespace,
-        changes: Sequence[Change],
-        further: Callable[[Path], None],
-    ) -> None:
-        super().__init__(parser, config)
-        self.given, self.changes, self.further = given, tuple(changes), further
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Add the labels that the data gave, so that the configuration can be used without them, and write what is new."""
-        folder = Path(trainer.log_dir or "")  # a collective call: all ranks make it
-        if self.already_saved or not trainer.is_global_zero:
-            return
-        self.already_saved = True
-        self.given.data.labels = trainer.datamodule.labels  # type: ignore[attr-defined]
-        if not (folder / OPTIONS).exists():
-            write_text(folder / OPTIONS, self.parser.dump(self.given, skip_none=False))
-        if self.changes != read_changes(folder):
-            write_changes(folder, self.changes)
-        self.further(folder)
-
-
-def given_options(options: Namespace) -> Namespace:
-    """Return the options of a command line without those that belong to this run alone, such as its folder."""
-    given = options.clone()
-    for option in ("folder", "out", "ckpt_path", ALLOW):
-        given.pop(option, None)
-    if given.get("init_from") is None:  # evaluations take this file as well, and have no such option
-        given.pop("init_from", None)
-    return given
 
 
 def next_folder(parent: Path, stem: str) -> Path:

@@ -96,7 +96,9 @@ def _tensorboard(options: Namespace, folder: Path) -> str:
 
 def _names_run(options: Namespace) -> bool:
     """Return whether a WandbLogger has a run already: one of the user's, or of a sweep."""
-    return any(options.get(name) for name in ("version", "id", "resume_from", "fork_from")) or "WANDB_RUN_ID" in os.environ
+    return (
+        any(options.get(name) for name in ("version", "id", "resume_from", "fork_from")) or "WANDB_RUN_ID" in os.environ
+    )
 
 
 def rows_ahead(rows: Iterable[Mapping[str, Any]], known: Logs, steps: int) -> tuple[Row, ...]:

@@ -25,7 +25,9 @@ LOCATION = frozenset({"data.manifest", "data.root", "data.benchmark", "data.opti
 DEVICES = frozenset({"trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy"})
 """Where the run is trained; the clips of a step, over all devices, have to be the same number."""
 
-VERIFIED = frozenset({f"model.net.{name}" for name in ("adapters", "backbone", "labels", "prompts", "texts", "without")})
+VERIFIED = frozenset(
+    {f"model.net.{name}" for name in ("adapters", "backbone", "labels", "prompts", "texts", "without")}
+)
 """What a checkpoint knows better than a configuration, which may express the same in several ways; see check_fits."""
 
 FREE = frozenset(

@@ -64,8 +64,8 @@ def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrup
         if not (run / "checkpoints").is_dir():
             raise InputError(f"{run}: no checkpoint to resume from, expected a .ckpt file or the folder of a run")
     else:
-        found = [folder] if folder else sorted(runs.glob(f"{VERSION}_*"), key=number_of)
-        of_fit = [run for run in found if run and _is_run(run)]
+        named = [folder] if folder else sorted(runs.glob(f"{VERSION}_*"), key=number_of)
+        of_fit = [run for run in named if _is_run(run)]
         if not of_fit:
             _say(f"No run in {folder or runs} to resume: starting the first")
             return None

@@ -84,7 +84,7 @@ class ContinuedWandbLogger(WandbLogger):
 
     def _rows_in(self, path: Path) -> Iterator[Row]:
         """Yield the rows of metrics that a file of W&B has."""
-        from wandb.proto.wandb_internal_pb2 import Record
+        from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # made when it is imported
 
         prefix = f"{self._prefix}{self.LOGGER_JOIN_CHAR}" if self._prefix else ""
         for content in _records(path.read_bytes()):
@@ -92,7 +92,9 @@ class ContinuedWandbLogger(WandbLogger):
             record.ParseFromString(content)
             values = {item.key or ".".join(item.nested_key): item.value_json for item in record.history.item}
             if STEP in values:
-                names = {name.removeprefix(prefix): None for name in values if name != STEP and not name.startswith("_")}
+                names = {
+                    name.removeprefix(prefix): None for name in values if name != STEP and not name.startswith("_")
+                }
                 yield row_of(json.loads(values[STEP]), names)
 
 
