@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 from peclip import __version__
 from peclip.errors import InputError, OneLineErrors, in_one_line
+from peclip.streams import open_streams
 
 
 class Command(NamedTuple):
@@ -90,6 +91,7 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: with status 2 after one line on stderr when the user made a mistake; with 130 after Ctrl-C; with the
             status of a subcommand that returns one.
     """
+    open_streams()
     args = list(sys.argv[1:] if args is None else args)
     if not args or args[0] in ("-h", "--help", "help"):
         print(HELP, end="")

@@ -1,9 +1,11 @@
 """Files of every room: one way to write them, one lock, one natural order of names, one list of media suffixes."""
 
+import errno
 import fcntl
 import json
 import os
 import re
+import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -48,13 +50,18 @@ def atomic_write(path: Path, advice: str = "") -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
+        move(temporary, path)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}{advice}") from error
     finally:
         with suppress(OSError):  # its folder may turn out to be a file
             temporary.unlink(missing_ok=True)
+
+
+def move(path: Path, target: Path) -> None:
+    """Rename a file, in the place of any other, so that the disk knows it under one of the two names."""
+    path.replace(target)
+    _sync(target.parent)
 
 
 def write_bytes(path: Path, content: bytes | memoryview, advice: str = "") -> None:
@@ -127,7 +134,15 @@ def file_errors() -> Iterator[None]:
     except OSError as error:
         if error.strerror is None:
             raise
+        if error.errno == errno.EMFILE:
+            raise too_many_open_files() from error
         raise InputError(f"{error.filename or 'a file of the run'}: {error.strerror}") from error
+
+
+def too_many_open_files() -> InputError:
+    """Return an error that names the limit of open files."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return InputError(f"too many open files: the limit is {limit}; raise it (ulimit -n 4096), or set fewer workers")
 
 
 def temporary_name(path: Path) -> Path:
@@ -138,6 +153,11 @@ def temporary_name(path: Path) -> Path:
 def as_cell(path: str) -> str:
     """Return a path as tables have it: a spreadsheet takes ``=cmd.mp4`` for a formula, and ``./=cmd.mp4``, the same file, not."""
     return f"./{path}" if path.startswith(FORMULA) else path
+
+
+def is_temporary(path: Path) -> bool:
+    """Return whether a file has a name of :func:`temporary_name`: a process was killed while it wrote it."""
+    return re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name) is not None
 
 
 def natural_key(name: str) -> list[tuple[bool, int, str]]:

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from peclip.clip_format import CLIP_MEAN, CLIP_STD, ClipFormat
-from peclip.configuration import read_configuration
 from peclip.results.evaluation import Metrics, read_metrics
+from peclip.results.options import read_changes, read_options
 from peclip.results.records import from_json
 from peclip.results.selection import selection_note
 from peclip.results.tables import Rows, markdown_table, scores_table
@@ -81,12 +81,13 @@ def read_run(run: Path) -> RunRecord | None:
     """Read what the folder of a run says about its training; None where it has no record.
 
     Args:
-        run: folder of the run, with config.yaml and, after an evaluation, metrics.json.
+        run: folder of the run, with config.yaml, changes.yaml if it was resumed with other options, and, after an evaluation,
+            metrics.json.
 
     Raises:
-        InputError: one of the two is torn.
+        InputError: a file is torn.
     """
-    settings, scores = _read_settings(run / "config.yaml"), read_metrics(run)
+    settings, scores = read_options(run), read_metrics(run)
     if settings is None and scores is None:
         return None
     settings = settings or {}
@@ -97,6 +98,11 @@ def read_run(run: Path) -> RunRecord | None:
         **_pick(data, "batch_size"),
         **{key: value for key, value in model.items() if key != "net" and isinstance(value, Plain)},
         "seed": settings.get("seed_everything"),
+        **{
+            f"{change.option} up to step {change.step}": change.before
+            for change in read_changes(run)
+            if change.option.startswith(("trainer.", "model.")) and isinstance(change.before, Plain)
+        },
     }
     return RunRecord({"source": str(source), **_pick(data, "fold", "val")}, training, scores)
 
@@ -167,10 +173,6 @@ def _scores(scores: Metrics | None) -> str:
         return "Not measured."
     remarks = "".join(f"; {remark}" for remark in scores.remarks)
     return f"On {scores.scores.clips} {scores.split} clips{remarks}:\n\n{markdown_table(scores_table(scores))}"
-
-
-def _read_settings(path: Path) -> dict[str, Any] | None:
-    return read_configuration(path) if path.is_file() else None
 
 
 def _section(settings: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import gc
 import hashlib
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,22 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 
-from peclip.configuration import load, read_configuration
+from peclip.configuration import load
 from peclip.data.manifest import Manifest
 from peclip.data.source import read_source, split_source
 from peclip.errors import InputError, options_below
 from peclip.files import LOCK, file_errors, locked, write_text
 from peclip.results.crossval import RESULTS, print_summary, summarise, write_summary
 from peclip.results.evaluation import read_evaluation
+from peclip.results.options import OPTIONS, read_options
 from peclip.terminal import say
 from peclip.train.cli.command import command
 from peclip.train.cli.command import run as run_fit
 from peclip.train.cli.lightning import PEClipCLI, generate_demo
 from peclip.train.private_hooks import ParseOnlyCLI, process_rank
-from peclip.train.runs.folder import RUNS, next_folder, number_of
-
-OPTIONS = "config.yaml"
-"""The options of a cross-validation, in its folder: to resume, they have to be the same."""
+from peclip.train.runs.folder import ALLOW, RUNS, next_folder, number_of
+from peclip.train.runs.record import mixed_results
+from peclip.train.runs.recorder import given_options
 
 CLIPS = "clips.sha256"
 """Digest of the table of clips, in its folder: to resume, it has to be the same."""
@@ -46,9 +46,7 @@ class FitOptions(ParseOnlyCLI, PEClipCLI):
     @property
     def text(self) -> str:
         """The options as YAML, without the location of the results."""
-        options = self.options.clone()
-        options.folder = None
-        return self.subcommand_parser("fit").dump(options, skip_none=False)
+        return self.subcommand_parser("fit").dump(given_options(self.options), skip_none=False)
 
 
 def run(args: list[str]) -> None:
@@ -96,6 +94,8 @@ def _check(options: Namespace) -> Manifest:
             "ckpt_path belongs to one run: peclip cv resumes by itself with the folds that are not finished; to start every "
             "fold from a trained model, set --init_from"
         )
+    if options[ALLOW]:
+        raise InputError(f"{ALLOW} belongs to one run: the folds of a cross-validation have the same options")
     if trainer.fast_dev_run or trainer.logger is False:
         name = "fast_dev_run" if trainer.fast_dev_run else "logger false"
         raise InputError(f"trainer.{name} leaves no results of the folds to summarise: omit it in peclip cv")
@@ -153,7 +153,7 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
     digest = hashlib.sha256(source.table[columns].to_csv().encode(errors="surrogateescape")).hexdigest()
     unfinished = _unfinished(folder, source)
     if finished := [fold for fold in source.folds if fold not in unfinished]:
-        _check_same(folder / OPTIONS, text)
+        _check_same(folder, load(text))
         if not (folder / CLIPS).exists() or (folder / CLIPS).read_text().strip() != digest:
             raise InputError(
                 f"{source.source} has other clips, labels or folds than when {folder} was interrupted: set another --name "
@@ -167,32 +167,21 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
         write_text(folder / name, content)
 
 
-def _check_same(path: Path, text: str) -> None:
-    """Check that a cross-validation resumes with the options that it began with.
+def _check_same(folder: Path, now: Mapping[str, Any]) -> None:
+    """Check that a cross-validation resumes with the options that it began with, but for those that do not affect results.
 
     Raises:
         InputError: an option differs, or the file of the options is torn.
     """
     try:
-        before = dict(_flat(read_configuration(path)))
+        before = read_options(folder) or {}
     except InputError as error:
-        raise InputError(f"{path} is torn: remove {path.parent} and start again") from error
-    now = dict(_flat(load(text)))
-    for key in [*now, *(key for key in before if key not in now)]:
-        if before.get(key) != now.get(key):
-            raise InputError(
-                f"{path.parent} was interrupted with {key} {before.get(key)!r}, which is {now.get(key)!r} now: use the "
-                "same options to resume, or another --name or --folder to start again"
-            )
-
-
-def _flat(options: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the options by their dotted names."""
-    if isinstance(options, dict) and options:
-        for key, value in options.items():
-            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, options
+        raise InputError(f"{error}: remove {folder} and start again") from error
+    for change in mixed_results(before, now):
+        raise InputError(
+            f"{folder} was interrupted with {change.option} {change.before!r}, which is {change.now!r} now: use the same "
+            "options to resume, or another --name or --folder to start again"
+        )
 
 
 def _run_of(folder: Path, fold: int) -> Path:

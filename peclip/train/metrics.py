@@ -87,14 +87,13 @@ class TrainMeans:
         """
         clips = (labels != NO_INDEX).sum()
         correct = ((logits.detach().argmax(dim=1) == labels) & (labels != NO_INDEX)).sum()
-        exact = torch.float32 if loss.device.type == "mps" else torch.float64
-        sums = torch.stack([loss.detach() * clips, correct, clips]).to(exact)
+        sums = torch.stack([loss.detach() * clips, correct, clips]).to(_exact(loss.device))
         self._sums = sums if self._sums is None else self._sums.to(sums) + sums
 
     def of_all_ranks(self, device: torch.device) -> list[float]:
         """Return the sums over all ranks; zeros before the first batch. Every rank must call it."""
         sums = torch.zeros(3) if self._sums is None else self._sums.clone()
-        sums = sums.to(device)
+        sums = sums.to(device, _exact(device))
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(sums)
         return sums.tolist()
@@ -106,8 +105,13 @@ class TrainMeans:
 
     def restore(self, sums: list[float], first: bool) -> None:
         """Restore the sums of an interrupted epoch, on the first rank only."""
-        self._sums = torch.tensor(sums if first else [0.0, 0.0, 0.0])
+        self._sums = torch.tensor(sums if first else [0.0, 0.0, 0.0], dtype=torch.float64)
 
     def reset(self) -> None:
         """Begin a new epoch."""
         self._sums = None
+
+
+def _exact(device: torch.device) -> torch.dtype:
+    """Return the type of sums that a resumed epoch continues without a difference; MPS has no float64."""
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -1,11 +1,14 @@
 """Train and evaluate a PEClip with Lightning: PEClipModule."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -25,6 +28,9 @@ Stage = Literal["val", "test"]
 
 WEIGHT_DECAY = 1e-2
 """Weight decay of the paper."""
+
+AVERAGING = "current_model_state"
+"""Entry of a checkpoint where Lightning's WeightAveraging keeps the weights that are trained, beside their averages."""
 
 SAME_ON_ALL_RANKS: dict[str, Any] = {"sync_dist": True, "rank_zero_only": True}
 """Arguments of ``log`` for a value that every rank has computed over all clips, so that no reduction is needed."""
@@ -304,8 +310,13 @@ class PEClipModule(LightningModule):
         return scores
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save only the trainable weights and the settings that rebuild the model."""
-        checkpoint |= to_checkpoint(self.net.to_trained())
+        """Save only the trainable weights, those of a callback that averages them included, and what rebuilds the model."""
+        trained = self.net.to_trained()
+        if AVERAGING in checkpoint:  # its state_dict holds the averages, and all of CLIP
+            states = {entry: _trainable(checkpoint[entry], trained.state) for entry in ("state_dict", AVERAGING)}
+            trained = replace(trained, state=states["state_dict"])
+            checkpoint[AVERAGING] = {f"net.{name}": value for name, value in states[AVERAGING].items()}
+        checkpoint |= to_checkpoint(trained)
         checkpoint["train_means"] = self.train_means.of_all_ranks(self.device)
 
     def load_trained(self, trained: Trained) -> None:
@@ -326,3 +337,14 @@ class PEClipModule(LightningModule):
         if "train_means" in checkpoint:
             self.train_means.restore(checkpoint["train_means"], first=self.global_rank == 0)
         self.load_trained(from_checkpoint(checkpoint, "the checkpoint"))
+        if AVERAGING in checkpoint and self.trainer.state.fn == TrainerFn.FITTING:
+            frozen = self.state_dict()  # the callback expects all weights
+            for entry in ("state_dict", AVERAGING):
+                checkpoint[entry] = frozen | checkpoint[entry]
+        else:
+            checkpoint.pop(AVERAGING, None)  # an evaluation uses the averages
+
+
+def _trainable(state: Mapping[str, Tensor], trainable: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the trainable weights among those of the module, by their names in the model."""
+    return {name: state[f"net.{name}"] for name in trainable}

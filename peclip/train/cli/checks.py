@@ -32,6 +32,12 @@ def check_values(options: Namespace, training: bool) -> None:
         raise InputError("ckpt_path is empty: name a run, a .ckpt or a package, or omit it")
     if trainer.accumulate_grad_batches < 1:
         raise InputError(f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}, expected at least 1")
+    if training and 0 in (trainer.max_epochs, trainer.max_steps):
+        name = "max_epochs" if trainer.max_epochs == 0 else "max_steps"
+        raise InputError(f"trainer.{name} is 0: nothing would be trained; peclip test evaluates a model as it is")
+    for name in ("val_check_interval", "check_val_every_n_epoch"):
+        if trainer[name] == 0:
+            raise InputError(f"trainer.{name} is 0, expected more; trainer.limit_val_batches 0 omits validation")
     if training and trainer.limit_train_batches is not None and not trainer.limit_train_batches > 0:
         raise InputError(f"trainer.limit_train_batches is {trainer.limit_train_batches}: no batch remains to train on")
 

@@ -28,7 +28,7 @@ from peclip.train.cli.trained_model import TrainedModel, read_model, run_options
 from peclip.train.cluster.allocator import keep_freed_memory
 from peclip.train.cluster.signals import AskedToEnd
 from peclip.train.module import PEClipModule
-from peclip.train.runs.folder import SaveConfig
+from peclip.train.runs.recorder import SaveConfig
 
 Kind = TypeVar("Kind", bound=PEClipCLI)
 
@@ -39,6 +39,8 @@ NOISE = (
     r".*does not have many workers which may be a bottleneck",
     r".*is smaller than the logging interval",
     r".*your dataloader is not resumable",  # the checkpoint says where the epoch was interrupted
+    r".*using the WeightAveraging callback with a model that overrides",  # sharded weights are refused
+    r".*checkpoint was not created with WeightAveraging",  # an evaluation needs the averages alone
     r".*irectory .* exists and is not empty",  # a resumed run stays in its folder
 )
 
@@ -79,7 +81,6 @@ def _create(kind: type[Kind], args: list[str]) -> Kind:
                 only=subcommand if subcommand in kind.subcommands() else None,
                 subclass_mode_model=names_module(rest),
                 save_config_callback=SaveConfig,
-                save_config_kwargs={"overwrite": True},
                 trainer_defaults=_trainer_defaults(terminal, source if subcommand != "fit" else None),
                 seed_everything_default=0,
                 parser_class=Parser,
@@ -109,6 +110,7 @@ def _keep_quiet() -> None:
     transformers.logging.disable_progress_bar()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # the error of a rank ends the others
     for name in ("profilers.profiler", "tuner.lr_finder", "tuner.batch_size_scaling"):
         logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.INFO)
     for message in NOISE:

@@ -7,28 +7,30 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peclip.clip_format import MAX_FRAMES
 from peclip.data.augment import Augment, Mix
 from peclip.data.datamodule import VideoDataModule
+from peclip.data.open_files import allow_open_files
 from peclip.demo import TASKS, generate
 from peclip.errors import InputError, first_line, in_one_line, options_below
 from peclip.model import PEClip
 from peclip.terminal import say
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
+from peclip.train.callbacks.resumed import Resumed
 from peclip.train.cli.arguments import TRUST
 from peclip.train.cli.checks import (
     SEEDS,
     best_precision,
-    check_checkpoint,
     check_values,
     fits_cluster,
 )
+from peclip.train.cli.complaints import as_input_error
 from peclip.train.cli.trained_model import TrainedModel, read_model
 from peclip.train.cluster.shutdown import ended_together
 from peclip.train.cluster.signals import asked_to_end, usr1_as_sigterm
@@ -36,6 +38,7 @@ from peclip.train.module import PEClipModule
 from peclip.train.private_hooks import HookedCLI, process_rank
 from peclip.train.runs.checkpoints import BestCheckpoint, LastCheckpoint, SyncedIO
 from peclip.train.runs.folder import (
+    ALLOW,
     RUNS,
     VERSION,
     check_new_folder,
@@ -43,8 +46,11 @@ from peclip.train.runs.folder import (
     next_folder,
     own_logger,
 )
-from peclip.train.runs.resume import Interrupted, interrupted_run, keep_metrics, remove_empty_run
+from peclip.train.runs.record import changed_at, recorded_options
+from peclip.train.runs.recorder import Recorder
+from peclip.train.runs.resume import Interrupted, continued, interrupted_run, remove_empty_run
 from peclip.train.runs.shards import check_shards_option
+from peclip.train.runs.wandb_logger import ContinuedWandbLogger
 
 RESUME = "resume with --ckpt_path last"
 
@@ -74,9 +80,11 @@ class PEClipCLI(HookedCLI):
     """
 
     _unbuilt: InputError | None = None
-    interrupted: Interrupted | None = None
+    resumed: Interrupted | None = None
+    """The run whose training continues, in its own folder or in a new one."""
     folder: Path
     """The folder of the run, or of the results of an evaluation."""
+    recorder: Recorder
 
     def __init__(self, *args: Any, model_named: TrainedModel | None = None, **options: Any) -> None:
         self.model_named = model_named
@@ -106,6 +114,8 @@ class PEClipCLI(HookedCLI):
             parser.add_argument("--folder", type=str | None, default=None, help=text)
             text = "Trained model to start from: a run, a .ckpt, a package or its Hub id, or a released .pth."
             parser.add_argument("--init_from", type=str | None, default=None, help=text)
+            text = "Resume with other learning rates or the like, from the checkpoint on; changes.yaml records them."
+            parser.add_argument(f"--{ALLOW}", type=bool, default=False, help=text)
         else:
             text = f"Folder for the results, a new one; by default {subcommand}_N below the run of the model."
             parser.add_argument("--out", type=str | None, default=None, help=text)
@@ -148,16 +158,21 @@ class PEClipCLI(HookedCLI):
     def before_instantiate_classes(self) -> None:
         """Choose the precision and the folder of the run, and register the functions that build model and data."""
         options = self.options
+        with options_below("data"):
+            allow_open_files(options.data.num_workers)
         generate_demo(options.data)
-        options.trainer.precision = options.trainer.precision or best_precision(options.trainer.accelerator)
         self.folder = self._folder(options)
-        if options.trainer.default_root_dir is None:
+        options.trainer.precision = self._precision(options.trainer)
+        self.recorder = Recorder(self.subcommand_parser(self.config.subcommand), options, self.resumed)
+        self.save_config_kwargs = {"recorder": self.recorder}
+        if options.trainer.default_root_dir is None or options.trainer.logger is False:
             options.trainer.default_root_dir = str(self.folder)
         options.trainer.logger = self._loggers(options.trainer.logger, self.folder)
         self.parser.add_instantiator(self._build_net, PEClip, subclasses=False)
         for kind, section in SECTION_OF.items():
             self.parser.add_instantiator(partial(_build, section), kind, subclasses=False)
         self.parser.add_instantiator(_build_data, VideoDataModule, subclasses=False)
+        self.parser.add_instantiator(self._build_wandb, WandbLogger, subclasses=False)
         self.parser.add_instantiator(self._build_other, object)
 
     def instantiate_classes(self) -> None:
@@ -182,10 +197,19 @@ class PEClipCLI(HookedCLI):
             self._unbuilt = InputError(f"cannot build {class_type.__name__}: {what}")
             raise self._unbuilt from error
 
+    def _precision(self, trainer: Namespace) -> str:
+        """Return the precision: that of the options, or of the run that resumes, or the best of this machine."""
+        recorded = recorded_options(self.resumed)["trainer"].get("precision") if self.resumed else None
+        return trainer.precision or recorded or best_precision(trainer.accelerator)
+
     def _build_net(self, class_type: type[PEClip], **given: Any) -> PEClip:
         """Build the model: the named one, or that of the options; an error about an argument names its option."""
         with options_below("model.net"):
             return self.model_named.build(given) if self.model_named else class_type(**given)
+
+    def _build_wandb(self, class_type: type[WandbLogger], **given: Any) -> WandbLogger:
+        """Build a logger that continues what the run has logged before it was interrupted."""
+        return ContinuedWandbLogger(**given, earlier=self.recorder.earlier)
 
     def _folder(self, options: Namespace) -> Path:
         """Return the folder of the run; a resumed run keeps its own."""
@@ -201,8 +225,8 @@ class PEClipCLI(HookedCLI):
         else:
             if options.ckpt_path:
                 self._resume(options, runs)
-            if self.interrupted:
-                return self.interrupted.folder
+            if self.resumed and self.resumed.in_place:
+                return self.resumed.folder
             folder = Path(options.folder) if options.folder else next_folder(runs, VERSION)
         # On one rank only, because the others start after it has made the folder.
         if not process_rank():
@@ -214,15 +238,16 @@ class PEClipCLI(HookedCLI):
         if given is False:
             return False
         listed = [] if given in (None, True) else given if isinstance(given, list) else [given]
-        return [own_logger(folder), *(logger for logger in listed if not _is_csv(logger))]
+        others = [logger for logger in listed if not _is_csv(logger)]
+        return [own_logger(folder), *(self.recorder.loggers(others, folder) if self.subcommand == "fit" else others)]
 
     def _resume(self, options: Namespace, runs: Path) -> None:
         """Find the checkpoint that a training starts from; an interrupted run resumes in its own folder."""
         if options.ckpt_path != "last" and not Path(options.ckpt_path).is_dir():
-            check_checkpoint(Path(options.ckpt_path))
+            self.resumed = continued(Path(options.ckpt_path))
             return
         run = interrupted_run(options.ckpt_path, runs, Path(options.folder) if options.folder else None)
-        self.interrupted = run
+        self.resumed = run
         options.ckpt_path = str(run.checkpoint) if run and run.checkpoint else None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -235,8 +260,11 @@ class PEClipCLI(HookedCLI):
         if options.enable_checkpointing is False:
             keys = self.subcommand_parser(self.config.subcommand).callback_keys
             keys[:] = [key for key in keys if key not in ("checkpoint", "last")]
+        callbacks: list[Callback] = self.trainer_defaults["callbacks"]
         if options.logger is not False:
-            self.trainer_defaults["callbacks"].append(LearningRateMonitor("step"))
+            callbacks.append(LearningRateMonitor("step"))
+        if self.resumed:
+            callbacks.insert(0, Resumed(changed_at(self.resumed, self.recorder.changes)))
         plugins = self.config_init[self.config.subcommand].trainer.plugins or []
         plugins = [*plugins] if isinstance(plugins, list) else [plugins]
         try:
@@ -254,21 +282,21 @@ class PEClipCLI(HookedCLI):
         try:
             with usr1_as_sigterm(), ended_together(self.trainer):
                 super().run_subcommand(subcommand)
-        except InputError:
-            self._drop_empty_run()
-            raise
         except SIGTERMException as error:
             in_shards = self.options.get("shards") and "resume with the same command"
             raise asked_to_end(self.trainer, RESUME if subcommand == "fit" else in_shards) from error
-        except RuntimeError as error:
-            if died := self.datamodule.what_died(error):
-                with options_below("data"):
+        except Exception as error:
+            with options_below("data"):
+                if isinstance(error, RuntimeError) and (died := self.datamodule.what_died(error)):
                     raise died from error
+            if known := as_input_error(error):
+                self._drop_empty_run()
+                raise known from error.__cause__
             raise
 
     def _drop_empty_run(self) -> None:
         """Remove the folder of a failed run that holds only its configuration, and the parent folders created for it."""
-        if self.trainer.is_global_zero and not self.interrupted:
+        if self.trainer.is_global_zero and not (self.resumed and self.resumed.in_place):
             remove_empty_run(self.folder, Path(RUNS))
 
     def predict(self, **kwargs: Any) -> None:
@@ -288,8 +316,9 @@ class PEClipCLI(HookedCLI):
         """Check the score that selects the best checkpoint; without validation clips keep the last checkpoint.
 
         Raises:
-            InputError: there is no such score.
+            InputError: there is no such score, or averaged weights cannot be saved.
         """
+        self._check_averaging()
         monitor = self.options.checkpoint.monitor
         if monitor is not None and monitor not in (scores := self.model.monitors):
             raise InputError(f"checkpoint.monitor is {monitor!r}, expected one of {', '.join(scores)}")
@@ -299,6 +328,23 @@ class PEClipCLI(HookedCLI):
             for callback in self.trainer.checkpoint_callbacks:
                 if isinstance(callback, ModelCheckpoint):
                     callback.monitor = None
+
+    def _check_averaging(self) -> None:
+        """Check that the averages of a callback that averages weights are what checkpoints hold.
+
+        Raises:
+            InputError: an option does not fit.
+        """
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        kinds = [type(callback).__name__ for callback in callbacks if isinstance(callback, WeightAveraging)]
+        for option, value in {
+            "model.sharded": self.model.sharded,
+            "checkpoint.save_weights_only": self.options.checkpoint.save_weights_only,
+        }.items():
+            if kinds and value:
+                raise InputError(
+                    f"{option} is true, but {kinds[0]} needs whole checkpoints of whole weights: set it to false"
+                )
 
     def after_fit(self) -> None:
         """Evaluate the best checkpoint once: on the test clips, or on the validation clips where there are none."""
@@ -328,8 +374,8 @@ class PEClipCLI(HookedCLI):
             rank_zero_only(say)("No ckpt_path is given: the adapters and prompts are untrained.")
         if subcommand != "fit":
             arguments["ckpt_path"] = None
-        if self.interrupted and isinstance(self.trainer.logger, CSVLogger) and self.trainer.is_global_zero:
-            keep_metrics(self.interrupted, self.trainer.logger)  # no check can fail after this
+        if subcommand == "fit":
+            self.recorder.prepare(self.trainer, self.datamodule)
         return arguments | {"weights_only": True}
 
 

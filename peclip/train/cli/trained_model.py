@@ -9,18 +9,17 @@ model reads labels and class texts from its own data.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from peclip.configuration import read_configuration
 from peclip.errors import InputError, shown
 from peclip.labels import class_texts
 from peclip.model import PEClip
 from peclip.model.build import build_prompts
 from peclip.model.io import Trained, read_trained
 from peclip.model.io.spec import Spec, describe, resolve
+from peclip.results.options import OPTIONS, read_options
 from peclip.train.runs.folder import run_of_model
 
 
@@ -152,10 +151,10 @@ def run_options(source: str, other_data: bool, trusted: bool) -> dict[str, Any]:
         InputError: the configuration of the run cannot be read.
     """
     run = run_of_model(source)
-    path = run / "config.yaml" if run else Path()
-    if not run or not path.is_file():
+    found = read_options(run) if run else None
+    if run is None or found is None:
         return {}
-    found = read_configuration(path)
+    path = run / OPTIONS
     data, model, trainer = (_section(found, name) for name in ("data", "model", "trainer"))
     model = _section(model, "init_args") if "class_path" in model else model
     for name in SECTIONS_OF_DATA:

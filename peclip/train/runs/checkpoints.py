@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peclip.errors import InputError
-from peclip.files import atomic_write
+from peclip.files import file_errors, move, write_bytes
+from peclip.model.io.torch_file import read_checkpoint
+from peclip.train.runs.clips import clip_digests, same_batches
 
-LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+LAST, PREVIOUS, NEXT = "last.ckpt", "previous.ckpt", ".next.ckpt"
 
 ADVICE = "; the checkpoints before it are as they were. Free some space, then resume with --ckpt_path last"
 
@@ -23,31 +27,42 @@ class SyncedIO(TorchCheckpointIO):
     """Writes a checkpoint under a temporary name, syncs it to disk and renames it, so that it is complete or absent."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write a checkpoint; keep the ``last.ckpt`` before it as ``previous.ckpt``.
+        """Write a checkpoint; a new ``last.ckpt`` waits under another name until :class:`LastCheckpoint` publishes it.
 
         Raises:
             InputError: it cannot be written, for example for lack of space; existing checkpoints are kept.
         """
         content, target = io.BytesIO(), Path(path)
         torch.save(checkpoint, content)
-        with atomic_write(target, advice=ADVICE) as temporary:
-            temporary.write_bytes(content.getbuffer())
-            if target.name == LAST and target.exists():
-                target.replace(target.with_name(PREVIOUS))
+        try:
+            write_bytes(target.with_name(NEXT) if target.name == LAST else target, content.getbuffer(), ADVICE)
+        except InputError as error:
+            raise InputError(str(error).replace(NEXT, LAST)) from error
 
 
 class BestCheckpoint(ModelCheckpoint):
     """ModelCheckpoint that re-roots saved paths when the run folder has moved."""
 
+    _step = 0
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Note the step at which a run resumes."""
+        self._step = checkpoint["global_step"]
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state of an interrupted run; without its best checkpoint, selection starts again."""
+        """Restore the state of an interrupted run.
+
+        Without its best checkpoint, selection starts again; so it does where that file is of a later step, which the run was
+        interrupted after and repeats: its weights are not those that had the score.
+        """
 
         def moved(path: str) -> str:
             # Exactly as Lightning joins it: a best checkpoint under another path would be removed for the next one.
             return os.path.join(str(self.dirpath), Path(path).name) if path else path
 
         known = {moved(path): score for path, score in state_dict["best_k_models"].items()}
-        if not state_dict["best_model_path"] or not Path(moved(state_dict["best_model_path"])).exists():
+        best = Path(moved(state_dict["best_model_path"]))
+        if not best.is_file() or read_checkpoint(best).get("global_step", 0) > self._step:
             return
         paths = {
             name: moved(state_dict[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")
@@ -58,10 +73,15 @@ class BestCheckpoint(ModelCheckpoint):
 class LastCheckpoint(Checkpoint):
     """Writes ``checkpoints/last.ckpt``, from which an interrupted run resumes, and keeps the one before as ``previous.ckpt``.
 
-    It is written after every epoch, every few steps within an epoch, and when the training is stopped on request.
+    It is written after every epoch, every few steps within an epoch, and when the training is stopped on request. A new
+    checkpoint takes the place of ``last.ckpt`` when the metrics of its step are logged and a validation that is due after its
+    step has ended: what it is past is not repeated, so it must not be lost.
 
     Args:
         every_n_steps: optimizer steps between two checkpoints within an epoch; 0 writes only after epochs.
+
+    Attributes:
+        options: of the run, by section, which its checkpoints hold; empty where they are not known.
 
     Raises:
         InputError: the number is below 0.
@@ -72,8 +92,10 @@ class LastCheckpoint(Checkpoint):
             raise InputError(f"every_n_steps is {every_n_steps}, expected 0 or more", "every_n_steps")
         self.every_n_steps = every_n_steps
         self.folder = Path()
+        self.options: Mapping[str, Any] = {}
         self._saved = 0
-        self._order: dict[str, int] = {}
+        self._is_new = self._is_due = False
+        self._data: dict[str, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Create the folder of checkpoints, which identifies a run, and remove incomplete files."""
@@ -85,35 +107,18 @@ class LastCheckpoint(Checkpoint):
                     torn.unlink()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the settings that must stay the same to resume within an epoch."""
-        return {"order": self._order}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the settings of the interrupted run that must stay the same to resume within an epoch."""
-        self._order = state_dict["order"]
+        """Return what must stay the same when the run resumes: its options, batches and clips."""
+        return {"options": dict(self.options), **self._data}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check that an epoch can be resumed midway.
-
-        Raises:
-            InputError: the batches would be others than before.
-        """
+        """Note the batches and the clips of the run."""
         self._saved = trainer.global_step
         data = trainer.datamodule  # type: ignore[attr-defined]
-        order = {
-            "data.batch_size times devices": data.batch_size * trainer.world_size,
-            "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
-            "seed_everything": data.seed,
-            "number of training clips": len(data.splits.train),
-        }
-        if trainer.fit_loop.restarted_mid_epoch:
-            for name, before in self._order.items():
-                if before != order[name]:
-                    raise InputError(
-                        f"the run was interrupted within an epoch with the {name} {before}, which is {order[name]} now: "
-                        "resume with the same"
-                    )
-        self._order = order
+        self._data = {"order": same_batches(trainer, data), "clips": clip_digests(data)}
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Publish the checkpoint of the step before."""
+        self._publish(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -123,26 +128,60 @@ class LastCheckpoint(Checkpoint):
         if self.every_n_steps and step % self.every_n_steps == 0 and step != self._saved and not last:
             self._save(trainer)
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Postpone the checkpoint of this step until after the validation."""
+        self._is_due, self._is_new = self._is_new, False
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save a postponed checkpoint, or that of a training that stops now; not after the last batch of an epoch."""
+        stops = trainer.received_sigterm and _is_between_steps(trainer)
+        within = not trainer.sanity_checking and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if trainer.state.fn == TrainerFn.FITTING and within and (self._is_due or stops):
+            self._save(trainer)
+            self._publish(trainer)
+        self._is_due = False
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Publish the checkpoint of the epoch before."""
+        self._publish(trainer)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save after every epoch."""
         self._save(trainer)
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Publish the checkpoint of the last epoch."""
+        self._publish(trainer)
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save when the training is stopped on request, unless gradients are being accumulated."""
-        batches = trainer.fit_loop.epoch_loop.batch_progress.current.completed
-        whole = batches % trainer.accumulate_grad_batches == 0
-        if (
-            isinstance(exception, SIGTERMException)
-            and trainer.training
-            and whole
-            and trainer.global_step != self._saved
-        ):
-            self._save(trainer)
+        if isinstance(exception, SIGTERMException) and trainer.state.fn == TrainerFn.FITTING:
+            if trainer.training and _is_between_steps(trainer) and trainer.global_step != self._saved:
+                self._save(trainer)
+            self._publish(trainer)
 
     def _save(self, trainer: Trainer) -> None:
+        """Write the next ``last.ckpt``."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
+        trainer.save_checkpoint(self.folder / LAST)
+        self._saved, self._is_new = trainer.global_step, True
+
+    def _publish(self, trainer: Trainer) -> None:
+        """Let the new checkpoint take the place of ``last.ckpt``, if there is one."""
+        if not self._is_new:
+            return
+        self._is_new = False
         for logger in trainer.loggers:
             logger.save()  # metrics of the steps before a checkpoint are not logged again
-        trainer.save_checkpoint(self.folder / LAST)
-        self._saved = trainer.global_step
+        last, following = self.folder / LAST, self.folder / NEXT
+        if trainer.is_global_zero and following.exists():
+            with file_errors():
+                if last.exists():
+                    last.replace(self.folder / PREVIOUS)
+                move(following, last)
+
+
+def _is_between_steps(trainer: Trainer) -> bool:
+    """Return whether no gradients are accumulated for the next step."""
+    return bool(trainer.fit_loop.epoch_loop.batch_progress.current.completed % trainer.accumulate_grad_batches == 0)

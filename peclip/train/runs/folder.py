@@ -1,41 +1,25 @@
-"""Name the folder of a run, and save its configuration there.
+"""Name the folder of a run.
 
 A training is ``runs/NAME/version_N``. Evaluations of its model are below it, as ``test_0``, ``test_1``, ``predict_0``;
 those of any other model are ``runs/NAME/test_N``. Neither is mistaken for a training.
 """
 
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import Namespace
-from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
 from peclip.errors import InputError
+from peclip.files import is_temporary
+from peclip.results.options import OPTIONS
 
 RUNS = "runs"
 
+ALLOW = "allow_changes"
+"""Option that allows a resumed run to have other options from its checkpoint on."""
+
 VERSION = "version"
 """Stem of the folders of trainings; that of an evaluation is the name of its command."""
-
-
-class SaveConfig(SaveConfigCallback):
-    """Saves the configuration of a run with the labels that the data gave, so that it can be used without them."""
-
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Add the labels to the configuration, drop the paths of this run, and save it."""
-        self.config.data.labels = trainer.datamodule.labels
-        # The folder of this run is not an option of the next one.
-        loggers = self.config.trainer.logger
-        if isinstance(loggers, list):
-            self.config.trainer.logger = [logger for logger in loggers if not is_own(logger, trainer)] or None
-        if self.config.trainer.default_root_dir == trainer.log_dir:
-            self.config.trainer.default_root_dir = None
-        for option in ("folder", "out", "ckpt_path", "trust"):
-            self.config.pop(option, None)
-        if self.config.get("init_from") is None:  # evaluations take this file as well, and have no such option
-            self.config.pop("init_from", None)
-        super().setup(trainer, pl_module, stage)
 
 
 def next_folder(parent: Path, stem: str) -> Path:
@@ -81,9 +65,9 @@ def check_new_folder(folder: Path, option: str) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{option} {folder} is a file: name a new folder")
-    if (folder / "config.yaml").exists():
+    if (folder / OPTIONS).exists():
         raise InputError(f"{option} {folder} holds a run already: name a new one")
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and not all(map(is_temporary, folder.iterdir())):
         raise InputError(f"{option} {folder} is not empty: name a new one")
 
 
@@ -91,8 +75,3 @@ def own_logger(folder: Path) -> Namespace:
     """Return the CSV logger of a run, in the form that it has in a configuration."""
     place = Namespace(save_dir=str(folder.parent), name="", version=folder.name)
     return Namespace(class_path=f"{CSVLogger.__module__}.{CSVLogger.__name__}", init_args=place)
-
-
-def is_own(logger: Namespace, trainer: Any) -> bool:
-    """Return whether a logger of a configuration is the one that :func:`own_logger` has added for a trainer's run."""
-    return bool(trainer.log_dir) and logger == own_logger(Path(trainer.log_dir))

@@ -2,7 +2,7 @@
 
 import csv
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,26 +11,38 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from peclip.errors import InputError
+from peclip.files import is_temporary
 from peclip.model.io.torch_file import read_checkpoint
+from peclip.results.options import CHANGES, OPTIONS
 from peclip.terminal import say
-from peclip.train.runs.checkpoints import LAST, PREVIOUS
-from peclip.train.runs.folder import VERSION, number_of
+from peclip.train.runs.checkpoints import LAST, PREVIOUS, LastCheckpoint
+from peclip.train.runs.folder import VERSION, number_of, run_of_model
+from peclip.train.runs.loggers import FILE as LOGS
 
 METRICS, METRICS_BEFORE = "metrics.csv", ".before.csv"
 
+BEFORE_TRAINING = {OPTIONS, CHANGES, LOGS, "checkpoints", "hparams.yaml"}
+"""Files that are written before a training begins, beside those of TensorBoard."""
+
 
 class Interrupted(NamedTuple):
-    """An interrupted run, which resumes in its own folder.
+    """A run that resumes, and the checkpoint that it resumes from.
 
     Attributes:
         folder: of the run.
         checkpoint: to resume from; None if the run was interrupted before the first one.
         steps: optimizer steps up to the checkpoint.
+        epochs: epochs that were finished.
+        state: what :class:`~peclip.train.runs.checkpoints.LastCheckpoint` saved there: options, batches and clips.
+        in_place: whether it resumes in its own folder; a single ``.ckpt`` is continued in a new one.
     """
 
     folder: Path
-    checkpoint: Path | None
-    steps: int
+    checkpoint: Path | None = None
+    steps: int = 0
+    epochs: int = 0
+    state: Mapping[str, Any] = {}
+    in_place: bool = True
 
 
 def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrupted | None:
@@ -52,15 +64,40 @@ def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrup
         if not (run / "checkpoints").is_dir():
             raise InputError(f"{run}: no checkpoint to resume from, expected a .ckpt file or the folder of a run")
     else:
-        found = [folder] if folder else sorted(runs.glob(f"{VERSION}_*"), key=number_of)
-        of_fit = [run for run in found if run and (run / "checkpoints").is_dir()]
+        named = [folder] if folder else sorted(runs.glob(f"{VERSION}_*"), key=number_of)
+        of_fit = [run for run in named if _is_run(run)]
         if not of_fit:
             _say(f"No run in {folder or runs} to resume: starting the first")
             return None
         run = of_fit[-1]
-    checkpoint, steps = _newest_good(run / "checkpoints")
-    _say(f"Resuming {run} from {f'step {steps}' if checkpoint else 'the start: it has no checkpoint'}")
-    return Interrupted(run, checkpoint, steps)
+    found = _newest_good(run)
+    _say(f"Resuming {run} from {f'step {found.steps}' if found.checkpoint else 'the start: it has no checkpoint'}")
+    return found
+
+
+def continued(checkpoint: Path) -> Interrupted:
+    """Return the run of a single checkpoint, which a new run continues.
+
+    Raises:
+        InputError: there is no such file, or it cannot be read.
+    """
+    if not checkpoint.is_file():
+        raise InputError(
+            f"{checkpoint}: no checkpoint to resume from, expected last, a .ckpt file or the folder of a run"
+        )
+    run = run_of_model(str(checkpoint)) or checkpoint.parent
+    return _at_checkpoint(run, checkpoint, read_checkpoint(checkpoint), in_place=False)
+
+
+def _is_run(folder: Path) -> bool:
+    """Return whether a folder is that of a run, even if it was interrupted before its training had begun."""
+    return (folder / "checkpoints").is_dir() or ((folder / OPTIONS).exists() and _is_empty(folder))
+
+
+def _is_empty(folder: Path) -> bool:
+    """Return whether a folder holds at most what is written before a training begins."""
+    names = {path.name for path in folder.rglob("*") if not is_temporary(path)}
+    return {name for name in names if not name.startswith("events.out.tfevents")} <= BEFORE_TRAINING
 
 
 @rank_zero_only
@@ -68,13 +105,13 @@ def _say(line: str, error: bool = False) -> None:
     say(line, error=error)
 
 
-def _newest_good(folder: Path) -> tuple[Path | None, int]:
-    """Return the latest complete checkpoint and its steps; set a damaged one aside with a warning.
+def _newest_good(run: Path) -> Interrupted:
+    """Return a run at its latest complete checkpoint; set a damaged one aside with a warning.
 
     Raises:
         InputError: all checkpoints are damaged.
     """
-    error = None
+    folder, error = run / "checkpoints", None
     for path in (folder / LAST, folder / PREVIOUS):
         if not path.is_file():
             continue
@@ -88,10 +125,26 @@ def _newest_good(folder: Path) -> tuple[Path | None, int]:
         # Otherwise the next checkpoint would replace the good one. Only rank 0 moves it.
         if error and (folder / LAST).exists() and not getattr(rank_zero_only, "rank", 0):
             (folder / LAST).replace(folder / "torn.ckpt")
-        return path, int(content.get("global_step", 0))
+        return _at_checkpoint(run, path, content)
     if error:
         raise error
-    return None, 0
+    return Interrupted(run)
+
+
+def _at_checkpoint(run: Path, checkpoint: Path, content: dict[str, Any], in_place: bool = True) -> Interrupted:
+    """Return a run at a checkpoint.
+
+    Raises:
+        InputError: the checkpoint holds only weights.
+    """
+    try:
+        epochs = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        state = dict(content["callbacks"].get(LastCheckpoint.__name__, {}))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{checkpoint} holds weights, but not the state of a training: start from it with --init_from"
+        ) from error
+    return Interrupted(run, checkpoint, int(content["global_step"]), int(epochs), state, in_place)
 
 
 def keep_metrics(run: Interrupted, logger: CSVLogger) -> None:
@@ -104,23 +157,28 @@ def keep_metrics(run: Interrupted, logger: CSVLogger) -> None:
         metrics.replace(before)
     writer = logger.experiment
     if before.exists():
-        writer.metrics = list(_rows(before, run.steps))
+        writer.metrics = [row for row in _rows(before) if int(row["step"]) < run.steps]
         writer.save()
         before.unlink()
 
 
-def _rows(path: Path, steps: int) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the first steps; the last line of the file may be torn."""
+def logged_rows(run: Path) -> list[dict[str, Any]]:
+    """Return all rows of the metrics of a run that was interrupted, without empty values."""
+    found = (path for path in (run / METRICS_BEFORE, run / METRICS) if path.exists())
+    return list(_rows(path)) if (path := next(found, None)) else []
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file of metrics; its last line may be torn."""
     text = path.read_text(encoding="utf-8")
     for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
-        step = row.get("step") or ""
-        if step.isdecimal() and int(step) < steps:
+        if (row.get("step") or "").isdecimal():
             yield {name: value for name, value in row.items() if value}
 
 
 def remove_empty_run(folder: Path, runs: Path) -> None:
-    """Remove the folder of a run that holds at most its configuration, and empty folders above it."""
-    if {path.name for path in folder.rglob("*")} <= {"config.yaml", "checkpoints"}:
+    """Remove the folder of a run that holds at most what is written before a training, and empty folders above it."""
+    if _is_empty(folder):
         shutil.rmtree(folder, ignore_errors=True)
         for above in folder.parents:
             if above.is_relative_to(runs):

@@ -1,0 +1,113 @@
+"""The options of a run: config.yaml, which is written once, and changes.yaml, where resumed runs record what differs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from peclip.configuration import load, read_text
+from peclip.errors import InputError, first_line
+from peclip.files import write_text
+from peclip.results.records import from_json
+
+OPTIONS, CHANGES = "config.yaml", "changes.yaml"
+
+SECTIONS = frozenset(
+    {
+        *("trainer", "model", "model.init_args", "model.net", "model.init_args.net"),
+        *("data", "data.augment", "data.mix", "checkpoint", "last"),
+    }
+)
+"""Names below which there are further options; any other value is that of one option."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """An option that a resumed run has changed.
+
+    Attributes:
+        step: optimizer steps that were taken before.
+        option: dotted name.
+        before: value of the steps before.
+        now: value from this step on.
+    """
+
+    step: int
+    option: str
+    before: Any
+    now: Any
+
+
+def read_options(run: Path, step: int | None = None) -> dict[str, Any] | None:
+    """Return the options of a run by section, as a configuration has them; None where it has no config.yaml.
+
+    Args:
+        run: folder of the run.
+        step: the options of the steps up to this one; by default those after the last change.
+
+    Raises:
+        InputError: config.yaml or changes.yaml is torn.
+    """
+    options = _read(run / OPTIONS, dict)
+    if options is not None:
+        for change in read_changes(run):
+            if step is None or change.step < step:
+                _set(options, change.option.split("."), change.now)
+    return options
+
+
+def read_changes(run: Path) -> tuple[Change, ...]:
+    """Return the changes of a run in order; none where it has no changes.yaml.
+
+    Raises:
+        InputError: changes.yaml is torn.
+    """
+    found, path = _read(run / CHANGES, list), run / CHANGES
+    return tuple(from_json(Change, content, f"{path}: entry {place}") for place, content in enumerate(found or (), 1))
+
+
+def write_changes(run: Path, changes: Sequence[Change]) -> None:
+    """Write changes.yaml; without changes there is none."""
+    if changes:
+        write_text(run / CHANGES, yaml.safe_dump(list(map(asdict, changes)), sort_keys=False, default_flow_style=None))
+    else:
+        (run / CHANGES).unlink(missing_ok=True)
+
+
+def by_name(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield options by their dotted names; a list or a class with its arguments is one value."""
+    for key, value in options.items():
+        name = f"{prefix}{key}"
+        if name in SECTIONS and isinstance(value, Mapping):
+            yield from by_name(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _read(path: Path, kind: type) -> Any:
+    """Return the content of a YAML file of a run; None where there is no file.
+
+    Raises:
+        InputError: it is not YAML, or not of this kind.
+    """
+    if not path.exists():
+        return None
+    text = read_text(path)
+    try:
+        found = load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is torn, it cannot be read: {first_line(error)}") from error
+    if not isinstance(found, kind):
+        raise InputError(f"{path} is torn: it holds no {'options' if kind is dict else 'changes'}")
+    return found
+
+
+def _set(options: dict[str, Any], name: Sequence[str], value: Any) -> None:
+    *sections, option = name
+    for section in sections:
+        if not isinstance(options.get(section), dict):
+            options[section] = {}
+        options = options[section]
+    options[option] = value

@@ -1,0 +1,66 @@
+"""The callback of a run that resumes: it applies changed options to the optimizer, and keeps the report of an earlier end."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from peclip.files import move
+from peclip.results.evaluation import METRICS, PREDICTIONS, TRAINING
+from peclip.train.callbacks.run import module_and_data
+from peclip.train.lr_scheduler import set_rates
+from peclip.train.module import PEClipModule
+from peclip.train.runs.record import SCHEDULE
+
+REPORT = (METRICS, "confusion.csv", "confusion.png", PREDICTIONS, TRAINING)
+"""Files of the report at the end of a run."""
+
+
+class Resumed(Callback):
+    """Applies the options that a run resumes with, where its checkpoint would restore those before.
+
+    The learning rates follow the schedule of the new options from this step on, so that a later max_epochs stretches what is
+    left of a cosine: a run that had ended at a rate of zero may go on with a high one.
+
+    Args:
+        changed: names of the options that differ from those of the checkpoint.
+    """
+
+    def __init__(self, changed: Collection[str]) -> None:
+        self._changed = set(changed)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set rates and weight decay, and set the report of an earlier end of the run aside."""
+        module, _ = module_and_data(trainer)
+        if self._changed & SCHEDULE:
+            self._set_rates(trainer, module)
+        folder, step = trainer.log_dir, trainer.global_step  # a collective call: all ranks make it
+        if folder and trainer.is_global_zero:
+            _set_aside(Path(folder), step)
+
+    def _set_rates(self, trainer: Trainer, module: PEClipModule) -> None:
+        """Set what the checkpoint has restored to what the options say; a schedule of one's own has its own rates."""
+        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        if "model.weight_decay" in self._changed:
+            for group in groups:
+                group["weight_decay"] = module.weight_decay
+        if module.lr_scheduler is not None:
+            return
+        before = {group["name"]: group["lr"] for group in groups}
+        # A finder may have chosen the rates before.
+        kept = {group["name"]: group["initial_lr"] for group in groups}
+        own = {name: rate for name, rate in module.rates.items() if f"model.lr_{name}" in self._changed}
+        set_rates(trainer, kept | own)
+        if trainer.is_global_zero:
+            said = [f"{group['name']} {group['lr']:.3g} (was {before[group['name']]:.3g})" for group in groups]
+            print(f"Learning rates from step {trainer.global_step} on: {', '.join(said)}", flush=True)
+
+
+def _set_aside(run: Path, step: int) -> None:
+    """Move the report of a run that had ended at a step into a folder of its own: it is not that of what follows."""
+    if (run / METRICS).exists():
+        aside = run / f"ended_at_step_{step}"
+        aside.mkdir(exist_ok=True)
+        for name in REPORT:
+            if (run / name).exists():
+                move(run / name, aside / name)

@@ -1,0 +1,52 @@
+"""Recognise errors that a user can act on among those that Lightning, torch and the system raise during a run."""
+
+import re
+from traceback import walk_tb
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
+
+from peclip.errors import InputError, in_one_line
+from peclip.files import too_many_open_files
+
+OPEN_FILES = re.compile(r"Too many open files|received \d+ items of ancdata")
+"""What torch says where a process has no room for another open file."""
+
+
+REFUSED = "Lightning refuses the options of the trainer: "
+
+
+def as_input_error(error: Exception) -> InputError | None:
+    """Return what an error tells the user; None for an error of the program.
+
+    Args:
+        error: raised in this process, or in a process that a strategy such as ddp_notebook started.
+    """
+    if isinstance(error, InputError):
+        return error
+    if OPEN_FILES.search(str(error)):
+        return too_many_open_files()
+    if isinstance(error, MisconfigurationException) or (isinstance(error, ValueError) and _raised_by_lightning(error)):
+        return InputError(f"{REFUSED}{in_one_line(error)}")
+    if isinstance(error, ProcessRaisedException):
+        return _of_process(str(error))
+    return InputError(in_one_line(error)) if isinstance(error, ProcessExitedException) else None
+
+
+def _raised_by_lightning(error: Exception) -> bool:
+    """Return whether Lightning itself, rather than what it calls, has raised an error: it does so for options that do not fit."""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    return bool(modules) and modules[-1].startswith("lightning.")
+
+
+def _of_process(text: str) -> InputError | None:
+    """Return what the traceback of another process tells the user."""
+    *_, last = re.findall(r'^  File "(.*)", line', text, re.MULTILINE) or [""]
+    for kind in (InputError, MisconfigurationException, ValueError):
+        name = kind.__name__ if kind is ValueError else f"{kind.__module__}.{kind.__name__}"
+        found = re.findall(rf"^{re.escape(name)}: +(.*)", text, re.MULTILINE)
+        if found and kind is InputError:
+            return InputError(found[-1])
+        if found and (kind is MisconfigurationException or "/lightning/" in last):
+            return InputError(f"{REFUSED}{found[-1]}")
+    return None

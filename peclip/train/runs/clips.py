@@ -1,0 +1,31 @@
+"""Say which clips a run is trained with, and which of them make up a step: a run resumes with the same."""
+
+import hashlib
+
+from lightning.pytorch import Trainer
+
+from peclip.data.datamodule import VideoDataModule
+from peclip.data.manifest import Manifest
+
+BATCH = "data.batch_size times devices"
+
+
+def same_batches(trainer: Trainer, data: VideoDataModule) -> dict[str, int]:
+    """Return what decides, beside the clips themselves, which of them make up a step."""
+    return {
+        BATCH: data.batch_size * trainer.world_size,
+        "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
+        "seed_everything": data.seed,
+        "number of training clips": len(data.splits.train),
+    }
+
+
+def clip_digests(data: VideoDataModule) -> dict[str, str]:
+    """Return a digest of the clips of each split: their paths, labels and times, in order."""
+    splits = {"training": data.splits.train, "validation": data.splits.val, "test": data.splits.test}
+    return {name: _digest(clips) for name, clips in splits.items()}
+
+
+def _digest(clips: Manifest) -> str:
+    table = clips.table[["path", "label", "start", "end"]]
+    return hashlib.sha256(table.to_csv(index=False, header=False).encode(errors="surrogateescape")).hexdigest()

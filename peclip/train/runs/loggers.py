@@ -1,0 +1,113 @@
+"""Let the loggers beside metrics.csv continue where a run was interrupted: the same run of theirs, and no step twice."""
+
+import os
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from peclip.files import write_json
+from peclip.results.records import from_json, read_json
+from peclip.train.runs.folder import VERSION, next_folder
+from peclip.train.runs.wandb_logger import Row, row_of
+
+FILE = "loggers.json"
+
+TENSORBOARD, WANDB = "TensorBoardLogger", "WandbLogger"
+
+
+@dataclass(frozen=True)
+class Logs:
+    """What the loggers of a run have, beside metrics.csv: the content of loggers.json.
+
+    Attributes:
+        tensorboard: folder of each TensorBoardLogger, in its save_dir and name.
+        wandb: id of the run of each WandbLogger.
+        ahead: rows of steps after the checkpoint, which were logged before an interruption and will be repeated.
+    """
+
+    tensorboard: tuple[str, ...] = ()
+    wandb: tuple[str, ...] = ()
+    ahead: tuple[Row, ...] = ()
+
+
+def read_logs(run: Path) -> Logs:
+    """Read loggers.json; empty where there is none.
+
+    Raises:
+        InputError: it is torn.
+    """
+    content = read_json(run / FILE)
+    return Logs() if content is None else from_json(Logs, content, str(run / FILE))
+
+
+def write_logs(run: Path, logs: Logs) -> None:
+    """Write loggers.json, where there are such loggers."""
+    if logs.tensorboard or logs.wandb:
+        write_json(run / FILE, asdict(logs))
+
+
+def identified(loggers: Sequence[Any], folder: Path, known: Logs, steps: int | None) -> tuple[list[Any], Logs]:
+    """Return loggers of a configuration that log to runs with a name, and these names.
+
+    A TensorBoardLogger whose save_dir and name are those of the run logs into the run's folder.
+
+    Args:
+        loggers: of the configuration.
+        folder: of the run.
+        known: names that the run had before it was interrupted; they stay.
+        steps: of the checkpoint from which a run resumes in its folder; later ones are repeated. None for a new run.
+    """
+    named: list[Any] = []
+    logs = replace(known, tensorboard=(), wandb=())
+    for logger in loggers:
+        kind = logger.class_path.rpartition(".")[2] if isinstance(logger, Namespace) else None
+        if kind == TENSORBOARD:
+            version = _next(known.tensorboard, logs.tensorboard) or _tensorboard(logger.init_args, folder)
+            logs = replace(logs, tensorboard=(*logs.tensorboard, version))
+            logger = logger.clone()
+            logger.init_args.update(Namespace(version=version, purge_step=steps))
+        elif kind == WANDB and not _names_run(logger.init_args):
+            version = _next(known.wandb, logs.wandb) or secrets.token_hex(4)
+            logs = replace(logs, wandb=(*logs.wandb, version))
+            logger = logger.clone()
+            offline = logger.init_args.get("offline") or os.environ.get("WANDB_MODE", "online") != "online"
+            # W&B warns where it cannot ask its server for the run.
+            logger.init_args.update(Namespace(version=version, resume=None if offline else "allow"))
+        named.append(logger)
+    return named, logs
+
+
+def _next(known: Sequence[str], used: Sequence[str]) -> str | None:
+    return known[len(used)] if len(used) < len(known) else None
+
+
+def _tensorboard(options: Namespace, folder: Path) -> str:
+    """Return the folder of a new TensorBoardLogger."""
+    if options.get("version") is not None:
+        version = options.version
+        return version if isinstance(version, str) else f"{VERSION}_{version}"
+    parent = Path(options.save_dir, options.get("name") or "")
+    return folder.name if parent.resolve() == folder.parent.resolve() else next_folder(parent, VERSION).name
+
+
+def _names_run(options: Namespace) -> bool:
+    """Return whether a WandbLogger has a run already: one of the user's, or of a sweep."""
+    return (
+        any(options.get(name) for name in ("version", "id", "resume_from", "fork_from")) or "WANDB_RUN_ID" in os.environ
+    )
+
+
+def rows_ahead(rows: Iterable[Mapping[str, Any]], known: Logs, steps: int) -> tuple[Row, ...]:
+    """Return the rows after a checkpoint that were logged in this or an earlier session.
+
+    Args:
+        rows: of metrics.csv.
+        known: names and rows of the earlier sessions.
+        steps: of the checkpoint.
+    """
+    found = (row_of(int(row["step"]), row) for row in rows)
+    return tuple(dict.fromkeys(row for row in (*known.ahead, *found) if row.step >= steps))

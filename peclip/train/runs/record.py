@@ -1,0 +1,235 @@
+"""Decide what may differ when a run resumes: its options, by name, and its clips, by their digests.
+
+An option that does not affect the result may differ; what applies to the steps to come may differ where the user allows
+it; anything else is refused. A run records every difference in changes.yaml with its step; config.yaml stays.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+from lightning.pytorch import Trainer
+
+from peclip.data.datamodule import VideoDataModule
+from peclip.errors import InputError
+from peclip.results.options import Change, by_name, read_changes, read_options
+from peclip.train.runs.clips import clip_digests, same_batches
+from peclip.train.runs.folder import ALLOW
+from peclip.train.runs.resume import Interrupted
+
+SHOWN = 6
+"""Maximum number of options in a message."""
+
+LOCATION = frozenset({"data.manifest", "data.root", "data.benchmark", "data.options", "data.allow_outside"})
+"""Where the clips are; whether they are the same ones is known by their digests."""
+
+DEVICES = frozenset({"trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy"})
+"""Where the run is trained; the clips of a step, over all devices, have to be the same number."""
+
+VERIFIED = frozenset(
+    {f"model.net.{name}" for name in ("adapters", "backbone", "labels", "prompts", "texts", "without")}
+)
+"""What a checkpoint knows better than a configuration, which may express the same in several ways; see check_fits."""
+
+FREE = frozenset(
+    {
+        *("trainer.logger", "trainer.log_every_n_steps", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
+        *("trainer.profiler", "trainer.detect_anomaly", "trainer.num_sanity_val_steps", "trainer.inference_mode"),
+        *("trainer.default_root_dir", "trainer.limit_predict_batches", "trainer.enable_autolog_hparams"),
+        *("trainer.model_registry", "data.num_workers", "data.predict", "model.zero_shot", "model.frozen"),
+        *("model.sharded", "model.net.checkpointing", "last.every_n_steps", "checkpoint.verbose", "name"),
+        *DEVICES,
+    }
+)
+"""Options that do not affect what is trained and selected: how fast, where, what is shown and logged."""
+
+RATES = ("model.lr_adapters", "model.lr_prompts")
+
+SCHEDULE = frozenset(
+    {
+        *RATES,
+        *("trainer.max_epochs", "trainer.max_steps", "model.weight_decay"),
+        *("model.warmup_epochs", "model.warmup_lr", "model.schedule", "model.step_epochs", "model.step_factor"),
+    }
+)
+"""Options that decide the learning rates and the weight decay of the steps to come."""
+
+APPLIED = SCHEDULE | {
+    *("trainer.min_epochs", "trainer.min_steps", "trainer.max_time", "trainer.val_check_interval"),
+    *("trainer.check_val_every_n_epoch", "trainer.gradient_clip_val", "trainer.gradient_clip_algorithm"),
+    *("trainer.limit_test_batches", "trainer.callbacks", "trainer.deterministic", "trainer.benchmark"),
+    *("trainer.reload_dataloaders_every_n_epochs", "model.net.compile", "data.eval_batch_size", "data.on_error"),
+}
+"""Options that affect the result, and can change at a step."""
+
+LIMITS = ("trainer.max_epochs", "trainer.max_steps")
+"""Ends of a training; a later one asks for nothing but more training."""
+
+ON_SCREEN = ("RichProgressBar", "TQDMProgressBar", "RichModelSummary", "ModelSummary", "DeviceStatsMonitor")
+"""Callbacks that only show the training."""
+
+
+def changes_on_resuming(
+    run: Interrupted, options: Mapping[str, Any], defaults: Mapping[str, Any], allowed: bool
+) -> tuple[Change, ...]:
+    """Return how the options of a resumed run have changed up to now, earlier changes first.
+
+    Args:
+        run: that resumes.
+        options: those that it resumes with, by section.
+        defaults: the default options, which stand for those that the record of an earlier version lacks.
+        allowed: whether options that affect the steps to come may change.
+
+    Raises:
+        InputError: an option differs that may not; the message names all of them, with both values.
+    """
+    earlier = read_changes(run.folder)
+    before, now, default = (dict(by_name(each)) for each in (recorded_options(run), options, defaults))
+    known = {_plain(name): value for name, value in before.items()}
+    known = {_plain(name): known.get(_plain(name), default.get(name)) for name in now} | known
+    found = [
+        Change(run.steps, name, known[_plain(name)], value)
+        for name, value in now.items()
+        if _differs(_plain(name), known[_plain(name)], value)
+    ]
+    agreed = {change.option: change.now for change in earlier}
+    asked = [change for change in found if not (change.option in agreed and agreed[change.option] == change.now)]
+    stated = {_plain(name): value for name, value in now.items()}
+    kinds = [_kind(change, run, known, stated) for change in asked]
+    if fixed := [change for change, kind in zip(asked, kinds, strict=True) if kind == "fixed"]:
+        raise _refused(run, fixed, "resume with the same")
+    applied = [change for change, kind in zip(asked, kinds, strict=True) if kind == "applied"]
+    if applied and _is_over(run, known) and _is_over(run, stated):
+        advice = "it is finished, so nothing of this would apply: raise trainer.max_epochs"
+        raise _refused(run, applied, advice)
+    unasked = [change for change in applied if not _extends(change)]
+    if unasked and not allowed:
+        advice = f"resume with the same, set --{ALLOW} true to change this from step {run.steps} on"
+        raise _refused(run, unasked, advice)
+    return (*(change for change in earlier if change.step < run.steps), *found)
+
+
+def changed_at(run: Interrupted, changes: Iterable[Change]) -> set[str]:
+    """Return the plain names of the options that differ from those of the checkpoint from which a run resumes."""
+    return {_plain(change.option) for change in changes if change.step == run.steps}
+
+
+def mixed_results(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
+    """Yield the options, given by section, that make results of the two incomparable; for folds, which are trained whole."""
+    harmless = (FREE | LOCATION) - DEVICES - {"model.zero_shot"}
+    first, second = dict(by_name(before)), dict(by_name(now))
+    for name in dict.fromkeys((*second, *first)):
+        if _plain(name) not in harmless and first.get(name) != second.get(name):
+            yield Change(0, name, first.get(name), second.get(name))
+
+
+def check_same_clips(run: Interrupted, trainer: Trainer, data: VideoDataModule) -> None:
+    """Check that a run resumes with the clips and the batches that it was trained with.
+
+    Raises:
+        InputError: they are others.
+    """
+    start_again = f"or start a new run{_how(run)}"
+    for name, value in same_batches(trainer, data).items():
+        if run.state.get("order", {}).get(name, value) != value:
+            raise InputError(
+                f"{run.folder} was trained with the {name} {run.state['order'][name]}, which is {value} now: resume with "
+                f"the same, {start_again}"
+            )
+    known = run.state.get("clips", {})
+    for split, digest in clip_digests(data).items() if known else ():
+        if known.get(split) != digest:
+            raise InputError(
+                f"{data.source.source} has other {split} clips than {run.folder} was trained with (paths, labels, times or "
+                f"their order): restore it, {start_again}"
+            )
+
+
+def recorded_options(run: Interrupted) -> dict[str, Any]:
+    """Return the options of a run at its checkpoint: those that the checkpoint holds, or, of an earlier version, its run.
+
+    Raises:
+        InputError: neither has them.
+    """
+    found = run.state.get("options") or read_options(run.folder, run.steps)
+    if not found:
+        raise InputError(
+            f"{run.checkpoint or run.folder}: the options of its training are not known, because {run.folder} has no "
+            f"config.yaml: restore it, or start a new run from its weights with --init_from {run.checkpoint or run.folder}"
+        )
+    return found
+
+
+def _plain(name: str) -> str:
+    """Return the name of an option without the section of a module of one's own."""
+    return name.replace("model.init_args.", "model.")
+
+
+def _differs(name: str, before: Any, now: Any) -> bool:
+    if name in VERIFIED or (name == "data.labels" and now is None):
+        return False
+    if name == "trainer.callbacks":
+        before, now = _with_effect(before), _with_effect(now)
+    return bool(before != now)
+
+
+def _with_effect(callbacks: Any) -> list[Any]:
+    """Return the callbacks of a configuration without those that only show the training."""
+    listed = callbacks if isinstance(callbacks, list) else [callbacks] if callbacks else []
+    paths = [each.get("class_path") if isinstance(each, Mapping) else each for each in listed]
+    return [each for each, path in zip(listed, paths, strict=True) if str(path).rpartition(".")[2] not in ON_SCREEN]
+
+
+def _kind(
+    change: Change, run: Interrupted, known: Mapping[str, Any], stated: Mapping[str, Any]
+) -> Literal["free", "applied", "fixed"]:
+    """Return whether an option may differ, may differ where the user allows it, or may not differ.
+
+    Args:
+        change: of the option.
+        run: that resumes.
+        known: all options before, by their plain names.
+        stated: all options now.
+    """
+    name = _plain(change.option)
+    # The clips of a step may be spread over other devices, and a new run chooses and keeps checkpoints of its own.
+    spread = name == "data.batch_size" and any(known.get(option) != stated.get(option) for option in DEVICES)
+    elsewhere = not run.in_place and name.startswith("checkpoint.")
+    if name in FREE or elsewhere or (spread and "order" in run.state) or (name in LOCATION and "clips" in run.state):
+        return "free"
+    if run.checkpoint is None:
+        return "applied"
+    if name in RATES and stated.get("model.lr_scheduler") is not None:
+        return "fixed"  # only a schedule of one's own knows what it makes of them
+    return "applied" if name in APPLIED | LOCATION else "fixed"
+
+
+def _extends(change: Change) -> bool:
+    """Return whether a change only asks for more training."""
+    limits = (change.before, change.now)
+    if change.option not in LIMITS or not all(isinstance(limit, int) for limit in limits):
+        return False
+    before, now = (limit if limit >= 0 else float("inf") for limit in limits)
+    return now > before
+
+
+def _is_over(run: Interrupted, options: Mapping[str, Any]) -> bool:
+    """Return whether a run has reached the end that options set."""
+    done = {"trainer.max_epochs": run.epochs, "trainer.max_steps": run.steps}
+    limits = {name: options.get(name) for name in LIMITS}
+    return any(limit not in (None, -1) and done[name] >= limit for name, limit in limits.items())
+
+
+def _refused(run: Interrupted, changes: list[Change], advice: str) -> InputError:
+    said = [f"{change.option} {_said(change.before)} (now {_said(change.now)})" for change in changes[:SHOWN]]
+    more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
+    source = run.folder if run.in_place else run.checkpoint
+    return InputError(f"{source} was trained with {', '.join(said)}{more}: {advice}, or start a new run{_how(run)}")
+
+
+def _how(run: Interrupted) -> str:
+    return " (omit --ckpt_path)" if run.in_place else f" from its weights with --init_from {run.checkpoint}"
+
+
+def _said(value: Any) -> str:
+    text = "null" if value is None else " ".join(str(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,143 @@
+"""Record what a run is trained with, and let a run that resumes continue its record, its metrics and its loggers."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
+from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger
+
+from peclip.configuration import load
+from peclip.data.datamodule import VideoDataModule
+from peclip.files import write_text
+from peclip.results.options import OPTIONS, Change, read_changes, write_changes
+from peclip.train.runs.checkpoints import LastCheckpoint
+from peclip.train.runs.clips import BATCH
+from peclip.train.runs.folder import ALLOW
+from peclip.train.runs.loggers import Logs, identified, read_logs, rows_ahead, write_logs
+from peclip.train.runs.record import changed_at, changes_on_resuming, check_same_clips
+from peclip.train.runs.resume import Interrupted, keep_metrics, logged_rows
+from peclip.train.runs.wandb_logger import Earlier
+
+FINDERS = (BatchSizeFinder, LearningRateFinder)
+
+OWN = ("folder", "out", "ckpt_path", "trust", ALLOW)
+"""Options that belong to one start of a command, and not to what a run is."""
+
+
+def given_options(options: Namespace) -> Namespace:
+    """Return the options of a command line without those that belong to one start of it."""
+    given = options.clone()
+    for option in OWN:
+        given.pop(option, None)
+    if given.get("init_from") is None:  # evaluations take config.yaml as well, and have no such option
+        given.pop("init_from", None)
+    return given
+
+
+class Recorder:
+    """Records the options of a run in its folder and in its checkpoints, as the user gave them.
+
+    Args:
+        parser: that of the subcommand.
+        options: those of the command line.
+        resumed: the run whose training continues, in its folder or in a new one; None for a new training or an evaluation.
+
+    Attributes:
+        changes: options that differ from those that the run had before.
+        logs: what its loggers have.
+        earlier: what it had logged before it was interrupted; None for a new run.
+
+    Raises:
+        InputError: an option of the run may not change.
+    """
+
+    def __init__(self, parser: LightningArgumentParser, options: Namespace, resumed: Interrupted | None) -> None:
+        self._parser, self._resumed = parser, resumed
+        self._given = given_options(options)
+        self.changes: tuple[Change, ...] = ()
+        if resumed:
+            defaults = self._plain(parser.get_defaults())
+            self.changes = changes_on_resuming(resumed, self._plain(self._given), defaults, options[ALLOW])
+        self.logs, self.earlier = Logs(), None if self._in_place is None else self._read_earlier(self._in_place)
+
+    @property
+    def _in_place(self) -> Interrupted | None:
+        return self._resumed if self._resumed and self._resumed.in_place else None
+
+    def loggers(self, listed: Sequence[Any], folder: Path) -> list[Any]:
+        """Return the loggers of a training, beside that of metrics.csv, with the runs of theirs that they log to."""
+        steps = self._in_place.steps if self._in_place else None
+        named, self.logs = identified(listed, folder, self.logs, steps)
+        return named
+
+    def prepare(self, trainer: Trainer, data: VideoDataModule) -> None:
+        """Let checkpoints hold the options; check that a run resumes with its own clips, and keep its metrics.
+
+        Raises:
+            InputError: it has other clips.
+        """
+        if self._resumed:
+            _keep_what_was_found(self._resumed, trainer, data)
+            check_same_clips(self._resumed, trainer, data)
+        self._given.data.labels = data.labels
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, LastCheckpoint):
+                callback.options = self._plain(self._given)
+        if self._in_place and isinstance(trainer.logger, CSVLogger) and trainer.is_global_zero:
+            keep_metrics(self._in_place, trainer.logger)  # no check can fail after this
+
+    def write(self, folder: Path, data: VideoDataModule) -> None:
+        """Write config.yaml once, with the labels of the data so that it can be used without them, and what has changed."""
+        self._given.data.labels = data.labels
+        if not (folder / OPTIONS).exists():
+            write_text(folder / OPTIONS, self._parser.dump(self._given, skip_none=False))
+        if self.changes != read_changes(folder):
+            write_changes(folder, self.changes)
+        write_logs(folder, self.logs)
+
+    def _read_earlier(self, run: Interrupted) -> Earlier:
+        """Return what a run had logged before; what it repeats is the same where nothing has changed."""
+        known, rows = read_logs(run.folder), logged_rows(run.folder)
+        ahead = () if changed_at(run, self.changes) else rows_ahead(rows, known, run.steps)
+        self.logs = replace(known, ahead=ahead)
+        return Earlier([row for row in rows if int(row["step"]) < run.steps], frozenset(ahead))
+
+    def _plain(self, options: Namespace) -> dict[str, Any]:
+        """Return options as a configuration has them."""
+        plain: dict[str, Any] = load(self._parser.dump(options, skip_none=False))
+        return plain
+
+
+def _keep_what_was_found(run: Interrupted, trainer: Trainer, data: VideoDataModule) -> None:
+    """Keep the rates and the batch size that callbacks had found, which would find others now."""
+    finders = [callback for callback in trainer.callbacks if isinstance(callback, FINDERS)]  # type: ignore[attr-defined]
+    for finder in finders if run.checkpoint else ():
+        trainer.callbacks.remove(finder)  # type: ignore[attr-defined]
+        if isinstance(finder, BatchSizeFinder) and "order" in run.state:
+            data.batch_size = run.state["order"][BATCH] // trainer.world_size
+
+
+class SaveConfig(SaveConfigCallback):
+    """Lets a recorder write before a run begins.
+
+    Args:
+        parser: that of the subcommand.
+        config: the options with which classes are built.
+        recorder: of the options as the user gave them.
+    """
+
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, recorder: Recorder) -> None:
+        super().__init__(parser, config)
+        self._recorder = recorder
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write once, on rank 0."""
+        folder = trainer.log_dir  # a collective call: all ranks make it
+        if not self.already_saved and trainer.is_global_zero and folder:
+            self._recorder.write(Path(folder), trainer.datamodule)  # type: ignore[attr-defined]
+        self.already_saved = True

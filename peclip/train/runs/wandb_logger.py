@@ -1,0 +1,119 @@
+"""Let a run of W&B continue after an interruption: each row once, although W&B can neither take a step back nor be asked first.
+
+W&B may lack the last rows before a kill, and has rows of steps that the resumed run repeats. Which ones it has is known by
+its own file where it is offline, and by the last step that its server has.
+"""
+
+import json
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import WandbLogger
+
+STEP = "trainer/global_step"
+"""Name of the step in the rows of WandbLogger."""
+
+HEADER, BLOCK = 7, 32768
+"""Bytes before the first block of W&B's file, and of a block: it is a log of LevelDB."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Metrics that were logged together.
+
+    Attributes:
+        step: at which.
+        names: of the metrics, sorted.
+    """
+
+    step: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a run had logged before it was interrupted.
+
+    Attributes:
+        kept: rows of metrics.csv up to the checkpoint.
+        ahead: rows after it that are repeated with the same values.
+    """
+
+    kept: Sequence[Mapping[str, str]] = ()
+    ahead: frozenset[Row] = frozenset()
+
+
+class ContinuedWandbLogger(WandbLogger):
+    """WandbLogger that adds the rows that W&B lacks of those before an interruption, and skips those that it has already.
+
+    Args:
+        earlier: what was logged; None for a new run.
+        options: as for WandbLogger.
+    """
+
+    def __init__(self, *args: Any, earlier: Earlier | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._earlier = earlier
+        self._skipped: frozenset[Row] = frozenset()
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log metrics, unless they were logged before the interruption."""
+        if self._earlier:
+            earlier, self._earlier = self._earlier, None
+            self._catch_up(earlier)
+        if step is None or row_of(step, metrics) not in self._skipped:
+            super().log_metrics(metrics, step)
+
+    def _catch_up(self, earlier: Earlier) -> None:
+        """Log the rows that W&B lacks, and find those to skip."""
+        kept = [(row_of(int(row["step"]), row), row) for row in earlier.kept]
+        known = {*earlier.ahead, *(row for row, _ in kept)}
+        run = self.experiment
+        if run.offline:
+            held = {row for path in Path(run.dir).parents[1].glob(f"*-{run.id}/*.wandb") for row in self._rows_in(path)}
+        else:
+            last = run.summary.get(STEP, -1)
+            held = {row for row in known if row.step <= last}
+        self._skipped = earlier.ahead & held
+        for row, values in kept:
+            if row not in held:
+                super().log_metrics({name: float(values[name]) for name in row.names}, row.step)
+
+    def _rows_in(self, path: Path) -> Iterator[Row]:
+        """Yield the rows of metrics that a file of W&B has."""
+        from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # made when it is imported
+
+        prefix = f"{self._prefix}{self.LOGGER_JOIN_CHAR}" if self._prefix else ""
+        for content in _records(path.read_bytes()):
+            record = Record()
+            record.ParseFromString(content)
+            values = {item.key or ".".join(item.nested_key): item.value_json for item in record.history.item}
+            if STEP in values:
+                names = {
+                    name.removeprefix(prefix): None for name in values if name != STEP and not name.startswith("_")
+                }
+                yield row_of(json.loads(values[STEP]), names)
+
+
+def row_of(step: int, metrics: Mapping[str, Any]) -> Row:
+    """Return the identity of a row."""
+    return Row(step, tuple(sorted(name for name in metrics if name != "step")))
+
+
+def _records(content: bytes) -> Iterator[bytes]:
+    """Yield the complete records of a log of LevelDB, which are split where a block ends."""
+    place, record = HEADER, b""
+    while place + HEADER <= len(content):
+        if BLOCK - place % BLOCK < HEADER:
+            place += BLOCK - place % BLOCK  # padding
+            continue
+        _, size, kind = struct.unpack_from("<IHB", content, place)
+        part = content[place + HEADER : place + HEADER + size]
+        if len(part) < size:  # it was interrupted
+            return
+        record, place = (part if kind in (1, 2) else record + part), place + HEADER + size
+        if kind in (1, 4):  # whole, or the last part
+            yield record
