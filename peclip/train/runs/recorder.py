@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
-from peclip.configuration import load
 from peclip.data.datamodule import VideoDataModule
 from peclip.files import write_text
 from peclip.results.options import OPTIONS, Change, read_changes, write_changes
@@ -109,7 +109,7 @@ class Recorder:
 
     def _plain(self, options: Namespace) -> dict[str, Any]:
         """Return options as a configuration has them."""
-        plain: dict[str, Any] = load(self._parser.dump(options, skip_none=False))
+        plain: dict[str, Any] = yaml.safe_load(self._parser.dump(options, skip_none=False))
         return plain
 
 
