@@ -7,27 +7,37 @@ from typing import TYPE_CHECKING
 from rich.progress import Progress
 
 from peclip.console import PlainConsole
+from peclip.errors import InputError
 from peclip.terminal import say
 
 if TYPE_CHECKING:
     from peclip.data.manifest import Manifest
 
 
-def prepare(benchmark: str, root: str, out: str, scene: str | None = None, form: str | None = None) -> None:
+def prepare(
+    benchmark: str,
+    root: str,
+    out: str,
+    scene: str | None = None,
+    form: str | None = None,
+    first_label: str | None = None,
+) -> None:
     """Read a benchmark in its released layout and write its manifest.
 
     Args:
         benchmark: dfew, ferv39k, mafw, afew, caer, ravdess, cremad, or folders (a folder per class, or files named after
-            their class).
+            their class); for lists of other forms see peclip prepare list --help.
         root: folder of the release.
         out: csv file to write; clips below its folder are named relative to it.
         scene: one of FERV39K's 22 scenes; all of them by default.
         form: which copy of the clips, where a release has several (frames, faces, video, ...); the error for a wrong one
             lists them.
+        first_label: 0 or 1, the number of the first label in DFEW's lists, where they do not show it.
     """
     from peclip.data import benchmarks
 
-    chosen = {name: value for name, value in {"scene": scene, "form": form}.items() if value is not None}
+    given = {"scene": scene, "form": form, "first_label": first_label}
+    chosen = {name: value for name, value in given.items() if value is not None}
     manifest = benchmarks.prepare(benchmark, root, out, **chosen)
     _say_written(manifest, out)
 
@@ -58,6 +68,8 @@ def prepare_list(
     """
     from peclip.data.lists.prepare import prepare_list as read_lists
 
+    if Path(out).resolve() in {Path(file).resolve() for file in [*files, *(test or ()), *(val or ())]}:
+        raise InputError(f"out {out} is one of the lists: name another file", "out")
     manifest = read_lists(files, root, labels, test or (), val or (), first_label, drop)
     manifest.write(out)
     _say_written(manifest, out)

@@ -171,22 +171,23 @@ def test_evaluating_on_two_and_three_ranks_is_evaluating_on_one_to_the_byte(clip
     found = []
     for world in (1, 2, 3):
         folder = tmp_path / str(world)
-        results = in_ranks(folder, words(["test", "--config", config, "--ckpt_path", tiny_run]), world)
+        results = in_ranks(folder, words(["test", "--config", config, "--ckpt_path", tiny_run, "--out", "out"]), world)
         assert [(result.status, result.err) for result in results] == [(0, "")] * world
-        found.append(evaluated(folder / "runs/tiny/version_0"))
+        found.append(evaluated(folder / "out"))
     assert found[0] == found[1] == found[2]
     assert found[0]["predictions.csv"].count(b"\n") == clips + 1
 
 
 @pytest.mark.parametrize("verb", ["test", "validate", "predict"])
 def test_an_evaluation_on_two_devices_as_a_user_types_it(verb, config, tmp_path, tiny_run):
-    (one,) = in_ranks(tmp_path / "one", words([verb, "--config", config, "--ckpt_path", tiny_run]), 1)
+    args = [verb, "--config", config, "--ckpt_path", tiny_run, "--out", "results"]
+    (one,) = in_ranks(tmp_path / "one", words(args), 1)
     assert one.status == 0
-    two = start(tmp_path / "two", verb, "--config", config, "--ckpt_path", tiny_run, *TWO, command=SCRIPT)
+    two = start(tmp_path / "two", *args, *TWO, command=SCRIPT)
     assert (two.wait(120), (tmp_path / "two/err").read_text()) == (0, "")
     assert (tmp_path / "two/out").read_text() == one.out
     for name in EVALUATED if verb != "predict" else ("predictions.csv",):
-        files = [tmp_path / run / "runs/tiny/version_0" / name for run in ("one", "two")]
+        files = [tmp_path / run / "results" / name for run in ("one", "two")]
         assert files[0].read_bytes() == files[1].read_bytes()
 
 

@@ -85,6 +85,8 @@ def _read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
     """Return all values as text, with the number of each line."""
     raw = read_utf8(path)
     first = raw.split(b"\n", 1)[0].decode()
+    if re.fullmatch(r"sep=.", first.strip()):
+        raise InputError(f"{path} line 1: {first.strip()!r} is for Excel: remove this line")
     delimiter = delimiter_of(first)
     header = cells_of(first, delimiter)
     try:

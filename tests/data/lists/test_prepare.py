@@ -412,4 +412,8 @@ def test_the_command_that_an_error_names_works(tmp_path, monkeypatch):
     result = run("prepare", "list", "train (1).txt", "--labels", "dfew", "--root", ".", "--out", "NEW.csv")
     assert result.status == 0, result.err
     assert run("prepare", "list", "train (1).txt", "--root", ".", "--out", "no.csv").status == 2
+    before = (tmp_path / "train (1).txt").read_text()
+    same = run("prepare", "list", "train (1).txt", "--labels", "dfew", "--root", ".", "--out", "./train (1).txt")
+    assert "out ./train (1).txt is one of the lists: name another file" in same.err
+    assert (tmp_path / "train (1).txt").read_text() == before
     assert not (tmp_path / "no.csv").exists()
