@@ -1,0 +1,89 @@
+"""Errors of Lightning, torch and the system that a user can act on are one line."""
+
+import errno
+
+import pytest
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
+
+from peclip.errors import InputError
+from peclip.train.cli.complaints import as_input_error
+from tests.runs import run
+
+RAISED = """
+
+-- Process 1 terminated with the following error:
+Traceback (most recent call last):
+  File "/lib/lightning/pytorch/loops/fit_loop.py", line 300, in setup_data
+    raise ValueError(
+{}
+"""
+
+
+def said(error):
+    found = as_input_error(error)
+    assert isinstance(found, InputError)
+    assert "\n" not in str(found)
+    return str(found)
+
+
+def test_what_lightning_refuses_is_a_mistake_of_the_user():
+    try:
+        Trainer(val_check_interval="many", logger=False)
+    except MisconfigurationException as error:
+        assert "Lightning refuses the options of the trainer: " in said(error)
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError])
+def test_errors_of_the_program_keep_their_traceback(kind):
+    try:
+        raise kind("a bug")
+    except kind as error:
+        assert as_input_error(error) is None
+
+
+@pytest.mark.parametrize(
+    ("last", "says"),
+    [
+        ("peclip.errors.InputError: the loss is nan", "the loss is nan"),
+        ("ValueError:  `val_check_interval` (7) must be less", "refuses the options of the trainer: `val_check_interval` (7)"),
+    ],
+)
+def test_the_error_of_a_process_that_a_strategy_starts_is_one_line(last, says):
+    assert says in said(ProcessRaisedException(RAISED.format(last), 1, 4711))
+
+
+def test_an_error_of_the_program_in_such_a_process_keeps_its_traceback():
+    text = RAISED.format("ValueError: a bug").replace("/lib/lightning/", "/lib/other/")
+    assert as_input_error(ProcessRaisedException(text, 1, 4711)) is None
+
+
+def test_a_process_that_is_killed_is_one_line():
+    assert "SIGKILL" in said(ProcessExitedException("process 1 terminated with signal SIGKILL", 1, 4711, -9, "SIGKILL"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EMFILE, "Too many open files"), RuntimeError("received 0 items of ancdata")],
+)
+def test_too_many_open_files_name_the_limit(error):
+    assert "too many open files: the limit is " in said(error)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--trainer.val_check_interval", "7"), "`val_check_interval` (7) must be less than or equal to the number"),
+        (("--trainer.val_check_interval", "0"), "trainer.val_check_interval is 0"),
+        (("--trainer.check_val_every_n_epoch", "0"), "trainer.check_val_every_n_epoch is 0"),
+        (("--trainer.max_epochs", "0"), "trainer.max_epochs is 0: nothing would be trained"),
+        (("--trainer.max_steps", "0"), "trainer.max_steps is 0: nothing would be trained"),
+    ],
+)
+def test_limits_that_leave_nothing_to_do_are_one_line(options, says, tmp_path, monkeypatch, tiny_config):
+    monkeypatch.chdir(tmp_path)
+    result = run("fit", "--config", tiny_config, *options)
+    assert (result.status, result.err.count("\n")) == (2, 1), result.err
+    assert says in result.err
+    assert not (tmp_path / "runs").exists()
