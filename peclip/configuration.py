@@ -116,21 +116,30 @@ def read_text(path: Path, what: str = "a YAML file") -> str:
         raise InputError(f"{path}: not valid YAML, {first_line(error)}") from error
 
 
-def read_configuration(path: Path) -> dict[str, Any]:
-    """Return the options of a file.
+def read_yaml(path: Path) -> Any:
+    """Return the content of a YAML file.
 
     Raises:
-        InputError: it cannot be read, is not valid YAML, or holds no options; the message names the line.
+        InputError: it cannot be read or is not valid YAML; the message names the line.
     """
     text = read_text(path)
     try:
-        content = load(text)
+        return load(text)
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         invalid = "" if isinstance(error, RefusedYAML) else "not valid YAML, "
         raise InputError(f"{path}{line}: {invalid}{error.problem}") from error
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path}: not valid YAML, {first_line(error)}") from error
+
+
+def read_configuration(path: Path) -> dict[str, Any]:
+    """Return the options of a file.
+
+    Raises:
+        InputError: as :func:`read_yaml`, or it holds no options.
+    """
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected options, such as name, trainer, model and data")
     return content

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from peclip.configuration import load, read_text
-from peclip.errors import InputError, first_line
+from peclip.configuration import read_yaml
+from peclip.errors import InputError
 from peclip.files import write_text
 from peclip.results.records import from_json
 
@@ -90,15 +90,11 @@ def _read(path: Path, kind: type) -> Any:
     """Return the content of a YAML file of a run; None where there is no file.
 
     Raises:
-        InputError: it is not YAML, or not of this kind.
+        InputError: it cannot be read, is not valid YAML, or not of this kind.
     """
     if not path.exists():
         return None
-    text = read_text(path)
-    try:
-        found = load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is torn, it cannot be read: {first_line(error)}") from error
+    found = read_yaml(path)
     if not isinstance(found, kind):
         raise InputError(f"{path} is torn: it holds no {'options' if kind is dict else 'changes'}")
     return found

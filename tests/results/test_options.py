@@ -31,7 +31,9 @@ def test_changes_are_written_and_read(run):
     assert not (run / CHANGES).exists()
 
 
-@pytest.mark.parametrize(("step", "rate", "on_error"), [(15, 0.0003, "raise"), (16, 0.002, "raise"), (None, 0.002, "skip")])
+@pytest.mark.parametrize(
+    ("step", "rate", "on_error"), [(15, 0.0003, "raise"), (16, 0.002, "raise"), (None, 0.002, "skip")]
+)
 def test_options_are_those_of_a_step(run, step, rate, on_error):
     write_changes(run, [RATE, LONGER, SKIPS])
     options = read_options(run, step)

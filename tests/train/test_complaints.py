@@ -47,7 +47,10 @@ def test_errors_of_the_program_keep_their_traceback(kind):
     ("last", "says"),
     [
         ("peclip.errors.InputError: the loss is nan", "the loss is nan"),
-        ("ValueError:  `val_check_interval` (7) must be less", "refuses the options of the trainer: `val_check_interval` (7)"),
+        (
+            "ValueError:  `val_check_interval` (7) must be less",
+            "refuses the options of the trainer: `val_check_interval` (7)",
+        ),
     ],
 )
 def test_the_error_of_a_process_that_a_strategy_starts_is_one_line(last, says):

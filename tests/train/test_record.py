@@ -66,12 +66,19 @@ def found(folder, options, allowed=False, **attributes):
 )
 def test_what_would_mix_two_trainings_is_refused_by_name(option, value, tmp_path):
     dotted = option.replace("__", ".")
-    with pytest.raises(InputError, match=rf"{dotted} .* \(now .*\): resume with the same, or start a new run") as caught:
+    with pytest.raises(
+        InputError, match=rf"{dotted} .* \(now .*\): resume with the same, or start a new run"
+    ) as caught:
         found(tmp_path, changed(**{option: value}), allowed=True)
     assert "\n" not in str(caught.value)
 
 
-APPLIED = [("model__lr_adapters", 2e-3), ("trainer__max_epochs", 5), ("data__on_error", "skip"), ("model__schedule", "step")]
+APPLIED = [
+    ("model__lr_adapters", 2e-3),
+    ("trainer__max_epochs", 5),
+    ("data__on_error", "skip"),
+    ("model__schedule", "step"),
+]
 
 
 @pytest.mark.parametrize(("option", "value"), APPLIED)
@@ -112,7 +119,12 @@ def test_another_place_of_the_clips_is_allowed_by_the_user_where_no_digest_is_kn
 def test_a_schedule_of_ones_own_keeps_its_rates(tmp_path):
     own = changed(model__lr_scheduler={"class_path": "own.Schedule"})
     with pytest.raises(InputError, match="model.lr_adapters 0.0002 .now 0.002.: resume with the same, or"):
-        found(tmp_path, own | {"model": own["model"] | {"lr_adapters": 2e-3}}, allowed=True, state=KNOWN | {"options": own})
+        found(
+            tmp_path,
+            own | {"model": own["model"] | {"lr_adapters": 2e-3}},
+            allowed=True,
+            state=KNOWN | {"options": own},
+        )
 
 
 def test_every_option_that_differs_is_named(tmp_path):
@@ -255,7 +267,9 @@ def test_a_change_that_is_allowed_is_applied_recorded_and_resumed(copy, tiny_con
 def test_a_checkpoint_in_another_place_knows_its_options(copy, tiny_config):
     shutil.copy(copy / "checkpoints/best.ckpt", "mine.ckpt")
     options = ("--trainer.max_epochs", "3", "--name", "other")
-    assert_refused(resume(tiny_config, *options, "--data.mix.mixup", "0", source="mine.ckpt"), "data.mix.mixup 0.4 (now 0")
+    assert_refused(
+        resume(tiny_config, *options, "--data.mix.mixup", "0", source="mine.ckpt"), "data.mix.mixup 0.4 (now 0"
+    )
     made = trained(Path(), "--config", tiny_config, *options, "--ckpt_path", "mine.ckpt")
     assert yaml.safe_load((made / OPTIONS).read_text())["trainer"]["max_epochs"] == 3
     assert [(change.step, change.option) for change in read_changes(made)][0][1] == "trainer.max_epochs"

@@ -7,6 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peclip.files import move
 from peclip.results.evaluation import METRICS, PREDICTIONS, TRAINING
+from peclip.terminal import say
 from peclip.train.callbacks.run import module_and_data
 from peclip.train.lr_scheduler import set_rates
 from peclip.train.module import PEClipModule
@@ -20,7 +21,7 @@ class Resumed(Callback):
     """Applies the options that a run resumes with, where its checkpoint would restore those before.
 
     The learning rates follow the schedule of the new options from this step on, so that a later max_epochs stretches what is
-    left of a cosine: a run that had ended at a rate of zero may go on with a high one.
+    left of a cosine: a run that had ended at a rate of zero may continue with a high one.
 
     Args:
         changed: names of the options that differ from those of the checkpoint.
@@ -53,7 +54,7 @@ class Resumed(Callback):
         set_rates(trainer, kept | own)
         if trainer.is_global_zero:
             said = [f"{group['name']} {group['lr']:.3g} (was {before[group['name']]:.3g})" for group in groups]
-            print(f"Learning rates from step {trainer.global_step} on: {', '.join(said)}", flush=True)
+            say(f"Learning rates from step {trainer.global_step} on: {', '.join(said)}")
 
 
 def _set_aside(run: Path, step: int) -> None:

@@ -10,7 +10,7 @@ from peclip.errors import InputError, in_one_line
 from peclip.files import too_many_open_files
 
 OPEN_FILES = re.compile(r"Too many open files|received \d+ items of ancdata")
-"""What torch says where a process has no room for another open file."""
+"""Errors of torch where a process has no room for another open file."""
 
 
 REFUSED = "Lightning refuses the options of the trainer: "

@@ -21,7 +21,7 @@ TENSORBOARD, WANDB = "TensorBoardLogger", "WandbLogger"
 
 @dataclass(frozen=True)
 class Logs:
-    """What the loggers of a run have, beside metrics.csv: the content of loggers.json.
+    """State of the loggers of a run, beside metrics.csv: the content of loggers.json.
 
     Attributes:
         tensorboard: folder of each TensorBoardLogger, in its save_dir and name.

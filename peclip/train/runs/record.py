@@ -20,15 +20,15 @@ SHOWN = 6
 """Maximum number of options in a message."""
 
 LOCATION = frozenset({"data.manifest", "data.root", "data.benchmark", "data.options", "data.allow_outside"})
-"""Where the clips are; whether they are the same ones is known by their digests."""
+"""Options that locate the clips; whether they are the same ones is known by their digests."""
 
 DEVICES = frozenset({"trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy"})
-"""Where the run is trained; the clips of a step, over all devices, have to be the same number."""
+"""Options of the devices; the clips of a step, over all devices, have to be the same number."""
 
 VERIFIED = frozenset(
     {f"model.net.{name}" for name in ("adapters", "backbone", "labels", "prompts", "texts", "without")}
 )
-"""What a checkpoint knows better than a configuration, which may express the same in several ways; see check_fits."""
+"""Options that a checkpoint knows better than a configuration, which may express the same in several ways; see check_fits."""
 
 FREE = frozenset(
     {

@@ -35,7 +35,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Earlier:
-    """What a run had logged before it was interrupted.
+    """Rows that a run had logged before it was interrupted.
 
     Attributes:
         kept: rows of metrics.csv up to the checkpoint.
