@@ -1,7 +1,8 @@
 """A user's mistake, reported in one line: the exception, and parsers that raise it."""
 
 import re
-from collections.abc import Iterator
+import reprlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -87,9 +88,21 @@ def first_line(error: BaseException) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as a message shows it: on one line, and short."""
-    text = repr(value)
+    """Return a value as a message shows it: on one line, and short, however much it holds."""
+    text = _SHORT.repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def listed(names: Iterable[str], most: int = 20) -> str:
+    """Return names as a message lists them: the first ones, and the number of the others."""
+    known = [*names]
+    others = f" and {len(known) - most:,} more" if len(known) > most else ""
+    return ", ".join(known[:most]) + others
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 20
 
 
 def _lines(error: Any) -> list[str]:

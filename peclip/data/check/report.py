@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from peclip.data.benchmarks import READERS
 from peclip.data.benchmarks.actors import actor_of
@@ -20,6 +20,7 @@ from peclip.data.check.inspection import Inspected, inspect_clips, same_content
 from peclip.data.check.published import PUBLISHED, Published
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
+from peclip.labels import MOST
 
 SIGNS = {
     "dfew": r"(?:^|/)clip_224x224(?:_16f|_avi)?/",
@@ -29,9 +30,11 @@ SIGNS = {
 }
 """The piece of a clip's path that identifies its benchmark."""
 
+ALIKE = "classes that differ in case alone"
+
 KINDS = (
     *("missing", "empty", "undecodable", "short", "duplicate", "duplicate across splits or labels"),
-    *("person on both sides of a split", "empty class"),
+    *("person on both sides of a split", "empty class", ALIKE),
 )
 """Kinds of findings; people are known only where the names of files hold them (RAVDESS, CREMA-D)."""
 
@@ -77,24 +80,24 @@ class Report:
         return not any(finding.fatal for finding in self.findings)
 
     def print(self, console: Console) -> None:
-        """Print the counts, the findings and the verdict."""
-        counts = Table("count", "found", "published", "", title=f"{escape(self.manifest)}: {self.benchmark or 'clips'}")
+        """Print the counts, the findings and the verdict; names of files and classes are printed as they are."""
+        counts = Table("count", "found", "published", "", title=Text(f"{self.manifest}: {self.benchmark or 'clips'}"))
         for count in self.counts:
             published = "" if count.published is None else f"{count.published:,}"
-            counts.add_row(count.what, f"{count.found:,}", published, count.verdict)
+            counts.add_row(Text(count.what), f"{count.found:,}", published, count.verdict)
         console.print(counts)
         if self.findings:
             findings = Table("finding", "number", "which", title="findings")
             for finding in self.findings:
                 more = [f"... and {len(finding.clips) - SHOWN} more"] if len(finding.clips) > SHOWN else []
                 colour = "red" if finding.fatal else "yellow"
-                which = "\n".join([*map(escape, finding.clips[:SHOWN]), *more])
-                findings.add_row(f"[{colour}]{finding.what}", f"{len(finding.clips):,}", which)
+                which = Text("\n".join([*finding.clips[:SHOWN], *more]))
+                findings.add_row(Text(finding.what, style=colour), f"{len(finding.clips):,}", which)
             console.print(findings)
         kinds = {finding.what for finding in self.findings}
         console.print(f"not found: {', '.join(kind for kind in KINDS if kind not in kinds)}")
         for note in self.notes:
-            console.print(f"note: {escape(note)}")
+            console.print(f"note: {note}", markup=False, emoji=False)
         fatal = ", ".join(finding.what for finding in self.findings if finding.fatal)
         console.print("fit to train on: yes" if self.fit_to_train else f"fit to train on: no ({fatal})")
 
@@ -179,7 +182,7 @@ def _problems(manifest: Manifest, seen: Sequence[Inspected], num_frames: int) ->
 
 
 def _classes(manifest: Manifest) -> Iterator[Finding]:
-    """Yield classes that cannot be learnt, in every fold (fatal) or in some."""
+    """Yield classes that cannot be learnt, in every fold (fatal) or in some, and those that may be one."""
     choices: list[int | None] = list(manifest.folds) or [None]
     without: dict[str, list[int | None]] = defaultdict(list)
     for fold in choices:
@@ -197,8 +200,16 @@ def _classes(manifest: Manifest) -> Iterator[Finding]:
         yield Finding("empty class", never, fatal=True)
     if some:
         yield Finding("class empty in a fold", some, fatal=False)
-    if len(manifest.labels) < 2:
-        yield Finding("too few classes", [f"{len(manifest.labels)} in all, training needs two"], fatal=True)
+    number = len(manifest.labels)
+    if number < 2:
+        yield Finding("too few classes", [f"{number} in all, training needs two"], fatal=True)
+    if number > MOST:
+        yield Finding("too many classes", [f"{number:,} in all, training takes at most {MOST:,}"], fatal=True)
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in manifest.labels:
+        alike[label.casefold()].append(label)
+    if twins := [" and ".join(names) for names in alike.values() if len(names) > 1]:
+        yield Finding(ALIKE, twins, fatal=False)
 
 
 def _both_sides(manifest: Manifest, benchmark: str | None) -> Iterator[Finding]:

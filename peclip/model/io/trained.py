@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFormat
-from peclip.errors import InputError, shown
-from peclip.labels import check_labels
+from peclip.errors import InputError, listed, shown
+from peclip.labels import class_names, texts_by_name
 from peclip.model.backbones.clip import Backbone
 from peclip.model.io.spec import Spec, check_import, resolve
 from peclip.model.parts.adapters import Adapter
@@ -40,7 +40,7 @@ class ModelConfig:
     Attributes:
         backbone: Hub id, folder or ``demo``.
         fingerprint: of the backbone's weights.
-        labels: class names in the order of the logits.
+        labels: canonical class names in the order of the logits.
         adapters: class and arguments by site.
         prompts: class and arguments; None without prompts.
         logit_scale: factor on the cosine similarities.
@@ -65,9 +65,11 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not (self.backbone.strip() and self.backbone.isprintable()):
             raise InputError(f"backbone is {self.backbone!r}, expected a Hub id, a folder or demo", "backbone")
-        check_labels(self.labels)
-        if self.texts is not None and (missing := [label for label in self.labels if label not in self.texts]):
-            raise InputError(f"texts is missing {missing[0]!r}", "texts")
+        object.__setattr__(self, "labels", class_names(self.labels))
+        if self.texts is not None:
+            object.__setattr__(self, "texts", texts_by_name(self.texts))
+            if missing := [label for label in self.labels if label not in self.texts]:
+                raise InputError(f"texts is missing {missing[0]!r}", "texts")
         if not 0 < self.logit_scale < math.inf:
             raise InputError(f"logit_scale is {self.logit_scale}, expected a number above 0", "logit_scale")
 
@@ -139,7 +141,7 @@ def check_fits(trained: Trained, config: ModelConfig, token_ids: Tensor, prompt_
     source, before = trained.source, trained.config
     if config.labels != before.labels:
         raise InputError(
-            f"{source} was trained on the labels {', '.join(before.labels)}, but the data has {', '.join(config.labels)}: "
+            f"{source} was trained on the labels {listed(before.labels)}, but the data has {listed(config.labels)}: "
             "give the labels in the trained order, or use other data"
         )
     check_backbone(trained, config)

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from rich.console import Console
 
 from peclip.data.batch import Batch
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
-from peclip.errors import InputError
 from peclip.files import atomic_write
+from peclip.labels import column
 from peclip.model import PEClip
 from peclip.model.io.trained import digest
 from peclip.train.callbacks.run import EvaluationCallback, module_and_data
@@ -60,7 +59,7 @@ class PredictionWriter(EvaluationCallback):
         """Write the predictions and print the path of the file."""
         written, count = self._write(trainer, module_and_data(trainer)[1].predicted, truth=False)
         if written:
-            Console().print(f"{count} clips: {written}", highlight=False)
+            print(f"{count} clips: {written}", flush=True)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the predictions with true labels beside the report."""
@@ -163,11 +162,9 @@ def shard_writer(
         clips_per_shard: at least 1.
 
     Raises:
-        InputError: the folder holds another prediction, or a label has the name of another column.
+        InputError: the folder holds another prediction.
     """
     net, clips = module.net, data.predicted
-    if taken := {"path", "start", "end", "predicted"} & set(net.labels):
-        raise InputError(f"the label {min(taken)!r} is the name of a column of the shards: rename it")
     prediction = Prediction(
         clips=len(clips),
         manifest=clips_digest(clips),
@@ -196,15 +193,18 @@ def joined(outputs: Sequence[Outputs], classes: int) -> Outputs:
 
 
 def write_csv(path: Path, clips: Manifest, labels: Sequence[str], outputs: Outputs, truth: bool) -> None:
-    """Write predictions as csv: path, label where there is truth, predicted, and the probability of each label."""
+    """Write predictions as csv: path, label where there is truth, predicted, and the probability of each label.
+
+    The column of a label has its name, see :func:`peclip.labels.column`.
+    """
     columns = ["path", "label"] if truth else ["path"]
-    values = zip(outputs.clip.tolist(), outputs.predicted.tolist(), outputs.probabilities.tolist(), strict=True)
+    values = zip(outputs.clip.tolist(), outputs.predicted.tolist(), outputs.probabilities, strict=True)
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
-        rows.writerow([*columns, "predicted", *labels])
+        rows.writerow([*columns, "predicted", *map(column, labels)])
         for index, predicted, probabilities in values:
-            clip = (clips.table[column].iat[index] for column in columns)
-            rows.writerow([*clip, labels[predicted], *(f"{value:.6f}" for value in probabilities)])
+            clip = (clips.table[name].iat[index] for name in columns)
+            rows.writerow([*clip, labels[predicted], *(f"{value:.6f}" for value in probabilities.tolist())])
 
 
 def as_table(clips: Manifest, labels: Sequence[str], outputs: Outputs) -> "pa.Table":
@@ -218,5 +218,5 @@ def as_table(clips: Manifest, labels: Sequence[str], outputs: Outputs) -> "pa.Ta
             columns[name] = pa.array(table[name], pa.float64(), from_pandas=True)
     columns["predicted"] = pa.array([labels[index] for index in outputs.predicted.tolist()], pa.string())
     probabilities = outputs.probabilities
-    columns |= {label: pa.array(probabilities[:, index].numpy()) for index, label in enumerate(labels)}
+    columns |= {column(label): pa.array(probabilities[:, index].numpy()) for index, label in enumerate(labels)}
     return pa.table(columns)

@@ -1,6 +1,5 @@
 """Start the command line of training: what it is built with, what it prints, and what a named model brings along."""
 
-import json
 import logging
 import sys
 import warnings
@@ -21,6 +20,7 @@ from peclip.train.callbacks.predictions import PredictionWriter
 from peclip.train.callbacks.report import Report
 from peclip.train.callbacks.skipped import SkippedClips
 from peclip.train.cli.checks import check_configs, names_module
+from peclip.train.cli.dump import dump_in_one_line
 from peclip.train.cli.lightning import PEClipCLI
 from peclip.train.cli.trained_model import TrainedModel, read_model, run_options, value_of
 from peclip.train.cluster.allocator import keep_freed_memory
@@ -93,7 +93,7 @@ def _brought_along(named: TrainedModel | None, source: str | None, args: Sequenc
     if named.option == "ckpt_path" and not words & {"--config", "-c"}:
         other_data = bool(words & {"--data.manifest", "--data.root", "--data.benchmark"})
         configs.append(run_options(source, other_data))
-    return [word for config in configs for word in ("--config", json.dumps(config))]
+    return [word for config in configs for word in ("--config", dump_in_one_line(config))]
 
 
 def _keep_quiet() -> None:

@@ -17,7 +17,7 @@ from peclip.clip_format import MAX_FRAMES
 from peclip.data.augment import Augment, Mix
 from peclip.data.datamodule import VideoDataModule
 from peclip.demo import TASKS, generate
-from peclip.errors import InputError, in_one_line, options_below
+from peclip.errors import InputError, in_one_line, listed, options_below
 from peclip.model import PEClip
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
 from peclip.train.cli.checks import (
@@ -262,7 +262,7 @@ class PEClipCLI(HookedCLI):
         """
         monitor = self.options.checkpoint.monitor
         if monitor is not None and monitor not in (scores := self.model.monitors):
-            raise InputError(f"checkpoint.monitor is {monitor!r}, expected one of {', '.join(scores)}")
+            raise InputError(f"checkpoint.monitor is {monitor!r}, expected one of {listed(scores)}")
         with options_below("data"):
             selection = self.datamodule.selection
         if selection == "none":
