@@ -161,7 +161,8 @@ def _draw_face(
         colours: of the places.
         end: of the video, in seconds.
     """
-    times, shares, last = [], [], None
+    times, last = [], None
+    shares: list[np.ndarray] = []
     for cell in cells:
         if last is not None and cell.start > last + 1e-6:
             times += [last, cell.start]

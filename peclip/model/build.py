@@ -85,11 +85,12 @@ def build(
     """
     modules = build_adapters(backbone, adapters)
     prompter, spec = build_prompts(backbone, prompts) if prompts else (None, None)
+    length = prompter.length if prompter else 0
     if isinstance(texts, Tensor):
         check_tokens(texts, len(labels), backbone)
         ids, ends = texts, texts.argmax(dim=1)
     else:
-        ids, ends = tokenize(backbone, [*texts.values()], prompter.length if prompter else 0)
+        ids, ends = tokenize(backbone, texts, length)
     ids = ids[:, : int(ends.max()) + 1].clone()  # the causal tower sees nothing after the longest end-of-text
     config = ModelConfig(
         backbone.name,

@@ -14,7 +14,15 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoTokenizer, CLIPConfig, CLIPModel
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    AutoConfig,
+    AutoTokenizer,
+    CLIPConfig,
+    CLIPModel,
+    CLIPTextConfig,
+)
 from transformers.activations import QuickGELUActivation
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -26,6 +34,9 @@ from peclip.model.fast.frozen import QuickGELU, attention, is_faster_here
 
 DEMO = "demo"
 """The backbone name of the small CLIP that comes with peclip."""
+
+LEGACY_END = 2
+"""End token in the configurations of towers that were converted early; of these transformers reads the largest token."""
 
 UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError)
 """Exceptions of transformers for a backbone that is missing, torn or something else."""
@@ -149,7 +160,7 @@ def load_backbone(name: str) -> Backbone:
         name: a Hub id such as ``openai/clip-vit-base-patch16``, a folder that ``save_pretrained`` wrote, or ``demo``.
 
     Raises:
-        InputError: there is no such backbone here and it cannot be fetched, or it is incomplete.
+        InputError: there is no such backbone here and it cannot be fetched, it is incomplete, or its tokenizer is another's.
     """
     source = _source(name)
     try:
@@ -169,7 +180,9 @@ def load_backbone(name: str) -> Backbone:
         raise InputError(
             f"backbone {name!r} is incomplete: missing or mis-shaped weights: {absent[0]}{more}", "backbone"
         )
-    return Backbone(name, freeze(clip), load_tokenizer(name))
+    tokenizer = load_tokenizer(name)
+    _check_tokenizer(name, tokenizer, clip.config.text_config)
+    return Backbone(name, freeze(clip), tokenizer)
 
 
 def load_tokenizer(name: str) -> Any:
@@ -206,6 +219,27 @@ def _attend(
         return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **options)
     causal = options.get("is_causal")
     return attention(query, key, value, mask, scaling, bool(module.is_causal if causal is None else causal)), None
+
+
+def _check_tokenizer(name: str, tokenizer: Any, tower: CLIPTextConfig) -> None:
+    """Check that a tokenizer puts a text between the start and the end token that the text tower knows.
+
+    Raises:
+        InputError: it is that of another model.
+    """
+    start, end = (getattr(tokenizer, f"{place}_token_id", None) for place in ("bos", "eos"))
+    ids = tokenizer("X").input_ids
+    if len(ids) < 3 or None in (start, end) or (ids[0], ids[-1]) != (start, end):
+        what = "that does not put a text between a start and an end token, as that of a CLIP does"
+    elif tower.eos_token_id not in (LEGACY_END, end) and tower.eos_token_id in range(tower.vocab_size):
+        what = f"that ends a text with the token {end}, but its text tower expects {tower.eos_token_id}"
+    elif end is not None and end >= tower.vocab_size:
+        what = f"whose end token is {end}, but its text tower knows {tower.vocab_size} tokens, from 0"
+    else:
+        return
+    raise InputError(
+        f"backbone {name!r} has a tokenizer {what}: use the tokenizer files that belong to its weights", "backbone"
+    )
 
 
 def _source(name: str) -> str:

@@ -166,7 +166,8 @@ def _token_ids(
         return torch.as_tensor(token_ids)
     if texts is not None:
         name = backbone.name if backbone.name in HUB.values() else HUB[768, 12, 16, 224]  # they all share one tokenizer
-        return tokenize(replace(backbone, tokenizer=load_tokenizer(name)), texts, length)[0]
+        named = dict(zip(_labels(len(texts)), texts, strict=True))
+        return tokenize(replace(backbone, tokenizer=load_tokenizer(name)), named, length)[0]
     table = state["clip_model.token_embedding.weight"]
     prefix, suffix = state["prompt_learner.token_prefix"], state["prompt_learner.token_suffix"]
     placeholders = torch.zeros(len(prefix), length, dtype=torch.long)
