@@ -18,6 +18,7 @@ from peclip import __version__
 from peclip.errors import InputError, first_line
 from peclip.files import atomic_folder
 from peclip.model.io.trained import ModelConfig, Trained
+from peclip.model.weights import check_weights
 from peclip.results.card import PackageFacts, RunRecord, card, read_run
 
 CONFIG = "config.json"
@@ -52,11 +53,13 @@ def write_package(trained: Trained, folder: Path, dtype: Dtype = "fp32") -> None
         dtype: precision of the weights; bf16 halves the file and changes logits in the third digit.
 
     Raises:
-        InputError: the folder holds something or cannot be written, or an argument of an adapter is not plain data.
+        InputError: the folder holds something or cannot be written, an argument of an adapter is not plain data, or a weight
+            is not finite in this precision.
     """
     if dtype not in DTYPES:
         raise InputError(f"dtype is {dtype!r}, expected {' or '.join(DTYPES)}", "dtype")
     state = {name: value.detach().cpu().to(DTYPES[dtype]).contiguous() for name, value in trained.state.items()}
+    check_weights(state, f"{trained.source} in {dtype}")
     weights = save(state)
     config = trained.config.to_plain() | {
         "peclip_version": __version__,

@@ -16,6 +16,7 @@ from peclip.model.backbones.clip import Backbone
 from peclip.model.io.spec import Spec, check_import, resolve
 from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.prompts import MaPLe
+from peclip.model.weights import check_weights
 from peclip.results.card import RunRecord
 from peclip.results.records import from_json
 
@@ -117,6 +118,9 @@ class Trained:
         source: where they come from, for messages.
         backbone: the CLIP itself, where the source contains one; else it is loaded by its name.
         record: what is known of the training; None where nothing is.
+
+    Raises:
+        InputError: as :func:`peclip.model.weights.check_weights`.
     """
 
     config: ModelConfig
@@ -124,6 +128,9 @@ class Trained:
     source: str
     backbone: Backbone | None = None
     record: RunRecord | None = None
+
+    def __post_init__(self) -> None:
+        check_weights(self.state, self.source)
 
 
 def check_fits(trained: Trained, config: ModelConfig, token_ids: Tensor, prompt_length: int) -> None:

@@ -15,6 +15,7 @@ from lightning.pytorch import LightningModule, Trainer
 from peclip.data.batch import Batch
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
+from peclip.errors import InputError
 from peclip.files import atomic_write
 from peclip.labels import column
 from peclip.model import PEClip
@@ -42,9 +43,13 @@ class PredictionWriter(EvaluationCallback):
         self._outputs: list[Outputs] = []
 
     def on_evaluated(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
-        """Keep the predictions, except those of a validation within a training."""
+        """Keep the predictions, except those of a validation within a training.
+
+        Raises:
+            InputError: an output is not finite; the message names its clip.
+        """
         if trainer.state.fn != "fit":
-            self._outputs.append(outputs.known())
+            self._outputs.append(_finite(outputs.known(), _clips(trainer)))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Collect the predictions of all ranks, before the scores are computed."""
@@ -57,20 +62,20 @@ class PredictionWriter(EvaluationCallback):
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the predictions and print the path of the file."""
-        written, count = self._write(trainer, module_and_data(trainer)[1].predicted, truth=False)
+        written, count = self._write(trainer, truth=False)
         if written:
             print(f"{count} clips: {written}", flush=True)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the predictions with true labels beside the report."""
-        self._write(trainer, module_and_data(trainer)[1].splits.test, truth=True)
+        self._write(trainer, truth=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the predictions with true labels beside the report."""
         if trainer.state.fn == "validate":
-            self._write(trainer, module_and_data(trainer)[1].splits.val, truth=True)
+            self._write(trainer, truth=True)
 
-    def _write(self, trainer: Trainer, clips: Manifest, truth: bool) -> tuple[Path | None, int]:
+    def _write(self, trainer: Trainer, truth: bool) -> tuple[Path | None, int]:
         """Write the file on rank 0, and return its path and the number of its rows."""
         outputs = joined(self._outputs, len(module_and_data(trainer)[0].net.labels))
         self._outputs = []
@@ -78,7 +83,7 @@ class PredictionWriter(EvaluationCallback):
         if not folder or not trainer.is_global_zero:
             return None, 0
         target = Path(folder) / "predictions.csv"
-        write_csv(target, clips, module_and_data(trainer)[0].net.labels, outputs, truth)
+        write_csv(target, _clips(trainer), module_and_data(trainer)[0].net.labels, outputs, truth)
         return target, len(outputs.clip)
 
 
@@ -114,9 +119,9 @@ class ShardWriter(PredictionWriter):
         """Write the shards that are complete, and keep the predictions of the current one.
 
         Raises:
-            InputError: a shard cannot be written.
+            InputError: a shard cannot be written, or an output is not finite.
         """
-        known = outputs.known()
+        known = _finite(outputs.known(), self.data.predicted)
         if len(known.clip):
             while int(known.clip[0]) not in self.folder.clips_of(self._left[0]):
                 self._write_shard()
@@ -190,6 +195,28 @@ def joined(outputs: Sequence[Outputs], classes: int) -> Outputs:
     logits = torch.cat([torch.empty(0, classes), *(each.logits for each in outputs)])
     order = clip.argsort()
     return Outputs(clip[order], logits[order])
+
+
+def _clips(trainer: Trainer) -> Manifest:
+    """Return the clips that a trainer evaluates."""
+    data, function = module_and_data(trainer)[1], trainer.state.fn
+    return data.splits.test if function == "test" else data.splits.val if function == "validate" else data.predicted
+
+
+def _finite(outputs: Outputs, clips: Manifest) -> Outputs:
+    """Return outputs after checking them: of NaN the first class would be the most probable.
+
+    Raises:
+        InputError: one is not finite; the message names its clip.
+    """
+    bad = ~outputs.logits.isfinite().all(dim=1)
+    if bad.any():
+        clip = clips.clip(int(outputs.clip[bad][0]))
+        raise InputError(
+            f"{clip.path} ({clip.where}): the output of the model is not finite: its weights may be damaged, or the precision "
+            "too low for this clip (set trainer.precision 32-true)"
+        )
+    return outputs
 
 
 def write_csv(path: Path, clips: Manifest, labels: Sequence[str], outputs: Outputs, truth: bool) -> None:
