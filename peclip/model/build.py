@@ -13,7 +13,7 @@ from peclip.clip_format import UNIT_MEAN, UNIT_STD, ClipFormat
 from peclip.errors import InputError, first_line
 from peclip.model.backbones.clip import Backbone, load_backbone
 from peclip.model.io.spec import Spec, describe, resolve
-from peclip.model.io.trained import ModelConfig, Trained, check_backbone
+from peclip.model.io.trained import ModelConfig, Trained, check_backbone, check_state
 from peclip.model.parts.adapters import Adapter, SharedAdapter, TemporalDynamicAdapter, TextAdapter
 from peclip.model.parts.prompts import MaPLe
 from peclip.model.sites import expand_site
@@ -83,14 +83,14 @@ def build(
     Raises:
         InputError: something is out of range or does not fit the backbone.
     """
-    modules = build_adapters(backbone, adapters)
-    prompter, spec = build_prompts(backbone, prompts) if prompts else (None, None)
-    length = prompter.length if prompter else 0
+    length = _prompt_length(backbone, prompts)
     if isinstance(texts, Tensor):
         check_tokens(texts, len(labels), backbone)
         ids, ends = texts, texts.argmax(dim=1)
     else:
         ids, ends = tokenize(backbone, texts, length)
+    modules = build_adapters(backbone, adapters)
+    prompter, spec = build_prompts(backbone, prompts) if prompts else (None, None)
     ids = ids[:, : int(ends.max()) + 1].clone()  # the causal tower sees nothing after the longest end-of-text
     config = ModelConfig(
         backbone.name,
@@ -126,13 +126,53 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
     try:
         # A copy, because the model would hook its adapters into the backbone of the data.
         clip = deepcopy(trained.backbone) if trained.backbone and not backbone else load_backbone(name)
+        _check_shapes(trained, clip, adapters, prompts)
         built = build(clip, config.labels, texts, adapters, prompts, config.logit_scale, clips.num_frames, normalize)
     except InputError as error:
         raise InputError(f"{source} does not fit its backbone {name!r}: {error}") from error
-    except (TypeError, ValueError, RuntimeError) as error:  # from a class with arguments that are not its own
+    except Exception as error:  # from a class with arguments that are not its own
         raise InputError(f"{source}: its adapters or prompts cannot be built: {first_line(error)}") from error
     check_backbone(trained, built.config)
+    for field, (was, here) in config.clip_format.differences(built.config.clip_format).items():
+        raise InputError(f"{source}: clip_format has the {field} {was}, but its backbone {name!r} needs {here}")
     return built
+
+
+def _check_shapes(
+    trained: Trained, backbone: Backbone, adapters: Mapping[str, AdapterFactory], prompts: PromptFactory | None
+) -> None:
+    """Check that trained weights have the shapes of the adapters and prompts that a file describes, before these take memory.
+
+    Raises:
+        InputError: they have not.
+    """
+    try:
+        with torch.device("meta"):
+            modules = nn.ModuleDict({"adapters": build_adapters(backbone, adapters)})
+            if prompts:
+                modules["prompts"] = build_prompts(backbone, prompts)[0]
+    except NotImplementedError:  # an adapter from elsewhere that reads its weights when it is made
+        return
+    check_state(trained.state, modules.state_dict(), trained.source)
+
+
+def _prompt_length(backbone: Backbone, prompts: PromptFactory | None) -> int:
+    """Return P, the placeholders in each text.
+
+    Raises:
+        InputError: they leave no room for a text.
+    """
+    if prompts is None:
+        return 0
+    with torch.device("meta"):
+        length = build_prompts(backbone, prompts)[0].length
+    if length > backbone.context - 3:  # start, a token and end
+        raise InputError(
+            f"prompts: length is {length}, expected at most {backbone.context - 3}: {backbone.name!r} accepts "
+            f"{backbone.context} tokens of a text with its prompts",
+            "prompts",
+        )
+    return length
 
 
 def chosen(adapters: Mapping[str, AdapterFactory], without: Collection[str]) -> dict[str, AdapterFactory]:

@@ -90,7 +90,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return tuple(_value(args[0], item, where) for item in value)
     if is_dataclass(kind):
         return from_json(kind, value, where)  # type: ignore[arg-type]  # it is a type
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 2**63:
         return float(value)
     expected = " or ".join(map(repr, args)) if kind is Literal else NAMES[kind]
     raise InputError(f"{where} is {shown(value)}, expected {expected}")

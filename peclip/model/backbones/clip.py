@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AttentionInterface,
@@ -21,7 +20,6 @@ from transformers import (
     AutoTokenizer,
     CLIPConfig,
     CLIPModel,
-    CLIPTextConfig,
 )
 from transformers.activations import QuickGELUActivation
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -30,16 +28,12 @@ from transformers.masking_utils import sdpa_mask
 from peclip.clip_format import CLIP_MEAN, CLIP_STD
 from peclip.demo import CLIP
 from peclip.errors import InputError
+from peclip.model.backbones.checks import check_sizes, check_tokenizer, quiet
 from peclip.model.fast.frozen import QuickGELU, attention, is_faster_here
+from peclip.model.weights import check_weights
 
 DEMO = "demo"
 """The backbone name of the small CLIP that comes with peclip."""
-
-LEGACY_END = 2
-"""End token in the configurations of towers that were converted early; of these transformers reads the largest token."""
-
-UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError)
-"""Exceptions of transformers for a backbone that is missing, torn or something else."""
 
 ATTENTION = "peclip"
 """Name of :func:`_attend` among the attention functions of transformers."""
@@ -160,17 +154,20 @@ def load_backbone(name: str) -> Backbone:
         name: a Hub id such as ``openai/clip-vit-base-patch16``, a folder that ``save_pretrained`` wrote, or ``demo``.
 
     Raises:
-        InputError: there is no such backbone here and it cannot be fetched, it is incomplete, or its tokenizer is another's.
+        InputError: there is no such backbone here and it cannot be fetched, it is incomplete, a weight is not finite, or its
+            tokenizer is another's.
     """
     source = _source(name)
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-        if not isinstance(config, CLIPConfig):
-            raise InputError(f"it is a {config.model_type!r}")
-        loaded: Any = CLIPModel.from_pretrained(
-            source, config=config, dtype="float32", ignore_mismatched_sizes=True, output_loading_info=True
-        )
-    except UNREADABLE as error:
+        with quiet():
+            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+            if not isinstance(config, CLIPConfig):
+                raise InputError(f"it is a {config.model_type!r}")
+            check_sizes(config, Path(source))
+            loaded: Any = CLIPModel.from_pretrained(
+                source, config=config, dtype="float32", ignore_mismatched_sizes=True, output_loading_info=True
+            )
+    except Exception as error:  # numbers that make no CLIP raise many kinds
         raise InputError(_advice(name, Path(source), error), "backbone") from error
     clip, report = loaded
     # transformers leaves a weight that is missing, or has another shape than config.json says, random with a warning.
@@ -180,8 +177,9 @@ def load_backbone(name: str) -> Backbone:
         raise InputError(
             f"backbone {name!r} is incomplete: missing or mis-shaped weights: {absent[0]}{more}", "backbone"
         )
+    check_weights(dict(clip.named_parameters()), f"backbone {name!r}")
     tokenizer = load_tokenizer(name)
-    _check_tokenizer(name, tokenizer, clip.config.text_config)
+    check_tokenizer(name, tokenizer, clip.config.text_config)
     return Backbone(name, freeze(clip), tokenizer)
 
 
@@ -196,8 +194,9 @@ def load_tokenizer(name: str) -> Any:
     """
     source = _source(name)
     try:
-        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except UNREADABLE as error:
+        with quiet():
+            return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except Exception as error:
         raise InputError(_advice(name, Path(source), error), "backbone") from error
 
 
@@ -219,27 +218,6 @@ def _attend(
         return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **options)
     causal = options.get("is_causal")
     return attention(query, key, value, mask, scaling, bool(module.is_causal if causal is None else causal)), None
-
-
-def _check_tokenizer(name: str, tokenizer: Any, tower: CLIPTextConfig) -> None:
-    """Check that a tokenizer puts a text between the start and the end token that the text tower knows.
-
-    Raises:
-        InputError: it is that of another model.
-    """
-    start, end = (getattr(tokenizer, f"{place}_token_id", None) for place in ("bos", "eos"))
-    ids = tokenizer("X").input_ids
-    if len(ids) < 3 or None in (start, end) or (ids[0], ids[-1]) != (start, end):
-        what = "that does not put a text between a start and an end token, as that of a CLIP does"
-    elif tower.eos_token_id not in (LEGACY_END, end) and tower.eos_token_id in range(tower.vocab_size):
-        what = f"that ends a text with the token {end}, but its text tower expects {tower.eos_token_id}"
-    elif end is not None and end >= tower.vocab_size:
-        what = f"whose end token is {end}, but its text tower knows {tower.vocab_size} tokens, from 0"
-    else:
-        return
-    raise InputError(
-        f"backbone {name!r} has a tokenizer {what}: use the tokenizer files that belong to its weights", "backbone"
-    )
 
 
 def _source(name: str) -> str:

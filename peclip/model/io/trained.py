@@ -101,6 +101,8 @@ class ModelConfig:
         rows = config.token_ids
         if rows is not None and len({*map(len, rows)}) != 1:
             raise InputError(f"{source}: token_ids is {shown(rows)}, expected rows of one length")
+        if rows is not None and not all(0 <= token < 2**31 for row in rows for token in row):
+            raise InputError(f"{source}: token_ids is {shown(rows)}, expected whole numbers from 0")
         for site, spec in config.adapters.items():
             _check_class(spec, Adapter, f"{source}: adapters {site}")
         if config.prompts:
