@@ -17,6 +17,9 @@ PARSER_WORDS = (  # what jsonargparse says, and how a person would
     (r"Expected a typing\.Literal\[(.*?)\]", r"expected one of \1"),
 )
 
+LONGEST_REASON = 300
+"""Characters of another library's message in one of peclip's."""
+
 
 class InputError(ValueError):
     """A user's mistake: the message is one line naming the file, line or key, what was expected and what to do.
@@ -84,7 +87,8 @@ def in_one_line(error: Any) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, for libraries that explain at length; its type where it has none."""
-    return _lines(error)[0].strip()
+    line = _lines(error)[0].strip()
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}..."
 
 
 def shown(value: Any) -> str:

@@ -31,13 +31,10 @@ def export(
     Raises:
         InputError: the model cannot be read, the target exists, or dtype is bf16 for onnx.
     """
-    import transformers
-
     from peclip.model import PEClip
     from peclip.model.io.checkpoint import read_trained
     from peclip.model.io.package import check_free, with_record
 
-    transformers.logging.disable_progress_bar()
     trained = read_trained(run)
     if format == "package":
         _write(with_record(trained), Path(out), dtype)

@@ -1,6 +1,7 @@
 """Build what a model consists of from a backbone and factories; the default adapters and prompts are PE-CLIP's."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from inspect import signature
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from peclip.clip_format import UNIT_MEAN, UNIT_STD, ClipFormat
-from peclip.errors import InputError, first_line
+from peclip.errors import InputError, first_line, shown
 from peclip.model.backbones.clip import Backbone, load_backbone
 from peclip.model.io.spec import Spec, describe, resolve
 from peclip.model.io.trained import ModelConfig, Trained, check_backbone, check_state
@@ -123,37 +124,47 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
     prompts: Any = resolve(config.prompts, MaPLe) if config.prompts else None
     clips = config.clip_format
     normalize: Normalize = "backbone" if clips.is_normalised else "none"
-    try:
+    with _fitting(source, name):
         # A copy, because the model would hook its adapters into the backbone of the data.
         clip = deepcopy(trained.backbone) if trained.backbone and not backbone else load_backbone(name)
-        _check_shapes(trained, clip, adapters, prompts)
+        expected = _expected_state(clip, adapters, prompts)
+    if expected is not None:
+        check_state(trained.state, expected, source)
+    with _fitting(source, name):
         built = build(clip, config.labels, texts, adapters, prompts, config.logit_scale, clips.num_frames, normalize)
-    except InputError as error:
-        raise InputError(f"{source} does not fit its backbone {name!r}: {error}") from error
-    except Exception as error:  # from a class with arguments that are not its own
-        raise InputError(f"{source}: its adapters or prompts cannot be built: {first_line(error)}") from error
     check_backbone(trained, built.config)
     for field, (was, here) in config.clip_format.differences(built.config.clip_format).items():
         raise InputError(f"{source}: clip_format has the {field} {was}, but its backbone {name!r} needs {here}")
     return built
 
 
-def _check_shapes(
-    trained: Trained, backbone: Backbone, adapters: Mapping[str, AdapterFactory], prompts: PromptFactory | None
-) -> None:
-    """Check that trained weights have the shapes of the adapters and prompts that a file describes, before these take memory.
+@contextmanager
+def _fitting(source: str, backbone: str) -> Iterator[None]:
+    """Let errors of building what a file describes name the file and its backbone, also those of classes from elsewhere."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{source} does not fit its backbone {shown(backbone)}: {error}") from error
+    except Exception as error:  # from a class with arguments that are not its own
+        raise InputError(f"{source}: its adapters or prompts cannot be built: {first_line(error)}") from error
+
+
+def _expected_state(
+    backbone: Backbone, adapters: Mapping[str, AdapterFactory], prompts: PromptFactory | None
+) -> dict[str, Tensor] | None:
+    """Return the trained tensors that a file describes, by name and without their memory; None where this is not known.
 
     Raises:
-        InputError: they have not.
+        InputError: as :func:`build_adapters` and :func:`build_prompts`.
     """
     try:
         with torch.device("meta"):
             modules = nn.ModuleDict({"adapters": build_adapters(backbone, adapters)})
             if prompts:
                 modules["prompts"] = build_prompts(backbone, prompts)[0]
-    except NotImplementedError:  # an adapter from elsewhere that reads its weights when it is made
-        return
-    check_state(trained.state, modules.state_dict(), trained.source)
+    except NotImplementedError:  # an adapter from elsewhere that looks at its weights when it is made
+        return None
+    return modules.state_dict()
 
 
 def _prompt_length(backbone: Backbone, prompts: PromptFactory | None) -> int:

@@ -126,7 +126,10 @@ class Session:
 
 
 def test_an_onnx_file_that_gives_nan_is_not_kept(net, tmp_path):
-    with torch.no_grad(), pytest.raises(InputError, match=r"the ONNX file was not kept: .* differ from those of torch by nan"):
+    with (
+        torch.no_grad(),
+        pytest.raises(InputError, match=r"the ONNX file was not kept: .* differ from those of torch by nan"),
+    ):
         onnx.compare(net, tmp_path / "a.onnx", Session())
 
 

@@ -24,8 +24,9 @@ LARGEST = {
     "image_size": 4_096,
     "patch_size": 4_096,
     "num_channels": 3,
+    "projection_dim": 16_384,
 }
-"""Largest numbers of a tower; those of the largest CLIPs are below a fourth of them, except the channels."""
+"""Largest numbers of a CLIP and its towers; those of the largest CLIPs are below a fourth of them, except the channels."""
 
 MOST_PARAMETERS = 20e9
 """Parameters of both towers; the largest CLIPs have 5 billion."""
@@ -61,11 +62,12 @@ def check_sizes(config: CLIPConfig, folder: Path | None = None) -> None:
     """
     parameters = 0
     towers: tuple[Any, Any] = config.text_config, config.vision_config
-    for tower in towers:
+    for part in (config, *towers):
         for name, most in LARGEST.items():
-            value = getattr(tower, name, 1)
+            value = getattr(part, name, 1)
             if type(value) is not int or not 1 <= value <= most:
                 raise ValueError(f"{name} is {shown(value)}, expected 1 to {most:,}")
+    for tower in towers:
         width, matrices = tower.hidden_size, 4 * tower.hidden_size + 2 * tower.intermediate_size
         parameters += tower.num_hidden_layers * width * matrices  # embeddings, norms and biases are few
         parameters += width * getattr(tower, "vocab_size", 0)
@@ -93,7 +95,7 @@ def check_tokenizer(name: str, tokenizer: Any, tower: CLIPTextConfig) -> None:
         InputError: it is that of another model.
     """
     start, end = (getattr(tokenizer, f"{place}_token_id", None) for place in ("bos", "eos"))
-    ids = tokenizer("X").input_ids
+    ids = tokenizer("X", verbose=False).input_ids
     if len(ids) < 3 or start is None or end is None or (ids[0], ids[-1]) != (start, end):
         what = "that does not put a text between a start and an end token, as that of a CLIP does"
     elif tower.eos_token_id not in (LEGACY_END, end) and tower.eos_token_id in range(tower.vocab_size):

@@ -4,6 +4,7 @@ Everything that depends on Hugging Face's ``CLIPModel`` and its module names is 
 """
 
 import hashlib
+import os
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from transformers.masking_utils import sdpa_mask
 
 from peclip.clip_format import CLIP_MEAN, CLIP_STD
 from peclip.demo import CLIP
-from peclip.errors import InputError
+from peclip.errors import InputError, first_line
 from peclip.model.backbones.checks import check_sizes, check_tokenizer, quiet
 from peclip.model.fast.frozen import QuickGELU, attention, is_faster_here
 from peclip.model.weights import check_weights
@@ -225,8 +226,8 @@ def _source(name: str) -> str:
 
 
 def _advice(name: str, source: Path, error: Exception) -> str:
-    if source.is_dir() or not isinstance(error, OSError):
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(" :.")
+    if os.path.isdir(source) or not isinstance(error, OSError):  # Path.is_dir raises for some names
+        reason = first_line(error).rstrip(" :.")
         if isinstance(error, pickle.UnpicklingError):  # its own words recommend loading unsafely
             reason = "the weights are a pickle of more than tensors"
         return f"backbone {name!r} cannot be loaded as a CLIP (expected config.json, model.safetensors and the tokenizer files): {reason}"

@@ -31,6 +31,12 @@ ENTRIES = (
 )
 
 
+MOST_SITES = 2_000
+"""Largest number of sites; the largest CLIPs have less than half as many places for adapters."""
+
+LONGEST_NAME = 4_096
+"""Largest number of characters in the name of a backbone: that of a path."""
+
 CLIP_FIELDS = tuple(field.name for field in fields(ClipFormat))
 
 
@@ -64,8 +70,10 @@ class ModelConfig:
     token_ids: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self) -> None:
-        if not (self.backbone.strip() and self.backbone.isprintable()):
-            raise InputError(f"backbone is {self.backbone!r}, expected a Hub id, a folder or demo", "backbone")
+        if not (self.backbone.strip() and self.backbone.isprintable() and len(self.backbone) <= LONGEST_NAME):
+            raise InputError(f"backbone is {shown(self.backbone)}, expected a Hub id, a folder or demo", "backbone")
+        if len(self.adapters) > MOST_SITES:
+            raise InputError(f"adapters has {len(self.adapters):,} sites, expected at most {MOST_SITES:,}", "adapters")
         object.__setattr__(self, "labels", class_names(self.labels))
         if self.texts is not None:
             object.__setattr__(self, "texts", texts_by_name(self.texts))

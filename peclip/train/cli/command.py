@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import transformers
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
@@ -97,9 +96,8 @@ def _brought_along(named: TrainedModel | None, source: str | None, args: Sequenc
 
 
 def _keep_quiet() -> None:
-    """Silence messages of Lightning and transformers that need no action; profilers and tuners still print results."""
+    """Silence messages of Lightning that need no action; profilers and tuners still print results."""
     keep_freed_memory()
-    transformers.logging.disable_progress_bar()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in ("profilers.profiler", "tuner.lr_finder", "tuner.batch_size_scaling"):
