@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from peclip.errors import InputError
+from peclip.errors import InputError, shown
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -41,12 +41,12 @@ class ClipFormat:
 
     def __post_init__(self) -> None:
         if not _is_whole(self.num_frames) or self.num_frames > MAX_FRAMES:
-            raise InputError(f"num_frames is {self.num_frames}, expected 1 to {MAX_FRAMES}", "num_frames")
+            raise InputError(f"num_frames is {shown(self.num_frames)}, expected 1 to {MAX_FRAMES}", "num_frames")
         if not _is_whole(self.image_size):
-            raise InputError(f"image_size is {self.image_size}, expected at least 1")
+            raise InputError(f"image_size is {shown(self.image_size)}, expected at least 1")
         for name, values, low in (("mean", self.mean, -math.inf), ("std", self.std, 0.0)):
             if len(values) != 3 or not all(_is_number(value) and value > low for value in values):
-                raise InputError(f"{name} is {values}, expected three numbers{' above 0' if low == 0 else ''}")
+                raise InputError(f"{name} is {shown(values)}, expected three numbers{' above 0' if low == 0 else ''}")
             object.__setattr__(self, name, tuple(float(value) for value in values))
 
     @property

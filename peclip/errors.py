@@ -1,7 +1,8 @@
 """A user's mistake, reported in one line: the exception, parsers that raise it, and text that is safe to print."""
 
 import re
-from collections.abc import Iterator
+import reprlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -24,6 +25,9 @@ UNPRINTABLE = re.compile(
 
 LONGEST = 1000
 """Characters of a parser's message, which quotes values."""
+
+LONGEST_REASON = 300
+"""Characters of another library's message in one of peclip's."""
 
 
 class InputError(ValueError):
@@ -116,18 +120,31 @@ def printable(text: str) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, for libraries that explain at length; its type where it has none."""
-    return _lines(error)[0].strip()
+    line = _lines(error)[0].strip()
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}..."
 
 
 def shown(value: Any) -> str:
-    """Return a value as a message shows it: on one line, and short."""
-    text = repr(value)
+    """Return a value as a message shows it: on one line, and short, however much it holds."""
+    text = _SHORT.repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def short(name: str) -> str:
     """Return a name, and of a very long one its end, which says most."""
     return name if len(name) <= 200 else f"...{name[-197:]}"
+
+
+def listed(names: Iterable[str], most: int = 20) -> str:
+    """Return names as a message lists them: the first ones, and the number of the others."""
+    known = [*names]
+    others = f" and {len(known) - most:,} more" if len(known) > most else ""
+    return ", ".join(known[:most]) + others
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 20
 
 
 def _lines(error: Any) -> list[str]:

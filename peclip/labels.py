@@ -1,9 +1,11 @@
-"""Expression vocabularies and the texts that describe their classes: plain data that every room may read."""
+"""Expression vocabularies, the rule for names of classes, and the texts that describe them: no torch, for every room."""
 
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from peclip.errors import InputError
+from peclip.errors import InputError, listed, shown
 
 TextStyle = Literal["action_units", "names", "sentences"]
 
@@ -69,9 +71,47 @@ not based on a study of these classes.
 """
 
 
+MOST = 10_000
+"""Largest number of classes."""
+
+LONGEST_NAME, LONGEST_TEXT = 1_000, 10_000
+"""Largest numbers of characters of a class name and of a class text."""
+
+SPACES = re.compile("[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
+"""Characters that look like a space, of which some do not break a line: Unicode's category Zs."""
+
+CONTROLS = {"Cc", "Cs", "Zl", "Zp"}
+"""Unicode's categories of control characters, halves of characters and line breaks, which files and terminals do not keep."""
+
+REORDERING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+"""Unicode's directions of characters that reorder the text after them, also that of the next cell of a table."""
+
+
+COLUMNS = {"file", "path", "track", "start", "end", "truth", "label", "predicted", "face_share"}
+"""Names of the columns, besides those of the labels, that tables of results have."""
+
+
 def canonical(name: str) -> str:
-    """Return peclip's name of an expression (``"Angry"`` -> ``"anger"``); any other name comes back stripped."""
-    return SPELLINGS.get(name.strip().lower(), name.strip())
+    """Return the name under which peclip knows a class (``"Angry"`` -> ``"anger"``).
+
+    Spellings of one name become one: composed and decomposed letters (NFC), and any run of spaces, such as a no-break space,
+    which becomes a plain one. Joiners, which many scripts and emojis need, are kept.
+    """
+    plain = SPACES.sub(" ", unicodedata.normalize("NFC", name.strip())).strip()
+    return SPELLINGS.get(plain.lower(), plain)
+
+
+def flaw(name: str) -> str:
+    """Return why a name cannot be that of a class, to follow the name in a message; empty if it can."""
+    if len(name) > LONGEST_NAME:
+        return f"has {len(name):,} characters, expected at most {LONGEST_NAME:,}"
+    kinds = {character: unicodedata.category(character) for character in name}
+    if {*kinds.values()} <= {"Zs", "Cf"}:
+        return "is empty, expected a name"
+    for character, kind in kinds.items():
+        if kind in CONTROLS or unicodedata.bidirectional(character) in REORDERING:
+            return f"contains the control character {character!a}: remove it"
+    return ""
 
 
 def ordered(names: Iterable[str]) -> list[str]:
@@ -80,19 +120,41 @@ def ordered(names: Iterable[str]) -> list[str]:
     return sorted(set(names), key=lambda name: (rank.get(name, len(KNOWN)), name))
 
 
-def check_labels(labels: Sequence[str]) -> None:
-    """Check that labels are distinct names on one line, and at least one.
+def class_names(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the :func:`canonical` names of classes.
+
+    This is the rule for every list of labels: of a manifest, an option, a call, a checkpoint or a package.
 
     Raises:
-        InputError: they are not.
+        InputError: there is none or there are more than :data:`MOST`, one has a :func:`flaw`, or two are the same.
     """
     if not labels:
         raise InputError("labels is empty, expected at least one class name", "labels")
-    for place, label in enumerate(labels):
-        if not (label.strip() and label.isprintable()):
-            raise InputError(f"labels: {label!r} is not a class name", "labels")
-        if label in labels[:place]:
-            raise InputError(f"labels: duplicate label {label!r}", "labels")
+    if len(labels) > MOST:
+        raise InputError(f"labels has {len(labels):,} names, expected at most {MOST:,}", "labels")
+    names: dict[str, str] = {}
+    for label in labels:
+        name = canonical(label)
+        if what := flaw(name):
+            raise InputError(f"labels: {shown(label)} {what}", "labels")
+        if name in names:
+            same = "" if names[name] == label else f", which is the same class as {names[name]!r}"
+            raise InputError(f"labels: duplicate label {label!r}{same}", "labels")
+        names[name] = label
+    return tuple(names)
+
+
+def column(label: str) -> str:
+    """Return the name of a label's column in a table of results: its own, with ``_`` where it is that of another column.
+
+    So a class ``path`` has the column ``path_``, and a class ``path_`` the column ``path__``.
+    """
+    return f"{label}_" if label.rstrip("_") in COLUMNS else label
+
+
+def label_of(column: str) -> str:
+    """Return the label of a column; the reverse of :func:`column`."""
+    return column[:-1] if column.endswith("_") and column.rstrip("_") in COLUMNS else column
 
 
 def class_texts(labels: Sequence[str], texts: TextStyle | Mapping[str, str] = "action_units") -> list[str]:
@@ -104,27 +166,54 @@ def class_texts(labels: Sequence[str], texts: TextStyle | Mapping[str, str] = "a
             of ..."), or the texts themselves by label.
 
     Raises:
-        InputError: labels are not distinct; a label has no text, an empty one or the same as another; or the style is unknown.
+        InputError: labels are not distinct; a label has no text, an empty one, one that is too long or the same as another;
+            or the style is unknown.
     """
-    check_labels(labels)
+    names = class_names(labels)
     if texts == "names":
-        return list(labels)
+        return [*names]
     if texts == "sentences":
-        return [f"an expression of {label}" for label in labels]
+        return [f"an expression of {name}" for name in names]
     if isinstance(texts, str) and texts != "action_units":
         raise InputError(f"texts is {texts!r}, expected action_units, names, sentences or a text by label", "texts")
-    known: Mapping[str, str] = ACTION_UNITS if isinstance(texts, str) else texts
-    if missing := [label for label in labels if label not in known]:
+    known = texts_by_name(ACTION_UNITS if isinstance(texts, str) else texts)
+    if missing := [name for name in names if name not in known]:
         raise InputError(
-            f"texts is missing {missing[0]!r} (known: {', '.join(known)}): add a text for it, or choose names or sentences",
+            f"texts is missing {missing[0]!r} (known: {listed(known)}): add a text for it, or choose names or sentences",
             "texts",
         )
-    for place, label in enumerate(labels):
-        if not known[label].strip():
+    twins: dict[str, str] = {}
+    for name in names:
+        if (twin := twins.setdefault(known[name].strip(), name)) != name:
+            raise same_texts("text", twin, name)
+    return [known[name] for name in names]
+
+
+def same_texts(what: str, first: str, second: str) -> InputError:
+    """Return the error about two labels whose texts are the same to the model."""
+    return InputError(
+        f"texts has the same {what} for {first!r} and {second!r}, which no model could distinguish: change one", "texts"
+    )
+
+
+def texts_by_name(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return class texts by the :func:`canonical` names of their labels.
+
+    Raises:
+        InputError: two of the labels are names of one class, or a text is empty, too long or not text.
+    """
+    known: dict[str, str] = {}
+    for label, text in texts.items():
+        name = canonical(label)
+        if name in known:
+            raise InputError(f"texts has two texts for {name!r}: remove one", "texts")
+        if not text.strip():
             raise InputError(f"texts has an empty text for {label!r}: write one", "texts")
-        if twin := [other for other in labels[:place] if known[other].strip() == known[label].strip()]:
+        if len(text) > LONGEST_TEXT:
             raise InputError(
-                f"texts has the same text for {twin[0]!r} and {label!r}, which no model could distinguish: change one",
-                "texts",
+                f"texts has {len(text):,} characters for {label!r}, expected at most {LONGEST_TEXT:,}", "texts"
             )
-    return [known[label] for label in labels]
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise InputError(f"texts has half a character in the text for {label!r}: {shown(text)}", "texts")
+        known[name] = text
+    return known

@@ -5,7 +5,18 @@ import pytest
 from peclip.data.benchmarks.actors import CREMAD_LABELS, RAVDESS_LABELS
 from peclip.data.benchmarks.mafw import LABELS as MAFW_LABELS
 from peclip.errors import InputError
-from peclip.labels import ACTION_UNITS, KNOWN, SEVEN, class_texts, ordered
+from peclip.labels import (
+    ACTION_UNITS,
+    COLUMNS,
+    KNOWN,
+    SEVEN,
+    canonical,
+    class_names,
+    class_texts,
+    column,
+    label_of,
+    ordered,
+)
 
 RELEASED = [
     "Cheek Raiser, Lip Corner Puller.",
@@ -49,3 +60,81 @@ def test_every_known_expression_has_a_text():
 def test_a_label_without_a_text_is_named_with_what_to_do():
     with pytest.raises(InputError, match=r"texts is missing 'boredom' \(known: happiness, .*\): add a text for it"):
         class_texts(["happiness", "boredom"])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (" Angry ", "anger"),
+        ("very\u00a0bored", "very bored"),
+        ("\u3000very \u2009 bored\u00a0", "very bored"),
+        ("\u00a0happy", "happiness"),
+        ("e\u0301te\u0301", "\u00e9t\u00e9"),
+        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"),
+        ("\U0001f468\u200d\U0001f469", "\U0001f468\u200d\U0001f469"),
+        ("1e3", "1e3"),
+        ("null", "null"),
+        ("[/]", "[/]"),
+        ("\u4e2d\u6587", "\u4e2d\u6587"),
+    ],
+)
+def test_spellings_of_one_name_become_one_and_no_other_name_changes(name, expected):
+    assert class_names([name, "other"]) == (expected, "other")
+    assert canonical(expected) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a\tb", r"'a\\tb' contains the control character '\\t': remove it"),
+        ("a\nb", r"contains the control character '\\n'"),
+        ("\x1b[31mred", r"contains the control character '\\x1b'"),
+        ("a\u2028b", r"contains the control character '\\u2028'"),
+        ("a\udcffb", r"contains the control character '\\udcff'"),
+        ("a\u202eb", r"contains the control character '\\u202e'"),
+        ("", "'' is empty, expected a name"),
+        (" \u00a0\u200d", "is empty, expected a name"),
+        ("x" * 1001, r"'x+\.\.\.x+' has 1,001 characters, expected at most 1,000"),
+    ],
+)
+def test_a_name_that_files_or_terminals_do_not_keep_is_refused(name, message):
+    with pytest.raises(InputError, match=message) as caught:
+        class_names(["fear", name])
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("twin", ["very bored", "very\u00a0bored", " very  bored"])
+def test_two_spellings_of_one_class_are_refused(twin):
+    with pytest.raises(InputError, match="duplicate label"):
+        class_names(["very bored", twin])
+
+
+def test_a_number_of_classes_that_is_a_mistake_is_refused_at_once():
+    with pytest.raises(InputError, match="labels has 200,000 names, expected at most 10,000"):
+        class_names([str(number) for number in range(200_000)])
+
+
+def test_texts_are_found_under_any_spelling_of_their_label():
+    assert class_texts(["very bored", "happiness"], {"very\u00a0bored": "a", "Happy": "b"}) == ["a", "b"]
+    with pytest.raises(InputError, match="texts has two texts for 'happiness': remove one"):
+        class_texts(["happiness"], {"happy": "a", "happiness": "b"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (" ", "texts has an empty text for 'fear': write one"),
+        ("x" * 10_001, "texts has 10,001 characters for 'fear', expected at most 10,000"),
+        ("a\ud800", "texts has half a character in the text for 'fear'"),
+        ("b ", "texts has the same text for 'anger' and 'fear', which no model could distinguish: change one"),
+    ],
+)
+def test_a_text_that_is_none_is_refused(text, message):
+    with pytest.raises(InputError, match=message):
+        class_texts(["anger", "fear"], {"anger": "b", "fear": text})
+
+
+@pytest.mark.parametrize("label", ["path", "path_", "path__", "truth", "predicted", "fear", "fear_", "_", "label"])
+def test_every_label_has_a_column_of_its_own(label):
+    assert label_of(column(label)) == label
+    assert column(label) not in COLUMNS

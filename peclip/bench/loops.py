@@ -11,7 +11,6 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-import transformers
 from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
 
@@ -150,8 +149,7 @@ def _trainer(device: torch.device, precision: str, watch: Stopwatch) -> Trainer:
 
 
 def _quiet() -> None:
-    """Silence messages of Lightning and transformers that repeat the table or warn of intended settings."""
-    transformers.logging.disable_progress_bar()
+    """Silence messages of Lightning that repeat the table or warn of intended settings."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (*NOISE, r".*have no `val_dataloader`"):

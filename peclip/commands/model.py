@@ -32,14 +32,11 @@ def export(
     Raises:
         InputError: the model cannot be read, the target exists, or dtype is bf16 for onnx.
     """
-    import transformers
-
     from peclip.model import PEClip
     from peclip.model.io.checkpoint import read_trained
     from peclip.model.io.package import check_free, with_record
     from peclip.model.io.spec import trusting
 
-    transformers.logging.disable_progress_bar()
     with trusting(everything=trust):
         trained = read_trained(run)
     if format == "package":

@@ -46,13 +46,10 @@ def recognize(
     Raises:
         InputError: the model cannot be loaded, an option is out of range, or the folder for the results cannot be written.
     """
-    import transformers
-
     from peclip.inference.recognize import recognize_videos
     from peclip.inference.recognizer import Recognizer
     from peclip.model.io.spec import trusting
 
-    transformers.logging.disable_progress_bar()
     with trusting(everything=trust):
         recognizer = Recognizer(model, faces, face_model, window, stride, batch_size, device, backbone)
     head = {"peclip": __version__, "model": model, "faces": faces, "window": window, "stride": stride}

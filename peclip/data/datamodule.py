@@ -140,7 +140,7 @@ class VideoDataModule(LightningDataModule):
                 has = f"only the label {found[0]!r}" if found else "no labels"
                 raise InputError(f"{self.source.source} has {has}, recognition needs clips of at least two")
             return found
-        return [vocabulary.canonical(label) for label in self._labels]
+        return [*vocabulary.class_names(self._labels)]
 
     @property
     def predicted(self) -> Manifest:

@@ -1,16 +1,18 @@
 """Draw the timeline of a video: the expression of each face over time."""
 
-import warnings
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from peclip.inference.recognizer import Row
+from peclip.results.figures import MOST_CLASSES, save, shortened
 
 MOST_SHOWN = 8
 """Maximum number of faces in a picture; of more, those that are visible longest are shown."""
 
+_MOST_NAMED = 10  # classes that are drawn one by one where there are more than a picture shows
 _MOST_KEPT = 64  # faces whose probabilities are kept until it is known which are seen longest
 _LONGEST_TITLE = 110  # characters that fit in a line; the end of a path says most
 _CELLS = 600  # intervals that a picture can resolve
@@ -58,7 +60,7 @@ class Summary:
         if cells and start < self._row_end[row.track]:
             start = (self._row_end[row.track] + start) / 2
             cells[-1] = cells[-1]._replace(end=max(start, cells[-1].start))
-        cells.append(Cell(start, max(start, row.end), np.array(list(row.probabilities.values()))))
+        cells.append(Cell(start, max(start, row.end), np.array([*row.probabilities.values()], dtype=np.float32)))
         self._row_end[row.track] = row.end
         if len(cells) > 4 * _CELLS:
             self._cells[row.track] = _coarser(cells, self.end / _CELLS)
@@ -91,6 +93,8 @@ def _coarser(cells: list[Cell], grain: float) -> list[Cell]:
 def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str) -> None:
     """Draw the probabilities of every class over time, one strip per face, with the most probable class above it.
 
+    Of more than :data:`peclip.results.figures.MOST_CLASSES` classes the most probable ones are drawn, and the others together.
+
     Args:
         path: the picture, a .png.
         summary: the rows of the video.
@@ -101,13 +105,16 @@ def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str) -
     from matplotlib.patches import Patch
 
     tracks = summary.tracks()
+    places, names = drawn_classes(tracks, labels)
     strips = max(1, len(tracks))
     figure = Figure(figsize=(12, 1.3 + 1.35 * strips), layout="constrained")
     every = figure.subplots(strips, 1, sharex=True, squeeze=False)[:, 0]
-    others = iter(_OTHER_COLOURS * (1 + len(labels) // len(_OTHER_COLOURS)))
-    colours = [_KNOWN_COLOURS.get(label) or next(others) for label in labels]
+    others = cycle(_OTHER_COLOURS)
+    colours = [_KNOWN_COLOURS.get(name) or next(others) for name in names]
+    if len(names) < len(labels):
+        colours[-1] = "#d8d8d8"
     for axes, (number, cells) in zip(every, tracks.items(), strict=False):
-        _draw_face(axes, cells, labels, colours, summary.end)
+        _draw_face(axes, cells, places, [*map(shortened, names)], colours, summary.end)
         axes.set_ylabel(f"face {number}\nprobability")
     if not tracks:
         every[0].text(0.5, 0.5, "no face was found", transform=every[0].transAxes, ha="center", va="center")
@@ -122,40 +129,63 @@ def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str) -
         readable = f"…{readable[1 - _LONGEST_TITLE :]}"
     figure.suptitle(readable + omitted, parse_math=False)
     if tracks:
-        patches = [Patch(color=colour, label=label) for colour, label in zip(colours, labels, strict=True)]
-        patches.append(Patch(facecolor="#f3f3f3", edgecolor="#999999", label="not in sight"))
-        figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 8), frameon=False)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # file names are in any script
-        figure.savefig(path, dpi=110, format="png")
+        patches = [*(Patch(color=colour) for colour in colours), Patch(facecolor="#f3f3f3", edgecolor="#999999")]
+        columns = min(len(patches), 8)
+        legend = figure.legend(patches, [""] * len(patches), loc="outside lower center", ncols=columns, frameon=False)
+        for text, name in zip(legend.get_texts(), [*names, "not in sight"], strict=True):
+            text.set(text=shortened(name), parse_math=False)  # a legend would omit a name that begins with _
+    save(figure, path, dpi=110)
 
 
-def _draw_face(axes: Any, cells: list[Cell], labels: list[str], colours: list[str], end: float) -> None:
-    """Draw one face: probabilities stacked up from 0 to 1, and above them the most probable class."""
-    times, shares, last = [], [], None
+def drawn_classes(tracks: dict[int, list[Cell]], labels: list[str]) -> tuple[np.ndarray, list[str]]:
+    """Return the place at which each of the C classes is drawn, int64 (C,), and the name of each place."""
+    if len(labels) <= MOST_CLASSES:
+        return np.arange(len(labels)), labels
+    total = sum((cell.probabilities for cells in tracks.values() for cell in cells), start=np.zeros(len(labels)))
+    named = np.sort(np.argsort(total)[-_MOST_NAMED:])
+    places = np.full(len(labels), len(named))
+    places[named] = np.arange(len(named))
+    return places, [*(labels[index] for index in named), f"{len(labels) - len(named):,} others"]
+
+
+def _draw_face(
+    axes: Any, cells: list[Cell], places: np.ndarray, names: list[str], colours: list[str], end: float
+) -> None:
+    """Draw one face: probabilities stacked up from 0 to 1, and above them the most probable class.
+
+    Args:
+        axes: of the face.
+        cells: of the face.
+        places: of the classes in the stack, see :func:`drawn_classes`.
+        names: of the places.
+        colours: of the places.
+        end: of the video, in seconds.
+    """
+    times, last = [], None
+    shares: list[np.ndarray] = []
     for cell in cells:
         if last is not None and cell.start > last + 1e-6:
             times += [last, cell.start]
-            shares += [np.zeros(len(labels))] * 2
+            shares += [np.zeros(len(names))] * 2
         times += [cell.start, cell.end]
-        shares += [cell.probabilities] * 2
+        shares += [np.bincount(places, weights=cell.probabilities, minlength=len(names))] * 2
         last = cell.end
     stacked = np.vstack([np.zeros(len(times)), np.cumsum(np.array(shares).T, axis=0)])
     for index, colour in enumerate(colours):
         axes.fill_between(times, stacked[index], stacked[index + 1], color=colour, linewidth=0)
-    for first, stop, index in _runs(cells):
+    for first, stop, index in _runs(cells, places):
         axes.broken_barh([(first, stop - first)], (1.06, 0.26), color=colours[index], linewidth=0)
-        if stop - first > 0.011 * end * len(labels[index]):
-            middle = (first + stop) / 2
-            axes.text(middle, 1.185, labels[index], ha="center", va="center", fontsize=8, color="white", weight="bold")
+        if stop - first > 0.011 * end * len(names[index]):
+            style = {"ha": "center", "va": "center", "fontsize": 8, "color": "white", "weight": "bold"}
+            axes.text((first + stop) / 2, 1.185, names[index], parse_math=False, **style)
     axes.set(ylim=(0, 1.36), yticks=[0, 0.5, 1], facecolor="#f3f3f3")
 
 
-def _runs(cells: list[Cell]) -> list[tuple[float, float, int]]:
-    """Return the spans of time with one most probable class: start, end, index of the class."""
+def _runs(cells: list[Cell], places: np.ndarray) -> list[tuple[float, float, int]]:
+    """Return the spans of time with one most probable class: start, end, place of the class."""
     runs: list[tuple[float, float, int]] = []
     for cell in cells:
-        index = int(cell.probabilities.argmax())
+        index = int(places[cell.probabilities.argmax()])
         if runs and runs[-1][2] == index and cell.start <= runs[-1][1] + 1e-6:
             runs[-1] = (runs[-1][0], cell.end, index)
         else:

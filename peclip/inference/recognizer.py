@@ -1,5 +1,6 @@
 """Recognizer: frames of a video -> rows that say which expression each face shows in each window."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -108,7 +109,7 @@ class Recognizer:
             of the window without a face. They are yielded while the video is read.
 
         Raises:
-            InputError: the source cannot be read, or is damaged from some frame on.
+            InputError: the source cannot be read or is damaged from some frame on, or the output of the model is not finite.
         """
         yield from self.rows(read_frames(str(source)), str(source))
 
@@ -150,9 +151,9 @@ class Recognizer:
         clips = [clip for _, clip in waiting if clip is not None]
         answers = iter(
             [
-                row
+                probabilities
                 for first in range(0, len(clips), self._batch_size)
-                for row in self._classify(clips[first:][: self._batch_size])
+                for probabilities in self._classify(clips[first:][: self._batch_size])
             ]
         )
         for row, clip in waiting:
@@ -160,6 +161,10 @@ class Recognizer:
                 yield row
             else:
                 probabilities = dict(zip(self.labels, next(answers), strict=True))
+                if not all(map(math.isfinite, probabilities.values())):
+                    raise InputError(
+                        f"{row.file} from {row.start:.3f} s: the output of the model is not finite; its weights may be damaged"
+                    )
                 yield replace(row, label=max(probabilities, key=probabilities.__getitem__), probabilities=probabilities)
 
     def _classify(self, clips: list[Tensor]) -> list[list[float]]:

@@ -16,6 +16,7 @@ from peclip.files import as_cell
 from peclip.inference.picture import Summary, draw_timeline
 from peclip.inference.recognizer import Row
 from peclip.inference.sources import STDIN
+from peclip.labels import column
 
 TABLE, JSON = "timeline.csv", "timeline.json"
 
@@ -58,7 +59,9 @@ class Timeline:
         except OSError as error:
             self._files.close()
             raise self._unwritable(error) from error
-        csv.writer(self._table).writerow(["file", "track", "start", "end", "label", *self._labels, "face_share"])
+        csv.writer(self._table).writerow(
+            ["file", "track", "start", "end", "label", *map(column, self._labels), "face_share"]
+        )
         self._json.write(json.dumps({**self._head, "labels": self._labels})[:-1] + ', "rows": [')
         return self
 

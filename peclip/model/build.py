@@ -1,6 +1,7 @@
 """Build what a model consists of from a backbone and factories; the default adapters and prompts are PE-CLIP's."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from inspect import signature
@@ -10,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from peclip.clip_format import UNIT_MEAN, UNIT_STD, ClipFormat
-from peclip.errors import InputError, first_line
+from peclip.errors import InputError, first_line, shown
 from peclip.model.backbones.clip import Backbone, load_backbone
 from peclip.model.io.spec import Spec, describe, resolve
-from peclip.model.io.trained import ModelConfig, Trained, check_backbone
+from peclip.model.io.trained import ModelConfig, Trained, check_backbone, check_state
 from peclip.model.parts.adapters import Adapter, SharedAdapter, TemporalDynamicAdapter, TextAdapter
 from peclip.model.parts.prompts import MaPLe
 from peclip.model.sites import expand_site
@@ -83,13 +84,14 @@ def build(
     Raises:
         InputError: something is out of range or does not fit the backbone.
     """
-    modules = build_adapters(backbone, adapters)
-    prompter, spec = build_prompts(backbone, prompts) if prompts else (None, None)
+    length = _prompt_length(backbone, prompts)
     if isinstance(texts, Tensor):
         check_tokens(texts, len(labels), backbone)
         ids, ends = texts, texts.argmax(dim=1)
     else:
-        ids, ends = tokenize(backbone, [*texts.values()], prompter.length if prompter else 0)
+        ids, ends = tokenize(backbone, texts, length)
+    modules = build_adapters(backbone, adapters)
+    prompter, spec = build_prompts(backbone, prompts) if prompts else (None, None)
     ids = ids[:, : int(ends.max()) + 1].clone()  # the causal tower sees nothing after the longest end-of-text
     config = ModelConfig(
         backbone.name,
@@ -122,16 +124,66 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
     prompts: Any = resolve(config.prompts, MaPLe) if config.prompts else None
     clips = config.clip_format
     normalize: Normalize = "backbone" if clips.is_normalised else "none"
-    try:
+    with _fitting(source, name):
         # A copy, because the model would hook its adapters into the backbone of the data.
         clip = deepcopy(trained.backbone) if trained.backbone and not backbone else load_backbone(name)
+        expected = _expected_state(clip, adapters, prompts)
+    if expected is not None:
+        check_state(trained.state, expected, source)
+    with _fitting(source, name):
         built = build(clip, config.labels, texts, adapters, prompts, config.logit_scale, clips.num_frames, normalize)
-    except InputError as error:
-        raise InputError(f"{source} does not fit its backbone {name!r}: {error}") from error
-    except (TypeError, ValueError, RuntimeError) as error:  # from a class with arguments that are not its own
-        raise InputError(f"{source}: its adapters or prompts cannot be built: {first_line(error)}") from error
     check_backbone(trained, built.config)
+    for field, (was, here) in config.clip_format.differences(built.config.clip_format).items():
+        raise InputError(f"{source}: clip_format has the {field} {was}, but its backbone {name!r} needs {here}")
     return built
+
+
+@contextmanager
+def _fitting(source: str, backbone: str) -> Iterator[None]:
+    """Let errors of building what a file describes name the file and its backbone, also those of classes from elsewhere."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{source} does not fit its backbone {shown(backbone)}: {error}") from error
+    except Exception as error:  # from a class with arguments that are not its own
+        raise InputError(f"{source}: its adapters or prompts cannot be built: {first_line(error)}") from error
+
+
+def _expected_state(
+    backbone: Backbone, adapters: Mapping[str, AdapterFactory], prompts: PromptFactory | None
+) -> dict[str, Tensor] | None:
+    """Return the trained tensors that a file describes, by name and without their memory; None where this is not known.
+
+    Raises:
+        InputError: as :func:`build_adapters` and :func:`build_prompts`.
+    """
+    try:
+        with torch.device("meta"):
+            modules = nn.ModuleDict({"adapters": build_adapters(backbone, adapters)})
+            if prompts:
+                modules["prompts"] = build_prompts(backbone, prompts)[0]
+    except NotImplementedError:  # an adapter from elsewhere that looks at its weights when it is made
+        return None
+    return modules.state_dict()
+
+
+def _prompt_length(backbone: Backbone, prompts: PromptFactory | None) -> int:
+    """Return P, the placeholders in each text.
+
+    Raises:
+        InputError: they leave no room for a text.
+    """
+    if prompts is None:
+        return 0
+    with torch.device("meta"):
+        length = build_prompts(backbone, prompts)[0].length
+    if length > backbone.context - 3:  # start, a token and end
+        raise InputError(
+            f"prompts: length is {length}, expected at most {backbone.context - 3}: {backbone.name!r} accepts "
+            f"{backbone.context} tokens of a text with its prompts",
+            "prompts",
+        )
+    return length
 
 
 def chosen(adapters: Mapping[str, AdapterFactory], without: Collection[str]) -> dict[str, AdapterFactory]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from peclip.clip_format import ClipFormat
-from peclip.labels import TextStyle, class_texts
+from peclip.labels import TextStyle, class_names, class_texts
 from peclip.model.backbones.clip import Backbone, load_backbone
 from peclip.model.build import (
     PE_CLIP,
@@ -48,7 +48,8 @@ class PEClip(nn.Module):
     Hillali), https://arxiv.org/abs/2503.16945. Zero-shot CLIP is ``PEClip(labels, adapters={}, prompts=None)``.
 
     Args:
-        labels: class names; their order is the order of the logits. The command line reads them from the data.
+        labels: class names; their order is the order of the logits. Spellings that peclip knows, such as ``happy``, become its
+            own names. The command line reads them from the data.
         backbone: a Hub id such as ``openai/clip-vit-base-patch16``, a folder that holds a CLIP, or ``demo``.
         adapters: adapter class by site: ``vision.attention``, ``vision.mlp``, ``text.attention`` or ``text.mlp``, or only
             some blocks of one, as in ``vision.mlp[6:12]``. One adapter is made per block, with the width of its tower. By
@@ -86,7 +87,7 @@ class PEClip(nn.Module):
         without: list[str] | None = None,
     ) -> None:
         super().__init__()
-        sentences = dict(zip(labels, class_texts(labels, texts), strict=True))
+        sentences = dict(zip(class_names(labels), class_texts(labels, texts), strict=True))
         kept, here = chosen(adapters or {}, without or ()), load_backbone(backbone)
         built = build(here, labels, sentences, kept, prompts, logit_scale, num_frames, normalize)
         self._take(built, Run(compile, checkpointing))

@@ -1,32 +1,43 @@
 """Class texts as token ids, with placeholders for the prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from peclip.errors import InputError
+from peclip.errors import InputError, shown
+from peclip.labels import same_texts
 from peclip.model.backbones.clip import Backbone
 
 
-def tokenize(backbone: Backbone, texts: Sequence[str], prompt_length: int) -> tuple[Tensor, Tensor]:
+def tokenize(backbone: Backbone, texts: Mapping[str, str], prompt_length: int) -> tuple[Tensor, Tensor]:
     """Return the token ids (C, N) of texts with P placeholders after the start token, and the ends-of-text (C,).
 
+    Args:
+        backbone: with its tokenizer.
+        texts: by label.
+        prompt_length: P.
+
     Raises:
-        InputError: a text does not fit into the context of the text tower.
+        InputError: a text does not fit into the context of the text tower, has no token or one that the tower does not know,
+            or has the same tokens as another.
     """
-    tokenizer = backbone.tokenizer
-    placeholder = tokenizer("X", add_special_tokens=False).input_ids[0]
-    rows = [tokenizer(text, verbose=False).input_ids for text in texts]  # the loop below reports too long ones
-    rows = [[row[0], *[placeholder] * prompt_length, *row[1:]] for row in rows]
-    ends = [len(row) - 1 for row in rows]
-    for text, end in zip(texts, ends, strict=True):
-        if end >= backbone.context:
+    placeholder = _ids(backbone, "X")[1]
+    rows, seen = [], dict[tuple[int, ...], str]()
+    for label, text in texts.items():
+        start, *row = _ids(backbone, text)
+        count = 1 + prompt_length + len(row)
+        if count > backbone.context:
             raise InputError(
-                f"texts: {text[:60]!r} has {end + 1} tokens with its prompts, {backbone.name!r} accepts at most "
+                f"texts: {shown(text)} has {count} tokens with its prompts, {backbone.name!r} accepts at most "
                 f"{backbone.context}",
                 "texts",
             )
+        _check_known(backbone, label, row)
+        if (twin := seen.setdefault(tuple(row), label)) != label:  # tokens know neither capitals nor further spaces
+            raise same_texts("tokens", twin, label)
+        rows.append([start, *[placeholder] * prompt_length, *row])
+    ends = [len(row) - 1 for row in rows]
     padded = [row + [row[-1]] * (max(ends) - end) for row, end in zip(rows, ends, strict=True)]
     return torch.tensor(padded), torch.tensor(ends)
 
@@ -47,3 +58,24 @@ def check_tokens(token_ids: Tensor, classes: int, backbone: Backbone) -> None:
         raise InputError(f"token_ids have shape {shape}, expected ({classes}, 2 to {backbone.context})", "token_ids")
     if token_ids.is_floating_point() or token_ids.min() < 0 or token_ids.max() >= backbone.vocabulary:
         raise InputError(f"token_ids: expected whole numbers from 0 to {backbone.vocabulary - 1}", "token_ids")
+
+
+def _ids(backbone: Backbone, text: str) -> list[int]:
+    return backbone.tokenizer(text, verbose=False).input_ids  # without a warning of texts that are too long
+
+
+def _check_known(backbone: Backbone, label: str, row: list[int]) -> None:
+    """Check the tokens of a text, the end token included.
+
+    Raises:
+        InputError: there is none but the end token, or the text tower has no row for one.
+    """
+    if len(row) < 2:
+        raise InputError(f"texts: the text for {label!r} has no token", "texts")
+    if unknown := [token for token in row if token >= backbone.vocabulary]:
+        token = backbone.tokenizer.convert_ids_to_tokens(unknown[0])
+        raise InputError(
+            f"texts: the text for {label!r} has the token {token!r} ({unknown[0]}), but the text tower of {backbone.name!r} "
+            f"knows {backbone.vocabulary} tokens, from 0: remove it from the text, or use a text tower with a row for it",
+            "texts",
+        )

@@ -13,6 +13,9 @@ import numpy as np
 DRAWS = 10_000
 """Test sets drawn; with so many the ends of an interval settle to about a hundredth of its width."""
 
+PIECE = 500
+"""Test sets drawn at a time."""
+
 LEVEL = 0.95
 """Probability of an interval."""
 
@@ -81,7 +84,11 @@ def observed(tests: Sequence[Outcomes], classes: int) -> Rates:
         tests: one for each test set, such as the folds of a cross-validation.
         classes: C.
     """
-    return _mean([_rates(np.ones((1, len(test.truth))), test, classes) for test in tests])
+    mean = _Mean(1, len(tests[0].hits), classes)
+    for test in tests:
+        kinds, counts = _kinds(test)
+        mean.add(slice(None), _rates(counts[np.newaxis], kinds, classes))
+    return mean.rates(len(tests))
 
 
 def resample(tests: Sequence[Outcomes], classes: int, draws: int = DRAWS, seed: int = SEED) -> Rates:
@@ -96,14 +103,14 @@ def resample(tests: Sequence[Outcomes], classes: int, draws: int = DRAWS, seed: 
         seed: equal seeds have equal draws.
     """
     rng = np.random.default_rng(seed)
-    drawn = []
+    mean = _Mean(draws, len(tests[0].hits), classes)
     for test in tests:
-        # Clips of one class that the same runs recognise are alike: a drawn test set is how often each kind came.
-        rows = np.concatenate([test.truth[np.newaxis], test.hits])
-        kinds, counts = np.unique(rows, axis=1, return_counts=True)
-        weights = rng.multinomial(len(test.truth), counts / counts.sum(), size=draws)
-        drawn.append(_rates(weights, Outcomes(kinds[0], kinds[1:].astype(bool)), classes))
-    return _mean(drawn)
+        kinds, counts = _kinds(test)
+        for first in range(0, draws, PIECE):  # all draws of many classes at once would take gigabytes
+            piece = slice(first, min(first + PIECE, draws))
+            weights = rng.multinomial(len(test.truth), counts / counts.sum(), size=piece.stop - first)
+            mean.add(piece, _rates(weights, kinds, classes))
+    return mean.rates(len(tests))
 
 
 def interval(values: np.ndarray, level: float = LEVEL) -> Interval | None:
@@ -126,19 +133,53 @@ def p_value(differences: np.ndarray) -> float:
     return min(1.0, 2 * (rarer + 1) / (len(differences) + 1))
 
 
+class _Mean:
+    """Adds up the rates of test sets, draw by draw, in the memory of one test set.
+
+    Args:
+        draws: N.
+        runs: R.
+        classes: C.
+    """
+
+    def __init__(self, draws: int, runs: int, classes: int) -> None:
+        self._sums = Rates(*(np.zeros(shape) for shape in ((draws, runs), (draws, runs), (draws, runs, classes))))
+        self._known = np.zeros((draws, runs, classes), dtype=np.int32)  # test sets in which a class occurs
+
+    def add(self, piece: slice, rates: Rates) -> None:
+        """Add the rates of a piece of the draws of a test set."""
+        known = ~np.isnan(rates.recalls)
+        self._known[piece] += known
+        for total, values in zip(self._sums, (rates.war, rates.uar, np.where(known, rates.recalls, 0)), strict=True):
+            total[piece] += values
+
+    def rates(self, tests: int) -> Rates:
+        """Return the means over so many test sets."""
+        war, uar, recalls = self._sums
+        np.divide(recalls, self._known, out=recalls, where=self._known > 0)
+        recalls[self._known == 0] = np.nan
+        return Rates(war / tests, uar / tests, recalls)
+
+
+def _kinds(test: Outcomes) -> tuple[Outcomes, np.ndarray]:
+    """Return the kinds of clips by class, and how many there are of each.
+
+    Clips of one class that the same runs recognise are alike: a drawn test set is how often each kind came.
+    """
+    kinds, counts = np.unique(np.concatenate([test.truth[np.newaxis], test.hits]), axis=1, return_counts=True)
+    return Outcomes(kinds[0], kinds[1:].astype(bool)), counts
+
+
 def _rates(weights: np.ndarray, kinds: Outcomes, classes: int) -> Rates:
-    """Return the rates where each of K kinds of clips occurs so many times: weights ``(N, K)``."""
-    of_class = np.eye(classes)[kinds.truth]
-    clips = weights @ of_class
-    right = np.stack([weights @ (of_class * hit[:, np.newaxis]) for hit in kinds.hits], axis=1)
-    clips = np.broadcast_to(clips[:, np.newaxis], right.shape)
+    """Return the rates where each of K kinds of clips, in the order of their classes, occurs so many times: ``(N, K)``."""
+    occurring, starts = np.unique(kinds.truth, return_index=True)
+    clips, right = np.zeros((len(weights), 1, classes)), np.zeros((len(weights), len(kinds.hits), classes))
+    clips[:, 0, occurring] = np.add.reduceat(weights, starts, axis=1)
+    for run, hit in enumerate(kinds.hits):
+        right[:, run, occurring] = np.add.reduceat(weights * hit, starts, axis=1)
+    clips = np.broadcast_to(clips, right.shape)
     recalls = np.divide(right, clips, out=np.full(right.shape, np.nan), where=clips > 0)
     return Rates(right.sum(axis=-1) / clips.sum(axis=-1), _nanmean(recalls, axis=-1), recalls)
-
-
-def _mean(tests: Sequence[Rates]) -> Rates:
-    wars, uars, recalls = (np.stack(arrays) for arrays in zip(*tests, strict=True))
-    return Rates(wars.mean(axis=0), uars.mean(axis=0), _nanmean(recalls, axis=0))
 
 
 def _nanmean(values: np.ndarray, axis: int) -> np.ndarray:

@@ -22,7 +22,17 @@ from peclip.results.bootstrap import (
 from peclip.results.entries import Entry, read_entries
 from peclip.results.scores import by_label
 from peclip.results.selection import Selection, selection_note
-from peclip.results.tables import Rows, duration, markdown_table, percent, percent_interval, points, print_table, total
+from peclip.results.tables import (
+    Rows,
+    class_rows,
+    duration,
+    markdown_table,
+    percent,
+    percent_interval,
+    points,
+    print_table,
+    total,
+)
 from peclip.terminal import say
 
 NOTE = (
@@ -130,7 +140,7 @@ def compare(runs: list[str], out: str | None = None) -> None:
         InputError: there is no run in a folder, or the runs have other test clips or labels.
     """
     comparison = compare_entries(read_entries(runs))
-    for title, table in _tables(comparison).items():
+    for title, table in _tables(comparison, "--out writes them").items():
         print_table(title, table)
     say(*comparison.notes)
     if out:
@@ -193,8 +203,8 @@ def _compared(entry: Entry, index: int, seen: Rates, drawn: Rates, labels: Seque
     )
 
 
-def _tables(comparison: Comparison) -> dict[str, Rows]:
-    """Return tables by their titles."""
+def _tables(comparison: Comparison, file: str | None = None) -> dict[str, Rows]:
+    """Return tables by their titles; ``file`` as for :func:`peclip.results.tables.class_rows`."""
     runs = comparison.runs
     names = [run.run for run in runs]
     folds = f", mean of {len(comparison.folds)} folds" if comparison.folds else ""
@@ -202,8 +212,11 @@ def _tables(comparison: Comparison) -> dict[str, Rows]:
         ["WAR", *(f"{percent(run.war.value)} {percent_interval(run.war.interval)}" for run in runs)],
         ["UAR", *(f"{percent(run.uar.value)} {percent_interval(run.uar.interval)}" for run in runs)],
     ]
-    for label in runs[0].per_class_recall:
-        scores.append([f"recall {label}", *(percent(run.per_class_recall[label]) for run in runs)])
+    recalls = [
+        [f"recall {label}", *(percent(run.per_class_recall[label]) for run in runs)]
+        for label in runs[0].per_class_recall
+    ]
+    scores += class_rows(recalls, file)
     scores += [
         ["trained parameters", *(f"{run.trainable:,}" for run in runs)],
         ["all parameters", *(f"{run.parameters:,}" for run in runs)],

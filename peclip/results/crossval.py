@@ -1,124 +1,32 @@
 """The results of all folds together: mean, spread and intervals, as json, markdown, table and picture."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from peclip.errors import InputError
+from peclip.errors import InputError, listed
 from peclip.files import write_json, write_text
 from peclip.results.bootstrap import LEVEL, Bootstrap, Estimate, Outcomes, Spread, interval, resample
 from peclip.results.evaluation import Evaluation
-from peclip.results.figures import draw_confusion, draw_rates, write_confusion
+from peclip.results.figures import MOST_CLASSES, draw_confusion, draw_rates, write_confusion
+from peclip.results.folds import Fold, Pooled, Summary
 from peclip.results.records import from_json, read_json
 from peclip.results.scores import scores
-from peclip.results.selection import Selection, selection_note
-from peclip.results.tables import Rows, duration, markdown_table, percent, percent_interval, print_table, total
+from peclip.results.tables import (
+    Rows,
+    class_rows,
+    duration,
+    markdown_table,
+    percent,
+    percent_interval,
+    print_table,
+    total,
+)
 from peclip.terminal import say
 
 RESULTS = "results.json"
-
-
-@dataclass(frozen=True)
-class Fold:
-    """The result of one fold.
-
-    Attributes:
-        fold: its name in the data, a number.
-        run: name of its folder.
-        clips: number of test clips.
-        skipped: further test clips that could not be read.
-        war: weighted average recall.
-        uar: unweighted average recall.
-        per_class_recall: recall by label; None for a class without a clip.
-        seconds: duration of the training; None where it is unknown.
-        remarks: how its evaluation is special, see :attr:`peclip.results.evaluation.Metrics.remarks`.
-    """
-
-    fold: int
-    run: str
-    clips: int
-    skipped: int
-    war: float
-    uar: float
-    per_class_recall: dict[str, float | None]
-    seconds: float | None
-    remarks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Pooled:
-    """The clips of all folds as one test set.
-
-    Attributes:
-        war: weighted average recall.
-        uar: unweighted average recall.
-        per_class_recall: recall by label.
-        confusion: C rows of C counts, truth in rows.
-    """
-
-    war: Estimate
-    uar: Estimate
-    per_class_recall: dict[str, Estimate]
-    confusion: tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The result of a cross-validation: the content of results.json.
-
-    Attributes:
-        name: of the run.
-        benchmark: name of the data set; None for a manifest.
-        selection: which clips the checkpoint of each fold was chosen on.
-        clips: number of test clips of all folds.
-        skipped: further test clips that could not be read.
-        war: weighted average recall over the folds.
-        uar: unweighted average recall over the folds.
-        per_class_recall: recall by label, over the folds where the class occurs.
-        pooled: the clips of all folds as one test set.
-        folds: one by one.
-        trainable: number of trained parameters.
-        parameters: number of all parameters.
-        bootstrap: how the intervals were computed.
-    """
-
-    name: str
-    benchmark: str | None
-    selection: Selection
-    clips: int
-    skipped: int
-    war: Spread
-    uar: Spread
-    per_class_recall: dict[str, Spread]
-    pooled: Pooled
-    folds: tuple[Fold, ...]
-    trainable: int
-    parameters: int
-    bootstrap: Bootstrap
-
-    @property
-    def title(self) -> str:
-        """Name, folds and clips."""
-        return f"Cross-validation {self.name}: {len(self.folds)} folds, {self.clips:,} test clips"
-
-    @property
-    def means(self) -> dict[str, Spread]:
-        """The spread of every rate, by the name that tables give it."""
-        recalls = {f"recall {label}": spread for label, spread in self.per_class_recall.items()}
-        return {"WAR": self.war, "UAR": self.uar, **recalls}
-
-    @property
-    def note(self) -> str:
-        """Notes that readers of the rates need."""
-        notes = [selection_note(self.selection, of="Each fold")]
-        if self.skipped:
-            notes.append(
-                f"{self.skipped:,} test clips could not be read and were skipped: see skipped.csv of the folds."
-            )
-        notes += [f"Fold {fold.fold}: {remark}." for fold in self.folds for remark in fold.remarks]
-        return " ".join(notes)
 
 
 def summarise(results: Mapping[int, Evaluation], name: str) -> Summary:
@@ -138,7 +46,7 @@ def summarise(results: Mapping[int, Evaluation], name: str) -> Summary:
     folds = list(results.values())
     labels = folds[0].labels
     if other := next((fold for fold in folds if fold.labels != labels), None):
-        raise InputError(f"{other.folder} has the classes {', '.join(other.labels)}, other folds {', '.join(labels)}")
+        raise InputError(f"{other.folder} has the classes {listed(other.labels)}, other folds {listed(labels)}")
     found = [fold.scores for fold in folds]
     tests = [Outcomes(fold.truth, (fold.truth == fold.predicted)[np.newaxis]) for fold in folds]
     drawn = resample(tests, len(labels))
@@ -164,17 +72,17 @@ def summarise(results: Mapping[int, Evaluation], name: str) -> Summary:
 
 
 def write_summary(folder: Path, summary: Summary) -> None:
-    """Write ``results.md`` with its two pictures, ``confusion.csv`` and at last ``results.json``."""
+    """Write ``results.md``, ``confusion.csv``, ``results.json`` and at last the two pictures of ``results.md``."""
     confusion, labels = np.array(summary.pooled.confusion), list(summary.per_class_recall)
     write_text(folder / "results.md", as_markdown(summary))
     title = f"{summary.title}\nWAR {_mean_and_std(summary.war)}, UAR {_mean_and_std(summary.uar)}"
     if summary.selection == "test":
         title += "\noptimistic (val: test)"
+    write_confusion(folder / "confusion.csv", confusion, labels)
+    write_json(folder / RESULTS, asdict(summary))
     rates = [[fold.war, fold.uar, *fold.per_class_recall.values()] for fold in summary.folds]
     draw_rates(folder / "results.png", summary.means, rates, title)
-    write_confusion(folder / "confusion.csv", confusion, labels)
     draw_confusion(folder / "confusion.png", confusion, labels, title)
-    write_json(folder / RESULTS, asdict(summary))
 
 
 def read_summary(folder: Path) -> Summary:
@@ -193,8 +101,6 @@ def read_summary(folder: Path) -> Summary:
 
 def as_markdown(summary: Summary) -> str:
     """Return the summary as a page of markdown."""
-    labels = list(summary.per_class_recall)
-    matrix = [[f"**{label}**", *map(str, row)] for label, row in zip(labels, summary.pooled.confusion, strict=True)]
     result = (
         f"WAR **{_mean_and_std(summary.war)}**, UAR **{_mean_and_std(summary.uar)}**: mean and standard deviation "
         f"over the folds. {summary.note}"
@@ -215,7 +121,7 @@ def as_markdown(summary: Summary) -> str:
             markdown_table(_folds(summary)),
             "## Pooled confusion matrix",
             "Clips; truth in rows, predictions in columns.",
-            markdown_table((["", *labels], matrix)),
+            _matrix(summary),
             "![Pooled confusion matrix](confusion.png)",
             f"{summary.trainable:,} of {summary.parameters:,} parameters are trained.\n",
         ]
@@ -224,7 +130,7 @@ def as_markdown(summary: Summary) -> str:
 
 def print_summary(summary: Summary) -> None:
     """Print the tables of the summary, and how the checkpoints were chosen."""
-    print_table(summary.title, _results(summary))
+    print_table(summary.title, _results(summary, RESULTS))
     print_table("Folds", _folds(summary))
     say(summary.note)
 
@@ -264,8 +170,20 @@ def _fold(number: int, fold: Evaluation) -> Fold:
     )
 
 
-def _results(summary: Summary) -> Rows:
-    """Return a row for WAR, UAR and each class: mean, spread and interval, and the same pooled."""
+def _matrix(summary: Summary) -> str:
+    """Return the confusion matrix in markdown, or of many classes the name of the file that has it."""
+    labels = list(summary.per_class_recall)
+    if len(labels) > MOST_CLASSES:
+        return f"That of {len(labels):,} classes is in confusion.csv."
+    matrix = [[f"**{label}**", *map(str, row)] for label, row in zip(labels, summary.pooled.confusion, strict=True)]
+    return markdown_table((["", *labels], matrix))
+
+
+def _results(summary: Summary, file: str | None = None) -> Rows:
+    """Return a row for WAR, UAR and each class: mean, spread and interval, and the same pooled.
+
+    ``file`` is as for :func:`peclip.results.tables.class_rows`.
+    """
     pooled, level = summary.pooled, f"{LEVEL:.0%} interval"
     rows = []
     whole = [pooled.war, pooled.uar, *pooled.per_class_recall.values()]
@@ -273,7 +191,7 @@ def _results(summary: Summary) -> Rows:
         std = "" if spread.std is None else percent(spread.std)
         over_folds = [percent(spread.mean), std, percent_interval(spread.interval)]
         rows.append([name, *over_folds, percent(estimate.value), percent_interval(estimate.interval)])
-    return ["", "mean", "std", level, "pooled", level], rows
+    return ["", "mean", "std", level, "pooled", level], [*rows[:2], *class_rows(rows[2:], file)]
 
 
 def _folds(summary: Summary) -> Rows:

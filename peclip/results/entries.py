@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from peclip.errors import InputError
+from peclip.errors import InputError, listed
 from peclip.results.crossval import RESULTS
 from peclip.results.evaluation import Evaluation, read_evaluation
 
@@ -87,7 +87,7 @@ def _check_alike(first: Entry, other: Entry) -> None:
         own = other.tests[fold]
         if sorted(test.labels) != sorted(own.labels):
             raise InputError(
-                f"{first.name} has the labels {', '.join(test.labels)}, {other.name} has {', '.join(own.labels)}: "
+                f"{first.name} has the labels {listed(test.labels)}, {other.name} has {listed(own.labels)}: "
                 "only runs with the same labels can be compared"
             )
         if test.paths != own.paths or (_labels(test) != _labels(own)).any():

@@ -1,6 +1,7 @@
 """An evaluation on disk: metrics.json with its confusion matrix, training.json and predictions.csv, written and read."""
 
 import csv
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -8,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from peclip.clip_format import ClipFormat
-from peclip.errors import InputError, first_line
+from peclip.errors import InputError, first_line, listed
 from peclip.files import write_json
+from peclip.labels import label_of
 from peclip.results.figures import draw_confusion, write_confusion
 from peclip.results.records import from_json, read_json
 from peclip.results.scores import Scores, scores
@@ -153,14 +155,14 @@ class Evaluation:
 
 
 def write_evaluation(folder: Path, metrics: Metrics) -> None:
-    """Write ``confusion.csv`` and ``confusion.png``, where the matrix is known, and at last ``metrics.json``."""
-    found = metrics.scores
+    """Write ``confusion.csv``, where the matrix is known, ``metrics.json``, and at last the picture ``confusion.png``."""
+    found, labels = metrics.scores, list(metrics.scores.per_class_recall)
     if found.confusion is not None:
-        labels = list(found.per_class_recall)
         write_confusion(folder / "confusion.csv", found.confusion, labels)
+    write_json(folder / METRICS, metrics.as_json())
+    if found.confusion is not None:
         title = f"WAR {found.war:.1%}, UAR {found.uar:.1%}, {found.clips} clips"
         draw_confusion(folder / "confusion.png", found.confusion, labels, title)
-    write_json(folder / METRICS, metrics.as_json())
 
 
 def write_training(folder: Path, training: Training) -> None:
@@ -233,8 +235,9 @@ def _read_predictions(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.
             header = next(rows, [])
             if header[:3] != ["path", "label", "predicted"]:
                 raise InputError(f"{path} lacks the columns path, label and predicted of an evaluation")
-            labels = tuple(header[3:])
-            clips = [_clip(row, labels, f"{path} line {rows.line_num}") for row in rows if row]
+            labels = tuple(map(label_of, header[3:]))
+            index = {label: place for place, label in enumerate(labels)}
+            clips = [_clip(row, index, f"{path} line {rows.line_num}") for row in rows if row]
     except (OSError, csv.Error) as error:
         raise InputError(f"{path} cannot be read: {first_line(error)}") from error
     if not clips:
@@ -243,15 +246,15 @@ def _read_predictions(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.
     return labels, paths, np.array(truth, dtype=np.int64), np.array(predicted, dtype=np.int64)
 
 
-def _clip(row: list[str], labels: tuple[str, ...], where: str) -> tuple[str, int, int]:
+def _clip(row: list[str], index: Mapping[str, int], where: str) -> tuple[str, int, int]:
     """Return path, true and predicted class of a row.
 
     Raises:
         InputError: the row is torn, or one of its classes is unknown.
     """
-    if len(row) != 3 + len(labels):
-        raise InputError(f"{where} has {len(row)} cells, expected {3 + len(labels)}: the file is torn")
+    if len(row) != 3 + len(index):
+        raise InputError(f"{where} has {len(row)} cells, expected {3 + len(index)}: the file is torn")
     for column, label in (("label", row[1]), ("predicted", row[2])):
-        if label not in labels:
-            raise InputError(f"{where}: {column} {label!r} is none of {', '.join(labels)}")
-    return row[0].removeprefix("./"), labels.index(row[1]), labels.index(row[2])
+        if label not in index:
+            raise InputError(f"{where}: {column} {label!r} is none of {listed(index)}")
+    return row[0].removeprefix("./"), index[row[1]], index[row[2]]

@@ -1,6 +1,7 @@
 """Read JSON from outside into frozen dataclasses whose fields are checked, and write them back."""
 
 import json
+import math
 import types
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         InputError: it cannot be read.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
@@ -36,6 +37,23 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if not isinstance(found, dict):
         raise InputError(f"{path} is torn: it holds no object")
     return found
+
+
+def parse_json(text: str) -> Any:
+    """Return the content of JSON, in which every number is finite: NaN and Infinity are not JSON, and 1e999 is no number.
+
+    Raises:
+        ValueError: it is not JSON.
+        RecursionError: it is nested too deep.
+    """
+    return json.loads(text, parse_float=_finite, parse_constant=_finite)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a finite number")
+    return value
 
 
 def from_json(kind: type[Record], content: Any, source: str) -> Record:
@@ -90,7 +108,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return tuple(_value(args[0], item, where) for item in value)
     if is_dataclass(kind):
         return from_json(kind, value, where)  # type: ignore[arg-type]  # it is a type
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 2**63:
         return float(value)
     expected = " or ".join(map(repr, args)) if kind is Literal else NAMES[kind]
     raise InputError(f"{where} is {shown(value)}, expected {expected}")

@@ -8,6 +8,7 @@ from peclip.console import PlainConsole
 from peclip.errors import printable
 from peclip.results.bootstrap import Interval
 from peclip.results.evaluation import Metrics
+from peclip.results.figures import MOST_CLASSES
 from peclip.results.selection import selection_note
 from peclip.terminal import say
 
@@ -42,13 +43,18 @@ def print_metrics(metrics: Metrics) -> None:
     """Print the scores of an evaluation, and what has to be known to read them."""
     remarks = "; ".join(metrics.remarks)
     title = f"Results on {metrics.scores.clips} {metrics.split} clips"
-    print_table(f"{title} ({remarks})" if remarks else title, scores_table(metrics))
+    print_table(f"{title} ({remarks})" if remarks else title, scores_table(metrics, "metrics.json"))
     if metrics.selection == "test":
         say(selection_note("test"))
 
 
-def scores_table(metrics: Metrics) -> Rows:
-    """Return WAR, UAR and the recall of every class, beside those of bare CLIP where they are known."""
+def scores_table(metrics: Metrics, file: str | None = None) -> Rows:
+    """Return WAR, UAR and the recall of every class, beside those of bare CLIP where they are known.
+
+    Args:
+        metrics: of the evaluation.
+        file: that has the recalls where the table is for a screen, see :func:`class_rows`.
+    """
     columns = {"PE-CLIP": metrics.scores}
     if metrics.zero_shot:
         columns["zero-shot CLIP"] = metrics.zero_shot
@@ -56,9 +62,18 @@ def scores_table(metrics: Metrics) -> Rows:
         ["WAR", *(percent(column.war) for column in columns.values())],
         ["UAR", *(percent(column.uar) for column in columns.values())],
     ]
-    for label in metrics.scores.per_class_recall:
-        rows.append([f"recall {label}", *(percent(one.per_class_recall.get(label)) for one in columns.values())])
-    return ["", *columns], rows
+    recalls = [
+        [f"recall {label}", *(percent(one.per_class_recall.get(label)) for one in columns.values())]
+        for label in metrics.scores.per_class_recall
+    ]
+    return ["", *columns], [*rows, *class_rows(recalls, file)]
+
+
+def class_rows(rows: list[list[str]], file: str | None) -> list[list[str]]:
+    """Return the rows of the classes: one that names ``file``, if it is given, in place of more than :data:`MOST_CLASSES`."""
+    if file is None or len(rows) <= MOST_CLASSES:
+        return rows
+    return [[f"recalls of {len(rows):,} classes: {file}", *[""] * (len(rows[0]) - 1)]]
 
 
 def percent(rate: float | None) -> str:

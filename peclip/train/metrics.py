@@ -25,18 +25,44 @@ class ExpressionMetrics(MulticlassConfusionMatrix):
         labels: names of the C classes, in the order of their indices; two or more.
 
     Raises:
-        InputError: there are fewer than two labels; from ``scores()``: no clip was evaluated.
+        InputError: there are fewer than two labels; from ``scores()``: no clip was evaluated, or outputs are not finite.
     """
+
+    not_finite: Tensor
 
     def __init__(self, labels: Sequence[str]) -> None:
         if len(labels) < 2:
             raise InputError(f"the classes are [{', '.join(labels)}]: recognition needs clips of at least two labels")
         super().__init__(num_classes=len(labels), ignore_index=NO_INDEX)
         self.labels = tuple(labels)
+        self.add_state("not_finite", torch.tensor(0), dist_reduce_fx="sum")
+        self.broken = 0
+        """Clips of the last ``compute()`` whose logits were not finite: for NaN the first class is the prediction."""
 
-    def scores(self) -> Scores:
-        """Return the scores over all clips seen since the last ``reset()``."""
-        return scores(self.compute().cpu().numpy().astype(np.int64), self.labels)
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Count the predictions for a batch."""
+        super().update(preds, target)
+        if preds.is_floating_point():
+            self.not_finite += (~preds.isfinite().all(dim=1) & (target != NO_INDEX)).sum()
+
+    def compute(self) -> Tensor:
+        """Return the confusion matrix, int64 (C, C), of all devices."""
+        self.broken = int(self.not_finite)
+        return super().compute()
+
+    def scores(self, strict: bool = True) -> Scores:
+        """Return the scores over all clips seen since the last ``reset()``.
+
+        Args:
+            strict: refuse scores that include clips whose logits were not finite; else see :attr:`broken`.
+        """
+        found = scores(self.compute().cpu().numpy().astype(np.int64), self.labels)
+        if strict and self.broken:
+            raise InputError(
+                f"the output of the model is not finite for {self.broken} of {found.clips} clips, so there is no score: its "
+                "weights may be damaged, or the precision too low (set trainer.precision 32-true)"
+            )
+        return found
 
 
 class MeanLoss(Metric):

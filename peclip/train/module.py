@@ -237,7 +237,8 @@ class PEClipModule(LightningModule):
             return
         loss = self._log_loss("val")
         self.scores["val"] = scores = self._log_scores("val", self.val_metrics)
-        self.log("val/score", scores.war - 1e-4 * min(loss, 100.0), **SAME_ON_ALL_RANKS)
+        score = math.nan if self.val_metrics.broken else scores.war - 1e-4 * min(loss, 100.0)
+        self.log("val/score", score, **SAME_ON_ALL_RANKS)
 
     def on_test_epoch_end(self) -> None:
         """Log the results over all test clips."""
@@ -302,11 +303,17 @@ class PEClipModule(LightningModule):
         return loss
 
     def _log_scores(self, stage: str, metrics: ExpressionMetrics) -> Scores:
-        scores = metrics.scores()
+        """Log the scores of an evaluation; NaN where outputs were not finite, which ends every evaluation but those of a fit.
+
+        Raises:
+            InputError: as :meth:`ExpressionMetrics.scores`.
+        """
+        scores = metrics.scores(strict=self.trainer.state.fn != "fit")
         metrics.reset()
         recalls = {f"{stage}/recall/{label}": recall for label, recall in scores.per_class_recall.items()}
         values = {f"{stage}/war": scores.war, f"{stage}/uar": scores.uar, **recalls}
-        self.log_dict({name: value for name, value in values.items() if value is not None}, **SAME_ON_ALL_RANKS)
+        known = {name: math.nan if metrics.broken else value for name, value in values.items() if value is not None}
+        self.log_dict(known, **SAME_ON_ALL_RANKS)
         return scores
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

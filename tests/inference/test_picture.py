@@ -1,10 +1,11 @@
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from peclip.inference.picture import MOST_SHOWN, Summary, draw_timeline
+from peclip.inference.picture import MOST_SHOWN, Summary, draw_timeline, drawn_classes
 from peclip.inference.recognizer import Row
 
 LABELS = ["happiness", "neutral", "boredom"]
@@ -91,3 +92,32 @@ def test_a_long_path_fits_above_the_picture(tmp_path):
 def test_a_video_without_anything_to_show_has_a_picture(tmp_path, rows):
     draw_timeline(tmp_path / "a.png", summarised(*rows), LABELS, "a.mp4")
     assert Image.open(tmp_path / "a.png").size[0] > 1000
+
+
+@pytest.mark.filterwarnings("error")
+def test_any_name_of_a_class_is_drawn(tmp_path: Path) -> None:
+    labels = ["_a", "$x$", "$\\frac", "\u4e2d\u6587", "x" * 500]
+    summary = Summary()
+    for index in range(5):
+        shares = [float(index == place) for place in range(5)]
+        summary.add(Row("a.mp4", 1, index, index + 1, labels[index], dict(zip(labels, shares, strict=True)), 1.0))
+    draw_timeline(tmp_path / "a.png", summary, labels, "$title")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert max(picture.size) < 1500
+
+
+def test_of_many_classes_the_most_probable_are_drawn(tmp_path: Path) -> None:
+    labels = [f"class {index}" for index in range(1000)]
+    summary = Summary()
+    for second in range(20):
+        shares = np.full(1000, 0.4 / 998)
+        shares[[3, 700]] = (0.6, 0.0) if second < 10 else (0.0, 0.6)
+        summary.add(Row("a.mp4", 1, second, second + 1, "", dict(zip(labels, shares, strict=True)), 1.0))
+    places, names = drawn_classes(summary.tracks(), labels)
+    assert {"class 3", "class 700", "990 others"} <= {*names}
+    assert len(names) == 11
+    assert names[places[3]] == "class 3"
+    assert sorted(set(places)) == list(range(11))
+    draw_timeline(tmp_path / "a.png", summary, labels, "title")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert max(picture.size) < 1500

@@ -11,15 +11,18 @@ from contextlib import chdir
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
+import pandas as pd
 import pyarrow as pa
 import pytest
+import torch
 from jsonargparse import Namespace
 from pyarrow import parquet
 
+from peclip.data.manifest import Manifest
 from peclip.errors import InputError
-from peclip.train.callbacks.predictions import shard_writer
+from peclip.train.callbacks.predictions import as_table
+from peclip.train.outputs import Outputs
 from peclip.train.runs.shards import Prediction, ShardFolder, check_shards_option
 from tests.processes import AtCall, in_a_process, send
 from tests.ranked import in_ranks
@@ -197,10 +200,13 @@ def test_options_that_cannot_be_are_refused(change, said, tmp_path, monkeypatch)
         check_shards_option(Namespace(**options | change), first=True)
 
 
-def test_a_label_that_is_the_name_of_another_column_is_refused():
-    module, data = SimpleNamespace(net=SimpleNamespace(labels=["path", "fear"])), SimpleNamespace(predicted=None)
-    with pytest.raises(InputError, match="the label 'path' is the name of a column of the shards: rename it"):
-        shard_writer(Path("shards"), data, module, "32-true", 4)
+def test_a_label_that_is_the_name_of_another_column_has_a_column_of_its_own():
+    clips = Manifest(pd.DataFrame({"path": ["a", "b"], "start": [0.5, 1.0]}), Path("clips"), "clips")
+    outputs = Outputs(torch.tensor([0, 1]), torch.tensor([[0.0, 100.0, 0.0], [0.0, 0.0, 100.0]]))
+    table = as_table(clips, ["path", "fear", "start"], outputs)
+    assert table.column_names == ["path", "start", "predicted", "path_", "fear", "start_"]
+    assert table["predicted"].to_pylist() == ["fear", "start"]
+    assert table["start_"].to_pylist() == pytest.approx([0, 1])
 
 
 # --- the folder ---

@@ -22,6 +22,7 @@ from peclip.data.check.published import PUBLISHED, Published
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.formats import list_command
 from peclip.errors import InputError, printable
+from peclip.labels import MOST
 
 SIGNS = {
     "dfew": r"(?:^|/)clip_224x224(?:_16f|_avi)?/",
@@ -31,9 +32,11 @@ SIGNS = {
 }
 """The piece of a clip's path that identifies its benchmark."""
 
+ALIKE = "classes that differ in case alone"
+
 KINDS = (
     *("missing", "empty", "undecodable", "short", "duplicate", "duplicate across splits or labels"),
-    *("person on both sides of a split", "empty class"),
+    *("person on both sides of a split", "empty class", ALIKE),
 )
 """Kinds of findings; people are known only where the names of files hold them (RAVDESS, CREMA-D)."""
 
@@ -84,7 +87,7 @@ class Report:
         counts = Table("count", "found", "published", "", title=title)
         for count in self.counts:
             published = "" if count.published is None else f"{count.published:,}"
-            counts.add_row(count.what, f"{count.found:,}", published, count.verdict)
+            counts.add_row(Text(count.what), f"{count.found:,}", published, count.verdict)
         console.print(counts)
         if self.findings:
             findings = Table("finding", "number", "which", title="findings")
@@ -191,7 +194,7 @@ def _problems(manifest: Manifest, seen: Sequence[Inspected], num_frames: int) ->
 
 
 def _classes(manifest: Manifest) -> Iterator[Finding]:
-    """Yield classes that cannot be learnt, in every fold (fatal) or in some."""
+    """Yield classes that cannot be learnt, in every fold (fatal) or in some, and those that may be one."""
     choices: list[int | None] = list(manifest.folds) or [None]
     without: dict[str, list[int | None]] = defaultdict(list)
     for fold in choices:
@@ -209,8 +212,16 @@ def _classes(manifest: Manifest) -> Iterator[Finding]:
         yield Finding("empty class", never, fatal=True)
     if some:
         yield Finding("class empty in a fold", some, fatal=False)
-    if len(manifest.labels) < 2:
-        yield Finding("too few classes", [f"{len(manifest.labels)} in all, training needs two"], fatal=True)
+    number = len(manifest.labels)
+    if number < 2:
+        yield Finding("too few classes", [f"{number} in all, training needs two"], fatal=True)
+    if number > MOST:
+        yield Finding("too many classes", [f"{number:,} in all, training takes at most {MOST:,}"], fatal=True)
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in manifest.labels:
+        alike[label.casefold()].append(label)
+    if twins := [" and ".join(names) for names in alike.values() if len(names) > 1]:
+        yield Finding(ALIKE, twins, fatal=False)
 
 
 def _both_sides(manifest: Manifest, benchmark: str | None) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from peclip import labels as vocabulary
 from peclip.data.manifest.formats import NUMBER, list_command
 from peclip.data.manifest.reader import each_value, parse_manifest
 from peclip.data.media.storage import is_address
-from peclip.errors import InputError, shown
+from peclip.errors import InputError, listed, shown
 from peclip.files import FORMULA, atomic_write
 
 Split = Literal["train", "val", "test"]
@@ -73,11 +73,16 @@ class Manifest:
     """
 
     def __init__(self, table: pd.DataFrame, source: Path, root: Path | str, notes: Sequence[str] = ()) -> None:
-        """Add the missing columns; see the class."""
+        """Add the missing columns; see the class.
+
+        Raises:
+            InputError: a label cannot be the name of a class; the message names the row.
+        """
         self.table = _complete(table)
         self.source = source
         self.root = root if is_address(root) else Path(os.path.abspath(root))
         self.notes = tuple(notes)
+        self._check_names()
 
     @classmethod
     def read(cls, path: Path | str, labels_required: bool = True, allow_outside: bool = False) -> "Manifest":
@@ -208,13 +213,19 @@ class Manifest:
         if unknown.any():
             place = int(unknown.to_numpy().argmax())
             raise InputError(
-                f"{self.where(place)}: unknown label {shown(label.iat[place])}, expected one of {', '.join(known)}"
+                f"{self.where(place)}: unknown label {shown(label.iat[place])}, expected one of {listed(known)}"
             )
         if not allow_empty and (empty := [name for name in known if not label.eq(name).any()]):
             raise InputError(
                 f"{self.source}: class {empty[0]!r} is empty, it has no clip to train on; "
                 "add clips or remove it from the labels"
             )
+
+    def _check_names(self) -> None:
+        for label in self.table["label"].unique():
+            if label and (what := vocabulary.flaw(label)):
+                row = int(self.table["label"].eq(label).to_numpy().argmax())
+                raise InputError(f"{self.where(row)}: the label {shown(label)} {what}")
 
     def missing(self) -> "Manifest":
         """Return the clips whose file or folder is missing."""

@@ -4,6 +4,7 @@ Everything that depends on Hugging Face's ``CLIPModel`` and its module names is 
 """
 
 import hashlib
+import os
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,23 +13,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoTokenizer, CLIPConfig, CLIPModel
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    AutoConfig,
+    AutoTokenizer,
+    CLIPConfig,
+    CLIPModel,
+)
 from transformers.activations import QuickGELUActivation
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from peclip.clip_format import CLIP_MEAN, CLIP_STD
 from peclip.demo import CLIP
-from peclip.errors import InputError
+from peclip.errors import InputError, first_line
+from peclip.model.backbones.checks import check_sizes, check_tokenizer, quiet
 from peclip.model.fast.frozen import QuickGELU, attention, is_faster_here
+from peclip.model.weights import check_weights
 
 DEMO = "demo"
 """The backbone name of the small CLIP that comes with peclip."""
-
-UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError)
-"""Exceptions of transformers for a backbone that is missing, torn or something else."""
 
 ATTENTION = "peclip"
 """Name of :func:`_attend` among the attention functions of transformers."""
@@ -149,17 +155,20 @@ def load_backbone(name: str) -> Backbone:
         name: a Hub id such as ``openai/clip-vit-base-patch16``, a folder that ``save_pretrained`` wrote, or ``demo``.
 
     Raises:
-        InputError: there is no such backbone here and it cannot be fetched, or it is incomplete.
+        InputError: there is no such backbone here and it cannot be fetched, it is incomplete, a weight is not finite, or its
+            tokenizer is another's.
     """
     source = _source(name)
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-        if not isinstance(config, CLIPConfig):
-            raise InputError(f"it is a {config.model_type!r}")
-        loaded: Any = CLIPModel.from_pretrained(
-            source, config=config, dtype="float32", ignore_mismatched_sizes=True, output_loading_info=True
-        )
-    except UNREADABLE as error:
+        with quiet():
+            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+            if not isinstance(config, CLIPConfig):
+                raise InputError(f"it is a {config.model_type!r}")
+            check_sizes(config, Path(source))
+            loaded: Any = CLIPModel.from_pretrained(
+                source, config=config, dtype="float32", ignore_mismatched_sizes=True, output_loading_info=True
+            )
+    except Exception as error:  # numbers that make no CLIP raise many kinds
         raise InputError(_advice(name, Path(source), error), "backbone") from error
     clip, report = loaded
     # transformers leaves a weight that is missing, or has another shape than config.json says, random with a warning.
@@ -169,7 +178,10 @@ def load_backbone(name: str) -> Backbone:
         raise InputError(
             f"backbone {name!r} is incomplete: missing or mis-shaped weights: {absent[0]}{more}", "backbone"
         )
-    return Backbone(name, freeze(clip), load_tokenizer(name))
+    check_weights(dict(clip.named_parameters()), f"backbone {name!r}")
+    tokenizer = load_tokenizer(name)
+    check_tokenizer(name, tokenizer, clip.config.text_config)
+    return Backbone(name, freeze(clip), tokenizer)
 
 
 def load_tokenizer(name: str) -> Any:
@@ -183,8 +195,9 @@ def load_tokenizer(name: str) -> Any:
     """
     source = _source(name)
     try:
-        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except UNREADABLE as error:
+        with quiet():
+            return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except Exception as error:
         raise InputError(_advice(name, Path(source), error), "backbone") from error
 
 
@@ -213,8 +226,8 @@ def _source(name: str) -> str:
 
 
 def _advice(name: str, source: Path, error: Exception) -> str:
-    if source.is_dir() or not isinstance(error, OSError):
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(" :.")
+    if os.path.isdir(source) or not isinstance(error, OSError):  # Path.is_dir raises for some names
+        reason = first_line(error).rstrip(" :.")
         if isinstance(error, pickle.UnpicklingError):  # its own words recommend loading unsafely
             reason = "the weights are a pickle of more than tensors"
         return f"backbone {name!r} cannot be loaded as a CLIP (expected config.json, model.safetensors and the tokenizer files): {reason}"

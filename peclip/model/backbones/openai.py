@@ -8,6 +8,7 @@ from einops import rearrange
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
+from peclip.model.backbones.checks import check_sizes, quiet
 from peclip.model.backbones.clip import Backbone, freeze
 
 State = Mapping[str, Tensor]
@@ -68,7 +69,7 @@ def backbone_of(state: State) -> Backbone:
 
     Raises:
         KeyError: a tensor is missing.
-        RuntimeError: a tensor has another shape.
+        ValueError: a tensor has another shape, or there is no CLIP of these sizes.
     """
     return Backbone(_name(state), _clip(state))
 
@@ -92,12 +93,12 @@ def _image_size(state: State) -> int:
     return round(patches**0.5) * state["image_encoder.conv1.weight"].shape[-1]
 
 
-def _clip(state: State) -> CLIPModel:
-    """Build the frozen CLIP that a checkpoint contains."""
+def _config(state: State) -> CLIPConfig:
+    """Return the sizes of the CLIP that a checkpoint contains, from the shapes of its tensors."""
     vision, text = _shape(state, "vision"), _shape(state, "text")
     patch = state["image_encoder.conv1.weight"].shape[-1]
     vocabulary_size = len(state["clip_model.token_embedding.weight"])
-    config = CLIPConfig(
+    return CLIPConfig(
         vision_config={
             "hidden_size": vision.width,
             "intermediate_size": len(state["image_encoder.transformer.resblocks.0.mlp.c_fc.bias"]),
@@ -118,10 +119,21 @@ def _clip(state: State) -> CLIPModel:
         },
         projection_dim=state["image_encoder.proj"].shape[1],
     )
-    with torch.device("meta"):  # random weights would take time and be replaced at once
-        clip = CLIPModel(config)
+
+
+def _clip(state: State) -> CLIPModel:
+    """Build the frozen CLIP that a checkpoint contains."""
+    with quiet():
+        config = _config(state)
+        check_sizes(config)
+        with torch.device("meta"):  # random weights would take time and be replaced at once
+            clip = CLIPModel(config)
+    tensors = {name: _clip_tensor(state, name) for name in clip.state_dict()}
+    for name, value in clip.state_dict().items():
+        if tensors[name].shape != value.shape:
+            raise ValueError(f"{name} would have {tuple(tensors[name].shape)}, expected {tuple(value.shape)}")
     clip.to_empty(device="cpu")
-    clip.load_state_dict({name: _clip_tensor(state, name) for name in clip.state_dict()})
+    clip.load_state_dict(tensors)
     for module in (clip.text_model.embeddings, clip.vision_model.embeddings):
         module.position_ids.copy_(torch.arange(module.position_ids.shape[-1]))
     return freeze(clip)

@@ -10,7 +10,7 @@ from peclip.errors import InputError
 from peclip.files import natural_key
 from peclip.model.io.package import CONFIG, fetch_package, is_hub_id, read_package
 from peclip.model.io.released import read_released
-from peclip.model.io.torch_file import read_checkpoint
+from peclip.model.io.torch_file import check_plain, read_checkpoint
 from peclip.model.io.trained import ModelConfig, Trained
 
 ENTRY = "peclip"
@@ -52,6 +52,7 @@ def from_checkpoint(content: Mapping[str, Any], source: str) -> Trained:
     """
     if ENTRY not in content:
         raise InputError(f"{source} was not written by peclip: it does not name labels and adapters")
+    check_plain(content[ENTRY], source)
     config = ModelConfig.from_plain(content[ENTRY], source)
     state = content.get("state_dict")
     if not isinstance(state, dict) or not all(_is_weight(name, value) for name, value in state.items()):

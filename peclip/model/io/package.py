@@ -17,8 +17,11 @@ from safetensors.torch import load, save
 from peclip import __version__
 from peclip.errors import InputError, first_line
 from peclip.files import atomic_folder
+from peclip.model.backbones.checks import quiet
 from peclip.model.io.trained import ModelConfig, Trained
+from peclip.model.weights import check_weights
 from peclip.results.card import PackageFacts, RunRecord, card, read_run
+from peclip.results.records import parse_json
 
 CONFIG = "config.json"
 WEIGHTS = "adapters.safetensors"
@@ -52,11 +55,13 @@ def write_package(trained: Trained, folder: Path, dtype: Dtype = "fp32") -> None
         dtype: precision of the weights; bf16 halves the file and changes logits in the third digit.
 
     Raises:
-        InputError: the folder holds something or cannot be written, or an argument of an adapter is not plain data.
+        InputError: the folder holds something or cannot be written, an argument of an adapter is not plain data, or a weight
+            is not finite in this precision.
     """
     if dtype not in DTYPES:
         raise InputError(f"dtype is {dtype!r}, expected {' or '.join(DTYPES)}", "dtype")
     state = {name: value.detach().cpu().to(DTYPES[dtype]).contiguous() for name, value in trained.state.items()}
+    check_weights(state, f"{trained.source} in {dtype}")
     weights = save(state)
     config = trained.config.to_plain() | {
         "peclip_version": __version__,
@@ -131,7 +136,8 @@ def fetch_package(repository: str) -> Trained:
         InputError: it cannot be fetched, is not a package, or names a backbone in a folder, which only its author has.
     """
     try:
-        folder = Path(snapshot_download(repository, allow_patterns=[CONFIG, WEIGHTS]))
+        with quiet():
+            folder = Path(snapshot_download(repository, allow_patterns=[CONFIG, WEIGHTS]))
     except HUB_ERRORS as error:
         raise InputError(
             f"{repository!r} is neither a local file or folder nor a package of peclip that could be fetched from the Hub"
@@ -208,6 +214,6 @@ def _read_json(path: Path) -> Any:
     if path.stat().st_size > LIMIT:
         raise InputError(f"{path} has more than {LIMIT:,} bytes: it is not a config.json of peclip")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is torn or not JSON: {first_line(error)}") from error

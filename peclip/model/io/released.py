@@ -20,6 +20,7 @@ from peclip.model.io.trained import ModelConfig, Trained
 from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.prompts import MaPLe
 from peclip.model.tokens import check_tokens, tokenize
+from peclip.model.weights import check_weights
 
 ADAPTER = {"down": "down_proj", "up": "up_proj", "norm": "adapter_layer_norm_before", "scale": "scale", "rnn": "rnn"}
 """Layers of an adapter of peclip, and their names in the released layout."""
@@ -51,6 +52,7 @@ def read_released(
     state = _plain_names(read_tensors(Path(source)) if isinstance(source, str | Path) else source)
     try:
         backbone = backbone_of(state)
+        check_weights(dict(backbone.clip.named_parameters()), where)
         length = len(state["prompt_learner.ctx"])
         ids = _token_ids(state, token_ids, texts, backbone, length)
         check_tokens(ids, len(ids), backbone)
@@ -59,23 +61,24 @@ def read_released(
             Spec("peclip.model.MaPLe", {"length": length, "depth": _depth(state)}),
         )
         trainable = _trainable(state, adapters, prompts, backbone)
+        config = ModelConfig(
+            backbone.name,
+            backbone.fingerprint,
+            tuple(_labels(len(ids))),
+            adapters,
+            prompts,
+            logit_scale=100.0,
+            clip_format=ClipFormat(16, backbone.image_size, UNIT_MEAN, UNIT_STD),
+            token_ids=tuple(map(tuple, ids.tolist())),
+        )
     except KeyError as error:
         raise InputError(f"{where} is not a released PE-CLIP checkpoint: it has no tensor {error.args[0]!r}") from error
-    except InputError:
-        raise
+    except InputError as error:
+        message = str(error) if where in str(error) else f"{where}: {error}"
+        raise InputError(message, *error.arguments) from error
     except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
         reason = in_one_line(error)
         raise InputError(f"{where} is not a released PE-CLIP checkpoint: its shapes do not fit: {reason}") from error
-    config = ModelConfig(
-        backbone.name,
-        backbone.fingerprint,
-        tuple(_labels(len(ids))),
-        adapters,
-        prompts,
-        logit_scale=100.0,
-        clip_format=ClipFormat(16, backbone.image_size, UNIT_MEAN, UNIT_STD),
-        token_ids=tuple(map(tuple, ids.tolist())),
-    )
     return Trained(config, trainable, where, backbone)
 
 
@@ -166,9 +169,12 @@ def _token_ids(
         return torch.as_tensor(token_ids)
     if texts is not None:
         name = backbone.name if backbone.name in HUB.values() else HUB[768, 12, 16, 224]  # they all share one tokenizer
-        return tokenize(replace(backbone, tokenizer=load_tokenizer(name)), texts, length)[0]
+        named = dict(zip(_labels(len(texts)), texts, strict=True))
+        return tokenize(replace(backbone, tokenizer=load_tokenizer(name)), named, length)[0]
     table = state["clip_model.token_embedding.weight"]
     prefix, suffix = state["prompt_learner.token_prefix"], state["prompt_learner.token_suffix"]
+    if len(prefix) > vocabulary.MOST:
+        raise InputError(f"the checkpoint has {len(prefix):,} classes, expected at most {vocabulary.MOST:,}")
     placeholders = torch.zeros(len(prefix), length, dtype=torch.long)
     return torch.cat([_find_rows(table, prefix), placeholders, _find_rows(table, suffix)], dim=1)
 
@@ -181,7 +187,8 @@ def _find_rows(table: Tensor, rows: Tensor) -> Tensor:
     """
     flat = rearrange(rows, "c l d -> (c l) d")
     distinct, places = flat.unique(dim=0, return_inverse=True)  # most rows are padding
-    found = torch.cdist(distinct, table).argmin(dim=-1)
+    # In pieces, because the distances of all rows to all tokens take gigabytes.
+    found = torch.cat([torch.cdist(piece, table).argmin(dim=-1) for piece in distinct.split(500)])
     if not torch.allclose(table[found], distinct, atol=1e-3):
         raise InputError(
             "the checkpoint's embedded class texts do not come from its token embedding: pass token_ids or texts"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from peclip.errors import InputError
+from peclip.model.weights import check_archive, check_stored
 
 TORN = (
     pickle.UnpicklingError,
@@ -20,13 +21,20 @@ TORN = (
     AttributeError,
     EOFError,
     LookupError,
+    MemoryError,
     OSError,
     RuntimeError,
     TypeError,
     ValueError,
     struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 """Exceptions of reading bytes that are not a checkpoint, or a torn or forged one."""
+
+
+MOST_VALUES, DEPTH = 2_000_000, 20
+"""Limits of the settings in a checkpoint; token ids of 10,000 classes are 770,000 numbers, three levels deep."""
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -35,15 +43,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Classes foreign to PyTorch become inert stand-ins and are dropped.
 
     Raises:
-        InputError: the file is missing, is not a checkpoint, or tries to call a function of the system.
+        InputError: the file is missing, is not a checkpoint, is compressed, or tries to call a function of the system.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected a released PE-CLIP checkpoint (.pth)")
     try:
+        check_archive(path)
         foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         stand_ins = [(_stand_in(name), name) for name in foreign]
         with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except TORN as error:
         raise InputError(
             f"{path}: refused, not a checkpoint whose tensors can be read safely: {_reason(error)}"
@@ -53,6 +64,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     tensors = {name: value for name, value in items if isinstance(name, str) and isinstance(value, Tensor)}
     if not tensors:
         raise InputError(f"{path}: holds no state_dict of tensors, expected a released PE-CLIP checkpoint")
+    check_stored(path, tensors)
     return tensors
 
 
@@ -60,9 +72,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return the content of a checkpoint of peclip, which holds only plain data and tensors.
 
     Raises:
-        InputError: the file is torn or corrupt, or pickles anything else.
+        InputError: the file is torn or corrupt, compressed, or pickles anything else.
     """
     try:
+        check_archive(path)
         with zipfile.ZipFile(path) as file:
             damaged = file.testzip()  # PyTorch writes checksums but does not check them
         if damaged:
@@ -72,11 +85,43 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except InputError:
         raise
-    except (*TORN, zipfile.BadZipFile, zlib.error) as error:
+    except TORN as error:
         raise InputError(
             f"{path}: refused, torn or not a checkpoint that can be read safely: {_reason(error)}; use another checkpoint"
         ) from error
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    state = content.get("state_dict")
+    items = state.items() if isinstance(state, dict) else ()
+    check_stored(path, {str(name): value for name, value in items if isinstance(value, Tensor)})
+    return content
+
+
+def check_plain(value: Any, source: str) -> None:
+    """Check that plain data of a pickle are small: a list may hold another one many times, and so on, in a few bytes.
+
+    Args:
+        value: the data.
+        source: where they come from, for the message.
+
+    Raises:
+        InputError: they hold more than :data:`MOST_VALUES` values, are nested deeper than :data:`DEPTH`, or hold a number of
+            more than 63 bits.
+    """
+    count, level = 0, [value]
+    for _ in range(DEPTH):
+        further: list[Any] = []
+        for item in level:
+            if isinstance(item, dict | list | tuple):
+                further += [*item, *item.values()] if isinstance(item, dict) else item
+            elif isinstance(item, int) and abs(item) >= 2**63:
+                raise InputError(f"{source}: its settings hold a number of more than 63 bits")
+            if len(further) + count > MOST_VALUES:
+                raise InputError(f"{source}: its settings hold more than {MOST_VALUES:,} values")
+        count, level = count + len(further), further
+        if not level:
+            return
+    raise InputError(f"{source}: its settings are nested deeper than {DEPTH} levels")
 
 
 class _Foreign:

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFormat
-from peclip.errors import InputError, shown
-from peclip.labels import check_labels
+from peclip.errors import InputError, listed, shown
+from peclip.labels import class_names, texts_by_name
 from peclip.model.backbones.clip import Backbone
 from peclip.model.io.spec import Spec, check_import, resolve
 from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.prompts import MaPLe
+from peclip.model.weights import check_weights
 from peclip.results.card import RunRecord
 from peclip.results.records import from_json
 
@@ -30,6 +31,12 @@ ENTRIES = (
 )
 
 
+MOST_SITES = 2_000
+"""Largest number of sites; the largest CLIPs have less than half as many places for adapters."""
+
+LONGEST_NAME = 4_096
+"""Largest number of characters in the name of a backbone: that of a path."""
+
 CLIP_FIELDS = tuple(field.name for field in fields(ClipFormat))
 
 
@@ -40,7 +47,7 @@ class ModelConfig:
     Attributes:
         backbone: Hub id, folder or ``demo``.
         fingerprint: of the backbone's weights.
-        labels: class names in the order of the logits.
+        labels: canonical class names in the order of the logits.
         adapters: class and arguments by site.
         prompts: class and arguments; None without prompts.
         logit_scale: factor on the cosine similarities.
@@ -63,11 +70,15 @@ class ModelConfig:
     token_ids: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self) -> None:
-        if not (self.backbone.strip() and self.backbone.isprintable()):
-            raise InputError(f"backbone is {self.backbone!r}, expected a Hub id, a folder or demo", "backbone")
-        check_labels(self.labels)
-        if self.texts is not None and (missing := [label for label in self.labels if label not in self.texts]):
-            raise InputError(f"texts is missing {missing[0]!r}", "texts")
+        if not (self.backbone.strip() and self.backbone.isprintable() and len(self.backbone) <= LONGEST_NAME):
+            raise InputError(f"backbone is {shown(self.backbone)}, expected a Hub id, a folder or demo", "backbone")
+        if len(self.adapters) > MOST_SITES:
+            raise InputError(f"adapters has {len(self.adapters):,} sites, expected at most {MOST_SITES:,}", "adapters")
+        object.__setattr__(self, "labels", class_names(self.labels))
+        if self.texts is not None:
+            object.__setattr__(self, "texts", texts_by_name(self.texts))
+            if missing := [label for label in self.labels if label not in self.texts]:
+                raise InputError(f"texts is missing {missing[0]!r}", "texts")
         if not 0 < self.logit_scale < math.inf:
             raise InputError(f"logit_scale is {self.logit_scale}, expected a number above 0", "logit_scale")
 
@@ -98,6 +109,8 @@ class ModelConfig:
         rows = config.token_ids
         if rows is not None and len({*map(len, rows)}) != 1:
             raise InputError(f"{source}: token_ids is {shown(rows)}, expected rows of one length")
+        if rows is not None and not all(0 <= token < 2**31 for row in rows for token in row):
+            raise InputError(f"{source}: token_ids is {shown(rows)}, expected whole numbers from 0")
         for site, spec in config.adapters.items():
             _check_class(spec, Adapter, f"{source}: adapters {site}")
         if config.prompts:
@@ -115,6 +128,9 @@ class Trained:
         source: where they come from, for messages.
         backbone: the CLIP itself, where the source contains one; else it is loaded by its name.
         record: what is known of the training; None where nothing is.
+
+    Raises:
+        InputError: as :func:`peclip.model.weights.check_weights`.
     """
 
     config: ModelConfig
@@ -122,6 +138,9 @@ class Trained:
     source: str
     backbone: Backbone | None = None
     record: RunRecord | None = None
+
+    def __post_init__(self) -> None:
+        check_weights(self.state, self.source)
 
 
 def check_fits(trained: Trained, config: ModelConfig, token_ids: Tensor, prompt_length: int) -> None:
@@ -139,7 +158,7 @@ def check_fits(trained: Trained, config: ModelConfig, token_ids: Tensor, prompt_
     source, before = trained.source, trained.config
     if config.labels != before.labels:
         raise InputError(
-            f"{source} was trained on the labels {', '.join(before.labels)}, but the data has {', '.join(config.labels)}: "
+            f"{source} was trained on the labels {listed(before.labels)}, but the data has {listed(config.labels)}: "
             "give the labels in the trained order, or use other data"
         )
     check_backbone(trained, config)

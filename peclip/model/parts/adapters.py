@@ -14,7 +14,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from peclip.errors import InputError
+from peclip.errors import InputError, shown
 from peclip.model.fast.gru import GRU
 
 RNNS: dict[str, Callable[[int], nn.Module]] = {
@@ -150,13 +150,13 @@ class TemporalDynamicAdapter(Adapter):
 
 def _bottleneck(name: str, width: int, reduction: int) -> int:
     if not 1 <= reduction <= width:
-        raise InputError(f"{name}: reduction is {reduction}, expected 1 to the width of the tower, {width}")
+        raise InputError(f"{name}: reduction is {shown(reduction)}, expected 1 to the width of the tower, {width}")
     return width // reduction
 
 
 def _check_choice(argument: str, value: str, choices: Iterable[str]) -> None:
     if value not in choices:  # a misspelt word would otherwise select the other behaviour
-        raise InputError(f"{argument} is {value!r}, expected {' or '.join(choices)}")
+        raise InputError(f"{argument} is {shown(value)}, expected {' or '.join(choices)}")
 
 
 def _zero(layer: nn.Linear) -> None:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from peclip.errors import InputError
+from peclip.errors import InputError, shown
 
 DEPTH = 9
 """Depths with prompts in PE-CLIP and MaPLe, where the towers have as many blocks."""
@@ -35,10 +35,12 @@ class MaPLe(nn.Module):
         super().__init__()
         depth = min(DEPTH, blocks) if depth is None else depth
         if length < 1:
-            raise InputError(f"MaPLe: length is {length}, expected at least 1; for no prompts, set prompts to null")
+            raise InputError(
+                f"MaPLe: length is {shown(length)}, expected at least 1; for no prompts, set prompts to null"
+            )
         if not 1 <= depth <= blocks:
             raise InputError(
-                f"MaPLe: depth is {depth}, expected 1 to {blocks}, the blocks of the shorter tower; for no prompts, set "
+                f"MaPLe: depth is {shown(depth)}, expected 1 to {blocks}, the blocks of the shorter tower; for no prompts, set "
                 "prompts to null"
             )
         self.length = length

@@ -17,6 +17,7 @@ from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
 from peclip.files import as_cell, atomic_write
+from peclip.labels import column
 from peclip.model import PEClip
 from peclip.model.io.trained import digest
 from peclip.terminal import say
@@ -43,9 +44,13 @@ class PredictionWriter(EvaluationCallback):
         self._outputs: list[Outputs] = []
 
     def on_evaluated(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
-        """Keep the predictions, except those of a validation within a training."""
+        """Keep the predictions, except those of a validation within a training.
+
+        Raises:
+            InputError: an output is not finite; the message names its clip.
+        """
         if trainer.state.fn != "fit":
-            self._outputs.append(outputs.known())
+            self._outputs.append(_finite(outputs.known(), _clips(trainer)))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Collect the predictions of all ranks, before the scores are computed."""
@@ -58,20 +63,20 @@ class PredictionWriter(EvaluationCallback):
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the predictions and print the path of the file."""
-        written, count = self._write(trainer, module_and_data(trainer)[1].predicted, truth=False)
+        written, count = self._write(trainer, truth=False)
         if written:
             say(f"{count} clips: {written}")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the predictions with true labels beside the report."""
-        self._write(trainer, module_and_data(trainer)[1].splits.test, truth=True)
+        self._write(trainer, truth=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the predictions with true labels beside the report."""
         if trainer.state.fn == "validate":
-            self._write(trainer, module_and_data(trainer)[1].splits.val, truth=True)
+            self._write(trainer, truth=True)
 
-    def _write(self, trainer: Trainer, clips: Manifest, truth: bool) -> tuple[Path | None, int]:
+    def _write(self, trainer: Trainer, truth: bool) -> tuple[Path | None, int]:
         """Write the file on rank 0, and return its path and the number of its rows."""
         outputs = joined(self._outputs, len(module_and_data(trainer)[0].net.labels))
         self._outputs = []
@@ -79,7 +84,7 @@ class PredictionWriter(EvaluationCallback):
         if not folder or not trainer.is_global_zero:
             return None, 0
         target = Path(folder) / "predictions.csv"
-        write_csv(target, clips, module_and_data(trainer)[0].net.labels, outputs, truth)
+        write_csv(target, _clips(trainer), module_and_data(trainer)[0].net.labels, outputs, truth)
         return target, len(outputs.clip)
 
 
@@ -115,9 +120,9 @@ class ShardWriter(PredictionWriter):
         """Write the shards that are complete, and keep the predictions of the current one.
 
         Raises:
-            InputError: a shard cannot be written.
+            InputError: a shard cannot be written, or an output is not finite.
         """
-        known = outputs.known()
+        known = _finite(outputs.known(), self.data.predicted)
         if len(known.clip):
             while int(known.clip[0]) not in self.folder.clips_of(self._left[0]):
                 self._write_shard()
@@ -163,11 +168,9 @@ def shard_writer(
         clips_per_shard: at least 1.
 
     Raises:
-        InputError: the folder holds another prediction, or a label has the name of another column.
+        InputError: the folder holds another prediction.
     """
     net, clips = module.net, data.predicted
-    if taken := {"path", "start", "end", "predicted"} & set(net.labels):
-        raise InputError(f"the label {min(taken)!r} is the name of a column of the shards: rename it")
     prediction = Prediction(
         clips=len(clips),
         manifest=clips_digest(clips),
@@ -195,19 +198,46 @@ def joined(outputs: Sequence[Outputs], classes: int) -> Outputs:
     return Outputs(clip[order], logits[order])
 
 
+def _clips(trainer: Trainer) -> Manifest:
+    """Return the clips that a trainer evaluates."""
+    data, function = module_and_data(trainer)[1], trainer.state.fn
+    return data.splits.test if function == "test" else data.splits.val if function == "validate" else data.predicted
+
+
+def _finite(outputs: Outputs, clips: Manifest) -> Outputs:
+    """Return outputs after checking them: of NaN the first class would be the most probable.
+
+    Raises:
+        InputError: one is not finite; the message names its clip.
+    """
+    bad = ~outputs.logits.isfinite().all(dim=1)
+    if bad.any():
+        clip = clips.clip(int(outputs.clip[bad][0]))
+        raise InputError(
+            f"{clip.path} ({clip.where}): the output of the model is not finite: its weights may be damaged, or the precision "
+            "too low for this clip (set trainer.precision 32-true)"
+        )
+    return outputs
+
+
 def write_csv(path: Path, clips: Manifest, labels: Sequence[str], outputs: Outputs, truth: bool) -> None:
-    """Write predictions as csv: path, label where there is truth, predicted, and the probability of each label."""
+    """Write predictions as csv: path, label where there is truth, predicted, and the probability of each label.
+
+    The column of a label has its name, see :func:`peclip.labels.column`.
+    """
     columns = ["path", "label"] if truth else ["path"]
-    values = zip(outputs.clip.tolist(), outputs.predicted.tolist(), outputs.probabilities.tolist(), strict=True)
+    values = zip(outputs.clip.tolist(), outputs.predicted.tolist(), outputs.probabilities, strict=True)
     with (
         atomic_write(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         rows = csv.writer(file)
-        rows.writerow([*columns, "predicted", *labels])
+        rows.writerow([*columns, "predicted", *map(column, labels)])
         for index, predicted, probabilities in values:
-            name, *label = (str(clips.table[column].iat[index]) for column in columns)
-            rows.writerow([as_cell(name), *label, labels[predicted], *(f"{value:.6f}" for value in probabilities)])
+            clip, *label = (str(clips.table[column].iat[index]) for column in columns)
+            rows.writerow(
+                [as_cell(clip), *label, labels[predicted], *(f"{value:.6f}" for value in probabilities.tolist())]
+            )
 
 
 def as_table(clips: Manifest, labels: Sequence[str], outputs: Outputs) -> "pa.Table":
@@ -221,5 +251,5 @@ def as_table(clips: Manifest, labels: Sequence[str], outputs: Outputs) -> "pa.Ta
             columns[name] = pa.array(table[name], pa.float64(), from_pandas=True)
     columns["predicted"] = pa.array([labels[index] for index in outputs.predicted.tolist()], pa.string())
     probabilities = outputs.probabilities
-    columns |= {label: pa.array(probabilities[:, index].numpy()) for index, label in enumerate(labels)}
+    columns |= {column(label): pa.array(probabilities[:, index].numpy()) for index, label in enumerate(labels)}
     return pa.table(columns)

@@ -1,13 +1,11 @@
 """Start the command line of training: what it is built with, what it prints, and what a named model brings along."""
 
-import json
 import logging
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import transformers
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
@@ -23,6 +21,7 @@ from peclip.train.callbacks.predictions import PredictionWriter
 from peclip.train.callbacks.report import Report
 from peclip.train.callbacks.skipped import SkippedClips
 from peclip.train.cli.arguments import check_configs, classes_named, names_module, trusts_model, value_of
+from peclip.train.cli.dump import dump_in_one_line
 from peclip.train.cli.lightning import PEClipCLI
 from peclip.train.cli.trained_model import TrainedModel, read_model, run_options
 from peclip.train.cluster.allocator import keep_freed_memory
@@ -101,13 +100,12 @@ def _brought_along(named: TrainedModel | None, source: str | None, args: Sequenc
     if named.option == "ckpt_path" and not words & {"--config", "-c"}:
         other_data = bool(words & {"--data.manifest", "--data.root", "--data.benchmark"})
         configs.append(run_options(source, other_data, trusts_model(args)))
-    return [word for config in configs for word in ("--config", json.dumps(config))]
+    return [word for config in configs for word in ("--config", dump_in_one_line(config))]
 
 
 def _keep_quiet() -> None:
-    """Silence messages of Lightning and transformers that need no action; profilers and tuners still print results."""
+    """Silence messages of Lightning that need no action; profilers and tuners still print results."""
     keep_freed_memory()
-    transformers.logging.disable_progress_bar()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # the error of a rank ends the others

@@ -18,7 +18,7 @@ from peclip.data.augment import Augment, Mix
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.open_files import allow_open_files
 from peclip.demo import TASKS, generate
-from peclip.errors import InputError, first_line, in_one_line, options_below
+from peclip.errors import InputError, first_line, in_one_line, listed, options_below
 from peclip.model import PEClip
 from peclip.terminal import say
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
@@ -321,7 +321,7 @@ class PEClipCLI(HookedCLI):
         self._check_averaging()
         monitor = self.options.checkpoint.monitor
         if monitor is not None and monitor not in (scores := self.model.monitors):
-            raise InputError(f"checkpoint.monitor is {monitor!r}, expected one of {', '.join(scores)}")
+            raise InputError(f"checkpoint.monitor is {monitor!r}, expected one of {listed(scores)}")
         with options_below("data"):
             selection = self.datamodule.selection
         if selection == "none":

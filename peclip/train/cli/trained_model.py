@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import nn
 
-from peclip.errors import InputError, shown
-from peclip.labels import class_texts
+from peclip.errors import InputError, listed, shown
+from peclip.labels import class_names, class_texts
 from peclip.model import PEClip
 from peclip.model.build import build_prompts
 from peclip.model.io import Trained, read_trained
@@ -107,13 +107,13 @@ class TrainedModel:
 
     def _with_texts(self, labels: Sequence[str], texts: Any, own: Any) -> Trained:
         """Return the trained model with the labels and class texts that the user states, if they differ."""
-        config = self.trained.config
-        if list(labels) != list(config.labels) and self.option != "init_from":
+        config, labels = self.trained.config, class_names(labels)
+        if labels != config.labels and self.option != "init_from":
             raise InputError(
-                f"{self.trained.source} was trained on the labels {', '.join(config.labels)}, but data.labels is "
-                f"{', '.join(labels)}: omit it"
+                f"{self.trained.source} was trained on the labels {listed(config.labels)}, but data.labels is "
+                f"{listed(labels)}: omit it"
             )
-        if list(labels) == list(config.labels) and texts == own:
+        if labels == config.labels and texts == own:
             return self.trained
         sentences = dict(zip(labels, class_texts(labels, texts), strict=True))
         if self.option != "init_from":
@@ -126,7 +126,7 @@ class TrainedModel:
                 f"text, {known[label]!r}: omit it",
                 "texts",
             )
-        other = replace(config, labels=tuple(labels), texts=sentences, token_ids=None)
+        other = replace(config, labels=labels, texts=sentences, token_ids=None)
         return replace(self.trained, config=other)
 
 

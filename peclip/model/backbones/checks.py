@@ -1,0 +1,109 @@
+"""Check a backbone from anyone before and after it is loaded, and keep transformers quiet meanwhile."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers import CLIPConfig, CLIPTextConfig
+from transformers.utils import logging
+
+from peclip.errors import InputError, shown
+from peclip.model.weights import check_archive
+
+LEGACY_END = 2
+"""End token in the configurations of towers that were converted early; of these transformers reads the largest token."""
+
+LARGEST = {
+    "num_hidden_layers": 200,
+    "hidden_size": 16_384,
+    "intermediate_size": 65_536,
+    "num_attention_heads": 256,
+    "vocab_size": 1_000_000,
+    "max_position_embeddings": 10_000,
+    "image_size": 4_096,
+    "patch_size": 4_096,
+    "num_channels": 3,
+    "projection_dim": 16_384,
+}
+"""Largest numbers of a CLIP and its towers; those of the largest CLIPs are below a fourth of them, except the channels."""
+
+MOST_PARAMETERS = 20e9
+"""Parameters of both towers; the largest CLIPs have 5 billion."""
+
+
+SMALL = 200e6
+"""Parameters that any machine has room for, so that the size of their file need not be known."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the reports, warnings and progress bars of transformers within the context; errors are raised all the same."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def check_sizes(config: CLIPConfig, folder: Path | None = None) -> None:
+    """Check that a CLIP of these sizes can be built, and that its weights in a folder are not smaller than it.
+
+    Args:
+        config: of the CLIP.
+        folder: of its files, if it has one.
+
+    Raises:
+        ValueError: it cannot, they are, or they are compressed.
+    """
+    parameters = 0
+    towers: tuple[Any, Any] = config.text_config, config.vision_config
+    for part in (config, *towers):
+        for name, most in LARGEST.items():
+            value = getattr(part, name, 1)
+            if type(value) is not int or not 1 <= value <= most:
+                raise ValueError(f"{name} is {shown(value)}, expected 1 to {most:,}")
+    for tower in towers:
+        width, matrices = tower.hidden_size, 4 * tower.hidden_size + 2 * tower.intermediate_size
+        parameters += tower.num_hidden_layers * width * matrices  # embeddings, norms and biases are few
+        parameters += width * getattr(tower, "vocab_size", 0)
+    if parameters > MOST_PARAMETERS:
+        raise ValueError(f"these are sizes of {parameters / 1e9:,.0f} billion parameters, more than any CLIP has")
+    names = folder.glob("*") if folder else ()
+    files = [path for path in names if path.suffix in (".safetensors", ".bin") and path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    if parameters > SMALL and files and size < parameters:  # a parameter has one byte or more
+        raise ValueError(f"config.json describes {parameters:,} parameters, but the weights have {size:,} bytes")
+    for path in files:
+        if path.suffix == ".bin":
+            check_archive(path)
+
+
+def check_tokenizer(name: str, tokenizer: Any, tower: CLIPTextConfig) -> None:
+    """Check that a tokenizer puts a text between the start and the end token that the text tower knows.
+
+    Args:
+        name: of the backbone.
+        tokenizer: of its texts.
+        tower: configuration of its text tower.
+
+    Raises:
+        InputError: it is that of another model.
+    """
+    start, end = (getattr(tokenizer, f"{place}_token_id", None) for place in ("bos", "eos"))
+    ids = tokenizer("X", verbose=False).input_ids
+    if len(ids) < 3 or start is None or end is None or (ids[0], ids[-1]) != (start, end):
+        what = "that does not put a text between a start and an end token, as that of a CLIP does"
+    elif tower.eos_token_id not in (LEGACY_END, end) and tower.eos_token_id in range(tower.vocab_size):
+        what = f"that ends a text with the token {end}, but its text tower expects {tower.eos_token_id}"
+    elif end >= tower.vocab_size:
+        what = f"whose end token is {end}, but its text tower knows {tower.vocab_size} tokens, from 0"
+    else:
+        return
+    raise InputError(
+        f"backbone {name!r} has a tokenizer {what}: use the tokenizer files that belong to its weights", "backbone"
+    )

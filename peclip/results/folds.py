@@ -1,0 +1,107 @@
+"""Records of a cross-validation: the result of each fold, of all clips as one test set, and of all folds together."""
+
+from dataclasses import dataclass
+
+from peclip.results.bootstrap import Bootstrap, Estimate, Spread
+from peclip.results.selection import Selection, selection_note
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The result of one fold.
+
+    Attributes:
+        fold: its name in the data, a number.
+        run: name of its folder.
+        clips: number of test clips.
+        skipped: further test clips that could not be read.
+        war: weighted average recall.
+        uar: unweighted average recall.
+        per_class_recall: recall by label; None for a class without a clip.
+        seconds: duration of the training; None where it is unknown.
+        remarks: how its evaluation is special, see :attr:`peclip.results.evaluation.Metrics.remarks`.
+    """
+
+    fold: int
+    run: str
+    clips: int
+    skipped: int
+    war: float
+    uar: float
+    per_class_recall: dict[str, float | None]
+    seconds: float | None
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The clips of all folds as one test set.
+
+    Attributes:
+        war: weighted average recall.
+        uar: unweighted average recall.
+        per_class_recall: recall by label.
+        confusion: C rows of C counts, truth in rows.
+    """
+
+    war: Estimate
+    uar: Estimate
+    per_class_recall: dict[str, Estimate]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The result of a cross-validation: the content of results.json.
+
+    Attributes:
+        name: of the run.
+        benchmark: name of the data set; None for a manifest.
+        selection: which clips the checkpoint of each fold was chosen on.
+        clips: number of test clips of all folds.
+        skipped: further test clips that could not be read.
+        war: weighted average recall over the folds.
+        uar: unweighted average recall over the folds.
+        per_class_recall: recall by label, over the folds where the class occurs.
+        pooled: the clips of all folds as one test set.
+        folds: one by one.
+        trainable: number of trained parameters.
+        parameters: number of all parameters.
+        bootstrap: how the intervals were computed.
+    """
+
+    name: str
+    benchmark: str | None
+    selection: Selection
+    clips: int
+    skipped: int
+    war: Spread
+    uar: Spread
+    per_class_recall: dict[str, Spread]
+    pooled: Pooled
+    folds: tuple[Fold, ...]
+    trainable: int
+    parameters: int
+    bootstrap: Bootstrap
+
+    @property
+    def title(self) -> str:
+        """Name, folds and clips."""
+        return f"Cross-validation {self.name}: {len(self.folds)} folds, {self.clips:,} test clips"
+
+    @property
+    def means(self) -> dict[str, Spread]:
+        """The spread of every rate, by the name that tables give it."""
+        recalls = {f"recall {label}": spread for label, spread in self.per_class_recall.items()}
+        return {"WAR": self.war, "UAR": self.uar, **recalls}
+
+    @property
+    def note(self) -> str:
+        """Notes that readers of the rates need."""
+        notes = [selection_note(self.selection, of="Each fold")]
+        if self.skipped:
+            notes.append(
+                f"{self.skipped:,} test clips could not be read and were skipped: see skipped.csv of the folds."
+            )
+        notes += [f"Fold {fold.fold}: {remark}." for fold in self.folds for remark in fold.remarks]
+        return " ".join(notes)
