@@ -10,7 +10,7 @@ from torch import Tensor
 from peclip.errors import InputError
 
 MOST_NAMES = 4
-"""How often a file may name a tensor: the authors' program saves some of them under several names."""
+"""Largest number of names of one tensor in a file: the authors' program saves some of them under several names."""
 
 PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 

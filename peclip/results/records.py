@@ -40,7 +40,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def parse_json(text: str) -> Any:
-    """Return the content of JSON, in which every number is finite: NaN and Infinity are not JSON, and 1e999 is no number.
+    """Return the content of JSON, in which every number is finite: NaN and Infinity are not JSON, and 1e999 is too large.
 
     Raises:
         ValueError: it is not JSON.

@@ -8,7 +8,7 @@ from peclip.data.benchmarks.mafw import LABELS as MAFW_LABELS
 from peclip.data.lists.reading import ClipList, Row
 from peclip.data.manifest.formats import NUMBER
 from peclip.errors import InputError, shown
-from peclip.labels import KNOWN, SEVEN, canonical, check_labels
+from peclip.labels import KNOWN, SEVEN, canonical, class_names
 
 ALPHABETICAL = tuple(sorted(SEVEN))
 
@@ -61,8 +61,7 @@ def read_order(text: str) -> tuple[str, ...]:
                 "labels",
             )
         return ORDERS[text.strip().lower()]
-    check_labels(names)
-    return names
+    return class_names(names)
 
 
 def name_labels(lists: Sequence[ClipList], order: Sequence[str] | None, first: int | None) -> Naming:
