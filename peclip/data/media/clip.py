@@ -16,7 +16,8 @@ from av.video.reformatter import VideoReformatter
 
 from peclip.data.media.canvas import Canvas, read_image, slots_of, upright
 from peclip.data.media.container import Window, open_video
-from peclip.data.media.decode import DecodedClip, PlannedClip, decode_everything, open_planned
+from peclip.data.media.decode import DecodedClip, decode_everything
+from peclip.data.media.planned import PlannedClip, open_planned
 from peclip.data.media.shard import PackedClip, split_path
 from peclip.errors import InputError
 from peclip.files import IMAGE_SUFFIXES, natural_key
@@ -140,8 +141,8 @@ def stream_frames(path: Path | str) -> Iterator[tuple[float, np.ndarray]]:
         raise InputError(f"{path}: is a folder, expected a video file")
     scaler = VideoReformatter()
     with open_video(path) as video:
-        for ticks, frame in decode_everything(video):
-            yield float((ticks - video.origin) * video.tick), upright(frame, scaler, video.aspect)
+        for shown in decode_everything(video):
+            yield float((shown.begin - video.origin) * video.tick), upright(shown.sound, scaler, video.aspect)
 
 
 class FolderClip:

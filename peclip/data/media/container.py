@@ -5,7 +5,6 @@ Every problem of the file becomes one `InputError` that names it.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from peclip.data.media.canvas import MAX_PIXELS, check_pixels, reason
@@ -35,6 +33,15 @@ _FORMATS = (  # video files; no playlists and the like, which make FFmpeg open o
 
 _MAX_BYTES = 90_000_000  # of a frame: 8K as cameras have it takes 50 million
 
+HELD = 0.2
+"""Seconds. A frame is shown until the next one; from this on, that counts where a clip begins while a frame is shown."""
+
+LENIENT = {"max_pixels": str(MAX_PIXELS)}
+"""Options of a decoder that conceals damage, as a player does."""
+
+STRICT = LENIENT | {"err_detect": "crccheck+explode"}
+"""Options of a decoder that fails at damage."""
+
 av.logging.set_libav_level(av.logging.PANIC)  # a fault is reported once, as an InputError, and not by FFmpeg on stderr
 
 
@@ -49,6 +56,8 @@ class Video:
         origin: the time of the beginning of the file, in ticks of the stream.
         tick: seconds of one tick.
         aspect: width of a pixel over its height.
+        is_file: whether it is a regular file rather than a pipe or a camera.
+        choice: which of several video streams is read, in words; empty where there is only one.
     """
 
     path: Path
@@ -57,6 +66,8 @@ class Video:
     origin: int
     tick: Fraction
     aspect: Fraction
+    is_file: bool = True
+    choice: str = ""
 
     def ticks(self, window: Window) -> tuple[float, float]:
         """Return the window in the stream's ticks: a frame at tick `t` belongs to it if `low <= t < high`."""
@@ -65,6 +76,26 @@ class Video:
         low = -np.inf if start is None else self.origin + ceil(start / float(self.tick) - slack)
         high = np.inf if end is None else self.origin + ceil(end / float(self.tick) - slack)
         return low, high
+
+    def is_held(self, low: float, until: float, *, alone: bool) -> bool:
+        """Return whether the frame that is shown when a window begins belongs to it.
+
+        Args:
+            low: begin of the window in ticks, where it has one.
+            until: when the next frame is shown or the window ends.
+            alone: whether no frame begins within the window.
+        """
+        return until > low if alone else (until - low) * self.tick >= HELD - 1e-6
+
+    @property
+    def is_broadcast(self) -> bool:
+        """Whether its times may begin anew: MPEG-TS and MPEG-PS are joined by writing one behind the other."""
+        return self.container.format.name in ("mpegts", "mpeg")
+
+    @property
+    def is_searchable(self) -> bool:
+        """Whether its bytes can be searched for the joint of two transport streams."""
+        return self.is_file and self.container.format.name == "mpegts"
 
     def packets(self) -> Iterator[Packet[VideoStream]]:
         """Yield the stream's packets in the order of the file.
@@ -96,33 +127,6 @@ class Video:
         return InputError(f"{self.path}: a frame{where} cannot be decoded ({why}): {what}")
 
 
-class Clock:
-    """Determines the time of each decoded frame, in ticks, with or without times in the container."""
-
-    def __init__(self, video: Video) -> None:
-        self._origin = video.origin
-        self._period = round(1 / ((video.stream.guessed_rate or Fraction(25)) * video.tick))
-        self._queue: deque[int] | None = None if video.has_presentation_times() else deque()
-        self._last: int | None = None
-
-    def sent(self, packet: Packet[VideoStream]) -> None:
-        """Take note of a packet that is decoded."""
-        if self._queue is not None and packet.dts is not None:
-            self._queue.append(packet.dts)  # frames come out in order: the next one has the earliest time
-
-    def time(self, frame: VideoFrame) -> int:
-        """Return the time of the next frame in order of presentation."""
-        if self._queue:
-            self._last = self._queue.popleft()
-        elif frame.pts is not None:
-            self._last = frame.pts
-        elif frame.dts is not None:
-            self._last = frame.dts
-        else:  # a bare stream has no times: then frames follow each other evenly
-            self._last = self._origin if self._last is None else self._last + self._period
-        return self._last
-
-
 @contextmanager
 def open_video(path: Path, address: str | None = None, demuxer: str | None = None) -> Iterator[Video]:
     """Open the first real video stream of a regular file.
@@ -143,7 +147,7 @@ def open_video(path: Path, address: str | None = None, demuxer: str | None = Non
             address or f"file:{path}",  # the prefix keeps a name like `concat:a|b` from being taken for an address
             format=demuxer,
             metadata_errors="replace",
-            options={"protocol_whitelist": protocol, "max_pixels": str(MAX_PIXELS), **formats},
+            options={"protocol_whitelist": protocol, **LENIENT, **formats},
         )
     except av.ArgumentError as error:  # its format is not on the list
         raise InputError(f"{path}: not a video of a known kind: expected mp4 or the like") from error
@@ -187,7 +191,7 @@ def _video(path: Path, container: InputContainer) -> Video:
         if other.index != stream.index:
             other.discard = Discard.all  # audio need not even be read
     stream.codec_context.thread_count = 1  # loader workers are the parallelism
-    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "crccheck+explode"}
+    stream.codec_context.options = STRICT
     tick = stream.time_base or Fraction(1, 1_000_000)
     begin = Fraction(container.start_time or 0, av.time_base)
     origin = round(begin / tick)
