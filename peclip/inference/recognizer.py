@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from peclip.data.augment import normalize
+from peclip.data.media.container import HELD
+from peclip.data.media.stream import FrameStream
 from peclip.errors import InputError
 from peclip.inference.crops import FoundFaces, WholeFrames
 from peclip.inference.faces import Detector, YuNet
@@ -25,8 +27,8 @@ class Row:
     Attributes:
         file: the video.
         track: number of the face in the video, from 1 in order of appearance; None without a face.
-        start: seconds from the beginning of the video: the start of the window, or where the face appears within it.
-        end: seconds: the end of the window, or where the face disappears within it.
+        start: seconds from the beginning of the video: the start of the window, or when the face appears within it.
+        end: seconds: the end of the window, or when the face disappears within it.
         label: the most probable class; None without a face.
         probabilities: by class; empty without a face.
         face_share: of the window's frames, those in which the face was found, from 0 to 1.
@@ -138,12 +140,16 @@ class Recognizer:
         size = self.net.image_size
         windows = Windows(self.net.clip_format.num_frames, self._window, self._stride)
         faces = WholeFrames(size) if self._detect is None else FoundFaces(size, self._detect)
-        for seconds, frame in frames:
-            crops = faces.cut(seconds, frame, windows.wants)
+        for seconds, frame, following in _with_following(frames):
+            end = frames.end if isinstance(frames, FrameStream) else None  # of the last frame, once there is no other
+            until = end if following is None else following
+            crops = faces.cut(seconds, frame, windows.wants, is_held=until is not None and until - seconds >= HELD)
             if crops is not None:
                 yield from windows.push(seconds, crops)
+            if following is not None:
+                yield from windows.advance(following)
         faces.finish()
-        yield from windows.finish()
+        yield from windows.finish(frames.end if isinstance(frames, FrameStream) else None)
 
     def _answer(self, waiting: list[tuple[Row, Tensor | None]]) -> Iterator[Row]:
         """Complete the rows of faces with the predictions for their clips, uint8 (T, 3, S, S)."""
@@ -167,6 +173,19 @@ class Recognizer:
         with torch.inference_mode():
             video = normalize(torch.stack(clips).to(self._device), self.net.clip_format)
             return self.net(video).softmax(dim=1).tolist()
+
+
+def _with_following(
+    frames: Iterable[tuple[float, np.ndarray]],
+) -> Iterator[tuple[float, np.ndarray, float | None]]:
+    """Yield each frame with the time of the next one, None behind the last one."""
+    before: tuple[float, np.ndarray] | None = None
+    for seconds, frame in frames:
+        if before is not None:
+            yield *before, seconds
+        before = seconds, frame
+    if before is not None:
+        yield *before, None
 
 
 def _device(name: str) -> torch.device:

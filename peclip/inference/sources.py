@@ -7,13 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
-import numpy as np
-from av.video.reformatter import VideoReformatter
 
-from peclip.data.media.canvas import upright
 from peclip.data.media.clip import stream_frames
 from peclip.data.media.container import open_video
-from peclip.data.media.decode import decode_everything
+from peclip.data.media.stream import FrameStream, TimedFrame, timed_frames
 from peclip.errors import InputError
 from peclip.files import VIDEO_SUFFIXES
 
@@ -72,32 +69,37 @@ def duration(source: str) -> float | None:
     return length / av.time_base if length and length > 0 else None
 
 
-def read_frames(source: str) -> Iterator[tuple[float, np.ndarray]]:
+def read_frames(source: str) -> FrameStream:
     """Decode a video in order of presentation, holding one frame at a time.
 
     Args:
         source: a video file, ``-`` for a video piped to standard input, a named pipe, or a camera (``/dev/video0``).
 
-    Yields:
-        seconds from the beginning, never less than those before, and the frame: uint8 (H, W, 3), RGB, upright, with
-        square pixels.
+    Returns:
+        an iterator over seconds from the beginning, never less than those before, and the frame: uint8 (H, W, 3), RGB,
+        upright, with square pixels.
 
     Raises:
         InputError: it cannot be read, at the first frame that cannot be decoded, where times jump by more than
             :data:`LONGEST_GAP`, or at the end if there was no frame.
     """
-    frames = _read_live(source) if source == STDIN or is_live(source) else stream_frames(source)
+    return FrameStream(_in_order(source))
+
+
+def _in_order(source: str) -> Iterator[TimedFrame]:
+    frames = FrameStream(_live(source)) if source == STDIN or is_live(source) else stream_frames(source)
     last: float | None = None
-    for seconds, frame in frames:
-        if last is not None and seconds - last > LONGEST_GAP:
-            raise InputError(f"{source}: times jump from {last:.0f} s to {seconds:.0f} s: write the file again")
-        last = max(seconds, last or 0.0)
-        yield last, frame
+    for begin, pixels in frames:
+        if last is not None and begin - last > LONGEST_GAP:
+            raise InputError(f"{source}: times jump from {last:.0f} s to {begin:.0f} s: write the file again")
+        last = max(begin, last or 0.0)
+        end = last if frames.end is None or frames.end - last > LONGEST_GAP else max(frames.end, last)
+        yield TimedFrame(last, end, pixels)
     if last is None:
         raise InputError(f"{source}: has no frame")
 
 
-def _read_live(source: str) -> Iterator[tuple[float, np.ndarray]]:
+def _live(source: str) -> Iterator[TimedFrame]:
     """Read a pipe or a camera; its first frame is at 0 s."""
     address, demuxer = f"file:{source}", None
     if source == STDIN:
@@ -106,14 +108,14 @@ def _read_live(source: str) -> Iterator[tuple[float, np.ndarray]]:
         address = "pipe:0" if is_live(STDIN) else "file:/dev/stdin"  # a file that is redirected can be sought in
     elif stat.S_ISCHR(os.stat(source).st_mode):
         address, demuxer = source, "v4l2"
-    scaler, begin = VideoReformatter(), None
+    has_begun = False
     try:
         with open_video(Path(source), address, demuxer) as video:
-            for ticks, frame in decode_everything(video):
-                begin = ticks if begin is None else begin
-                yield float((ticks - begin) * video.tick), upright(frame, scaler, video.aspect)
+            for frame in timed_frames(video, None):
+                has_begun = True
+                yield frame
     except InputError as error:
-        if begin is None and demuxer is None:
+        if not has_begun and demuxer is None:
             raise InputError(
                 f"{error}; a pipe needs a format that can be read from front to end: Matroska, MPEG-TS or fragmented MP4"
             ) from error

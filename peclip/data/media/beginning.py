@@ -1,20 +1,22 @@
 """Tell damage from the beginning of a video that was cut out of a longer one.
 
-A cut between two closed groups of pictures begins with a picture that needs no other. An open group begins with pictures that are
-shown before its keyframe and refer to what was cut off; a recording may begin anywhere. FFmpeg shows none of those. The rest is
-whole, although a strict decoder of H.264 complains: pictures also name the ones that need not be kept any longer, and some of
-those were cut off.
+A closed group of pictures begins with one that needs no other. An open group has pictures that are shown before its keyframe and
+refer to what was cut off; FFmpeg shows none of them. The rest is whole, although a strict decoder of H.264 fails at some of it:
+pictures also name others that need not be kept any longer, and those may have been cut off.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import NamedTuple, cast
 
 import av
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from peclip.data.media.container import LENIENT, STRICT, Video
@@ -22,60 +24,99 @@ from peclip.data.media.container import LENIENT, STRICT, Video
 _IDR = 5  # type of the unit of H.264 that needs no other picture, and behind which none refers to what was before
 
 
-def lost_after_a_cut(video: Video, packets: Sequence[Packet[VideoStream]], failed: Iterable[int]) -> set[int]:
-    """Return which of the packets that a strict decoder failed at are pictures that are lost.
+class _Mark(NamedTuple):
+    number: int
+
+
+def mark(packet: Packet[VideoStream], number: int) -> None:
+    """Number a packet, so that the frame that becomes of it can be told."""
+    packet.opaque = _Mark(number)  # an object of its own: PyAV mixes up those that are the same, as small numbers are
+
+
+def number_of(marked: Packet[VideoStream] | VideoFrame, unknown: int) -> int:
+    """Return the number of a packet or a frame, or `unknown` where the decoder does not pass it on."""
+    return marked.opaque.number if isinstance(marked.opaque, _Mark) else unknown
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of the pictures at the beginning of a video.
+
+    Attributes:
+        lost: numbers of the packets whose pictures are shown, but damaged.
+        withheld: pictures that are whole, and that the strict decoder does not return because it failed at the next one.
+    """
+
+    lost: Collection[int]
+    withheld: Sequence[VideoFrame] = ()
+
+
+def begins_open(video: Video, keyframe: Packet[VideoStream]) -> bool:
+    """Return whether pictures behind the first keyframe of a video may refer to others before it."""
+    codec = video.stream.codec_context
+    return codec.name == "h264" and _IDR not in _units(bytes(keyframe), codec.extradata)
+
+
+def judge(
+    video: Video, packets: Sequence[Packet[VideoStream]], failed: Collection[int], incomplete: Collection[int]
+) -> Verdict:
+    """Find out which of the packets that a strict decoder failed at are pictures that are lost.
 
     Args:
         video: of the packets.
-        packets: the first ones of the video, in decoding order. Their `opaque` is their number.
+        packets: the first ones of the video in decoding order, marked by :func:`mark`.
         failed: numbers of those that the decoder failed at.
+        incomplete: of these, those of which something is missing.
     """
-    keyframe = next((number for number, packet in enumerate(packets) if packet.is_keyframe), len(packets))
-    is_open = video.stream.codec_context.name == "h264" and not (
-        keyframe < len(packets) and _IDR in _units(bytes(packets[keyframe]), video.stream.codec_context.extradata)
-    )
-    candidates = {number for number in failed if number < keyframe or is_open}
-    lost = set(failed) - candidates
-    if candidates:
-        shown, undecodable = _decode(video, packets, LENIENT)
-        strictly, _ = _decode(video, packets, STRICT)
-        for number in candidates:
-            if number in shown:
-                is_lost = strictly.get(number) != shown[number]
-            else:
-                is_lost = number in undecodable and not _leads(packets, number, keyframe)
-            lost |= {number} if is_lost else set()
-    return lost
+    if not packets[0].is_keyframe or not begins_open(video, packets[0]):
+        return Verdict(failed)
+    complete = [packet for number, packet in enumerate(packets) if number not in incomplete]
+    strictly = _decode(video, complete, STRICT, lambda number: False)
+    shown = _decode(video, packets, LENIENT, lambda number: number not in strictly.digests)
+    lost = set()
+    for number in failed:
+        if number in shown.digests:
+            is_lost = strictly.digests.get(number) != shown.digests[number]
+        else:
+            is_lost = number in shown.failed and not _leads(packets[number], packets[0])
+        lost |= {number} if is_lost else set()
+    return Verdict(lost, [frame for number, frame in shown.frames.items() if number not in failed])
 
 
-def _leads(packets: Sequence[Packet[VideoStream]], number: int, keyframe: int) -> bool:
-    """Return whether a packet is decoded or shown before the first keyframe."""
-    if number < keyframe:
-        return True
-    time, begin = packets[number].pts, packets[keyframe].pts
-    return time is not None and begin is not None and time < begin
+def _leads(packet: Packet[VideoStream], keyframe: Packet[VideoStream]) -> bool:
+    """Return whether a packet would be shown before the keyframe that opens the video."""
+    return packet.pts is not None and keyframe.pts is not None and packet.pts < keyframe.pts
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """Pictures by the number of their packet, those that were to be kept, and the packets that cannot be decoded."""
+
+    digests: dict[int, bytes] = field(default_factory=dict)
+    frames: dict[int, VideoFrame] = field(default_factory=dict)
+    failed: set[int] = field(default_factory=set)
 
 
 def _decode(
-    video: Video, packets: Sequence[Packet[VideoStream]], options: dict[str, str]
-) -> tuple[dict[int, bytes], set[int]]:
-    """Decode packets in a decoder of their own.
-
-    Returns:
-        a digest of each picture that is shown, by the number of its packet; the numbers of packets that cannot be decoded.
-    """
+    video: Video, packets: Sequence[Packet[VideoStream]], options: dict[str, str], kept: Callable[[int], bool]
+) -> _Decoded:
+    """Decode packets in a decoder of their own."""
     original = video.stream.codec_context
-    context = VideoCodecContext.create(original.name, "r")
+    context = cast(VideoCodecContext, VideoCodecContext.create(original.name, "r"))
     context.extradata, context.options = original.extradata, options
     context.thread_count, context.copy_opaque = 1, True
-    shown, undecodable = {}, set()
+    decoded = _Decoded()
     for packet in (*packets, None):
+        number = -1 if packet is None else number_of(packet, 0)
         try:
             for frame in context.decode(packet):
-                shown[frame.opaque] = blake2b(frame.to_ndarray().tobytes()).digest()
+                source = number_of(frame, number)
+                decoded.digests[source] = blake2b(frame.to_ndarray().tobytes()).digest()
+                if kept(source):
+                    decoded.frames[source] = frame
         except av.FFmpegError:
-            undecodable |= set() if packet is None else {packet.opaque}
-    return shown, undecodable
+            decoded.failed.add(number)
+    return decoded
 
 
 def _units(data: bytes, extradata: bytes | None) -> set[int]:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from av.video.reformatter import VideoReformatter
 
-from peclip.data.media.canvas import Canvas, read_image, slots_of, upright
+from peclip.data.media.canvas import Canvas, read_image, slots_of
 from peclip.data.media.container import Window, open_video
-from peclip.data.media.decode import DecodedClip, decode_everything
+from peclip.data.media.decode import DecodedClip
 from peclip.data.media.planned import PlannedClip, open_planned
 from peclip.data.media.shard import PackedClip, split_path
+from peclip.data.media.stream import FrameStream, TimedFrame, timed_frames
 from peclip.errors import InputError
 from peclip.files import IMAGE_SUFFIXES, natural_key
 
@@ -123,15 +123,15 @@ def count_frames(path: Path | str) -> int:
         return next(ways).frames
 
 
-def stream_frames(path: Path | str) -> Iterator[tuple[float, np.ndarray]]:
+def stream_frames(path: Path | str) -> FrameStream:
     """Decode a whole video in order of presentation, holding one frame at a time.
 
     Args:
         path: a video file of any length.
 
-    Yields:
-        the time of the frame in seconds from the beginning of the video, and the frame: uint8 (H, W, 3), RGB, with
-        rotation metadata applied and square pixels.
+    Returns:
+        an iterator over the time of each frame in seconds from the beginning of the video, and the frame: uint8 (H, W, 3),
+        RGB, with rotation metadata applied and square pixels.
 
     Raises:
         InputError: if the file is not a video, or at the first frame that cannot be decoded.
@@ -139,10 +139,12 @@ def stream_frames(path: Path | str) -> Iterator[tuple[float, np.ndarray]]:
     path = Path(path)
     if _is_folder(path):
         raise InputError(f"{path}: is a folder, expected a video file")
-    scaler = VideoReformatter()
+    return FrameStream(_stream(path))
+
+
+def _stream(path: Path) -> Iterator[TimedFrame]:
     with open_video(path) as video:
-        for shown in decode_everything(video):
-            yield float((shown.begin - video.origin) * video.tick), upright(shown.sound, scaler, video.aspect)
+        yield from timed_frames(video, video.origin)
 
 
 class FolderClip:

@@ -28,7 +28,8 @@ class Clock:
     def __init__(self, video: Video) -> None:
         self._origin = video.origin
         self.period = max(1, round(1 / ((video.stream.guessed_rate or Fraction(25)) * video.tick)))
-        self._queue: deque[int] | None = None if video.has_presentation_times() else deque()
+        self._is_placed = video.has_presentation_times()
+        self._queue: deque[int] | None = None if video.stores_presentation_times else deque()
         self._steps = (-_BACK / video.tick, _AHEAD / video.tick) if video.is_broadcast else None
         self._sent: int | None = None
         self._last: int | None = None
@@ -66,8 +67,9 @@ class Clock:
 
     def placed(self, packet: Packet[VideoStream]) -> int | None:
         """Return the time at which the frame of a packet would be shown, or None where that is not known."""
-        known = self._queue is None and packet.pts is not None and not self._is_new
-        return packet.pts + self._ahead if known and packet.pts is not None else None
+        if packet.pts is None or not self._is_placed or self._is_new:
+            return None
+        return packet.pts + self._ahead
 
     def lasts(self, frame: VideoFrame) -> int:
         """Return for how many ticks a frame is shown if none follows."""

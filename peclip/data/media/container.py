@@ -114,9 +114,14 @@ class Video:
                 f"{self.path}: truncated or damaged, only {number} frames can be read ({reason(error)}): replace the file"
             ) from error
 
+    @property
+    def stores_presentation_times(self) -> bool:
+        """Whether the container has the times at which frames are shown; AVI has only those at which they are decoded."""
+        return self.container.format.name != "avi"
+
     def has_presentation_times(self) -> bool:
-        """Return whether packets have them: AVI stores none, which matters where frames are reordered."""
-        return self.container.format.name != "avi" or not self.stream.codec_context.has_b_frames
+        """Return whether packets have the times at which they are shown: those of AVI do where frames are not reordered."""
+        return self.stores_presentation_times or not self.stream.codec_context.has_b_frames
 
     def damaged(self, ticks: int | None, why: str) -> InputError:
         """Return the error for a frame that cannot be decoded."""
@@ -157,7 +162,7 @@ def open_video(path: Path, address: str | None = None, demuxer: str | None = Non
         if address is None and is_truncated(path, container.format.name):
             raise InputError(f"{path}: truncated, its end is missing: replace the file")
         try:
-            yield _video(path, container)
+            yield _video(path, container, is_file=address is None)
         except av.FFmpegError as error:
             raise InputError(f"{path}: cannot be decoded ({reason(error)}): re-encode it or replace it") from error
 
@@ -177,7 +182,7 @@ def _check_memory(path: Path, stream: VideoStream) -> None:
         )
 
 
-def _video(path: Path, container: InputContainer) -> Video:
+def _video(path: Path, container: InputContainer, *, is_file: bool) -> Video:
     # a cover picture, as music files have it, is not a video
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
@@ -202,4 +207,4 @@ def _video(path: Path, container: InputContainer) -> Video:
         aspect = Fraction(1)
     check_pixels(path, ceil(stream.codec_context.width * max(aspect, Fraction(1))), stream.codec_context.height)
     _check_memory(path, stream)
-    return Video(path, container, stream, origin, tick, aspect)
+    return Video(path, container, stream, origin, tick, aspect, is_file)

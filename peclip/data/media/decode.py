@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,14 +21,15 @@ from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from peclip.data.media.beginning import lost_after_a_cut
+from peclip.data.media.beginning import Verdict, judge, mark, number_of
 from peclip.data.media.canvas import Canvas, reason, slots_of
 from peclip.data.media.clock import Clock
 from peclip.data.media.container import Video, Window, open_video
 from peclip.data.media.transport import joint_behind
 from peclip.errors import InputError
 
-_LONGEST_GROUP = 600  # packets that are kept to judge errors at the beginning; longer groups are damaged by any
+_LONGEST_GROUP = 600  # packets that are kept to judge what fails at the beginning; behind them, every failure is a loss
+_LONGEST_DELAY = 32  # packets that a decoder may hold to put pictures in order; H.264 allows 16
 
 
 class Shown(NamedTuple):
@@ -92,7 +94,8 @@ class _Part:
         self._context.copy_opaque = True  # a frame knows the number of its packet
         self._number = -1  # of the last packet
         self._group: list[Packet[VideoStream]] | None = []  # packets of the first group of pictures; None behind it
-        self._failed: dict[int, tuple[Packet[VideoStream], InputError]] = {}  # at which the decoder failed, to be judged
+        self._waiting: dict[int, Packet[VideoStream]] = {}  # packets whose pictures have not come out of the decoder
+        self._failed: dict[int, tuple[Packet[VideoStream], InputError]] = {}  # at which it failed, to be judged
         self._lost: list[tuple[int, int, InputError]] = []  # time, number and error of pictures to come: a heap
         self._broken: tuple[int, InputError] | None = None  # the last that is lost, to which later pictures may refer
         self._whole: set[int] = set()  # packets that are whole although FFmpeg says otherwise
@@ -109,23 +112,24 @@ class _Part:
         Raises:
             InputError: a picture is lost, and it is not known when it would be shown.
         """
-        self._number = number = self._number + 1
+        self._number += 1
         if packet is not None:
-            packet.opaque = number
-            self._remember(packet)
-            if is_whole:
-                self._whole.add(number)
-            elif packet.is_corrupt:
-                self._fail(number, packet, "its data is incomplete")
+            self._remember(packet, is_whole=is_whole)
+            if packet.is_corrupt and not is_whole:
+                yield from self._fail(packet, "its data is incomplete")
                 return
         try:
             frames = self._context.decode(packet)
         except av.FFmpegError as error:
-            self._fail(number, packet, reason(error))
+            yield from self._fail(packet, reason(error))
             return
         if packet is not None:
             self._clock.sent(packet)
+            self._waiting[self._number] = packet
         for frame in frames:
+            if not self._has_begun:
+                self._has_begun = True
+                yield from self._judge()
             yield from self._show(frame)
 
     def finish(self) -> Iterator[Shown]:
@@ -139,63 +143,71 @@ class _Part:
         if not self._has_begun and self._failed:
             _, error = next(iter(self._failed.values()))
             raise error
-        for time, _, error in sorted(self._lost):
-            yield Shown(time, time, error)
+        yield from self._errors(inf)
 
-    def _remember(self, packet: Packet[VideoStream]) -> None:
-        """Keep the packets of the first group of pictures."""
-        if self._group is None:
-            return
-        if len(self._group) == _LONGEST_GROUP or (packet.is_keyframe and self._has_begun):
-            self._judge()
-            self._group = None
-        else:
+    def _remember(self, packet: Packet[VideoStream], *, is_whole: bool) -> None:
+        """Number a packet, and keep it if it is of the first group of pictures."""
+        mark(packet, self._number)
+        if is_whole:
+            self._whole.add(self._number)
+        if self._group is not None:
             self._group.append(packet)
+            if len(self._group) > _LONGEST_GROUP or (packet.is_keyframe and self._has_begun):
+                self._group = None
+        if len(self._waiting) > _LONGEST_DELAY:
+            del self._waiting[next(iter(self._waiting))]  # some packets are never shown
 
-    def _fail(self, number: int, packet: Packet[VideoStream] | None, why: str) -> None:
-        """Note that the decoder failed at a packet; before the first picture, what that means is open."""
+    def _fail(self, packet: Packet[VideoStream] | None, why: str) -> Iterator[Shown]:
+        """Note that the decoder failed; what that means is open until there is a picture."""
         error = self._video.damaged(None if packet is None else packet.pts, why)
         if packet is None:
             raise error
-        self._failed[number] = packet, error
+        self._failed[self._number] = packet, error
         if self._has_begun or self._group is None:
-            self._judge()
+            yield from self._judge()
 
-    def _judge(self) -> None:
-        """Find out which pictures are lost for good where the decoder failed.
+    def _judge(self) -> Iterator[Shown]:
+        """Find out what is lost where the decoder failed, and yield what it failed to return."""
+        if not self._failed:
+            return
+        incomplete = {number for number, (packet, _) in self._failed.items() if packet.is_corrupt} - self._whole
+        failed, self._failed = self._failed, {}
+        verdict = Verdict(failed) if self._group is None else judge(self._video, self._group, failed, incomplete)
+        for number in sorted(verdict.lost):
+            self._lose(number, *failed[number])
+        for frame in verdict.withheld:
+            if number_of(frame, self._number) in self._waiting:
+                yield from self._show(frame)
 
-        Raises:
-            InputError: it is not known when one of them would be shown.
-        """
-        lost = set(self._failed)
-        if lost and self._group is not None:
-            lost = lost_after_a_cut(self._video, self._group, lost)
-        for number in sorted(lost):
-            packet, error = self._failed[number]
-            time = self._clock.placed(packet)
+    def _lose(self, number: int, packet: Packet[VideoStream], error: InputError) -> None:
+        """Note that a picture is lost, and with it those that the decoder may fail to return."""
+        self._broken = number, error
+        for other, missing in ((number, packet), *self._waiting.items()):
+            time = self._clock.placed(missing)
             if time is None:
                 raise error
-            self._broken = number, error
-            if not packet.is_discard:
-                heapq.heappush(self._lost, (time, number, error))
-        self._failed.clear()
+            if not missing.is_discard:
+                heapq.heappush(self._lost, (time, other, error))
+        self._waiting.clear()
 
     def _show(self, frame: VideoFrame) -> Iterator[Shown]:
         """Yield a picture, and before it the errors of earlier ones."""
-        number: int = self._number if frame.opaque is None else frame.opaque  # some decoders do not say
-        if not self._has_begun:
-            self._has_begun = True
-            self._judge()
+        number = number_of(frame, self._number)
+        self._waiting.pop(number, None)
         time = self._clock.time(frame)
         if self._broken and number > self._broken[0] and frame.key_frame and frame.pict_type == PictureType.I:
             self._broken = None
         if frame.is_corrupt and number not in self._whole:
             self._broken = number, self._video.damaged(frame.pts, "its data is damaged")
+        yield from self._errors(time)
+        is_sound = self._broken is None or number < self._broken[0]
+        yield Shown(time, time + self._clock.lasts(frame), frame if is_sound or not self._broken else self._broken[1])
+
+    def _errors(self, time: float) -> Iterator[Shown]:
+        """Yield the errors in the place of pictures that would be shown until a time."""
         while self._lost and self._lost[0][0] <= time:
             lost, _, error = heapq.heappop(self._lost)
             yield Shown(lost, lost, error)
-        is_sound = self._broken is None or number < self._broken[0]
-        yield Shown(time, time + self._clock.lasts(frame), frame if is_sound or not self._broken else self._broken[1])
 
 
 class DecodedClip:

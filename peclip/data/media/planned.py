@@ -21,6 +21,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from peclip.data.media.beginning import begins_open
 from peclip.data.media.canvas import Canvas, slots_of
 from peclip.data.media.clock import Clock
 from peclip.data.media.container import Video, Window, open_video
@@ -72,6 +73,8 @@ def _index(video: Video, window: Window, seek: bool) -> _Index | None:
         if packet.dts is not None and packet.dts >= high:
             break  # all that follows is presented later still
         if packet.is_keyframe:
+            if not keys and not seek and begins_open(video, packet):
+                return None  # what can be shown of its first pictures, only the decoder knows
             keys.append(len(pts))
         pts.append(packet.pts)
         size += packet.size
@@ -179,7 +182,9 @@ def open_planned(path: Path, window: Window, *, seek: bool) -> Iterator[PlannedC
         InputError: if the file cannot be read.
     """
     with open_video(path) as video:
-        is_there = not seek or (not video.is_broadcast and _seek(video, window))  # joined recordings have each time twice
+        is_there = not seek or (
+            not video.is_broadcast and _seek(video, window)
+        )  # joined recordings have each time twice
         index = _index(video, window, seek) if is_there else None
         yield None if index is None else PlannedClip(video, window, seek, index)
 

@@ -11,7 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-_SIZES = ((188, 0), (192, 4), (204, 0))  # of a packet, and where its first byte is: after a time stamp, or before a checksum
+_SIZES = (
+    (188, 0),
+    (192, 4),
+    (204, 0),
+)  # of a packet, and where its first byte is: after a time stamp, or before a checksum
 _BEFORE, _BEHIND = 2**20, 2**23  # bytes that are searched
 _CLOCK = 90_000  # ticks a second of the times in the stream
 
