@@ -13,7 +13,7 @@ from torch import Tensor
 
 from peclip.data.media.canvas import Canvas
 from peclip.inference.faces import Detector
-from peclip.inference.tracks import Square, Tracker
+from peclip.inference.tracks import Square, Track, Tracker
 from peclip.inference.windows import Subject
 
 Crops = dict[Subject, Tensor | None]
@@ -45,10 +45,14 @@ class WholeFrames:
         self._subject = _Whole()
         self._canvas = Canvas(Path(), 1, size, Fraction(1))
 
-    def cut(self, seconds: float, frame: np.ndarray, wants: Wants, *, is_held: bool = False) -> Crops:
-        """Return the crop of a frame, uint8 (H, W, 3) RGB; see :meth:`FoundFaces.cut`."""
-        if not is_held and not wants(self._subject, seconds):
+    def cut(self, seconds: float, frame: np.ndarray, wants: Wants) -> Crops:
+        """Return the crop of a frame, uint8 (H, W, 3) RGB."""
+        if not wants(self._subject, seconds):
             return {self._subject: None}
+        return self.hold(seconds, frame, None)
+
+    def hold(self, seconds: float, frame: np.ndarray, crops: Crops | None) -> Crops:
+        """Return the crop of a frame that is shown for long, and for which :meth:`cut` may have returned none."""
         self._canvas.put_image(frame, np.array([0]))
         return {self._subject: self._canvas.clip[0].clone()}
 
@@ -69,24 +73,29 @@ class FoundFaces:
         self._tracker = Tracker(MOST_FACES)
         self._due = -math.inf
 
-    def cut(self, seconds: float, frame: np.ndarray, wants: Wants, *, is_held: bool = False) -> Crops | None:
-        """Return the crops of a frame.
-
-        Args:
-            seconds: of the frame.
-            frame: uint8 (H, W, 3), RGB.
-            wants: says which crops are needed.
-            is_held: whether the frame is shown for so long that it and all its crops are needed.
-
-        Returns:
-            the crops, or None where the frame is skipped because it follows too soon.
-        """
-        if seconds < self._due and not is_held:
+    def cut(self, seconds: float, frame: np.ndarray, wants: Wants) -> Crops | None:
+        """Return the crops of a frame, uint8 (H, W, 3) RGB; None where the frame is skipped because it follows too soon."""
+        if seconds < self._due:
             return None
         self._due = max(self._due + FASTEST, seconds)  # a single early frame is not skipped
-        tracks = self._tracker.update(seconds, frame, self._detect(frame), is_held=is_held)
-        wanted = {track for track in tracks if is_held or wants(track, seconds)}
-        return {track: cut_out(frame, track.square, self._size) if track in wanted else None for track in tracks}
+        tracks = self._tracker.update(seconds, frame, self._detect(frame))
+        return {track: cut_out(frame, track.square, self._size) if wants(track, seconds) else None for track in tracks}
+
+    def hold(self, seconds: float, frame: np.ndarray, crops: Crops | None) -> Crops:
+        """Return all crops of a frame that is shown for long; so its faces need no other frame to be confirmed.
+
+        Args:
+            seconds: of the frame, the latest.
+            frame: uint8 (H, W, 3), RGB.
+            crops: what :meth:`cut` returned for it.
+        """
+        if crops is None:
+            crops = dict.fromkeys(self._tracker.update(seconds, frame, self._detect(frame)))
+        self._tracker.finish()
+        return {
+            track: cut_out(frame, track.square, self._size) if crop is None and isinstance(track, Track) else crop
+            for track, crop in crops.items()
+        }
 
     def finish(self) -> None:
         """Confirm the faces of the last frames."""

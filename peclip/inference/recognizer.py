@@ -13,7 +13,7 @@ from peclip.data.augment import normalize
 from peclip.data.media.container import HELD
 from peclip.data.media.stream import FrameStream
 from peclip.errors import InputError
-from peclip.inference.crops import FoundFaces, WholeFrames
+from peclip.inference.crops import Crops, FoundFaces, WholeFrames
 from peclip.inference.faces import Detector, YuNet
 from peclip.inference.sources import read_frames
 from peclip.inference.windows import Window, Windows
@@ -31,7 +31,7 @@ class Row:
         end: seconds: the end of the window, or when the face disappears within it.
         label: the most probable class; None without a face.
         probabilities: by class; empty without a face.
-        face_share: of the window's frames, those in which the face was found, from 0 to 1.
+        face_share: of the time of the window, that for which the face is seen, from 0 to 1.
     """
 
     file: str
@@ -140,16 +140,20 @@ class Recognizer:
         size = self.net.image_size
         windows = Windows(self.net.clip_format.num_frames, self._window, self._stride)
         faces = WholeFrames(size) if self._detect is None else FoundFaces(size, self._detect)
-        for seconds, frame, following in _with_following(frames):
-            end = frames.end if isinstance(frames, FrameStream) else None  # of the last frame, once there is no other
-            until = end if following is None else following
-            crops = faces.cut(seconds, frame, windows.wants, is_held=until is not None and until - seconds >= HELD)
+        before: tuple[float, np.ndarray, Crops | None] | None = None
+        for seconds, frame in frames:
+            if before is not None and seconds - before[0] >= HELD:
+                yield from windows.hold(before[0], faces.hold(*before))
+            crops = faces.cut(seconds, frame, windows.wants)
             if crops is not None:
                 yield from windows.push(seconds, crops)
-            if following is not None:
-                yield from windows.advance(following)
+            before = seconds, frame, crops
+        end = frames.end if isinstance(frames, FrameStream) else None
+        is_held = before is not None and end is not None and end - before[0] >= HELD
+        if before is not None and is_held:
+            yield from windows.hold(before[0], faces.hold(*before))
         faces.finish()
-        yield from windows.finish(frames.end if isinstance(frames, FrameStream) else None)
+        yield from windows.finish(end if is_held else None)
 
     def _answer(self, waiting: list[tuple[Row, Tensor | None]]) -> Iterator[Row]:
         """Complete the rows of faces with the predictions for their clips, uint8 (T, 3, S, S)."""
@@ -173,19 +177,6 @@ class Recognizer:
         with torch.inference_mode():
             video = normalize(torch.stack(clips).to(self._device), self.net.clip_format)
             return self.net(video).softmax(dim=1).tolist()
-
-
-def _with_following(
-    frames: Iterable[tuple[float, np.ndarray]],
-) -> Iterator[tuple[float, np.ndarray, float | None]]:
-    """Yield each frame with the time of the next one, None behind the last one."""
-    before: tuple[float, np.ndarray] | None = None
-    for seconds, frame in frames:
-        if before is not None:
-            yield *before, seconds
-        before = seconds, frame
-    if before is not None:
-        yield *before, None
 
 
 def _device(name: str) -> torch.device:

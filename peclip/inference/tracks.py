@@ -107,14 +107,13 @@ class Tracker:
         self._numbered = 0
         self._last: float | None = None
 
-    def update(self, seconds: float, frame: np.ndarray, boxes: np.ndarray, *, is_held: bool = False) -> list[Track]:
+    def update(self, seconds: float, frame: np.ndarray, boxes: np.ndarray) -> list[Track]:
         """Update the tracks with the faces of the next frame.
 
         Args:
             seconds: of the frame, not less than before.
             frame: uint8 (H, W, 3), RGB.
             boxes: (N, 4), left, top, width and height of its faces.
-            is_held: whether the frame is shown for so long that its faces need no other to be confirmed.
 
         Returns:
             the tracks of its faces, from left to right.
@@ -148,12 +147,12 @@ class Tracker:
                 self._tracks.append(found[new])
         needed = CONFIRMED if step == 0 else min(CONFIRMED, 1 + round(CONFIRMED_SECONDS / step))
         for track in self._tracks:
-            if track.number is None and (track.hits >= needed or (is_held and track.seen == seconds)):
+            if track.number is None and track.hits >= needed:
                 self._number(track)
         return [found[new] for new in range(len(places))]
 
     def finish(self) -> None:
-        """Confirm the faces of the last frames, which no later frame can confirm."""
+        """Confirm the faces of the latest frame: no later one can, or it is shown for long."""
         for track in self._tracks:
             if track.number is None and track.seen == self._last:
                 self._number(track)

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from statistics import median
 from typing import NamedTuple, Protocol
 
 import torch
@@ -40,7 +39,7 @@ class Sight(NamedTuple):
         track: number of the face.
         start: seconds from which it is seen in the window; the window's own start if it is there from the start.
         end: seconds until which it is seen in the window; the window's own end if it is there to the end.
-        share: of the window's frames, those in which the face was found.
+        share: of the time for which the window's frames are shown, that of the frames in which the face was found.
         clip: uint8 (T, 3, S, S).
     """
 
@@ -102,7 +101,7 @@ class Windows:
         self._number = 0  # of the window that is open
 
     def wants(self, subject: Subject, seconds: float) -> bool:
-        """Return whether a crop of a face at a time would be kept, unless its frame is held (see :data:`HELD`)."""
+        """Return whether a crop of a face at a time would be kept."""
         last = self._kept.get(subject)
         return last is None or seconds - last >= self._spacing - _SLACK
 
@@ -116,13 +115,41 @@ class Windows:
         Yields:
             the windows that end before the frame.
         """
-        yield from self.advance(seconds)
-        if len(self._frames) > 0:
+        yield from self._advance(seconds)
+        if self._frames:
             self._gaps.append(seconds - self._frames[-1].seconds)
         self._frames.append(_Frame(seconds, crops))
+        self._keep(seconds, crops)
+
+    def hold(self, seconds: float, crops: dict[Subject, Tensor | None]) -> Iterator[Window]:
+        """Add a frame that is shown for long, or all crops of the latest one, if it is that frame; as :meth:`push`."""
+        if self._frames and self._frames[-1].seconds == seconds:
+            self._frames[-1] = _Frame(seconds, crops)
+            self._keep(seconds, crops)
+        else:
+            yield from self.push(seconds, crops)
+
+    def finish(self, end: float | None = None) -> Iterator[Window]:
+        """Yield the windows up to the end of the video, the last of which ends with it; none if there was no frame.
+
+        Args:
+            end: seconds until which the last frame is shown, where it is held; by default it is shown as long as the shortest
+                of the frames before it.
+        """
+        if not self._frames:
+            return
+        last = self._frames[-1].seconds
+        end = round(last + min(filter(None, self._gaps), default=_ONE_FRAME), 6) if end is None else max(end, last)
+        yield from self._advance(end)
+        before = self._start - self._stride + self._length if self._number else -1.0
+        if before < end - _SLACK:
+            yield self._close(end)
+        self._frames.clear()
+
+    def _keep(self, seconds: float, crops: dict[Subject, Tensor | None]) -> None:
         self._kept |= {subject: seconds for subject, crop in crops.items() if crop is not None}
 
-    def advance(self, seconds: float) -> Iterator[Window]:
+    def _advance(self, seconds: float) -> Iterator[Window]:
         """Yield the windows that end until a time, up to which no other frame is shown."""
         while seconds >= self._start + self._length - _SLACK:
             yield self._close(self._start + self._length)
@@ -131,22 +158,6 @@ class Windows:
                 self._frames.popleft()
             shown = {subject for frame in self._frames for subject in frame.crops}
             self._kept = {subject: last for subject, last in self._kept.items() if subject in shown}
-
-    def finish(self, end: float | None = None) -> Iterator[Window]:
-        """Yield the windows up to the end of the video, the last of which ends with it; none if there was no frame.
-
-        Args:
-            end: seconds until which the last frame is shown; by default as long as the frames before it.
-        """
-        if not self._frames:
-            return
-        last = self._frames[-1].seconds
-        end = last + (median(self._gaps) if self._gaps else _ONE_FRAME) if end is None else max(end, last)
-        yield from self.advance(end)
-        before = self._start - self._stride + self._length if self._number else -1.0
-        if before < end - _SLACK:
-            yield self._close(end)
-        self._frames.clear()
 
     @property
     def _start(self) -> float:
@@ -168,9 +179,10 @@ class Windows:
             crops = [crop for frame in counted if (crop := frame.crops.get(subject)) is not None]
             if subject.number is None or not crops:
                 continue
-            share = sum(subject in frame.crops for frame in counted) / len(counted)
-            stop = times[indices[-1] + 1]
-            sights.append(Sight(subject.number, times[indices[0]], stop, share, self._clip(crops)))
+            shown = [times[index + 1] - times[index] for index in range(is_rest, len(frames))]
+            found = sum(time for time, frame in zip(shown, counted, strict=True) if subject in frame.crops)
+            share = round(found / sum(shown), 9)
+            sights.append(Sight(subject.number, times[indices[0]], times[indices[-1] + 1], share, self._clip(crops)))
         return Window(start, end, sorted(sights, key=lambda sight: sight.track), _blanks(start, end, sights))
 
     def _clip(self, crops: Iterable[Tensor]) -> Tensor:

@@ -1,7 +1,6 @@
 """Inspect every clip of a manifest: does it exist, how many frames does it have, can they be decoded, is it a duplicate."""
 
 import hashlib
-import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from peclip.data.manifest import Clip, Manifest
-from peclip.data.media.clip import count_frames, read_clip, stream_frames
+from peclip.data.media.clip import count_frames, every_frame, read_clip
 from peclip.data.media.shard import split_path
 from peclip.errors import InputError
 
@@ -81,9 +80,8 @@ def inspect_clip(clip: Clip, num_frames: int, full: bool) -> Inspected:
 
 
 def _decode_all(clip: Clip) -> int:
-    """Decode a video from end to end and return the number of frames that belong to the clip."""
-    start, end = clip.start or 0.0, math.inf if clip.end is None else clip.end
-    return sum(start <= seconds < end for seconds, _ in stream_frames(clip.path))
+    """Decode all frames of a clip in a video file and return their number."""
+    return sum(1 for _ in every_frame(clip.path, SIZE, start=clip.start, end=clip.end))
 
 
 def same_content(manifest: Manifest) -> list[list[int]]:

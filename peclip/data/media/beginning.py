@@ -43,7 +43,7 @@ class Verdict:
     """What became of the pictures at the beginning of a video.
 
     Attributes:
-        lost: numbers of the packets whose pictures are shown, but damaged.
+        lost: numbers of the packets whose pictures are shown, but damaged, or refer to what is missing.
         withheld: pictures that are whole, and that the strict decoder does not return because it failed at the next one.
     """
 
@@ -73,14 +73,13 @@ def judge(
     complete = [packet for number, packet in enumerate(packets) if number not in incomplete]
     strictly = _decode(video, complete, STRICT, lambda number: False)
     shown = _decode(video, packets, LENIENT, lambda number: number not in strictly.digests)
-    lost = set()
-    for number in failed:
-        if number in shown.digests:
-            is_lost = strictly.digests.get(number) != shown.digests[number]
-        else:
-            is_lost = number in shown.failed and not _leads(packets[number], packets[0])
-        lost |= {number} if is_lost else set()
-    return Verdict(lost, [frame for number, frame in shown.frames.items() if number not in failed])
+    differ = {number for number, digest in shown.digests.items() if strictly.digests.get(number, digest) != digest}
+    unknown = {number for number in failed if number in shown.digests and number not in strictly.digests}
+    undecodable = {number for number in shown.failed if not _leads(packets[number], packets[0])}
+    return Verdict(
+        differ | unknown | (undecodable & set(failed)),
+        [frame for number, frame in shown.frames.items() if number not in failed],
+    )
 
 
 def _leads(packet: Packet[VideoStream], keyframe: Packet[VideoStream]) -> bool:

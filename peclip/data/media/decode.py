@@ -174,7 +174,11 @@ class _Part:
         failed, self._failed = self._failed, {}
         verdict = Verdict(failed) if self._group is None else judge(self._video, self._group, failed, incomplete)
         for number in sorted(verdict.lost):
-            self._lose(number, *failed[number])
+            if number in failed:
+                self._lose(number, *failed[number])
+            elif self._group is not None:
+                packet = self._group[number]
+                self._lose(number, packet, self._video.damaged(packet.pts, "it refers to others that are missing"))
         for frame in verdict.withheld:
             if number_of(frame, self._number) in self._waiting:
                 yield from self._show(frame)

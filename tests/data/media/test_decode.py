@@ -21,6 +21,8 @@ VIDEOS = {
     "open.mp4": OPEN,
     "open.ts": OPEN,
     "late.mp4": {"pts": [i + 125 for i in range(60)]},
+    "held.mp4": {"pts": [i if i < 12 else i + 20 for i in range(60)]},
+    "slow.mkv": {"pts": [10 * i for i in range(60)], "b_frames": 0},
     "a.mkv": {},
     "a.ts": {},
     "b.avi": {"codec": "mpeg4", "b_frames": 0},
