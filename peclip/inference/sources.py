@@ -5,6 +5,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 
@@ -25,7 +26,7 @@ def find_videos(source: str) -> list[str]:
     """Return the videos of a path.
 
     Args:
-        source: a folder, which is searched with everything below it for files with the suffix of a video; anything
+        source: a folder, which is searched with everything below it for names with the suffix of a video; anything
             else is returned as it is.
 
     Raises:
@@ -57,16 +58,28 @@ def is_live(source: str) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
 
 
-def duration(source: str) -> float | None:
-    """Return the length of a video in seconds according to its container, or None where it is unknown."""
+class Described(NamedTuple):
+    """What the container of a video says.
+
+    Attributes:
+        duration: seconds, or None where it is unknown.
+        choice: which of several video streams is read, in words; empty where there is only one.
+    """
+
+    duration: float | None = None
+    choice: str = ""
+
+
+def describe(source: str) -> Described:
+    """Return what the container of a video says, and nothing for a pipe, a camera or what cannot be read."""
     if source == STDIN or is_live(source) or not os.path.isfile(source):
-        return None
+        return Described()
     try:
         with open_video(Path(source)) as video:
             length = video.container.duration
+            return Described(length / av.time_base if length and length > 0 else None, video.choice)
     except InputError:
-        return None  # reported when the frames are read
-    return length / av.time_base if length and length > 0 else None
+        return Described()  # reported when the frames are read
 
 
 def read_frames(source: str) -> FrameStream:

@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import asdict, dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from peclip.clip_format import ClipFormat
 from peclip.errors import InputError, first_line
-from peclip.files import write_json
+from peclip.files import open_regular, write_json
 from peclip.results.figures import draw_confusion, write_confusion
 from peclip.results.records import from_json, read_json
 from peclip.results.scores import Scores, scores
@@ -226,9 +227,9 @@ def _read_predictions(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.
         InputError: the file cannot be read, or is not that of an evaluation.
     """
     try:
-        with path.open(
-            newline="", encoding="utf-8", errors="surrogateescape"
-        ) as file:  # names of files need not be UTF-8
+        with TextIOWrapper(  # names of files need not be UTF-8
+            open_regular(path), newline="", encoding="utf-8", errors="surrogateescape"
+        ) as file:
             rows = csv.reader(file)
             header = next(rows, [])
             if header[:3] != ["path", "label", "predicted"]:

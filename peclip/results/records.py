@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from peclip.errors import InputError, first_line, shown
+from peclip.files import read_regular_text
 
 Record = TypeVar("Record")
 
@@ -28,7 +29,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         InputError: it cannot be read.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_regular_text(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from peclip.data.media.budget import Budget
 from peclip.data.media.canvas import Canvas, read_image, slots_of
 from peclip.data.media.container import Window, open_video
 from peclip.data.media.decode import DecodedClip
@@ -22,7 +23,7 @@ from peclip.data.media.stream import FrameStream, TimedFrame, timed_frames
 from peclip.errors import InputError
 from peclip.files import IMAGE_SUFFIXES, natural_key
 
-__all__ = ["count_frames", "every_frame", "read_clip", "segment_indices", "stream_frames"]
+__all__ = ["count_frames", "every_frame", "read_clip", "segment_indices", "stream_choice", "stream_frames"]
 
 
 def segment_indices(frames: int, num: int, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -147,6 +148,18 @@ def _stream(path: Path) -> Iterator[TimedFrame]:
         yield from timed_frames(video, video.origin)
 
 
+def stream_choice(path: Path | str) -> str:
+    """Return which of several video streams of a file is read, in words; empty where there is only one, or no video file.
+
+    Raises:
+        InputError: if the file is not a video.
+    """
+    if split_path(path) or _is_folder(Path(path)):
+        return ""
+    with open_video(Path(path)) as video:
+        return video.choice
+
+
 class FolderClip:
     """A folder of frame images.
 
@@ -159,6 +172,7 @@ class FolderClip:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._files = folder, _frame_files(folder)
+        self._budget = Budget(folder, is_clip=True)
 
     @property
     def frames(self) -> int:
@@ -173,7 +187,7 @@ class FolderClip:
         """
         canvas = Canvas(self._folder, len(indices), size)
         for index, places in slots_of(indices).items():
-            canvas.put_picture(read_image(self._files[index], size), places)
+            canvas.put_picture(read_image(self._files[index], size, self._budget), places)
         return canvas.clip
 
     def read_all(self, size: int) -> Iterator[np.ndarray]:

@@ -19,7 +19,8 @@ from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
-from peclip.data.media.canvas import MAX_PIXELS, check_pixels, reason
+from peclip.data.media.budget import Budget, check_scans
+from peclip.data.media.canvas import MAX_PIXELS, check_pixels, picture_kind, reason
 from peclip.data.media.truncation import is_truncated
 from peclip.errors import InputError
 
@@ -41,6 +42,8 @@ LENIENT = {"max_pixels": str(MAX_PIXELS)}
 
 STRICT = LENIENT | {"err_detect": "crccheck+explode"}
 """Options of a decoder that fails at damage."""
+
+_DEFAULT_BONUS = 5_000_000  # pixels
 
 av.logging.set_libav_level(av.logging.PANIC)  # a fault is reported once, as an InputError, and not by FFmpeg on stderr
 
@@ -97,6 +100,11 @@ class Video:
         """Whether its bytes can be searched for the joint of two transport streams."""
         return self.is_file and self.container.format.name == "mpegts"
 
+    def spend(self, budget: Budget, packet: Packet[VideoStream]) -> None:
+        """Count a packet that is about to be decoded; see :meth:`Budget.spend`."""
+        context = self.stream.codec_context
+        budget.spend(context.width * context.height, packet.size)
+
     def packets(self) -> Iterator[Packet[VideoStream]]:
         """Yield the stream's packets in the order of the file.
 
@@ -107,6 +115,8 @@ class Video:
         try:
             for packet in self.container.demux(self.stream):
                 if packet.size:
+                    if self.stream.codec_context.name == "mjpeg":
+                        check_scans(self.path, bytes(packet))
                     yield packet
                     number += 1
         except av.FFmpegError as error:
@@ -134,7 +144,7 @@ class Video:
 
 @contextmanager
 def open_video(path: Path, address: str | None = None, demuxer: str | None = None) -> Iterator[Video]:
-    """Open the first real video stream of a regular file.
+    """Open a regular file; of several video streams, the one that the ``ffmpeg`` command takes.
 
     Args:
         path: the file.
@@ -155,6 +165,9 @@ def open_video(path: Path, address: str | None = None, demuxer: str | None = Non
             options={"protocol_whitelist": protocol, **LENIENT, **formats},
         )
     except av.ArgumentError as error:  # its format is not on the list
+        if address is None and (picture := picture_kind(path)):
+            folder = "" if "animated" in picture else "; a manifest may also name a folder of frames that holds it"
+            raise InputError(f"{path}: is {picture}, not a video: write it as mp4{folder}") from error
         raise InputError(f"{path}: not a video of a known kind: expected mp4 or the like") from error
     except av.FFmpegError as error:
         raise InputError(f"{path}: not a video that can be read ({reason(error)}): expected mp4 or the like") from error
@@ -182,16 +195,39 @@ def _check_memory(path: Path, stream: VideoStream) -> None:
         )
 
 
-def _video(path: Path, container: InputContainer, *, is_file: bool) -> Video:
+def _choose(path: Path, container: InputContainer) -> tuple[VideoStream, str]:
+    """Return the video stream that the ``ffmpeg`` command takes by itself, and the choice in words where there is one.
+
+    Raises:
+        InputError: there is none, or none that can be decoded.
+    """
     # a cover picture, as music files have it, is not a video
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
         kinds = ", ".join(sorted({"a cover picture" if s.type == "video" else s.type for s in container.streams}))
         kinds = kinds or "none at all"
         raise InputError(f"{path}: has no video stream (streams: {kinds})")
-    stream = streams[0]
-    if stream.codec_context is None:
+    readable = [stream for stream in streams if stream.codec_context is not None]
+    if not readable:
         raise InputError(f"{path}: its video codec is not supported: re-encode it, for example as H.264")
+    stream = max(readable, key=_preference)  # the first of equal ones
+    if len(streams) == 1:
+        return stream, ""
+    context, is_default = stream.codec_context, bool(stream.disposition & Disposition.default)
+    return stream, (
+        f"has {len(streams)} video streams: number {streams.index(stream) + 1} is read, of {context.width}x{context.height} "
+        f"pixels{', the default' if is_default else ''}"
+    )
+
+
+def _preference(stream: VideoStream) -> int:
+    """Return FFmpeg's score of a stream: its pixels, and a bonus for the default one."""
+    is_default = bool(stream.disposition & Disposition.default)
+    return stream.codec_context.width * stream.codec_context.height + _DEFAULT_BONUS * is_default
+
+
+def _video(path: Path, container: InputContainer, *, is_file: bool) -> Video:
+    stream, choice = _choose(path, container)
     for other in container.streams:
         if other.index != stream.index:
             other.discard = Discard.all  # audio need not even be read
@@ -207,4 +243,4 @@ def _video(path: Path, container: InputContainer, *, is_file: bool) -> Video:
         aspect = Fraction(1)
     check_pixels(path, ceil(stream.codec_context.width * max(aspect, Fraction(1))), stream.codec_context.height)
     _check_memory(path, stream)
-    return Video(path, container, stream, origin, tick, aspect, is_file)
+    return Video(path, container, stream, origin, tick, aspect, is_file, choice)

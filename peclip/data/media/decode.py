@@ -22,6 +22,7 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from peclip.data.media.beginning import Verdict, judge, mark, number_of
+from peclip.data.media.budget import Budget
 from peclip.data.media.canvas import Canvas, reason, slots_of
 from peclip.data.media.clock import Clock
 from peclip.data.media.container import Video, Window, open_video
@@ -57,18 +58,22 @@ class Shown(NamedTuple):
         return self.frame
 
 
-def decode_everything(video: Video) -> Iterator[Shown]:
+def decode_everything(video: Video, *, is_clip: bool) -> Iterator[Shown]:
     """Decode a video from end to end, in order of presentation.
 
     Where recordings were joined, as transport streams may be, each is decoded on its own, and its times follow the one before.
+
+    Args:
+        video: the open file.
+        is_clip: whether it is read as one clip rather than watched, see :class:`~peclip.data.media.budget.Budget`.
 
     Yields:
         each picture, or the error in its place.
 
     Raises:
-        InputError: the file breaks off, or a picture is lost and its place is not known.
+        InputError: the file breaks off, a picture is lost and its place is not known, or the budget is exceeded.
     """
-    clock = Clock(video)
+    clock, budget = Clock(video), Budget(video.path, is_clip=is_clip)
     part, joint = _Part(video, clock), None
     for packet in video.packets():
         if clock.jumps(packet) or (joint is not None and packet.pos is not None and packet.pos >= joint):
@@ -76,6 +81,7 @@ def decode_everything(video: Video) -> Iterator[Shown]:
             part, joint = _Part(video, clock), None
         if packet.is_corrupt and joint is None and video.is_searchable and packet.pos is not None:
             joint = joint_behind(video.path, packet.pos)
+        video.spend(budget, packet)
         yield from part.decode(packet, is_whole=joint is not None)
     yield from part.finish()
 
@@ -239,7 +245,7 @@ class DecodedClip:
         """
         low, high = video.ticks(self._window)
         before: Shown | None = None
-        for shown in decode_everything(video):
+        for shown in decode_everything(video, is_clip=True):
             if shown.begin < low:
                 before = shown
                 continue

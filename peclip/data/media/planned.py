@@ -22,6 +22,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from peclip.data.media.beginning import begins_open
+from peclip.data.media.budget import Budget
 from peclip.data.media.canvas import Canvas, slots_of
 from peclip.data.media.clock import Clock
 from peclip.data.media.container import Video, Window, open_video
@@ -225,11 +226,12 @@ def _decode(video: Video, index: _Index, wanted: list[int]) -> Iterator[tuple[in
     can_skip = video.stream.codec_context.name == "h264" and video.container.format.name.startswith(_WHOLE_FRAMES)
     packets = enumerate(video.packets() if index.kept is None else index.kept)
     keep = frozenset(wanted)
+    budget = Budget(video.path, is_clip=True)
     for run in _runs(index, wanted):
         missing = {index.pts[i]: i for i in (keep if can_skip else index.shown) if i in run}
         begin = index.pts[run.start]
         last = begin - 1
-        for frame in _decode_run(video, packets, run, begin, keep if can_skip else run):
+        for frame in _decode_run(video, packets, run, begin, keep if can_skip else run, budget):
             if (
                 frame.is_corrupt
                 or frame.pts is None
@@ -246,7 +248,12 @@ def _decode(video: Video, index: _Index, wanted: list[int]) -> Iterator[tuple[in
 
 
 def _decode_run(
-    video: Video, packets: Iterator[tuple[int, Packet[VideoStream]]], run: range, begin: int, keep: Container[int]
+    video: Video,
+    packets: Iterator[tuple[int, Packet[VideoStream]]],
+    run: range,
+    begin: int,
+    keep: Container[int],
+    budget: Budget,
 ) -> Iterator[VideoFrame]:
     """Decode the packets of a run from time `begin` on, skipping what is neither kept nor referred to."""
     context = video.stream.codec_context
@@ -256,6 +263,7 @@ def _decode_run(
         if packet.is_corrupt:
             raise _PlanError
         context.skip_frame = "DEFAULT" if position in keep else "NONREF"
+        video.spend(budget, packet)
         yield from context.decode(packet)
         if position == run[-1]:
             break

@@ -62,7 +62,7 @@ def timed_frames(video: Video, origin: int | None) -> Iterator[TimedFrame]:
         InputError: at the first frame that cannot be decoded.
     """
     scaler = VideoReformatter()
-    for shown in decode_everything(video):
+    for shown in decode_everything(video, is_clip=False):
         origin = shown.begin if origin is None else origin
         begin, end = (float((ticks - origin) * video.tick) for ticks in (shown.begin, shown.end))
         yield TimedFrame(begin, end, upright(shown.sound, scaler, video.aspect))

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from peclip.files import open_regular
+
 _SIZES = (
     (188, 0),
     (192, 4),
@@ -49,7 +51,7 @@ def joint_behind(path: Path, position: int) -> int | None:
         position of the first frame of the next part; None where something is missing.
     """
     first = max(0, position - _BEFORE)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(first)
         data = np.frombuffer(file.read(position - first + _BEHIND), np.uint8)
     for size, head in _SIZES:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from peclip.errors import InputError
+from peclip.files import check_regular
 
 TORN = (
     pickle.UnpicklingError,
@@ -62,6 +63,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is torn or corrupt, or pickles anything else.
     """
+    check_regular(path)
     try:
         with zipfile.ZipFile(path) as file:
             damaged = file.testzip()  # PyTorch writes checksums but does not check them

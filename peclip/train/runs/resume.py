@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from peclip.errors import InputError
+from peclip.files import read_regular_text
 from peclip.model.io.torch_file import read_checkpoint
 from peclip.terminal import say
 from peclip.train.runs.checkpoints import LAST, PREVIOUS
@@ -111,7 +112,7 @@ def keep_metrics(run: Interrupted, logger: CSVLogger) -> None:
 
 def _rows(path: Path, steps: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of the first steps; the last line of the file may be torn."""
-    text = path.read_text(encoding="utf-8")
+    text = read_regular_text(path)
     for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
         step = row.get("step") or ""
         if step.isdecimal() and int(step) < steps:
