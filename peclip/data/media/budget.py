@@ -13,7 +13,7 @@ CLIP_PIXELS = 40_000_000_000
 CLIP_SECONDS = 300.0
 """Seconds for which the processor works on one clip at most. Waiting for a disk does not count."""
 
-BYTE_PIXELS, ALLOWANCE = 300_000, 2_000_000_000
+BYTE_PIXELS, ALLOWANCE = 300_000, 1_000_000_000
 """Pixels that one byte of a file may decode to, on average, beyond an allowance. A film in 3840x2160 of which nothing moves has
 30,000 to 85,000; an animation whose frames change one pixel of a large screen has more."""
 
