@@ -1,4 +1,4 @@
-"""Files of every room: one way to write them, one lock, one natural order of names, one list of media suffixes."""
+"""Files of every room: one way to write and to open them, one lock, one natural order of names, one list of media suffixes."""
 
 import errno
 import fcntl
@@ -7,8 +7,10 @@ import os
 import re
 import resource
 import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
@@ -145,6 +147,47 @@ def too_many_open_files() -> InputError:
     return InputError(f"too many open files: the limit is {limit}; raise it (ulimit -n 4096), or set fewer workers")
 
 
+def check_regular(path: Path | str) -> None:
+    """Refuse a path that leads to something else than a file or nothing, before a library opens it.
+
+    Raises:
+        InputError: it is a folder, or a pipe or a device, on which reading could wait or go on for ever.
+    """
+    with suppress(FileNotFoundError):
+        _refuse_irregular(path, os.stat(path).st_mode)
+
+
+def open_regular(path: Path | str) -> BufferedReader:
+    """Open a file for reading. Every file that comes from a user is opened by this.
+
+    Raises:
+        InputError: it is a folder, or a pipe or a device, on which reading could wait or go on for ever.
+        OSError: there is no such file, or it cannot be read.
+    """
+    with ExitStack() as opened:
+        file = opened.enter_context(open(path, "rb", opener=_without_waiting))
+        _refuse_irregular(path, os.fstat(file.fileno()).st_mode)
+        opened.pop_all()
+    return file
+
+
+def read_regular(path: Path | str) -> bytes:
+    """Return the bytes of a file; errors are those of :func:`open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def read_regular_text(path: Path | str) -> str:
+    """Return the text of a file in UTF-8, with its line endings as they are.
+
+    Raises:
+        InputError: as :func:`open_regular`.
+        OSError: as :func:`open_regular`.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    return read_regular(path).decode("utf-8")
+
+
 def temporary_name(path: Path) -> Path:
     """Return a hidden name beside ``path``, with its suffix, that no other process uses."""
     return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
@@ -187,6 +230,20 @@ def _is_open_as(path: Path, file: IO[str]) -> bool:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:
         return False
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _refuse_irregular(path: Path | str, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a socket" if not _is_device(mode) else "a device"
+        raise InputError(f"{path}: is {kind}, expected a file")
+
+
+def _is_device(mode: int) -> bool:
+    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
 
 
 def _sync(path: Path) -> None:

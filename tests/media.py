@@ -132,3 +132,23 @@ def write_audio(path: Path | str, *, cover: bool = False) -> None:
         if cover:
             output.mux(picture.encode(av.VideoFrame(64, 64, "yuvj420p")))
             output.mux(picture.encode(None))
+
+
+def cut_out(source: Path | str, target: Path | str, keyframe: int) -> None:
+    """Copy a video from one of its keyframes on without decoding it, as `ffmpeg -ss ... -c copy` does.
+
+    Args:
+        source: the video.
+        target: the file; its suffix chooses the container.
+        keyframe: number of the keyframe, from 0.
+    """
+    with av.open(str(source)) as given, av.open(str(target), "w") as output:
+        stream = output.add_stream_from_template(given.streams.video[0])
+        keys, begin = 0, None
+        for packet in given.demux(video=0):
+            keys += packet.is_keyframe
+            if packet.dts is None or keys <= keyframe:
+                continue
+            begin = packet.pts if begin is None else begin
+            packet.pts, packet.dts, packet.stream = packet.pts - begin, packet.dts - begin, stream
+            output.mux(packet)

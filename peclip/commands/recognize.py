@@ -22,7 +22,7 @@ def recognize(
     """Recognise the expression of each face in videos over time.
 
     Writes into a folder: timeline.csv with a row per window and face (file, track, start and end in seconds, label, a
-    probability per class, share of the window's frames with the face; a stretch without a face is a row that says so),
+    probability per class, share of the window's time with the face; a stretch without a face is a row that says so),
     the same as timeline.json, and a picture of the timeline per video.
 
     Args:

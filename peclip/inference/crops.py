@@ -13,7 +13,7 @@ from torch import Tensor
 
 from peclip.data.media.canvas import Canvas
 from peclip.inference.faces import Detector
-from peclip.inference.tracks import Square, Tracker
+from peclip.inference.tracks import Square, Track, Tracker
 from peclip.inference.windows import Subject
 
 Crops = dict[Subject, Tensor | None]
@@ -49,6 +49,10 @@ class WholeFrames:
         """Return the crop of a frame, uint8 (H, W, 3) RGB."""
         if not wants(self._subject, seconds):
             return {self._subject: None}
+        return self.hold(seconds, frame, None)
+
+    def hold(self, seconds: float, frame: np.ndarray, crops: Crops | None) -> Crops:
+        """Return the crop of a frame that is shown for long, and for which :meth:`cut` may have returned none."""
         self._canvas.put_image(frame, np.array([0]))
         return {self._subject: self._canvas.clip[0].clone()}
 
@@ -76,6 +80,22 @@ class FoundFaces:
         self._due = max(self._due + FASTEST, seconds)  # a single early frame is not skipped
         tracks = self._tracker.update(seconds, frame, self._detect(frame))
         return {track: cut_out(frame, track.square, self._size) if wants(track, seconds) else None for track in tracks}
+
+    def hold(self, seconds: float, frame: np.ndarray, crops: Crops | None) -> Crops:
+        """Return all crops of a frame that is shown for long; so its faces need no other frame to be confirmed.
+
+        Args:
+            seconds: of the frame, the latest.
+            frame: uint8 (H, W, 3), RGB.
+            crops: what :meth:`cut` returned for it.
+        """
+        if crops is None:
+            crops = dict.fromkeys(self._tracker.update(seconds, frame, self._detect(frame)))
+        self._tracker.finish()
+        return {
+            track: cut_out(frame, track.square, self._size) if crop is None and isinstance(track, Track) else crop
+            for track, crop in crops.items()
+        }
 
     def finish(self) -> None:
         """Confirm the faces of the last frames."""

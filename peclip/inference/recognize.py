@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from peclip.console import PlainConsole
 from peclip.errors import InputError, in_one_line, printable
 from peclip.inference.recognizer import Recognizer
-from peclip.inference.sources import duration, find_videos, is_live, read_frames
+from peclip.inference.sources import describe, find_videos, is_live, read_frames
 from peclip.inference.timeline import TABLE, Timeline
 from peclip.terminal import say
 
@@ -44,7 +44,10 @@ def recognize_videos(recognizer: Recognizer, videos: Sequence[str], out: Path, h
         sources = list(_expand(videos, report))
         for number, source in enumerate(sources, start=1):
             count = f" {number}/{len(sources)}" if len(sources) > 1 else ""
-            task = progress.add_task(f"{printable(os.path.basename(source))}{count}", total=duration(source))
+            length, choice = describe(source)
+            task = progress.add_task(f"{printable(os.path.basename(source))}{count}", total=length)
+            if choice:
+                console.print(f"peclip: {source}: {choice}", soft_wrap=True)
             advance = partial(_advance, progress, task)
             try:
                 _recognize(recognizer, source, timeline, advance, report)
@@ -79,7 +82,7 @@ def _tidy_end() -> Iterator[None]:
 
 
 def _expand(videos: Sequence[str], report: Callable[[InputError], None]) -> Iterator[str]:
-    """Yield each video once, those of folders in order; a folder without any is reported."""
+    """Yield each video once, those of folders in order; report a folder without any, and what is not a file in it."""
     seen = set()
     for given in videos:
         try:
@@ -88,8 +91,16 @@ def _expand(videos: Sequence[str], report: Callable[[InputError], None]) -> Iter
             report(error)
             continue
         for source in found:
-            if os.path.normpath(source) not in seen:
-                seen.add(os.path.normpath(source))
+            if os.path.normpath(source) in seen:
+                continue
+            seen.add(os.path.normpath(source))
+            if source != given and is_live(source):
+                report(
+                    InputError(
+                        f"{source}: is a pipe or a device among the files of a folder: name it itself to read it"
+                    )
+                )
+            else:
                 yield source
 
 

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from peclip.data.augment import normalize
+from peclip.data.media.container import HELD
+from peclip.data.media.stream import FrameStream
 from peclip.errors import InputError
-from peclip.inference.crops import FoundFaces, WholeFrames
+from peclip.inference.crops import Crops, FoundFaces, WholeFrames
 from peclip.inference.faces import Detector, YuNet
 from peclip.inference.sources import read_frames
 from peclip.inference.windows import Window, Windows
@@ -26,11 +28,11 @@ class Row:
     Attributes:
         file: the video.
         track: number of the face in the video, from 1 in order of appearance; None without a face.
-        start: seconds from the beginning of the video: the start of the window, or where the face appears within it.
-        end: seconds: the end of the window, or where the face disappears within it.
+        start: seconds from the beginning of the video: the start of the window, or when the face appears within it.
+        end: seconds: the end of the window, or when the face disappears within it.
         label: the most probable class; None without a face.
         probabilities: by class; empty without a face.
-        face_share: of the window's frames, those in which the face was found, from 0 to 1.
+        face_share: of the time of the window, that for which the face is seen, from 0 to 1.
     """
 
     file: str
@@ -139,12 +141,20 @@ class Recognizer:
         size = self.net.image_size
         windows = Windows(self.net.clip_format.num_frames, self._window, self._stride)
         faces = WholeFrames(size) if self._detect is None else FoundFaces(size, self._detect)
+        before: tuple[float, np.ndarray, Crops | None] | None = None
         for seconds, frame in frames:
+            if before is not None and seconds - before[0] >= HELD:
+                yield from windows.hold(before[0], faces.hold(*before))
             crops = faces.cut(seconds, frame, windows.wants)
             if crops is not None:
                 yield from windows.push(seconds, crops)
+            before = seconds, frame, crops
+        end = frames.end if isinstance(frames, FrameStream) else None
+        is_held = before is not None and end is not None and end - before[0] >= HELD
+        if before is not None and is_held:
+            yield from windows.hold(before[0], faces.hold(*before))
         faces.finish()
-        yield from windows.finish()
+        yield from windows.finish(end if is_held else None)
 
     def _answer(self, waiting: list[tuple[Row, Tensor | None]]) -> Iterator[Row]:
         """Complete the rows of faces with the predictions for their clips, uint8 (T, 3, S, S)."""

@@ -5,15 +5,13 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import av
-import numpy as np
-from av.video.reformatter import VideoReformatter
 
-from peclip.data.media.canvas import upright
 from peclip.data.media.clip import stream_frames
 from peclip.data.media.container import open_video
-from peclip.data.media.decode import decode_everything
+from peclip.data.media.stream import FrameStream, TimedFrame, timed_frames
 from peclip.errors import InputError
 from peclip.files import VIDEO_SUFFIXES
 
@@ -28,7 +26,7 @@ def find_videos(source: str) -> list[str]:
     """Return the videos of a path.
 
     Args:
-        source: a folder, which is searched with everything below it for files with the suffix of a video; anything
+        source: a folder, which is searched with everything below it for names with the suffix of a video; anything
             else is returned as it is.
 
     Raises:
@@ -60,44 +58,61 @@ def is_live(source: str) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
 
 
-def duration(source: str) -> float | None:
-    """Return the length of a video in seconds according to its container, or None where it is unknown."""
+class Described(NamedTuple):
+    """What the container of a video says.
+
+    Attributes:
+        duration: seconds, or None where it is unknown.
+        choice: which of several video streams is read, in words; empty where there is only one.
+    """
+
+    duration: float | None = None
+    choice: str = ""
+
+
+def describe(source: str) -> Described:
+    """Return what the container of a video says, and nothing for a pipe, a camera or what cannot be read."""
     if source == STDIN or is_live(source) or not os.path.isfile(source):
-        return None
+        return Described()
     try:
         with open_video(Path(source)) as video:
             length = video.container.duration
+            return Described(length / av.time_base if length and length > 0 else None, video.choice)
     except InputError:
-        return None  # reported when the frames are read
-    return length / av.time_base if length and length > 0 else None
+        return Described()  # reported when the frames are read
 
 
-def read_frames(source: str) -> Iterator[tuple[float, np.ndarray]]:
+def read_frames(source: str) -> FrameStream:
     """Decode a video in order of presentation, holding one frame at a time.
 
     Args:
         source: a video file, ``-`` for a video piped to standard input, a named pipe, or a camera (``/dev/video0``).
 
-    Yields:
-        seconds from the beginning, never less than those before, and the frame: uint8 (H, W, 3), RGB, upright, with
-        square pixels.
+    Returns:
+        an iterator over seconds from the beginning, never less than those before, and the frame: uint8 (H, W, 3), RGB,
+        upright, with square pixels.
 
     Raises:
         InputError: it cannot be read, at the first frame that cannot be decoded, where times jump by more than
             :data:`LONGEST_GAP`, or at the end if there was no frame.
     """
-    frames = _read_live(source) if source == STDIN or is_live(source) else stream_frames(source)
+    return FrameStream(_in_order(source))
+
+
+def _in_order(source: str) -> Iterator[TimedFrame]:
+    frames = FrameStream(_live(source)) if source == STDIN or is_live(source) else stream_frames(source)
     last: float | None = None
-    for seconds, frame in frames:
-        if last is not None and seconds - last > LONGEST_GAP:
-            raise InputError(f"{source}: times jump from {last:.0f} s to {seconds:.0f} s: write the file again")
-        last = max(seconds, last or 0.0)
-        yield last, frame
+    for begin, pixels in frames:
+        if last is not None and begin - last > LONGEST_GAP:
+            raise InputError(f"{source}: times jump from {last:.0f} s to {begin:.0f} s: write the file again")
+        last = max(begin, last or 0.0)
+        end = last if frames.end is None or frames.end - last > LONGEST_GAP else max(frames.end, last)
+        yield TimedFrame(last, end, pixels)
     if last is None:
         raise InputError(f"{source}: has no frame")
 
 
-def _read_live(source: str) -> Iterator[tuple[float, np.ndarray]]:
+def _live(source: str) -> Iterator[TimedFrame]:
     """Read a pipe or a camera; its first frame is at 0 s."""
     address, demuxer = f"file:{source}", None
     if source == STDIN:
@@ -106,14 +121,14 @@ def _read_live(source: str) -> Iterator[tuple[float, np.ndarray]]:
         address = "pipe:0" if is_live(STDIN) else "file:/dev/stdin"  # a file that is redirected can be sought in
     elif stat.S_ISCHR(os.stat(source).st_mode):
         address, demuxer = source, "v4l2"
-    scaler, begin = VideoReformatter(), None
+    has_begun = False
     try:
         with open_video(Path(source), address, demuxer) as video:
-            for ticks, frame in decode_everything(video):
-                begin = ticks if begin is None else begin
-                yield float((ticks - begin) * video.tick), upright(frame, scaler, video.aspect)
+            for frame in timed_frames(video, None):
+                has_begun = True
+                yield frame
     except InputError as error:
-        if begin is None and demuxer is None:
+        if not has_begun and demuxer is None:
             raise InputError(
                 f"{error}; a pipe needs a format that can be read from front to end: Matroska, MPEG-TS or fragmented MP4"
             ) from error

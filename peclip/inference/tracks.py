@@ -53,6 +53,7 @@ class Track:
         look: what the face looked like, as :func:`_look` returns it.
         born: seconds.
         seen: seconds when it was last found.
+        shown: seconds until which the frame was shown in which it was last found.
         hits: frames in which it was found.
         square: smoothed.
     """
@@ -61,6 +62,7 @@ class Track:
     look: np.ndarray
     born: float
     seen: float
+    shown: float
     square: Square
     speed: np.ndarray
     hits: int = 1
@@ -80,7 +82,7 @@ class Track:
         """Continue the track at a place."""
         passed = max(seconds - self.seen, 1e-3)
         self.speed = 0.5 * self.speed + 0.5 * (place[:2] - self.place[:2]) / passed
-        self.place, self.look, self.seen = place, look, seconds
+        self.place, self.look, self.seen, self.shown = place, look, seconds, seconds
         self.hits += 1
         old, side = self.square, MARGIN * place[2]
         off = math.hypot(place[0] - old.x, place[1] - old.y) / old.side
@@ -117,8 +119,10 @@ class Tracker:
             the tracks of its faces, from left to right.
         """
         step = seconds - (seconds if self._last is None else self._last)
+        for track in self._tracks:
+            track.shown = seconds if track.seen == self._last else track.shown  # a frame is shown until the next one
         self._last = seconds
-        self._tracks = [track for track in self._tracks if seconds - track.seen <= max(GAP, 2 * step)]
+        self._tracks = [track for track in self._tracks if seconds - track.shown <= max(GAP, 2 * step)]
         boxes = boxes[np.argsort(-boxes[:, 2] * boxes[:, 3], kind="stable")[: self._most]]
         boxes = boxes[np.argsort(boxes[:, 0], kind="stable")]
         places = [np.array([x + w / 2, y + h / 2, max(w, h, 1.0)]) for x, y, w, h in boxes.tolist()]
@@ -139,7 +143,7 @@ class Tracker:
         for new, (place, look) in enumerate(zip(places, looks, strict=True)):
             if new not in found:
                 square = Square(place[0], place[1], MARGIN * place[2])
-                found[new] = Track(place, look, seconds, seconds, square, np.zeros(2))
+                found[new] = Track(place, look, seconds, seconds, seconds, square, np.zeros(2))
                 self._tracks.append(found[new])
         needed = CONFIRMED if step == 0 else min(CONFIRMED, 1 + round(CONFIRMED_SECONDS / step))
         for track in self._tracks:
@@ -148,7 +152,7 @@ class Tracker:
         return [found[new] for new in range(len(places))]
 
     def finish(self) -> None:
-        """Confirm the faces of the last frames, which no later frame can confirm."""
+        """Confirm the faces of the latest frame: no later one can, or it is shown for long."""
         for track in self._tracks:
             if track.number is None and track.seen == self._last:
                 self._number(track)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from peclip.data.media.clip import segment_indices
+from peclip.data.media.container import HELD
 from peclip.errors import InputError
 
 FEWEST, SPARE = 64, 4
@@ -22,6 +23,7 @@ BLANK = 0.2
 
 _SLACK = 1e-6  # seconds; smaller differences are rounding
 _ONE_FRAME = 0.04  # seconds for which a video's only frame is taken to be shown
+_GAPS = 9  # gaps between frames that tell for how long the last one is shown
 
 
 class Subject(Protocol):
@@ -35,9 +37,9 @@ class Sight(NamedTuple):
 
     Attributes:
         track: number of the face.
-        start: seconds at which it is first seen in the window; the window's own start if it is there from the start.
-        end: seconds at which it is last seen in the window; the window's own end if it is there to the end.
-        share: of the window's frames, those in which the face was found.
+        start: seconds from which it is seen in the window; the window's own start if it is there from the start.
+        end: seconds until which it is seen in the window; the window's own end if it is there to the end.
+        share: of the time for which the window's frames are shown, that of the frames in which the face was found.
         clip: uint8 (T, 3, S, S).
     """
 
@@ -71,9 +73,11 @@ class _Frame(NamedTuple):
 
 
 class Windows:
-    """Windows over a stream of frames.
+    """Windows over a stream of frames, each of which is shown until the next one.
 
-    They follow each other by `stride`; the last is the one that reaches the last frame, and ends there.
+    They follow each other by `stride`; the last is the one that reaches the end of the video, and ends there. The frame that is
+    shown when a window begins belongs to it if it stays for :data:`HELD` seconds of it or if no other comes, as in a clip of a
+    manifest.
 
     Args:
         num_frames: T.
@@ -93,6 +97,7 @@ class Windows:
         self._spacing = length / max(FEWEST, SPARE * num_frames)
         self._frames: deque[_Frame] = deque()
         self._kept: dict[Subject, float] = {}  # when a crop of each was last kept
+        self._gaps: deque[float] = deque(maxlen=_GAPS)
         self._number = 0  # of the window that is open
 
     def wants(self, subject: Subject, seconds: float) -> bool:
@@ -101,7 +106,7 @@ class Windows:
         return last is None or seconds - last >= self._spacing - _SLACK
 
     def push(self, seconds: float, crops: dict[Subject, Tensor | None]) -> Iterator[Window]:
-        """Add a frame.
+        """Add a frame, which is shown until the next one.
 
         Args:
             seconds: of the frame, not less than before.
@@ -110,48 +115,75 @@ class Windows:
         Yields:
             the windows that end before the frame.
         """
+        yield from self._advance(seconds)
+        if self._frames:
+            self._gaps.append(seconds - self._frames[-1].seconds)
+        self._frames.append(_Frame(seconds, crops))
+        self._keep(seconds, crops)
+
+    def hold(self, seconds: float, crops: dict[Subject, Tensor | None]) -> Iterator[Window]:
+        """Add a frame that is shown for long, or all crops of the latest one, if it is that frame; as :meth:`push`."""
+        if self._frames and self._frames[-1].seconds == seconds:
+            self._frames[-1] = _Frame(seconds, crops)
+            self._keep(seconds, crops)
+        else:
+            yield from self.push(seconds, crops)
+
+    def finish(self, end: float | None = None) -> Iterator[Window]:
+        """Yield the windows up to the end of the video, the last of which ends with it; none if there was no frame.
+
+        Args:
+            end: seconds until which the last frame is shown, where it is held; by default it is shown as long as the shortest
+                of the frames before it.
+        """
+        if not self._frames:
+            return
+        last = self._frames[-1].seconds
+        end = round(last + min(filter(None, self._gaps), default=_ONE_FRAME), 6) if end is None else max(end, last)
+        yield from self._advance(end)
+        before = self._start - self._stride + self._length if self._number else -1.0
+        if before < end - _SLACK:
+            yield self._close(end)
+        self._frames.clear()
+
+    def _keep(self, seconds: float, crops: dict[Subject, Tensor | None]) -> None:
+        self._kept |= {subject: seconds for subject, crop in crops.items() if crop is not None}
+
+    def _advance(self, seconds: float) -> Iterator[Window]:
+        """Yield the windows that end until a time, up to which no other frame is shown."""
         while seconds >= self._start + self._length - _SLACK:
-            yield self._close(self._start + self._length, seconds)
+            yield self._close(self._start + self._length)
             self._number += 1
-            while self._frames and self._frames[0].seconds < self._start - _SLACK:
+            while len(self._frames) > 1 and self._frames[1].seconds <= self._start + _SLACK:
                 self._frames.popleft()
             shown = {subject for frame in self._frames for subject in frame.crops}
             self._kept = {subject: last for subject, last in self._kept.items() if subject in shown}
-        self._frames.append(_Frame(seconds, crops))
-        self._kept |= {subject: seconds for subject, crop in crops.items() if crop is not None}
-
-    def finish(self) -> Iterator[Window]:
-        """Yield the window that the last frame is in, if there was a frame: its end is that of the last frame."""
-        if self._frames:
-            times = [frame.seconds for frame in self._frames]
-            shown = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else _ONE_FRAME
-            end = min(times[-1] + shown, self._start + self._length)
-            yield self._close(end, end)
-            self._frames.clear()
 
     @property
     def _start(self) -> float:
         return self._number * self._stride
 
-    def _close(self, end: float, following: float) -> Window:
-        """Return the open window; `following` is the time of the frame behind it."""
-        times = [*(frame.seconds for frame in self._frames), following]
+    def _close(self, end: float) -> Window:
+        """Return the open window."""
+        frames, start = list(self._frames), self._start
+        times = [*(max(frame.seconds, start) for frame in frames), end]
+        # The first frame may have begun before the window. What is left of it must be seen to count as a frame.
+        is_rest = len(frames) > 1 and frames[0].seconds < start - _SLACK and times[1] - start < HELD - _SLACK
+        counted = frames[is_rest:]
         seen: dict[Subject, list[int]] = {}
-        for index, frame in enumerate(self._frames):
+        for index, frame in enumerate(frames):
             for subject in frame.crops:
                 seen.setdefault(subject, []).append(index)
         sights = []
-        for subject, frames in seen.items():
-            crops = [crop for index in frames if (crop := self._frames[index].crops[subject]) is not None]
+        for subject, indices in seen.items():
+            crops = [crop for frame in counted if (crop := frame.crops.get(subject)) is not None]
             if subject.number is None or not crops:
                 continue
-            start = self._start if frames[0] == 0 else times[frames[0]]
-            stop = end if frames[-1] == len(self._frames) - 1 else times[frames[-1] + 1]
-            share = len(frames) / len(self._frames)
-            sights.append(Sight(subject.number, start, stop, share, self._clip(crops)))
-        return Window(
-            self._start, end, sorted(sights, key=lambda sight: sight.track), _blanks(self._start, end, sights)
-        )
+            shown = [times[index + 1] - times[index] for index in range(is_rest, len(frames))]
+            found = sum(time for time, frame in zip(shown, counted, strict=True) if subject in frame.crops)
+            share = round(found / sum(shown), 9)
+            sights.append(Sight(subject.number, times[indices[0]], times[indices[-1] + 1], share, self._clip(crops)))
+        return Window(start, end, sorted(sights, key=lambda sight: sight.track), _blanks(start, end, sights))
 
     def _clip(self, crops: Iterable[Tensor]) -> Tensor:
         """Choose T of the crops by segments, as evaluation does; fewer than T are padded by the last."""

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from peclip.clip_format import ClipFormat
 from peclip.errors import InputError, first_line, listed
-from peclip.files import write_json
+from peclip.files import open_regular, write_json
 from peclip.labels import label_of
 from peclip.results.figures import draw_confusion, write_confusion
 from peclip.results.records import from_json, read_json
@@ -228,9 +229,9 @@ def _read_predictions(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.
         InputError: the file cannot be read, or is not that of an evaluation.
     """
     try:
-        with path.open(
-            newline="", encoding="utf-8", errors="surrogateescape"
-        ) as file:  # names of files need not be UTF-8
+        with TextIOWrapper(  # names of files need not be UTF-8
+            open_regular(path), newline="", encoding="utf-8", errors="surrogateescape"
+        ) as file:
             rows = csv.reader(file)
             header = next(rows, [])
             if header[:3] != ["path", "label", "predicted"]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from peclip.errors import InputError, first_line, shown
+from peclip.files import read_regular_text
 
 Record = TypeVar("Record")
 
@@ -29,7 +30,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         InputError: it cannot be read.
     """
     try:
-        found = parse_json(path.read_text(encoding="utf-8"))
+        found = parse_json(read_regular_text(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

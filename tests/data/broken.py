@@ -7,15 +7,21 @@ import socket
 import struct
 from collections.abc import Callable
 from contextlib import chdir
+from fractions import Fraction
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zipfile import ZipFile
 from zlib import crc32
 
 import av
 import numpy as np
+from av.stream import Disposition
 from PIL import Image
 
+from peclip.data.manifest import Manifest
+from peclip.data.pack import Packing, pack
 from tests.media import numbered_frames, write_frames, write_video
 
 SIDE = 48
@@ -91,6 +97,14 @@ def content(data: bytes) -> Callable[[Path], None]:
 
 def picture(kind: str) -> Callable[[Path], None]:
     return lambda path: Image.fromarray(numbered_frames(1)[0]).save(path, kind)
+
+
+def animation(kind: str) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        first, *rest = map(Image.fromarray, numbered_frames(5))
+        first.save(path, kind, save_all=True, append_images=rest, duration=40)
+
+    return make
 
 
 def without_frames(path: Path) -> None:
@@ -225,7 +239,96 @@ def heavy(path: Path) -> None:
     path.write_bytes(data[:place] + struct.pack("<LL", 6_000, 5_900) + data[place + 8 :])
 
 
+# --- small files that are long to decode ---
+
+
+def many_scans(path: Path) -> None:
+    """Write a progressive JPEG whose last scan comes again and again."""
+    data = BytesIO()
+    Image.fromarray(numbered_frames(1, (SIDE, SIDE))[0]).save(data, "JPEG", progressive=True)
+    whole = data.getvalue()
+    assert whole.count(b"\xff\xda") == 10
+    end = len(whole) - 2
+    path.write_bytes(whole[:end] + whole[whole.rindex(b"\xff\xda") : end] * 3000 + whole[end:])
+
+
+def scans_in_a_video(path: Path) -> None:
+    """Write Motion JPEG of which a frame has thousands of scans."""
+    many_scans(path)
+    jpeg = path.read_bytes()
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("mjpeg", rate=25)
+        stream.width = stream.height = SIDE
+        stream.pix_fmt = "yuvj420p"
+        for number in range(5):
+            packet = av.Packet(jpeg)
+            packet.pts = packet.dts = number
+            packet.stream, packet.time_base = stream, Fraction(1, 25)
+            output.mux(packet)
+
+
+def scans_in_a_shard(path: Path) -> None:
+    """Pack a clip, and replace its frame, checksum and all."""
+    write_frames(path.parent / "clip", 1, size=(SIDE, SIDE))
+    (path.parent / "clips.csv").write_text("path,label\nclip,anger\n")
+    pack(Manifest.read(path.parent / "clips.csv"), path.parent, Packing(16))
+    with ZipFile(path) as shard:
+        (name,), comment = shard.namelist(), shard.comment
+    many_scans(path.parent / "many.jpg")
+    with ZipFile(path, "w") as shard:
+        shard.writestr(name, (path.parent / "many.jpg").read_bytes())
+        shard.comment = comment
+
+
+def write_gif(path: Path, frames: int, side: int) -> None:
+    """Write an animation of frames of one pixel each."""
+    screen = struct.pack("<6sHHBBB6B", b"GIF89a", side, side, 0xF0, 0, 0, 10, 200, 90, 10, 200, 90)
+    control = b"\x21\xf9\x04" + struct.pack("<BHBB", 4, 4, 0, 0)
+    pixel = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
+    path.write_bytes(screen + (control + pixel) * frames + b";")
+
+
+def long_animation(path: Path) -> np.ndarray:
+    """Write an animation that is long, but of one pixel."""
+    write_gif(path, 20_000, 1)
+    return np.tile(np.array([10, 200, 90], np.uint8), (20_000, 1, 1, 1))
+
+
 # --- odd, but right ---
+
+
+def two_videos(path: Path) -> np.ndarray:
+    """Write two videos into one file, of which the second is the larger and the default one."""
+    small, large = numbered_frames(FRAMES, (32, 32))[::-1], numbered_frames(FRAMES, (SIDE, SIDE))
+    with av.open(str(path), "w") as output:
+        streams = [output.add_stream("libx264", rate=25, options={"qp": "1", "preset": "veryfast"}) for _ in range(2)]
+        for stream, frames in zip(streams, (small, large), strict=True):
+            stream.height, stream.width = frames.shape[1:3]
+            stream.pix_fmt = "yuv420p"
+        streams[0].disposition, streams[1].disposition = Disposition(0), Disposition.default
+        for pictures in zip(small, large, strict=True):
+            for stream, pixels in zip(streams, pictures, strict=True):
+                output.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        for stream in streams:
+            output.mux(stream.encode(None))
+    return large
+
+
+def with_cover(path: Path) -> np.ndarray:
+    """Write a video with a cover picture, which is larger and comes first."""
+    frames = numbered_frames(FRAMES, (SIDE, SIDE))
+    with av.open(str(path), "w") as output:
+        cover = output.add_stream("mjpeg", rate=1)
+        cover.width = cover.height = 200
+        cover.pix_fmt, cover.disposition = "yuvj420p", Disposition.attached_pic
+        video = output.add_stream("libx264", rate=25, options={"qp": "1", "preset": "veryfast"})
+        video.width, video.height, video.pix_fmt = SIDE, SIDE, "yuv420p"
+        output.mux(cover.encode(av.VideoFrame(200, 200, "yuvj420p")))
+        for pixels in frames:
+            output.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        for stream in (cover, video):
+            output.mux(stream.encode(None))
+    return frames
 
 
 def false_duration(kind: str) -> Callable[[Path], np.ndarray]:

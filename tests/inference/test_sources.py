@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from peclip.errors import InputError
-from peclip.inference.sources import duration, find_videos, is_live, read_frames
+from peclip.inference.sources import describe, find_videos, is_live, read_frames
 from tests.media import write_video
 
 ROOT = Path(__file__).parents[2]
@@ -66,10 +66,10 @@ def test_a_jump_in_time_is_refused(tmp_path):
 
 def test_the_container_tells_the_duration(tmp_path):
     write_video(tmp_path / "a.mp4", 20, fps=10)
-    assert duration(str(tmp_path / "a.mp4")) == pytest.approx(2, abs=0.2)
+    assert describe(str(tmp_path / "a.mp4")).duration == pytest.approx(2, abs=0.2)
     (tmp_path / "b.mp4").touch()
-    assert duration(str(tmp_path / "b.mp4")) is None
-    assert duration("missing.mp4") is None
+    assert describe(str(tmp_path / "b.mp4")).duration is None
+    assert describe("missing.mp4").duration is None
 
 
 def test_a_camera_that_is_none_is_refused():

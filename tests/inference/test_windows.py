@@ -95,11 +95,48 @@ def test_what_is_left_of_a_window_is_blank():
     ]
 
 
-def test_a_time_without_frames_has_its_windows():
+def test_a_frame_is_shown_until_the_next_one():
     found = slide([0, 0.1, 5.0, 5.1], Windows(2, 1.0, 1.0))
-    assert [len(window.sights) for window in found] == [1, 0, 0, 0, 0, 1]
-    assert spans(found)[2] == (2, 3)
-    assert found[-1].end == pytest.approx(5.2)
+    assert spans(found) == [pytest.approx(span) for span in [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 5.2)]]
+    assert [(sight.start, sight.end) for window in found for sight in window.sights] == spans(found)
+    assert [window.sights[0].clip[:, 0, 0, 0].tolist() for window in found] == [[0, 1], *[[1, 1]] * 4, [2, 3]]
+    assert [window.blanks for window in found] == [[]] * 6
+
+
+def test_what_is_left_of_a_frame_counts_where_it_can_be_seen():
+    """Of a frame that began before the window, 0.1 s are too little beside others, and 0.4 s are not."""
+    found = slide([0, 0.9, 1.1, 1.6, 2.4, 2.5, 3.0], Windows(4, 1.0, 1.0))
+    assert [window.sights[0].clip[:, 0, 0, 0].tolist() for window in found[:3]] == [
+        [0, 1, 1, 1],
+        [2, 3, 3, 3],
+        [3, 4, 5, 5],
+    ]
+
+
+def test_a_face_that_comes_behind_the_start_of_a_window_starts_when_it_comes():
+    nobody, someone = [0.0, 0.95, 1.7], Someone()
+    found = slide([*nobody, 2.3, 2.4], Windows(2, 1.0, 1.0), {someone: range(3, 5)})
+    assert [(sight.start, sight.end) for window in found for sight in window.sights] == [(2.3, 2.5)]
+    assert [window.blanks for window in found] == [[(0, 1)], [(1, 2)], [(2, 2.3)]]
+
+
+def test_the_last_frame_is_shown_until_the_end_of_the_video():
+    windows, someone = Windows(2, 1.0, 1.0), Someone()
+    closed = [*windows.push(0, {someone: torch.zeros(3, 2, 2, dtype=torch.uint8)}), *windows.finish(2.5)]
+    assert spans(closed) == [(0, 1), (1, 2), (2, 2.5)]
+    assert [len(window.sights) for window in closed] == [1, 1, 1]
+
+
+def test_a_frame_that_turns_out_to_be_held_gets_its_crops():
+    windows, someone = Windows(1, 1.0, 1.0), Someone()
+    crop = torch.zeros(3, 2, 2, dtype=torch.uint8)
+    closed = [
+        *windows.push(0, {someone: crop}),
+        *windows.push(0.01, {someone: None}),
+        *windows.hold(0.01, {someone: crop + 1}),
+    ]
+    closed += windows.finish(2.0)
+    assert [window.sights[0].clip[0, 0, 0, 0].item() for window in closed] == [1, 1]
 
 
 def test_who_is_not_confirmed_is_not_reported():

@@ -1,7 +1,6 @@
 """Inspect every clip of a manifest: does it exist, how many frames does it have, can they be decoded, is it a duplicate."""
 
 import hashlib
-import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -11,9 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from peclip.data.manifest import Clip, Manifest
-from peclip.data.media.clip import count_frames, read_clip, stream_frames
+from peclip.data.media.clip import count_frames, every_frame, read_clip, stream_choice
 from peclip.data.media.shard import split_path
 from peclip.errors import InputError
+from peclip.files import open_regular
 
 Problem = Literal["missing", "empty", "undecodable"]
 
@@ -28,11 +28,13 @@ class Inspected:
         frames: number of frames; None where unknown, for a part of a file or a clip with a problem.
         problem: kind of problem, None without one.
         message: the problem in words.
+        choice: which of several video streams is read, in words; empty where there is only one.
     """
 
     frames: int | None
     problem: Problem | None = None
     message: str = ""
+    choice: str = ""
 
 
 def inspect_clips(
@@ -75,15 +77,14 @@ def inspect_clip(clip: Clip, num_frames: int, full: bool) -> Inspected:
         if full and path.is_file():
             frames = _decode_all(clip)
         read_clip(clip.path, frames if full and frames else num_frames, SIZE, start=clip.start, end=clip.end)
+        return Inspected(frames, choice=stream_choice(clip.path))
     except InputError as error:
         return Inspected(None, "undecodable", str(error))
-    return Inspected(frames)
 
 
 def _decode_all(clip: Clip) -> int:
-    """Decode a video from end to end and return the number of frames that belong to the clip."""
-    start, end = clip.start or 0.0, math.inf if clip.end is None else clip.end
-    return sum(start <= seconds < end for seconds, _ in stream_frames(clip.path))
+    """Decode all frames of a clip in a video file and return their number."""
+    return sum(1 for _ in every_frame(clip.path, SIZE, start=clip.start, end=clip.end))
 
 
 def same_content(manifest: Manifest) -> list[list[int]]:
@@ -119,6 +120,6 @@ def _digest(path: Path) -> bytes:
     """Return a hash of what a file, or each file of a folder, holds."""
     total = hashlib.blake2b()
     for file in _files(path):
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             total.update(hashlib.file_digest(opened, "blake2b").digest())
     return total.digest()

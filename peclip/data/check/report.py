@@ -35,8 +35,8 @@ SIGNS = {
 ALIKE = "classes that differ in case alone"
 
 KINDS = (
-    *("missing", "empty", "undecodable", "short", "duplicate", "duplicate across splits or labels"),
-    *("person on both sides of a split", "empty class", ALIKE),
+    *("missing", "empty", "undecodable", "short", "several video streams", "duplicate"),
+    *("duplicate across splits or labels", "person on both sides of a split", "empty class", ALIKE),
 )
 """Kinds of findings; people are known only where the names of files hold them (RAVDESS, CREMA-D)."""
 
@@ -188,9 +188,11 @@ def _problems(manifest: Manifest, seen: Sequence[Inspected], num_frames: int) ->
             found[one.problem].append(f"{manifest.where(index)}: {one.message}")
         elif one.frames is not None and one.frames < num_frames:
             found["short"].append(f"{manifest.where(index)}: {one.frames} frames, the last is repeated")
-    for what in ("missing", "empty", "undecodable", "short"):
+        if one.choice:
+            found["several video streams"].append(f"{manifest.where(index)}: {one.choice}")
+    for what in ("missing", "empty", "undecodable", "short", "several video streams"):
         if found[what]:
-            yield Finding(what, found[what], fatal=what != "short")
+            yield Finding(what, found[what], fatal=what not in ("short", "several video streams"))
 
 
 def _classes(manifest: Manifest) -> Iterator[Finding]:

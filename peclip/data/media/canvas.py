@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import warnings
 from fractions import Fraction
 from io import BytesIO
@@ -18,7 +17,9 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from einops import rearrange
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from peclip.data.media.budget import Budget, check_scans
 from peclip.errors import InputError
+from peclip.files import open_regular
 
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 """The image formats that are tried on a frame; its suffix plays no part."""
@@ -28,6 +29,8 @@ MAX_PIXELS = 36_000_000
 
 _MAX_BYTES = 500_000_000  # of an image file: with so many pixels, none needs as much
 
+_JPEG = b"\xff\xd8"
+_PICTURES = {_JPEG: "JPEG", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF"}
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_pixels` refuses earlier than Pillow warns
@@ -174,37 +177,46 @@ def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     return (True, c < 0, b < 0) if abs(b) > abs(a) else (False, a < 0, d < 0)
 
 
-def _at_once(path: str, flags: int) -> int:
-    """Open a file without waiting, which on a FIFO could last for ever."""
-    return os.open(path, flags | os.O_NONBLOCK)
+def picture_kind(path: Path | str) -> str | None:
+    """Return the kind of picture that a file is, such as "a JPEG picture"; None where it is none."""
+    with open_regular(path) as file:
+        head = file.read(64)
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "an animated WebP picture" if head[12:16] == b"VP8X" and head[20] & 2 else "a WebP picture"
+    if head.startswith(_PNG):
+        return "an animated PNG picture" if b"acTL" in head else "a PNG picture"
+    return next((f"a {name} picture" for start, name in _PICTURES.items() if head.startswith(start)), None)
 
 
-def read_image(path: str, size: int) -> Image.Image:
+def read_image(path: str, size: int, budget: Budget | None = None) -> Image.Image:
     """Read an image file.
 
     Args:
         path: the file.
         size: shorter side wanted in the end, in pixels: a JPEG much larger than that is not read in full detail.
+        budget: of the clip to which it belongs.
 
     Returns:
         the image, RGB and upright.
 
     Raises:
-        InputError: if it is not an image, is damaged or has more than `MAX_PIXELS` pixels.
+        InputError: if it is not an image, is damaged or has more than `MAX_PIXELS` pixels, or the budget is exceeded.
     """
     try:
-        with open(path, "rb", opener=_at_once) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{path}: not a file: expected an image")
-            if status.st_size > _MAX_BYTES:
+        with open_regular(path) as file:
+            if os.fstat(file.fileno()).st_size > _MAX_BYTES:
                 raise InputError(f"{path}: not an image, which has at most {_MAX_BYTES:,} bytes: replace it")
             data = file.read()  # at once: Pillow reads a file in many small steps
+        scans = check_scans(path, data) if data.startswith(_JPEG) else 1
         if data.startswith(_PNG):
             with Image.open(BytesIO(data), formats=("PNG",)) as image:
                 image.verify()  # the checksums, which loading ignores
         with Image.open(BytesIO(data), formats=IMAGE_FORMATS) as image:
             check_pixels(path, *image.size)
+            if image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False):
+                raise InputError(f"{path}: is an animated picture, expected one of a single frame: write it as mp4")
+            if budget is not None:
+                budget.spend(image.width * image.height * scans, len(data))
             image.draft("RGB", (2 * size, 2 * size))  # a large JPEG is decoded at a half, a quarter or an eighth
             picture = ImageOps.exif_transpose(image) if "exif" in image.info else image
             picture.load()

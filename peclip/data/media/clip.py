@@ -12,16 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from av.video.reformatter import VideoReformatter
 
-from peclip.data.media.canvas import Canvas, read_image, slots_of, upright
+from peclip.data.media.budget import Budget
+from peclip.data.media.canvas import Canvas, read_image, slots_of
 from peclip.data.media.container import Window, open_video
-from peclip.data.media.decode import DecodedClip, PlannedClip, decode_everything, open_planned
+from peclip.data.media.decode import DecodedClip
+from peclip.data.media.planned import PlannedClip, open_planned
 from peclip.data.media.shard import PackedClip, split_path
+from peclip.data.media.stream import FrameStream, TimedFrame, timed_frames
 from peclip.errors import InputError
 from peclip.files import IMAGE_SUFFIXES, natural_key
 
-__all__ = ["count_frames", "every_frame", "read_clip", "segment_indices", "stream_frames"]
+__all__ = ["count_frames", "every_frame", "read_clip", "segment_indices", "stream_choice", "stream_frames"]
 
 
 def segment_indices(frames: int, num: int, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -122,15 +124,15 @@ def count_frames(path: Path | str) -> int:
         return next(ways).frames
 
 
-def stream_frames(path: Path | str) -> Iterator[tuple[float, np.ndarray]]:
+def stream_frames(path: Path | str) -> FrameStream:
     """Decode a whole video in order of presentation, holding one frame at a time.
 
     Args:
         path: a video file of any length.
 
-    Yields:
-        the time of the frame in seconds from the beginning of the video, and the frame: uint8 (H, W, 3), RGB, with
-        rotation metadata applied and square pixels.
+    Returns:
+        an iterator over the time of each frame in seconds from the beginning of the video, and the frame: uint8 (H, W, 3),
+        RGB, with rotation metadata applied and square pixels.
 
     Raises:
         InputError: if the file is not a video, or at the first frame that cannot be decoded.
@@ -138,10 +140,24 @@ def stream_frames(path: Path | str) -> Iterator[tuple[float, np.ndarray]]:
     path = Path(path)
     if _is_folder(path):
         raise InputError(f"{path}: is a folder, expected a video file")
-    scaler = VideoReformatter()
+    return FrameStream(_stream(path))
+
+
+def _stream(path: Path) -> Iterator[TimedFrame]:
     with open_video(path) as video:
-        for ticks, frame in decode_everything(video):
-            yield float((ticks - video.origin) * video.tick), upright(frame, scaler, video.aspect)
+        yield from timed_frames(video, video.origin)
+
+
+def stream_choice(path: Path | str) -> str:
+    """Return which of several video streams of a file is read, in words; empty where there is only one, or no video file.
+
+    Raises:
+        InputError: if the file is not a video.
+    """
+    if split_path(path) or _is_folder(Path(path)):
+        return ""
+    with open_video(Path(path)) as video:
+        return video.choice
 
 
 class FolderClip:
@@ -156,6 +172,7 @@ class FolderClip:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._files = folder, _frame_files(folder)
+        self._budget = Budget(folder, is_clip=True)
 
     @property
     def frames(self) -> int:
@@ -170,7 +187,7 @@ class FolderClip:
         """
         canvas = Canvas(self._folder, len(indices), size)
         for index, places in slots_of(indices).items():
-            canvas.put_picture(read_image(self._files[index], size), places)
+            canvas.put_picture(read_image(self._files[index], size, self._budget), places)
         return canvas.clip
 
     def read_all(self, size: int) -> Iterator[np.ndarray]:

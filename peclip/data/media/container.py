@@ -5,7 +5,6 @@ Every problem of the file becomes one `InputError` that names it.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from peclip.data.media.canvas import MAX_PIXELS, check_pixels, reason
+from peclip.data.media.budget import Budget, check_scans
+from peclip.data.media.canvas import MAX_PIXELS, check_pixels, picture_kind, reason
 from peclip.data.media.truncation import is_truncated
 from peclip.errors import InputError
 
@@ -34,6 +33,17 @@ _FORMATS = (  # video files; no playlists and the like, which make FFmpeg open o
 )
 
 _MAX_BYTES = 90_000_000  # of a frame: 8K as cameras have it takes 50 million
+
+HELD = 0.2
+"""Seconds. A frame is shown until the next one; from this on, that counts where a clip begins while a frame is shown."""
+
+LENIENT = {"max_pixels": str(MAX_PIXELS)}
+"""Options of a decoder that conceals damage, as a player does."""
+
+STRICT = LENIENT | {"err_detect": "crccheck+explode"}
+"""Options of a decoder that fails at damage."""
+
+_DEFAULT_BONUS = 5_000_000  # pixels
 
 av.logging.set_libav_level(av.logging.PANIC)  # a fault is reported once, as an InputError, and not by FFmpeg on stderr
 
@@ -49,6 +59,8 @@ class Video:
         origin: the time of the beginning of the file, in ticks of the stream.
         tick: seconds of one tick.
         aspect: width of a pixel over its height.
+        is_file: whether it is a regular file rather than a pipe or a camera.
+        choice: which of several video streams is read, in words; empty where there is only one.
     """
 
     path: Path
@@ -57,6 +69,8 @@ class Video:
     origin: int
     tick: Fraction
     aspect: Fraction
+    is_file: bool = True
+    choice: str = ""
 
     def ticks(self, window: Window) -> tuple[float, float]:
         """Return the window in the stream's ticks: a frame at tick `t` belongs to it if `low <= t < high`."""
@@ -65,6 +79,31 @@ class Video:
         low = -np.inf if start is None else self.origin + ceil(start / float(self.tick) - slack)
         high = np.inf if end is None else self.origin + ceil(end / float(self.tick) - slack)
         return low, high
+
+    def is_held(self, low: float, until: float, *, alone: bool) -> bool:
+        """Return whether the frame that is shown when a window begins belongs to it.
+
+        Args:
+            low: begin of the window in ticks, where it has one.
+            until: when the next frame is shown or the window ends.
+            alone: whether no frame begins within the window.
+        """
+        return until > low if alone else (until - low) * self.tick >= HELD - 1e-6
+
+    @property
+    def is_broadcast(self) -> bool:
+        """Whether its times may begin anew: MPEG-TS and MPEG-PS are joined by writing one behind the other."""
+        return self.container.format.name in ("mpegts", "mpeg")
+
+    @property
+    def is_searchable(self) -> bool:
+        """Whether its bytes can be searched for the joint of two transport streams."""
+        return self.is_file and self.container.format.name == "mpegts"
+
+    def spend(self, budget: Budget, packet: Packet[VideoStream]) -> None:
+        """Count a packet that is about to be decoded; see :meth:`Budget.spend`."""
+        context = self.stream.codec_context
+        budget.spend(context.width * context.height, packet.size)
 
     def packets(self) -> Iterator[Packet[VideoStream]]:
         """Yield the stream's packets in the order of the file.
@@ -76,6 +115,8 @@ class Video:
         try:
             for packet in self.container.demux(self.stream):
                 if packet.size:
+                    if self.stream.codec_context.name == "mjpeg":
+                        check_scans(self.path, bytes(packet))
                     yield packet
                     number += 1
         except av.FFmpegError as error:
@@ -83,9 +124,14 @@ class Video:
                 f"{self.path}: truncated or damaged, only {number} frames can be read ({reason(error)}): replace the file"
             ) from error
 
+    @property
+    def stores_presentation_times(self) -> bool:
+        """Whether the container has the times at which frames are shown; AVI has only those at which they are decoded."""
+        return self.container.format.name != "avi"
+
     def has_presentation_times(self) -> bool:
-        """Return whether packets have them: AVI stores none, which matters where frames are reordered."""
-        return self.container.format.name != "avi" or not self.stream.codec_context.has_b_frames
+        """Return whether packets have the times at which they are shown: those of AVI do where frames are not reordered."""
+        return self.stores_presentation_times or not self.stream.codec_context.has_b_frames
 
     def damaged(self, ticks: int | None, why: str) -> InputError:
         """Return the error for a frame that cannot be decoded."""
@@ -96,36 +142,9 @@ class Video:
         return InputError(f"{self.path}: a frame{where} cannot be decoded ({why}): {what}")
 
 
-class Clock:
-    """Determines the time of each decoded frame, in ticks, with or without times in the container."""
-
-    def __init__(self, video: Video) -> None:
-        self._origin = video.origin
-        self._period = round(1 / ((video.stream.guessed_rate or Fraction(25)) * video.tick))
-        self._queue: deque[int] | None = None if video.has_presentation_times() else deque()
-        self._last: int | None = None
-
-    def sent(self, packet: Packet[VideoStream]) -> None:
-        """Take note of a packet that is decoded."""
-        if self._queue is not None and packet.dts is not None:
-            self._queue.append(packet.dts)  # frames come out in order: the next one has the earliest time
-
-    def time(self, frame: VideoFrame) -> int:
-        """Return the time of the next frame in order of presentation."""
-        if self._queue:
-            self._last = self._queue.popleft()
-        elif frame.pts is not None:
-            self._last = frame.pts
-        elif frame.dts is not None:
-            self._last = frame.dts
-        else:  # a bare stream has no times: then frames follow each other evenly
-            self._last = self._origin if self._last is None else self._last + self._period
-        return self._last
-
-
 @contextmanager
 def open_video(path: Path, address: str | None = None, demuxer: str | None = None) -> Iterator[Video]:
-    """Open the first real video stream of a regular file.
+    """Open a regular file; of several video streams, the one that the ``ffmpeg`` command takes.
 
     Args:
         path: the file.
@@ -143,9 +162,12 @@ def open_video(path: Path, address: str | None = None, demuxer: str | None = Non
             address or f"file:{path}",  # the prefix keeps a name like `concat:a|b` from being taken for an address
             format=demuxer,
             metadata_errors="replace",
-            options={"protocol_whitelist": protocol, "max_pixels": str(MAX_PIXELS), **formats},
+            options={"protocol_whitelist": protocol, **LENIENT, **formats},
         )
     except av.ArgumentError as error:  # its format is not on the list
+        if address is None and (picture := picture_kind(path)):
+            folder = "" if "animated" in picture else "; a manifest may also name a folder of frames that holds it"
+            raise InputError(f"{path}: is {picture}, not a video: write it as mp4{folder}") from error
         raise InputError(f"{path}: not a video of a known kind: expected mp4 or the like") from error
     except av.FFmpegError as error:
         raise InputError(f"{path}: not a video that can be read ({reason(error)}): expected mp4 or the like") from error
@@ -153,7 +175,7 @@ def open_video(path: Path, address: str | None = None, demuxer: str | None = Non
         if address is None and is_truncated(path, container.format.name):
             raise InputError(f"{path}: truncated, its end is missing: replace the file")
         try:
-            yield _video(path, container)
+            yield _video(path, container, is_file=address is None)
         except av.FFmpegError as error:
             raise InputError(f"{path}: cannot be decoded ({reason(error)}): re-encode it or replace it") from error
 
@@ -173,21 +195,44 @@ def _check_memory(path: Path, stream: VideoStream) -> None:
         )
 
 
-def _video(path: Path, container: InputContainer) -> Video:
+def _choose(path: Path, container: InputContainer) -> tuple[VideoStream, str]:
+    """Return the video stream that the ``ffmpeg`` command takes by itself, and the choice in words where there is one.
+
+    Raises:
+        InputError: there is none, or none that can be decoded.
+    """
     # a cover picture, as music files have it, is not a video
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
         kinds = ", ".join(sorted({"a cover picture" if s.type == "video" else s.type for s in container.streams}))
         kinds = kinds or "none at all"
         raise InputError(f"{path}: has no video stream (streams: {kinds})")
-    stream = streams[0]
-    if stream.codec_context is None:
+    readable = [stream for stream in streams if stream.codec_context is not None]
+    if not readable:
         raise InputError(f"{path}: its video codec is not supported: re-encode it, for example as H.264")
+    stream = max(readable, key=_preference)  # the first of equal ones
+    if len(streams) == 1:
+        return stream, ""
+    context, is_default = stream.codec_context, bool(stream.disposition & Disposition.default)
+    return stream, (
+        f"has {len(streams)} video streams: number {streams.index(stream) + 1} is read, of {context.width}x{context.height} "
+        f"pixels{', the default' if is_default else ''}"
+    )
+
+
+def _preference(stream: VideoStream) -> int:
+    """Return FFmpeg's score of a stream: its pixels, and a bonus for the default one."""
+    is_default = bool(stream.disposition & Disposition.default)
+    return stream.codec_context.width * stream.codec_context.height + _DEFAULT_BONUS * is_default
+
+
+def _video(path: Path, container: InputContainer, *, is_file: bool) -> Video:
+    stream, choice = _choose(path, container)
     for other in container.streams:
         if other.index != stream.index:
             other.discard = Discard.all  # audio need not even be read
     stream.codec_context.thread_count = 1  # loader workers are the parallelism
-    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "crccheck+explode"}
+    stream.codec_context.options = STRICT
     tick = stream.time_base or Fraction(1, 1_000_000)
     begin = Fraction(container.start_time or 0, av.time_base)
     origin = round(begin / tick)
@@ -198,4 +243,4 @@ def _video(path: Path, container: InputContainer) -> Video:
         aspect = Fraction(1)
     check_pixels(path, ceil(stream.codec_context.width * max(aspect, Fraction(1))), stream.codec_context.height)
     _check_memory(path, stream)
-    return Video(path, container, stream, origin, tick, aspect)
+    return Video(path, container, stream, origin, tick, aspect, is_file, choice)

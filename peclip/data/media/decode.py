@@ -1,268 +1,223 @@
-"""Decode chosen frames of a video file with PyAV: only what they need, and exactly those frames.
+"""Decode a video from end to end with PyAV, and know exactly which of its pictures are lost.
 
-`PlannedClip` works in two steps. Its packets are collected without decoding, so that the number and the times of the
-frames are known independently of the container's claims. Then each run of packets that the chosen frames need is decoded, from the
-keyframe before them. Where packets and frames may not correspond one to one, or the decoder contradicts the index, it
-gives up, and `DecodedClip` decodes the video from end to end: slower, with the same result.
+FFmpeg conceals damage. Here its decoder stops at damage, and every picture that is lost or refers to a lost one becomes an error
+in the place of the picture: only those of a clip count for the clip. Pictures that nobody shows, because they refer to others
+from before the beginning of the file, are neither pictures nor errors.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import heapq
+from collections.abc import Iterator
 from functools import cached_property
-from itertools import chain
+from math import inf
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
 import torch
 from av.packet import Packet
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
+from peclip.data.media.beginning import Verdict, judge, mark, number_of
+from peclip.data.media.budget import Budget
 from peclip.data.media.canvas import Canvas, reason, slots_of
-from peclip.data.media.container import Clock, Video, Window, open_video
+from peclip.data.media.clock import Clock
+from peclip.data.media.container import Video, Window, open_video
+from peclip.data.media.transport import joint_behind
+from peclip.errors import InputError
 
-_HELD_BYTES = 64 * 2**20  # packets kept between the two steps; the packets of a longer video are read twice
-_WHOLE_FRAMES = ("mov", "matroska")  # every packet is one frame: no parser had to guess its limits
-_ONE_FRAME_PACKETS = {  # codecs of which a packet is exactly one frame
-    *("h264", "hevc", "av1", "libdav1d", "vp9", "libvpx-vp9", "mpeg4", "mpeg1video", "mpeg2video", "h263", "flv"),
-    *("mjpeg", "png", "gif", "prores", "dvvideo", "ffv1", "huffyuv", "utvideo", "qtrle", "rawvideo", "theora"),
-    *("wmv1", "wmv2", "wmv3", "msmpeg4v2", "msmpeg4v3"),
-}
-_MARKER_BYTES = 8  # a packet as small as this may say "nothing new" instead of holding a frame
+_LONGEST_GROUP = 600  # packets that are kept to judge what fails at the beginning; behind them, every failure is a loss
+_LONGEST_DELAY = 32  # packets that a decoder may hold to put pictures in order; H.264 allows 16
 
 
-@dataclass(frozen=True)
-class _Index:
-    """The packets of a video, in decoding order, and which of them are frames of the clip.
+class Shown(NamedTuple):
+    """A picture of a video, or the error in its place.
 
     Attributes:
-        pts: presentation time of each packet, in ticks.
-        keys: positions of the keyframes.
-        shown: positions of the clip's frames, in order of presentation.
-        held: the packets themselves, or None where they are too many to keep.
+        begin: time from which it is shown, in ticks of the stream.
+        end: time until which it is shown if no other picture follows.
+        frame: the picture, or why it cannot be decoded.
     """
 
-    pts: list[int]
-    keys: list[int]
-    shown: list[int]
-    held: list[Packet[VideoStream]] | None
-
-
-def _index(video: Video, window: Window, seek: bool) -> _Index | None:
-    """Collect the packets, or return None where they do not determine the frames."""
-    if video.stream.codec_context.name not in _ONE_FRAME_PACKETS or not video.has_presentation_times():
-        return None
-    low, high = video.ticks(window)
-    pts: list[int] = []
-    keys: list[int] = []
-    counted: list[tuple[int, int]] = []
-    held: list[Packet[VideoStream]] | None = []
-    size = 0
-    for packet in video.packets():
-        if packet.dts is not None and packet.dts >= high:
-            break  # all that follows is presented later still
-        if packet.pts is None or packet.size <= _MARKER_BYTES:
-            return None
-        if packet.is_keyframe:
-            keys.append(len(pts))
-        if not packet.is_discard and low <= packet.pts < high:
-            counted.append((packet.pts, len(pts)))
-        pts.append(packet.pts)
-        size += packet.size
-        if held is not None:
-            held.append(packet)
-        if size > _HELD_BYTES:
-            held = None
-    counted.sort()
-    index = _Index(pts, keys, [position for _, position in counted], held)
-    return index if _is_regular(index, low if seek else None) else None
-
-
-def _is_regular(index: _Index, sought: float | None) -> bool:
-    """Return whether times are unique and everything that is presented can be decoded from a keyframe."""
-    if not index.pts:
-        return sought is None
-    if len(set(index.pts)) != len(index.pts) or index.keys[:1] != [0]:
-        return False
-    # pictures presented before the keyframe that opens the file need what is not there; after a seek, they are
-    # frames before the window, provided that it landed early enough
-    return min(index.pts) == index.pts[0] if sought is None else index.pts[0] <= sought
-
-
-@dataclass(frozen=True)
-class PlannedClip:
-    """A video whose packets have been indexed: decodes only what the chosen frames need.
-
-    Attributes:
-        video: the open file.
-        window: the part of it that is the clip.
-        seek: whether the index starts at the window instead of at the beginning of the file.
-        index: of the packets.
-    """
-
-    video: Video
-    window: Window
-    seek: bool
-    index: _Index
+    begin: int
+    end: int
+    frame: VideoFrame | InputError
 
     @property
-    def frames(self) -> int:
-        """Number of frames of the clip."""
-        return len(self.index.shown)
-
-    def read(self, indices: np.ndarray, size: int) -> torch.Tensor | None:
-        """Decode chosen frames.
-
-        Args:
-            indices: (T,) of the clip's frames; repeated ones are decoded once.
-            size: side of the frames in pixels.
-
-        Returns:
-            uint8 (T, 3, size, size), or None where the decoder contradicts the index.
+    def sound(self) -> VideoFrame:
+        """The picture.
 
         Raises:
-            InputError: if the file cannot be read.
+            InputError: it cannot be decoded.
         """
-        if self.index.held is not None:
-            return self._decode(self.video, indices, size)
-        with open_video(self.video.path) as again:
-            if self.seek:
-                _seek(again, self.window)
-            return self._decode(again, indices, size)
-
-    def _decode(self, video: Video, indices: np.ndarray, size: int) -> torch.Tensor | None:
-        slots = {self.index.shown[i]: places for i, places in slots_of(indices).items()}
-        canvas = Canvas(video.path, len(indices), size, video.aspect)
-        try:
-            for position, frame in _decode(video, self.index, sorted(slots)):
-                canvas.put(frame, slots[position])
-        except (av.FFmpegError, _PlanError):
-            return None
-        return canvas.clip
+        if isinstance(self.frame, InputError):
+            raise self.frame
+        return self.frame
 
 
-@contextmanager
-def open_planned(path: Path, window: Window, *, seek: bool) -> Iterator[PlannedClip | None]:
-    """Open a video and index its packets, without decoding.
-
-    Args:
-        path: a regular file.
-        window: the part of the video that is the clip.
-        seek: go to the start of the window instead of reading all packets before it.
-
-    Yields:
-        the clip, or None where the packets do not determine its frames.
-
-    Raises:
-        InputError: if the file cannot be read.
-    """
-    with open_video(path) as video:
-        index = _index(video, window, seek) if not seek or _seek(video, window) else None
-        yield None if index is None else PlannedClip(video, window, seek, index)
-
-
-class _PlanError(Exception):
-    """The decoder contradicts the index."""
-
-
-def _seek(video: Video, window: Window) -> bool:
-    try:
-        video.container.seek(int(video.ticks(window)[0]), stream=video.stream)
-    except av.FFmpegError:
-        return False
-    return True
-
-
-def _runs(index: _Index, wanted: list[int]) -> list[range]:
-    """Return the runs of packets to decode, each from a keyframe to the last wanted position that builds on it."""
-    runs: list[range] = []
-    for position in wanted:
-        k = bisect_right(index.keys, position) - 1
-        while k > 0 and index.pts[index.keys[k]] > index.pts[position]:
-            k -= 1  # a picture presented before its keyframe may need the keyframe before, too
-        start = index.keys[k]
-        while runs and start <= runs[-1].stop:
-            start = min(start, runs.pop().start)
-        runs.append(range(start, position + 1))
-    return runs
-
-
-def _decode(video: Video, index: _Index, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
-    """Yield each wanted position with its frame.
-
-    Raises:
-        _PlanError: if a run does not yield its frames, or if one of them is damaged.
-    """
-    # frames that no other refers to are skipped; only H.264 marks them so that the rest stays exact
-    can_skip = video.stream.codec_context.name == "h264" and video.container.format.name.startswith(_WHOLE_FRAMES)
-    packets = enumerate(video.packets() if index.held is None else index.held)
-    keep = frozenset(wanted)
-    for run in _runs(index, wanted):
-        missing = {index.pts[i]: i for i in (keep if can_skip else index.shown) if i in run}
-        begin = index.pts[run.start]
-        last = begin - 1
-        for frame in _decode_run(video, packets, run, begin, keep if can_skip else run):
-            if (
-                frame.is_corrupt
-                or frame.pts is None
-                or frame.pts <= last
-                or (frame.pts == begin and not frame.key_frame)
-            ):
-                raise _PlanError
-            last = frame.pts
-            position = missing.pop(frame.pts, None)
-            if position in keep:
-                yield position, frame
-        if any(pts >= begin for pts in missing) or not keep.isdisjoint(missing.values()):
-            raise _PlanError
-
-
-def _decode_run(
-    video: Video, packets: Iterator[tuple[int, Packet[VideoStream]]], run: range, begin: int, keep: Container[int]
-) -> Iterator[VideoFrame]:
-    """Decode the packets of a run from time `begin` on, skipping what is neither kept nor referred to."""
-    context = video.stream.codec_context
-    for position, packet in packets:
-        if position < run.start or packet.pts is None or packet.pts < begin:
-            continue  # presented before the keyframe, it refers to what was not decoded, and nothing later to it
-        if packet.is_corrupt:
-            raise _PlanError
-        context.skip_frame = "DEFAULT" if position in keep else "NONREF"
-        yield from context.decode(packet)
-        if position == run[-1]:
-            break
-    yield from context.decode(None)  # what waits to be put in order
-    context.flush_buffers()
-
-
-def decode_everything(video: Video) -> Iterator[tuple[int, VideoFrame]]:
+def decode_everything(video: Video, *, is_clip: bool) -> Iterator[Shown]:
     """Decode a video from end to end, in order of presentation.
 
+    Where recordings were joined, as transport streams may be, each is decoded on its own, and its times follow the one before.
+
+    Args:
+        video: the open file.
+        is_clip: whether it is read as one clip rather than watched, see :class:`~peclip.data.media.budget.Budget`.
+
     Yields:
-        the time of each frame in ticks of the stream, and the frame.
+        each picture, or the error in its place.
 
     Raises:
-        InputError: at the first frame that cannot be decoded.
+        InputError: the file breaks off, a picture is lost and its place is not known, or the budget is exceeded.
     """
-    clock = Clock(video)
-    for packet in chain(video.packets(), [None]):
+    clock, budget = Clock(video), Budget(video.path, is_clip=is_clip)
+    part, joint = _Part(video, clock), None
+    for packet in video.packets():
+        if clock.jumps(packet) or (joint is not None and packet.pos is not None and packet.pos >= joint):
+            yield from part.finish()
+            part, joint = _Part(video, clock), None
+        if packet.is_corrupt and joint is None and video.is_searchable and packet.pos is not None:
+            joint = joint_behind(video.path, packet.pos)
+        video.spend(budget, packet)
+        yield from part.decode(packet, is_whole=joint is not None)
+    yield from part.finish()
+
+
+class _Part:
+    """Decodes a video, or one of the recordings that were joined to it.
+
+    Args:
+        video: the open file.
+        clock: of the whole file.
+    """
+
+    def __init__(self, video: Video, clock: Clock) -> None:
+        self._video, self._clock = video, clock
+        self._context = video.stream.codec_context
+        self._context.copy_opaque = True  # a frame knows the number of its packet
+        self._number = -1  # of the last packet
+        self._group: list[Packet[VideoStream]] | None = []  # packets of the first group of pictures; None behind it
+        self._waiting: dict[int, Packet[VideoStream]] = {}  # packets whose pictures have not come out of the decoder
+        self._failed: dict[int, tuple[Packet[VideoStream], InputError]] = {}  # at which it failed, to be judged
+        self._lost: list[tuple[int, int, InputError]] = []  # time, number and error of pictures to come: a heap
+        self._broken: tuple[int, InputError] | None = None  # the last that is lost, to which later pictures may refer
+        self._whole: set[int] = set()  # packets that are whole although FFmpeg says otherwise
+        self._has_begun = False
+        clock.restart()
+
+    def decode(self, packet: Packet[VideoStream] | None, *, is_whole: bool = False) -> Iterator[Shown]:
+        """Yield what a packet, or None at the end, brings out of the decoder.
+
+        Args:
+            packet: the next one in the order of the file.
+            is_whole: whether nothing of it is missing, whatever FFmpeg says.
+
+        Raises:
+            InputError: a picture is lost, and it is not known when it would be shown.
+        """
+        self._number += 1
         if packet is not None:
-            if packet.is_corrupt:
-                raise video.damaged(packet.pts, "its data is incomplete")
-            clock.sent(packet)
+            self._remember(packet, is_whole=is_whole)
+            if packet.is_corrupt and not is_whole:
+                yield from self._fail(packet, "its data is incomplete")
+                return
         try:
-            frames = video.stream.codec_context.decode(packet)
+            frames = self._context.decode(packet)
         except av.FFmpegError as error:
-            raise video.damaged(None if packet is None else packet.pts, reason(error)) from error
+            yield from self._fail(packet, reason(error))
+            return
+        if packet is not None:
+            self._clock.sent(packet)
+            self._waiting[self._number] = packet
         for frame in frames:
-            if frame.is_corrupt:
-                raise video.damaged(frame.pts, "its data is damaged")
-            yield clock.time(frame), frame
+            if not self._has_begun:
+                self._has_begun = True
+                yield from self._judge()
+            yield from self._show(frame)
+
+    def finish(self) -> Iterator[Shown]:
+        """Yield what is left, and make the decoder ready for the next part.
+
+        Raises:
+            InputError: there is not one picture.
+        """
+        yield from self.decode(None)
+        self._context.flush_buffers()
+        if not self._has_begun and self._failed:
+            _, error = next(iter(self._failed.values()))
+            raise error
+        yield from self._errors(inf)
+
+    def _remember(self, packet: Packet[VideoStream], *, is_whole: bool) -> None:
+        """Number a packet, and keep it if it is of the first group of pictures."""
+        mark(packet, self._number)
+        if is_whole:
+            self._whole.add(self._number)
+        if self._group is not None:
+            self._group.append(packet)
+            if len(self._group) > _LONGEST_GROUP or (packet.is_keyframe and self._has_begun):
+                self._group = None
+        if len(self._waiting) > _LONGEST_DELAY:
+            del self._waiting[next(iter(self._waiting))]  # some packets are never shown
+
+    def _fail(self, packet: Packet[VideoStream] | None, why: str) -> Iterator[Shown]:
+        """Note that the decoder failed; what that means is open until there is a picture."""
+        error = self._video.damaged(None if packet is None else packet.pts, why)
+        if packet is None:
+            raise error
+        self._failed[self._number] = packet, error
+        if self._has_begun or self._group is None:
+            yield from self._judge()
+
+    def _judge(self) -> Iterator[Shown]:
+        """Find out what is lost where the decoder failed, and yield what it failed to return."""
+        if not self._failed:
+            return
+        incomplete = {number for number, (packet, _) in self._failed.items() if packet.is_corrupt} - self._whole
+        failed, self._failed = self._failed, {}
+        verdict = Verdict(failed) if self._group is None else judge(self._video, self._group, failed, incomplete)
+        for number in sorted(verdict.lost):
+            if number in failed:
+                self._lose(number, *failed[number])
+            elif self._group is not None:
+                packet = self._group[number]
+                self._lose(number, packet, self._video.damaged(packet.pts, "it refers to others that are missing"))
+        for frame in verdict.withheld:
+            if number_of(frame, self._number) in self._waiting:
+                yield from self._show(frame)
+
+    def _lose(self, number: int, packet: Packet[VideoStream], error: InputError) -> None:
+        """Note that a picture is lost, and with it those that the decoder may fail to return."""
+        self._broken = number, error
+        for other, missing in ((number, packet), *self._waiting.items()):
+            time = self._clock.placed(missing)
+            if time is None:
+                raise error
+            if not missing.is_discard:
+                heapq.heappush(self._lost, (time, other, error))
+        self._waiting.clear()
+
+    def _show(self, frame: VideoFrame) -> Iterator[Shown]:
+        """Yield a picture, and before it the errors of earlier ones."""
+        number = number_of(frame, self._number)
+        self._waiting.pop(number, None)
+        time = self._clock.time(frame)
+        if self._broken and number > self._broken[0] and frame.key_frame and frame.pict_type == PictureType.I:
+            self._broken = None
+        if frame.is_corrupt and number not in self._whole:
+            self._broken = number, self._video.damaged(frame.pts, "its data is damaged")
+        yield from self._errors(time)
+        is_sound = self._broken is None or number < self._broken[0]
+        yield Shown(time, time + self._clock.lasts(frame), frame if is_sound or not self._broken else self._broken[1])
+
+    def _errors(self, time: float) -> Iterator[Shown]:
+        """Yield the errors in the place of pictures that would be shown until a time."""
+        while self._lost and self._lost[0][0] <= time:
+            lost, _, error = heapq.heappop(self._lost)
+            yield Shown(lost, lost, error)
 
 
 class DecodedClip:
@@ -283,9 +238,25 @@ class DecodedClip:
             return sum(1 for _ in self.decode(video))
 
     def decode(self, video: Video) -> Iterator[VideoFrame]:
-        """Yield the frames of the clip in order of presentation."""
+        """Yield the frames of the clip in order of presentation.
+
+        Raises:
+            InputError: one of them cannot be decoded.
+        """
         low, high = video.ticks(self._window)
-        return (frame for ticks, frame in decode_everything(video) if low <= ticks < high)
+        before: Shown | None = None
+        for shown in decode_everything(video, is_clip=True):
+            if shown.begin < low:
+                before = shown
+                continue
+            if before is not None and video.is_held(low, min(high, shown.begin), alone=shown.begin >= high):
+                yield before.sound
+            before = None
+            if shown.begin >= high:
+                return
+            yield shown.sound
+        if before is not None and video.is_held(low, min(high, before.end), alone=True):
+            yield before.sound
 
     def read(self, indices: np.ndarray, size: int) -> torch.Tensor:
         """Decode chosen frames; as :meth:`PlannedClip.read`, but never falls back.

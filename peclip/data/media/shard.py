@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from av.video.codeccontext import VideoCodecContext
 
+from peclip.data.media.budget import Budget, check_scans
 from peclip.data.media.canvas import MAX_PIXELS, Canvas, reason, slots_of
 from peclip.data.media.storage import read_file, read_ranges
 from peclip.errors import InputError
@@ -192,16 +193,19 @@ class PackedClip:
         data = read_ranges(shard.address, shard.offsets[rows].tolist(), shard.sizes[rows].tolist())
         canvas = Canvas(self._path, len(indices), size)
         # FFmpeg's decoder: its planes go into the clip as those of a video do, in 5/6 of the time that Pillow takes
+        budget = Budget(shard.address, is_clip=True)
         decoder = VideoCodecContext.create("mjpeg", "r")
         decoder.thread_count = 1
         decoder.options = {"max_pixels": str(MAX_PIXELS)}
         for (index, places), jpeg, checksum in zip(slots.items(), data, shard.checksums[rows].tolist(), strict=True):
             if crc32(jpeg) != checksum:
                 raise self._damaged(f"the checksum of frame {index} of clip {self._path.name} is wrong")
+            scans = check_scans(shard.address, jpeg)
             try:
                 (picture,) = decoder.decode(av.Packet(bytes(jpeg)))
             except (av.FFmpegError, ValueError) as error:
                 raise self._damaged(f"frame {index} of clip {self._path.name}: {reason(error)}") from error
+            budget.spend(picture.width * picture.height * scans, len(jpeg))
             canvas.put(picture, places)
         return canvas.clip
 

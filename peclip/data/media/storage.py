@@ -6,8 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from peclip.errors import InputError
+from peclip.files import check_regular, open_regular
 
 
 def is_address(path: Path | str) -> bool:
@@ -24,6 +26,8 @@ def read_file(path: Path | str, start: int | None = None, end: int | None = None
     with _errors(path):
         # the file system is looked up each time: fsspec keeps one for each process, and one does not outlive a fork
         files, name = fsspec.core.url_to_fs(os.fspath(path))
+        if isinstance(files, LocalFileSystem):
+            check_regular(name)
         if start is not None and start < 0:  # not every kind of address can be asked for its end
             start = max(0, files.size(name) + start)
         return files.cat_file(name, start=start, end=end)
@@ -39,7 +43,7 @@ def read_ranges(path: Path | str, begins: Sequence[int], sizes: Sequence[int]) -
         first, stop = begins[0], begins[-1] + sizes[-1]
         whole = memoryview(read_file(path, first, stop))
         return [whole[begin - first : begin - first + size] for begin, size in zip(begins, sizes, strict=True)]
-    with _errors(path), open(path, "rb", buffering=0) as file:
+    with _errors(path), open_regular(path) as file:
         return [os.pread(file.fileno(), size, begin) for begin, size in zip(begins, sizes, strict=True)]
 
 
@@ -49,6 +53,8 @@ def _errors(path: Path | str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise InputError(f"{path}: addresses of this kind need a package ({error})") from error
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except Exception as error:  # each kind of address has errors of its own

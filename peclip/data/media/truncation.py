@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from peclip.files import open_regular
+
 _SEGMENT = b"\x18\x53\x80\x67"  # the element of Matroska that holds all others
 
 
@@ -26,7 +28,7 @@ def is_truncated(path: Path, container: str) -> bool:
     )
     if check is None:
         return False
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return check(file, os.fstat(file.fileno()).st_size)
 
 

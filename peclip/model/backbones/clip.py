@@ -29,6 +29,7 @@ from transformers.masking_utils import sdpa_mask
 from peclip.clip_format import CLIP_MEAN, CLIP_STD
 from peclip.demo import CLIP
 from peclip.errors import InputError, first_line
+from peclip.files import check_regular
 from peclip.model.backbones.checks import check_sizes, check_tokenizer, quiet
 from peclip.model.fast.frozen import QuickGELU, attention, is_faster_here
 from peclip.model.weights import check_weights
@@ -222,7 +223,12 @@ def _attend(
 
 
 def _source(name: str) -> str:
-    return str(CLIP) if name == DEMO else name
+    """Return the folder or the Hub id of a backbone; the folder has files that can be read to their end."""
+    source = str(CLIP) if name == DEMO else name
+    for path in Path(source).glob("*"):
+        if not path.is_dir():
+            check_regular(path)
+    return source
 
 
 def _advice(name: str, source: Path, error: Exception) -> str:

@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 
 from peclip import __version__
 from peclip.errors import InputError, first_line
-from peclip.files import atomic_folder
+from peclip.files import atomic_folder, read_regular, read_regular_text
 from peclip.model.backbones.checks import quiet
 from peclip.model.io.trained import ModelConfig, Trained
 from peclip.model.weights import check_weights
@@ -104,7 +104,7 @@ def read_package(folder: Path, source: str | None = None) -> Trained:
     plain = _read_json(folder / CONFIG)
     config = ModelConfig.from_plain(plain, f"{source}: {CONFIG}", EXTRA)
     record = None if plain.get("run") is None else RunRecord.from_json(plain["run"], f"{source}: {CONFIG}: run")
-    content = (folder / WEIGHTS).read_bytes()
+    content = read_regular(folder / WEIGHTS)
     try:
         state = load(content)
     except (SafetensorError, ValueError, KeyError, OverflowError, MemoryError) as error:
@@ -214,6 +214,6 @@ def _read_json(path: Path) -> Any:
     if path.stat().st_size > LIMIT:
         raise InputError(f"{path} has more than {LIMIT:,} bytes: it is not a config.json of peclip")
     try:
-        return parse_json(path.read_text(encoding="utf-8"))
+        return parse_json(read_regular_text(path))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is torn or not JSON: {first_line(error)}") from error

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from peclip.errors import InputError
+from peclip.files import check_regular
 from peclip.model.weights import check_archive, check_stored
 
 TORN = (
@@ -74,6 +75,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is torn or corrupt, compressed, or pickles anything else.
     """
+    check_regular(path)
     try:
         check_archive(path)
         with zipfile.ZipFile(path) as file:

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from peclip.errors import InputError
-from peclip.files import is_temporary
+from peclip.files import is_temporary, read_regular_text
 from peclip.model.io.torch_file import read_checkpoint
 from peclip.results.options import CHANGES, OPTIONS
 from peclip.terminal import say
@@ -170,7 +170,7 @@ def logged_rows(run: Path) -> list[dict[str, Any]]:
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a file of metrics; its last line may be torn."""
-    text = path.read_text(encoding="utf-8")
+    text = read_regular_text(path)
     for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
         if (row.get("step") or "").isdecimal():
             yield {name: value for name, value in row.items() if value}

@@ -16,7 +16,7 @@ from jsonargparse import Namespace
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.reader import PIECE
 from peclip.errors import InputError, in_one_line
-from peclip.files import write_bytes, write_json
+from peclip.files import check_regular, read_regular_text, write_bytes, write_json
 from peclip.terminal import say
 
 if TYPE_CHECKING:
@@ -176,10 +176,11 @@ class ShardFolder:
         if not file.exists():
             return False
         try:
+            check_regular(file)
             with parquet.ParquetFile(file, page_checksum_verification=True) as content:
                 table = content.read()
             wrong = None if (table.schema.metadata or {}) == self._mark(shard) else "not of this prediction"
-        except (OSError, pa.ArrowException) as error:
+        except (InputError, OSError, pa.ArrowException) as error:
             wrong = f"torn ({in_one_line(error)})"
         if wrong:
             aside = file.with_suffix(".aside")
@@ -193,7 +194,7 @@ class ShardFolder:
         if not file.exists():
             return {}
         try:
-            state = json.loads(file.read_text(encoding="utf-8"))
+            state = json.loads(read_regular_text(file))
         except ValueError:
             state = None
         if not isinstance(state, dict) or COMPLETE not in state or (state[COMPLETE] and ROWS not in state):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from peclip.data.media.clip import count_frames, read_clip, segment_indices, stream_frames
+from peclip.data.media.clip import count_frames, every_frame, read_clip, segment_indices, stream_frames
 from peclip.errors import InputError
 from tests.lacking import SHARED, needs
 from tests.media import numbered_frames, write_frames, write_video
@@ -227,6 +227,33 @@ def test_start_and_end_select_by_time_not_by_number(tmp_path: Path):
         inside = np.flatnonzero((times >= (start or 0)) & (times < (end or 99)))
         clip = read_clip(path, len(inside), 48, start=start, end=end)
         assert error_of(clip, frames[inside]) <= 4
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        (1, 2, [9]),  # within the time for which a frame is held
+        (0.36, 0.4, [9]),  # from its beginning on
+        (6.3, 6.35, [9]),
+        (5.9, 6.48, [9, 10, 11, 12]),  # it is shown for the greater part
+        (6.3, 6.48, [10, 11, 12]),  # too short to count beside others
+        (6.36, None, [*range(10, 20)]),
+        (0.2, None, [*range(5, 20)]),
+        (6.75, None, [19]),  # the rest of the last frame
+    ],
+)
+@pytest.mark.parametrize("name", ["held.mp4", "held.mkv", "held.ts", "held.flv"])
+def test_a_frame_is_shown_until_the_next_one(
+    tmp_path: Path, name: str, start: float, end: float | None, expected: list[int]
+):
+    """Frame 9 stays for six seconds; a still picture does so in slides, a screen that does not change in a recording."""
+    path = tmp_path / name
+    pts = [40 * i if i < 10 else 40 * i + 5960 for i in range(20)]
+    frames = write_video(path, 20, size=(48, 48), pts=pts, time_base=MILLISECOND)
+    clip = read_clip(path, len(expected), 48, start=start, end=end)
+    assert error_of(clip, frames[expected]) <= 4
+    every = np.stack([frame.copy() for frame in every_frame(path, 48, start=start, end=end)])
+    assert error_of(torch.from_numpy(every), frames[expected]) <= 4
 
 
 def test_a_window_without_a_frame_is_an_error(tmp_path: Path):

@@ -9,6 +9,7 @@ import torch
 
 from peclip.data.media import decode
 from peclip.data.media.clip import read_clip, segment_indices
+from peclip.data.media.planned import open_planned
 from peclip.errors import InputError
 from tests.media import write_video
 
@@ -20,6 +21,8 @@ VIDEOS = {
     "open.mp4": OPEN,
     "open.ts": OPEN,
     "late.mp4": {"pts": [i + 125 for i in range(60)]},
+    "held.mp4": {"pts": [i if i < 12 else i + 20 for i in range(60)]},
+    "slow.mkv": {"pts": [10 * i for i in range(60)], "b_frames": 0},
     "a.mkv": {},
     "a.ts": {},
     "b.avi": {"codec": "mpeg4", "b_frames": 0},
@@ -39,7 +42,7 @@ def choose(frames: int) -> np.ndarray:
 def test_planned_decoding_returns_the_frames_of_a_full_decode(
     tmp_path: Path, name: str, held_bytes: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(decode, "_HELD_BYTES", held_bytes)
+    monkeypatch.setattr("peclip.data.media.planned._KEPT_BYTES", held_bytes)
     path = tmp_path / name
     write_video(path, 60, size=(SIZE, SIZE), **VIDEOS[name])
     found = 0
@@ -51,7 +54,7 @@ def test_planned_decoding_returns_the_frames_of_a_full_decode(
         for seek in (False, True):
             if seek and not window[0]:
                 continue
-            with decode.open_planned(path, window, seek=seek) as planned:
+            with open_planned(path, window, seek=seek) as planned:
                 clip = planned and planned.read(choose(planned.frames), SIZE)
             if clip is not None:
                 found += 1

@@ -1,0 +1,76 @@
+"""Limits on the work that a file can cause, so that a small one cannot keep a process busy for hours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import thread_time
+
+from peclip.errors import InputError
+
+CLIP_PIXELS = 40_000_000_000
+"""Pixels that are decoded for one clip at most: 13 minutes in 1920x1080 at 25 frames/s, 87 in 640x480."""
+
+CLIP_SECONDS = 300.0
+"""Seconds for which the processor works on one clip at most. Waiting for a disk does not count."""
+
+BYTE_PIXELS, ALLOWANCE = 300_000, 1_000_000_000
+"""Pixels that one byte of a file may decode to, on average, beyond an allowance. A film in 3840x2160 of which nothing moves has
+30,000 to 85,000; an animation whose frames change one pixel of a large screen has more."""
+
+MOST_SCANS = 50
+"""Scans of a JPEG, in each of which all of it is decoded again. Encoders make about 10, the most thorough ones below 30."""
+
+_SCAN = b"\xff\xda"
+
+
+class Budget:
+    """Counts what is decoded of a file.
+
+    Args:
+        path: the file, for messages.
+        is_clip: whether it is read as one clip. A video that is watched may be of any length.
+    """
+
+    def __init__(self, path: Path | str, *, is_clip: bool) -> None:
+        self._path, self._is_clip = path, is_clip
+        self._pixels = self._bytes = 0
+        self._begin = thread_time()
+
+    def spend(self, pixels: int, size: int) -> None:
+        """Count what is about to be decoded.
+
+        Args:
+            pixels: of the picture.
+            size: bytes that it takes in the file.
+
+        Raises:
+            InputError: a limit is exceeded.
+        """
+        self._pixels += pixels
+        self._bytes += size
+        if self._pixels > ALLOWANCE + BYTE_PIXELS * self._bytes:
+            raise InputError(
+                f"{self._path}: its frames have more than {BYTE_PIXELS:,} pixels per byte, which "
+                "no film has: re-encode it at the size of its content"
+            )
+        if not self._is_clip:
+            return
+        if self._pixels > CLIP_PIXELS:
+            raise self._too_long(f"more than {CLIP_PIXELS:,} pixels would have to be decoded")
+        if thread_time() - self._begin > CLIP_SECONDS:
+            raise self._too_long(f"the processor needs more than {CLIP_SECONDS:.0f} s for it")
+
+    def _too_long(self, why: str) -> InputError:
+        return InputError(f"{self._path}: too much for one clip, {why}: cut it, scale it down or re-encode it")
+
+
+def check_scans(path: Path | str, jpeg: bytes | memoryview) -> int:
+    """Return the number of scans of a JPEG.
+
+    Raises:
+        InputError: there are more than :data:`MOST_SCANS`.
+    """
+    scans = bytes(jpeg).count(_SCAN)
+    if scans > MOST_SCANS:
+        raise InputError(f"{path}: a JPEG of {scans:,} scans, more than the limit of {MOST_SCANS}: save it again")
+    return max(scans, 1)
