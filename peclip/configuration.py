@@ -74,9 +74,12 @@ Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIME]
     for first, resolvers in _Base.yaml_implicit_resolvers.items()
 }
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+for each in (Loader, yaml.SafeDumper):  # what is written as text is read as text
+    each.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
+        list("-+.0123456789"),
+    )
 Loader.add_constructor("tag:yaml.org,2002:seq", Loader.construct_list)
 yaml.SafeDumper.add_representer(Listed, yaml.SafeDumper.represent_list)
 # Lightning has defaults that are both text and members of an enumeration.

@@ -76,5 +76,13 @@ def test_values_are_those_of_yaml_but_dates_are_text_and_numbers_may_have_expone
     assert found.texts == [text.strip(" '") for text in content.strip("[]").split(",")]
 
 
+@pytest.mark.parametrize(
+    "text", ["1e3", "1E-3", ".5e1", "1.e2", "0", "no", "null", "~", "2020-01-01", "1:30", "0x10", "<<", "="]
+)
+def test_text_and_numbers_are_read_as_they_were_written(text):
+    content = {"labels": [text, 1e-05, 1000.0, 3], text: [text]}
+    assert load(yaml.safe_dump(content)) == content
+
+
 def test_anchors_and_merged_mappings_are_allowed():
     assert load("a: &a {x: 1}\nb: {<<: *a, y: 2}\nc: *a") == {"a": {"x": 1}, "b": {"x": 1, "y": 2}, "c": {"x": 1}}
