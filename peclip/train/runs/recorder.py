@@ -63,7 +63,10 @@ class Recorder:
         if resumed:
             defaults = self._plain(parser.get_defaults())
             self.changes = changes_on_resuming(resumed, self._plain(self._given), defaults, options[ALLOW])
-        self.logs, self.earlier = Logs(), None if self._in_place is None else self._read_earlier(self._in_place)
+        self.logs = Logs()
+        self.earlier: Earlier | None = None
+        if self._in_place:
+            self.logs, self.earlier = self._read_earlier(self._in_place)
 
     @property
     def _in_place(self) -> Interrupted | None:
@@ -100,12 +103,12 @@ class Recorder:
             write_changes(folder, self.changes)
         write_logs(folder, self.logs)
 
-    def _read_earlier(self, run: Interrupted) -> Earlier:
-        """Return what a run had logged before; what it repeats is the same where nothing has changed."""
+    def _read_earlier(self, run: Interrupted) -> tuple[Logs, Earlier]:
+        """Return what a run and its loggers had before; what it repeats is the same where nothing has changed."""
         known, rows = read_logs(run.folder), logged_rows(run.folder)
         ahead = () if changed_at(run, self.changes) else rows_ahead(rows, known, run.steps)
-        self.logs = replace(known, ahead=ahead)
-        return Earlier([row for row in rows if int(row["step"]) < run.steps], frozenset(ahead))
+        kept = [row for row in rows if int(row["step"]) < run.steps]
+        return replace(known, ahead=ahead), Earlier(kept, frozenset(ahead))
 
     def _plain(self, options: Namespace) -> dict[str, Any]:
         """Return options as a configuration has them."""
