@@ -11,7 +11,7 @@ import yaml
 from peclip.errors import InputError
 from peclip.results.options import OPTIONS, Change, read_changes, write_changes
 from peclip.train.runs.checkpoints import BestCheckpoint
-from peclip.train.runs.record import changes_on_resuming, mixed_results
+from peclip.train.runs.record import changes_on_resuming, mixed_results, repeats_steps
 from peclip.train.runs.resume import Interrupted
 from tests.runs import run, trained, write_config, write_data
 
@@ -149,6 +149,14 @@ def test_options_of_a_module_of_ones_own_are_the_same_options(tmp_path):
 # --- from which step on ---
 
 
+@pytest.mark.parametrize(
+    ("option", "same"), [("data.num_workers", True), ("data.root", True), ("model.lr_prompts", False)]
+)
+def test_steps_are_repeated_alike_unless_an_option_affects_them(option, same, tmp_path):
+    earlier = Change(5, "trainer.max_epochs", 3, 6)
+    assert repeats_steps(at_step(tmp_path), [earlier, Change(15, option, 0, 1)]) == same
+
+
 def test_a_finished_run_does_not_change(tmp_path):
     with pytest.raises(InputError, match=r"it is finished, so nothing of this would apply: raise trainer.max_epochs"):
         found(tmp_path, changed(model__lr_adapters=2e-3), allowed=True, epochs=6)
@@ -252,6 +260,7 @@ def test_a_change_that_is_allowed_is_applied_recorded_and_resumed(copy, tiny_con
     assert_refused(resume(tiny_config, *options), "model.lr_adapters", "model.weight_decay", "--allow_changes true")
     result = resume(tiny_config, *options, "--allow_changes", "true")
     assert result.status == 0, result.err
+    assert "From step 6 on: model.lr_adapters 0.002 (was 0.0002)" in result.out
     assert "Learning rates from step 6 on: adapters 0.00134 (was 0.00014)" in result.out
     assert (copy / OPTIONS).read_bytes() == before
     assert [(change.step, change.option, change.now) for change in read_changes(copy)] == [
