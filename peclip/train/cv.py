@@ -25,6 +25,7 @@ from peclip.results.crossval import RESULTS, print_summary, summarise, write_sum
 from peclip.results.evaluation import read_evaluation
 from peclip.results.options import OPTIONS, read_options
 from peclip.terminal import say
+from peclip.train.cli.checks import best_precision
 from peclip.train.cli.command import command
 from peclip.train.cli.command import run as run_fit
 from peclip.train.cli.lightning import PEClipCLI, generate_demo
@@ -63,6 +64,9 @@ def run(args: list[str]) -> None:
     options = given.options
     source = _check(options)
     folder = Path(options.folder) if options.folder else _folder(Path(RUNS, options.name))
+    # The precision of another machine could be another one.
+    options.trainer.precision = precision = _precision(folder, options.trainer)
+    args = [*args, "--trainer.precision", precision]
     # With several devices, the other processes start when the first one is in its first fold, and run all folds with it.
     if process_rank():
         for fold in _unfinished(folder, source):
@@ -173,15 +177,31 @@ def _check_same(folder: Path, now: Mapping[str, Any]) -> None:
     Raises:
         InputError: an option differs, or the file of the options is torn.
     """
-    try:
-        before = read_options(folder) or {}
-    except InputError as error:
-        raise InputError(f"{error}: remove {folder} and start again") from error
-    for change in mixed_results(before, now):
+    for change in mixed_results(_read_options(folder), now):
+        if change.option == "trainer.precision" and change.before is None:
+            continue  # earlier versions recorded none
         raise InputError(
             f"{folder} was interrupted with {change.option} {change.before!r}, which is {change.now!r} now: use the same "
             "options to resume, or another --name or --folder to start again"
         )
+
+
+def _read_options(folder: Path) -> dict[str, Any]:
+    """Return the options with which a cross-validation began; none where it has not begun.
+
+    Raises:
+        InputError: the file of the options is torn.
+    """
+    try:
+        return read_options(folder) or {}
+    except InputError as error:
+        raise InputError(f"{error}: remove {folder} and start again") from error
+
+
+def _precision(folder: Path, trainer: Namespace) -> str:
+    """Return the precision of all folds: that of the options, or of those before, or the best of this machine."""
+    before = _read_options(folder).get("trainer", {}).get("precision")
+    return trainer.precision or before or best_precision(trainer.accelerator)
 
 
 def _run_of(folder: Path, fold: int) -> Path:

@@ -242,8 +242,72 @@ def test_a_run_resumes_in_a_folder_that_has_moved(options, uninterrupted, tmp_pa
     assert outcome(tmp_path / "moved") == uninterrupted
 
 
-def test_other_batches_are_refused_within_an_epoch(options, tmp_path):
+def test_other_batches_are_refused(options, tmp_path):
     assert in_a_process(tmp_path, options, in_training(9))[0] == -KILL
     status, err = in_a_process(tmp_path, [*options, "--ckpt_path", "last", "--data.batch_size", "3"])
     assert status == 2
-    assert "data.batch_size times devices 2, which is 3 now" in err
+    assert "data.batch_size 2 (now 3): resume with the same" in err
+
+
+def test_another_number_of_devices_is_refused_unless_a_step_has_the_same_clips(options, tmp_path):
+    assert in_a_process(tmp_path, options, in_training(9))[0] == -KILL
+    devices = ["--ckpt_path", "last", "--trainer.devices", "2", "--trainer.strategy", "ddp_notebook"]
+    status, err = in_a_process(tmp_path, [*options, *devices])
+    assert (status, err.count("\n")) == (2, 1)
+    assert "data.batch_size times devices 2, which is 4 now" in err
+
+
+# --- a validation within an epoch ---
+
+
+@pytest.fixture(scope="module")
+def validating(options):
+    """A validation after every second of the five steps of an epoch, when a checkpoint is due as well."""
+    return [*options, "--trainer.max_epochs", "2", "--trainer.val_check_interval", "2"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted_validating(tmp_path_factory, validating):
+    folder = tmp_path_factory.mktemp("uninterrupted_validating")
+    assert in_a_process(folder, validating) == (0, "")
+    return outcome(folder / "runs/tiny/version_0")
+
+
+# Two batches each, after two of the check before the training.
+IN_VALIDATIONS = {
+    "at the start of the first": in_validation(3),
+    "at the end of the second": in_validation(6),
+    "in the second epoch": in_validation(8),
+    "when its scores are computed": AtCall(f"{MODULE}.on_validation_epoch_end", 3, DIE),
+    "while its checkpoint is moved": partial(while_moving, "last.ckpt"),
+}
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [pytest.param(name, marks=() if name == "in the second epoch" else pytest.mark.slow) for name in IN_VALIDATIONS],
+)
+def test_a_validation_within_an_epoch_is_not_lost(moment, validating, uninterrupted_validating, tmp_path):
+    assert in_a_process(tmp_path, validating, IN_VALIDATIONS[moment])[0] == -KILL
+    going_on(tmp_path, validating, uninterrupted_validating)
+
+
+@pytest.mark.parametrize("step", [2, pytest.param(7, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.slow)])
+def test_a_validation_within_an_epoch_is_run_once_when_a_run_is_asked_to_end(
+    step, validating, uninterrupted_validating, tmp_path
+):
+    asked = in_training(step, partial(send, signal.SIGTERM))
+    assert in_a_process(tmp_path, validating, asked)[0] == 143
+    content = torch.load(tmp_path / "runs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)
+    assert content["global_step"] == step
+    going_on(tmp_path, validating, uninterrupted_validating)
+
+
+# The rows of the learning rate and of the loss of a step, and those of an epoch, are logged one after another.
+@pytest.mark.parametrize(
+    "row", [pytest.param(number, marks=() if number == 4 else pytest.mark.slow) for number in range(1, 20)]
+)
+def test_no_row_of_the_metrics_is_lost(row, options, uninterrupted, tmp_path):
+    before = AtCall("lightning.pytorch.loggers:CSVLogger.log_metrics", row, DIE)
+    assert in_a_process(tmp_path, options, before)[0] == -KILL
+    going_on(tmp_path, options, uninterrupted)

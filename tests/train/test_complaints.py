@@ -29,18 +29,16 @@ def said(error):
 
 
 def test_what_lightning_refuses_is_a_mistake_of_the_user():
-    try:
+    with pytest.raises(MisconfigurationException) as caught:
         Trainer(val_check_interval="many", logger=False)
-    except MisconfigurationException as error:
-        assert "Lightning refuses the options of the trainer: " in said(error)
+    assert "Lightning refuses the options of the trainer: " in said(caught.value)
 
 
 @pytest.mark.parametrize("kind", [ValueError, TypeError])
 def test_errors_of_the_program_keep_their_traceback(kind):
-    try:
+    with pytest.raises(kind) as caught:
         raise kind("a bug")
-    except kind as error:
-        assert as_input_error(error) is None
+    assert as_input_error(caught.value) is None
 
 
 @pytest.mark.parametrize(

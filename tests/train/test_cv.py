@@ -186,6 +186,20 @@ def test_other_options_are_not_mixed_with_finished_folds(resuming, option, value
     assert not Path("runs/tiny/cv_0/fold_4").exists()
 
 
+def test_workers_are_no_part_of_the_result(resuming, monkeypatch):
+    begun = []
+    monkeypatch.setattr("peclip.train.cv._train", lambda fold, *_: begun.append(fold) or sys.exit(7))
+    before = Path("runs/tiny/cv_0/config.yaml").read_text()
+    assert run("cv", "--config", resuming, "--data.num_workers", 1).status == 7
+    assert begun == [3]
+    assert Path("runs/tiny/cv_0/config.yaml").read_text() == before
+
+
+def test_changes_are_of_one_run(resuming):
+    result = run("cv", "--config", resuming, "--allow_changes", "true")
+    assert_refused(result, "allow_changes belongs to one run: the folds of a cross-validation have the same options")
+
+
 def test_other_clips_are_not_mixed_with_finished_folds(resuming, tiny_clip):
     data = Path(yaml.safe_load(resuming.read_text())["data"]["manifest"])
     before = data.read_text()

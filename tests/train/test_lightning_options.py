@@ -68,6 +68,12 @@ def test_without_a_logger_a_run_leaves_all_but_metrics_csv(fit):
     assert result.err == ""
 
 
+def test_without_a_logger_a_default_root_dir_gets_nothing(fit, tmp_path):
+    folder, _ = fit("--trainer.logger", "false", "--trainer.default_root_dir", "root")
+    assert (folder / "checkpoints/last.ckpt").exists()
+    assert not (tmp_path / "root").exists()
+
+
 def test_without_checkpoints_the_last_weights_are_tested(fit):
     folder, _ = fit("--trainer.enable_checkpointing", "false")
     assert not (folder / "checkpoints").exists()
@@ -192,6 +198,25 @@ def test_a_finder_of_the_batch_size_needs_no_name_of_an_attribute(fit):
 def test_weights_are_averaged(fit):
     folder, _ = fit(*callback("StochasticWeightAveraging", swa_lrs=1e-3), "--trainer.max_epochs", "3")
     assert json.loads((folder / "metrics.json").read_text())["clips"] == 6
+
+
+def test_averaged_weights_are_those_that_are_saved_and_tested(fit):
+    average = callback("EMAWeightAveraging", decay=0.5)
+    folder, result = fit(*average, "--data.val", "test", "--model.lr_adapters", "1e-2")
+    assert column(folder, "test/loss") == column(folder, "val/loss")
+    assert result.err == ""
+    content = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    assert content["state_dict"].keys() == content["current_model_state"].keys()  # and nothing of CLIP
+    resumed = run("fit", "--config", folder / "config.yaml", "--trainer.max_epochs", "2", "--ckpt_path", "last")
+    assert resumed.status == 0, resumed.err
+
+
+def test_averages_that_no_checkpoint_would_hold_are_refused(tmp_path, monkeypatch, tiny_config):
+    monkeypatch.chdir(tmp_path)
+    options = (*callback("EMAWeightAveraging"), "--checkpoint.save_weights_only", "true")
+    result = run("fit", "--config", tiny_config, *ONE_EPOCH, *options)
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert "checkpoint.save_weights_only is true, but EMAWeightAveraging needs" in result.err
 
 
 def test_a_callback_is_added_to_those_of_peclip(fit):

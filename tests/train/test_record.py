@@ -10,7 +10,8 @@ import yaml
 
 from peclip.errors import InputError
 from peclip.results.options import OPTIONS, Change, read_changes, write_changes
-from peclip.train.runs.record import changes_on_resuming, mixed_results
+from peclip.train.runs.checkpoints import BestCheckpoint
+from peclip.train.runs.record import changes_on_resuming, mixed_results, repeats_steps
 from peclip.train.runs.resume import Interrupted
 from tests.runs import run, trained, write_config, write_data
 
@@ -118,7 +119,7 @@ def test_another_place_of_the_clips_is_allowed_by_the_user_where_no_digest_is_kn
 
 def test_a_schedule_of_ones_own_keeps_its_rates(tmp_path):
     own = changed(model__lr_scheduler={"class_path": "own.Schedule"})
-    with pytest.raises(InputError, match="model.lr_adapters 0.0002 .now 0.002.: resume with the same, or"):
+    with pytest.raises(InputError, match=r"model.lr_adapters 0.0002 .now 0.002.: resume with the same, or"):
         found(
             tmp_path,
             own | {"model": own["model"] | {"lr_adapters": 2e-3}},
@@ -148,8 +149,16 @@ def test_options_of_a_module_of_ones_own_are_the_same_options(tmp_path):
 # --- from which step on ---
 
 
+@pytest.mark.parametrize(
+    ("option", "same"), [("data.num_workers", True), ("data.root", True), ("model.lr_prompts", False)]
+)
+def test_steps_are_repeated_alike_unless_an_option_affects_them(option, same, tmp_path):
+    earlier = Change(5, "trainer.max_epochs", 3, 6)
+    assert repeats_steps(at_step(tmp_path), [earlier, Change(15, option, 0, 1)]) == same
+
+
 def test_a_finished_run_does_not_change(tmp_path):
-    with pytest.raises(InputError, match="it is finished, so nothing of this would apply: raise trainer.max_epochs"):
+    with pytest.raises(InputError, match=r"it is finished, so nothing of this would apply: raise trainer.max_epochs"):
         found(tmp_path, changed(model__lr_adapters=2e-3), allowed=True, epochs=6)
     assert len(found(tmp_path, changed(model__lr_adapters=2e-3, trainer__max_epochs=9), allowed=True, epochs=6)) == 2
     assert found(tmp_path, changed(data__num_workers=0), epochs=6)
@@ -251,6 +260,7 @@ def test_a_change_that_is_allowed_is_applied_recorded_and_resumed(copy, tiny_con
     assert_refused(resume(tiny_config, *options), "model.lr_adapters", "model.weight_decay", "--allow_changes true")
     result = resume(tiny_config, *options, "--allow_changes", "true")
     assert result.status == 0, result.err
+    assert "From step 6 on: model.lr_adapters 0.002 (was 0.0002)" in result.out
     assert "Learning rates from step 6 on: adapters 0.00134 (was 0.00014)" in result.out
     assert (copy / OPTIONS).read_bytes() == before
     assert [(change.step, change.option, change.now) for change in read_changes(copy)] == [
@@ -272,7 +282,7 @@ def test_a_checkpoint_in_another_place_knows_its_options(copy, tiny_config):
     )
     made = trained(Path(), "--config", tiny_config, *options, "--ckpt_path", "mine.ckpt")
     assert yaml.safe_load((made / OPTIONS).read_text())["trainer"]["max_epochs"] == 3
-    assert [(change.step, change.option) for change in read_changes(made)][0][1] == "trainer.max_epochs"
+    assert read_changes(made)[0].option == "trainer.max_epochs"
 
 
 def test_the_precision_that_is_not_stated_is_that_of_the_run(copy, tiny_config, tmp_path):
@@ -282,6 +292,19 @@ def test_the_precision_that_is_not_stated_is_that_of_the_run(copy, tiny_config, 
     result = resume(tmp_path / "any.yaml")
     assert result.status == 0, result.err
     assert not read_changes(copy)
+
+
+@pytest.mark.parametrize(("step", "known"), [(8, False), (10, True)])
+def test_the_best_checkpoint_of_a_step_that_is_repeated_is_not_taken_for_an_earlier_one(step, known, copy):
+    """A validation wrote it, and the run was killed before its own checkpoint."""
+    best = copy / "checkpoints/best.ckpt"
+    content = torch.load(best, weights_only=True)
+    torch.save(content | {"global_step": 10}, best)
+    (state,) = (value for name, value in content["callbacks"].items() if name.startswith("BestCheckpoint"))
+    callback = BestCheckpoint(dirpath=best.parent, monitor="val/score", mode="max")
+    callback.on_load_checkpoint(None, None, {"global_step": step})
+    callback.load_state_dict(state)
+    assert bool(callback.best_model_path) == known
 
 
 def test_a_checkpoint_of_weights_alone_is_no_training(tmp_path, monkeypatch, tiny_config):

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 
 from peclip.errors import InputError
 from peclip.train.private_hooks import cpu_multiplies_bf16
@@ -42,14 +43,24 @@ def check_values(options: Namespace, training: bool) -> None:
         raise InputError(f"trainer.limit_train_batches is {trainer.limit_train_batches}: no batch remains to train on")
 
 
-def check_checkpoint(path: Path) -> None:
-    """Check that a checkpoint to resume from exists.
+def check_averaging(trainer: Trainer, sharded: bool, weights_only: bool) -> None:
+    """Check that checkpoints hold the averages of a callback that averages weights.
+
+    Args:
+        trainer: with its callbacks.
+        sharded: whether the weights are.
+        weights_only: whether checkpoints hold nothing but the weights that are trained.
 
     Raises:
-        InputError: it does not.
+        InputError: they do not.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no checkpoint to resume from, expected last, a .ckpt file or the folder of a run")
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    kinds = [type(callback).__name__ for callback in callbacks if isinstance(callback, WeightAveraging)]
+    for option, value in {"model.sharded": sharded, "checkpoint.save_weights_only": weights_only}.items():
+        if kinds and value:
+            raise InputError(
+                f"{option} is true, but {kinds[0]} needs whole checkpoints of whole weights: set it to false"
+            )
 
 
 def fits_cluster(trainer: Trainer) -> Trainer:

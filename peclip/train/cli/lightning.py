@@ -7,7 +7,7 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -27,6 +27,7 @@ from peclip.train.cli.arguments import TRUST
 from peclip.train.cli.checks import (
     SEEDS,
     best_precision,
+    check_averaging,
     check_values,
     fits_cluster,
 )
@@ -318,7 +319,7 @@ class PEClipCLI(HookedCLI):
         Raises:
             InputError: there is no such score, or averaged weights cannot be saved.
         """
-        self._check_averaging()
+        check_averaging(self.trainer, self.model.sharded, self.options.checkpoint.save_weights_only)
         monitor = self.options.checkpoint.monitor
         if monitor is not None and monitor not in (scores := self.model.monitors):
             raise InputError(f"checkpoint.monitor is {monitor!r}, expected one of {listed(scores)}")
@@ -328,23 +329,6 @@ class PEClipCLI(HookedCLI):
             for callback in self.trainer.checkpoint_callbacks:
                 if isinstance(callback, ModelCheckpoint):
                     callback.monitor = None
-
-    def _check_averaging(self) -> None:
-        """Check that the averages of a callback that averages weights are what checkpoints hold.
-
-        Raises:
-            InputError: an option does not fit.
-        """
-        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        kinds = [type(callback).__name__ for callback in callbacks if isinstance(callback, WeightAveraging)]
-        for option, value in {
-            "model.sharded": self.model.sharded,
-            "checkpoint.save_weights_only": self.options.checkpoint.save_weights_only,
-        }.items():
-            if kinds and value:
-                raise InputError(
-                    f"{option} is true, but {kinds[0]} needs whole checkpoints of whole weights: set it to false"
-                )
 
     def after_fit(self) -> None:
         """Evaluate the best checkpoint once: on the test clips, or on the validation clips where there are none."""

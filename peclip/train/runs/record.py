@@ -113,6 +113,11 @@ def changed_at(run: Interrupted, changes: Iterable[Change]) -> set[str]:
     return {_plain(change.option) for change in changes if change.step == run.steps}
 
 
+def repeats_steps(run: Interrupted, changes: Iterable[Change]) -> bool:
+    """Return whether the steps after a checkpoint have the same results as before the interruption."""
+    return changed_at(run, changes) <= FREE | LOCATION | {"data.batch_size"}
+
+
 def mixed_results(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
     """Yield the options, given by section, that make results of the two incomparable; for folds, which are trained whole."""
     harmless = (FREE | LOCATION) - DEVICES - {"model.zero_shot"}
@@ -220,7 +225,7 @@ def _is_over(run: Interrupted, options: Mapping[str, Any]) -> bool:
 
 
 def _refused(run: Interrupted, changes: list[Change], advice: str) -> InputError:
-    said = [f"{change.option} {_said(change.before)} (now {_said(change.now)})" for change in changes[:SHOWN]]
+    said = [f"{change.option} {in_short(change.before)} (now {in_short(change.now)})" for change in changes[:SHOWN]]
     more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
     source = run.folder if run.in_place else run.checkpoint
     return InputError(f"{source} was trained with {', '.join(said)}{more}: {advice}, or start a new run{_how(run)}")
@@ -230,6 +235,7 @@ def _how(run: Interrupted) -> str:
     return " (omit --ckpt_path)" if run.in_place else f" from its weights with --init_from {run.checkpoint}"
 
 
-def _said(value: Any) -> str:
+def in_short(value: Any) -> str:
+    """Return the value of an option as a line shows it."""
     text = "null" if value is None else " ".join(str(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."

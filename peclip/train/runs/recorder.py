@@ -15,11 +15,12 @@ from lightning.pytorch.loggers import CSVLogger
 from peclip.data.datamodule import VideoDataModule
 from peclip.files import write_text
 from peclip.results.options import OPTIONS, Change, read_changes, write_changes
+from peclip.terminal import say
 from peclip.train.runs.checkpoints import LastCheckpoint
 from peclip.train.runs.clips import BATCH
 from peclip.train.runs.folder import ALLOW
 from peclip.train.runs.loggers import Logs, identified, read_logs, rows_ahead, write_logs
-from peclip.train.runs.record import changed_at, changes_on_resuming, check_same_clips
+from peclip.train.runs.record import changes_on_resuming, check_same_clips, in_short, repeats_steps
 from peclip.train.runs.resume import Interrupted, keep_metrics, logged_rows
 from peclip.train.runs.wandb_logger import Earlier
 
@@ -63,7 +64,10 @@ class Recorder:
         if resumed:
             defaults = self._plain(parser.get_defaults())
             self.changes = changes_on_resuming(resumed, self._plain(self._given), defaults, options[ALLOW])
-        self.logs, self.earlier = Logs(), None if self._in_place is None else self._read_earlier(self._in_place)
+        self.logs = Logs()
+        self.earlier: Earlier | None = None
+        if self._in_place:
+            self.logs, self.earlier = self._read_earlier(self._in_place)
 
     @property
     def _in_place(self) -> Interrupted | None:
@@ -98,14 +102,23 @@ class Recorder:
             write_text(folder / OPTIONS, self._parser.dump(self._given, skip_none=False))
         if self.changes != read_changes(folder):
             write_changes(folder, self.changes)
+            self._say_changes()
         write_logs(folder, self.logs)
 
-    def _read_earlier(self, run: Interrupted) -> Earlier:
-        """Return what a run had logged before; what it repeats is the same where nothing has changed."""
+    def _say_changes(self) -> None:
+        """Print what is different from now on."""
+        for change in self.changes:
+            if self._resumed and change.step == self._resumed.steps:
+                say(
+                    f"From step {change.step} on: {change.option} {in_short(change.now)} (was {in_short(change.before)})"
+                )
+
+    def _read_earlier(self, run: Interrupted) -> tuple[Logs, Earlier]:
+        """Return what a run and its loggers had before; what it repeats is the same where nothing has changed."""
         known, rows = read_logs(run.folder), logged_rows(run.folder)
-        ahead = () if changed_at(run, self.changes) else rows_ahead(rows, known, run.steps)
-        self.logs = replace(known, ahead=ahead)
-        return Earlier([row for row in rows if int(row["step"]) < run.steps], frozenset(ahead))
+        ahead = rows_ahead(rows, known, run.steps) if repeats_steps(run, self.changes) else ()
+        kept = [row for row in rows if int(row["step"]) < run.steps]
+        return replace(known, ahead=ahead), Earlier(kept, frozenset(ahead))
 
     def _plain(self, options: Namespace) -> dict[str, Any]:
         """Return options as a configuration has them."""
