@@ -151,7 +151,7 @@ def check_regular(path: Path | str) -> None:
     """Refuse a path that leads to something else than a file or nothing, before a library opens it.
 
     Raises:
-        InputError: it is a folder, or a pipe or a device, on which reading could wait or go on for ever.
+        InputError: it is a folder, or a pipe or a device, on which reading could wait or continue for ever.
     """
     with suppress(FileNotFoundError):
         _refuse_irregular(path, os.stat(path).st_mode)
@@ -161,7 +161,7 @@ def open_regular(path: Path | str) -> BufferedReader:
     """Open a file for reading. Every file that comes from a user is opened by this.
 
     Raises:
-        InputError: it is a folder, or a pipe or a device, on which reading could wait or go on for ever.
+        InputError: it is a folder, or a pipe or a device, on which reading could wait or continue for ever.
         OSError: there is no such file, or it cannot be read.
     """
     with ExitStack() as opened:

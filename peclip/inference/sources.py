@@ -59,7 +59,7 @@ def is_live(source: str) -> bool:
 
 
 class Described(NamedTuple):
-    """What the container of a video says.
+    """Facts that the container of a video states.
 
     Attributes:
         duration: seconds, or None where it is unknown.

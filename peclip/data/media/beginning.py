@@ -29,7 +29,7 @@ class _Mark(NamedTuple):
 
 
 def mark(packet: Packet[VideoStream], number: int) -> None:
-    """Number a packet, so that the frame that becomes of it can be told."""
+    """Number a packet, so that the frame decoded from it can be recognised."""
     packet.opaque = _Mark(number)  # an object of its own: PyAV mixes up those that are the same, as small numbers are
 
 
@@ -40,7 +40,7 @@ def number_of(marked: Packet[VideoStream] | VideoFrame, unknown: int) -> int:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of the pictures at the beginning of a video.
+    """Fate of the pictures at the beginning of a video.
 
     Attributes:
         lost: numbers of the packets whose pictures are shown, but damaged, or refer to what is missing.

@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 from peclip.data.media.container import Video
 
 _BACK, _AHEAD = Fraction(1, 10), 3600
-"""Seconds. In a stream whose times may begin anew (MPEG-TS and MPEG-PS), a larger step is the joint of two recordings."""
+"""Seconds. In a stream whose times may start again (MPEG-TS and MPEG-PS), a larger step is the joint of two recordings."""
 
 
 class Clock:
@@ -37,7 +37,7 @@ class Clock:
         self._is_new = False
 
     def jumps(self, packet: Packet[VideoStream]) -> bool:
-        """Return whether times begin anew at a packet, which follows the last one that was sent."""
+        """Return whether times start again at a packet, which follows the last one that was sent."""
         if self._steps is None or self._sent is None or packet.dts is None:
             return False
         back, ahead = self._steps
@@ -50,7 +50,7 @@ class Clock:
             self._queue.append(packet.dts)  # frames come out in order: the next one has the earliest time
 
     def restart(self) -> None:
-        """Expect the first packet of another part: where its times begin anew, they follow the last frame."""
+        """Expect the first packet of another part: where its times start again, they follow the last frame."""
         self._sent, self._is_new = None, self._last is not None
 
     def time(self, frame: VideoFrame) -> int:

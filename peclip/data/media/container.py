@@ -92,12 +92,12 @@ class Video:
 
     @property
     def is_broadcast(self) -> bool:
-        """Whether its times may begin anew: MPEG-TS and MPEG-PS are joined by writing one behind the other."""
+        """Return whether its times may start again: MPEG-TS and MPEG-PS are joined by writing one behind the other."""
         return self.container.format.name in ("mpegts", "mpeg")
 
     @property
     def is_searchable(self) -> bool:
-        """Whether its bytes can be searched for the joint of two transport streams."""
+        """Return whether its bytes can be searched for the joint of two transport streams."""
         return self.is_file and self.container.format.name == "mpegts"
 
     def spend(self, budget: Budget, packet: Packet[VideoStream]) -> None:
@@ -126,7 +126,7 @@ class Video:
 
     @property
     def stores_presentation_times(self) -> bool:
-        """Whether the container has the times at which frames are shown; AVI has only those at which they are decoded."""
+        """Return whether the container has the times at which frames are shown; AVI has only those at which they are decoded."""
         return self.container.format.name != "avi"
 
     def has_presentation_times(self) -> bool:

@@ -113,7 +113,7 @@ class _Part:
 
         Args:
             packet: the next one in the order of the file.
-            is_whole: whether nothing of it is missing, whatever FFmpeg says.
+            is_whole: whether nothing of it is missing, even if FFmpeg reports damage.
 
         Raises:
             InputError: a picture is lost, and it is not known when it would be shown.

@@ -1,7 +1,7 @@
 """Find where two MPEG transport streams were joined, as ``cat a.ts b.ts`` does.
 
-FFmpeg marks the last frames before a joint as damaged, because the counters of the packets begin anew. They are whole if no
-counter skips within a frame, and all programs begin anew between two frames.
+FFmpeg marks the last frames before a joint as damaged, because the counters of the packets start again. They are whole if no
+counter skips within a frame, and all programs start again between two frames.
 """
 
 from __future__ import annotations
@@ -90,13 +90,13 @@ def _joint(packets: _Packets, begin: int) -> int | None:
     between = packets.stream[last + 1 : following]
     if 0 not in between:  # the table with which every stream begins
         return None
-    is_joint = any(_begins_anew(packets, int(stream), last) for stream in np.unique(between)) or _jumps(
+    is_joint = any(_starts_again(packets, int(stream), last) for stream in np.unique(between)) or _jumps(
         packets, own[: gaps[0] + 1], following
     )
     return int(following) if is_joint else None
 
 
-def _begins_anew(packets: _Packets, stream: int, last: int) -> bool:
+def _starts_again(packets: _Packets, stream: int, last: int) -> bool:
     """Return whether the counter of another stream skips behind a packet, too."""
     places = np.flatnonzero((packets.stream == stream) & packets.counted)
     here = int(np.searchsorted(places, last))
