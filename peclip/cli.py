@@ -4,6 +4,7 @@ import gc
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
@@ -166,4 +167,17 @@ def _parse(name: str, command: Command, target: Callable[..., Any], args: list[s
     # --face-model is --face_model: either way of writing an option is common
     args = [re.sub(r"^--[\w-]+", lambda option: "--" + option[0][2:].replace("-", "_"), word) for word in args]
     with guarded():
-        return dict(parser.parse_args(args).as_dict())
+        found = dict(parser.parse_args(args).as_dict())
+    return found | {option: _words(found[option]) for option in several}
+
+
+def _words(given: list[str] | None) -> list[str] | None:
+    """Return the words that follow an option, or the items of a list such as ``[a, b]``, as a configuration has it."""
+    from yaml import YAMLError
+
+    from peclip.configuration import Listed, load
+
+    with suppress(YAMLError):
+        if given and len(given) == 1 and isinstance(items := load(given[0]), Listed):
+            return list(map(str, items.texts))
+    return given

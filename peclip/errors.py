@@ -144,7 +144,7 @@ def listed(names: Iterable[str], most: int = 20) -> str:
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
-_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 20
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 40
 
 
 def _lines(error: Any) -> list[str]:

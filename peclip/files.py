@@ -153,7 +153,7 @@ def check_regular(path: Path | str) -> None:
     Raises:
         InputError: it is a folder, or a pipe or a device, on which reading could wait or continue for ever.
     """
-    with suppress(FileNotFoundError):
+    with suppress(OSError):  # there is none, or its name is too long for one
         _refuse_irregular(path, os.stat(path).st_mode)
 
 

@@ -502,7 +502,9 @@ def test_a_checkpoint_of_another_label_set(command, place, config, data, tiny_ru
     data.write_text(data.read_text().replace(",sadness,", ",fear,"))
     result = run(command, "--config", config, "--ckpt_path", tiny_run)
     says = (
-        ("data.labels", "happiness, anger, fear") if command == "fit" else ("unknown label 'fear'", "manifest.csv line")
+        ("labels in the trained order", "happiness, anger, fear")
+        if command == "fit"
+        else ("unknown label 'fear'", "manifest.csv line")
     )
     assert_refused(result, "happiness, sadness, anger", *says)
     assert_no_run(place)

@@ -212,7 +212,7 @@ def test_other_clips_are_not_mixed_with_finished_folds(resuming, tiny_clip):
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("fold_2/metrics.json", "metrics.json cannot be read"), ("config.yaml", "config.yaml is torn")],
+    [("fold_2/metrics.json", "metrics.json cannot be read"), ("config.yaml", "config.yaml line 2: not valid YAML")],
 )
 def test_a_torn_file_is_named_before_anything_is_trained(resuming, name, says):
     Path("runs/tiny/cv_0", name).write_text('{"war": [')
