@@ -225,7 +225,7 @@ def _attend(
 def _source(name: str) -> str:
     """Return the folder or the Hub id of a backbone; the folder has files that can be read to their end."""
     source = str(CLIP) if name == DEMO else name
-    for path in Path(source).glob("*"):
+    for path in Path(source).iterdir() if os.path.isdir(source) else ():  # Path.is_dir raises for some names
         if not path.is_dir():
             check_regular(path)
     return source
