@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from types import ModuleType
+from typing import Any
 
 METHOD = "forkserver"
 """Start method of worker processes; no other place decides it."""
@@ -46,6 +47,17 @@ def start_server() -> None:
             forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _forget_server() -> None:
+    """Let a fork of the main process, such as a rank of ddp_notebook, start a server of its own: this one is not its child."""
+    server: Any = vars(forkserver)["_forkserver"]  # Python offers nothing public
+    if server._forkserver_pid is not None:
+        os.close(server._forkserver_alive_fd)  # the server ends with the main process alone
+        server._forkserver_address = server._forkserver_alive_fd = server._forkserver_pid = None
+
+
+os.register_at_fork(after_in_child=_forget_server)
 
 
 @contextmanager

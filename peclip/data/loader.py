@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from torch.utils.data import DataLoader
 
 from peclip.data.batch import Batch
-from peclip.data.forking import main_module_hidden
+from peclip.data.forking import main_module_hidden, start_server
 
 
 class LateLoader(DataLoader[Batch]):
@@ -16,6 +16,8 @@ class LateLoader(DataLoader[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # only a DataLoader's iterator knows workers
         """Yield the batches."""
+        if self.num_workers:
+            start_server()  # which a fork of the main process has not
         with main_module_hidden():
             batches = super().__iter__()
         yield from batches

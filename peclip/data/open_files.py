@@ -4,11 +4,11 @@ import resource
 
 from peclip.errors import InputError
 
-OF_A_WORKER = 10
+OF_A_WORKER = 9
 """Open files that the main process holds for a worker: of the loaders of training, validation and test."""
 
-OF_A_RUN = 20
-"""Open files of a run without workers: its standard streams, libraries, logs."""
+OF_A_RUN = 28
+"""Open files of a run beside them: its standard streams, libraries, logs, and the server that starts workers."""
 
 ENOUGH = 65536
 """Open files beyond which a higher limit is of no use."""

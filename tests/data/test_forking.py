@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
+from peclip.data.datamodule import VideoDataModule
 from peclip.data.forking import METHOD, main_module_hidden, start_server
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.shared import share_manifests
@@ -46,6 +47,20 @@ def test_a_worker_reads_the_rows_of_the_main_process(name, tmp_path):
     with main_module_hidden():
         read = list(DataLoader(Clips(clips), None, num_workers=1, multiprocessing_context=METHOD))
     assert read == [clips.clip(index) for index in range(3)]
+
+
+def test_a_fork_of_the_main_process_starts_workers_of_its_own(tiny_data):
+    """As a rank of ddp_notebook does."""
+    start_server()
+    pid = os.fork()
+    if not pid:
+        data = VideoDataModule(str(tiny_data), num_frames=2, num_workers=1, val=0)
+        with suppress(Exception):
+            data.setup("fit")
+            os._exit(len(next(iter(data.train_dataloader())).clip))
+        os._exit(100)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 4
+    start_server()  # that of this process has not ended with its fork
 
 
 # As in a notebook or a first script, nothing keeps the main module from running twice.
