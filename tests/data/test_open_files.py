@@ -31,6 +31,13 @@ def test_too_few_open_files_are_one_line_before_the_start(limit):
     )
 
 
+def test_several_devices_need_more(limit):
+    limit(64, 64)
+    allow_open_files(2, one_device=False)
+    with pytest.raises(InputError, match="num_workers is 3, which needs 71 open files"):
+        allow_open_files(3, one_device=False)
+
+
 @pytest.mark.parametrize(("most", "workers"), [(64, 4), (16, 0), (1024, 16), (resource.RLIM_INFINITY, 99)])
 def test_enough_open_files_are_enough(limit, most, workers):
     assert limit(most, most) == []

@@ -160,7 +160,7 @@ class PEClipCLI(HookedCLI):
         """Choose the precision and the folder of the run, and register the functions that build model and data."""
         options = self.options
         with options_below("data"):
-            allow_open_files(options.data.num_workers)
+            allow_open_files(options.data.num_workers, options.trainer.devices in ("auto", "1", 1))
         generate_demo(options.data)
         self.folder = self._folder(options)
         options.trainer.precision = self._precision(options.trainer)
