@@ -146,6 +146,15 @@ def test_options_of_a_module_of_ones_own_are_the_same_options(tmp_path):
         found(tmp_path, own, state=KNOWN | {"options": before})
 
 
+def test_another_module_is_refused(tmp_path):
+    own = changed()
+    own["model"] = {"class_path": "own.Module", "init_args": BEFORE["model"] | {"penalty": 0.5}}
+    with pytest.raises(InputError, match=r"model.class_path own.Module \(now null\)"):
+        found(tmp_path, changed(), allowed=True, state=KNOWN | {"options": own})
+    with pytest.raises(InputError, match=r"model.class_path null \(now own.Module\), model.init_args.penalty null"):
+        found(tmp_path, own, allowed=True)
+
+
 # --- from which step on ---
 
 

@@ -20,6 +20,7 @@ from peclip.data.open_files import allow_open_files
 from peclip.demo import TASKS, generate
 from peclip.errors import InputError, first_line, in_one_line, listed, options_below
 from peclip.model import PEClip
+from peclip.results.options import by_name
 from peclip.terminal import say
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
 from peclip.train.callbacks.resumed import Resumed
@@ -200,8 +201,8 @@ class PEClipCLI(HookedCLI):
 
     def _precision(self, trainer: Namespace) -> str:
         """Return the precision: that of the options, or of the run that resumes, or the best of this machine."""
-        recorded = recorded_options(self.resumed)["trainer"].get("precision") if self.resumed else None
-        return trainer.precision or recorded or best_precision(trainer.accelerator)
+        recorded = dict(by_name(recorded_options(self.resumed))) if self.resumed else {}
+        return trainer.precision or recorded.get("trainer.precision") or best_precision(trainer.accelerator)
 
     def _build_net(self, class_type: type[PEClip], **given: Any) -> PEClip:
         """Build the model: the named one, or that of the options; an error about an argument names its option."""

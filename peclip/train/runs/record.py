@@ -5,6 +5,7 @@ it; anything else is refused. A run records every difference in changes.yaml wit
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch import Trainer
@@ -83,21 +84,24 @@ def changes_on_resuming(
         InputError: an option differs that may not; the message names all of them, with both values.
     """
     earlier = read_changes(run.folder)
-    before, now, default = (dict(by_name(each)) for each in (recorded_options(run), options, defaults))
-    known = {_plain(name): value for name, value in before.items()}
-    known = {_plain(name): known.get(_plain(name), default.get(name)) for name in now} | known
+    known, stated = _by_plain_name(recorded_options(run)), _by_plain_name(options)
+    known = _by_plain_name(defaults) | known
+    if "model.class_path" in known:
+        stated.setdefault("model.class_path", None)
+    names = {_plain(name): name for name, _ in by_name(options)}
     found = [
-        Change(run.steps, name, known[_plain(name)], value)
-        for name, value in now.items()
-        if _differs(_plain(name), known[_plain(name)], value)
+        Change(run.steps, names.get(name, name), known.get(name), value)
+        for name, value in stated.items()
+        if _differs(name, known.get(name), value)
     ]
     agreed = {change.option: change.now for change in earlier}
     asked = [change for change in found if not (change.option in agreed and agreed[change.option] == change.now)]
-    stated = {_plain(name): value for name, value in now.items()}
     kinds = [_kind(change, run, known, stated) for change in asked]
-    if fixed := [change for change, kind in zip(asked, kinds, strict=True) if kind == "fixed"]:
+    fixed, applied = (
+        [change for change, kind in zip(asked, kinds, strict=True) if kind == which] for which in ("fixed", "applied")
+    )
+    if fixed:
         raise _refused(run, fixed, "resume with the same")
-    applied = [change for change, kind in zip(asked, kinds, strict=True) if kind == "applied"]
     if applied and _is_over(run, known) and _is_over(run, stated):
         advice = "it is finished, so nothing of this would apply: raise trainer.max_epochs"
         raise _refused(run, applied, advice)
@@ -137,14 +141,14 @@ def check_same_clips(run: Interrupted, trainer: Trainer, data: VideoDataModule) 
     for name, value in same_batches(trainer, data).items():
         if run.state.get("order", {}).get(name, value) != value:
             raise InputError(
-                f"{run.folder} was trained with the {name} {run.state['order'][name]}, which is {value} now: resume with "
+                f"{_source(run)} was trained with the {name} {run.state['order'][name]}, which is {value} now: resume with "
                 f"the same, {start_again}"
             )
     known = run.state.get("clips", {})
     for split, digest in clip_digests(data).items() if known else ():
         if known.get(split) != digest:
             raise InputError(
-                f"{data.source.source} has other {split} clips than {run.folder} was trained with (paths, labels, times or "
+                f"{data.source.source} has other {split} clips than {_source(run)} was trained with (paths, labels, times or "
                 f"their order): restore it, {start_again}"
             )
 
@@ -167,6 +171,10 @@ def recorded_options(run: Interrupted) -> dict[str, Any]:
 def _plain(name: str) -> str:
     """Return the name of an option without the section of a module of one's own."""
     return name.replace("model.init_args.", "model.")
+
+
+def _by_plain_name(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {_plain(name): value for name, value in by_name(options)}
 
 
 def _differs(name: str, before: Any, now: Any) -> bool:
@@ -227,8 +235,13 @@ def _is_over(run: Interrupted, options: Mapping[str, Any]) -> bool:
 def _refused(run: Interrupted, changes: list[Change], advice: str) -> InputError:
     said = [f"{change.option} {in_short(change.before)} (now {in_short(change.now)})" for change in changes[:SHOWN]]
     more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
-    source = run.folder if run.in_place else run.checkpoint
-    return InputError(f"{source} was trained with {', '.join(said)}{more}: {advice}, or start a new run{_how(run)}")
+    return InputError(
+        f"{_source(run)} was trained with {', '.join(said)}{more}: {advice}, or start a new run{_how(run)}"
+    )
+
+
+def _source(run: Interrupted) -> Path | None:
+    return run.folder if run.in_place else run.checkpoint
 
 
 def _how(run: Interrupted) -> str:

@@ -139,12 +139,14 @@ def _at_checkpoint(run: Path, checkpoint: Path, content: dict[str, Any], in_plac
     """
     try:
         epochs = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-        state = dict(content["callbacks"].get(LastCheckpoint.__name__, {}))
+        steps, epochs = int(content["global_step"]), int(epochs)
+        found = content["callbacks"].get(LastCheckpoint.__name__, {})
+        state = {name: entry for name, entry in found.items() if isinstance(entry, dict)}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{checkpoint} holds weights, but not the state of a training: start from it with --init_from"
         ) from error
-    return Interrupted(run, checkpoint, int(content["global_step"]), int(epochs), state, in_place)
+    return Interrupted(run, checkpoint, steps, epochs, state, in_place)
 
 
 def keep_metrics(run: Interrupted, logger: CSVLogger) -> None:
