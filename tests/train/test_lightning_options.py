@@ -175,6 +175,8 @@ def test_a_module_of_ones_own_is_named_by_its_class(tmp_path, monkeypatch, tiny_
     assert result.status == 0, result.err
     saved = yaml.safe_load((tmp_path / "runs/tiny/version_0/config.yaml").read_text())["model"]
     assert (saved["class_path"], saved["init_args"]["penalty"]) == (f"{__name__}.Own", 0.5)
+    resumed = run("fit", "--config", "own.yaml", "--trainer.max_epochs", "1", "--ckpt_path", "last")
+    assert resumed.status == 0, resumed.err
 
 
 # --- callbacks of Lightning ---

@@ -62,7 +62,7 @@ class Recorder:
         self._given = given_options(options)
         self.changes: tuple[Change, ...] = ()
         if resumed:
-            defaults = self._plain(parser.get_defaults())
+            defaults = self._plain(parser.get_defaults(), complete=False)
             self.changes = changes_on_resuming(resumed, self._plain(self._given), defaults, options[ALLOW])
         self.logs = Logs()
         self.earlier: Earlier | None = None
@@ -120,9 +120,10 @@ class Recorder:
         kept = [row for row in rows if int(row["step"]) < run.steps]
         return replace(known, ahead=ahead), Earlier(kept, frozenset(ahead))
 
-    def _plain(self, options: Namespace) -> dict[str, Any]:
-        """Return options as a configuration has them."""
-        plain: dict[str, Any] = yaml.safe_load(self._parser.dump(options, skip_none=False))
+    def _plain(self, options: Namespace, complete: bool = True) -> dict[str, Any]:
+        """Return options as a configuration has them; defaults are not complete where a module of one's own is expected."""
+        text = self._parser.dump(options, skip_none=False, skip_validation=not complete)
+        plain: dict[str, Any] = yaml.safe_load(text)
         return plain
 
 
