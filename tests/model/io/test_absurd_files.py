@@ -75,7 +75,7 @@ MANY = [str(number) for number in range(200_000)]
         (adapter("Adapter"), "its adapters or prompts cannot be built"),
         ({"adapters": {f"vision.mlp[{i}]": {} for i in range(3000)}}, "lacks class_path"),
         ({"labels": MANY, "texts": dict.fromkeys(MANY, "x")}, "labels has 200,000 names, expected at most 10,000"),
-        ({"labels": ["x" * 10**6, "b"]}, "has 1,000,000 characters, expected at most 1,000"),
+        ({"labels": ["x" * 10**6, "b"]}, "it has 1,000,000 characters, expected at most 1,000"),
         (
             {"texts": {"happiness": "x" * 10**7}},
             "texts has 10,000,000 characters for 'happiness', expected at most 10,000",
