@@ -104,13 +104,13 @@ def canonical(name: str) -> str:
 def flaw(name: str) -> str:
     """Return why a name cannot be that of a class, to follow the name in a message; empty if it can."""
     if len(name) > LONGEST_NAME:
-        return f"has {len(name):,} characters, expected at most {LONGEST_NAME:,}"
+        return f"is not a class name: it has {len(name):,} characters, expected at most {LONGEST_NAME:,}"
     kinds = {character: unicodedata.category(character) for character in name}
     if {*kinds.values()} <= {"Zs", "Cf"}:
-        return "is empty, expected a name"
+        return "is not a class name: it is empty"
     for character, kind in kinds.items():
         if kind in CONTROLS or unicodedata.bidirectional(character) in REORDERING:
-            return f"contains the control character {character!a}: remove it"
+            return f"is not a class name: it contains the control character {character!a}, remove it"
     return ""
 
 

@@ -86,15 +86,15 @@ def test_spellings_of_one_name_become_one_and_no_other_name_changes(name, expect
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("a\tb", r"'a\\tb' contains the control character '\\t': remove it"),
+        ("a\tb", r"'a\\tb' is not a class name: it contains the control character '\\t', remove it"),
         ("a\nb", r"contains the control character '\\n'"),
         ("\x1b[31mred", r"contains the control character '\\x1b'"),
         ("a\u2028b", r"contains the control character '\\u2028'"),
         ("a\udcffb", r"contains the control character '\\udcff'"),
         ("a\u202eb", r"contains the control character '\\u202e'"),
-        ("", "'' is empty, expected a name"),
-        (" \u00a0\u200d", "is empty, expected a name"),
-        ("x" * 1001, r"'x+\.\.\.x+' has 1,001 characters, expected at most 1,000"),
+        ("", "'' is not a class name: it is empty"),
+        (" \u00a0\u200d", "is not a class name: it is empty"),
+        ("x" * 1001, r"'x+\.\.\.x+' is not a class name: it has 1,001 characters, expected at most 1,000"),
     ],
 )
 def test_a_name_that_files_or_terminals_do_not_keep_is_refused(name, message):

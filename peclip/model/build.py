@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any, Literal, get_args
 
@@ -127,12 +127,13 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
     with _fitting(source, name):
         # A copy, because the model would hook its adapters into the backbone of the data.
         clip = deepcopy(trained.backbone) if trained.backbone and not backbone else load_backbone(name)
+    check_backbone(trained, replace(config, backbone=clip.name, fingerprint=clip.fingerprint))
+    with _fitting(source, name):
         expected = _expected_state(clip, adapters, prompts)
     if expected is not None:
         check_state(trained.state, expected, source)
     with _fitting(source, name):
         built = build(clip, config.labels, texts, adapters, prompts, config.logit_scale, clips.num_frames, normalize)
-    check_backbone(trained, built.config)
     for field, (was, here) in config.clip_format.differences(built.config.clip_format).items():
         raise InputError(f"{source}: clip_format has the {field} {was}, but its backbone {name!r} needs {here}")
     return built

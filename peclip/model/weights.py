@@ -69,7 +69,13 @@ def check_stored(path: Path, tensors: Mapping[str, Tensor]) -> None:
         InputError: they have more, or one is not stored at all.
     """
     for name, value in tensors.items():
-        if value.is_meta or value.is_sparse or value.is_nested or value.is_quantized:
+        if (
+            value.is_meta
+            or value.is_nested
+            or value.is_quantized
+            or value.is_complex()
+            or value.layout != torch.strided
+        ):
             raise InputError(f"{path}: refused, {name} is not a plain tensor")
     _check_size(path, sum(value.numel() * value.element_size() for value in tensors.values()), MOST_NAMES)
 

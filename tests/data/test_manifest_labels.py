@@ -25,14 +25,18 @@ def test_spellings_of_a_label_are_one_class(tmp_path):
 
 @pytest.mark.parametrize("label", ["very\tbored", "\x1b[31mred", "a\x85b", "a\u202eb"])
 def test_a_label_that_cannot_be_the_name_of_a_class_is_named_with_its_line(label, tmp_path):
-    with pytest.raises(InputError, match=r"clips\.csv line 3: the label '.*' contains the control character"):
+    with pytest.raises(
+        InputError, match=r"clips\.csv line 3: the label '.*' is not a class name: it contains the control character"
+    ):
         Manifest.read(write(tmp_path, f"path,label\na,happy\nb,{label}\n"))
 
 
 def test_a_folder_whose_name_cannot_be_that_of_a_class_is_named(tmp_path):
     write(tmp_path, "x", "clips/ok/a.mp4")
     write(tmp_path, "x", "clips/a\x01b/a.mp4")
-    with pytest.raises(InputError, match=r"a\x01b/a\.mp4: the label 'a\\x01b' contains the control character"):
+    with pytest.raises(
+        InputError, match=r"a\x01b/a\.mp4: the label 'a\\x01b' is not a class name: it contains the control character"
+    ):
         folders(tmp_path / "clips")
 
 

@@ -52,7 +52,7 @@ def read_order(text: str) -> tuple[str, ...]:
     Raises:
         InputError: it is neither, or a name is given twice.
     """
-    names = tuple(canonical(name) for name in text.split(","))
+    names = text.split(",")
     if len(names) == 1:
         if text.strip().lower() not in ORDERS:
             raise InputError(

@@ -31,7 +31,6 @@ LARGEST = {
 MOST_PARAMETERS = 20e9
 """Parameters of both towers; the largest CLIPs have 5 billion."""
 
-
 SMALL = 200e6
 """Parameters that any machine has room for, so that the size of their file need not be known."""
 
@@ -68,9 +67,7 @@ def check_sizes(config: CLIPConfig, folder: Path | None = None) -> None:
             if type(value) is not int or not 1 <= value <= most:
                 raise ValueError(f"{name} is {shown(value)}, expected 1 to {most:,}")
     for tower in towers:
-        width, matrices = tower.hidden_size, 4 * tower.hidden_size + 2 * tower.intermediate_size
-        parameters += tower.num_hidden_layers * width * matrices  # embeddings, norms and biases are few
-        parameters += width * getattr(tower, "vocab_size", 0)
+        parameters += tower.hidden_size * (_rows_of_blocks(tower) + _rows_of_embeddings(tower))
     if parameters > MOST_PARAMETERS:
         raise ValueError(f"these are sizes of {parameters / 1e9:,.0f} billion parameters, more than any CLIP has")
     names = folder.glob("*") if folder else ()
@@ -107,3 +104,15 @@ def check_tokenizer(name: str, tokenizer: Any, tower: CLIPTextConfig) -> None:
     raise InputError(
         f"backbone {name!r} has a tokenizer {what}: use the tokenizer files that belong to its weights", "backbone"
     )
+
+
+def _rows_of_blocks(tower: Any) -> int:
+    """Return the rows, each as wide as a token, of all matrices of the blocks; their norms and biases are few."""
+    return tower.num_hidden_layers * (4 * tower.hidden_size + 2 * tower.intermediate_size)
+
+
+def _rows_of_embeddings(tower: Any) -> int:
+    """Return the rows of the embeddings: of tokens and their positions, or of the pixels of a patch and the patches."""
+    if isinstance(tower, CLIPTextConfig):
+        return tower.vocab_size + tower.max_position_embeddings
+    return tower.num_channels * tower.patch_size**2 + (tower.image_size // tower.patch_size) ** 2

@@ -11,7 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from peclip.errors import InputError
+from peclip.errors import InputError, first_line
 from peclip.files import check_regular
 from peclip.model.weights import check_archive, check_stored
 
@@ -150,6 +150,6 @@ def _reason(error: Exception) -> str:
     """Return one line that says why a file cannot be read, without PyTorch's advice to read it unsafely."""
     message = str(error).strip()
     if found := re.search(r"WeightsUnpickler error:\s*(.+)", message):
-        return found[1]
+        message = found[1]
     lines = [line for line in message.splitlines() if line.strip() and "weights_only" not in line]
-    return lines[0].strip() if lines else type(error).__name__
+    return first_line(RuntimeError(lines[0])) if lines else type(error).__name__

@@ -76,9 +76,10 @@ class ModelConfig:
             raise InputError(f"adapters has {len(self.adapters):,} sites, expected at most {MOST_SITES:,}", "adapters")
         object.__setattr__(self, "labels", class_names(self.labels))
         if self.texts is not None:
-            object.__setattr__(self, "texts", texts_by_name(self.texts))
-            if missing := [label for label in self.labels if label not in self.texts]:
+            known = texts_by_name(self.texts)
+            if missing := [label for label in self.labels if label not in known]:
                 raise InputError(f"texts is missing {missing[0]!r}", "texts")
+            object.__setattr__(self, "texts", {label: known[label] for label in self.labels})  # the order of the logits
         if not 0 < self.logit_scale < math.inf:
             raise InputError(f"logit_scale is {self.logit_scale}, expected a number above 0", "logit_scale")
 
@@ -249,7 +250,9 @@ def _in_format_2(plain: Any, source: str) -> dict[str, Any]:
         raise InputError(f"{source} is not peclip's: it does not name a backbone, labels and adapters")
     version = plain.get("format")
     if type(version) is not int or version < 1:
-        raise InputError(f"{source} is not peclip's: its format is {version!r}, expected a number from 1 to {FORMAT}")
+        raise InputError(
+            f"{source} is not peclip's: its format is {shown(version)}, expected a number from 1 to {FORMAT}"
+        )
     if version > FORMAT:
         raise InputError(
             f"{source} was written by a newer peclip (format {version}, this one reads up to {FORMAT}): update peclip"

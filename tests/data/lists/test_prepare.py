@@ -123,7 +123,7 @@ def test_numbers_need_names(frames):
             "labels is 'fer', expected names in the order of their numbers .*, or the order of one of dfew, ferv39k",
         ),
         ("happy,sad,happiness", "duplicate label 'happiness'"),
-        ("happy,,sad", "'' is empty, expected a name"),
+        ("happy,,sad", "'' is not a class name"),
         ("happy,sad", r"b.txt line 3: label 4, but 2 names from 0 on go to 1: happiness, sadness"),
     ],
 )

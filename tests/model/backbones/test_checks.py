@@ -63,6 +63,8 @@ def test_large_sizes_need_as_many_bytes(copy):
         check_sizes(CLIPConfig(text_config=tower), copy)
     with pytest.raises(ValueError, match="these are sizes of 108 billion parameters, more than any CLIP has"):
         check_sizes(CLIPConfig(text_config=tower | {"num_hidden_layers": 200, "intermediate_size": 16_384}))
+    with pytest.raises(ValueError, match=r"config.json describes 13,\d+,\d+,\d+ parameters, but the weights have"):
+        check_sizes(CLIPConfig(vision_config={"image_size": 4096, "patch_size": 1}), copy)
     check_sizes(CLIPConfig(), copy)  # small enough to be built, and then compared with its weights
 
 

@@ -75,7 +75,7 @@ MANY = [str(number) for number in range(200_000)]
         (adapter("Adapter"), "its adapters or prompts cannot be built"),
         ({"adapters": {f"vision.mlp[{i}]": {} for i in range(3000)}}, "lacks class_path"),
         ({"labels": MANY, "texts": dict.fromkeys(MANY, "x")}, "labels has 200,000 names, expected at most 10,000"),
-        ({"labels": ["x" * 10**6, "b"]}, "has 1,000,000 characters, expected at most 1,000"),
+        ({"labels": ["x" * 10**6, "b"]}, "it has 1,000,000 characters, expected at most 1,000"),
         (
             {"texts": {"happiness": "x" * 10**7}},
             "texts has 10,000,000 characters for 'happiness', expected at most 10,000",
@@ -222,3 +222,11 @@ def test_a_released_file_of_very_many_blocks_is_refused(tmp_path):
     torch.save(as_saved(state), tmp_path / "a.pth")
     with refused(r"its shapes do not fit: num_hidden_layers is 30000, expected 1 to 200"):
         load_released(tmp_path / "a.pth", token_ids=small_ids())
+
+
+def test_texts_of_a_package_belong_to_their_labels_in_any_order(net, folder):
+    video = torch.randn(1, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    texts = json.loads((folder / "config.json").read_text())["texts"]
+    change(folder, texts={"further": "x", **dict(reversed(texts.items()))})
+    with torch.no_grad():
+        assert torch.equal(PEClip.from_pretrained(folder)(video), net(video))

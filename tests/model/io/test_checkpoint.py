@@ -134,10 +134,7 @@ class TestRebuilding:
             PEClip.from_trained(read_trained(ckpt), str(other_clip(32)))
 
     def test_another_backbone_of_another_width_is_refused(self, ckpt, other_clip):
-        with pytest.raises(
-            InputError,
-            match=r"some.ckpt: adapters.vision.attention.0.down.weight has shape \(4, 32\), the model's has \(2, 16\)",
-        ):
+        with pytest.raises(InputError, match=r"some.ckpt was trained on another CLIP|does not fit its backbone"):
             PEClip.from_trained(read_trained(ckpt), str(other_clip(16)))
 
     def test_a_half_precision_copy_of_the_backbone_is_the_same_one(self, ckpt, tiny_clip, tmp_path):

@@ -47,7 +47,7 @@ CLIPS = {"num_frames": 8, "image_size": 32, "mean": [*CLIP_MEAN], "std": [*CLIP_
         ("fingerprint", None, "x: fingerprint is None, expected"),
         ("labels", [], r"x: labels is empty, expected at least one class name"),
         ("labels", ["anger", "anger"], "x: labels: duplicate label 'anger'"),
-        ("labels", ["anger", " "], "x: labels: ' ' is empty, expected a name"),
+        ("labels", ["anger", " "], "x: labels: ' ' is not a class name: it is empty"),
         ("labels", "anger", "x: labels is 'anger', expected"),
         ("labels", ["happiness", "sadness", "surprise", "joy"], "x: texts is missing 'joy'"),
         ("texts", {"happiness": 1}, "x: texts happiness is 1, expected"),
