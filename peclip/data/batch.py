@@ -102,6 +102,13 @@ class Batch:
             other_label=None if other is None else other.pin_memory(),
         )
 
+    def share_memory(self) -> Self:
+        """Move the tensors into shared memory, and return the batch."""
+        for tensor in (self.video, self.label, self.clip, self.other_label):
+            if tensor is not None:
+                tensor.share_memory_()
+        return self
+
     def own(self) -> Self:
         """Return the batch without the clips that do not count on this rank.
 

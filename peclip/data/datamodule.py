@@ -3,6 +3,7 @@
 There the video of a :class:`~peclip.data.batch.Batch` becomes float, augmented and normalised.
 """
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,15 +19,17 @@ from peclip import labels as vocabulary
 from peclip.clip_format import MAX_FRAMES, ClipFormat
 from peclip.data.augment import Augment, Mix, augment, mix, normalize
 from peclip.data.batch import Batch, Draw, collate
-from peclip.data.dataset import ClipDataset, OnError
-from peclip.data.forking import METHOD, end_with_main_process, start_server
+from peclip.data.dataset import ClipDataset, OnError, begin_work
+from peclip.data.forking import METHOD, start_server
 from peclip.data.loader import LateLoader, PredictLoader
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.shared import share_manifests
 from peclip.data.media.shard import check_shards
 from peclip.data.samplers import EvalSampler, ShardSampler, TrainSampler, evaluation_order
+from peclip.data.shared_memory import check_shared_memory, collate_shared
 from peclip.data.source import Splits, Validation, read_source, split_source
-from peclip.data.workers import dead_workers
+from peclip.data.trouble import explain
+from peclip.data.workers import TIMEOUT, AtWork
 from peclip.errors import InputError
 
 
@@ -48,6 +51,8 @@ class VideoDataModule(LightningDataModule):
         batch_size: clips per training batch and device; at least 1.
         eval_batch_size: clips per batch in evaluation; by default the batch size.
         num_workers: processes that decode; 0 decodes in the main process.
+        worker_timeout: seconds for which these processes may show no sign of life (no clip, no byte read, no work of a
+            processor) before the run ends; above 0. A slow disk shows signs of life.
         val: share of every class of the training clips that is held out for validation and selection, where the source
             has no validation split; or test, which selects on the test clips as the authors' program does.
         predict: the clips that peclip predict reads; by default the test clips where there are any, else all.
@@ -81,6 +86,7 @@ class VideoDataModule(LightningDataModule):
         allow_outside: bool = False,
         on_error: OnError = "raise",
         seed: int = 0,
+        worker_timeout: float = TIMEOUT,
     ) -> None:
         super().__init__()
         eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
@@ -96,11 +102,14 @@ class VideoDataModule(LightningDataModule):
         for name, (value, smallest) in least.items():
             if value < smallest:
                 raise InputError(f"{name} is {value}, expected at least {smallest}", name)
+        if not 0 < worker_timeout < math.inf:
+            raise InputError(f"worker_timeout is {worker_timeout}, expected seconds above 0", "worker_timeout")
         self.manifest, self.root, self.benchmark, self.options, self.fold = manifest, root, benchmark, options, fold
         self.num_frames, self.num_workers = num_frames, num_workers
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.val, self.predict, self.augment, self.mix = val, predict, augment, mix
         self.allow_outside, self.on_error, self.seed = allow_outside, on_error, seed
+        self.worker_timeout = worker_timeout
         self._labels = labels
         self._datasets: list[ClipDataset] = []
         self._clip_format = ClipFormat()
@@ -160,16 +169,17 @@ class VideoDataModule(LightningDataModule):
 
         Raises:
             InputError: a label is not in the list, a class has no training clip, there are no clips, or the model would be
-                trained on another T than its own.
+                trained on another T than its own, or there is not enough shared memory for the processes that read clips.
         """
         module: Any = self.trainer.lightning_module if self.trainer else None
         if module is not None:
             self._clip_format = module.net.clip_format
         if stage == "fit":
             self._check_training_frames()
-        kinds = {"fit": ("training ", "train"), "validate": ("validation ", "val"), "test": ("test ", "test")}
-        kind, split = kinds.get(stage, ("", ""))
-        chosen = getattr(self.splits, split) if split else self.predicted  # splits could hold its clips a second time
+        chosen, kind = (
+            self._clips_for(stage),
+            {"fit": "training ", "validate": "validation ", "test": "test "}.get(stage, ""),
+        )
         if not len(chosen):
             fold = (
                 "" if self.fold is None else f" beside fold {self.fold}" if stage == "fit" else f" in fold {self.fold}"
@@ -179,8 +189,27 @@ class VideoDataModule(LightningDataModule):
         unlabelled = chosen.table["label"].eq("")
         if stage != "predict" and unlabelled.any():
             raise InputError(f"{chosen.where(int(unlabelled.to_numpy().argmax()))}: no label, peclip {stage} needs one")
-        for other in (self.splits.val, self.splits.test) if split else ():
+        for other in (self.splits.val, self.splits.test) if kind else ():
             other.check_labels(self.labels, allow_empty=True)
+        if self.num_workers and self.trainer is not None:
+            self.check_memory(stage, self.trainer.num_devices)
+
+    def check_memory(self, stage: str, ranks: int) -> None:
+        """Check that the batches that processes read ahead have room in shared memory; :attr:`clip_format` must be set.
+
+        Args:
+            stage: as in :meth:`setup`.
+            ranks: processes of this machine that have loaders of their own.
+
+        Raises:
+            InputError: they have not.
+        """
+        form, is_fit = self.clip_format, stage == "fit"
+        loaders = [(self._clips_for(stage), self.batch_size if is_fit else self.eval_batch_size)]
+        loaders += [(self.splits.val, self.eval_batch_size)] if is_fit else []
+        clip = form.num_frames * 3 * form.image_size**2
+        batches = [(math.ceil(len(clips) / size), size * clip) for clips, size in loaders]
+        check_shared_memory(self.num_workers, batches, ranks)
 
     def train_dataloader(self) -> LateLoader:
         """Return the training clips in random order, with random frames of every segment."""
@@ -219,18 +248,12 @@ class VideoDataModule(LightningDataModule):
         return replace(batch, video=video, label=label, other_label=other, weight=weight).own()
 
     def what_died(self, error: RuntimeError) -> InputError | None:
-        """Return an error that names the dead worker processes and the clips they were reading; None for another error."""
-        if not (dead := dead_workers(error)):
-            return None
-        at_work = [(dataset.clips, dataset.at_work.clip_of(pid)) for dataset in self._datasets for pid in dead]
-        reading = [clips.clip(clip) for clips, clip in at_work if clip is not None]
-        where = ", ".join(f"{clip.path} ({clip.where})" for clip in reading)
-        return InputError(
-            f"the process {dead[0]}, which reads clips, died {f'while it read {where}' if where else 'between two clips'}: "
-            "memory may have run out, or this file breaks the decoder; inspect it with peclip check, or set fewer "
-            "num_workers",
-            "num_workers",
-        )
+        """Return an error that names the dead or silent worker processes and their clips; None for another error."""
+        return explain(error, self._datasets)
+
+    def _clips_for(self, stage: str) -> Manifest:
+        split = {"fit": "train", "validate": "val", "test": "test"}.get(stage)
+        return getattr(self.splits, split) if split else self.predicted  # splits could hold its clips a second time
 
     def _check_training_frames(self) -> None:
         own = self._clip_format.num_frames
@@ -256,16 +279,17 @@ class VideoDataModule(LightningDataModule):
     def _loader(self, clips: Manifest, sampler: Sampler[list[Draw]], seed: int | None = None) -> LateLoader:
         clip_format = self.clip_format
         check_shards((os.path.join(clips.root, path) for path in clips.table["path"]), clip_format.image_size)
-        dataset = ClipDataset(clips, self.labels, clip_format, seed, self.num_workers, self.on_error)
+        at_work = AtWork(self.num_workers, self.worker_timeout)
+        dataset = ClipDataset(clips, self.labels, clip_format, seed, at_work, self.on_error)
         self._datasets.append(dataset)
         share_manifests()
         return LateLoader(
             dataset,
             batch_sampler=sampler,
-            collate_fn=collate,
+            collate_fn=collate_shared if self.num_workers else collate,
             num_workers=self.num_workers,
             multiprocessing_context=METHOD if self.num_workers else None,
-            worker_init_fn=end_with_main_process,
+            worker_init_fn=begin_work,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )

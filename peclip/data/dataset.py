@@ -4,10 +4,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from peclip.clip_format import ClipFormat
 from peclip.data.batch import NO_INDEX, Batch, Draw, Skipped
+from peclip.data.forking import end_with_main_process
 from peclip.data.manifest import Manifest
 from peclip.data.media.clip import read_clip
 from peclip.data.workers import AtWork
@@ -19,6 +20,13 @@ OnError = Literal["raise", "skip"]
 _FRAMES = 103  # the last word of a random stream's key; augment.py has the others
 
 
+def begin_work(worker: int) -> None:
+    """Let a worker process end with the main process, and make it known."""
+    end_with_main_process(worker)
+    if (info := get_worker_info()) and isinstance(info.dataset, ClipDataset):
+        info.dataset.at_work.note(None)
+
+
 class ClipDataset(Dataset[Batch]):
     """Decoded clips by :class:`Draw`.
 
@@ -27,7 +35,7 @@ class ClipDataset(Dataset[Batch]):
         labels: class names in the order of their indices.
         clip_format: T and the side of the frames.
         seed: for the choice of frames; None chooses the middle of each segment.
-        workers: number of processes that read.
+        at_work: the processes that read; by default none.
         on_error: what a clip that cannot be read does.
     """
 
@@ -37,14 +45,14 @@ class ClipDataset(Dataset[Batch]):
         labels: list[str],
         clip_format: ClipFormat,
         seed: int | None,
-        workers: int = 0,
+        at_work: AtWork | None = None,
         on_error: OnError = "raise",
     ) -> None:
         self.clips = clips
         self.index = {label: index for index, label in enumerate(labels)}
         self.clip_format = clip_format
         self.seed = seed
-        self.at_work = AtWork(workers)
+        self.at_work = AtWork(0) if at_work is None else at_work
         self.on_error = on_error
 
     def __len__(self) -> int:

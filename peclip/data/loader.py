@@ -1,11 +1,18 @@
 """Loaders of batches, and what Lightning may know of them."""
 
+import sys
+import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
 
 from torch.utils.data import DataLoader
 
 from peclip.data.batch import Batch
+from peclip.data.dataset import ClipDataset
 from peclip.data.forking import main_module_hidden, start_server
+from peclip.data.waiting import watched
+from peclip.errors import InputError
 
 
 class LateLoader(DataLoader[Batch]):
@@ -15,12 +22,39 @@ class LateLoader(DataLoader[Batch]):
     """
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # only a DataLoader's iterator knows workers
-        """Yield the batches."""
-        if self.num_workers:
-            start_server()  # which a fork of the main process has not
-        with main_module_hidden():
-            batches = super().__iter__()
-        yield from batches
+        """Yield the batches; what ends the waiting for workers is in :mod:`peclip.data.waiting`.
+
+        Raises:
+            InputError: the system does not let workers start.
+        """
+        if not self.num_workers:
+            yield from self._start()
+            return
+        start_server()  # which a fork of the main process has not
+        yield from watched(self._start, cast(ClipDataset, self.dataset).at_work)
+
+    def _start(self) -> Iterator[Batch]:
+        """Start the workers, or wake up those of the epoch before."""
+        with main_module_hidden(), _start_errors():
+            return super().__iter__()
+
+
+@contextmanager
+def _start_errors() -> Iterator[None]:
+    """Turn what the system says when workers start into one line, without what PyTorch prints about the half of a loader."""
+    try:
+        yield
+    except OSError as error:
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+        try:
+            traceback.clear_frames(error.__traceback__)
+        finally:
+            sys.unraisablehook = hook
+        raise InputError(
+            f"the processes that read clips cannot be started ({error.strerror or error}): set num_workers 0; too few open "
+            "files are raised with ulimit -n, a full /dev/shm with docker run --shm-size 1g",
+            "num_workers",
+        ) from error
 
 
 class PredictLoader:

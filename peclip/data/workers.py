@@ -1,5 +1,6 @@
-"""Record the clip that each worker process reads, to report it when the process dies."""
+"""Record the clip that each worker process reads, to report it when the process dies or shows no sign of life."""
 
+import multiprocessing
 import os
 import re
 
@@ -8,26 +9,68 @@ from torch.utils.data import get_worker_info
 
 from peclip.data.batch import NO_INDEX
 
+TIMEOUT = 300.0
+"""Seconds for which worker processes may show no sign of life by default; see :mod:`peclip.data.waiting`."""
+
 
 class AtWork:
     """A table in shared memory, which outlives the processes that write into it.
 
     Args:
         workers: number of processes.
+        timeout: seconds for which all of them may show no sign of life.
     """
 
-    def __init__(self, workers: int) -> None:
-        self._pids_and_clips = torch.full((workers, 2), NO_INDEX, dtype=torch.int64).share_memory_()
+    def __init__(self, workers: int, timeout: float = TIMEOUT) -> None:
+        self.timeout = timeout
+        columns = torch.tensor((NO_INDEX, NO_INDEX, 0)).expand(workers, 3).clone()
+        self._pids_clips_and_notes = columns.share_memory_() if workers else columns
 
     def note(self, clip: int | None) -> None:
         """Note the clip that this process reads now, or that it reads none; does nothing in the main process."""
         if info := get_worker_info():
-            self._pids_and_clips[info.id] = torch.tensor((os.getpid(), NO_INDEX if clip is None else clip))
+            row = self._pids_clips_and_notes[info.id]
+            row[:] = torch.tensor((os.getpid(), NO_INDEX if clip is None else clip, int(row[2]) + 1))
+
+    @property
+    def pids(self) -> list[int]:
+        """The ids of the processes that have read a clip or do so."""
+        return [pid for pid, _, _ in self._pids_clips_and_notes.tolist() if pid != NO_INDEX]
+
+    @property
+    def have_begun(self) -> bool:
+        """Whether all processes have started."""
+        return len(self.pids) == len(self._pids_clips_and_notes)
+
+    @property
+    def notes(self) -> int:
+        """How often processes have begun or finished a clip."""
+        return int(self._pids_clips_and_notes[:, 2].sum())
 
     def clip_of(self, pid: int) -> int | None:
         """Return the clip that a process was reading, if it was."""
-        clips = [clip for known, clip in self._pids_and_clips.tolist() if known == pid and clip != NO_INDEX]
+        clips = [clip for known, clip, _ in self._pids_clips_and_notes.tolist() if known == pid and clip != NO_INDEX]
         return clips[0] if clips else None
+
+    def kill(self) -> None:
+        """Kill all processes, also those that are stopped, which no other signal reaches."""
+        for process in multiprocessing.active_children():
+            if process.pid in self.pids:
+                process.kill()
+
+
+class SilentWorkers(RuntimeError):
+    """Worker processes that show no sign of life.
+
+    Args:
+        pids: ids of those that have a clip to read, or are stopped.
+        why: what they do, as in "are stopped".
+        advice: what to do.
+    """
+
+    def __init__(self, pids: list[int], why: str, advice: str) -> None:
+        super().__init__(f"the processes {', '.join(map(str, pids))} of a loader {why}: {advice}")
+        self.pids, self.why, self.advice = pids, why, advice
 
 
 def dead_workers(error: RuntimeError) -> list[int]:

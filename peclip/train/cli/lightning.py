@@ -348,6 +348,8 @@ class PEClipCLI(HookedCLI):
             arguments["verbose"] = False  # the report prints the results
         with options_below("data"):
             self.datamodule.setup(subcommand)
+            self.datamodule.clip_format = self.model.net.clip_format
+            self.datamodule.check_memory(subcommand, self.trainer.num_devices)
         with options_below("model"):
             self.model.check_trainer(self.trainer)
             if subcommand == "fit":

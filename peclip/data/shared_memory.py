@@ -1,0 +1,69 @@
+"""Shared memory, through which worker processes hand over batches: whether there is enough before, and when there is not."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from peclip.data.batch import Batch, collate
+from peclip.errors import InputError
+
+FOLDER = Path("/dev/shm")
+
+PREFETCH = 2
+"""Batches that each process reads ahead."""
+
+IN_USE = 2
+"""Batches of a loader that are trained on or about to be."""
+
+_SMALL = 5 * 4096  # bytes of the small tensors of a batch: a page each
+_MB = 2**20
+_REMEDY = "set num_workers 0 or a smaller batch_size, or give a container more, as docker run --shm-size"
+
+
+def check_shared_memory(workers: int, batches: Sequence[tuple[int, int]], copies: int = 1) -> None:
+    """Compare the batches that may wait at once with the free shared memory.
+
+    Args:
+        workers: processes of each loader.
+        batches: of each loader, how many batches it has, and how many bytes one takes.
+        copies: ranks of this machine, each of which has all of these loaders.
+
+    Raises:
+        InputError: it is too small, or cannot be written to.
+    """
+    if not workers or not FOLDER.parent.is_dir() or os.uname().sysname != "Linux":
+        return
+    if not os.access(FOLDER, os.W_OK):
+        raise InputError(
+            f"{FOLDER} {'is read-only' if FOLDER.exists() else 'is missing'}, and the processes that read clips need it: "
+            "set num_workers 0, or mount it writable",
+            "num_workers",
+        )
+    waiting = ((min(count, workers * PREFETCH + IN_USE), size + _SMALL) for count, size in batches)
+    needed = copies * sum(count * size for count, size in waiting)
+    state = os.statvfs(FOLDER)
+    free = state.f_bavail * state.f_frsize
+    if needed > free:
+        raise InputError(
+            f"{FOLDER} has {free / _MB:,.1f} MB free, and batches that wait in it may need {needed / _MB:,.1f} MB, with "
+            f"{workers} num_workers that read {PREFETCH} batches ahead: {_REMEDY} {max(1, round(1.5 * needed / 2**30))}g",
+            "num_workers",
+            "batch_size",
+        )
+
+
+def collate_shared(batches: Sequence[Batch]) -> Batch:
+    """Join batches of one clip each in shared memory.
+
+    PyTorch would move them there when it is too late to report that there is no room: then the main process waits for ever.
+
+    Raises:
+        InputError: there is no room.
+    """
+    batch = collate(batches)
+    try:
+        return batch.share_memory()
+    except (RuntimeError, OSError) as error:
+        raise InputError(
+            f"{FOLDER} is full, the shared memory in which batches wait ({str(error).partition(': ')[2]}): {_REMEDY} 1g"
+        ) from error

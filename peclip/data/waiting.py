@@ -1,0 +1,151 @@
+"""Wait for the batches of worker processes, but not for ever: a process may be stopped, or blocked in a file.
+
+A thread waits for the batches, because what PyTorch's loader waits for is not always under a limit of time. Meanwhile this
+looks at the processes. It gives up when one of them is stopped, when none of them shows a sign of life, or when none finishes a
+clip for very long. A sign of life is a clip that is begun or finished, a byte that is read, or a second of a processor's
+time; so a slow disk is waited for as long as it delivers anything at all.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from peclip.data.workers import TIMEOUT, AtWork, SilentWorkers
+
+T = TypeVar("T")
+
+CHECK = 5.0
+"""Seconds between two looks at the processes."""
+
+STOPPED = 60.0
+"""Seconds for which a process may be stopped (SIGSTOP, a debugger) while its batch is waited for; at most the timeout."""
+
+LONGEST = 6
+"""Timeouts that may pass without a clip, whatever signs of life there are."""
+
+_SECOND = 100  # units of the kernel's processor times
+
+
+def watched(start: Callable[[], Iterator[T]], at_work: AtWork) -> Iterator[T]:
+    """Yield batches of worker processes.
+
+    Args:
+        start: starts or wakes up the workers of a loader, and returns their batches.
+        at_work: the processes, and the time for which they may be silent.
+
+    Raises:
+        SilentWorkers: they are waited for in vain. Then they are killed.
+    """
+    requests, answers = queue.SimpleQueue[bool](), queue.SimpleQueue[T | BaseException]()
+    # a daemon: where it waits for ever, it does not keep the program from ending
+    threading.Thread(target=_fetch, args=(start, requests, answers), name="batches", daemon=True).start()
+    try:
+        while True:
+            requests.put(True)
+            answer = _wait(answers, at_work)
+            if isinstance(answer, StopIteration):
+                return
+            if isinstance(answer, BaseException):
+                raise answer
+            yield answer
+    finally:
+        requests.put(False)
+
+
+def _fetch(
+    start: Callable[[], Iterator[T]], requests: queue.SimpleQueue[bool], answers: queue.SimpleQueue[T | BaseException]
+) -> None:
+    batches: Iterator[T] | None = None
+    while requests.get():
+        try:
+            batches = start() if batches is None else batches
+            answers.put(next(batches))
+        except BaseException as error:  # noqa: BLE001 - it is raised by the thread that waits
+            answers.put(error)
+
+
+def _wait(answers: queue.SimpleQueue[T | BaseException], at_work: AtWork) -> T | BaseException:
+    """Return the next answer.
+
+    Time is counted in looks rather than by a clock: the whole program may be stopped and continued.
+    """
+    check = min(CHECK, at_work.timeout / 4)
+    before, silent, without_clip, stopped = _Signs.of(at_work), 0.0, 0.0, dict[int, float]()
+    while True:
+        with suppress(queue.Empty):
+            return answers.get(timeout=check)
+        now = _Signs.of(at_work)
+        silent = 0.0 if now != before else silent + check
+        without_clip = 0.0 if now.notes != before.notes else without_clip + check
+        stopped = {pid: stopped.get(pid, 0.0) + check for pid in at_work.pids if _state(pid) in ("T", "t")}
+        before = now
+        why = _verdict(at_work, silent, without_clip, stopped)
+        if why is not None:
+            at_work.kill()
+            raise why
+
+
+def _verdict(at_work: AtWork, silent: float, without_clip: float, stopped: dict[int, float]) -> SilentWorkers | None:
+    limit = min(STOPPED, at_work.timeout)
+    if halted := [pid for pid, seconds in stopped.items() if seconds >= limit]:
+        return SilentWorkers(
+            halted, f"are stopped since {limit:g} s", "by SIGSTOP or a debugger: resume the run, and let them run"
+        )
+    reading = [pid for pid in at_work.pids if at_work.clip_of(pid) is not None]
+    patience = at_work.timeout if at_work.have_begun else max(at_work.timeout, TIMEOUT)  # a start is many imports
+    if silent >= patience:
+        return SilentWorkers(
+            reading,
+            f"have shown no sign of life for {patience:g} s, neither a clip nor a byte read nor work of a processor",
+            "inspect the disk and the file, or set a longer worker_timeout",
+        )
+    if without_clip >= LONGEST * at_work.timeout:
+        return SilentWorkers(
+            reading,
+            f"have finished no clip for {LONGEST * at_work.timeout:g} s",
+            "inspect the file with peclip check, or set a longer worker_timeout",
+        )
+    return None
+
+
+class _Signs(NamedTuple):
+    """Signs of life of all processes: clips begun and finished, seconds of the processor, and bytes read."""
+
+    notes: int
+    seconds: tuple[int, ...]
+    bytes_read: tuple[str, ...]
+
+    @classmethod
+    def of(cls, at_work: AtWork) -> _Signs:
+        """Look at the processes; where there is no /proc, only their clips tell."""
+        pids = at_work.pids
+        return cls(at_work.notes, tuple(map(_seconds, pids)), tuple(map(_bytes_read, pids)))
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the state of a process and the numbers that follow it in its entry; nothing where there is no such entry."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return []
+
+
+def _state(pid: int) -> str:
+    return next(iter(_stat(pid)), "")
+
+
+def _seconds(pid: int) -> int:
+    numbers = _stat(pid)
+    return (int(numbers[11]) + int(numbers[12])) // _SECOND if len(numbers) > 12 else 0
+
+
+def _bytes_read(pid: int) -> str:
+    """Return how many bytes a process has read, from files and from disks, as the kernel writes it."""
+    with suppress(OSError):
+        lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+        return " ".join(line for line in lines if line.startswith(("rchar", "read_bytes")))
+    return ""
