@@ -8,7 +8,7 @@ pictures also name others that need not be kept any longer, and those may have b
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple, cast
@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 from peclip.data.media.container import LENIENT, STRICT, Video
 
 _IDR = 5  # type of the unit of H.264 that needs no other picture, and behind which none refers to what was before
+_HEAD = 8192  # bytes of a packet in which the first unit of its picture begins
 
 
 class _Mark(NamedTuple):
@@ -44,17 +45,17 @@ class Verdict:
 
     Attributes:
         lost: numbers of the packets whose pictures are shown, but damaged, or refer to what is missing.
-        withheld: pictures that are whole, and that the strict decoder does not return because it failed at the next one.
+        withheld: pictures that are whole, by number, and that the strict decoder does not return because it failed at the next.
     """
 
     lost: Collection[int]
-    withheld: Sequence[VideoFrame] = ()
+    withheld: Mapping[int, VideoFrame] = field(default_factory=dict)
 
 
 def begins_open(video: Video, keyframe: Packet[VideoStream]) -> bool:
     """Return whether pictures behind the first keyframe of a video may refer to others before it."""
     codec = video.stream.codec_context
-    return codec.name == "h264" and _IDR not in _units(bytes(keyframe), codec.extradata)
+    return codec.name == "h264" and _IDR not in _units(bytes(keyframe)[:_HEAD], codec.extradata)
 
 
 def judge(
@@ -64,12 +65,10 @@ def judge(
 
     Args:
         video: of the packets.
-        packets: the first ones of the video in decoding order, marked by :func:`mark`.
+        packets: the first ones of a video that begins open, in decoding order, marked by :func:`mark`.
         failed: numbers of those that the decoder failed at.
         incomplete: of these, those of which something is missing.
     """
-    if not packets[0].is_keyframe or not begins_open(video, packets[0]):
-        return Verdict(failed)
     complete = [packet for number, packet in enumerate(packets) if number not in incomplete]
     strictly = _decode(video, complete, STRICT, lambda number: False)
     shown = _decode(video, packets, LENIENT, lambda number: number not in strictly.digests)
@@ -78,7 +77,7 @@ def judge(
     undecodable = {number for number in shown.failed if not _leads(packets[number], packets[0])}
     return Verdict(
         differ | unknown | (undecodable & set(failed)),
-        [frame for number, frame in shown.frames.items() if number not in failed],
+        {number: frame for number, frame in shown.frames.items() if number not in failed},
     )
 
 

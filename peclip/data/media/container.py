@@ -19,7 +19,7 @@ from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
-from peclip.data.media.budget import Budget, check_scans
+from peclip.data.media.budget import check_scans
 from peclip.data.media.canvas import MAX_PIXELS, check_pixels, picture_kind, reason
 from peclip.data.media.truncation import is_truncated
 from peclip.errors import InputError
@@ -100,10 +100,10 @@ class Video:
         """Return whether its bytes can be searched for the joint of two transport streams."""
         return self.is_file and self.container.format.name == "mpegts"
 
-    def spend(self, budget: Budget, packet: Packet[VideoStream]) -> None:
-        """Count a packet that is about to be decoded; see :meth:`Budget.spend`."""
-        context = self.stream.codec_context
-        budget.spend(context.width * context.height, packet.size)
+    @property
+    def pixels(self) -> int:
+        """Pixels of a frame."""
+        return self.stream.codec_context.width * self.stream.codec_context.height
 
     def packets(self) -> Iterator[Packet[VideoStream]]:
         """Yield the stream's packets in the order of the file.

@@ -8,6 +8,7 @@ from before the beginning of the file, are neither pictures nor errors.
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Iterator
 from functools import cached_property
 from math import inf
@@ -21,7 +22,7 @@ from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from peclip.data.media.beginning import Verdict, judge, mark, number_of
+from peclip.data.media.beginning import Verdict, begins_open, judge, mark, number_of
 from peclip.data.media.budget import Budget
 from peclip.data.media.canvas import Canvas, reason, slots_of
 from peclip.data.media.clock import Clock
@@ -74,14 +75,15 @@ def decode_everything(video: Video, *, is_clip: bool) -> Iterator[Shown]:
         InputError: the file breaks off, a picture is lost and its place is not known, or the budget is exceeded.
     """
     clock, budget = Clock(video), Budget(video.path, is_clip=is_clip)
-    part, joint = _Part(video, clock), None
+    part, joint, pixels = _Part(video, clock), None, video.pixels
     for packet in video.packets():
         if clock.jumps(packet) or (joint is not None and packet.pos is not None and packet.pos >= joint):
             yield from part.finish()
             part, joint = _Part(video, clock), None
         if packet.is_corrupt and joint is None and video.is_searchable and packet.pos is not None:
             joint = joint_behind(video.path, packet.pos)
-        video.spend(budget, packet)
+        pixels = video.pixels if packet.is_keyframe else pixels
+        budget.spend(pixels, packet.size)
         yield from part.decode(packet, is_whole=joint is not None)
     yield from part.finish()
 
@@ -97,15 +99,16 @@ class _Part:
     def __init__(self, video: Video, clock: Clock) -> None:
         self._video, self._clock = video, clock
         self._context = video.stream.codec_context
-        self._context.copy_opaque = True  # a frame knows the number of its packet
         self._number = -1  # of the last packet
-        self._group: list[Packet[VideoStream]] | None = []  # packets of the first group of pictures; None behind it
-        self._waiting: dict[int, Packet[VideoStream]] = {}  # packets whose pictures have not come out of the decoder
+        self._group: list[Packet[VideoStream]] | None = None  # packets of a first group that is open; None behind it
+        self._latest: deque[Packet[VideoStream]] = deque(maxlen=_LONGEST_DELAY)  # packets that were decoded
         self._failed: dict[int, tuple[Packet[VideoStream], InputError]] = {}  # at which it failed, to be judged
         self._lost: list[tuple[int, int, InputError]] = []  # time, number and error of pictures to come: a heap
         self._broken: tuple[int, InputError] | None = None  # the last that is lost, to which later pictures may refer
-        self._whole: set[int] = set()  # packets that are whole although FFmpeg says otherwise
+        self._is_whole = False  # whether packets are whole although FFmpeg says otherwise
+        self._withheld: set[int] = set()  # pictures that the decoder failed to return, and that were shown nevertheless
         self._has_begun = False
+        self._time = -inf  # of the latest picture
         clock.restart()
 
     def decode(self, packet: Packet[VideoStream] | None, *, is_whole: bool = False) -> Iterator[Shown]:
@@ -119,8 +122,10 @@ class _Part:
             InputError: a picture is lost, and it is not known when it would be shown.
         """
         self._number += 1
+        self._is_whole |= is_whole
         if packet is not None:
-            self._remember(packet, is_whole=is_whole)
+            if self._group is not None or self._number == 0:
+                self._remember(packet)
             if packet.is_corrupt and not is_whole:
                 yield from self._fail(packet, "its data is incomplete")
                 return
@@ -131,12 +136,13 @@ class _Part:
             return
         if packet is not None:
             self._clock.sent(packet)
-            self._waiting[self._number] = packet
+            self._latest.append(packet)
         for frame in frames:
-            if not self._has_begun:
-                self._has_begun = True
-                yield from self._judge()
-            yield from self._show(frame)
+            if self._has_begun and self._broken is None and not self._lost and not frame.is_corrupt:
+                self._time = time = self._clock.time(frame)
+                yield Shown(time, time + self._clock.lasts(frame), frame)
+            else:
+                yield from self._show(frame)
 
     def finish(self) -> Iterator[Shown]:
         """Yield what is left, and make the decoder ready for the next part.
@@ -151,17 +157,16 @@ class _Part:
             raise error
         yield from self._errors(inf)
 
-    def _remember(self, packet: Packet[VideoStream], *, is_whole: bool) -> None:
-        """Number a packet, and keep it if it is of the first group of pictures."""
+    def _remember(self, packet: Packet[VideoStream]) -> None:
+        """Keep a packet that belongs to an open first group, and number it, so that its frame can be told."""
+        if self._group is None:
+            if not packet.is_keyframe or not begins_open(self._video, packet):
+                return
+            self._group, self._context.copy_opaque = [], True
         mark(packet, self._number)
-        if is_whole:
-            self._whole.add(self._number)
-        if self._group is not None:
-            self._group.append(packet)
-            if len(self._group) > _LONGEST_GROUP or (packet.is_keyframe and self._has_begun):
-                self._group = None
-        if len(self._waiting) > _LONGEST_DELAY:
-            del self._waiting[next(iter(self._waiting))]  # some packets are never shown
+        self._group.append(packet)
+        if len(self._group) > _LONGEST_GROUP or (packet.is_keyframe and self._has_begun):
+            self._group = None
 
     def _fail(self, packet: Packet[VideoStream] | None, why: str) -> Iterator[Shown]:
         """Note that the decoder failed; what that means is open until there is a picture."""
@@ -176,7 +181,9 @@ class _Part:
         """Find out what is lost where the decoder failed, and yield what it failed to return."""
         if not self._failed:
             return
-        incomplete = {number for number, (packet, _) in self._failed.items() if packet.is_corrupt} - self._whole
+        incomplete = {
+            number for number, (packet, _) in self._failed.items() if packet.is_corrupt and not self._is_whole
+        }
         failed, self._failed = self._failed, {}
         verdict = Verdict(failed) if self._group is None else judge(self._video, self._group, failed, incomplete)
         for number in sorted(verdict.lost):
@@ -185,29 +192,32 @@ class _Part:
             elif self._group is not None:
                 packet = self._group[number]
                 self._lose(number, packet, self._video.damaged(packet.pts, "it refers to others that are missing"))
-        for frame in verdict.withheld:
-            if number_of(frame, self._number) in self._waiting:
+        for number, frame in verdict.withheld.items():
+            if number not in self._withheld:
+                self._withheld.add(number)
                 yield from self._show(frame)
 
     def _lose(self, number: int, packet: Packet[VideoStream], error: InputError) -> None:
         """Note that a picture is lost, and with it those that the decoder may fail to return."""
         self._broken = number, error
-        for other, missing in ((number, packet), *self._waiting.items()):
+        for missing in (packet, *self._latest):
             time = self._clock.placed(missing)
             if time is None:
                 raise error
-            if not missing.is_discard:
-                heapq.heappush(self._lost, (time, other, error))
-        self._waiting.clear()
+            if not missing.is_discard and (missing is packet or time > self._time):
+                heapq.heappush(self._lost, (time, number_of(missing, number), error))
+        self._latest.clear()
 
     def _show(self, frame: VideoFrame) -> Iterator[Shown]:
         """Yield a picture, and before it the errors of earlier ones."""
+        if not self._has_begun:
+            self._has_begun = True
+            yield from self._judge()
         number = number_of(frame, self._number)
-        self._waiting.pop(number, None)
-        time = self._clock.time(frame)
+        self._time = time = self._clock.time(frame)
         if self._broken and number > self._broken[0] and frame.key_frame and frame.pict_type == PictureType.I:
             self._broken = None
-        if frame.is_corrupt and number not in self._whole:
+        if frame.is_corrupt and not self._is_whole:
             self._broken = number, self._video.damaged(frame.pts, "its data is damaged")
         yield from self._errors(time)
         is_sound = self._broken is None or number < self._broken[0]

@@ -59,25 +59,29 @@ def _index(video: Video, window: Window, seek: bool) -> _Index | None:
     if video.stream.codec_context.name not in _ONE_FRAME_PACKETS or not video.has_presentation_times():
         return None
     low, high = video.ticks(window)
-    clock = Clock(video)
+    clock, can_jump = Clock(video), video.is_broadcast
     pts: list[int] = []
     keys: list[int] = []
     counted: list[tuple[int, int, int]] = []
     kept: list[Packet[VideoStream]] | None = []
     size = 0
     for packet in video.packets():
-        if packet.pts is None or packet.size <= _MARKER_BYTES or clock.jumps(packet):
+        time = packet.pts
+        if time is None or packet.size <= _MARKER_BYTES:
             return None
-        clock.sent(packet)
+        if can_jump:
+            if clock.jumps(packet):
+                return None
+            clock.sent(packet)
         if not packet.is_discard:
-            counted.append((packet.pts, len(pts), packet.duration or clock.period))
+            counted.append((time, len(pts), packet.duration or clock.period))
         if packet.dts is not None and packet.dts >= high:
             break  # all that follows is presented later still
         if packet.is_keyframe:
             if not keys and not seek and begins_open(video, packet):
                 return None  # what can be shown of its first pictures, only the decoder knows
             keys.append(len(pts))
-        pts.append(packet.pts)
+        pts.append(time)
         size += packet.size
         if kept is not None:
             kept.append(packet)
@@ -256,14 +260,14 @@ def _decode_run(
     budget: Budget,
 ) -> Iterator[VideoFrame]:
     """Decode the packets of a run from time `begin` on, skipping what is neither kept nor referred to."""
-    context = video.stream.codec_context
+    context, pixels = video.stream.codec_context, video.pixels
     for position, packet in packets:
         if position < run.start or packet.pts is None or packet.pts < begin:
             continue  # presented before the keyframe, it refers to what was not decoded, and nothing later to it
         if packet.is_corrupt:
             raise _PlanError
         context.skip_frame = "DEFAULT" if position in keep else "NONREF"
-        video.spend(budget, packet)
+        budget.spend(pixels, packet.size)
         yield from context.decode(packet)
         if position == run[-1]:
             break

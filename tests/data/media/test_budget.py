@@ -62,6 +62,7 @@ def test_one_clip_has_limits_that_a_film_which_is_watched_has_not(
         write_video(path, 60, size=(48, 48), gop=60)
     else:
         write_frames(path, 60, size=(48, 48))
+    monkeypatch.setattr(budget, "_EVERY", 1)
     monkeypatch.setattr(budget, limit, 30 * 48 * 48 if limit == "CLIP_PIXELS" else 1e-6)
     for way in ("clip", "every"):
         if (kind, way, limit) == ("folder", "clip", "CLIP_PIXELS"):
