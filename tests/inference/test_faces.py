@@ -66,11 +66,19 @@ def test_every_face_of_a_picture_is_found(capfd):
     detect = YuNet(str(YUNET))
     found = by_centre(detect(picture))
     places = 2 * np.array(sorted(person.place(0) for person in people))
-    assert found == pytest.approx(places, abs=18)
+    assert_near(found, places, place=0.05, side=0.08)
     # the same places in a frame of another size and shape
     again = by_centre(detect(np.pad(picture[::2, ::2], ((0, 0), (100, 0), (0, 0)))))
-    assert again == pytest.approx(found / 2 + (100, 0, 0), abs=10)
+    assert_near(again, found / 2 + (100, 0, 0), place=0.06, side=0.12)
     assert capfd.readouterr().err == ""
+
+
+def assert_near(found, expected, place, side):
+    """Check centres and sides of faces by shares of the side of each."""
+    assert found.shape == expected.shape
+    off = np.abs(found - expected) / expected[:, 2:]
+    assert off[:, :2].max() <= place
+    assert off[:, 2].max() <= side
 
 
 def by_centre(boxes):
