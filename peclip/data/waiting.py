@@ -26,7 +26,7 @@ STOPPED = 60.0
 """Seconds for which a process may be stopped (SIGSTOP, a debugger) while its batch is waited for; at most the timeout."""
 
 LONGEST = 6
-"""Timeouts that may pass without a clip, whatever signs of life there are."""
+"""Timeouts that may pass without a clip, with any sign of life."""
 
 _SECOND = 100  # units of the kernel's processor times
 

@@ -39,12 +39,12 @@ class AtWork:
 
     @property
     def have_begun(self) -> bool:
-        """Whether all processes have started."""
+        """True once all processes have started."""
         return len(self.pids) == len(self._pids_clips_and_notes)
 
     @property
     def notes(self) -> int:
-        """How often processes have begun or finished a clip."""
+        """Number of times that processes have begun or finished a clip."""
         return int(self._pids_clips_and_notes[:, 2].sum())
 
     def clip_of(self, pid: int) -> int | None:
