@@ -46,7 +46,7 @@ def check_shared_memory(workers: int, batches: Sequence[tuple[int, int]], copies
     if needed > free:
         raise InputError(
             f"{FOLDER} has {free / _MB:,.1f} MB free, and batches that wait in it may need {needed / _MB:,.1f} MB, with "
-            f"{workers} num_workers that read {PREFETCH} batches ahead: {_REMEDY} {max(1, round(1.5 * needed / 2**30))}g",
+            f"{workers} worker processes that read {PREFETCH} batches ahead: {_REMEDY} {max(1, round(1.5 * needed / 2**30))}g",
             "num_workers",
             "batch_size",
         )

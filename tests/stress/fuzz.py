@@ -1,7 +1,7 @@
 """Damages small real files at random, reads them, and keeps those that do something else than they may.
 
 A damaged file gives a clip of the right shape or an `InputError` of one line that names it, within seconds and little
-memory. `python -m tests.stress.fuzz --files 10000 --seed 0` prints the figures of docs/RELIABILITY.md; what it finds is
+memory. `python -m tests.stress.fuzz --seconds 600 --seed 0` prints the figures of docs/RELIABILITY.md; what it finds is
 kept in a folder, and `--only N` reads file N of the seed again, in this process, where a debugger sees it.
 """
 
@@ -147,8 +147,18 @@ def _field(data: bytes, rng: np.random.Generator) -> bytes:
     return data[:place] + value.to_bytes(width, ("big", "little")[rng.integers(2)]) + data[place + width :]
 
 
+def _swell(data: bytes, rng: np.random.Generator) -> bytes:
+    """Repeat a part thousands of times: frames of an animation, scans of a JPEG, entries of an index."""
+    starts = [match.start() for match in re.finditer(rb"\xff\xda|\x2c|moof|[\x00-\x01]{3}\x01", data)]
+    place = int(rng.choice(starts)) if starts else _place(data, rng)
+    part = data[place : place + _length(rng)]
+    return data[:place] + part * (_SWOLLEN // max(len(part), 1)) + data[place:]
+
+
+_SWOLLEN = 2_000_000  # bytes that such a part takes
+
 DAMAGES: tuple[Callable[[bytes, np.random.Generator], bytes], ...] = (
-    *(_flip, _flip, _cut, _remove, _insert, _repeat, _fill, _field, _field),
+    *(_flip, _flip, _cut, _remove, _insert, _repeat, _fill, _field, _field, _swell),
 )
 
 
@@ -219,11 +229,12 @@ def _fine(way: Callable[[], None], path: Path) -> bool:
     return False
 
 
-def fuzz(files: int, seed: int, keep: Path) -> tuple[list[Finding], str]:
-    """Damage and read so many files.
+def fuzz(files: int, seconds: float, seed: int, keep: Path) -> tuple[list[Finding], str]:
+    """Damage and read files, so many or for so long.
 
     Args:
-        files: how many.
+        files: how many at most.
+        seconds: after which no other file is read.
         seed: of all that is random.
         keep: folder for files that do something else than they may.
 
@@ -231,20 +242,22 @@ def fuzz(files: int, seed: int, keep: Path) -> tuple[list[Finding], str]:
         what was found, and the figures in a line.
     """
     begin = time.monotonic()
-    findings, counts, seconds, megabytes = [], Counter[str](), [0.0], [0.0]
+    findings, counts, durations, megabytes = [], Counter[str](), [0.0], [0.0]
     with tempfile.TemporaryDirectory() as name:
         read = partial(_read, seed, Path(name))
         for number, outcome in enumerate(guarded(read, range(files), SECONDS, _originals)):
             what = outcome.error or ("" if outcome.megabytes < MOST_MEGABYTES else f"{outcome.megabytes:.0f} MB")
             if what:
                 findings.append(Finding(number, _keep(seed, number, keep), what))
-                continue
-            counts[outcome.value] += 1
-            seconds.append(outcome.seconds)
-            megabytes.append(outcome.megabytes)
+            else:
+                counts[outcome.value] += 1
+                durations.append(outcome.seconds)
+                megabytes.append(outcome.megabytes)
+            if time.monotonic() - begin > seconds:
+                break
     figures = (
-        f"{files:,} files of {len(KINDS)} kinds, seed {seed}: {counts['read']:,} read, {counts['refused']:,} refused, "
-        f"{len(findings)} findings; at most {max(seconds):.2f} s and {max(megabytes):.0f} MB a file, "
+        f"{counts.total() + len(findings):,} files of {len(KINDS)} kinds, seed {seed}: {counts['read']:,} read, {counts['refused']:,} refused, "
+        f"{len(findings)} findings; at most {max(durations):.2f} s and {max(megabytes):.0f} MB a file, "
         f"{time.monotonic() - begin:.0f} s in all"
     )
     return findings, figures
@@ -270,7 +283,8 @@ def _keep(seed: int, number: int, keep: Path) -> str:
 def main() -> None:
     """Print what was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path("fuzz"), help="folder for what is found")
     parser.add_argument("--only", type=int, help="number of one file, to be read in this process")
@@ -280,7 +294,7 @@ def main() -> None:
             kind, path = make(given.seed, given.only, Path(name))
             print(judge(kind, path, np.random.default_rng((given.seed, given.only, 1))))
         return
-    findings, figures = fuzz(given.files, given.seed, given.keep)
+    findings, figures = fuzz(given.files, given.seconds, given.seed, given.keep)
     for finding in findings:
         print(f"file {finding.number} ({finding.kind}): {finding.what}")
     print(figures)
