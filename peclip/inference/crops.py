@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
@@ -124,4 +125,4 @@ def cut_out(frame: np.ndarray, square: Square, size: int) -> Tensor:
         inside = frame[y:bottom, x:right]
     box = (left - x, top - y, left - x + square.side, top - y + square.side)
     picture = Image.fromarray(inside).resize((size, size), Image.Resampling.BICUBIC, box=box)
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+    return rearrange(torch.from_numpy(np.array(picture)), "h w c -> c h w")

@@ -25,10 +25,11 @@ from peclip.results.crossval import RESULTS, print_summary, summarise, write_sum
 from peclip.results.evaluation import read_evaluation
 from peclip.results.options import OPTIONS, read_options
 from peclip.terminal import say
+from peclip.train.cli.building import generate_demo
 from peclip.train.cli.checks import best_precision
 from peclip.train.cli.command import command
 from peclip.train.cli.command import run as run_fit
-from peclip.train.cli.lightning import PEClipCLI, generate_demo
+from peclip.train.cli.lightning import PEClipCLI
 from peclip.train.private_hooks import ParseOnlyCLI, process_rank
 from peclip.train.runs.folder import ALLOW, RUNS, next_folder, number_of
 from peclip.train.runs.record import mixed_results

@@ -9,15 +9,12 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from peclip.clip_format import MAX_FRAMES
-from peclip.data.augment import Augment, Mix
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.open_files import allow_open_files
-from peclip.demo import TASKS, generate
 from peclip.errors import InputError, first_line, in_one_line, listed, options_below
 from peclip.model import PEClip
 from peclip.results.options import by_name
@@ -25,6 +22,7 @@ from peclip.terminal import say
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
 from peclip.train.callbacks.resumed import Resumed
 from peclip.train.cli.arguments import TRUST
+from peclip.train.cli.building import SECTION_OF, build, build_data, generate_demo, give_frames_to_model
 from peclip.train.cli.checks import (
     SEEDS,
     best_precision,
@@ -33,25 +31,20 @@ from peclip.train.cli.checks import (
     fits_cluster,
 )
 from peclip.train.cli.complaints import as_input_error
+from peclip.train.cli.places import choose_folder, find_interrupted, is_csv
 from peclip.train.cli.trained_model import TrainedModel, read_model
 from peclip.train.cluster.shutdown import ended_together
 from peclip.train.cluster.signals import asked_to_end, usr1_as_sigterm
-from peclip.train.module import PEClipModule
-from peclip.train.private_hooks import HookedCLI, process_rank
+from peclip.train.private_hooks import HookedCLI
 from peclip.train.runs.checkpoints import BestCheckpoint, LastCheckpoint, SyncedIO
 from peclip.train.runs.folder import (
     ALLOW,
     RUNS,
-    VERSION,
-    check_new_folder,
-    evaluation_folder,
-    next_folder,
     own_logger,
 )
 from peclip.train.runs.record import changed_at, recorded_options
 from peclip.train.runs.recorder import Recorder
-from peclip.train.runs.resume import Interrupted, continued, interrupted_run, remove_empty_run
-from peclip.train.runs.shards import check_shards_option
+from peclip.train.runs.resume import Interrupted, remove_empty_run
 from peclip.train.runs.wandb_logger import ContinuedWandbLogger
 
 RESUME = "resume with --ckpt_path last"
@@ -62,14 +55,6 @@ CHECKPOINT = {
     "checkpoint.filename": "best",
     "checkpoint.enable_version_counter": False,
 }
-
-SECTION_OF = {
-    PEClipModule: "model",
-    Augment: "data.augment",
-    Mix: "data.mix",
-    LastCheckpoint: "last",
-}
-"""The classes that the command line builds, and the section of their options; the model and the data have their own functions."""
 
 
 class PEClipCLI(HookedCLI):
@@ -155,7 +140,7 @@ class PEClipCLI(HookedCLI):
         elif named & {"--data.root", "--data.benchmark"} and "--data.manifest" not in named:
             options.data.manifest = None
         if self.config.subcommand == "fit" and not self.model_named:
-            _give_frames_to_model(self.net_options, options.data)
+            give_frames_to_model(self.net_options, options.data)
 
     def before_instantiate_classes(self) -> None:
         """Choose the precision and the folder of the run, and register the functions that build model and data."""
@@ -163,7 +148,9 @@ class PEClipCLI(HookedCLI):
         with options_below("data"):
             allow_open_files(options.data.num_workers, options.trainer.devices in ("auto", "1", 1))
         generate_demo(options.data)
-        self.folder = self._folder(options)
+        if self.config.subcommand == "fit":
+            self.resumed = find_interrupted(options)
+        self.folder = choose_folder(options, self.config.subcommand, self.resumed)
         options.trainer.precision = self._precision(options.trainer)
         self.recorder = Recorder(self.subcommand_parser(self.config.subcommand), options, self.resumed)
         self.save_config_kwargs = {"recorder": self.recorder}
@@ -172,8 +159,8 @@ class PEClipCLI(HookedCLI):
         options.trainer.logger = self._loggers(options.trainer.logger, self.folder)
         self.parser.add_instantiator(self._build_net, PEClip, subclasses=False)
         for kind, section in SECTION_OF.items():
-            self.parser.add_instantiator(partial(_build, section), kind, subclasses=False)
-        self.parser.add_instantiator(_build_data, VideoDataModule, subclasses=False)
+            self.parser.add_instantiator(partial(build, section), kind, subclasses=False)
+        self.parser.add_instantiator(build_data, VideoDataModule, subclasses=False)
         self.parser.add_instantiator(self._build_wandb, WandbLogger, subclasses=False)
         self.parser.add_instantiator(self._build_other, object)
 
@@ -213,44 +200,13 @@ class PEClipCLI(HookedCLI):
         """Build a logger that continues what the run has logged before it was interrupted."""
         return ContinuedWandbLogger(**given, earlier=self.recorder.earlier)
 
-    def _folder(self, options: Namespace) -> Path:
-        """Return the folder of the run; a resumed run keeps its own."""
-        place = _own_csv(options.trainer.logger)
-        runs = Path(place.save_dir, place.name or "") if place else Path(RUNS, options.name)
-        if self.subcommand != "fit":
-            if options.get("shards") is not None:
-                check_shards_option(options, first=not process_rank())
-                return Path(options.out or options.shards)  # a restart uses the same folder
-            folder = (
-                Path(options.out) if options.out else evaluation_folder(options.ckpt_path, self.config.subcommand, runs)
-            )
-        else:
-            if options.ckpt_path:
-                self._resume(options, runs)
-            if self.resumed and self.resumed.in_place:
-                return self.resumed.folder
-            folder = Path(options.folder) if options.folder else next_folder(runs, VERSION)
-        # On one rank only, because the others start after it has made the folder.
-        if not process_rank():
-            check_new_folder(folder, "folder" if self.subcommand == "fit" else "out")
-        return folder
-
     def _loggers(self, given: Any, folder: Path) -> Any:
         """Return the loggers of the run: a CSV logger for its folder comes first, unless logging is off."""
         if given is False:
             return False
         listed = [] if given in (None, True) else given if isinstance(given, list) else [given]
-        others = [logger for logger in listed if not _is_csv(logger)]
+        others = [logger for logger in listed if not is_csv(logger)]
         return [own_logger(folder), *(self.recorder.loggers(others, folder) if self.subcommand == "fit" else others)]
-
-    def _resume(self, options: Namespace, runs: Path) -> None:
-        """Find the checkpoint that a training starts from; an interrupted run resumes in its own folder."""
-        if options.ckpt_path != "last" and not Path(options.ckpt_path).is_dir():
-            self.resumed = continued(Path(options.ckpt_path))
-            return
-        run = interrupted_run(options.ckpt_path, runs, Path(options.folder) if options.folder else None)
-        self.resumed = run
-        options.ckpt_path = str(run.checkpoint) if run and run.checkpoint else None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Create the trainer.
@@ -364,49 +320,3 @@ class PEClipCLI(HookedCLI):
         if subcommand == "fit":
             self.recorder.prepare(self.trainer, self.datamodule)
         return arguments | {"weights_only": True}
-
-
-def _build(section: str, class_type: type[Any], *args: Any, **given: Any) -> Any:
-    """Build what the options of a section describe; an error about an argument names its option."""
-    with options_below(section):
-        return class_type(*args, **given)
-
-
-def _build_data(class_type: type[VideoDataModule], **given: Any) -> VideoDataModule:
-    """Build the data and read their labels, which the model is built with; an error about an argument names its option."""
-    with options_below("data"):
-        data = class_type(**given)
-        _ = data.labels
-        return data
-
-
-def _give_frames_to_model(net: Namespace, data: Namespace) -> None:
-    """Move T from ``data.num_frames`` to the model, which owns it.
-
-    Raises:
-        InputError: the two differ.
-    """
-    if data.num_frames is None or not 1 <= data.num_frames <= MAX_FRAMES:
-        return  # the data module refuses such a number
-    if net.num_frames not in (16, data.num_frames):
-        raise InputError(
-            f"data.num_frames is {data.num_frames}, but model.net.num_frames is {net.num_frames}: omit one of them"
-        )
-    net.num_frames, data.num_frames = data.num_frames, None
-
-
-def _own_csv(logger: Any) -> Namespace | None:
-    """Return the arguments of the CSV logger among the loggers; None where there is none."""
-    listed = logger if isinstance(logger, list) else [logger]
-    return next((each.init_args for each in listed if _is_csv(each)), None)
-
-
-def _is_csv(logger: Any) -> bool:
-    return isinstance(logger, Namespace) and logger.class_path.endswith(CSVLogger.__name__)
-
-
-def generate_demo(data: Namespace) -> None:
-    """Generate the clips of a demo if the options of the data name it and the clips are missing."""
-    if data.benchmark in TASKS and data.root:
-        with options_below("data"):
-            generate(data.benchmark, data.root)
