@@ -155,7 +155,7 @@ def _swell(data: bytes, rng: np.random.Generator) -> bytes:
     return data[:place] + part * (_SWOLLEN // max(len(part), 1)) + data[place:]
 
 
-_SWOLLEN = 2_000_000  # bytes that such a part takes
+_SWOLLEN = 500_000  # bytes that such a part takes
 
 DAMAGES: tuple[Callable[[bytes, np.random.Generator], bytes], ...] = (
     *(_flip, _flip, _cut, _remove, _insert, _repeat, _fill, _field, _field, _swell),
