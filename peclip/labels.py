@@ -87,7 +87,20 @@ REORDERING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 """Unicode's directions of characters that reorder the text after them, also that of the next cell of a table."""
 
 
-COLUMNS = {"file", "path", "track", "start", "end", "truth", "label", "predicted", "face_share"}
+COLUMNS = {
+    *("file", "path", "track", "start", "end", "truth", "label", "predicted"),
+    *(
+        "face_share",
+        "face_left",
+        "face_top",
+        "face_width",
+        "face_height",
+        "face_score",
+        "face_brightness",
+        "face_picture",
+    ),
+    *("faces_not_followed", "caution"),
+}
 """Names of the columns, besides those of the labels, that tables of results have."""
 
 

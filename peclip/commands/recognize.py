@@ -1,14 +1,15 @@
-"""``peclip recognize``: a person's own videos -> a folder with a table, json and timeline pictures."""
+"""``peclip recognize``: a person's own videos -> a folder with tables, json and pictures."""
 
 from pathlib import Path
 from typing import Literal
 
 from peclip import __version__
+from peclip.errors import InputError
 
 
 def recognize(
     videos: list[str],
-    model: str,
+    model: str = "zero-shot",
     out: str = "recognized",
     faces: Literal["yunet", "none"] = "yunet",
     face_model: str | None = None,
@@ -17,18 +18,21 @@ def recognize(
     batch_size: int = 4,
     device: str = "auto",
     backbone: str | None = None,
+    labels: list[str] | None = None,
+    texts: str | None = None,
     trust: bool = False,
 ) -> int:
     """Recognise the expression of each face in videos over time.
 
-    Writes into a folder: timeline.csv with a row per window and face (file, track, start and end in seconds, label, a
-    probability per class, share of the window's time with the face; a stretch without a face is a row that says so),
-    the same as timeline.json, and a picture of the timeline per video.
+    Writes into a folder: timeline.csv with a row per window and face (place, probabilities, and cautions), the same as
+    timeline.json; segments.csv with the stretches in which a face shows one expression, without overlap; summary.csv with a
+    row per face and the share of its time per class; a picture of each video over time, and one of each face in people/.
 
     Args:
         videos: Video files, folders of them, - for a video that is piped in, or a camera such as /dev/video0 (end it
             with Ctrl-C).
-        model: Trained model: the folder of a run, a .ckpt, a package or its Hub id, or a released .pth.
+        model: Trained model: the folder of a run, a .ckpt, a package or its Hub id, or a released .pth; zero-shot is CLIP
+            without training, with a text per class.
         out: Folder for the results. Files of the same names in it are replaced.
         faces: Detector of faces: yunet finds and tracks every face (needs the extra peclip[faces]); none crops the
             middle of each frame, for videos that are face crops already.
@@ -37,7 +41,10 @@ def recognize(
         stride: Seconds from one window to the next, above 0 and at most the window.
         batch_size: Clips per forward pass.
         device: auto (a GPU where there is one), cpu, cuda, cuda:1 or mps.
-        backbone: Hub id or folder of the CLIP, if it has moved since the training.
+        backbone: Hub id or folder of the CLIP, if it has moved since the training; of zero-shot, by default
+            openai/clip-vit-base-patch16.
+        labels: Classes of zero-shot, such as [happiness,sadness,anger]; by default the seven basic ones.
+        texts: YAML file with a text by label for zero-shot; by default action units describe the classes that peclip knows.
         trust: Import classes of other packages that the model names; for models of people you trust.
 
     Returns:
@@ -47,10 +54,17 @@ def recognize(
         InputError: the model cannot be loaded, an option is out of range, or the folder for the results cannot be written.
     """
     from peclip.inference.recognize import recognize_videos
-    from peclip.inference.recognizer import Recognizer
+    from peclip.inference.recognizer import ZERO_SHOT, Recognizer, zero_shot
     from peclip.model.io.spec import trusting
 
-    with trusting(everything=trust):
-        recognizer = Recognizer(model, faces, face_model, window, stride, batch_size, device, backbone)
+    if model == ZERO_SHOT:
+        net = zero_shot(labels, None if texts is None else Path(texts), backbone)
+        recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device)
+    elif labels or texts:
+        given = "labels" if labels else "texts"
+        raise InputError(f"{given} is for --model {ZERO_SHOT}: {model} has its own", given)
+    else:
+        with trusting(everything=trust):
+            recognizer = Recognizer(model, faces, face_model, window, stride, batch_size, device, backbone)
     head = {"peclip": __version__, "model": model, "faces": faces, "window": window, "stride": stride}
     return recognize_videos(recognizer, videos, Path(out), head)

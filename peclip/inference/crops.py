@@ -14,11 +14,8 @@ from torch import Tensor
 
 from peclip.data.media.canvas import Canvas
 from peclip.inference.faces import Detector
-from peclip.inference.tracks import Square, Track, Tracker
-from peclip.inference.windows import Subject
-
-Crops = dict[Subject, Tensor | None]
-"""The faces of a frame: uint8 (3, S, S) each, or None where the crop is not needed."""
+from peclip.inference.tracks import MARGIN, Square, Track, Tracker
+from peclip.inference.windows import Box, Seen, Subject, View
 
 Wants = Callable[[Subject, float], bool]
 """Callable that accepts a face and the time of a frame in seconds, and returns whether its crop is needed."""
@@ -46,16 +43,22 @@ class WholeFrames:
         self._subject = _Whole()
         self._canvas = Canvas(Path(), 1, size, Fraction(1))
 
-    def cut(self, seconds: float, frame: np.ndarray, wants: Wants) -> Crops:
-        """Return the crop of a frame, uint8 (H, W, 3) RGB."""
-        if not wants(self._subject, seconds):
-            return {self._subject: None}
-        return self.hold(seconds, frame, None)
+    def cut(self, seconds: float, frame: np.ndarray, wants: Wants) -> View:
+        """Return the middle of a frame, uint8 (H, W, 3) RGB, as its face."""
+        return self._view(frame, self._crop(frame) if wants(self._subject, seconds) else None)
 
-    def hold(self, seconds: float, frame: np.ndarray, crops: Crops | None) -> Crops:
+    def hold(self, seconds: float, frame: np.ndarray, view: View | None) -> View:
         """Return the crop of a frame that is shown for long, and for which :meth:`cut` may have returned none."""
+        return self._view(frame, self._crop(frame))
+
+    def _view(self, frame: np.ndarray, crop: Tensor | None) -> View:
+        height, width = frame.shape[:2]
+        side = float(min(height, width))
+        return View({self._subject: Seen(Box((width - side) / 2, (height - side) / 2, side, side), math.nan, crop)})
+
+    def _crop(self, frame: np.ndarray) -> Tensor:
         self._canvas.put_image(frame, np.array([0]))
-        return {self._subject: self._canvas.clip[0].clone()}
+        return self._canvas.clip[0].clone()
 
     def finish(self) -> None:
         """Do nothing: there is one face, which needs no confirmation."""
@@ -74,29 +77,39 @@ class FoundFaces:
         self._tracker = Tracker(MOST_FACES)
         self._due = -math.inf
 
-    def cut(self, seconds: float, frame: np.ndarray, wants: Wants) -> Crops | None:
-        """Return the crops of a frame, uint8 (H, W, 3) RGB; None where the frame is skipped because it follows too soon."""
+    def cut(self, seconds: float, frame: np.ndarray, wants: Wants) -> View | None:
+        """Return the faces of a frame, uint8 (H, W, 3) RGB; None where the frame is skipped because it follows too soon."""
         if seconds < self._due:
             return None
         self._due = max(self._due + FASTEST, seconds)  # a single early frame is not skipped
-        tracks = self._tracker.update(seconds, frame, self._detect(frame))
-        return {track: cut_out(frame, track.square, self._size) if wants(track, seconds) else None for track in tracks}
+        return self._view(seconds, frame, wants)
 
-    def hold(self, seconds: float, frame: np.ndarray, crops: Crops | None) -> Crops:
-        """Return all crops of a frame that is shown for long; so its faces need no other frame to be confirmed.
+    def hold(self, seconds: float, frame: np.ndarray, view: View | None) -> View:
+        """Return a frame that is shown for long, with all crops; so its faces need no other frame to be confirmed.
 
         Args:
             seconds: of the frame, the latest.
             frame: uint8 (H, W, 3), RGB.
-            crops: what :meth:`cut` returned for it.
+            view: what :meth:`cut` returned for it.
         """
-        if crops is None:
-            crops = dict.fromkeys(self._tracker.update(seconds, frame, self._detect(frame)))
+        if view is None:
+            view = self._view(seconds, frame, lambda *_: False)
         self._tracker.finish()
-        return {
-            track: cut_out(frame, track.square, self._size) if crop is None and isinstance(track, Track) else crop
-            for track, crop in crops.items()
+        whole = {
+            track: seen._replace(crop=cut_out(frame, track.square, self._size))
+            for track, seen in view.faces.items()
+            if seen.crop is None and isinstance(track, Track)
         }
+        return view._replace(faces=view.faces | whole)
+
+    def _view(self, seconds: float, frame: np.ndarray, wants: Wants) -> View:
+        boxes = self._detect(frame)
+        seen: dict[Subject, Seen] = {}
+        for track in self._tracker.update(seconds, frame, boxes):
+            square, side = track.square, track.square.side / MARGIN
+            crop = cut_out(frame, square, self._size) if wants(track, seconds) else None
+            seen[track] = Seen(Box(square.x - side / 2, square.y - side / 2, side, side), track.score, crop)
+        return View(seen, len(boxes) - len(seen))
 
     def finish(self) -> None:
         """Confirm the faces of the last frames."""

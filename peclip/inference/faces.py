@@ -25,6 +25,8 @@ confidence above 300: at this size, faces from 1/48 of the frame's width to thos
 CONFIDENCE = 0.7
 """Lowest score of a face. On real videos faces score above 0.9, also half covered; other objects stay below 0.6."""
 
+_SCORE = 14  # column of YuNet's output; those before are five landmarks
+
 OVERLAP = 0.3
 """Largest intersection over union of two boxes; of two that overlap more, the one with the higher score is kept."""
 
@@ -60,7 +62,7 @@ class YuNet:
             frame: uint8 (H, W, 3), RGB.
 
         Returns:
-            float (N, 4): left, top, width and height in pixels of the frame; a box may reach beyond its edges.
+            float (N, 5): left, top, width and height in pixels of the frame, and score; a box may reach beyond its edges.
         """
         height, width = frame.shape[:2]
         scale = min(1.0, LONGEST_SIDE / max(width, height))
@@ -71,8 +73,9 @@ class YuNet:
         small = self._cv2.resize(frame, size, interpolation=self._cv2.INTER_AREA)
         _, faces = self._net.detect(self._cv2.cvtColor(small, self._cv2.COLOR_RGB2BGR))
         if faces is None:
-            return np.zeros((0, 4))
-        return np.asarray(faces[:, :4], np.float64) / (np.array([*size, *size]) / (width, height, width, height))
+            return np.zeros((0, 5))
+        scale_back = np.array([width, height, width, height, 1]) / (*size, *size, 1)
+        return np.asarray(faces[:, [0, 1, 2, 3, _SCORE]], np.float64) * scale_back
 
     def _load(self) -> Any:
         log = self._cv2.utils.logging

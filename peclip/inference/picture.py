@@ -1,20 +1,31 @@
 """Draw the timeline of a video: the expression of each face over time."""
 
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from peclip.inference.persons import as_image
 from peclip.inference.recognizer import Row
+from peclip.inference.segments import Cell, Segment
 from peclip.results.figures import MOST_CLASSES, save, shortened
 
 MOST_SHOWN = 8
 """Maximum number of faces in a picture; of more, those that are visible longest are shown."""
 
+STILL = 44
+"""Side in pixels of a face beside the timeline."""
+
+T = TypeVar("T")
+
+_MOST_STILLS = 48  # faces of one person that are kept
+_MOST_IN_A_LINE = 24  # that the width of the picture has room for
 _MOST_NAMED = 10  # classes that are drawn one by one where there are more than a picture shows
 _MOST_KEPT = 64  # faces whose probabilities are kept until it is known which are seen longest
 _LONGEST_TITLE = 110  # characters that fit in a line; the end of a path says most
+_TOP = 2.05  # of a strip: probabilities up to 1, above them the label and the faces
 _CELLS = 600  # intervals that a picture can resolve
 _KNOWN_COLOURS = {
     "happiness": "#f2b134",
@@ -28,52 +39,95 @@ _KNOWN_COLOURS = {
 _OTHER_COLOURS = ("#c97b63", "#3fb8af", "#7a6c5d", "#b5d33d", "#e377c2", "#1f9ed1", "#8c564b", "#636efa")
 
 
-class Cell(NamedTuple):
-    """A piece of time in seconds, and the probability (C) of each class in it."""
+class Still(NamedTuple):
+    """A face at a moment in seconds, uint8 (H, W, 3)."""
 
-    start: float
-    end: float
-    probabilities: np.ndarray
+    seconds: float
+    picture: np.ndarray
 
 
 class Summary:
-    """The rows of one video in bounded memory: long videos are kept more coarsely, of many faces those seen longest.
+    """One video in bounded memory: long videos are kept more coarsely, of many faces those seen longest.
 
     Attributes:
         end: seconds at which the last row ends.
         faces: number of faces in the rows.
+        others: largest number of faces at a time that are not followed.
     """
 
     def __init__(self) -> None:
         self.end = 0.0
-        self.faces = 0
+        self.faces = self.others = 0
         self._cells: dict[int, list[Cell]] = {}
-        self._row_end: dict[int, float] = {}
+        self._segments: dict[int, list[Segment]] = {}
+        self._stills: dict[int, list[Still]] = {}
 
-    def add(self, row: Row) -> None:
-        """Add a row; rows come in order of time. Where two rows of one face overlap, each gets half of the overlap."""
-        self.end = max(self.end, row.end)
+    def see(self, row: Row) -> None:
+        """Note how long the video is, and what a face looks like."""
+        self.end, self.others = max(self.end, row.end), max(self.others, row.others)
         if row.track is None:
             return
         self.faces = max(self.faces, row.track)
-        cells, start = self._cells.setdefault(row.track, []), row.start
-        if cells and start < self._row_end[row.track]:
-            start = (self._row_end[row.track] + start) / 2
-            cells[-1] = cells[-1]._replace(end=max(start, cells[-1].start))
-        cells.append(Cell(start, max(start, row.end), np.array([*row.probabilities.values()], dtype=np.float32)))
-        self._row_end[row.track] = row.end
+        if row.picture is None:
+            return
+        stills, seconds = self._stills.setdefault(row.track, []), (row.start + row.end) / 2
+        if stills and seconds - stills[-1].seconds < self._grain:
+            return
+        stills.append(Still(seconds, np.asarray(as_image(row.picture).resize((STILL, STILL)))))
+        if len(stills) > _MOST_STILLS:
+            self._stills[row.track] = _apart(stills, 2 * self._grain)
+        self._forget(self._stills, row.track, len)
+
+    def add(self, cell: Cell) -> None:
+        """Add a cell; those of a face come in order of time."""
+        cells = self._cells.setdefault(cell.track, [])
+        cells.append(cell)
         if len(cells) > 4 * _CELLS:
-            self._cells[row.track] = _coarser(cells, self.end / _CELLS)
-        if len(self._cells) > _MOST_KEPT:
-            del self._cells[min(self._cells.keys() - {row.track}, key=self._seen)]
+            self._cells[cell.track] = _coarser(cells, self.end / _CELLS)
+        self._forget(self._cells, cell.track, _seen)
+
+    def label(self, segment: Segment) -> None:
+        """Add a segment; of very many, those that a picture cannot resolve are omitted."""
+        segments = self._segments.setdefault(segment.track, [])
+        segments.append(segment)
+        if len(segments) > 4 * _CELLS:
+            self._segments[segment.track] = [each for each in segments if each.seconds > self.end / _CELLS]
+        self._forget(self._segments, segment.track, _seen)
+
+    def segments(self, track: int) -> list[Segment]:
+        """Return the segments of a face in order of time."""
+        return self._segments.get(track, [])
 
     def tracks(self) -> dict[int, list[Cell]]:
         """Return the faces to show by number: at most :data:`MOST_SHOWN`, those that are seen longest."""
-        longest = sorted(self._cells, key=self._seen, reverse=True)[:MOST_SHOWN]
+        longest = sorted(self._cells, key=lambda track: _seen(self._cells[track]), reverse=True)[:MOST_SHOWN]
         return {track: _coarser(self._cells[track], self.end / _CELLS) for track in sorted(longest)}
 
-    def _seen(self, track: int) -> float:
-        return sum(cell.end - cell.start for cell in self._cells[track])
+    def stills(self, track: int) -> list[Still]:
+        """Return pictures of a face in order of time, with room for each in the width of the picture."""
+        return _apart(self._stills.get(track, []), self.end / _MOST_IN_A_LINE)
+
+    @property
+    def _grain(self) -> float:
+        return self.end / _MOST_STILLS
+
+    def _forget(self, kept: dict[int, list[T]], latest: int, worth: Callable[[list[T]], float]) -> None:
+        """Forget the face that is worth least where there are too many."""
+        if len(kept) > _MOST_KEPT:
+            del kept[min(kept.keys() - {latest}, key=lambda track: worth(kept[track]))]
+
+
+def _apart(stills: list[Still], seconds: float) -> list[Still]:
+    """Return pictures that are at least so far apart."""
+    chosen: list[Still] = []
+    for still in stills:
+        if not chosen or still.seconds - chosen[-1].seconds >= seconds:
+            chosen.append(still)
+    return chosen
+
+
+def _seen(times: Sequence[Cell | Segment]) -> float:
+    return sum(time.seconds for time in times)
 
 
 def _coarser(cells: list[Cell], grain: float) -> list[Cell]:
@@ -86,12 +140,12 @@ def _coarser(cells: list[Cell], grain: float) -> list[Cell]:
             continue
         lengths = np.array([last.end - last.start, cell.end - cell.start]) + 1e-9
         mean = np.average([last.probabilities, cell.probabilities], axis=0, weights=lengths)
-        joined[-1] = Cell(last.start, cell.end, mean)
+        joined[-1] = last._replace(end=cell.end, probabilities=mean)
     return joined
 
 
-def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str) -> None:
-    """Draw the probabilities of every class over time, one strip per face, with the most probable class above it.
+def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str, caution: str = "") -> None:
+    """Draw the probabilities of every class over time, one strip per face, with the most probable class and the face above it.
 
     Of more than :data:`peclip.results.figures.MOST_CLASSES` classes the most probable ones are drawn, and the others together.
 
@@ -100,6 +154,7 @@ def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str) -
         summary: the rows of the video.
         labels: C class names, in the order of the probabilities.
         title: of the picture.
+        caution: sentence below the title.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -107,14 +162,16 @@ def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str) -
     tracks = summary.tracks()
     places, names = drawn_classes(tracks, labels)
     strips = max(1, len(tracks))
-    figure = Figure(figsize=(12, 1.3 + 1.35 * strips), layout="constrained")
+    figure = Figure(figsize=(12, 1.3 + 1.9 * strips + 0.25 * bool(caution)), layout="constrained")
     every = figure.subplots(strips, 1, sharex=True, squeeze=False)[:, 0]
     others = cycle(_OTHER_COLOURS)
     colours = [_KNOWN_COLOURS.get(name) or next(others) for name in names]
     if len(names) < len(labels):
         colours[-1] = "#d8d8d8"
     for axes, (number, cells) in zip(every, tracks.items(), strict=False):
-        _draw_face(axes, cells, places, [*map(shortened, names)], colours, summary.end)
+        _draw_face(axes, cells, places, colours)
+        _draw_segments(axes, summary.segments(number), places, [*map(shortened, names)], colours, summary.end)
+        _draw_stills(axes, summary.stills(number))
         axes.set_ylabel(f"face {number}\nprobability")
     if not tracks:
         every[0].text(0.5, 0.5, "no face was found", transform=every[0].transAxes, ha="center", va="center")
@@ -127,7 +184,11 @@ def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str) -
     readable = title.encode(errors="replace").decode()  # a name need not be UTF-8
     if len(readable) > _LONGEST_TITLE:
         readable = f"…{readable[1 - _LONGEST_TITLE :]}"
+    if summary.others:
+        omitted += f", and up to {summary.others} faces at a time that were not followed"
     figure.suptitle(readable + omitted, parse_math=False)
+    if caution:
+        every[0].set_title(caution, color="#b3261e", fontsize=10, parse_math=False)
     if tracks:
         patches = [*(Patch(color=colour) for colour in colours), Patch(facecolor="#f3f3f3", edgecolor="#999999")]
         columns = min(len(patches), 8)
@@ -148,46 +209,46 @@ def drawn_classes(tracks: dict[int, list[Cell]], labels: list[str]) -> tuple[np.
     return places, [*(labels[index] for index in named), f"{len(labels) - len(named):,} others"]
 
 
-def _draw_face(
-    axes: Any, cells: list[Cell], places: np.ndarray, names: list[str], colours: list[str], end: float
-) -> None:
-    """Draw one face: probabilities stacked up from 0 to 1, and above them the most probable class.
+def _draw_face(axes: Any, cells: list[Cell], places: np.ndarray, colours: list[str]) -> None:
+    """Draw one face: probabilities stacked up from 0 to 1.
 
     Args:
         axes: of the face.
         cells: of the face.
         places: of the classes in the stack, see :func:`drawn_classes`.
-        names: of the places.
         colours: of the places.
-        end: of the video, in seconds.
     """
     times, last = [], None
     shares: list[np.ndarray] = []
     for cell in cells:
         if last is not None and cell.start > last + 1e-6:
             times += [last, cell.start]
-            shares += [np.zeros(len(names))] * 2
+            shares += [np.zeros(len(colours))] * 2
         times += [cell.start, cell.end]
-        shares += [np.bincount(places, weights=cell.probabilities, minlength=len(names))] * 2
+        shares += [np.bincount(places, weights=cell.probabilities, minlength=len(colours))] * 2
         last = cell.end
     stacked = np.vstack([np.zeros(len(times)), np.cumsum(np.array(shares).T, axis=0)])
     for index, colour in enumerate(colours):
         axes.fill_between(times, stacked[index], stacked[index + 1], color=colour, linewidth=0)
-    for first, stop, index in _runs(cells, places):
-        axes.broken_barh([(first, stop - first)], (1.06, 0.26), color=colours[index], linewidth=0)
-        if stop - first > 0.011 * end * len(names[index]):
+    axes.set(ylim=(0, _TOP), yticks=[0, 0.5, 1], facecolor="#f3f3f3")
+
+
+def _draw_segments(
+    axes: Any, segments: list[Segment], places: np.ndarray, names: list[str], colours: list[str], end: float
+) -> None:
+    """Draw the segments of a face above its strip, with their labels where there is room."""
+    for segment in segments:
+        index = int(places[segment.label])
+        axes.broken_barh([(segment.start, segment.seconds)], (1.06, 0.26), color=colours[index], linewidth=0)
+        if segment.seconds > 0.011 * end * len(names[index]):
             style = {"ha": "center", "va": "center", "fontsize": 8, "color": "white", "weight": "bold"}
-            axes.text((first + stop) / 2, 1.185, names[index], parse_math=False, **style)
-    axes.set(ylim=(0, 1.36), yticks=[0, 0.5, 1], facecolor="#f3f3f3")
+            axes.text((segment.start + segment.end) / 2, 1.185, names[index], parse_math=False, **style)
 
 
-def _runs(cells: list[Cell], places: np.ndarray) -> list[tuple[float, float, int]]:
-    """Return the spans of time with one most probable class: start, end, place of the class."""
-    runs: list[tuple[float, float, int]] = []
-    for cell in cells:
-        index = int(places[cell.probabilities.argmax()])
-        if runs and runs[-1][2] == index and cell.start <= runs[-1][1] + 1e-6:
-            runs[-1] = (runs[-1][0], cell.end, index)
-        else:
-            runs.append((cell.start, cell.end, index))
-    return runs
+def _draw_stills(axes: Any, stills: list[Still]) -> None:
+    """Draw pictures of a face at their times, above its strip."""
+    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
+    for still in stills:
+        picture = OffsetImage(still.picture, zoom=72 / 110)
+        axes.add_artist(AnnotationBbox(picture, (still.seconds, 1.68), frameon=False, pad=0, annotation_clip=False))

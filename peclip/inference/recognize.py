@@ -16,7 +16,7 @@ from peclip.console import PlainConsole
 from peclip.errors import InputError, in_one_line, printable
 from peclip.inference.recognizer import Recognizer
 from peclip.inference.sources import describe, find_videos, is_live, read_frames
-from peclip.inference.timeline import TABLE, Timeline
+from peclip.inference.timeline import SUMMARY, Timeline
 from peclip.terminal import say
 
 
@@ -40,7 +40,10 @@ def recognize_videos(recognizer: Recognizer, videos: Sequence[str], out: Path, h
         failed += 1
         console.print(f"peclip: error: {in_one_line(error)}", style="red", soft_wrap=True)
 
-    with _tidy_end(), Timeline(out, recognizer.labels, head) as timeline, _progress(console) as progress:
+    caution = recognizer.caution
+    if caution:
+        console.print(f"peclip: caution: {caution}", style="yellow", soft_wrap=True)
+    with _tidy_end(), Timeline(out, recognizer.labels, head, caution) as timeline, _progress(console) as progress:
         sources = list(_expand(videos, report))
         for number, source in enumerate(sources, start=1):
             count = f" {number}/{len(sources)}" if len(sources) > 1 else ""
@@ -56,8 +59,10 @@ def recognize_videos(recognizer: Recognizer, videos: Sequence[str], out: Path, h
                 report(error)
             progress.remove_task(task)
     if done:
-        rows, read = _count(timeline.rows, "row"), _count(done, "video")
-        say(f"{out / TABLE}: {rows} of {read}, and a picture of each beside it")
+        rows, faces, read = (
+            _count(*each) for each in ((timeline.rows, "row"), (timeline.faces, "face"), (done, "video"))
+        )
+        say(f"{out / SUMMARY}: {faces} in {read}, {rows}; beside it segments, the timeline and pictures")
     return 2 if not done else 1 if failed else 0
 
 

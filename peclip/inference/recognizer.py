@@ -1,7 +1,7 @@
 """Recognizer: frames of a video -> rows that say which expression each face shows in each window."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -10,15 +10,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from peclip.configuration import read_configuration
 from peclip.data.augment import normalize
 from peclip.data.media.container import HELD
 from peclip.data.media.stream import FrameStream
 from peclip.errors import InputError
-from peclip.inference.crops import Crops, FoundFaces, WholeFrames
+from peclip.inference.cautions import brightness, of_answer, of_model
+from peclip.inference.crops import FoundFaces, WholeFrames
 from peclip.inference.faces import Detector, YuNet
 from peclip.inference.sources import read_frames
-from peclip.inference.windows import Window, Windows
+from peclip.inference.windows import Box, Sight, View, Window, Windows
+from peclip.labels import SEVEN, texts_by_name
 from peclip.model import PEClip, read_trained
+
+ZERO_SHOT = "zero-shot"
+"""Name that stands for CLIP without training where a model is asked for."""
+
+BACKBONE = "openai/clip-vit-base-patch16"
+"""Hub id of the CLIP that it is."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,13 @@ class Row:
         label: the most probable class; None without a face.
         probabilities: by class; empty without a face.
         face_share: of the time of the window, that for which the face is seen, from 0 to 1.
+        box: mean place of the face in the window, in pixels of the frame; None without a face.
+        score: mean score of the detector, from 0 to 1; NaN where there is none.
+        brightness: mean of the face's pixels, from 0 to 255; NaN without a face.
+        others: largest number of faces at a time that are not followed.
+        cautions: why the answer is worth less than its probability, such as ``small face``; see
+            :mod:`peclip.inference.cautions`.
+        picture: the face in the middle of the clip, uint8 (3, S, S); None without a face.
     """
 
     file: str
@@ -42,6 +58,12 @@ class Row:
     label: str | None = None
     probabilities: dict[str, float] = field(default_factory=dict)
     face_share: float = 0.0
+    box: Box | None = None
+    score: float = math.nan
+    brightness: float = math.nan
+    others: int = 0
+    cautions: tuple[str, ...] = ()
+    picture: Tensor | None = field(default=None, repr=False, compare=False)
 
 
 class Recognizer:
@@ -56,7 +78,7 @@ class Recognizer:
 
     Args:
         model: a trained PE-CLIP: the folder of a run, a ``.ckpt``, a package or its Hub id, a released ``.pth``, or the
-            model itself.
+            model itself, such as that of :func:`zero_shot`.
         faces: detector of faces. ``yunet`` needs the extra ``faces``; ``none`` crops the middle of each frame, for
             videos that show one face and nothing else; from Python also a function of one's own, from a frame to the
             boxes of its faces (:data:`peclip.inference.faces.Detector`).
@@ -90,9 +112,14 @@ class Recognizer:
         Windows(1, window, stride)
         self._window, self._stride, self._batch_size = window, stride, batch_size
         self._device = _device(device)
-        self._detect = faces if callable(faces) else YuNet(face_model) if faces == "yunet" else None
         net = model if isinstance(model, PEClip) else PEClip.from_trained(read_trained(model), backbone)
+        self._detect = faces if callable(faces) else YuNet(face_model) if faces == "yunet" else None
         self.net = net.to(self._device).eval()
+
+    @property
+    def caution(self) -> str:
+        """Return what has to be said about every answer of the model; empty where there is nothing."""
+        return of_model(self.net)
 
     @property
     def labels(self) -> list[str]:
@@ -129,8 +156,8 @@ class Recognizer:
         waiting: list[tuple[Row, Tensor | None]] = []
         for window in self._windows(frames):
             for sight in window.sights:
-                waiting.append((Row(file, sight.track, sight.start, sight.end, face_share=sight.share), sight.clip))
-            waiting += [(Row(file, None, start, end), None) for start, end in window.blanks]
+                waiting.append((_row(file, sight, window.others), sight.clip))
+            waiting += [(Row(file, None, start, end, others=window.others), None) for start, end in window.blanks]
             clips = sum(clip is not None for _, clip in waiting)
             if clips == 0 or clips >= self._batch_size:
                 yield from self._answer(waiting)
@@ -141,14 +168,14 @@ class Recognizer:
         size = self.net.image_size
         windows = Windows(self.net.clip_format.num_frames, self._window, self._stride)
         faces = WholeFrames(size) if self._detect is None else FoundFaces(size, self._detect)
-        before: tuple[float, np.ndarray, Crops | None] | None = None
+        before: tuple[float, np.ndarray, View | None] | None = None
         for seconds, frame in frames:
             if before is not None and seconds - before[0] >= HELD:
                 yield from windows.hold(before[0], faces.hold(*before))
-            crops = faces.cut(seconds, frame, windows.wants)
-            if crops is not None:
-                yield from windows.push(seconds, crops)
-            before = seconds, frame, crops
+            view = faces.cut(seconds, frame, windows.wants)
+            if view is not None:
+                yield from windows.push(seconds, view)
+            before = seconds, frame, view
         end = frames.end if isinstance(frames, FrameStream) else None
         is_held = before is not None and end is not None and end - before[0] >= HELD
         if before is not None and is_held:
@@ -182,6 +209,38 @@ class Recognizer:
         with torch.inference_mode():
             video = normalize(torch.stack(clips).to(self._device), self.net.clip_format)
             return self.net(video).softmax(dim=1).tolist()
+
+
+def zero_shot(labels: Sequence[str] | None = None, texts: Path | None = None, backbone: str | None = None) -> PEClip:
+    """Build CLIP without adapters and prompts.
+
+    Args:
+        labels: classes; by default the labels of the texts, or the seven basic expressions.
+        texts: YAML file with a text by label; by default the action units of the classes.
+        backbone: Hub id or folder of a CLIP; by default OpenAI's ViT-B/16.
+
+    Raises:
+        InputError: the backbone cannot be loaded, the file is no mapping of texts, or a class has no text.
+    """
+    by_label = None if texts is None else texts_by_name(read_configuration(texts))
+    names = labels or (SEVEN if by_label is None else list(by_label))
+    return PEClip(names, backbone or BACKBONE, adapters={}, prompts=None, texts=by_label or "action_units")
+
+
+def _row(file: str, sight: Sight, others: int) -> Row:
+    """Return the row of a face, which has no answer yet."""
+    bright = brightness(sight.clip)
+    cautions = of_answer(sight.box, bright, sight.share * (sight.end - sight.start))
+    return Row(
+        *(file, sight.track, sight.start, sight.end),
+        face_share=sight.share,
+        box=sight.box,
+        score=sight.score,
+        brightness=bright,
+        others=others,
+        cautions=cautions,
+        picture=sight.clip[len(sight.clip) // 2],
+    )
 
 
 def _device(name: str) -> torch.device:

@@ -1,11 +1,12 @@
-"""Write recognition results: a table, the same as json, and a picture per video, each complete or absent."""
+"""Write recognition results: tables, json, and pictures, each complete or absent."""
 
 import csv
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -13,16 +14,30 @@ from typing import Any, Self, TextIO
 
 from peclip.errors import InputError
 from peclip.files import as_cell
+from peclip.inference.persons import Person, Persons
 from peclip.inference.picture import Summary, draw_timeline
 from peclip.inference.recognizer import Row
+from peclip.inference.segments import Cell, Cells, Segment, Segments
 from peclip.inference.sources import STDIN
 from peclip.labels import column
 
-TABLE, JSON = "timeline.csv", "timeline.json"
+TABLE, JSON, SEGMENTS, SUMMARY = "timeline.csv", "timeline.json", "segments.csv", "summary.csv"
+
+FIRST_COLUMNS = ("file", "track", "start", "end", "label")
+LAST_COLUMNS = (
+    *("face_share", "face_left", "face_top", "face_width", "face_height", "face_score", "face_brightness"),
+    *("face_picture", "faces_not_followed", "caution"),
+)
+"""Columns of the table before and after the probabilities of the classes."""
 
 
 class Timeline:
-    """Writes ``timeline.csv``, ``timeline.json`` and a picture per video into a folder.
+    """Writes tables, json and pictures of the rows of videos into a folder.
+
+    - ``timeline.csv`` and ``timeline.json``: each row as it is, so windows of one face overlap;
+    - ``segments.csv``: the stretches in which a face shows one expression, without overlap;
+    - ``summary.csv``: each face with its seconds, the share of them per class, and mean probabilities;
+    - a picture of each video over time, and ``people/`` with one of each face.
 
     Everything is written into a temporary folder as it comes, and moved at the end of the context if there was a video;
     memory does not grow with the number of rows.
@@ -31,18 +46,21 @@ class Timeline:
         folder: where the results go; it is made, and files of the same names in it are replaced.
         labels: class names, in the order of the probabilities.
         head: entries of the json file besides the rows.
+        caution: what has to be said about every answer of the model; empty where there is nothing.
 
     Attributes:
         rows: number of rows of the videos that were finished.
+        faces: number of faces in them.
 
     Raises:
         InputError: nothing can be written there.
     """
 
-    def __init__(self, folder: Path, labels: list[str], head: dict[str, Any]) -> None:
-        self.rows = 0
-        self._folder, self._labels, self._head = folder, labels, head
+    def __init__(self, folder: Path, labels: list[str], head: dict[str, Any], caution: str = "") -> None:
+        self.rows = self.faces = 0
+        self._folder, self._labels, self._head, self._caution = folder, labels, head, caution
         self._pictures: list[str] = []
+        self._stems: list[str] = []
         self._files = ExitStack()
 
     def __enter__(self) -> Self:
@@ -52,36 +70,46 @@ class Timeline:
         try:
             self._temporary = Path(tempfile.mkdtemp(prefix=".peclip-", dir=place))
             self._files.callback(shutil.rmtree, self._temporary, ignore_errors=True)
-            # names of files need not be UTF-8
-            table = (self._temporary / TABLE).open("w", newline="", encoding="utf-8", errors="surrogateescape")
-            self._table: TextIO = self._files.enter_context(table)
-            self._json: TextIO = self._files.enter_context((self._temporary / JSON).open("w", encoding="utf-8"))
+            self._table, self._segments, self._summary, self._json = map(self._open, (TABLE, SEGMENTS, SUMMARY, JSON))
         except OSError as error:
             self._files.close()
             raise self._unwritable(error) from error
-        csv.writer(self._table).writerow(
-            ["file", "track", "start", "end", "label", *map(column, self._labels), "face_share"]
+        names = [column(label) for label in self._labels]
+        self._write(self._table, [*FIRST_COLUMNS, *names, *LAST_COLUMNS])
+        self._write(self._segments, ["file", "track", "start", "end", "seconds", "label", "probability", "caution"])
+        shares = [f"{kind}_{label}" for kind in ("share", "mean") for label in self._labels]
+        self._write(
+            self._summary, ["file", "track", "picture", "first", "last", "seconds", "label", *shares, "caution"]
         )
-        self._json.write(json.dumps({**self._head, "labels": self._labels})[:-1] + ', "rows": [')
+        self._json.write(
+            json.dumps({**self._head, "labels": self._labels, "caution": self._caution})[:-1] + ', "rows": ['
+        )
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._files:
-            if kind is None and self._pictures:
+            if kind is None and self._stems:
                 try:
                     self._finish()
                 except OSError as error:
                     raise self._unwritable(error) from error
 
+    def _open(self, name: str) -> TextIO:
+        """Open a file of the results; names of videos need not be UTF-8."""
+        file = (self._temporary / name).open("w", newline="", encoding="utf-8", errors="surrogateescape")
+        return self._files.enter_context(file)
+
     def _finish(self) -> None:
         self._json.write("\n]}\n")
-        self._table.close()
-        self._json.close()
+        for file in (self._table, self._segments, self._summary, self._json):
+            file.close()
         self._folder.mkdir(parents=True, exist_ok=True)
-        for name in (TABLE, JSON, *self._pictures):
-            os.replace(self._temporary / name, self._folder / name)
+        for name in (TABLE, SEGMENTS, SUMMARY, JSON, *self._pictures):
+            target = self._folder / name
+            target.parent.mkdir(exist_ok=True)
+            os.replace(self._temporary / name, target)
 
     def _unwritable(self, error: OSError) -> InputError:
         return InputError(f"out {self._folder}: cannot be written ({error.strerror})")
@@ -89,33 +117,63 @@ class Timeline:
     @contextmanager
     def video(self, file: str) -> Iterator[Callable[[Row], None]]:
         """Return a function that writes the rows of a video. If the context ends in an error, its rows are removed."""
-        before = self.rows, self._table.tell(), self._json.tell()
-        summary = Summary()
+        opened = (self._table, self._segments, self._summary, self._json)
+        before, places = (self.rows, self.faces), [each.tell() for each in opened]
+        stem = self._stem(file)
+        persons = Persons(self._temporary, stem, len(self._labels))
+        summary, cells, segments = Summary(), Cells(), Segments()
+
+        def cut(found: Iterator[Cell]) -> None:
+            for cell in found:
+                summary.add(cell)
+                label(segments.add(cell))
+
+        def label(found: Iterator[Segment]) -> None:
+            for segment in found:
+                self._write_segment(file, segment)
+                persons.add(segment)
+                summary.label(segment)
 
         def add(row: Row) -> None:
-            self._write(row)
-            summary.add(row)
+            persons.see(row)
+            summary.see(row)
+            self._write_row(row, persons)
+            cut(cells.add(row))
 
         try:
             yield add
-            name = self._picture_name(file)
-            draw_timeline(self._temporary / name, summary, self._labels, file)
+            cut(cells.finish())
+            label(segments.finish())
+            for person in persons:
+                self._write_person(file, person)
+                self.faces += 1
+            draw_timeline(self._temporary / f"{stem}.png", summary, self._labels, file, self._caution)
         except BaseException:
-            self.rows, *places = before
-            for opened, place in zip((self._table, self._json), places, strict=True):
-                opened.seek(place)
-                opened.truncate()
+            self.rows, self.faces = before
+            for each, place in zip(opened, places, strict=True):
+                each.seek(place)
+                each.truncate()
             raise
-        self._pictures.append(name)
+        self._stems.append(stem)
+        self._pictures += [f"{stem}.png", *persons.pictures]
 
-    def _write(self, row: Row) -> None:
-        times = f"{row.start:.3f}", f"{row.end:.3f}"
+    def _write(self, file: TextIO, cells: Sequence[object]) -> None:
+        csv.writer(file).writerow(cells)
+
+    def _write_row(self, row: Row, persons: Persons) -> None:
         probabilities = [f"{row.probabilities[label]:.6f}" if row.probabilities else "" for label in self._labels]
-        track = "" if row.track is None else row.track
-        file = row.file if row.file == STDIN else as_cell(row.file)
-        csv.writer(self._table).writerow(
-            [file, track, *times, row.label or "", *probabilities, f"{row.face_share:.3f}"]
+        box = [f"{value:.1f}" for value in row.box] if row.box else [""] * 4
+        picture = "" if row.track is None or row.picture is None else persons.picture_of(row.track)
+        cautions = self._cautions(row.cautions) if row.label else ""
+        first = (
+            _cell(row.file),
+            "" if row.track is None else row.track,
+            f"{row.start:.3f}",
+            f"{row.end:.3f}",
+            row.label or "",
         )
+        measured = (f"{row.face_share:.3f}", *box, _number(row.score, 3), _number(row.brightness, 1))
+        self._write(self._table, [*first, *probabilities, *measured, picture, row.others, cautions])
         entry = {
             "file": row.file,
             "track": row.track,
@@ -124,12 +182,43 @@ class Timeline:
             "label": row.label,
             "probabilities": {label: round(value, 6) for label, value in row.probabilities.items()},
             "face_share": round(row.face_share, 3),
+            "box": [round(value, 1) for value in row.box] if row.box else None,
+            "score": None if math.isnan(row.score) else round(row.score, 3),
+            "brightness": None if math.isnan(row.brightness) else round(row.brightness, 1),
+            "others": row.others,
+            "cautions": list(row.cautions),
+            "picture": picture or None,
         }
         self._json.write((",\n" if self.rows else "\n") + json.dumps(entry))
         self.rows += 1
 
-    def _picture_name(self, file: str) -> str:
-        """Return a name for the picture of a video that no other picture of this run has."""
+    def _write_segment(self, file: str, segment: Segment) -> None:
+        label, probability = self._labels[segment.label], segment.probabilities[segment.label]
+        times = f"{segment.start:.3f}", f"{segment.end:.3f}", f"{segment.seconds:.3f}"
+        cells = [_cell(file), segment.track, *times, label, f"{probability:.6f}", self._cautions(segment.cautions)]
+        self._write(self._segments, cells)
+
+    def _write_person(self, file: str, person: Person) -> None:
+        shares = person.by_label / max(person.seconds, 1e-9)
+        cautions = [f"{name} ({seconds:.1f} s)" for name, seconds in person.cautions.items()]
+        times = f"{person.first:.3f}", f"{person.last:.3f}", f"{person.seconds:.3f}"
+        label, values = self._labels[int(person.by_label.argmax())], (*shares, *person.probabilities)
+        first = (_cell(file), person.track, person.picture, *times, label)
+        self._write(self._summary, [*first, *(f"{value:.6f}" for value in values), self._cautions(cautions)])
+
+    def _cautions(self, of_answers: Sequence[str]) -> str:
+        return "; ".join([*([self._caution.partition(":")[0]] if self._caution else []), *of_answers])
+
+    def _stem(self, file: str) -> str:
+        """Return a beginning of names for the pictures of a video that no other video of this run has."""
         stem = "stdin" if file == STDIN else Path(file).stem
-        names = (f"{stem}.png", *(f"{stem}-{number}.png" for number in range(2, len(self._pictures) + 2)))
-        return next(name for name in names if name not in self._pictures)
+        names = (stem, *(f"{stem}-{number}" for number in range(2, len(self._stems) + 2)))
+        return next(name for name in names if name not in self._stems)
+
+
+def _cell(file: str) -> str:
+    return file if file == STDIN else as_cell(file)
+
+
+def _number(value: float, digits: int) -> str:
+    return "" if math.isnan(value) else f"{value:.{digits}f}"

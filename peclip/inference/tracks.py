@@ -56,6 +56,7 @@ class Track:
         shown: seconds until which the frame was shown in which it was last found.
         hits: frames in which it was found.
         square: smoothed.
+        score: of the detector when it was last found; NaN where there is none.
     """
 
     place: np.ndarray
@@ -65,6 +66,7 @@ class Track:
     shown: float
     square: Square
     speed: np.ndarray
+    score: float = math.nan
     hits: int = 1
     number: int | None = None
 
@@ -78,11 +80,11 @@ class Track:
         weight = UNLIKE if passed <= MOMENT else UNLIKE_LATER
         return moved + grown + weight * (1 - _likeness(self.look, look))
 
-    def follow(self, seconds: float, place: np.ndarray, look: np.ndarray) -> None:
+    def follow(self, seconds: float, place: np.ndarray, look: np.ndarray, score: float) -> None:
         """Continue the track at a place."""
         passed = max(seconds - self.seen, 1e-3)
         self.speed = 0.5 * self.speed + 0.5 * (place[:2] - self.place[:2]) / passed
-        self.place, self.look, self.seen, self.shown = place, look, seconds, seconds
+        self.place, self.look, self.seen, self.shown, self.score = place, look, seconds, seconds, score
         self.hits += 1
         old, side = self.square, MARGIN * place[2]
         off = math.hypot(place[0] - old.x, place[1] - old.y) / old.side
@@ -113,7 +115,7 @@ class Tracker:
         Args:
             seconds: of the frame, not less than before.
             frame: uint8 (H, W, 3), RGB.
-            boxes: (N, 4), left, top, width and height of its faces.
+            boxes: (N, 4) or (N, 5), left, top, width, height and score of its faces.
 
         Returns:
             the tracks of its faces, from left to right.
@@ -125,7 +127,8 @@ class Tracker:
         self._tracks = [track for track in self._tracks if seconds - track.shown <= max(GAP, 2 * step)]
         boxes = boxes[np.argsort(-boxes[:, 2] * boxes[:, 3], kind="stable")[: self._most]]
         boxes = boxes[np.argsort(boxes[:, 0], kind="stable")]
-        places = [np.array([x + w / 2, y + h / 2, max(w, h, 1.0)]) for x, y, w, h in boxes.tolist()]
+        places = [np.array([x + w / 2, y + h / 2, max(w, h, 1.0)]) for x, y, w, h in boxes[:, :4].tolist()]
+        scores = boxes[:, 4].tolist() if boxes.shape[1] > 4 else [math.nan] * len(boxes)
         looks = [_look(frame, place) for place in places]
         found: dict[int, Track] = {}
         costs = sorted(
@@ -139,11 +142,11 @@ class Tracker:
             if old not in taken and new not in found:
                 taken.add(old)
                 found[new] = self._tracks[old]
-                found[new].follow(seconds, places[new], looks[new])
+                found[new].follow(seconds, places[new], looks[new], scores[new])
         for new, (place, look) in enumerate(zip(places, looks, strict=True)):
             if new not in found:
                 square = Square(place[0], place[1], MARGIN * place[2])
-                found[new] = Track(place, look, seconds, seconds, seconds, square, np.zeros(2))
+                found[new] = Track(place, look, seconds, seconds, seconds, square, np.zeros(2), scores[new])
                 self._tracks.append(found[new])
         needed = CONFIRMED if step == 0 else min(CONFIRMED, 1 + round(CONFIRMED_SECONDS / step))
         for track in self._tracks:

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +33,41 @@ class Subject(Protocol):
     number: int | None
 
 
+class Box(NamedTuple):
+    """A face in a frame, in pixels of the frame; it may reach beyond its edges."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+class Seen(NamedTuple):
+    """A face in a frame.
+
+    Attributes:
+        box: where it is.
+        score: of the detector, from 0 to 1; NaN where there is none.
+        crop: uint8 (3, S, S); None where it is not needed.
+    """
+
+    box: Box
+    score: float
+    crop: Tensor | None
+
+
+class View(NamedTuple):
+    """What a frame shows.
+
+    Attributes:
+        faces: those that are followed.
+        others: number of those that are not.
+    """
+
+    faces: dict[Subject, Seen]
+    others: int = 0
+
+
 class Sight(NamedTuple):
     """A face in a window.
 
@@ -41,6 +77,8 @@ class Sight(NamedTuple):
         end: seconds until which it is seen in the window; the window's own end if it is there to the end.
         share: of the time for which the window's frames are shown, that of the frames in which the face was found.
         clip: uint8 (T, 3, S, S).
+        box: mean of its boxes.
+        score: mean score of the detector; NaN where there is none.
     """
 
     track: int
@@ -48,6 +86,8 @@ class Sight(NamedTuple):
     end: float
     share: float
     clip: Tensor
+    box: Box
+    score: float
 
 
 class Window(NamedTuple):
@@ -59,17 +99,19 @@ class Window(NamedTuple):
         sights: the faces in it, by the number of their track.
         blanks: start and end of the stretches without a face; stretches below :data:`BLANK` are skipped
             where there is also a face.
+        others: largest number of faces at a time that are not followed.
     """
 
     start: float
     end: float
     sights: list[Sight]
     blanks: list[tuple[float, float]]
+    others: int
 
 
 class _Frame(NamedTuple):
     seconds: float
-    crops: dict[Subject, Tensor | None]  # None where the crop is skipped
+    view: View
 
 
 class Windows:
@@ -105,12 +147,12 @@ class Windows:
         last = self._kept.get(subject)
         return last is None or seconds - last >= self._spacing - _SLACK
 
-    def push(self, seconds: float, crops: dict[Subject, Tensor | None]) -> Iterator[Window]:
+    def push(self, seconds: float, view: View) -> Iterator[Window]:
         """Add a frame, which is shown until the next one.
 
         Args:
             seconds: of the frame, not less than before.
-            crops: of each face in the frame, uint8 (3, S, S), or None where it is not needed.
+            view: its faces.
 
         Yields:
             the windows that end before the frame.
@@ -118,16 +160,16 @@ class Windows:
         yield from self._advance(seconds)
         if self._frames:
             self._gaps.append(seconds - self._frames[-1].seconds)
-        self._frames.append(_Frame(seconds, crops))
-        self._keep(seconds, crops)
+        self._frames.append(_Frame(seconds, view))
+        self._keep(seconds, view)
 
-    def hold(self, seconds: float, crops: dict[Subject, Tensor | None]) -> Iterator[Window]:
+    def hold(self, seconds: float, view: View) -> Iterator[Window]:
         """Add a frame that is shown for long, or all crops of the latest one, if it is that frame; as :meth:`push`."""
         if self._frames and self._frames[-1].seconds == seconds:
-            self._frames[-1] = _Frame(seconds, crops)
-            self._keep(seconds, crops)
+            self._frames[-1] = _Frame(seconds, view)
+            self._keep(seconds, view)
         else:
-            yield from self.push(seconds, crops)
+            yield from self.push(seconds, view)
 
     def finish(self, end: float | None = None) -> Iterator[Window]:
         """Yield the windows up to the end of the video, the last of which ends with it; none if there was no frame.
@@ -146,8 +188,8 @@ class Windows:
             yield self._close(end)
         self._frames.clear()
 
-    def _keep(self, seconds: float, crops: dict[Subject, Tensor | None]) -> None:
-        self._kept |= {subject: seconds for subject, crop in crops.items() if crop is not None}
+    def _keep(self, seconds: float, view: View) -> None:
+        self._kept |= {subject: seconds for subject, seen in view.faces.items() if seen.crop is not None}
 
     def _advance(self, seconds: float) -> Iterator[Window]:
         """Yield the windows that end until a time, up to which no other frame is shown."""
@@ -156,7 +198,7 @@ class Windows:
             self._number += 1
             while len(self._frames) > 1 and self._frames[1].seconds <= self._start + _SLACK:
                 self._frames.popleft()
-            shown = {subject for frame in self._frames for subject in frame.crops}
+            shown = {subject for frame in self._frames for subject in frame.view.faces}
             self._kept = {subject: last for subject, last in self._kept.items() if subject in shown}
 
     @property
@@ -170,25 +212,32 @@ class Windows:
         # The first frame may have begun before the window. What is left of it must be seen to count as a frame.
         is_rest = len(frames) > 1 and frames[0].seconds < start - _SLACK and times[1] - start < HELD - _SLACK
         counted = frames[is_rest:]
-        seen: dict[Subject, list[int]] = {}
+        shown = [times[index + 1] - times[index] for index in range(is_rest, len(frames))]
+        found: dict[Subject, list[int]] = {}
         for index, frame in enumerate(frames):
-            for subject in frame.crops:
-                seen.setdefault(subject, []).append(index)
+            for subject in frame.view.faces:
+                found.setdefault(subject, []).append(index)
         sights = []
-        for subject, indices in seen.items():
-            crops = [crop for frame in counted if (crop := frame.crops.get(subject)) is not None]
+        for subject, indices in found.items():
+            seen = [frame.view.faces.get(subject) for frame in counted]
+            crops = [face.crop for face in seen if face is not None and face.crop is not None]
             if subject.number is None or not crops:
                 continue
-            shown = [times[index + 1] - times[index] for index in range(is_rest, len(frames))]
-            found = sum(time for time, frame in zip(shown, counted, strict=True) if subject in frame.crops)
-            share = round(found / sum(shown), 9)
-            sights.append(Sight(subject.number, times[indices[0]], times[indices[-1] + 1], share, self._clip(crops)))
-        return Window(start, end, sorted(sights, key=lambda sight: sight.track), _blanks(start, end, sights))
+            share = sum(time for time, face in zip(shown, seen, strict=True) if face is not None) / sum(shown)
+            box, score = _mean([face for face in seen if face is not None])
+            first, last = times[indices[0]], times[indices[-1] + 1]
+            sights.append(Sight(subject.number, first, last, round(share, 9), self._clip(crops), box, score))
+        others = max(frame.view.others for frame in counted)
+        return Window(start, end, sorted(sights, key=lambda sight: sight.track), _blanks(start, end, sights), others)
 
     def _clip(self, crops: Iterable[Tensor]) -> Tensor:
         """Choose T of the crops by segments, as evaluation does; fewer than T are padded by the last."""
         every = list(crops)
         return torch.stack([every[index] for index in segment_indices(len(every), self._num_frames)])
+
+
+def _mean(seen: list[Seen]) -> tuple[Box, float]:
+    return Box(*np.mean([face.box for face in seen], axis=0).tolist()), float(np.mean([face.score for face in seen]))
 
 
 def _blanks(start: float, end: float, sights: list[Sight]) -> list[tuple[float, float]]:

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from peclip.data.media.clip import read_clip
-from peclip.inference.crops import FASTEST, FoundFaces, WholeFrames, cut_out
+from peclip.inference.crops import FASTEST, MOST_FACES, FoundFaces, WholeFrames, cut_out
 from peclip.inference.tracks import Square
 from tests.media import write_video
 
@@ -45,7 +45,7 @@ def test_whole_frames_are_what_training_reads(tmp_path):
     frames = write_video(tmp_path / "a.mp4", 4, size=(96, 64))
     expected = read_clip(tmp_path / "a.mp4", 4, 32)
     faces = WholeFrames(32)
-    crops = [crop for i, frame in enumerate(frames) for crop in faces.cut(i / 25, frame, always).values()]
+    crops = [seen.crop for i, frame in enumerate(frames) for seen in faces.cut(i / 25, frame, always).faces.values()]
     assert (torch.stack(crops).int() - expected.int()).abs().float().mean() < 2
 
 
@@ -71,4 +71,18 @@ def test_a_frame_that_comes_a_little_early_is_looked_at():
 
 def test_a_crop_that_is_not_wanted_is_not_made():
     faces = FoundFaces(8, lambda frame: np.array([[1.0, 1, 5, 5]]))
-    assert list(faces.cut(0, np.zeros((9, 9, 3), np.uint8), lambda *_: False).values()) == [None]
+    (seen,) = faces.cut(0, np.zeros((9, 9, 3), np.uint8), lambda *_: False).faces.values()
+    assert seen.crop is None
+
+
+def test_the_box_is_that_of_the_face_and_has_the_score_of_the_detector():
+    faces = FoundFaces(8, lambda frame: np.array([[10.0, 20, 30, 30, 0.8]]))
+    (seen,) = faces.cut(0, np.zeros((99, 99, 3), np.uint8), always).faces.values()
+    assert seen.box == pytest.approx((10, 20, 30, 30))
+    assert seen.score == 0.8
+
+
+def test_faces_that_are_not_followed_are_counted():
+    crowd = np.array([[5.0 * i, 5, 4, 4] for i in range(MOST_FACES + 7)])
+    view = FoundFaces(8, lambda frame: crowd).cut(0, np.zeros((99, 199, 3), np.uint8), always)
+    assert (len(view.faces), view.others) == (MOST_FACES, 7)

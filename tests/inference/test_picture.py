@@ -1,12 +1,16 @@
+from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from peclip.inference.picture import MOST_SHOWN, Summary, draw_timeline, drawn_classes
+from peclip.inference.picture import MOST_SHOWN, STILL, Summary, draw_timeline, drawn_classes
 from peclip.inference.recognizer import Row
+from peclip.inference.segments import Cells, Segments
 
 LABELS = ["happiness", "neutral", "boredom"]
 
@@ -15,24 +19,30 @@ def row(track: int | None, start: float, end: float, *probabilities: float) -> R
     return Row("a.mp4", track, start, end, LABELS[0], dict(zip(LABELS, probabilities, strict=False)), 1.0)
 
 
-def summarised(*rows: Row) -> Summary:
-    summary = Summary()
+def summarised(rows: Iterable[Row]) -> Summary:
+    summary, cells, segments = Summary(), Cells(), Segments()
+    found = []
     for one in rows:
-        summary.add(one)
+        summary.see(one)
+        found += cells.add(one)
+    for cell in (*found, *cells.finish()):
+        summary.add(cell)
+        for segment in segments.add(cell):
+            summary.label(segment)
+    for segment in segments.finish():
+        summary.label(segment)
     return summary
 
 
 def test_overlapping_rows_share_their_time():
-    cells = summarised(row(1, 0, 2, 1, 0, 0), row(1, 1, 3, 0, 1, 0), row(1, 2, 4, 0, 0, 1)).tracks()[1]
+    cells = summarised([row(1, 0, 2, 1, 0, 0), row(1, 1, 3, 0, 1, 0), row(1, 2, 4, 0, 0, 1)]).tracks()[1]
     assert [(cell.start, cell.end) for cell in cells] == [(0, 1.5), (1.5, 2.5), (2.5, 4)]
     assert [cell.probabilities.argmax() for cell in cells] == [0, 1, 2]
 
 
 def test_a_long_video_is_kept_in_bounded_memory():
-    summary = Summary()
-    for second in range(20_000):
-        happy = 1.0 if second < 10_000 else 0.0
-        summary.add(row(1, second, second + 2, happy, 1 - happy, 0))
+    happy = [float(second < 10_000) for second in range(20_000)]
+    summary = summarised(row(1, second, second + 2, value, 1 - value, 0) for second, value in enumerate(happy))
     cells = summary.tracks()[1]
     assert len(cells) < 1500
     assert cells[0].start == 0
@@ -45,17 +55,14 @@ def test_a_long_video_is_kept_in_bounded_memory():
 
 def test_a_gap_stays_a_gap():
     rows = [row(1, second, second + 1, 1, 0, 0) for second in range(5000) if not 2000 <= second < 2500]
-    cells = summarised(*rows).tracks()[1]
+    cells = summarised(rows).tracks()[1]
     gaps = [(cell.end, following.start) for cell, following in pairwise(cells) if following.start > cell.end]
     assert gaps == [(2000, 2500)]
 
 
 def test_of_many_faces_those_seen_longest_are_shown():
-    summary = Summary()
-    for track in range(1, 200):
-        length = 100 if track % 20 == 0 else 1
-        summary.add(row(track, track, track + length, 1, 0, 0))
-    summary.add(row(None, 400, 402))
+    rows = [row(track, track, track + (100 if track % 20 == 0 else 1), 1, 0, 0) for track in range(1, 200)]
+    summary = summarised([*rows, row(None, 400, 402)])
     assert list(summary.tracks()) == [20, 40, 60, 80, 100, 120, 140, 160][:MOST_SHOWN]
     assert summary.faces == 199
     assert summary.end == 402
@@ -67,18 +74,40 @@ def colours(path) -> set[tuple[int, ...]]:
 
 
 def test_the_picture_shows_each_class_in_its_colour(tmp_path):
-    one = summarised(row(1, 0, 2, 0.5, 0.5, 0.0), row(1, 3, 5, 0.5, 0.5, 0))
+    one = summarised([row(1, 0, 2, 0.5, 0.5, 0.0), row(1, 3, 5, 0.5, 0.5, 0)])
     draw_timeline(tmp_path / "a.png", one, LABELS, "$odd_name$ \u4e2d.mp4")
     shown = colours(tmp_path / "a.png")
     assert {(0xF2, 0xB1, 0x34), (0xA9, 0xB0, 0xB7), (0xF3, 0xF3, 0xF3)} <= shown
     width, height = Image.open(tmp_path / "a.png").size
-    draw_timeline(tmp_path / "b.png", summarised(row(1, 0, 2, 1, 0, 0), row(2, 0, 2, 0, 0, 1)), LABELS, "b.mp4")
+    draw_timeline(tmp_path / "b.png", summarised([row(1, 0, 2, 1, 0, 0), row(2, 0, 2, 0, 0, 1)]), LABELS, "b.mp4")
     assert Image.open(tmp_path / "b.png").size[0] == width
     assert Image.open(tmp_path / "b.png").size[1] > height
 
 
+def test_faces_stand_above_their_strip_and_the_caution_below_the_title(tmp_path):
+    red = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    red[0] = 200
+    rows = [replace(row(1, second, second + 2, 1, 0, 0), picture=red) for second in range(300)]
+    draw_timeline(tmp_path / "a.png", summarised(rows), LABELS, "a.mp4", "It means nothing.")
+    picture = np.array(Image.open(tmp_path / "a.png").convert("RGB")).astype(int)
+    is_face = (np.abs(picture - (200, 0, 0)) < 6).all(axis=2)
+    columns = np.flatnonzero(is_face.sum(axis=0) > STILL - 4)
+    assert 10 * STILL < len(columns) <= 25 * STILL
+    assert np.diff(columns).max() > 1, "they stand apart"
+    assert (0xB3, 0x26, 0x1E) in set(map(tuple, picture.reshape(-1, 3)))
+
+
+def test_the_pictures_of_a_face_are_few_however_long_it_is_seen():
+    summary = Summary()
+    for second in range(10_000):
+        summary.see(replace(row(1, second, second + 2, 1, 0, 0), picture=torch.zeros(3, 8, 8, dtype=torch.uint8)))
+    stills = summary.stills(1)
+    assert 10 < len(stills) <= 25
+    assert stills[-1].seconds > 9000
+
+
 def test_a_long_path_fits_above_the_picture(tmp_path):
-    rows = summarised(row(1, 0, 2, 0.5, 0.5, 0.0))
+    rows = summarised([row(1, 0, 2, 0.5, 0.5, 0.0)])
     for name, title in (("short", "b.mp4"), ("long", "a" * 300 + "/b.mp4"), ("longer", "a" * 900 + "/b.mp4")):
         draw_timeline(tmp_path / f"{name}.png", rows, LABELS, title)
     short, long, longer = (np.array(Image.open(tmp_path / f"{name}.png")) for name in ("short", "long", "longer"))
@@ -90,17 +119,15 @@ def test_a_long_path_fits_above_the_picture(tmp_path):
 
 @pytest.mark.parametrize("rows", [[], [row(None, 0, 2)], [row(1, 0, 0, 1, 0, 0)]])
 def test_a_video_without_anything_to_show_has_a_picture(tmp_path, rows):
-    draw_timeline(tmp_path / "a.png", summarised(*rows), LABELS, "a.mp4")
+    draw_timeline(tmp_path / "a.png", summarised(rows), LABELS, "a.mp4")
     assert Image.open(tmp_path / "a.png").size[0] > 1000
 
 
 @pytest.mark.filterwarnings("error")
 def test_any_name_of_a_class_is_drawn(tmp_path: Path) -> None:
     labels = ["_a", "$x$", "$\\frac", "\u4e2d\u6587", "x" * 500]
-    summary = Summary()
-    for index in range(5):
-        shares = [float(index == place) for place in range(5)]
-        summary.add(Row("a.mp4", 1, index, index + 1, labels[index], dict(zip(labels, shares, strict=True)), 1.0))
+    shares = [dict(zip(labels, line, strict=True)) for line in np.eye(5).tolist()]
+    summary = summarised(Row("a.mp4", 1, 2 * i, 2 * i + 2, labels[i], shares[i], 1.0) for i in range(5))
     draw_timeline(tmp_path / "a.png", summary, labels, "$title")
     with Image.open(tmp_path / "a.png") as picture:
         assert max(picture.size) < 1500
@@ -108,11 +135,12 @@ def test_any_name_of_a_class_is_drawn(tmp_path: Path) -> None:
 
 def test_of_many_classes_the_most_probable_are_drawn(tmp_path: Path) -> None:
     labels = [f"class {index}" for index in range(1000)]
-    summary = Summary()
+    rows = []
     for second in range(20):
         shares = np.full(1000, 0.4 / 998)
         shares[[3, 700]] = (0.6, 0.0) if second < 10 else (0.0, 0.6)
-        summary.add(Row("a.mp4", 1, second, second + 1, "", dict(zip(labels, shares, strict=True)), 1.0))
+        rows.append(Row("a.mp4", 1, second, second + 1, "", dict(zip(labels, shares, strict=True)), 1.0))
+    summary = summarised(rows)
     places, names = drawn_classes(summary.tracks(), labels)
     assert {"class 3", "class 700", "990 others"} <= {*names}
     assert len(names) == 11

@@ -5,12 +5,16 @@ import pytest
 import torch
 
 from peclip.errors import InputError
-from peclip.inference.windows import FEWEST, SPARE, Window, Windows
+from peclip.inference.windows import FEWEST, SPARE, Box, Seen, View, Window, Windows
 
 
 @dataclass(eq=False)
 class Someone:
     number: int | None = 1
+
+
+def view_of(crops: dict[Someone, torch.Tensor | None], others: int = 0, left: float = 0) -> View:
+    return View({one: Seen(Box(left, 0, 60, 60), 0.9, crop) for one, crop in crops.items()}, others)
 
 
 def slide(times: Sequence[float], windows: Windows, seen: dict[Someone, range] | None = None) -> list[Window]:
@@ -22,7 +26,7 @@ def slide(times: Sequence[float], windows: Windows, seen: dict[Someone, range] |
         crops = {
             one: torch.full((3, 2, 2), i, dtype=torch.uint8) if windows.wants(one, seconds) else None for one in here
         }
-        closed += windows.push(seconds, crops)
+        closed += windows.push(seconds, view_of(crops))
     return closed + list(windows.finish())
 
 
@@ -122,7 +126,7 @@ def test_a_face_that_comes_behind_the_start_of_a_window_starts_when_it_comes():
 
 def test_the_last_frame_is_shown_until_the_end_of_the_video():
     windows, someone = Windows(2, 1.0, 1.0), Someone()
-    closed = [*windows.push(0, {someone: torch.zeros(3, 2, 2, dtype=torch.uint8)}), *windows.finish(2.5)]
+    closed = [*windows.push(0, view_of({someone: torch.zeros(3, 2, 2, dtype=torch.uint8)})), *windows.finish(2.5)]
     assert spans(closed) == [(0, 1), (1, 2), (2, 2.5)]
     assert [len(window.sights) for window in closed] == [1, 1, 1]
 
@@ -131,12 +135,23 @@ def test_a_frame_that_turns_out_to_be_held_gets_its_crops():
     windows, someone = Windows(1, 1.0, 1.0), Someone()
     crop = torch.zeros(3, 2, 2, dtype=torch.uint8)
     closed = [
-        *windows.push(0, {someone: crop}),
-        *windows.push(0.01, {someone: None}),
-        *windows.hold(0.01, {someone: crop + 1}),
+        *windows.push(0, view_of({someone: crop})),
+        *windows.push(0.01, view_of({someone: None})),
+        *windows.hold(0.01, view_of({someone: crop + 1})),
     ]
     closed += windows.finish(2.0)
     assert [window.sights[0].clip[0, 0, 0, 0].item() for window in closed] == [1, 1]
+
+
+def test_a_window_has_the_mean_place_of_a_face_and_the_most_faces_that_are_not_followed():
+    windows, someone = Windows(1, 1.0, 1.0), Someone()
+    crop = torch.zeros(3, 2, 2, dtype=torch.uint8)
+    for seconds, others, left in ((0, 0, 10), (0.4, 3, 20), (0.8, 1, 60)):
+        assert not [*windows.push(seconds, view_of({someone: crop}, others, left))]
+    (window,) = windows.finish(1.0)
+    assert window.sights[0].box == pytest.approx((30, 0, 60, 60))
+    assert window.sights[0].score == pytest.approx(0.9)
+    assert window.others == 3
 
 
 def test_who_is_not_confirmed_is_not_reported():
@@ -152,7 +167,7 @@ def test_few_crops_are_kept_however_many_frames_there_are(num_frames, most):
         wanted = windows.wants(someone, seconds)
         kept += [seconds] * wanted
         crop = torch.zeros(3, 2, 2, dtype=torch.uint8) if wanted else None
-        for window in windows.push(seconds, {someone: crop}):
+        for window in windows.push(seconds, view_of({someone: crop})):
             assert window.sights[0].share == 1
     assert len(kept) == pytest.approx(5 / 2 * most, rel=0.07)
 

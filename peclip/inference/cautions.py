@@ -1,0 +1,50 @@
+"""Say where an answer is worth less than its probability: of the model, and of single faces."""
+
+import torch
+from torch import Tensor
+
+from peclip.inference.windows import Box
+from peclip.model import PEClip
+from peclip.model.backbones.clip import DEMO, load_backbone
+
+SMALLEST = 48.0
+"""Side of a face in pixels below which it is small: models see it scaled up four times and more."""
+
+DARKEST, BRIGHTEST = 40.0, 225.0
+"""Mean brightness, 0 to 255, below and above which little of a face can be seen."""
+
+SHORTEST = 0.5
+"""Seconds below which a face is seen for a moment only; models are trained on clips of 1 to 4 seconds."""
+
+DRAWN = "This model has seen drawn faces only (its CLIP is the demo's): what it says about real people means nothing."
+ZERO_SHOT = "This is zero-shot CLIP: nothing in it was trained on expressions, and it is often wrong."
+
+_LUMA = (0.299, 0.587, 0.114)
+
+
+def of_model(net: PEClip) -> str:
+    """Return what has to be said about every answer of a model, in one sentence; empty where there is nothing."""
+    is_demo = net.config.backbone == DEMO or net.config.fingerprint == load_backbone(DEMO).fingerprint
+    return DRAWN if is_demo else "" if net.trainable_state() else ZERO_SHOT
+
+
+def of_answer(box: Box, bright: float, seconds: float) -> tuple[str, ...]:
+    """Return the cautions about one answer.
+
+    Args:
+        box: place of the face in pixels.
+        bright: its brightness, see :func:`brightness`.
+        seconds: for which it is seen.
+    """
+    found = {
+        "small face": max(box.width, box.height) < SMALLEST,
+        "dark face": bright < DARKEST,
+        "overexposed face": bright > BRIGHTEST,
+        "seen for a moment": seconds < SHORTEST,
+    }
+    return tuple(name for name, is_true in found.items() if is_true)
+
+
+def brightness(clip: Tensor) -> float:
+    """Return the mean brightness, 0 to 255, of a clip, uint8 (T, 3, S, S)."""
+    return float(clip.float().mean(dim=(0, 2, 3)) @ torch.tensor(_LUMA))

@@ -1,0 +1,111 @@
+"""Sum up each face of a video: for how long it is seen, what it shows, and a picture of it."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from einops import rearrange
+from PIL import Image
+from torch import Tensor
+
+from peclip.inference.recognizer import Row
+from peclip.inference.segments import Segment
+
+FOLDER = "people"
+"""Folder of the pictures, below that of the results."""
+
+_BETTER = 1.1  # a picture is replaced by one that is worth so many times as much
+
+
+@dataclass
+class Person:
+    """One face of a video.
+
+    Attributes:
+        track: its number.
+        picture: path of its picture, from the folder of the results.
+        first: second at which it is first seen.
+        last: second at which it is last seen.
+        seconds: for which it is seen.
+        by_label: seconds of the segments of each class (C).
+        probabilities: mean over the time for which it is seen (C).
+        cautions: of its answers, and for how many seconds each holds.
+    """
+
+    track: int
+    picture: str
+    first: float
+    last: float
+    by_label: np.ndarray
+    cautions: dict[str, float] = field(default_factory=dict)
+    weighted: np.ndarray = field(default_factory=lambda: np.zeros(1))
+
+    @property
+    def seconds(self) -> float:
+        """Return for how long it is seen."""
+        return float(self.by_label.sum())
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Return the mean probabilities (C)."""
+        return self.weighted / max(self.weighted.sum(), 1e-9)
+
+
+class Persons:
+    """Sums up the faces of one video, and keeps the best picture of each.
+
+    Args:
+        folder: of the results; the pictures are written below it at once, so that memory holds none.
+        stem: begins the names of the pictures.
+        classes: C.
+    """
+
+    def __init__(self, folder: Path, stem: str, classes: int) -> None:
+        self._folder, self._stem, self._classes = folder, stem, classes
+        self._persons: dict[int, Person] = {}
+        self._worth: dict[int, float] = {}
+
+    def picture_of(self, track: int) -> str:
+        """Return the path of a face's picture, from the folder of the results."""
+        return f"{FOLDER}/{self._stem}-{track}.jpg"
+
+    def see(self, row: Row) -> None:
+        """Keep the picture of a row if it is the best of its face so far: large, surely a face, neither dark nor overexposed."""
+        if row.track is None or row.picture is None or row.box is None:
+            return
+        score = 1.0 if math.isnan(row.score) else row.score
+        worth = score * math.sqrt(max(row.box.width, 1.0)) * (0.5 if row.cautions else 1.0)
+        if worth > _BETTER * self._worth.get(row.track, 0.0):
+            self._worth[row.track] = worth
+            path = self._folder / self.picture_of(row.track)
+            path.parent.mkdir(exist_ok=True)
+            as_image(row.picture).save(path, quality=90)
+
+    def add(self, segment: Segment) -> None:
+        """Add the time of a segment."""
+        person = self._persons.get(segment.track)
+        if person is None:
+            picture, none = self.picture_of(segment.track), np.zeros(self._classes)
+            person = Person(segment.track, picture, segment.start, segment.end, none, weighted=none.copy())
+            self._persons[segment.track] = person
+        person.first, person.last = min(person.first, segment.start), max(person.last, segment.end)
+        person.by_label[segment.label] += segment.seconds
+        person.weighted += segment.probabilities * segment.seconds
+        for caution in segment.cautions:
+            person.cautions[caution] = person.cautions.get(caution, 0.0) + segment.seconds
+
+    def __iter__(self) -> Iterator[Person]:
+        """Yield the persons by number."""
+        yield from (self._persons[track] for track in sorted(self._persons))
+
+    @property
+    def pictures(self) -> list[str]:
+        """The paths of the pictures, from the folder of the results."""
+        return [self.picture_of(track) for track in self._worth]
+
+
+def as_image(picture: Tensor) -> Image.Image:
+    """Return a picture, uint8 (3, S, S), as an image."""
+    return Image.fromarray(rearrange(picture, "c h w -> h w c").contiguous().numpy())

@@ -1,0 +1,63 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from peclip.demo import CLIP
+from peclip.inference.cautions import DRAWN, ZERO_SHOT, brightness, of_answer, of_model
+from peclip.inference.recognizer import Recognizer, zero_shot
+from peclip.inference.windows import Box
+from peclip.model import PEClip
+
+FACE = Box(0, 0, 100, 100)
+
+
+def test_the_clip_of_the_demo_is_known_by_its_weights(tmp_path):
+    moved = tmp_path / "a_clip_of_ones_own"
+    moved.symlink_to(CLIP)
+    for backbone in ("demo", str(moved)):
+        assert of_model(PEClip(["anger", "fear"], backbone)) == DRAWN
+
+
+def test_zero_shot_is_named(tiny_clip):
+    assert of_model(zero_shot(backbone=str(tiny_clip))) == ZERO_SHOT
+
+
+def test_a_trained_model_needs_no_caution(net):
+    assert of_model(net) == Recognizer(net, "none").caution == ""
+
+
+@pytest.mark.parametrize(
+    ("box", "bright", "seconds", "found"),
+    [
+        (FACE, 120, 2, ()),
+        (FACE._replace(width=30, height=35), 120, 2, ("small face",)),
+        (FACE, 20, 2, ("dark face",)),
+        (FACE, 240, 2, ("overexposed face",)),
+        (FACE, 120, 0.2, ("seen for a moment",)),
+        (Box(0, 0, 9, 9), 3, 0.04, ("small face", "dark face", "seen for a moment")),
+    ],
+)
+def test_what_makes_an_answer_worth_less_is_named(box, bright, seconds, found):
+    assert of_answer(box, bright, seconds) == found
+
+
+def test_brightness_is_that_of_the_eye():
+    clip = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    clip[:, 1] = 255
+    assert brightness(clip) == pytest.approx(0.587 * 255)
+
+
+def test_rows_carry_their_cautions(net):
+    frames = [(i / 25, np.full((20, 20, 3), 10, np.uint8)) for i in range(5)]
+    (row,) = Recognizer(net, "none").rows(frames, "a")
+    assert row.cautions == ("small face", "dark face", "seen for a moment")
+    assert replace(row, cautions=()) != row
+
+
+def test_zero_shot_takes_labels_and_texts(tiny_clip, tmp_path):
+    assert zero_shot(backbone=str(tiny_clip)).labels[0] == "happiness"
+    assert zero_shot(["fear", "anger"], backbone=str(tiny_clip)).labels == ["fear", "anger"]
+    (tmp_path / "texts.yaml").write_text("yes: a nod\nno: a shake\n")
+    assert zero_shot(texts=tmp_path / "texts.yaml", backbone=str(tiny_clip)).labels == ["yes", "no"]
