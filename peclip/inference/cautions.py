@@ -16,7 +16,9 @@ DARKEST, BRIGHTEST = 40.0, 225.0
 SHORTEST = 0.5
 """Seconds below which a face is seen for a moment only; models are trained on clips of 1 to 4 seconds."""
 
-DRAWN = "This model has seen drawn faces only (its CLIP is the demo's): what it says about real people means nothing."
+SYNTHETIC = (
+    "This model has seen synthetic faces only (its CLIP is the demo's): what it says about real people means nothing."
+)
 ZERO_SHOT = "This is zero-shot CLIP: nothing in it was trained on expressions, and it is often wrong."
 
 _LUMA = (0.299, 0.587, 0.114)
@@ -25,7 +27,7 @@ _LUMA = (0.299, 0.587, 0.114)
 def of_model(net: PEClip) -> str:
     """Return what has to be said about every answer of a model, in one sentence; empty where there is nothing."""
     is_demo = net.config.backbone == DEMO or net.config.fingerprint == load_backbone(DEMO).fingerprint
-    return DRAWN if is_demo else "" if net.trainable_state() else ZERO_SHOT
+    return SYNTHETIC if is_demo else "" if net.trainable_state() else ZERO_SHOT
 
 
 def of_answer(box: Box, bright: float, seconds: float) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ class Persons:
         """Keep the picture of a row if it is the best of its face so far: large, surely a face, neither dark nor overexposed."""
         if row.track is None or row.picture is None or row.box is None:
             return
-        score = 1.0 if math.isnan(row.score) else row.score
+        score = 1.0 if row.score is None else row.score
         worth = score * math.sqrt(max(row.box.width, 1.0)) * (0.5 if row.cautions else 1.0)
         if worth > _BETTER * self._worth.get(row.track, 0.0):
             self._worth[row.track] = worth

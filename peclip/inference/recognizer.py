@@ -43,8 +43,8 @@ class Row:
         probabilities: by class; empty without a face.
         face_share: of the time of the window, that for which the face is seen, from 0 to 1.
         box: mean place of the face in the window, in pixels of the frame; None without a face.
-        score: mean score of the detector, from 0 to 1; NaN where there is none.
-        brightness: mean of the face's pixels, from 0 to 255; NaN without a face.
+        score: mean score of the detector, from 0 to 1; None where there is none.
+        brightness: mean of the face's pixels, from 0 to 255; None without a face.
         others: largest number of faces at a time that are not followed.
         cautions: why the answer is worth less than its probability, such as ``small face``; see
             :mod:`peclip.inference.cautions`.
@@ -59,8 +59,8 @@ class Row:
     probabilities: dict[str, float] = field(default_factory=dict)
     face_share: float = 0.0
     box: Box | None = None
-    score: float = math.nan
-    brightness: float = math.nan
+    score: float | None = None
+    brightness: float | None = None
     others: int = 0
     cautions: tuple[str, ...] = ()
     picture: Tensor | None = field(default=None, repr=False, compare=False)
@@ -235,7 +235,7 @@ def _row(file: str, sight: Sight, others: int) -> Row:
         *(file, sight.track, sight.start, sight.end),
         face_share=sight.share,
         box=sight.box,
-        score=sight.score,
+        score=None if math.isnan(sight.score) else sight.score,
         brightness=bright,
         others=others,
         cautions=cautions,

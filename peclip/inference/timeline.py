@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -183,8 +182,8 @@ class Timeline:
             "probabilities": {label: round(value, 6) for label, value in row.probabilities.items()},
             "face_share": round(row.face_share, 3),
             "box": [round(value, 1) for value in row.box] if row.box else None,
-            "score": None if math.isnan(row.score) else round(row.score, 3),
-            "brightness": None if math.isnan(row.brightness) else round(row.brightness, 1),
+            "score": None if row.score is None else round(row.score, 3),
+            "brightness": None if row.brightness is None else round(row.brightness, 1),
             "others": row.others,
             "cautions": list(row.cautions),
             "picture": picture or None,
@@ -220,5 +219,5 @@ def _cell(file: str) -> str:
     return file if file == STDIN else as_cell(file)
 
 
-def _number(value: float, digits: int) -> str:
-    return "" if math.isnan(value) else f"{value:.{digits}f}"
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

@@ -57,7 +57,7 @@ class Seen(NamedTuple):
 
 
 class View(NamedTuple):
-    """What a frame shows.
+    """The faces that a frame shows.
 
     Attributes:
         faces: those that are followed.

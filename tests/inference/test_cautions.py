@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from peclip.demo import CLIP
-from peclip.inference.cautions import DRAWN, ZERO_SHOT, brightness, of_answer, of_model
+from peclip.inference.cautions import SYNTHETIC, ZERO_SHOT, brightness, of_answer, of_model
 from peclip.inference.recognizer import Recognizer, zero_shot
 from peclip.inference.windows import Box
 from peclip.model import PEClip
@@ -17,7 +17,7 @@ def test_the_clip_of_the_demo_is_known_by_its_weights(tmp_path):
     moved = tmp_path / "a_clip_of_ones_own"
     moved.symlink_to(CLIP)
     for backbone in ("demo", str(moved)):
-        assert of_model(PEClip(["anger", "fear"], backbone)) == DRAWN
+        assert of_model(PEClip(["anger", "fear"], backbone)) == SYNTHETIC
 
 
 def test_zero_shot_is_named(tiny_clip):

@@ -16,9 +16,11 @@ from peclip.cli import main
 from peclip.commands.recognize import recognize
 from peclip.errors import InputError
 from peclip.inference import recognize as command
+from peclip.inference.cautions import ZERO_SHOT
 from tests.media import write_video
 
 ROOT = Path(__file__).parents[2]
+TABLES = ["segments.csv", "summary.csv", "timeline.csv", "timeline.json"]
 
 
 def table(out: Path) -> list[dict[str, str]]:
@@ -42,8 +44,9 @@ def test_videos_and_folders_become_a_table_json_and_pictures(checkpoint, tmp_pat
     content = json.loads((out / "timeline.json").read_text())
     assert len(content["rows"]) == 3
     assert (content["model"], content["faces"], content["window"], content["stride"]) == (checkpoint, "none", 2, 1)
-    assert sorted(os.listdir(out)) == ["a.png", "b.png", "timeline.csv", "timeline.json"]
-    assert capsys.readouterr() == (f"{out / 'timeline.csv'}: 3 rows of 2 videos, and a picture of each beside it\n", "")
+    assert sorted(os.listdir(out)) == ["a.png", "b.png", "people", *TABLES]
+    said = f"{out / 'summary.csv'}: 2 faces in 2 videos, 3 rows; beside it segments, the timeline and pictures\n"
+    assert capsys.readouterr() == (said, "")
 
 
 @pytest.mark.parametrize("option", ["--face-model", "--face_model"])
@@ -52,7 +55,27 @@ def test_the_command_takes_options_with_dashes(checkpoint, tmp_path, capsys, opt
     arguments = [str(tmp_path / "a.mp4"), "--model", checkpoint, "--faces=none", "--out", str(tmp_path / "out-put")]
     main(["recognize", *arguments, option, "not-read.onnx", "--batch-size=2"])
     assert len(table(tmp_path / "out-put")) == 1
-    assert capsys.readouterr().out.startswith(f"{tmp_path / 'out-put' / 'timeline.csv'}: 1 row of 1 video, ")
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'out-put' / 'summary.csv'}: 1 face in 1 video, 1 row; ")
+
+
+def test_zero_shot_answers_with_a_caution(tiny_clip, tmp_path, capsys):
+    write_video(tmp_path / "a.mp4", 10)
+    options = ["--backbone", str(tiny_clip), "--faces=none", "--out", str(tmp_path / "out"), "--labels", "[fear,anger]"]
+    main(["recognize", str(tmp_path / "a.mp4"), *options])
+    (row,) = table(tmp_path / "out")
+    assert float(row["fear"]) + float(row["anger"]) == pytest.approx(1, abs=1e-5)
+    assert row["caution"].startswith("This is zero-shot CLIP; ")
+    assert capsys.readouterr().err == f"peclip: caution: {ZERO_SHOT}\n"
+
+
+def test_labels_are_those_of_a_trained_model(checkpoint, tmp_path):
+    with pytest.raises(InputError, match="labels is for --model zero-shot"):
+        recognize([str(tmp_path)], checkpoint, labels=["fear"])
+
+
+def test_the_model_is_checked_before_the_detector(tmp_path):
+    with pytest.raises(InputError, match="nomodel"):
+        recognize([str(tmp_path)], str(tmp_path / "nomodel"), face_model=str(tmp_path / "nodetector"))
 
 
 def audio(path: Path) -> None:
@@ -112,7 +135,7 @@ def test_what_cannot_be_read_does_not_stop_the_rest(checkpoint, tmp_path, capfd)
     out = tmp_path / "out"
     assert recognize([str(tmp_path / name) for name in names], checkpoint, out=str(out), faces="none") == 1
     assert [Path(row["file"]).name for row in table(out)] == ["good.mp4"]
-    assert sorted(os.listdir(out)) == ["good.png", "timeline.csv", "timeline.json"]
+    assert sorted(os.listdir(out)) == ["good.png", "people", *TABLES]
     assert len(capfd.readouterr().err.splitlines()) == len(BAD)
 
 

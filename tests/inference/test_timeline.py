@@ -2,20 +2,34 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from peclip.errors import InputError
 from peclip.inference import timeline
 from peclip.inference.recognizer import Row
 from peclip.inference.timeline import Timeline
+from peclip.inference.windows import Box
 
 LABELS = ["happiness", "fear"]
+TABLES = ["segments.csv", "summary.csv", "timeline.csv", "timeline.json"]
 
 
 def face(file: str, start: float) -> Row:
-    return Row(file, 1, start, start + 2, "fear", {"happiness": 0.25, "fear": 0.75}, 0.5)
+    return Row(
+        *(file, 1, start, start + 2, "fear", {"happiness": 0.25, "fear": 0.75}, 0.5),
+        box=Box(10, 20, 30, 40),
+        score=0.9,
+        brightness=100.0,
+        others=2,
+        cautions=("small face",),
+        picture=torch.full((3, 8, 8), 200, dtype=torch.uint8),
+    )
 
 
 def blank(file: str, start: float) -> Row:
@@ -24,7 +38,7 @@ def blank(file: str, start: float) -> Row:
 
 def write(folder: Path, videos: dict[str, Iterable[Row]], broken: frozenset[str] = frozenset()) -> Timeline:
     """Write the rows of videos; those named broken fail after their rows."""
-    with Timeline(folder, LABELS, {"model": "m"}) as timeline:
+    with Timeline(folder, LABELS, {"model": "m"}, "It knows drawings only: so beware.") as timeline:
         for file, rows in videos.items():
             try:
                 with timeline.video(file) as add:
@@ -40,11 +54,42 @@ def write(folder: Path, videos: dict[str, Iterable[Row]], broken: frozenset[str]
 def test_the_table_has_a_row_per_window_and_face(tmp_path):
     timeline = write(tmp_path / "new" / "out", {"a.mp4": [face("a.mp4", 0), blank("a.mp4", 2)]})
     assert (tmp_path / "new" / "out" / "timeline.csv").read_text().splitlines() == [
-        "file,track,start,end,label,happiness,fear,face_share",
-        "a.mp4,1,0.000,2.000,fear,0.250000,0.750000,0.500",
-        "a.mp4,,2.000,3.000,,,,0.000",
+        (
+            "file,track,start,end,label,happiness,fear,face_share,face_left,face_top,face_width,face_height,face_score,"
+            "face_brightness,face_picture,faces_not_followed,caution"
+        ),
+        (
+            "a.mp4,1,0.000,2.000,fear,0.250000,0.750000,0.500,10.0,20.0,30.0,40.0,0.900,100.0,people/a-1.jpg,2,"
+            "It knows drawings only; small face"
+        ),
+        "a.mp4,,2.000,3.000,,,,0.000,,,,,,,,0,",
     ]
-    assert timeline.rows == 2
+    assert (timeline.rows, timeline.faces) == (2, 1)
+
+
+def test_segments_and_summary_add_up(tmp_path):
+    write(tmp_path, {"a.mp4": [face("a.mp4", 0), face("a.mp4", 1), blank("a.mp4", 3), face("a.mp4", 5)]})
+    assert (tmp_path / "segments.csv").read_text().splitlines() == [
+        "file,track,start,end,seconds,label,probability,caution",
+        "a.mp4,1,0.000,3.000,3.000,fear,0.750000,It knows drawings only; small face",
+        "a.mp4,1,5.000,7.000,2.000,fear,0.750000,It knows drawings only; small face",
+    ]
+    assert (tmp_path / "summary.csv").read_text().splitlines() == [
+        "file,track,picture,first,last,seconds,label,share_happiness,share_fear,mean_happiness,mean_fear,caution",
+        (
+            "a.mp4,1,people/a-1.jpg,0.000,7.000,5.000,fear,0.000000,1.000000,0.250000,0.750000,"
+            "It knows drawings only; small face (5.0 s)"
+        ),
+    ]
+
+
+def test_every_face_has_a_picture_and_it_is_the_best_one(tmp_path):
+    small, large = face("a.mp4", 0), face("a.mp4", 2)
+    large = replace(large, box=Box(0, 0, 90, 90), picture=torch.full((3, 8, 8), 50, dtype=torch.uint8))
+    write(tmp_path, {"a.mp4": [small, large, face("a.mp4", 4)], "b.mp4": [replace(small, file="b.mp4")]})
+    assert sorted(os.listdir(tmp_path / "people")) == ["a-1.jpg", "b-1.jpg"]
+    with Image.open(tmp_path / "people" / "a-1.jpg") as picture:
+        assert np.asarray(picture).mean() == pytest.approx(50, abs=3)
 
 
 def test_a_file_that_a_spreadsheet_would_compute_is_text_in_the_table(tmp_path):
@@ -67,7 +112,16 @@ def test_the_json_says_the_same(tmp_path):
         "label": None,
         "probabilities": {},
         "face_share": 0,
+        "box": None,
+        "score": None,
+        "brightness": None,
+        "others": 0,
+        "cautions": [],
+        "picture": None,
     }
+    assert content["caution"] == "It knows drawings only: so beware."
+    assert content["rows"][2]["box"] == [10, 20, 30, 40]
+    assert content["rows"][2]["picture"] == "people/b-1.jpg"
     assert content["rows"][2]["probabilities"] == {"happiness": 0.25, "fear": 0.75}
 
 
@@ -81,7 +135,10 @@ def test_of_a_video_that_fails_nothing_is_left(tmp_path, broken):
     assert files == [file for file in whole for _ in range(100)]
     assert len(json.loads((tmp_path / "timeline.json").read_text())["rows"]) == timeline.rows == 100 * len(whole)
     pictures = [file.replace("mp4", "png") for file in whole]
-    assert sorted(os.listdir(tmp_path)) == sorted([*pictures, "timeline.csv", "timeline.json"])
+    assert sorted(os.listdir(tmp_path)) == sorted([*pictures, *TABLES, *(["people"] if whole else [])])
+    for name in ("segments.csv", "summary.csv"):
+        with (tmp_path / name).open() as table:
+            assert [row["file"] for row in csv.DictReader(table)] == whole
 
 
 def test_where_every_video_fails_nothing_is_written(tmp_path):
