@@ -20,6 +20,7 @@ def recognize(
     backbone: str | None = None,
     labels: list[str] | None = None,
     texts: str | None = None,
+    format: str = "csv,json",
     trust: bool = False,
 ) -> int:
     """Recognise the expression of each face in videos over time.
@@ -45,6 +46,8 @@ def recognize(
             openai/clip-vit-base-patch16.
         labels: Classes of zero-shot, such as [happiness,sadness,anger]; by default the seven basic ones.
         texts: YAML file with a text by label for zero-shot; by default action units describe the classes that peclip knows.
+        format: Files to write, joined by commas: csv and json, which are always written, srt and vtt (subtitles), and elan
+            (annotations with a tier per face).
         trust: Import classes of other packages that the model names; for models of people you trust.
 
     Returns:
@@ -53,10 +56,12 @@ def recognize(
     Raises:
         InputError: the model cannot be loaded, an option is out of range, or the folder for the results cannot be written.
     """
+    from peclip.inference.formats import chosen_formats
     from peclip.inference.recognize import recognize_videos
     from peclip.inference.recognizer import ZERO_SHOT, Recognizer, zero_shot
     from peclip.model.io.spec import trusting
 
+    formats = chosen_formats(format)
     if model == ZERO_SHOT:
         net = zero_shot(labels, None if texts is None else Path(texts), backbone)
         recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device)
@@ -67,4 +72,4 @@ def recognize(
         with trusting(everything=trust):
             recognizer = Recognizer(model, faces, face_model, window, stride, batch_size, device, backbone)
     head = {"peclip": __version__, "model": model, "faces": faces, "window": window, "stride": stride}
-    return recognize_videos(recognizer, videos, Path(out), head)
+    return recognize_videos(recognizer, videos, Path(out), head, formats)

@@ -20,7 +20,9 @@ from peclip.inference.timeline import SUMMARY, Timeline
 from peclip.terminal import say
 
 
-def recognize_videos(recognizer: Recognizer, videos: Sequence[str], out: Path, head: dict[str, Any]) -> int:
+def recognize_videos(
+    recognizer: Recognizer, videos: Sequence[str], out: Path, head: dict[str, Any], formats: Sequence[str] = ()
+) -> int:
     """Recognise videos one after another, and write what they show into a folder.
 
     Args:
@@ -28,6 +30,7 @@ def recognize_videos(recognizer: Recognizer, videos: Sequence[str], out: Path, h
         videos: files, folders of them, ``-`` or cameras.
         out: the folder.
         head: first entries of its json file.
+        formats: of files besides csv and json.
 
     Returns:
         Exit code: 0 if every video was read, 1 if some were, 2 if none was.
@@ -43,7 +46,8 @@ def recognize_videos(recognizer: Recognizer, videos: Sequence[str], out: Path, h
     caution = recognizer.caution
     if caution:
         console.print(f"peclip: caution: {caution}", style="yellow", soft_wrap=True)
-    with _tidy_end(), Timeline(out, recognizer.labels, head, caution) as timeline, _progress(console) as progress:
+    timeline = Timeline(out, recognizer.labels, head, caution, formats)
+    with _tidy_end(), timeline, _progress(console) as progress:
         sources = list(_expand(videos, report))
         for number, source in enumerate(sources, start=1):
             count = f" {number}/{len(sources)}" if len(sources) > 1 else ""

@@ -13,6 +13,7 @@ from typing import Any, Self, TextIO
 
 from peclip.errors import InputError
 from peclip.files import as_cell
+from peclip.inference.formats import Annotated, write_format
 from peclip.inference.persons import Person, Persons
 from peclip.inference.picture import Summary, draw_timeline
 from peclip.inference.recognizer import Row
@@ -46,6 +47,7 @@ class Timeline:
         labels: class names, in the order of the probabilities.
         head: entries of the json file besides the rows.
         caution: what has to be said about every answer of the model; empty where there is nothing.
+        formats: besides csv and json; see :mod:`peclip.inference.formats`.
 
     Attributes:
         rows: number of rows of the videos that were finished.
@@ -55,10 +57,13 @@ class Timeline:
         InputError: nothing can be written there.
     """
 
-    def __init__(self, folder: Path, labels: list[str], head: dict[str, Any], caution: str = "") -> None:
+    def __init__(
+        self, folder: Path, labels: list[str], head: dict[str, Any], caution: str = "", formats: Sequence[str] = ()
+    ) -> None:
         self.rows = self.faces = 0
+        self._formats = formats
         self._folder, self._labels, self._head, self._caution = folder, labels, head, caution
-        self._pictures: list[str] = []
+        self._of_videos: list[str] = []
         self._stems: list[str] = []
         self._files = ExitStack()
 
@@ -105,7 +110,7 @@ class Timeline:
         for file in (self._table, self._segments, self._summary, self._json):
             file.close()
         self._folder.mkdir(parents=True, exist_ok=True)
-        for name in (TABLE, SEGMENTS, SUMMARY, JSON, *self._pictures):
+        for name in (TABLE, SEGMENTS, SUMMARY, JSON, *self._of_videos):
             target = self._folder / name
             target.parent.mkdir(exist_ok=True)
             os.replace(self._temporary / name, target)
@@ -121,6 +126,7 @@ class Timeline:
         stem = self._stem(file)
         persons = Persons(self._temporary, stem, len(self._labels))
         summary, cells, segments = Summary(), Cells(), Segments()
+        kept: list[Segment] = []
 
         def cut(found: Iterator[Cell]) -> None:
             for cell in found:
@@ -132,6 +138,8 @@ class Timeline:
                 self._write_segment(file, segment)
                 persons.add(segment)
                 summary.label(segment)
+                if self._formats:
+                    kept.append(segment)
 
         def add(row: Row) -> None:
             persons.see(row)
@@ -146,6 +154,8 @@ class Timeline:
             for person in persons:
                 self._write_person(file, person)
                 self.faces += 1
+            video = Annotated(file, self._labels, kept, self._caution)
+            written = [write_format(name, self._temporary, stem, video) for name in self._formats]
             draw_timeline(self._temporary / f"{stem}.png", summary, self._labels, file, self._caution)
         except BaseException:
             self.rows, self.faces = before
@@ -154,7 +164,7 @@ class Timeline:
                 each.truncate()
             raise
         self._stems.append(stem)
-        self._pictures += [f"{stem}.png", *persons.pictures]
+        self._of_videos += [f"{stem}.png", *persons.pictures, *written]
 
     def _write(self, file: TextIO, cells: Sequence[object]) -> None:
         csv.writer(file).writerow(cells)

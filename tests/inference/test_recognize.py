@@ -68,6 +68,14 @@ def test_zero_shot_answers_with_a_caution(tiny_clip, tmp_path, capsys):
     assert capsys.readouterr().err == f"peclip: caution: {ZERO_SHOT}\n"
 
 
+def test_other_formats_lie_beside_the_tables(checkpoint, tmp_path):
+    write_video(tmp_path / "a.mp4", 10)
+    out = tmp_path / "out"
+    assert recognize([str(tmp_path / "a.mp4")], checkpoint, str(out), "none", format="srt,vtt,elan") == 0
+    assert {"a.eaf", "a.srt", "a.vtt", *TABLES} <= {*os.listdir(out)}
+    assert "face 1: " in (out / "a.srt").read_text()
+
+
 def test_labels_are_those_of_a_trained_model(checkpoint, tmp_path):
     with pytest.raises(InputError, match="labels is for --model zero-shot"):
         recognize([str(tmp_path)], checkpoint, labels=["fear"])
