@@ -41,7 +41,7 @@ def draw_confusion(target: Path, confusion: np.ndarray, labels: Sequence[str], t
     share = np.divide(confusion, rows, out=np.zeros(confusion.shape), where=rows > 0)
     is_read = len(labels) <= MOST_CLASSES
     size = 1.6 + 0.85 * (len(labels) if is_read else 10)
-    figure = _figure(size + 0.6, size)
+    figure = new_figure(size + 0.6, size)
     axes = figure.subplots()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axes.set_title(title, parse_math=False)
@@ -72,7 +72,7 @@ def draw_rates(target: Path, means: Mapping[str, Spread], folds: Sequence[Sequen
         title: of the picture.
     """
     shown = dict(islice(means.items(), None if len(means) <= 2 + MOST_CLASSES else 2))
-    figure = _figure(6.5, 1.6 + 0.35 * len(shown))
+    figure = new_figure(6.5, 1.6 + 0.35 * len(shown))
     axes = figure.subplots()
     for row, spread in enumerate(shown.values()):
         if spread.mean is not None and spread.interval is not None:
@@ -104,7 +104,8 @@ def save(figure: "Figure", target: Path, dpi: int = 120) -> None:
         figure.savefig(path, dpi=dpi, format="png")
 
 
-def _figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty figure of a size in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

@@ -1,5 +1,6 @@
 """Read a command line and its configurations before the parser does: what they name decides how the parser is built."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,8 +14,32 @@ from peclip.recipes import CONFIG_OPTIONS
 SECTIONS = ("trainer", "model", "data", "checkpoint", "last")
 """Options whose value in a configuration may also be the name of another file."""
 
+LOGGERS: dict[str, dict[str, Any]] = {
+    "wandb": {
+        "class_path": "lightning.pytorch.loggers.WandbLogger",
+        "init_args": {"project": "peclip", "save_dir": "."},
+    },
+    "tensorboard": {"class_path": "lightning.pytorch.loggers.TensorBoardLogger", "init_args": {"save_dir": "runs"}},
+}
+"""Loggers that have a name of one word on the command line; the run's name becomes theirs."""
+
 TRUST = "trust"
 """Option that lets the files of a trained model name classes of other packages."""
+
+
+def with_loggers(args: Sequence[str]) -> list[str]:
+    """Return a command line in which ``--trainer.logger wandb`` has become the class of that logger."""
+    found = list(args)
+    for place, arg in enumerate(args):
+        option, sign, value = arg.partition("=")
+        if option != "--trainer.logger":
+            continue
+        value = value if sign else next(iter(args[place + 1 :]), "")
+        if value in LOGGERS:
+            logger = LOGGERS[value]
+            own = {**logger["init_args"], "name": value_of(args, "--name") or "peclip"}
+            found[place + (not sign)] = f"{option}=" * bool(sign) + json.dumps({**logger, "init_args": own})
+    return found
 
 
 def check_configs(args: Sequence[str]) -> None:

@@ -20,7 +20,14 @@ from peclip.train.callbacks.finite_loss import FiniteLoss
 from peclip.train.callbacks.predictions import PredictionWriter
 from peclip.train.callbacks.report import Report
 from peclip.train.callbacks.skipped import SkippedClips
-from peclip.train.cli.arguments import check_configs, classes_named, names_module, trusts_model, value_of
+from peclip.train.cli.arguments import (
+    check_configs,
+    classes_named,
+    names_module,
+    trusts_model,
+    value_of,
+    with_loggers,
+)
 from peclip.train.cli.dump import dump_in_one_line
 from peclip.train.cli.lightning import PEClipCLI
 from peclip.train.cli.trained_model import TrainedModel, read_model, run_options
@@ -61,6 +68,7 @@ def command(kind: type[Kind], args: list[str]) -> Kind:
     """Create the Lightning CLI of a class, which runs the subcommand of the command line; see :func:`run`."""
     _keep_quiet()
     check_configs(args)
+    args = with_loggers(args)
     with guarded(), trusting(classes_named(args), everything=trusts_model(args)):
         return _create(kind, args)
 

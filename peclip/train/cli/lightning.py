@@ -19,6 +19,7 @@ from peclip.errors import InputError, first_line, in_one_line, listed, options_b
 from peclip.model import PEClip
 from peclip.results.options import by_name
 from peclip.terminal import say
+from peclip.train.callbacks.dashboard import Dashboard, Speed
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
 from peclip.train.callbacks.resumed import Resumed
 from peclip.train.cli.arguments import TRUST
@@ -220,7 +221,7 @@ class PEClipCLI(HookedCLI):
             keys[:] = [key for key in keys if key not in ("checkpoint", "last")]
         callbacks: list[Callback] = self.trainer_defaults["callbacks"]
         if options.logger is not False:
-            callbacks.append(LearningRateMonitor("step"))
+            callbacks += [LearningRateMonitor("step"), Dashboard(self.recorder), Speed()]
         if self.resumed:
             callbacks.insert(0, Resumed(changed_at(self.resumed, self.recorder.changes)))
         plugins = self.config_init[self.config.subcommand].trainer.plugins or []

@@ -73,6 +73,11 @@ class Recorder:
     def _in_place(self) -> Interrupted | None:
         return self._resumed if self._resumed and self._resumed.in_place else None
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the run as a configuration has them."""
+        return self._plain(self._given)
+
     def loggers(self, listed: Sequence[Any], folder: Path) -> list[Any]:
         """Return the loggers of a training, beside that of metrics.csv, with the runs of theirs that they log to."""
         steps = self._in_place.steps if self._in_place else None

@@ -16,6 +16,9 @@ from lightning.pytorch.loggers import WandbLogger
 STEP = "trainer/global_step"
 """Name of the step in the rows of WandbLogger."""
 
+BESIDE = ("pictures/", "tables/", "speed/", "calibration/")
+"""Beginnings of names that are shown in loggers like W&B and are not in metrics.csv."""
+
 HEADER, BLOCK = 7, 32768
 """Bytes before the first block of W&B's file, and of a block: it is a log of LevelDB."""
 
@@ -58,14 +61,20 @@ class ContinuedWandbLogger(WandbLogger):
         super().__init__(*args, **options)
         self._earlier = earlier
         self._skipped: frozenset[Row] = frozenset()
+        self._reached = -1  # step up to which pictures and the like are not shown again
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log metrics, unless they were logged before the interruption."""
         if self._earlier:
             earlier, self._earlier = self._earlier, None
             self._catch_up(earlier)
-        if step is None or row_of(step, metrics) not in self._skipped:
+        if step is None or not self._is_skipped(row_of(step, metrics)):
             super().log_metrics(metrics, step)
+
+    def _is_skipped(self, row: Row) -> bool:
+        return row in self._skipped or (
+            row.step <= self._reached and all(name.startswith(BESIDE) for name in row.names)
+        )
 
     def _catch_up(self, earlier: Earlier) -> None:
         """Log the rows that W&B lacks, and find those to skip."""
@@ -74,10 +83,12 @@ class ContinuedWandbLogger(WandbLogger):
         run = self.experiment
         if run.offline:
             held = {row for path in Path(run.dir).parents[1].glob(f"*-{run.id}/*.wandb") for row in self._rows_in(path)}
+            last = max((row.step for row in held), default=-1)
         else:
             last = run.summary.get(STEP, -1)
             held = {row for row in known if row.step <= last}
         self._skipped = earlier.ahead & held
+        self._reached = last if earlier.ahead else -1
         for row, values in kept:
             if row not in held:
                 super().log_metrics({name: float(values[name]) for name in row.names}, row.step)

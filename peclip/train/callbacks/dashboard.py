@@ -1,0 +1,225 @@
+"""Fill the dashboards of experiment trackers: settings, pictures of evaluations, gradient norms and speed.
+
+Nothing of this happens where a run has no logger beside that of metrics.csv.
+"""
+
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from peclip.clip_format import ClipFormat
+from peclip.data.batch import NO_INDEX, Batch
+from peclip.data.manifest import Manifest
+from peclip.results.calibration import calibration, draw_calibration
+from peclip.results.figures import draw_confusion
+from peclip.results.mistakes import Mistake, draw_mistakes, worst
+from peclip.train.callbacks.run import EvaluationCallback, count_parameters, count_trainable, module_and_data
+from peclip.train.cluster.ranks import of_all_ranks
+from peclip.train.outputs import Outputs
+from peclip.train.runs.boards import (
+    boards_of,
+    keep_report,
+    show_mistakes,
+    show_numbers,
+    show_picture,
+    show_settings,
+    surroundings,
+)
+from peclip.train.runs.clips import clip_digests
+from peclip.train.runs.recorder import Recorder
+
+FRAMES, SIDE = 6, 64
+"""Frames of a mistake that are shown, and their side in pixels."""
+
+
+class Dashboard(EvaluationCallback):
+    """Shows what a run does in its loggers beside metrics.csv.
+
+    Args:
+        recorder: of the options of the run.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._boards: list[Logger] = []
+        self._outputs: list[Outputs] = []
+        self._mistakes: list[Mistake] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the loggers."""
+        self._boards = boards_of(trainer.loggers)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show every option of the run, its model, its clips and what it runs on."""
+        if self._boards and trainer.is_global_zero:
+            module, data = module_and_data(trainer)
+            facts = {
+                "model": {"parameters": count_parameters(module.net), "trainable": count_trainable(module)},
+                "clips": clip_digests(data),
+                **surroundings(),
+            }
+            show_settings(self._boards, {**self._recorder.options, "facts": facts})
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Log the norm of the gradients of each part, at the steps that are logged."""
+        if self._boards and (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
+            module = module_and_data(trainer)[0]
+            parts = {name: part for name, part in module.net.named_children() if name in ("adapters", "prompts")}
+            sites = {
+                f"{tower}.{site}": part
+                for tower, sites in parts["adapters"].named_children()
+                for site, part in sites.named_children()
+            }
+            for name, part in {**sites, "prompts": parts.get("prompts")}.items():
+                gradients = [weight.grad for weight in part.parameters() if weight.grad is not None] if part else []
+                if gradients:
+                    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+                    module.log(f"gradient_norm/{name}", norm, rank_zero_only=True)
+
+    def on_evaluated(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
+        """Keep predictions, and the frames of the worst mistakes."""
+        if self._boards and trainer.state.fn != "predict" and not trainer.sanity_checking:
+            self._outputs.append(outputs.known())
+            net, clips = module_and_data(trainer)[0].net, _clips(trainer)
+            found = mistakes_of(outputs, batch, clips, net.labels, net.clip_format)
+            self._mistakes = worst([*self._mistakes, *found])
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Collect the predictions and mistakes of all ranks."""
+        if self._boards:
+            self._outputs, self._mistakes = of_all_ranks(self._outputs), worst(of_all_ranks(self._mistakes))
+
+    on_test_epoch_end = on_validation_epoch_end
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the results on the validation clips."""
+        self._show(trainer, "val")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the results on the test clips, and keep the files of the report."""
+        self._show(trainer, "test")
+        folder = trainer.log_dir if self._boards else None  # a collective call: all ranks make it
+        if folder and trainer.is_global_zero:
+            keep_report(self._boards, Path(folder))
+
+    def _show(self, trainer: Trainer, stage: str) -> None:
+        outputs, mistakes = self._outputs, self._mistakes
+        self._outputs, self._mistakes = [], []
+        if not outputs or not trainer.is_global_zero:
+            return
+        module, _ = module_and_data(trainer)
+        labels, step, clips = module.net.labels, trainer.global_step, _clips(trainer)
+        truth = clips.table["label"].map({label: place for place, label in enumerate(labels)}).to_numpy()
+        clip = torch.cat([each.clip for each in outputs]).numpy()
+        found = calibration(torch.cat([each.probabilities for each in outputs]).numpy(), truth[clip])
+        title = f"{'test' if stage == 'test' else 'validation'} clips, step {step}"
+        with tempfile.TemporaryDirectory() as folder:
+            pictures = {name: Path(folder, f"{name}.png") for name in ("confusion", "calibration", "mistakes")}
+            draw_confusion(pictures["confusion"], module.scores[stage].confusion, labels, title)
+            draw_calibration(pictures["calibration"], found, title)
+            draw_mistakes(pictures["mistakes"], mistakes, title)
+            for name, path in pictures.items():
+                show_picture(self._boards, f"pictures/{stage}/{name}", path, step)
+            show_mistakes(self._boards, f"tables/{stage}/mistakes", mistakes, step)
+            show_numbers(self._boards, {f"calibration/{stage}/error": found.error}, step)
+
+
+class Speed(Callback):
+    """Shows how fast a training is: clips a second, the share of the time that waits for input, and memory."""
+
+    def __init__(self) -> None:
+        self._boards: list[Logger] = []
+        self._ended: float | None = None
+        self._waited = self._passed = 0.0
+        self._clips = 0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the loggers."""
+        self._boards = boards_of(trainer.loggers) if trainer.is_global_zero else []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        """Note how long the batch was waited for."""
+        if self._ended is not None:
+            self._waited += time.monotonic() - self._ended
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Show the means since they were shown last."""
+        now = time.monotonic()
+        if self._ended is not None:
+            self._passed += now - self._ended
+            self._clips += len(batch.clip) * trainer.world_size
+        self._ended = now
+        if self._boards and self._passed and trainer.global_step % trainer.log_every_n_steps == 0:
+            speed = {
+                "speed/clips_per_second": self._clips / self._passed,
+                "speed/share_waiting_for_input": self._waited / self._passed,
+                "speed/memory_gb": _memory(trainer) / 1e9,
+            }
+            show_numbers(self._boards, speed, trainer.global_step - 1)
+            self._waited = self._passed = 0.0
+            self._clips = 0
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Do not count validation and checkpoints as waiting."""
+        self._ended = None
+
+    on_validation_start = on_train_epoch_end
+
+
+def mistakes_of(
+    outputs: Outputs, batch: Batch, clips: Manifest, labels: list[str], clip_format: ClipFormat
+) -> list[Mistake]:
+    """Return the mistakes of a batch of evaluated clips.
+
+    Args:
+        outputs: of the model for it.
+        batch: its normalised video, float (B, T, 3, H, W), and its labels.
+        clips: the manifest of the clips.
+        labels: class names.
+        clip_format: how the video was normalised.
+    """
+    probabilities, predicted = outputs.probabilities, outputs.predicted
+    wrong = (predicted != batch.label) & (batch.clip != NO_INDEX)
+    found = []
+    for place in wrong.nonzero()[:, 0].tolist():
+        truth, answer = int(batch.label[place]), int(predicted[place])
+        shares = probabilities[place]
+        path = str(clips.clip(int(batch.clip[place])).path)
+        frames = frames_of(batch.video[place], clip_format)
+        found.append(Mistake(path, labels[truth], labels[answer], float(shares[answer]), float(shares[truth]), frames))
+    return found
+
+
+def frames_of(video: Tensor, clip_format: ClipFormat) -> np.ndarray:
+    """Return some frames of a normalised clip, float (T, 3, H, W), as small pictures: uint8 (N, SIDE, SIDE, 3)."""
+    chosen = video[torch.linspace(0, len(video) - 1, FRAMES, device=video.device).round().long()].float()
+    mean, std = (rearrange(chosen.new_tensor(each), "c -> c 1 1") for each in (clip_format.mean, clip_format.std))
+    small = F.interpolate(chosen * std + mean, (SIDE, SIDE), mode="area")
+    return rearrange((255 * small).round().clamp(0, 255).byte().cpu(), "n c h w -> n h w c").numpy()
+
+
+def _clips(trainer: Trainer) -> Manifest:
+    """Return the clips that are evaluated."""
+    data = module_and_data(trainer)[1]
+    return data.splits.test if trainer.testing else data.splits.val
+
+
+def _memory(trainer: Trainer) -> float:
+    """Return the largest memory so far in bytes: of the GPU where there is one, else of the process."""
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
+    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

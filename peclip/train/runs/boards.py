@@ -1,0 +1,103 @@
+"""Show pictures, settings and files of a run in experiment trackers: what each kind of logger can hold."""
+
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from PIL import Image
+
+from peclip.results.mistakes import Mistake
+
+PACKAGES = ("peclip", "torch", "lightning", "transformers", "numpy")
+"""Packages whose versions a run records."""
+
+REPORT = (
+    "config.yaml",
+    "changes.yaml",
+    "metrics.json",
+    "metrics.csv",
+    "confusion.csv",
+    "confusion.png",
+    "predictions.csv",
+)
+"""Files of a run that are kept with it in W&B."""
+
+
+def boards_of(loggers: Sequence[Logger]) -> list[Logger]:
+    """Return the loggers that show a run to people: all but that of metrics.csv."""
+    return [logger for logger in loggers if not isinstance(logger, CSVLogger)]
+
+
+def show_settings(boards: Sequence[Logger], settings: Mapping[str, Any]) -> None:
+    """Show the options of a run and facts about it as its hyper-parameters."""
+    for board in boards:
+        board.log_hyperparams({**settings})  # type: ignore[call-arg]  # a Namespace is not needed
+
+
+def show_picture(boards: Sequence[Logger], name: str, path: Path, step: int) -> None:
+    """Show a picture, a .png, where a logger can hold one."""
+    for board in boards:
+        if isinstance(board, WandbLogger):
+            board.log_image(name, [str(path)], step=step)
+        elif isinstance(board, TensorBoardLogger):
+            with Image.open(path) as picture:
+                pixels = np.asarray(picture.convert("RGB"))
+            board.experiment.add_image(name, pixels, step, dataformats="HWC")
+
+
+def show_mistakes(boards: Sequence[Logger], name: str, mistakes: Sequence[Mistake], step: int) -> None:
+    """Show mistakes as a table with their frames, where a logger can hold one."""
+    for board in boards:
+        if isinstance(board, WandbLogger):
+            import wandb
+
+            columns = [field.name for field in fields(Mistake)]
+            rows = [
+                [*astuple(mistake)[:-1], wandb.Image(np.concatenate([*mistake.frames], axis=1))] for mistake in mistakes
+            ]
+            board.log_table(name, columns, rows, step=step)
+
+
+def show_numbers(boards: Sequence[Logger], numbers: Mapping[str, float], step: int) -> None:
+    """Show numbers that are not metrics of the run, such as its speed."""
+    for board in boards:
+        board.log_metrics({**numbers}, step)
+
+
+def keep_report(boards: Sequence[Logger], folder: Path) -> None:
+    """Keep the files of a report with the run, where a logger can hold them."""
+    for board in boards:
+        if isinstance(board, WandbLogger):
+            import wandb
+
+            artifact = wandb.Artifact(f"report-{board.experiment.id}", "report")
+            for name in REPORT:
+                if (folder / name).is_file():
+                    artifact.add_file(str(folder / name))
+            board.experiment.log_artifact(artifact)
+
+
+def surroundings() -> dict[str, Any]:
+    """Return the versions of Python and packages, and the state of git in the working folder."""
+    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    return {"versions": versions, "git": _git()}
+
+
+def _git() -> dict[str, Any]:
+    """Return commit and cleanness of the working folder's repository; nothing where there is none."""
+    if not shutil.which("git"):
+        return {}
+    told = [
+        subprocess.run(["git", *words], capture_output=True, text=True, check=False, timeout=10)
+        for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+    ]
+    if told[0].returncode:
+        return {}
+    return {"commit": told[0].stdout.strip(), "changed": bool(told[1].stdout.strip())}
