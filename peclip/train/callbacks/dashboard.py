@@ -73,7 +73,7 @@ class Dashboard(EvaluationCallback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Log the norm of the gradients of each part, at the steps that are logged."""
-        if self._boards and (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
+        if self._boards and _is_logged(trainer, trainer.global_step + 1):
             module = module_and_data(trainer)[0]
             parts = {name: part for name, part in module.net.named_children() if name in ("adapters", "prompts")}
             sites = {
@@ -126,7 +126,9 @@ class Dashboard(EvaluationCallback):
         title = f"{'test' if stage == 'test' else 'validation'} clips, step {step}"
         with tempfile.TemporaryDirectory() as folder:
             pictures = {name: Path(folder, f"{name}.png") for name in ("confusion", "calibration", "mistakes")}
-            draw_confusion(pictures["confusion"], module.scores[stage].confusion, labels, title)
+            confusion = module.scores[stage].confusion
+            assert confusion is not None
+            draw_confusion(pictures["confusion"], confusion, labels, title)
             draw_calibration(pictures["calibration"], found, title)
             draw_mistakes(pictures["mistakes"], mistakes, title)
             for name, path in pictures.items():
@@ -162,7 +164,7 @@ class Speed(Callback):
             self._passed += now - self._ended
             self._clips += len(batch.clip) * trainer.world_size
         self._ended = now
-        if self._boards and self._passed and trainer.global_step % trainer.log_every_n_steps == 0:
+        if self._boards and self._passed and _is_logged(trainer, trainer.global_step):
             speed = {
                 "speed/clips_per_second": self._clips / self._passed,
                 "speed/share_waiting_for_input": self._waited / self._passed,
@@ -209,6 +211,11 @@ def frames_of(video: Tensor, clip_format: ClipFormat) -> np.ndarray:
     mean, std = (rearrange(chosen.new_tensor(each), "c -> c 1 1") for each in (clip_format.mean, clip_format.std))
     small = F.interpolate(chosen * std + mean, (SIDE, SIDE), mode="area")
     return rearrange((255 * small).round().clamp(0, 255).byte().cpu(), "n c h w -> n h w c").numpy()
+
+
+def _is_logged(trainer: Trainer, steps: int) -> bool:
+    """Return whether the last of so many steps is logged."""
+    return steps % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]  # its logger connector sets it
 
 
 def _clips(trainer: Trainer) -> Manifest:

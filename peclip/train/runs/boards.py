@@ -38,7 +38,7 @@ def boards_of(loggers: Sequence[Logger]) -> list[Logger]:
 def show_settings(boards: Sequence[Logger], settings: Mapping[str, Any]) -> None:
     """Show the options of a run and facts about it as its hyper-parameters."""
     for board in boards:
-        board.log_hyperparams({**settings})  # type: ignore[call-arg]  # a Namespace is not needed
+        board.log_hyperparams({**settings})
 
 
 def show_picture(boards: Sequence[Logger], name: str, path: Path, step: int) -> None:
