@@ -215,7 +215,8 @@ def frames_of(video: Tensor, clip_format: ClipFormat) -> np.ndarray:
 
 def _is_logged(trainer: Trainer, steps: int) -> bool:
     """Return whether the last of so many steps is logged."""
-    return steps % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]  # its logger connector sets it
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # its logger connector sets it
+    return every > 0 and steps % every == 0
 
 
 def _clips(trainer: Trainer) -> Manifest:
