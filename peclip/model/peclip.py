@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from peclip.clip_format import ClipFormat
 from peclip.labels import TextStyle, class_names, class_texts
-from peclip.model.backbones.clip import Backbone, load_backbone
+from peclip.model.backbones.contract import Backbone
+from peclip.model.backbones.load import load_backbone
 from peclip.model.build import (
     PE_CLIP,
     AdapterFactory,
@@ -56,7 +57,7 @@ class PEClip(nn.Module):
             default the four of the paper, ShA, TDA, ShA and TA; {} or null for none.
         prompts: the prompt class; by default MaPLe, 9 deep or as deep as the shorter tower. null for none.
         texts: ``action_units`` (FACS descriptions), ``names``, ``sentences``, or the texts themselves by label.
-        logit_scale: factor on the cosine similarities; above 0.
+        logit_scale: factor on the cosine similarities; above 0. null for the one that the backbone was trained with.
         compile: whether torch.compile fuses the operations of each block: the first step then takes about a minute.
         checkpointing: whether blocks keep only their input for the gradient and recompute the rest: less memory, more time.
         num_frames: T, frames of the clips that it is trained on; 1 to 10,000.
@@ -79,7 +80,7 @@ class PEClip(nn.Module):
         adapters: dict[str, AdapterFactory] | None = PE_CLIP,
         prompts: PromptFactory | None = MaPLe,
         texts: TextStyle | dict[str, str] = "action_units",
-        logit_scale: float = 100.0,
+        logit_scale: float | None = 100.0,
         compile: bool = False,
         checkpointing: bool = False,
         num_frames: int = 16,
@@ -163,7 +164,7 @@ class PEClip(nn.Module):
         self.register_buffer("token_ids", built.token_ids, persistent=False)
         self.register_buffer("text_ends", built.ends, persistent=False)
         self._flows = {name: Flow() for name in self.backbone.towers}
-        self._texts, self._run = TextCache(), run
+        self._texts, self._run, self.logit_bias = TextCache(), run, built.backbone.logit_bias
         self._record: tuple[RunRecord, str] | None = None  # of a training, with the digest of its weights
         self._handles: list[Handle] = []
         self._is_bare = False
@@ -207,12 +208,14 @@ class PEClip(nn.Module):
                 batch.
 
         Returns:
-            Logits (B, C) in the order of the labels, within plus or minus the logit scale.
+            Logits (B, C) in the order of the labels, within plus or minus the logit scale, and shifted by the bias that
+            SigLIP adds to all of them.
 
         Raises:
             ValueError: the video has another shape or holds integers.
         """
-        return self.logit_scale * self.encode_video(video) @ self.encode_text().T
+        logits = self.logit_scale * self.encode_video(video) @ self.encode_text().T
+        return logits.float() + self.logit_bias if self.logit_bias else logits
 
     def encode_video(self, video: Tensor) -> Tensor:
         """Return the L2-normalised features (B, D) of clips, float (B, T, 3, H, W); D is the projection's width.
@@ -249,8 +252,9 @@ class PEClip(nn.Module):
         ids, ends = self.token_ids, self.text_ends
         flow = self._flows["text"]
         flow.prompts = self.prompts.text() if self.prompts else ()
-        if self.prompts and self._is_bare:  # bare CLIP knows no placeholders
-            ids, ends = torch.cat([ids[:, :1], ids[:, 1 + self.prompt_length :]], dim=1), ends - self.prompt_length
+        if self.prompts and self._is_bare:  # a bare backbone knows no placeholders
+            ids = self.backbone.layout.without_prompts(ids, self.prompt_length)
+            ends = ends - (self.token_ids.shape[1] - ids.shape[1])
         return F.normalize(self.backbone.encode_tokens(ids, ends), dim=-1)
 
     def hold_frozen_in(self, dtype: torch.dtype) -> None:
@@ -308,7 +312,7 @@ class PEClip(nn.Module):
         Raises:
             InputError: they were trained with other labels, texts, backbone, adapters, prompts, scale or clip format.
         """
-        check_fits(trained, self.config, self.token_ids.cpu(), self.prompt_length)
+        check_fits(trained, self.config, self.token_ids.cpu(), self.backbone.layout, self.prompt_length)
         self.load_trainable(trained.state, trained.source)
 
     def save_pretrained(self, folder: str | Path, dtype: Dtype = "fp32") -> None:

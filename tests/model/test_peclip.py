@@ -12,7 +12,8 @@ from peclip.clip_format import ClipFormat
 from peclip.errors import InputError
 from peclip.labels import SEVEN, class_texts
 from peclip.model import PE_CLIP, Adapter, MaPLe, PEClip, SharedAdapter, TemporalDynamicAdapter, TextAdapter
-from peclip.model.backbones.clip import Backbone, freeze
+from peclip.model.backbones.clip import CLIP
+from peclip.model.backbones.freeze import freeze
 from peclip.model.io.spec import Spec
 from peclip.model.io.trained import ModelConfig
 from tests.model.small import LABELS, build, clips, size, stir, trainable
@@ -178,7 +179,7 @@ class TestParts:
         vision = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
         config = CLIPConfig(vision_config={**vision, "patch_size": 16, "image_size": 224}, projection_dim=512)
         with torch.device("meta"):
-            backbone = Backbone("openai/clip-vit-base-patch16", freeze(CLIPModel(config)))
+            backbone = CLIP("openai/clip-vit-base-patch16", freeze(CLIPModel(config)))
             net = PEClip.assemble(backbone, torch.ones(7, 20, dtype=torch.long, device="cpu"), SEVEN)
         assert size(net) == 9_399_564
         assert sum(parameter.numel() for parameter in net.parameters()) == 159_020_301
@@ -544,7 +545,7 @@ class TestBadInput:
 
 
 def test_ready_made_token_ids_give_the_same_model_as_texts(tiny_clip, whole):
-    from peclip.model.backbones.clip import load_backbone
+    from peclip.model.backbones.load import load_backbone
 
     padded = F.pad(whole.token_ids, (0, 30))
     net = stir(PEClip.assemble(load_backbone(str(tiny_clip)), padded, LABELS))

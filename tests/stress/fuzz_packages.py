@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from peclip.model import PEClip
-from peclip.model.backbones.clip import load_backbone
+from peclip.model.backbones.load import load_backbone
 from peclip.model.io.checkpoint import ENTRY, to_checkpoint
 from tests.conftest import write_tiny_clip
 from tests.model.released_small import as_saved, small_ids, small_state

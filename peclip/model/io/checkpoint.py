@@ -10,7 +10,7 @@ from peclip.errors import InputError
 from peclip.files import natural_key
 from peclip.model.io.package import CONFIG, fetch_package, is_hub_id, read_package
 from peclip.model.io.released import read_released
-from peclip.model.io.torch_file import check_plain, read_checkpoint
+from peclip.model.torch_file import check_plain, read_checkpoint
 from peclip.model.io.trained import ModelConfig, Trained
 
 ENTRY = "peclip"

@@ -44,7 +44,8 @@ class Vision(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         """Return the logits (B, C) of normalised clips, float (B, T, 3, H, W)."""
-        return self.net.encode_video(video) @ self.text
+        logits = self.net.encode_video(video) @ self.text
+        return logits + self.net.logit_bias if self.net.logit_bias else logits
 
 
 @torch.no_grad()

@@ -69,7 +69,8 @@ class TrainedModel:
         own = self.options()["model"]["net"]
         self._check_adapters(given["adapters"] or {}, given["without"] or ())
         for name in ("logit_scale", "num_frames", "normalize"):
-            self._check(name, given[name], own[name])
+            if given[name] is not None:
+                self._check(name, given[name], own[name])
         trained = self._with_texts(given["labels"], given["texts"], own.get("texts", "action_units"))
         backbone = given["backbone"] if given["backbone"] != own["backbone"] else None
         net = PEClip.from_trained(trained, backbone, given["compile"], given["checkpointing"])

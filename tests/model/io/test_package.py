@@ -13,7 +13,8 @@ from transformers import CLIPConfig, CLIPModel
 
 from peclip import PEClip, __version__
 from peclip.errors import InputError
-from peclip.model.backbones.clip import Backbone, freeze
+from peclip.model.backbones.clip import CLIP
+from peclip.model.backbones.freeze import freeze
 from peclip.model.io import package
 from peclip.model.io.package import is_hub_id, read_package, write_package
 from peclip.model.io.spec import Spec
@@ -90,7 +91,7 @@ def test_the_weights_of_vit_b_16_are_38_mb_or_19(tmp_path):
     with torch.device("meta"):  # the frozen weights do not come into it
         clip = freeze(CLIPModel(config))
     ids = torch.arange(1, 15).view(7, 2)
-    backbone = Backbone("openai/clip-vit-base-patch16", clip)
+    backbone = CLIP("openai/clip-vit-base-patch16", clip)
     net = PEClip.assemble(backbone, ids, list("abcdefg"))
     for dtype, megabytes in (("fp32", 37.6), ("bf16", 18.8)):
         net.save_pretrained(tmp_path / dtype, dtype=dtype)
