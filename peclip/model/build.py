@@ -135,7 +135,10 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
         check_state(trained.state, expected, source)
     with _fitting(source, name):
         built = build(clip, config.labels, texts, adapters, prompts, config.logit_scale, clips.num_frames, normalize)
-    if (clips.mean, clips.std) == (CLIP_MEAN, CLIP_STD):  # peclip normalised so before it read a preprocessor's configuration
+    if (clips.mean, clips.std) == (
+        CLIP_MEAN,
+        CLIP_STD,
+    ):  # peclip normalised so before it read a preprocessor's configuration
         kept = replace(built.config.clip_format, mean=clips.mean, std=clips.std)
         built = replace(built, config=replace(built.config, clip_format=kept))
     for field, (was, here) in config.clip_format.differences(built.config.clip_format).items():

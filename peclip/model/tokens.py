@@ -71,7 +71,9 @@ def check_tokens(token_ids: Tensor, classes: int, backbone: Backbone) -> None:
 
 
 def _ids(backbone: Backbone, text: str) -> list[int]:
-    return backbone.tokenizer(backbone.prepared(text), verbose=False).input_ids  # without a warning of texts that are too long
+    return backbone.tokenizer(
+        backbone.prepared(text), verbose=False
+    ).input_ids  # without a warning of texts that are too long
 
 
 def _check_known(backbone: Backbone, label: str, row: list[int]) -> None:

@@ -63,7 +63,7 @@ def check_sizes(config: PreTrainedConfig, folder: Path | None = None) -> None:
         ValueError: it cannot, they are, or they are compressed.
     """
     parameters = 0
-    towers: tuple[Any, Any] = config.text_config, config.vision_config  # type: ignore[attr-defined]  # of all families
+    towers: tuple[Any, Any] = config.text_config, config.vision_config
     for part in (config, *towers):
         for name, most in LARGEST.items():
             value = getattr(part, name, 1)
@@ -107,7 +107,8 @@ def check_tokenizer(backbone: Backbone) -> None:
     else:
         return
     raise InputError(
-        f"backbone {backbone.name!r} has a tokenizer {what}: use the tokenizer files that belong to its weights", "backbone"
+        f"backbone {backbone.name!r} has a tokenizer {what}: use the tokenizer files that belong to its weights",
+        "backbone",
     )
 
 

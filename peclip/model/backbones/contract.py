@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import torch
 from einops import repeat
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 PARTS = {"attention": "self_attn", "mlp": "mlp"}
 """Names of a block's sub-layers, by part of a site."""
@@ -119,6 +118,8 @@ class Backbone(ABC):
     """Name of the family in messages."""
     usual_pixels: ClassVar[Pixels]
     """Mean and standard deviation of the released models of the family."""
+    model_class: ClassVar[type[Any]]
+    """Class of its models in transformers."""
 
     name: str
     clip: Any
@@ -162,7 +163,9 @@ class Backbone(ABC):
         vision, text = self.clip.vision_model, self.clip.text_model
         entrance, starts = text.embeddings.token_embedding, self.layout.starts
         return {
-            "vision": Tower("vision", vision.config.hidden_size, vision, vision.encoder.layers, vision.embeddings, None),
+            "vision": Tower(
+                "vision", vision.config.hidden_size, vision, vision.encoder.layers, vision.embeddings, None
+            ),
             "text": Tower("text", text.config.hidden_size, text, text.encoder.layers, entrance, starts),
         }
 

@@ -29,27 +29,31 @@ def freeze(model: Model) -> Model:
     return model.requires_grad_(False).eval()
 
 
-def with_weights(kind: type[Model], config: Any, find: Callable[[str], Tensor]) -> Model:
-    """Build a frozen model with weights from elsewhere.
+def without_weights(kind: type[Model], config: Any) -> Model:
+    """Return a model of a class whose weights have no memory: random ones would take time and be replaced at once."""
+    with quiet(), torch.device("meta"):
+        return kind(config)
+
+
+def with_weights(model: Model, find: Callable[[str], Tensor]) -> Model:
+    """Load weights from elsewhere into a model without weights, and freeze it.
 
     Args:
-        kind: class of the model.
-        config: of the model.
+        model: from :func:`without_weights`.
         find: returns the tensor of a name of the model.
 
     Raises:
         ValueError: a tensor has another shape.
     """
-    with quiet(), torch.device("meta"):  # random weights would take time and be replaced at once
-        model = kind(config)
     tensors = {name: find(name) for name in model.state_dict()}
     for name, value in model.state_dict().items():
         if tensors[name].shape != value.shape:
             raise ValueError(f"{name} would have {tuple(tensors[name].shape)}, expected {tuple(value.shape)}")
     model.to_empty(device="cpu")
     model.load_state_dict(tensors)
-    for module in (model.text_model.embeddings, model.vision_model.embeddings):
-        module.position_ids.copy_(torch.arange(module.position_ids.shape[-1]))
+    for name, positions in model.named_buffers():
+        if name.endswith("position_ids"):  # no state dict has them
+            positions.copy_(torch.arange(positions.shape[-1]))
     return freeze(model)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer, CLIPConfig, PreTrainedConfig, Siglip2Model
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from peclip.demo import CLIP as DEMO_FOLDER
 from peclip.errors import InputError, first_line, shown

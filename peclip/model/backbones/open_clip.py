@@ -18,10 +18,28 @@ from peclip.results.records import parse_json
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
 
-SIZES = ("image_size", "patch_size", "width", "layers", "heads", "head_width", "mlp_ratio", "context_length", "vocab_size")
+SIZES = (
+    "image_size",
+    "patch_size",
+    "width",
+    "layers",
+    "heads",
+    "head_width",
+    "mlp_ratio",
+    "context_length",
+    "vocab_size",
+)
 """Settings of a tower that the shapes of its weights show, or that are read below."""
 
-HARMLESS = ("norm_kwargs", "patch_dropout", "output_tokens", "hf_tokenizer_name", "tokenizer_kwargs", "text_mask", "pad_id")
+HARMLESS = (
+    "norm_kwargs",
+    "patch_dropout",
+    "output_tokens",
+    "hf_tokenizer_name",
+    "tokenizer_kwargs",
+    "text_mask",
+    "pad_id",
+)
 """Settings of a tower that are read below, or change nothing in the features of CLIP's own towers."""
 
 USUAL = {"pool_type": ("tok", "argmax"), "pos_embed_type": ("learnable",), "proj_type": ("linear",)}
@@ -86,7 +104,9 @@ def _read(folder: Path) -> dict[str, Tensor]:
 def _pixels(plain: dict[str, Any]) -> Pixels:
     """Return mean and standard deviation of the pixels: open_clip's own default is OpenAI's."""
     entries = plain.get("preprocess_cfg") or {}
-    mean, std = (tuple(map(float, entries.get(key) or usual)) for key, usual in (("mean", CLIP_MEAN), ("std", CLIP_STD)))
+    mean, std = (
+        tuple(map(float, entries.get(key) or usual)) for key, usual in (("mean", CLIP_MEAN), ("std", CLIP_STD))
+    )
     return mean, std  # type: ignore[return-value]  # their length is checked with the clip format
 
 

@@ -12,7 +12,7 @@ from transformers import CLIPConfig, CLIPModel
 from peclip.model.backbones.checks import check_sizes, quiet
 from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.contract import Pixels
-from peclip.model.backbones.freeze import with_weights
+from peclip.model.backbones.freeze import with_weights, without_weights
 
 State = Mapping[str, Tensor]
 
@@ -97,7 +97,7 @@ def clip_of(
     with quiet():
         config = _config(state, names, details)
         check_sizes(config)
-        clip = with_weights(CLIPModel, config, partial(_tensor, state, names))
+        clip = with_weights(without_weights(CLIPModel, config), partial(_tensor, state, names))
     return CLIP(name or hub_name(config.vision_config), clip, None, pixels)
 
 

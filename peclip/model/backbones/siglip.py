@@ -4,13 +4,12 @@ from collections.abc import Iterable, Iterator
 from math import isqrt
 from typing import Any
 
-import torch
 from einops import rearrange
 from torch import Tensor, nn
 from transformers import Siglip2Config, Siglip2Model, SiglipConfig, SiglipModel
 
 from peclip.model.backbones.contract import Backbone, TextLayout
-from peclip.model.backbones.freeze import with_weights
+from peclip.model.backbones.freeze import with_weights, without_weights
 
 
 class SigLIP(Backbone):
@@ -93,16 +92,33 @@ def fixed_size(model: Siglip2Model) -> SiglipModel:
 
     That is the same function of these frames: positions need not be interpolated, and nothing is padded.
     """
-    vision = model.config.vision_config
+    vision: Any = model.config.vision_config
     side = isqrt(vision.num_patches) * vision.patch_size
     config = SiglipConfig(
         vision_config=_shared(vision) | {"image_size": side, "patch_size": vision.patch_size},
         text_config=_shared(model.config.text_config),
     )
-    state = dict(model.state_dict())
-    patch = "vision_model.embeddings.patch_embedding.weight"
-    state[patch] = rearrange(state[patch], "d (p q c) -> d c p q", p=vision.patch_size, q=vision.patch_size)
-    return with_weights(SiglipModel, config, state.__getitem__)
+    fixed = without_weights(SiglipModel, config)
+    fixed.vision_model.embeddings.patch_embedding = Patches(vision.patch_size, vision.hidden_size)
+    return with_weights(fixed, model.state_dict().__getitem__)
+
+
+class Patches(nn.Linear):
+    """The patch embedding of SigLIP 2 for frames: a linear layer on the pixels of each patch.
+
+    Args:
+        side: of a patch in pixels.
+        width: D, of the tokens.
+    """
+
+    def __init__(self, side: int, width: int) -> None:
+        super().__init__(3 * side**2, width, device="meta")
+        self.side = side
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return the tokens (N, D, rows, columns) of frames (N, 3, H, W), as a convolution would."""
+        patches = rearrange(frames, "n c (h p) (w q) -> n h w (p q c)", p=self.side, q=self.side)
+        return rearrange(super().forward(patches), "n h w d -> n d h w")
 
 
 def _shared(tower: Any) -> dict[str, Any]:

@@ -16,11 +16,11 @@ from peclip.model.backbones.contract import Backbone
 from peclip.model.backbones.load import load_tokenizer
 from peclip.model.backbones.openai import HUB, Names, State, clip_of, count_below
 from peclip.model.io.spec import Spec, resolve
-from peclip.model.torch_file import read_tensors
 from peclip.model.io.trained import ModelConfig, Trained
 from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.prompts import MaPLe
 from peclip.model.tokens import check_tokens, tokenize
+from peclip.model.torch_file import read_tensors
 from peclip.model.weights import check_weights
 
 TOWERS = {"vision": "image_encoder", "text": "text_encoder"}
