@@ -34,6 +34,9 @@ TORN = (
 """Exceptions of reading bytes that are not a checkpoint, or a torn or forged one."""
 
 
+WRAPPERS = ("state_dict", "model")
+"""Entries of a checkpoint that may hold the tensors."""
+
 MOST_VALUES, DEPTH = 2_000_000, 20
 """Limits of the settings in a checkpoint; token ids of 10,000 classes are 770,000 numbers, three levels deep."""
 
@@ -64,7 +67,8 @@ def read_tensors(path: Path, expected: str = "a released PE-CLIP checkpoint (.pt
         raise InputError(
             f"{path}: refused, not a checkpoint whose tensors can be read safely: {_reason(error)}"
         ) from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else {}
+    state = content if isinstance(content, dict) else {}
+    state = next((state[wrapper] for wrapper in WRAPPERS if isinstance(state.get(wrapper), dict)), state)
     items = state.items() if isinstance(state, dict) else ()
     tensors = {name: value for name, value in items if isinstance(name, str) and isinstance(value, Tensor)}
     if not tensors:

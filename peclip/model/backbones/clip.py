@@ -1,6 +1,7 @@
 """CLIP of any size as a backbone."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ class CLIP(Backbone):
 
     family = "CLIP"
     usual_pixels = (CLIP_MEAN, CLIP_STD)
-    model_class = CLIPModel
+    model_class: ClassVar[type[Any]] = CLIPModel
 
     @property
     def layout(self) -> TextLayout:

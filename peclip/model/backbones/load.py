@@ -13,6 +13,7 @@ from typing import Any
 from transformers import AutoTokenizer, CLIPConfig, PreTrainedConfig, Siglip2Model
 from transformers.utils.hub import cached_file
 
+from peclip.clip_format import ClipFormat
 from peclip.demo import CLIP as DEMO_FOLDER
 from peclip.errors import InputError, first_line, shown
 from peclip.files import check_regular, read_regular_text
@@ -61,6 +62,7 @@ def load_backbone(name: str) -> Backbone:
             backbone = load_open_clip(name, Path(source))
         else:
             backbone = _load_huggingface(name, source)
+        ClipFormat(mean=backbone.mean, std=backbone.std)  # checks what a stranger's file states
     check_weights(dict(backbone.clip.named_parameters()), f"backbone {name!r}")
     backbone = replace(backbone, tokenizer=load_tokenizer(name))
     check_tokenizer(backbone)
@@ -81,10 +83,26 @@ def load_tokenizer(name: str) -> Any:
         source = os.path.dirname(source) or "." if os.path.isfile(source) else source
         config = CLIPConfig()
         if not any(os.path.isfile(os.path.join(source, file)) for file in TOKENIZER_FILES):
-            name = source = HUB[768, 12, 16, 224]  # all of OpenAI's share one tokenizer
-            config = None
+            return _load_tokenizer_of_clip(name)
     with _advising(name, source), quiet():
         return AutoTokenizer.from_pretrained(source, config=config, trust_remote_code=False)
+
+
+def _load_tokenizer_of_clip(name: str) -> Any:
+    """Load the tokenizer that all of OpenAI's CLIPs share, for a backbone that has none.
+
+    Raises:
+        InputError: it is not here and cannot be fetched.
+    """
+    usual = HUB[768, 12, 16, 224]
+    try:
+        return load_tokenizer(usual)
+    except InputError as error:
+        raise InputError(
+            f"backbone {name!r} has no tokenizer beside it ({', '.join(TOKENIZER_FILES)}), and that of CLIP could not be fetched "
+            f"from the Hub: on a machine with a network run hf download {usual}, or copy its tokenizer files there",
+            "backbone",
+        ) from error
 
 
 def _load_huggingface(name: str, source: str) -> Backbone:
@@ -179,7 +197,7 @@ def _family(source: str) -> str:
     try:
         plain = json.loads(read_regular_text(os.path.join(source, "config.json")))
         return FAMILIES[plain["model_type"]].family
-    except Exception:  # a config.json from anyone
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, InputError):  # a config.json from anyone
         return CLIP.family
 
 
@@ -197,7 +215,8 @@ def _advising(name: str, source: str) -> Iterator[None]:
 def _advice(name: str, source: str, error: Exception) -> str:
     if os.path.isfile(source) or _is_open_clip(source):
         what = f"it has no tensor {error.args[0]!r}" if isinstance(error, KeyError) else first_line(error)
-        return f"backbone {name!r} cannot be loaded as a CLIP: {what.rstrip(' :.')}"
+        what = what.removeprefix(f"{source}: ").rstrip(" :.")
+        return f"backbone {name!r} cannot be loaded as a CLIP: {what}"
     if os.path.isdir(source) or not isinstance(error, OSError):  # Path.is_dir raises for some names
         reason = first_line(error).rstrip(" :.")
         if isinstance(error, pickle.UnpicklingError):  # its own words recommend loading unsafely

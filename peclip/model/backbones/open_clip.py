@@ -86,6 +86,7 @@ def _check_tower(section: str, entries: dict[str, Any]) -> None:
     Raises:
         ValueError: it is another one.
     """
+    _size(entries, "layers", 12)
     for name, value in entries.items():
         if name not in (*SIZES, *HARMLESS) and value and value not in USUAL.get(name, ()):
             raise ValueError(
@@ -112,9 +113,9 @@ def _pixels(plain: dict[str, Any]) -> Pixels:
 
 def _section(plain: Any, name: str) -> dict[str, Any]:
     found = plain.get(name) if isinstance(plain, dict) else None
-    if not isinstance(found, dict):
-        raise ValueError(f"{CONFIG} has no {name}")
-    return found
+    if isinstance(found, dict):
+        return found
+    raise ValueError(f"{CONFIG} has no {name}")
 
 
 def _size(entries: dict[str, Any], name: str, usual: int) -> int:
