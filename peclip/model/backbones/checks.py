@@ -1,5 +1,6 @@
 """Check a backbone from anyone before and after it is loaded, and keep transformers quiet meanwhile."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 from transformers import PreTrainedConfig
 from transformers.utils import logging
 
-from peclip.errors import InputError, shown
+from peclip.errors import InputError, first_line, shown
+from peclip.files import read_regular_text
 from peclip.model.backbones.contract import Backbone
 from peclip.model.weights import check_archive
+from peclip.results.records import parse_json
 
 LEGACY_END = 2
 """End token in the configurations of towers that were converted early; of these transformers reads the largest token."""
@@ -50,6 +53,21 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """Return the content of a JSON file of a backbone.
+
+    Raises:
+        ValueError: it is torn, or holds something else than an object.
+    """
+    try:
+        plain = parse_json(read_regular_text(path))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{os.path.basename(path)} is not a valid JSON file: {first_line(error)}") from error
+    if isinstance(plain, dict):
+        return plain
+    raise ValueError(f"{os.path.basename(path)} is {shown(plain)}, expected an object")
 
 
 def check_sizes(config: PreTrainedConfig, folder: Path | None = None) -> None:

@@ -72,8 +72,8 @@ def _check_format(state: dict[str, Tensor]) -> None:
     names = [name.removeprefix("module.") for name in state]
     known = {
         "prompt_learner.": "a trained model of the authors' program: use it with --ckpt_path",
-        "net.adapters.": "a checkpoint of peclip, a trained model: use it with --ckpt_path or --model.init_from",
-        "net.prompts.": "a checkpoint of peclip, a trained model: use it with --ckpt_path or --model.init_from",
+        "net.adapters.": "a checkpoint of peclip, a trained model: use it with --ckpt_path or --init_from",
+        "net.prompts.": "a checkpoint of peclip, a trained model: use it with --ckpt_path or --init_from",
         "vision_model.": "the weights of a Hugging Face model: name the folder in which it is, with config.json",
         "text_model.": "the weights of a Hugging Face model: name the folder in which it is, with config.json",
         "visual.layer1.": "a CLIP with a ResNet, expected one with a vision transformer",

@@ -1,6 +1,5 @@
 """Load a backbone of any family by its name: a Hub id, a folder, a file, or the demo's."""
 
-import json
 import os
 import pickle
 import re
@@ -10,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, CLIPConfig, PreTrainedConfig, Siglip2Model
+from transformers import AutoTokenizer, CLIPConfig, Siglip2Model
 from transformers.utils.hub import cached_file
 
 from peclip.clip_format import ClipFormat
 from peclip.demo import CLIP as DEMO_FOLDER
 from peclip.errors import InputError, first_line, shown
-from peclip.files import check_regular, read_regular_text
-from peclip.model.backbones.checks import check_sizes, check_tokenizer, quiet
+from peclip.files import check_regular
+from peclip.model.backbones.checks import check_sizes, check_tokenizer, quiet, read_settings
 from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.contract import Backbone, Pixels
 from peclip.model.backbones.file import load_file
@@ -85,7 +84,14 @@ def load_tokenizer(name: str) -> Any:
         if not any(os.path.isfile(os.path.join(source, file)) for file in TOKENIZER_FILES):
             return _load_tokenizer_of_clip(name)
     with _advising(name, source), quiet():
-        return AutoTokenizer.from_pretrained(source, config=config, trust_remote_code=False)
+        try:
+            return AutoTokenizer.from_pretrained(source, config=config, trust_remote_code=False)
+        except OSError:  # there is none
+            raise
+        except ImportError as error:  # that of SigLIP 1 is one of sentencepiece
+            raise ValueError("its tokenizer needs sentencepiece: pip install 'peclip[siglip]'") from error
+        except Exception as error:
+            raise ValueError(f"its tokenizer cannot be read: {first_line(error)}") from error
 
 
 def _load_tokenizer_of_clip(name: str) -> Any:
@@ -112,7 +118,7 @@ def _load_huggingface(name: str, source: str) -> Backbone:
         InputError: it is of a family that does not work, or is incomplete.
         Exception: of many kinds, from numbers that make no model.
     """
-    plain, _ = PreTrainedConfig.get_config_dict(source)
+    plain = read_settings(str(cached_file(source, "config.json")))
     family = FAMILIES.get(str(plain.get("model_type")))
     if family is None:
         raise InputError(_other_family(plain))
@@ -154,8 +160,8 @@ def _read_pixels(source: str) -> Pixels | None:
         )
         if path is None:
             continue
-        plain = json.loads(read_regular_text(path))
-        plain = plain.get("image_processor", plain) if isinstance(plain, dict) else {}
+        plain = read_settings(path)
+        plain = plain["image_processor"] if isinstance(plain.get("image_processor"), dict) else plain
         if not plain.get("do_normalize", True):
             return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
         found = plain.get("image_mean"), plain.get("image_std")
@@ -188,16 +194,15 @@ def _is_open_clip(source: str) -> bool:
 def _other_family(plain: dict[str, Any]) -> str:
     """Return what a config.json is that belongs to no family."""
     if {"backbone", "adapters", "labels"} <= plain.keys():
-        return "it is a package of peclip, a trained model: use it with --ckpt_path or --model.init_from"
+        return "it is a package of peclip, a trained model: use it with --ckpt_path or --init_from"
     return f"it is a {shown(plain.get('model_type'))}, expected {WORKING}"
 
 
 def _family(source: str) -> str:
     """Return the family that the folder of a backbone claims to be of; CLIP where it claims none."""
     try:
-        plain = json.loads(read_regular_text(os.path.join(source, "config.json")))
-        return FAMILIES[plain["model_type"]].family
-    except (OSError, ValueError, LookupError, TypeError, RecursionError, InputError):  # a config.json from anyone
+        return FAMILIES[read_settings(os.path.join(source, "config.json"))["model_type"]].family
+    except (OSError, ValueError, LookupError, TypeError, InputError):  # a config.json from anyone
         return CLIP.family
 
 
@@ -222,7 +227,7 @@ def _advice(name: str, source: str, error: Exception) -> str:
         if isinstance(error, pickle.UnpicklingError):  # its own words recommend loading unsafely
             reason = "the weights are a pickle of more than tensors"
         if os.path.isdir(os.path.join(source, "checkpoints")):
-            reason = "it is a run of peclip, a trained model: use it with --ckpt_path or --model.init_from"
+            reason = "it is a run of peclip, a trained model: use it with --ckpt_path or --init_from"
         return (
             f"backbone {name!r} cannot be loaded as a {_family(source)} (expected config.json, model.safetensors and the "
             f"tokenizer files): {reason}"

@@ -8,12 +8,11 @@ from torch import Tensor
 
 from peclip.clip_format import CLIP_MEAN, CLIP_STD
 from peclip.errors import shown
-from peclip.files import read_regular_text
+from peclip.model.backbones.checks import read_settings
 from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.contract import Pixels
 from peclip.model.backbones.openai import Details, Names, clip_of
 from peclip.model.torch_file import read_tensors
-from peclip.results.records import parse_json
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
@@ -58,7 +57,7 @@ def load_open_clip(name: str, folder: Path) -> CLIP:
         KeyError: a tensor is missing.
         InputError: the file of its weights cannot be read safely.
     """
-    plain = parse_json(read_regular_text(folder / CONFIG))
+    plain = read_settings(folder / CONFIG)
     model = _section(plain, "model_cfg")
     vision, text = _section(model, "vision_cfg"), _section(model, "text_cfg")
     for section, entries in (("vision_cfg", vision), ("text_cfg", text)):
@@ -104,15 +103,15 @@ def _read(folder: Path) -> dict[str, Tensor]:
 
 def _pixels(plain: dict[str, Any]) -> Pixels:
     """Return mean and standard deviation of the pixels: open_clip's own default is OpenAI's."""
-    entries = plain.get("preprocess_cfg") or {}
+    entries = _section(plain, "preprocess_cfg") if "preprocess_cfg" in plain else {}
     mean, std = (
         tuple(map(float, entries.get(key) or usual)) for key, usual in (("mean", CLIP_MEAN), ("std", CLIP_STD))
     )
     return mean, std  # type: ignore[return-value]  # their length is checked with the clip format
 
 
-def _section(plain: Any, name: str) -> dict[str, Any]:
-    found = plain.get(name) if isinstance(plain, dict) else None
+def _section(plain: dict[str, Any], name: str) -> dict[str, Any]:
+    found = plain.get(name)
     if isinstance(found, dict):
         return found
     raise ValueError(f"{CONFIG} has no {name}")
@@ -128,4 +127,5 @@ def _size(entries: dict[str, Any], name: str, usual: int) -> int:
 
 
 def _eps(entries: dict[str, Any]) -> float:
-    return float((entries.get("norm_kwargs") or {}).get("eps", 1e-5))
+    settings = _section(entries, "norm_kwargs") if entries.get("norm_kwargs") else {}
+    return float(settings.get("eps", 1e-5))

@@ -7,10 +7,13 @@ import zipfile
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, SiglipVisionConfig, SiglipVisionModel
+from transformers import AutoTokenizer, SiglipModel, SiglipVisionConfig, SiglipVisionModel
 
 from peclip.errors import InputError
+from peclip.labels import SEVEN, class_texts
+from peclip.model import PEClip
 from peclip.model.backbones.load import load_backbone
+from tests.lacking import needs
 from tests.model.backbones.families import openai_state, write_family, write_letters
 from tests.model.released_small import as_saved, small_state
 from tests.model.small import build
@@ -320,6 +323,38 @@ def test_a_tokenizer_of_another_kind_is_refused(copy, kind, spoil, says):
     folder = copy(kind)
     spoil(folder)
     assert says in refusal(folder)
+
+
+def test_the_tokenizer_of_the_first_siglip_needs_its_package(copy, monkeypatch):
+    def lacking(*args, **options):
+        raise ImportError("SiglipTokenizer requires the SentencePiece library")
+
+    folder = copy("siglip")
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lacking)
+    assert "its tokenizer needs sentencepiece: pip install 'peclip[siglip]'" in refusal(folder)
+
+
+def test_the_tokenizer_of_the_first_siglip_gives_the_features_of_hugging_face(copy, tmp_path):
+    sentencepiece = pytest.importorskip("sentencepiece", reason=needs("sentencepiece"))
+    folder = copy("siglip")
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    sentences = tmp_path / "sentences.txt"
+    sentences.write_text("\n".join(text.lower() for text in class_texts(SEVEN)))
+    special = {"unk_id": 0, "eos_id": 1, "pad_id": -1, "bos_id": -1}
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(sentences), model_prefix=str(folder / "spiece"), vocab_size=45, minloglevel=2, **special
+    )
+    from transformers import SiglipTokenizer
+
+    tokenizer = SiglipTokenizer(str(folder / "spiece.model"), model_max_length=160)
+    tokenizer.save_pretrained(folder)
+    texts = class_texts(SEVEN)
+    ids = tokenizer(texts, padding="max_length", max_length=160, return_tensors="pt").input_ids
+    net = PEClip(SEVEN, str(folder), adapters={}, prompts=None)
+    with torch.no_grad():
+        expected = SiglipModel.from_pretrained(folder).eval().get_text_features(input_ids=ids).pooler_output
+        assert (net.encode_text() - torch.nn.functional.normalize(expected)).abs().max() <= 1e-6
 
 
 def test_a_text_longer_than_the_context_of_siglip_is_refused(written):
