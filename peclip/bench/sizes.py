@@ -97,6 +97,8 @@ def backbone_of(name: str, image_size: int | None = None) -> Backbone:
 def random_tokens(backbone: Backbone, classes: int, prompt_length: int) -> Tensor:
     """Return token ids (C, N) of class texts of different lengths, the longest of :data:`TEXT_TOKENS` tokens."""
     vocabulary = backbone.vocabulary
+    if backbone.layout.fill is not None:  # texts of the whole context
+        return torch.randint(vocabulary, (classes, backbone.context))
     longest = min(TEXT_TOKENS, backbone.context)
     ids = torch.randint(vocabulary - 2, (classes, longest))
     ends = torch.randint(prompt_length + 2, longest, (classes,))

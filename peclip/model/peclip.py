@@ -51,7 +51,8 @@ class PEClip(nn.Module):
     Args:
         labels: class names; their order is the order of the logits. Spellings that peclip knows, such as ``happy``, become its
             own names. The command line reads them from the data.
-        backbone: a Hub id such as ``openai/clip-vit-base-patch16``, a folder that holds a CLIP, or ``demo``.
+        backbone: a Hub id such as ``openai/clip-vit-base-patch16``, a folder that holds a CLIP, a SigLIP or a MetaCLIP 2, a
+            folder of open_clip, a file of weights in OpenAI's layout such as FaRL's, or ``demo``.
         adapters: adapter class by site: ``vision.attention``, ``vision.mlp``, ``text.attention`` or ``text.mlp``, or only
             some blocks of one, as in ``vision.mlp[6:12]``. One adapter is made per block, with the width of its tower. By
             default the four of the paper, ShA, TDA, ShA and TA; {} or null for none.
@@ -126,7 +127,7 @@ class PEClip(nn.Module):
 
         Args:
             trained: from :func:`peclip.model.io.read_trained`.
-            backbone: Hub id or folder of the CLIP, if it has moved since the training.
+            backbone: Hub id, folder or file of the backbone, if it has moved since the training.
             compile: as for the class.
             checkpointing: as for the class.
 
@@ -144,7 +145,7 @@ class PEClip(nn.Module):
 
         Args:
             source: the folder of a package or its id on the Hub, the folder of a run, a ``.ckpt`` or a released ``.pth``.
-            backbone: Hub id or folder of the CLIP, if it has moved since the training.
+            backbone: Hub id, folder or file of the backbone, if it has moved since the training.
 
         Raises:
             InputError: as :func:`peclip.model.io.read_trained` and :meth:`from_trained`.

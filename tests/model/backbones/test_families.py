@@ -11,6 +11,7 @@ from peclip.model.backbones.load import load_backbone
 from peclip.model.io.checkpoint import to_checkpoint
 from tests.model.backbones.families import WRITERS, write_family
 from tests.model.small import LABELS, build, clips, stir, trainable
+from tests.runs import trained
 
 
 @pytest.fixture(scope="module", params=WRITERS)
@@ -154,3 +155,13 @@ def test_compiled_blocks_give_the_same_logits(family, whole):
     assert torch.allclose(logits(net), logits(whole), atol=1e-3)
     net.train()(clips()).square().sum().backward()
     assert all(weight.grad is not None for weight in trainable(net).values())
+
+
+@pytest.mark.slow
+def test_a_run_resumes_from_its_checkpoint_and_ends_with_the_same_weights(family, tiny_config, tmp_path):
+    options = ("--config", tiny_config, "--model.net.backbone", family.path, "--model.zero_shot", "false")
+    long = trained(tmp_path, *options, "--checkpoint.save_top_k", "-1", "--checkpoint.filename", "{epoch}")
+    (first,) = long.glob("checkpoints/epoch=0*.ckpt")
+    resumed = trained(tmp_path, *options, "--ckpt_path", first)
+    one, other = (read_trained(folder / "checkpoints/last.ckpt").state for folder in (long, resumed))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())

@@ -310,9 +310,16 @@ class TestHub:
     def test_a_backbone_in_a_folder_is_not_pushed(self, hub, net):
         with pytest.raises(
             InputError,
-            match=r"its backbone '.*tiny_clip.*' is a folder; a package on the Hub needs a backbone on the Hub",
+            match=r"its backbone '.*tiny_clip.*' is a folder or file; a package on the Hub needs a backbone on the Hub",
         ):
             net.push_to_hub("me/model")
+        assert not hub.folder.exists()
+
+    def test_a_folder_whose_name_looks_like_a_hub_id_is_not_pushed(self, hub, tiny_clip, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        shutil.copytree(tiny_clip, "models/clip")
+        with pytest.raises(InputError, match=r"its backbone 'models/clip' is a folder or file"):
+            build("models/clip").push_to_hub("me/model")
         assert not hub.folder.exists()
 
     @pytest.mark.parametrize("backbone", ["/home/me/clip", "../clip", "~/clip", "a/b/c"])
