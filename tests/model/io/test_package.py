@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import shutil
 import struct
 from dataclasses import replace
 from pathlib import Path
