@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFormat
 from peclip.errors import InputError, first_line, shown
 from peclip.model.backbones.contract import Backbone
-from peclip.model.backbones.load import load_backbone
+from peclip.model.backbones.load import load_backbone, load_tokenizer_of_clip
 from peclip.model.io.spec import Spec, describe, resolve
 from peclip.model.io.trained import ModelConfig, Trained, check_backbone, check_state
 from peclip.model.parts.adapters import Adapter, SharedAdapter, TemporalDynamicAdapter, TextAdapter
@@ -128,6 +128,10 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
     with _fitting(source, name):
         # A copy, because the model would hook its adapters into the backbone of the data.
         clip = deepcopy(trained.backbone) if trained.backbone and not backbone else load_backbone(name)
+    if (
+        config.texts is not None and clip.tokenizer is None
+    ):  # other texts for a released model, which knows token ids alone
+        clip = replace(clip, tokenizer=load_tokenizer_of_clip(name))
     check_backbone(trained, replace(config, backbone=clip.name, fingerprint=clip.fingerprint))
     with _fitting(source, name):
         expected = _expected_state(clip, adapters, prompts)

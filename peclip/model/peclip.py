@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from peclip.clip_format import ClipFormat
+from peclip.errors import InputError, shown
 from peclip.labels import TextStyle, class_names, class_texts
 from peclip.model.backbones.contract import Backbone
 from peclip.model.backbones.load import load_backbone
@@ -36,6 +37,7 @@ from peclip.model.io.released import read_released
 from peclip.model.io.trained import Trained, check_fits, check_state, digest
 from peclip.model.parts.prompts import MaPLe
 from peclip.model.text_cache import TextCache
+from peclip.model.tokens import tokenize_texts
 from peclip.results.card import RunRecord
 
 
@@ -236,11 +238,20 @@ class PEClip(nn.Module):
         flow.prompts = ()  # they hold the pass's graph, with which the model could not be copied
         return F.normalize(rearrange(features, "(b t) d -> b t d", t=frames).mean(dim=1), dim=-1)
 
-    def encode_text(self) -> Tensor:
-        """Return the L2-normalised features (C, D) of the class texts.
+    def encode_text(self, texts: Sequence[str] | None = None) -> Tensor:
+        """Return the L2-normalised features (C, D) of texts, in the space of :meth:`encode_video`.
 
-        Without gradients they are computed once, and again only when a weight that they depend on has changed.
+        Adapters and prompts of the text tower act on any text. The features of the class texts are computed once without
+        gradients, and again only when a weight that they depend on has changed.
+
+        Args:
+            texts: any C texts; by default the class texts.
+
+        Raises:
+            InputError: there is no text, one has no token or too many, or the backbone has no tokenizer.
         """
+        if texts is not None:
+            return self._encode_texts(texts)
         if torch.is_grad_enabled():
             self._texts.clear()  # a step may follow, and fused optimizers do not count up the weights' versions
             return self._encode_text()
@@ -249,13 +260,23 @@ class PEClip(nn.Module):
         weights = (*text, *prompts, *self.backbone.text_weights())
         return self._texts.get(self._is_bare, self.token_ids.device, weights, self._encode_text)
 
+    def _encode_texts(self, texts: Sequence[str]) -> Tensor:
+        if isinstance(texts, str) or not texts:
+            raise InputError(f"texts is {shown(texts)}, expected one text or more in a list", "texts")
+        named = {f"text {number}": text for number, text in enumerate(texts)}
+        ids, ends = tokenize_texts(self.backbone, named, self.prompt_length)
+        return self._encode_tokens(ids.to(self.token_ids.device), ends.to(self.token_ids.device))
+
     def _encode_text(self) -> Tensor:
-        ids, ends = self.token_ids, self.text_ends
+        return self._encode_tokens(self.token_ids, self.text_ends)
+
+    def _encode_tokens(self, ids: Tensor, ends: Tensor) -> Tensor:
+        length = ids.shape[1]
         flow = self._flows["text"]
         flow.prompts = self.prompts.text() if self.prompts else ()
         if self.prompts and self._is_bare:  # a bare backbone knows no placeholders
             ids = self.backbone.layout.without_prompts(ids, self.prompt_length)
-            ends = ends - (self.token_ids.shape[1] - ids.shape[1])
+            ends = ends - (length - ids.shape[1])
         return F.normalize(self.backbone.encode_tokens(ids, ends), dim=-1)
 
     def hold_frozen_in(self, dtype: torch.dtype) -> None:

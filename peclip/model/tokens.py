@@ -11,7 +11,7 @@ from peclip.model.backbones.contract import Backbone
 
 
 def tokenize(backbone: Backbone, texts: Mapping[str, str], prompt_length: int) -> tuple[Tensor, Tensor]:
-    """Return the token ids (C, N) of texts with P placeholders before them, and where each is read (C,).
+    """Return the token ids (C, N) of class texts with P placeholders before them, and where each is read (C,).
 
     The placeholders follow the start token where the backbone has one.
 
@@ -21,15 +21,37 @@ def tokenize(backbone: Backbone, texts: Mapping[str, str], prompt_length: int) -
         prompt_length: P.
 
     Raises:
-        InputError: a text does not fit into the context of the text tower, has no token or one that the tower does not know,
-            or has the same tokens as another.
+        InputError: as :func:`tokenize_texts`, or a text has the same tokens as another.
     """
-    layout = backbone.layout
-    placeholder = _ids(backbone, "X")[layout.starts]
-    rows, seen = [], dict[tuple[int, ...], str]()
-    for label, text in texts.items():
+    seen = dict[tuple[int, ...], str]()
+    for label, row in zip(texts, _rows(backbone, texts, prompt_length), strict=True):
+        if (twin := seen.setdefault(tuple(row), label)) != label:  # tokens know neither capitals nor further spaces
+            raise same_texts("tokens", twin, label)
+    return tokenize_texts(backbone, texts, prompt_length)
+
+
+def tokenize_texts(backbone: Backbone, texts: Mapping[str, str], prompt_length: int) -> tuple[Tensor, Tensor]:
+    """Return token ids and ends as :func:`tokenize`, of texts by their names, which may have the same tokens.
+
+    Raises:
+        InputError: a text does not fit into the context of the text tower, has no token or one that the tower does not know, or
+            the backbone has no tokenizer.
+    """
+    layout, rows = backbone.layout, _rows(backbone, texts, prompt_length)
+    if layout.fill is not None:
+        filled = torch.cat([layout.filled(torch.tensor([row]), backbone.context, prompt_length) for row in rows])
+        return filled, layout.ends(filled)
+    ends = [len(row) - 1 for row in rows]
+    padded = [row + [row[-1]] * (max(ends) - end) for row, end in zip(rows, ends, strict=True)]
+    return torch.tensor(padded), torch.tensor(ends)
+
+
+def _rows(backbone: Backbone, texts: Mapping[str, str], prompt_length: int) -> list[list[int]]:
+    """Return the tokens of each text with its placeholders."""
+    starts = backbone.layout.starts
+    placeholder, rows = _ids(backbone, "X")[starts], []
+    for name, text in texts.items():
         ids = _ids(backbone, text)
-        start, row = ids[: layout.starts], ids[layout.starts :]
         count = len(ids) + prompt_length
         if count > backbone.context:
             raise InputError(
@@ -37,16 +59,9 @@ def tokenize(backbone: Backbone, texts: Mapping[str, str], prompt_length: int) -
                 f"{backbone.context}",
                 "texts",
             )
-        _check_known(backbone, label, row)
-        if (twin := seen.setdefault(tuple(row), label)) != label:  # tokens know neither capitals nor further spaces
-            raise same_texts("tokens", twin, label)
-        rows.append([*start, *[placeholder] * prompt_length, *row])
-    if layout.fill is not None:
-        filled = torch.cat([layout.filled(torch.tensor([row]), backbone.context, prompt_length) for row in rows])
-        return filled, layout.ends(filled)
-    ends = [len(row) - 1 for row in rows]
-    padded = [row + [row[-1]] * (max(ends) - end) for row, end in zip(rows, ends, strict=True)]
-    return torch.tensor(padded), torch.tensor(ends)
+        _check_known(backbone, name, ids[starts:])
+        rows.append([*ids[:starts], *[placeholder] * prompt_length, *ids[starts:]])
+    return rows
 
 
 def check_tokens(token_ids: Tensor, classes: int, backbone: Backbone) -> None:
@@ -71,6 +86,8 @@ def check_tokens(token_ids: Tensor, classes: int, backbone: Backbone) -> None:
 
 
 def _ids(backbone: Backbone, text: str) -> list[int]:
+    if backbone.tokenizer is None:
+        raise InputError(f"texts: {backbone.name!r} has no tokenizer, only ready-made token ids", "texts")
     return backbone.tokenizer(
         backbone.prepared(text), verbose=False
     ).input_ids  # without a warning of texts that are too long

@@ -551,3 +551,33 @@ def test_ready_made_token_ids_give_the_same_model_as_texts(tiny_clip, whole):
     net = stir(PEClip.assemble(load_backbone(str(tiny_clip)), padded, LABELS))
     assert net.token_ids.shape == whole.token_ids.shape
     assert torch.equal(logits(net), logits(whole))
+
+
+class TestTexts:
+    def test_features_of_any_texts_are_those_of_a_model_with_these_classes(self, tiny_clip, whole):
+        texts = {label: f"a video of {label}" for label in LABELS}
+        other = stir(build(tiny_clip, texts=texts)).eval()
+        with torch.no_grad():
+            expected = other.encode_text()
+            assert torch.allclose(whole.encode_text([*texts.values()]), expected, atol=1e-6)
+            one = whole.encode_text(["a video of sadness", "a video of sadness"])
+            assert torch.allclose(one, expected[[1, 1]], atol=1e-6)
+            with whole.bare(), other.bare():
+                assert torch.allclose(whole.encode_text([*texts.values()]), other.encode_text(), atol=1e-6)
+
+    def test_a_gradient_reaches_the_text_adapters(self, net):
+        net.encode_text(["a smile"]).square().sum().backward()
+        assert all(weight.grad is not None for weight in net.adapters["text"].parameters())
+
+    @pytest.mark.parametrize(
+        ("texts", "says"),
+        [
+            ("a smile", "texts is 'a smile', expected one text or more in a list"),
+            ([], r"texts is \[\], expected one text or more in a list"),
+            ([""], "texts: the text for 'text 0' has no token"),
+            (["a", "b" * 200], "has 204 tokens with its prompts, .* accepts at most 160"),
+        ],
+    )
+    def test_what_is_no_text_is_refused(self, whole, texts, says):
+        with pytest.raises(InputError, match=says):
+            whole.encode_text(texts)

@@ -82,7 +82,7 @@ def load_tokenizer(name: str) -> Any:
         source = os.path.dirname(source) or "." if os.path.isfile(source) else source
         config = CLIPConfig()
         if not any(os.path.isfile(os.path.join(source, file)) for file in TOKENIZER_FILES):
-            return _load_tokenizer_of_clip(name)
+            return load_tokenizer_of_clip(name)
     with _advising(name, source), quiet():
         try:
             return AutoTokenizer.from_pretrained(source, config=config, trust_remote_code=False)
@@ -94,7 +94,7 @@ def load_tokenizer(name: str) -> Any:
             raise ValueError(f"its tokenizer cannot be read: {first_line(error)}") from error
 
 
-def _load_tokenizer_of_clip(name: str) -> Any:
+def load_tokenizer_of_clip(name: str) -> Any:
     """Load the tokenizer that all of OpenAI's CLIPs share, for a backbone that has none.
 
     Raises:

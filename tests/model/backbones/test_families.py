@@ -51,6 +51,15 @@ def test_texts_have_the_features_of_hugging_face(family, prompts):
         assert (net.encode_text() - normalized(expected)).abs().max() <= 1e-6
 
 
+@torch.no_grad()
+def test_any_texts_have_features(family, whole):
+    texts = class_texts(LABELS, "names")
+    for net in (whole, build(family.path, adapters={}, prompts=None)):
+        assert torch.allclose(net.encode_text(list(net.config.texts.values())), net.encode_text(), atol=1e-6)
+    assert (net.encode_text(texts) - normalized(family.text_features(texts))).abs().max() <= 1e-6
+    assert not torch.allclose(whole.encode_text(texts), net.encode_text(texts), atol=1e-3)
+
+
 def test_pixels_are_normalised_as_the_preprocessor_states(family):
     clip_format = build(family.path).clip_format
     assert (clip_format.mean, clip_format.std) == family.pixels
