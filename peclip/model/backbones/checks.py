@@ -109,7 +109,6 @@ def check_tokenizer(backbone: Backbone) -> None:
     """
     tokenizer, tower, starts = backbone.tokenizer, backbone.clip.text_model.config, backbone.layout.starts
     start, end, fill = (getattr(tokenizer, f"{place}_token_id", None) for place in ("bos", "eos", "pad"))
-    known = (LEGACY_END, end) if backbone.layout.end is None else (end,)
     ids = tokenizer("X", verbose=False).input_ids
     if end is None or ids[-1:] != [end] or (starts and (start is None or ids[0] != start)) or len(ids) < starts + 2:
         place = "between a start and an end token" if starts else "before an end token"
@@ -118,7 +117,7 @@ def check_tokenizer(backbone: Backbone) -> None:
         what = f"that puts a start token before a text, which no {backbone.family} was trained with"
     elif not starts and fill is None:
         what = f"without a token to fill up texts, which a {backbone.family} needs"
-    elif starts and tower.eos_token_id not in known and tower.eos_token_id in range(tower.vocab_size):
+    elif starts and tower.eos_token_id != end and (backbone.layout.end is not None or _is_end(tower)):
         what = f"that ends a text with the token {end}, but its text tower expects {tower.eos_token_id}"
     elif max(end, fill or 0) >= tower.vocab_size:
         what = f"whose end token is {max(end, fill or 0)}, but its text tower knows {tower.vocab_size} tokens, from 0"
@@ -128,6 +127,11 @@ def check_tokenizer(backbone: Backbone) -> None:
         f"backbone {backbone.name!r} has a tokenizer {what}: use the tokenizer files that belong to its weights",
         "backbone",
     )
+
+
+def _is_end(tower: Any) -> bool:
+    """Return whether the end token in the configuration of a CLIP's text tower is one that transformers looks for."""
+    return tower.eos_token_id != LEGACY_END and tower.eos_token_id in range(tower.vocab_size)
 
 
 def _rows_of_blocks(tower: Any) -> int:

@@ -226,7 +226,9 @@ def _advice(name: str, source: str, error: Exception) -> str:
         reason = first_line(error).rstrip(" :.")
         if isinstance(error, pickle.UnpicklingError):  # its own words recommend loading unsafely
             reason = "the weights are a pickle of more than tensors"
-        if os.path.isdir(os.path.join(source, "checkpoints")):
+        if os.path.isdir(os.path.join(source, "checkpoints")) and not os.path.exists(
+            os.path.join(source, "config.json")
+        ):
             reason = "it is a run of peclip, a trained model: use it with --ckpt_path or --init_from"
         return (
             f"backbone {name!r} cannot be loaded as a {_family(source)} (expected config.json, model.safetensors and the "

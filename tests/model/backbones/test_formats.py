@@ -227,6 +227,11 @@ def test_a_folder_of_another_kind_is_named(copy, spoil, says):
             {"text_config__eos_token_id": 5},
             "a tokenizer that ends a text with the token 2, but its text tower",
         ),
+        (
+            "metaclip2",
+            {"text_config__eos_token_id": [2, 3]},
+            "a tokenizer that ends a text with the token 2, but its text tower",
+        ),
         ("metaclip2", {"text_config__hidden_size": 48}, "is incomplete: missing or mis-shaped weights"),
     ],
 )
