@@ -105,8 +105,8 @@ def load_tokenizer_of_clip(name: str) -> Any:
         return load_tokenizer(usual)
     except InputError as error:
         raise InputError(
-            f"backbone {name!r} has no tokenizer beside it ({', '.join(TOKENIZER_FILES)}), and that of CLIP could not be fetched "
-            f"from the Hub: on a machine with a network run hf download {usual}, or copy its tokenizer files there",
+            f"backbone {name!r} has no tokenizer files, and those of CLIP could not be fetched from the Hub: on a machine with a "
+            f"network run hf download {usual}, or copy its {', '.join(TOKENIZER_FILES)} beside the weights",
             "backbone",
         ) from error
 
