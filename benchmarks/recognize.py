@@ -29,7 +29,8 @@ from peclip.inference.sources import read_frames
 from peclip.inference.windows import Windows
 from peclip.labels import SEVEN
 from peclip.model import PEClip
-from peclip.model.backbones.clip import Backbone, freeze
+from peclip.model.backbones.clip import CLIP
+from peclip.model.backbones.freeze import freeze
 
 VISION = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
 TEXT = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8}
@@ -41,7 +42,7 @@ FRAMES, WINDOW, STRIDE = 16, 2.0, 1.0
 def vit_b_16() -> PEClip:
     """Return PE-CLIP with ViT-B/16 as it is trained on the benchmarks, with random weights."""
     config = CLIPConfig(vision_config={**VISION, "patch_size": 16}, text_config=TEXT, projection_dim=512)
-    backbone = Backbone("ViT-B/16", freeze(CLIPModel(config)))
+    backbone = CLIP("ViT-B/16", freeze(CLIPModel(config)))
     ids = torch.arange(1, 1 + len(SEVEN) * TOKENS).view(len(SEVEN), TOKENS)
     ids[:, -1] = END
     return PEClip.assemble(backbone, ids, SEVEN).eval()

@@ -28,7 +28,8 @@ from transformers import CLIPConfig, CLIPModel
 
 from peclip.errors import InputError
 from peclip.model import PEClip
-from peclip.model.backbones.clip import Backbone, freeze
+from peclip.model.backbones.clip import CLIP
+from peclip.model.backbones.freeze import freeze
 from peclip.model.build import AdapterFactory
 
 SIDE, CLASSES, BLOCKS = 32, 3, 2
@@ -147,7 +148,7 @@ def _check_saving(name: str, net: PEClip) -> None:
 def _model(adapters: dict[str, AdapterFactory]) -> PEClip:
     vision = {**TOWER, "image_size": SIDE, "patch_size": 16}
     config = CLIPConfig(vision_config=vision, text_config={**TOWER, "vocab_size": VOCABULARY}, projection_dim=24)
-    backbone = Backbone("a small CLIP with random weights", freeze(CLIPModel(config)))
+    backbone = CLIP("a small CLIP with random weights", freeze(CLIPModel(config)))
     ids = torch.randint(VOCABULARY - 1, (CLASSES, 6))
     ids[:, -1] = VOCABULARY - 1
     return PEClip.assemble(backbone, ids, [f"class {number}" for number in range(CLASSES)], adapters, None).eval()

@@ -28,6 +28,7 @@ YUNET = find_yunet()
 PROVIDE = {
     "YuNet": f"set PECLIP_FACE_MODEL to its file, or fetch it once: hf download {HUB} {HUB_FILES[0]}",
     "OpenCV": 'pip install "peclip[faces]"',
+    "sentencepiece": 'pip install "peclip[siglip]"',
     "ONNX": 'pip install "peclip[onnx]"',
     "real videos": "lay the project's own videos into ../shared/media",
 }

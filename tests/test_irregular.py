@@ -10,7 +10,7 @@ import pytest
 
 from peclip.errors import InputError
 from peclip.files import check_regular, open_regular, read_regular_text
-from peclip.model.io.torch_file import read_checkpoint
+from peclip.model.torch_file import read_checkpoint
 from tests.runs import run
 from tests.test_bad_input import assert_refused
 

@@ -189,7 +189,6 @@ LABELS_OF_MODEL = f"was trained on the labels {', '.join(SEVEN)}, but data.label
         ("model.net.prompts", "{class_path: peclip.model.MaPLe, init_args: {depth: 1}}", "is MaPLe(length=2, depth=1), but "),
         ("model.net.adapters", "{text.mlp: peclip.model.TextAdapter}", "is vision.attention: none, vision.mlp: none, "),
         ("model.net.without", "[text.mlp]", "is text.mlp, but {model} was trained with text.mlp: TextAdapter(reduction=8"),
-        ("model.net.texts", "names", "has 'happiness' for 'happiness', but {model} was trained with another class text"),
     ],
 )  # fmt: skip
 def test_an_option_that_contradicts_the_model_is_refused(option, value, says, place):

@@ -1,6 +1,6 @@
 """PE-CLIP of CLIP's released sizes with random weights: what a measurement needs, and nothing to download."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,7 +9,10 @@ from transformers import CLIPConfig, CLIPModel
 
 from peclip.errors import InputError
 from peclip.model import PEClip
-from peclip.model.backbones.clip import Backbone, freeze, load_backbone
+from peclip.model.backbones.clip import CLIP
+from peclip.model.backbones.contract import Backbone
+from peclip.model.backbones.freeze import freeze
+from peclip.model.backbones.load import load_backbone
 from peclip.model.io.spec import resolve
 from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.prompts import MaPLe
@@ -79,7 +82,7 @@ def backbone_of(name: str, image_size: int | None = None) -> Backbone:
         InputError: there is no such CLIP, or its frames have another size.
     """
     if name in SIZES:
-        return Backbone(name, freeze(CLIPModel(random_config(name, image_size))))
+        return CLIP(name, freeze(CLIPModel(random_config(name, image_size))))
     try:
         backbone = load_backbone(name)
     except InputError as error:
@@ -94,6 +97,8 @@ def backbone_of(name: str, image_size: int | None = None) -> Backbone:
 def random_tokens(backbone: Backbone, classes: int, prompt_length: int) -> Tensor:
     """Return token ids (C, N) of class texts of different lengths, the longest of :data:`TEXT_TOKENS` tokens."""
     vocabulary = backbone.vocabulary
+    if backbone.layout.fill is not None:  # texts of the whole context
+        return torch.randint(vocabulary, (classes, backbone.context))
     longest = min(TEXT_TOKENS, backbone.context)
     ids = torch.randint(vocabulary - 2, (classes, longest))
     ends = torch.randint(prompt_length + 2, longest, (classes,))
@@ -128,7 +133,7 @@ def arithmetic_model(net: PEClip) -> PEClip:
     adapters: Any = {site: resolve(spec, Adapter) for site, spec in net.config.adapters.items()}
     prompts: Any = resolve(net.config.prompts, MaPLe) if net.config.prompts else None
     with torch.device("meta"):
-        backbone = Backbone(net.backbone.name, freeze(CLIPModel(net.clip.config)))
+        backbone = replace(net.backbone, clip=freeze(type(net.clip)(net.clip.config)))
         twin = PEClip.assemble(backbone, net.token_ids.cpu(), net.labels, adapters, prompts)
     return twin.to("meta")
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import Sampler
@@ -30,7 +31,7 @@ from peclip.data.shared_memory import check_shared_memory, collate_shared
 from peclip.data.source import Splits, Validation, read_source, split_source
 from peclip.data.trouble import explain
 from peclip.data.workers import TIMEOUT, AtWork
-from peclip.errors import InputError
+from peclip.errors import InputError, listed
 
 
 class VideoDataModule(LightningDataModule):
@@ -46,7 +47,8 @@ class VideoDataModule(LightningDataModule):
             demo_order (generated into the folder when they are missing); by default folders.
         options: options of the benchmark's reader, such as {scene: Action} for one of FERV39K's scenes.
         fold: the fold to test on, where the source has folds.
-        labels: class names in the order of the logits; by default those of the training clips, known expressions first.
+        labels: class names in the order of the logits; by default those of the clips, known expressions first, or in an evaluation
+            those of the model.
         num_frames: T, frames per clip, where it differs from the model's in an evaluation; 1 to 10000.
         batch_size: clips per training batch and device; at least 1.
         eval_batch_size: clips per batch in evaluation; by default the batch size.
@@ -61,6 +63,7 @@ class VideoDataModule(LightningDataModule):
         allow_outside: accept a manifest that names clips outside its own folder.
         on_error: what happens at a clip that cannot be read: raise ends the run; skip skips it, counts it and lists it in
             skipped.csv. No other clip replaces it.
+        other_labels: what happens to clips whose label is none of the labels: raise ends the run; skip omits and counts them.
         seed: for sampling, the frames, augmentation and the validation share; taken from seed_everything.
 
     Raises:
@@ -87,6 +90,7 @@ class VideoDataModule(LightningDataModule):
         on_error: OnError = "raise",
         seed: int = 0,
         worker_timeout: float = TIMEOUT,
+        other_labels: Literal["raise", "skip"] = "raise",
     ) -> None:
         super().__init__()
         eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
@@ -109,7 +113,7 @@ class VideoDataModule(LightningDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.val, self.predict, self.augment, self.mix = val, predict, augment, mix
         self.allow_outside, self.on_error, self.seed = allow_outside, on_error, seed
-        self.worker_timeout = worker_timeout
+        self.worker_timeout, self.other_labels = worker_timeout, other_labels
         self._labels = labels
         self._datasets: list[ClipDataset] = []
         self._clip_format = ClipFormat()
@@ -132,9 +136,43 @@ class VideoDataModule(LightningDataModule):
         self._clip_format = clip_format
 
     @cached_property
-    def source(self) -> Manifest:
-        """All clips."""
+    def all_clips(self) -> Manifest:
+        """All clips of the manifest or benchmark, those of other labels included."""
         return read_source(self.manifest, self.root, self.benchmark, self.options, self.allow_outside)
+
+    @cached_property
+    def source(self) -> Manifest:
+        """The clips of the run: all of them, or with ``other_labels`` skip those of its labels and those without a label.
+
+        Raises:
+            InputError: no clip has one of the labels.
+        """
+        clips = self.all_clips
+        if self._labels is None or self.other_labels == "raise":
+            return clips
+        other = _has_other_label(clips, self.labels)
+        if other.all():
+            raise InputError(
+                f"{clips.source}: no clip has one of the labels {listed(self.labels)}, its labels are {listed(clips.labels)}",
+                "other_labels",
+            )
+        kept = clips.select(~other)
+        if len(kept) < len(clips):
+            kept.notes = (*kept.notes, f"{len(clips) - len(kept):,} clips of other labels omitted")
+        return kept
+
+    def other_clips(self, split: Literal["train", "val", "test"]) -> dict[str, int]:
+        """Return how many clips of a split were omitted, by their label, which is none of the labels."""
+        if len(self.source) == len(self.all_clips):
+            return {}
+        clips = self.all_clips
+        left = clips.table["label"][_has_other_label(clips, self.labels) & clips.roles(self.fold).eq(split)]
+        return {str(label): int(count) for label, count in left.value_counts().items()}
+
+    def use_labels(self, labels: Sequence[str]) -> None:
+        """Use the labels of a trained model; call it before the clips are looked at."""
+        assert "source" not in self.__dict__
+        self._labels = [*labels]
 
     @cached_property
     def splits(self) -> Splits:
@@ -185,7 +223,7 @@ class VideoDataModule(LightningDataModule):
                 "" if self.fold is None else f" beside fold {self.fold}" if stage == "fit" else f" in fold {self.fold}"
             )
             raise InputError(f"{self.source.source} has no {kind}clips{fold} for peclip {stage}")
-        chosen.check_labels(self.labels, allow_empty=stage != "fit")
+        chosen.check_labels(self.labels, stage != "fit", "; to omit such clips, set data.other_labels to skip")
         unlabelled = chosen.table["label"].eq("")
         if stage != "predict" and unlabelled.any():
             raise InputError(f"{chosen.where(int(unlabelled.to_numpy().argmax()))}: no label, peclip {stage} needs one")
@@ -293,3 +331,9 @@ class VideoDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def _has_other_label(clips: Manifest, labels: Sequence[str]) -> "pd.Series[bool]":
+    """Return for each clip whether its label is none of the labels; clips without a label have no other."""
+    label = clips.table["label"]
+    return ~label.isin([*labels]) & label.ne("")

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from peclip.inference.windows import Box
 from peclip.model import PEClip
-from peclip.model.backbones.clip import DEMO, load_backbone
+from peclip.model.backbones.load import DEMO, load_backbone
 
 SMALLEST = 48.0
 """Side of a face in pixels below which it is small: models see it scaled up four times and more."""

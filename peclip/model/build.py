@@ -10,9 +10,10 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from peclip.clip_format import UNIT_MEAN, UNIT_STD, ClipFormat
+from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFormat
 from peclip.errors import InputError, first_line, shown
-from peclip.model.backbones.clip import Backbone, load_backbone
+from peclip.model.backbones.contract import Backbone
+from peclip.model.backbones.load import load_backbone, load_tokenizer_of_clip
 from peclip.model.io.spec import Spec, describe, resolve
 from peclip.model.io.trained import ModelConfig, Trained, check_backbone, check_state
 from peclip.model.parts.adapters import Adapter, SharedAdapter, TemporalDynamicAdapter, TextAdapter
@@ -48,7 +49,7 @@ class Built:
         prompts: None without prompts.
         config: describes it all.
         token_ids: of the class texts, (C, N).
-        ends: place of each end-of-text, (C,).
+        ends: place in each text at which its feature is read, (C,).
     """
 
     backbone: Backbone
@@ -65,7 +66,7 @@ def build(
     texts: dict[str, str] | Tensor,
     adapters: Mapping[str, AdapterFactory],
     prompts: PromptFactory | None,
-    logit_scale: float,
+    logit_scale: float | None,
     num_frames: int,
     normalize: Normalize,
 ) -> Built:
@@ -77,7 +78,7 @@ def build(
         texts: by label; or ready-made token ids (C, N).
         adapters: by site.
         prompts: None for none.
-        logit_scale: above 0.
+        logit_scale: above 0; None for that of the backbone.
         num_frames: T.
         normalize: see :class:`peclip.model.PEClip`.
 
@@ -87,19 +88,19 @@ def build(
     length = _prompt_length(backbone, prompts)
     if isinstance(texts, Tensor):
         check_tokens(texts, len(labels), backbone)
-        ids, ends = texts, texts.argmax(dim=1)
+        ids, ends = texts, backbone.layout.ends(texts)
     else:
         ids, ends = tokenize(backbone, texts, length)
     modules = build_adapters(backbone, adapters)
     prompter, spec = build_prompts(backbone, prompts) if prompts else (None, None)
-    ids = ids[:, : int(ends.max()) + 1].clone()  # the causal tower sees nothing after the longest end-of-text
+    ids = ids[:, : int(ends.max()) + 1].clone()  # a causal tower sees nothing after the longest end-of-text
     config = ModelConfig(
         backbone.name,
         backbone.fingerprint,
         tuple(labels),
         {site: describe(factory) for site, factory in adapters.items()},
         spec,
-        logit_scale,
+        backbone.logit_scale if logit_scale is None else logit_scale,
         clip_format(backbone, num_frames, normalize),
         None if isinstance(texts, Tensor) else texts,
         tuple(map(tuple, ids.tolist())) if isinstance(texts, Tensor) and not ids.is_meta else None,
@@ -112,7 +113,7 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
 
     Args:
         trained: plain data.
-        backbone: Hub id or folder of the CLIP, if it has moved since the training.
+        backbone: Hub id, folder or file of the backbone, if it has moved since the training.
 
     Raises:
         InputError: the backbone cannot be loaded or is another one, or the configuration does not fit it.
@@ -127,6 +128,10 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
     with _fitting(source, name):
         # A copy, because the model would hook its adapters into the backbone of the data.
         clip = deepcopy(trained.backbone) if trained.backbone and not backbone else load_backbone(name)
+    if (
+        config.texts is not None and clip.tokenizer is None
+    ):  # other texts for a released model, which knows token ids alone
+        clip = replace(clip, tokenizer=load_tokenizer_of_clip(name))
     check_backbone(trained, replace(config, backbone=clip.name, fingerprint=clip.fingerprint))
     with _fitting(source, name):
         expected = _expected_state(clip, adapters, prompts)
@@ -134,6 +139,12 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
         check_state(trained.state, expected, source)
     with _fitting(source, name):
         built = build(clip, config.labels, texts, adapters, prompts, config.logit_scale, clips.num_frames, normalize)
+    if (clips.mean, clips.std) == (
+        CLIP_MEAN,
+        CLIP_STD,
+    ):  # peclip normalised so before it read a preprocessor's configuration
+        kept = replace(built.config.clip_format, mean=clips.mean, std=clips.std)
+        built = replace(built, config=replace(built.config, clip_format=kept))
     for field, (was, here) in config.clip_format.differences(built.config.clip_format).items():
         raise InputError(f"{source}: clip_format has the {field} {was}, but its backbone {name!r} needs {here}")
     return built
@@ -178,9 +189,10 @@ def _prompt_length(backbone: Backbone, prompts: PromptFactory | None) -> int:
         return 0
     with torch.device("meta"):
         length = build_prompts(backbone, prompts)[0].length
-    if length > backbone.context - 3:  # start, a token and end
+    most = backbone.context - backbone.layout.starts - 2  # start, a token and end
+    if length > most:
         raise InputError(
-            f"prompts: length is {length}, expected at most {backbone.context - 3}: {backbone.name!r} accepts "
+            f"prompts: length is {length}, expected at most {most}: {backbone.name!r} accepts "
             f"{backbone.context} tokens of a text with its prompts",
             "prompts",
         )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from peclip.errors import InputError, in_one_line
-from peclip.model.backbones.clip import Tower
+from peclip.model.backbones.contract import Tower
 from peclip.model.parts.adapters import Adapter
 
 
@@ -72,7 +72,9 @@ def attach(
         for (part, block), adapter in adapters.items()
     ]
     if depth:
-        enter, replace = (_append, _replace_last) if tower.name == "vision" else (_overwrite, _replace_first)
+        at = tower.prompts_at
+        enter = _append if at is None else partial(_overwrite, at)
+        replace = _replace_last if at is None else partial(_replace_first, at)
         handles.append(tower.entrance.register_forward_hook(partial(enter, flow)))
         # First of all hooks: FSDP's, for example, pass on views that cannot be written to.
         handles += [
@@ -161,11 +163,11 @@ def _replace_last(flow: Flow, block: int, module: nn.Module, args: tuple[Tensor,
     args[0][:, -len(flow.prompts[block]) :] = flow.prompts[block]
 
 
-def _overwrite(flow: Flow, module: nn.Module, args: Any, tokens: Tensor) -> None:
-    """Write the text prompts of depth 0 over the P placeholders after the start token."""
-    tokens[:, 1 : 1 + len(flow.prompts[0])] = flow.prompts[0]
+def _overwrite(at: int, flow: Flow, module: nn.Module, args: Any, tokens: Tensor) -> None:
+    """Write the text prompts of depth 0 over the P placeholders from a position."""
+    tokens[:, at : at + len(flow.prompts[0])] = flow.prompts[0]
 
 
-def _replace_first(flow: Flow, block: int, module: nn.Module, args: tuple[Tensor, ...]) -> None:
-    """Replace the text prompts, the P tokens after the start token, by those of the block's depth; in place."""
-    args[0][:, 1 : 1 + len(flow.prompts[block])] = flow.prompts[block]
+def _replace_first(at: int, flow: Flow, block: int, module: nn.Module, args: tuple[Tensor, ...]) -> None:
+    """Replace the text prompts, P tokens from a position, by those of the block's depth; in place."""
+    args[0][:, at : at + len(flow.prompts[block])] = flow.prompts[block]

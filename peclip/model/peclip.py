@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from peclip.clip_format import ClipFormat
+from peclip.errors import InputError, shown
 from peclip.labels import TextStyle, class_names, class_texts
-from peclip.model.backbones.clip import Backbone, load_backbone
+from peclip.model.backbones.contract import Backbone
+from peclip.model.backbones.load import load_backbone
 from peclip.model.build import (
     PE_CLIP,
     AdapterFactory,
@@ -35,6 +37,7 @@ from peclip.model.io.released import read_released
 from peclip.model.io.trained import Trained, check_fits, check_state, digest
 from peclip.model.parts.prompts import MaPLe
 from peclip.model.text_cache import TextCache
+from peclip.model.tokens import tokenize_texts
 from peclip.results.card import RunRecord
 
 
@@ -50,13 +53,14 @@ class PEClip(nn.Module):
     Args:
         labels: class names; their order is the order of the logits. Spellings that peclip knows, such as ``happy``, become its
             own names. The command line reads them from the data.
-        backbone: a Hub id such as ``openai/clip-vit-base-patch16``, a folder that holds a CLIP, or ``demo``.
+        backbone: a Hub id such as ``openai/clip-vit-base-patch16``, a folder that holds a CLIP, a SigLIP or a MetaCLIP 2, a
+            folder of open_clip, a file of weights in OpenAI's layout such as FaRL's, or ``demo``.
         adapters: adapter class by site: ``vision.attention``, ``vision.mlp``, ``text.attention`` or ``text.mlp``, or only
             some blocks of one, as in ``vision.mlp[6:12]``. One adapter is made per block, with the width of its tower. By
             default the four of the paper, ShA, TDA, ShA and TA; {} or null for none.
         prompts: the prompt class; by default MaPLe, 9 deep or as deep as the shorter tower. null for none.
         texts: ``action_units`` (FACS descriptions), ``names``, ``sentences``, or the texts themselves by label.
-        logit_scale: factor on the cosine similarities; above 0.
+        logit_scale: factor on the cosine similarities; above 0. null for the one that the backbone was trained with.
         compile: whether torch.compile fuses the operations of each block: the first step then takes about a minute.
         checkpointing: whether blocks keep only their input for the gradient and recompute the rest: less memory, more time.
         num_frames: T, frames of the clips that it is trained on; 1 to 10,000.
@@ -79,7 +83,7 @@ class PEClip(nn.Module):
         adapters: dict[str, AdapterFactory] | None = PE_CLIP,
         prompts: PromptFactory | None = MaPLe,
         texts: TextStyle | dict[str, str] = "action_units",
-        logit_scale: float = 100.0,
+        logit_scale: float | None = 100.0,
         compile: bool = False,
         checkpointing: bool = False,
         num_frames: int = 16,
@@ -125,7 +129,7 @@ class PEClip(nn.Module):
 
         Args:
             trained: from :func:`peclip.model.io.read_trained`.
-            backbone: Hub id or folder of the CLIP, if it has moved since the training.
+            backbone: Hub id, folder or file of the backbone, if it has moved since the training.
             compile: as for the class.
             checkpointing: as for the class.
 
@@ -143,7 +147,7 @@ class PEClip(nn.Module):
 
         Args:
             source: the folder of a package or its id on the Hub, the folder of a run, a ``.ckpt`` or a released ``.pth``.
-            backbone: Hub id or folder of the CLIP, if it has moved since the training.
+            backbone: Hub id, folder or file of the backbone, if it has moved since the training.
 
         Raises:
             InputError: as :func:`peclip.model.io.read_trained` and :meth:`from_trained`.
@@ -163,7 +167,7 @@ class PEClip(nn.Module):
         self.register_buffer("token_ids", built.token_ids, persistent=False)
         self.register_buffer("text_ends", built.ends, persistent=False)
         self._flows = {name: Flow() for name in self.backbone.towers}
-        self._texts, self._run = TextCache(), run
+        self._texts, self._run, self.logit_bias = TextCache(), run, built.backbone.logit_bias
         self._record: tuple[RunRecord, str] | None = None  # of a training, with the digest of its weights
         self._handles: list[Handle] = []
         self._is_bare = False
@@ -207,12 +211,14 @@ class PEClip(nn.Module):
                 batch.
 
         Returns:
-            Logits (B, C) in the order of the labels, within plus or minus the logit scale.
+            Logits (B, C) in the order of the labels, within plus or minus the logit scale, and shifted by the bias that
+            SigLIP adds to all of them.
 
         Raises:
             ValueError: the video has another shape or holds integers.
         """
-        return self.logit_scale * self.encode_video(video) @ self.encode_text().T
+        logits = self.logit_scale * self.encode_video(video) @ self.encode_text().T
+        return logits.float() + self.logit_bias if self.logit_bias else logits
 
     def encode_video(self, video: Tensor) -> Tensor:
         """Return the L2-normalised features (B, D) of clips, float (B, T, 3, H, W); D is the projection's width.
@@ -232,11 +238,20 @@ class PEClip(nn.Module):
         flow.prompts = ()  # they hold the pass's graph, with which the model could not be copied
         return F.normalize(rearrange(features, "(b t) d -> b t d", t=frames).mean(dim=1), dim=-1)
 
-    def encode_text(self) -> Tensor:
-        """Return the L2-normalised features (C, D) of the class texts.
+    def encode_text(self, texts: Sequence[str] | None = None) -> Tensor:
+        """Return the L2-normalised features (C, D) of texts, in the space of :meth:`encode_video`.
 
-        Without gradients they are computed once, and again only when a weight that they depend on has changed.
+        Adapters and prompts of the text tower act on any text. The features of the class texts are computed once without
+        gradients, and again only when a weight that they depend on has changed.
+
+        Args:
+            texts: any C texts; by default the class texts.
+
+        Raises:
+            InputError: there is no text, one has no token or too many, or the backbone has no tokenizer.
         """
+        if texts is not None:
+            return self._encode_texts(texts)
         if torch.is_grad_enabled():
             self._texts.clear()  # a step may follow, and fused optimizers do not count up the weights' versions
             return self._encode_text()
@@ -245,12 +260,23 @@ class PEClip(nn.Module):
         weights = (*text, *prompts, *self.backbone.text_weights())
         return self._texts.get(self._is_bare, self.token_ids.device, weights, self._encode_text)
 
+    def _encode_texts(self, texts: Sequence[str]) -> Tensor:
+        if isinstance(texts, str) or not texts:
+            raise InputError(f"texts is {shown(texts)}, expected one text or more in a list", "texts")
+        named = {f"text {number}": text for number, text in enumerate(texts)}
+        ids, ends = tokenize_texts(self.backbone, named, self.prompt_length)
+        return self._encode_tokens(ids.to(self.token_ids.device), ends.to(self.token_ids.device))
+
     def _encode_text(self) -> Tensor:
-        ids, ends = self.token_ids, self.text_ends
+        return self._encode_tokens(self.token_ids, self.text_ends)
+
+    def _encode_tokens(self, ids: Tensor, ends: Tensor) -> Tensor:
+        length = ids.shape[1]
         flow = self._flows["text"]
         flow.prompts = self.prompts.text() if self.prompts else ()
-        if self.prompts and self._is_bare:  # bare CLIP knows no placeholders
-            ids, ends = torch.cat([ids[:, :1], ids[:, 1 + self.prompt_length :]], dim=1), ends - self.prompt_length
+        if self.prompts and self._is_bare:  # a bare backbone knows no placeholders
+            ids = self.backbone.layout.without_prompts(ids, self.prompt_length)
+            ends = ends - (length - ids.shape[1])
         return F.normalize(self.backbone.encode_tokens(ids, ends), dim=-1)
 
     def hold_frozen_in(self, dtype: torch.dtype) -> None:
@@ -308,7 +334,7 @@ class PEClip(nn.Module):
         Raises:
             InputError: they were trained with other labels, texts, backbone, adapters, prompts, scale or clip format.
         """
-        check_fits(trained, self.config, self.token_ids.cpu(), self.prompt_length)
+        check_fits(trained, self.config, self.token_ids.cpu(), self.backbone.layout, self.prompt_length)
         self.load_trainable(trained.state, trained.source)
 
     def save_pretrained(self, folder: str | Path, dtype: Dtype = "fp32") -> None:

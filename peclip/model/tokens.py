@@ -7,11 +7,13 @@ from torch import Tensor
 
 from peclip.errors import InputError, shown
 from peclip.labels import same_texts
-from peclip.model.backbones.clip import Backbone
+from peclip.model.backbones.contract import Backbone
 
 
 def tokenize(backbone: Backbone, texts: Mapping[str, str], prompt_length: int) -> tuple[Tensor, Tensor]:
-    """Return the token ids (C, N) of texts with P placeholders after the start token, and the ends-of-text (C,).
+    """Return the token ids (C, N) of class texts with P placeholders before them, and where each is read (C,).
+
+    The placeholders follow the start token where the backbone has one.
 
     Args:
         backbone: with its tokenizer.
@@ -19,34 +21,55 @@ def tokenize(backbone: Backbone, texts: Mapping[str, str], prompt_length: int) -
         prompt_length: P.
 
     Raises:
-        InputError: a text does not fit into the context of the text tower, has no token or one that the tower does not know,
-            or has the same tokens as another.
+        InputError: as :func:`tokenize_texts`, or a text has the same tokens as another.
     """
-    placeholder = _ids(backbone, "X")[1]
-    rows, seen = [], dict[tuple[int, ...], str]()
-    for label, text in texts.items():
-        start, *row = _ids(backbone, text)
-        count = 1 + prompt_length + len(row)
+    seen = dict[tuple[int, ...], str]()
+    for label, row in zip(texts, _rows(backbone, texts, prompt_length), strict=True):
+        if (twin := seen.setdefault(tuple(row), label)) != label:  # tokens know neither capitals nor further spaces
+            raise same_texts("tokens", twin, label)
+    return tokenize_texts(backbone, texts, prompt_length)
+
+
+def tokenize_texts(backbone: Backbone, texts: Mapping[str, str], prompt_length: int) -> tuple[Tensor, Tensor]:
+    """Return token ids and ends as :func:`tokenize`, of texts by their names, which may have the same tokens.
+
+    Raises:
+        InputError: a text does not fit into the context of the text tower, has no token or one that the tower does not know, or
+            the backbone has no tokenizer.
+    """
+    layout, rows = backbone.layout, _rows(backbone, texts, prompt_length)
+    if layout.fill is not None:
+        filled = torch.cat([layout.filled(torch.tensor([row]), backbone.context, prompt_length) for row in rows])
+        return filled, layout.ends(filled)
+    ends = [len(row) - 1 for row in rows]
+    padded = [row + [row[-1]] * (max(ends) - end) for row, end in zip(rows, ends, strict=True)]
+    return torch.tensor(padded), torch.tensor(ends)
+
+
+def _rows(backbone: Backbone, texts: Mapping[str, str], prompt_length: int) -> list[list[int]]:
+    """Return the tokens of each text with its placeholders."""
+    starts = backbone.layout.starts
+    placeholder, rows = _ids(backbone, "X")[starts], []
+    for name, text in texts.items():
+        ids = _ids(backbone, text)
+        count = len(ids) + prompt_length
         if count > backbone.context:
             raise InputError(
                 f"texts: {shown(text)} has {count} tokens with its prompts, {backbone.name!r} accepts at most "
                 f"{backbone.context}",
                 "texts",
             )
-        _check_known(backbone, label, row)
-        if (twin := seen.setdefault(tuple(row), label)) != label:  # tokens know neither capitals nor further spaces
-            raise same_texts("tokens", twin, label)
-        rows.append([start, *[placeholder] * prompt_length, *row])
-    ends = [len(row) - 1 for row in rows]
-    padded = [row + [row[-1]] * (max(ends) - end) for row, end in zip(rows, ends, strict=True)]
-    return torch.tensor(padded), torch.tensor(ends)
+        _check_known(backbone, name, ids[starts:])
+        rows.append([*ids[:starts], *[placeholder] * prompt_length, *ids[starts:]])
+    return rows
 
 
 def check_tokens(token_ids: Tensor, classes: int, backbone: Backbone) -> None:
     """Check ready-made token ids.
 
     Args:
-        token_ids: expected (C, N), N at most the context of the text tower, each id one of the vocabulary.
+        token_ids: expected (C, N), N at most the context of the text tower, or all of it where texts are filled up; each id is
+            one of the vocabulary.
         classes: C.
         backbone: whose text tower reads them.
 
@@ -54,14 +77,20 @@ def check_tokens(token_ids: Tensor, classes: int, backbone: Backbone) -> None:
         InputError: they are different.
     """
     shape = tuple(token_ids.shape)
-    if len(shape) != 2 or shape[0] != classes or not 2 <= shape[1] <= backbone.context:
-        raise InputError(f"token_ids have shape {shape}, expected ({classes}, 2 to {backbone.context})", "token_ids")
+    least = 2 if backbone.layout.fill is None else backbone.context
+    if len(shape) != 2 or shape[0] != classes or not least <= shape[1] <= backbone.context:
+        tokens = f"2 to {backbone.context}" if least == 2 else str(least)
+        raise InputError(f"token_ids have shape {shape}, expected ({classes}, {tokens})", "token_ids")
     if token_ids.is_floating_point() or token_ids.min() < 0 or token_ids.max() >= backbone.vocabulary:
         raise InputError(f"token_ids: expected whole numbers from 0 to {backbone.vocabulary - 1}", "token_ids")
 
 
 def _ids(backbone: Backbone, text: str) -> list[int]:
-    return backbone.tokenizer(text, verbose=False).input_ids  # without a warning of texts that are too long
+    if backbone.tokenizer is None:
+        raise InputError(f"texts: {backbone.name!r} has no tokenizer, only ready-made token ids", "texts")
+    return backbone.tokenizer(
+        backbone.prepared(text), verbose=False
+    ).input_ids  # without a warning of texts that are too long
 
 
 def _check_known(backbone: Backbone, label: str, row: list[int]) -> None:

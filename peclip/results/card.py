@@ -115,7 +115,7 @@ def card(facts: PackageFacts) -> str:
     sections = [
         _head(facts.backbone),
         "# PE-CLIP for dynamic facial expression recognition",
-        f"Adapters and prompts ({size_and_kind}) for the frozen CLIP `{facts.backbone}`.",
+        f"Adapters and prompts ({size_and_kind}) for the frozen backbone `{facts.backbone}`.",
         f"A clip of a face goes in, one of {len(facts.labels)} expressions comes out.",
         f"{use}\n\nor `peclip recognize VIDEO --model FOLDER_OR_HUB_ID`.",
         "## Input",

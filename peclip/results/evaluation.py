@@ -35,6 +35,32 @@ class Limited:
 
 
 @dataclass(frozen=True)
+class Classes:
+    """Classes of an evaluation that are not those of the model's training.
+
+    Attributes:
+        unseen: labels that the model was not trained on.
+        reworded: labels that it was trained on with another class text.
+        absent: labels of the training that the model does not choose from here.
+    """
+
+    unseen: tuple[str, ...] = ()
+    reworded: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> list[str]:
+        """A sentence for each kind of difference."""
+        kinds = {"not trained on": self.unseen, "with other class texts than in the training": self.reworded}
+        kinds |= {"of the training not among the classes": self.absent}
+        return [
+            f"{len(labels)} label{'s' * (len(labels) > 1)} {what}: {listed(labels)}"
+            for what, labels in kinds.items()
+            if labels
+        ]
+
+
+@dataclass(frozen=True)
 class Metrics:
     """The scores of an evaluation and what they were measured on: the content of metrics.json.
 
@@ -52,6 +78,8 @@ class Metrics:
         clip_format: what the clips looked like; None where the file does not say.
         model_format: what the model was trained on, where that differs from ``clip_format``.
         limited: how much of the split was seen; None for all of it.
+        classes: how the classes differ from those of the training; None where they do not.
+        other_labels: clips of the split that were omitted, by their label, which is none of the model's.
     """
 
     split: Literal["test", "validation"]
@@ -67,6 +95,8 @@ class Metrics:
     clip_format: ClipFormat | None = None
     model_format: ClipFormat | None = None
     limited: Limited | None = None
+    classes: Classes | None = None
+    other_labels: dict[str, int] | None = None
 
     @classmethod
     def from_json(cls, content: Any, source: str) -> "Metrics":
@@ -80,7 +110,7 @@ class Metrics:
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of metrics.json; rates are fractions."""
-        known = ("model", "clip_format", "model_format", "limited")
+        known = ("model", "clip_format", "model_format", "limited", "classes", "other_labels")
         content = {name: value for name, value in asdict(self).items() if name not in known or value is not None}
         del content["scores"], content["zero_shot"]
         zero_shot = {"zero_shot": self.zero_shot.as_json()} if self.zero_shot else {}
@@ -95,6 +125,11 @@ class Metrics:
         if self.clip_format and self.model_format:
             for name, (here, there) in self.clip_format.differences(self.model_format).items():
                 remarks.append(f"{name} {here}, but the model was trained with {there}")
+        if self.classes:
+            remarks += self.classes.remarks
+        if self.other_labels:
+            counted = listed(f"{label} {count:,}" for label, count in self.other_labels.items())
+            remarks.append(f"omitted clips of other labels: {counted}")
         return remarks
 
 

@@ -277,3 +277,36 @@ def test_a_missing_clip_of_a_folder_is_named(tmp_path):
     (tmp_path / "train" / "anger" / "3.mp4").unlink()
     with pytest.raises(InputError, match=r"train/anger/3\.mp4"):
         training_batches(data)
+
+
+class TestOtherLabels:
+    """Clips of happiness, sadness and anger, of which only two are the labels."""
+
+    def test_are_refused_by_default(self, clips):
+        with pytest.raises(
+            InputError, match=r"unknown label 'anger', .*; to omit such clips, set data.other_labels to skip"
+        ):
+            module(clips, labels=["sadness", "happiness"]).setup("fit")
+
+    def test_may_be_omitted_and_counted_by_split(self, clips):
+        data = module(clips, labels=["sadness", "happiness"], other_labels="skip")
+        data.setup("fit")
+        assert (len(data.splits.train), len(data.splits.test), len(data.all_clips)) == (10, 2, 18)
+        assert (data.other_clips("train"), data.other_clips("test"), data.other_clips("val")) == (
+            {"anger": 5},
+            {"anger": 1},
+            {},
+        )
+        assert data.source.notes == ("6 clips of other labels omitted",)
+        assert {int(label) for batch in training_batches(data) for label in batch.label} == {0, 1}
+
+    def test_nothing_is_omitted_where_all_labels_are_known(self, clips):
+        data = module(clips, labels=[*LABELS], other_labels="skip")
+        assert len(data.source) == 18
+        assert (data.other_clips("train"), data.source.notes) == ({}, ())
+
+    def test_clips_without_a_label_stay(self, clips, tmp_path):
+        rows = clips.read_text().splitlines()
+        manifest = clips.with_name("some.csv")
+        manifest.write_text("\n".join([rows[0], rows[1].replace(",happiness,", ",,"), *rows[2:]]) + "\n")
+        assert len(module(manifest, labels=["sadness", "happiness"], other_labels="skip").source) == 12

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from peclip.model import Adapter
-from peclip.model.backbones.clip import load_backbone
+from peclip.model.backbones.load import load_backbone
 from peclip.model.inject import Flow, attach
 from tests.model.small import build, clips, stir, trainable
 

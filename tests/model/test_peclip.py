@@ -12,7 +12,8 @@ from peclip.clip_format import ClipFormat
 from peclip.errors import InputError
 from peclip.labels import SEVEN, class_texts
 from peclip.model import PE_CLIP, Adapter, MaPLe, PEClip, SharedAdapter, TemporalDynamicAdapter, TextAdapter
-from peclip.model.backbones.clip import Backbone, freeze
+from peclip.model.backbones.clip import CLIP
+from peclip.model.backbones.freeze import freeze
 from peclip.model.io.spec import Spec
 from peclip.model.io.trained import ModelConfig
 from tests.model.small import LABELS, build, clips, size, stir, trainable
@@ -178,7 +179,7 @@ class TestParts:
         vision = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
         config = CLIPConfig(vision_config={**vision, "patch_size": 16, "image_size": 224}, projection_dim=512)
         with torch.device("meta"):
-            backbone = Backbone("openai/clip-vit-base-patch16", freeze(CLIPModel(config)))
+            backbone = CLIP("openai/clip-vit-base-patch16", freeze(CLIPModel(config)))
             net = PEClip.assemble(backbone, torch.ones(7, 20, dtype=torch.long, device="cpu"), SEVEN)
         assert size(net) == 9_399_564
         assert sum(parameter.numel() for parameter in net.parameters()) == 159_020_301
@@ -544,9 +545,39 @@ class TestBadInput:
 
 
 def test_ready_made_token_ids_give_the_same_model_as_texts(tiny_clip, whole):
-    from peclip.model.backbones.clip import load_backbone
+    from peclip.model.backbones.load import load_backbone
 
     padded = F.pad(whole.token_ids, (0, 30))
     net = stir(PEClip.assemble(load_backbone(str(tiny_clip)), padded, LABELS))
     assert net.token_ids.shape == whole.token_ids.shape
     assert torch.equal(logits(net), logits(whole))
+
+
+class TestTexts:
+    def test_features_of_any_texts_are_those_of_a_model_with_these_classes(self, tiny_clip, whole):
+        texts = {label: f"a video of {label}" for label in LABELS}
+        other = stir(build(tiny_clip, texts=texts)).eval()
+        with torch.no_grad():
+            expected = other.encode_text()
+            assert torch.allclose(whole.encode_text([*texts.values()]), expected, atol=1e-6)
+            one = whole.encode_text(["a video of sadness", "a video of sadness"])
+            assert torch.allclose(one, expected[[1, 1]], atol=1e-6)
+            with whole.bare(), other.bare():
+                assert torch.allclose(whole.encode_text([*texts.values()]), other.encode_text(), atol=1e-6)
+
+    def test_a_gradient_reaches_the_text_adapters(self, net):
+        net.encode_text(["a smile"]).square().sum().backward()
+        assert all(weight.grad is not None for weight in net.adapters["text"].parameters())
+
+    @pytest.mark.parametrize(
+        ("texts", "says"),
+        [
+            ("a smile", "texts is 'a smile', expected one text or more in a list"),
+            ([], r"texts is \[\], expected one text or more in a list"),
+            ([""], "texts: the text for 'text 0' has no token"),
+            (["a", "b" * 200], "has 204 tokens with its prompts, .* accepts at most 160"),
+        ],
+    )
+    def test_what_is_no_text_is_refused(self, whole, texts, says):
+        with pytest.raises(InputError, match=says):
+            whole.encode_text(texts)

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from peclip.errors import InputError
-from peclip.model.backbones.clip import load_backbone
+from peclip.model.backbones.load import load_backbone
 from tests.model.small import build
 
 

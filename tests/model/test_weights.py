@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save, save_file
 from peclip import PEClip
 from peclip.errors import InputError
 from peclip.model import load_released
-from peclip.model.backbones.clip import load_backbone
+from peclip.model.backbones.load import load_backbone
 from peclip.model.io import onnx
 from peclip.model.io.checkpoint import read_trained, to_checkpoint
 from peclip.model.weights import check_weights

@@ -28,7 +28,8 @@ from peclip.inference import timeline as inference
 from peclip.inference.recognizer import Row
 from peclip.inference.timeline import Timeline
 from peclip.labels import class_names, flaw, label_of, ordered
-from peclip.model.backbones.clip import Backbone, load_backbone
+from peclip.model.backbones.contract import Backbone
+from peclip.model.backbones.load import load_backbone
 from peclip.model.io.trained import ModelConfig
 from peclip.model.tokens import tokenize
 from peclip.results import evaluation

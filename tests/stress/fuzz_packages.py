@@ -21,9 +21,10 @@ import numpy as np
 import torch
 
 from peclip.model import PEClip
-from peclip.model.backbones.clip import load_backbone
+from peclip.model.backbones.load import load_backbone
 from peclip.model.io.checkpoint import ENTRY, to_checkpoint
 from tests.conftest import write_tiny_clip
+from tests.model.backbones.families import WRITERS, write_family
 from tests.model.released_small import as_saved, small_ids, small_state
 from tests.model.small import build, clips, stir
 from tests.stress.fuzz import damaged
@@ -118,6 +119,8 @@ def prepare(folder: Path) -> None:
     net.save_pretrained(folder / "package")
     torch.save(to_checkpoint(net.to_trained()), folder / "a.ckpt")
     torch.save(as_saved(small_state()), folder / "a.pth")
+    for kind in WRITERS:
+        write_family(kind, folder / "families" / kind)
     (folder / "modules").mkdir()
     canary = f"open({str(folder / CANARY)!r}, 'w').close()\nclass Canary: pass\n"
     (folder / "modules" / f"{CANARY}.py").write_text(canary)
@@ -228,15 +231,24 @@ def released(folder: Path, place: Path, rng: np.random.Generator) -> str:
 
 
 def backbone(folder: Path, place: Path, rng: np.random.Generator) -> str:
-    """Change the settings of a backbone, or the bytes of one of its files."""
-    path = shutil.copytree(folder / "clip", place / "clip")
-    config = path / "config.json"
-    if rng.random() < 0.6:
-        config.write_text(json.dumps(changed(json.loads(config.read_text()), rng)))
+    """Change the settings of a backbone of any family, the bytes of one of its files, or its tensors."""
+    place = shutil.copytree(folder / "families" / str(rng.choice([*WRITERS])), place / "backbone")
+    files = sorted(place.iterdir())
+    path = place / "farl.pth" if place / "farl.pth" in files else place
+    settings = [
+        file for file in files if file.suffix == ".json" and "token" not in file.name and "vocab" not in file.name
+    ]
+    if path != place and rng.random() < 0.6:
+        torch.save(tensors(torch.load(path, weights_only=True)["state_dict"], rng), path)
+    elif settings and rng.random() < 0.6:
+        file = settings[rng.integers(len(settings))]
+        file.write_text(json.dumps(changed(json.loads(file.read_text()), rng)))
     else:
-        file = path / str(rng.choice(["config.json", "model.safetensors", "vocab.json", "tokenizer_config.json"]))
+        file = files[rng.integers(len(files))]
         file.write_bytes(damaged(file.read_bytes(), rng))
-    return "refused" if refusal(lambda: load_backbone(str(path)), str(path)) else "loaded"
+    if refusal(lambda: load_backbone(str(path)), str(path)):
+        return "refused"
+    return _model(path, path, lambda: PEClip(["a", "b"], str(path), texts="names"))
 
 
 KINDS = (
@@ -281,7 +293,7 @@ def tensors(state: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
     for _ in range(rng.integers(1, 4)):
         name = list(state)[rng.integers(len(state))]
         value = state[name]
-        if not isinstance(value, torch.Tensor):
+        if not isinstance(value, torch.Tensor) or value.numel() > 10**7:  # one that was expanded before
             continue
         choice = rng.integers(9)
         if choice == 0:

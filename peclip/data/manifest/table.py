@@ -197,12 +197,13 @@ class Manifest:
         tested = self.table["fold"].eq(fold).fillna(False).astype(bool) | (split.eq("test") & ~has_fold)
         return split.where(split.eq("val"), "train").where(~tested, "test")
 
-    def check_labels(self, labels: Sequence[str], allow_empty: bool = False) -> None:
+    def check_labels(self, labels: Sequence[str], allow_empty: bool = False, advice: str = "") -> None:
         """Check the rows, usually those of training, against a list of classes.
 
         Args:
             labels: the classes by name.
             allow_empty: accept a class without a single row.
+            advice: end of the message about a row that has another label.
 
         Raises:
             InputError: a row has another label, or a class has no row.
@@ -213,7 +214,7 @@ class Manifest:
         if unknown.any():
             place = int(unknown.to_numpy().argmax())
             raise InputError(
-                f"{self.where(place)}: unknown label {shown(label.iat[place])}, expected one of {listed(known)}"
+                f"{self.where(place)}: unknown label {shown(label.iat[place])}, expected one of {listed(known)}{advice}"
             )
         if not allow_empty and (empty := [name for name in known if not label.eq(name).any()]):
             raise InputError(

@@ -1,15 +1,19 @@
 """Check a backbone from anyone before and after it is loaded, and keep transformers quiet meanwhile."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transformers import CLIPConfig, CLIPTextConfig
+from transformers import PreTrainedConfig
 from transformers.utils import logging
 
-from peclip.errors import InputError, shown
+from peclip.errors import InputError, first_line, shown
+from peclip.files import read_regular_text
+from peclip.model.backbones.contract import Backbone
 from peclip.model.weights import check_archive
+from peclip.results.records import parse_json
 
 LEGACY_END = 2
 """End token in the configurations of towers that were converted early; of these transformers reads the largest token."""
@@ -24,9 +28,11 @@ LARGEST = {
     "image_size": 4_096,
     "patch_size": 4_096,
     "num_channels": 3,
+    "num_patches": 1_000_000,
     "projection_dim": 16_384,
+    "projection_size": 16_384,
 }
-"""Largest numbers of a CLIP and its towers; those of the largest CLIPs are below a fourth of them, except the channels."""
+"""Largest numbers of a model and its towers; those of the largest ones are below a fourth of them, except the channels."""
 
 MOST_PARAMETERS = 20e9
 """Parameters of both towers; the largest CLIPs have 5 billion."""
@@ -49,11 +55,26 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def check_sizes(config: CLIPConfig, folder: Path | None = None) -> None:
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """Return the content of a JSON file of a backbone.
+
+    Raises:
+        ValueError: it is torn, or holds something else than an object.
+    """
+    try:
+        plain = parse_json(read_regular_text(path))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{os.path.basename(path)} is not a valid JSON file: {first_line(error)}") from error
+    if isinstance(plain, dict):
+        return plain
+    raise ValueError(f"{os.path.basename(path)} is {shown(plain)}, expected an object")
+
+
+def check_sizes(config: PreTrainedConfig, folder: Path | None = None) -> None:
     """Check that a CLIP of these sizes can be built, and that its weights in a folder are not smaller than it.
 
     Args:
-        config: of the CLIP.
+        config: of the model.
         folder: of its files, if it has one.
 
     Raises:
@@ -80,30 +101,37 @@ def check_sizes(config: CLIPConfig, folder: Path | None = None) -> None:
             check_archive(path)
 
 
-def check_tokenizer(name: str, tokenizer: Any, tower: CLIPTextConfig) -> None:
-    """Check that a tokenizer puts a text between the start and the end token that the text tower knows.
-
-    Args:
-        name: of the backbone.
-        tokenizer: of its texts.
-        tower: configuration of its text tower.
+def check_tokenizer(backbone: Backbone) -> None:
+    """Check that a tokenizer puts a text between the start token, if the family has one, and the end token of its text tower.
 
     Raises:
         InputError: it is that of another model.
     """
-    start, end = (getattr(tokenizer, f"{place}_token_id", None) for place in ("bos", "eos"))
+    tokenizer, tower, starts = backbone.tokenizer, backbone.clip.text_model.config, backbone.layout.starts
+    start, end, fill = (getattr(tokenizer, f"{place}_token_id", None) for place in ("bos", "eos", "pad"))
     ids = tokenizer("X", verbose=False).input_ids
-    if len(ids) < 3 or start is None or end is None or (ids[0], ids[-1]) != (start, end):
-        what = "that does not put a text between a start and an end token, as that of a CLIP does"
-    elif tower.eos_token_id not in (LEGACY_END, end) and tower.eos_token_id in range(tower.vocab_size):
+    if end is None or ids[-1:] != [end] or (starts and (start is None or ids[0] != start)) or len(ids) < starts + 2:
+        place = "between a start and an end token" if starts else "before an end token"
+        what = f"that does not put a text {place}, as that of a {backbone.family} does"
+    elif not starts and ids[0] == start:
+        what = f"that puts a start token before a text, which no {backbone.family} was trained with"
+    elif not starts and fill is None:
+        what = f"without a token to fill up texts, which a {backbone.family} needs"
+    elif starts and tower.eos_token_id != end and (backbone.layout.end is not None or _is_end(tower)):
         what = f"that ends a text with the token {end}, but its text tower expects {tower.eos_token_id}"
-    elif end >= tower.vocab_size:
-        what = f"whose end token is {end}, but its text tower knows {tower.vocab_size} tokens, from 0"
+    elif max(end, fill or 0) >= tower.vocab_size:
+        what = f"whose end token is {max(end, fill or 0)}, but its text tower knows {tower.vocab_size} tokens, from 0"
     else:
         return
     raise InputError(
-        f"backbone {name!r} has a tokenizer {what}: use the tokenizer files that belong to its weights", "backbone"
+        f"backbone {backbone.name!r} has a tokenizer {what}: use the tokenizer files that belong to its weights",
+        "backbone",
     )
+
+
+def _is_end(tower: Any) -> bool:
+    """Return whether the end token in the configuration of a CLIP's text tower is one that transformers looks for."""
+    return tower.eos_token_id != LEGACY_END and tower.eos_token_id in range(tower.vocab_size)
 
 
 def _rows_of_blocks(tower: Any) -> int:
@@ -113,6 +141,7 @@ def _rows_of_blocks(tower: Any) -> int:
 
 def _rows_of_embeddings(tower: Any) -> int:
     """Return the rows of the embeddings: of tokens and their positions, or of the pixels of a patch and the patches."""
-    if isinstance(tower, CLIPTextConfig):
+    if hasattr(tower, "vocab_size"):
         return tower.vocab_size + tower.max_position_embeddings
-    return tower.num_channels * tower.patch_size**2 + (tower.image_size // tower.patch_size) ** 2
+    positions = getattr(tower, "num_patches", None) or (tower.image_size // tower.patch_size) ** 2
+    return tower.num_channels * tower.patch_size**2 + positions

@@ -1,42 +1,59 @@
-"""CLIP weights in the layout of OpenAI's program, as the authors' released program stores them, in Hugging Face's CLIP."""
+"""Weights of CLIP in the layout of OpenAI's program, in Hugging Face's CLIP: FaRL's and OpenAI's files, open_clip's folders."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
 
-import torch
 from einops import rearrange
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 
 from peclip.model.backbones.checks import check_sizes, quiet
-from peclip.model.backbones.clip import Backbone, freeze
+from peclip.model.backbones.clip import CLIP
+from peclip.model.backbones.contract import Pixels
+from peclip.model.backbones.freeze import with_weights, without_weights
 
 State = Mapping[str, Tensor]
-
-TOWERS = {"vision": "image_encoder", "text": "text_encoder"}
-"""Prefixes of the towers' tensors."""
 
 HEAD = 64
 """Width of an attention head in every CLIP of OpenAI; no shape in a checkpoint shows it."""
 
-TOP = {
-    "text_model.embeddings.position_embedding.weight": "text_encoder.positional_embedding",
-    "text_model.final_layer_norm": "text_encoder.ln_final",
-    "text_model.embeddings.token_embedding.weight": "clip_model.token_embedding.weight",
-    "vision_model.embeddings.class_embedding": "image_encoder.class_embedding",
-    "vision_model.embeddings.position_embedding.weight": "image_encoder.positional_embedding",
-    "vision_model.embeddings.patch_embedding.weight": "image_encoder.conv1.weight",
-    "vision_model.pre_layrnorm": "image_encoder.ln_pre",
-    "vision_model.post_layernorm": "image_encoder.ln_post",
-    "logit_scale": "clip_model.logit_scale",
-}
-"""Names in Hugging Face's CLIP and in the released layout, outside of the blocks."""
 
-PROJECTIONS = {
-    "visual_projection.weight": "image_encoder.proj",
-    "text_projection.weight": "text_encoder.text_projection",
-}
-"""Projections, which are transposed in the released layout."""
+class Names(NamedTuple):
+    """Prefixes of the names of a CLIP's tensors.
+
+    Attributes:
+        vision: of the vision tower.
+        text: of the text tower, without the table of its tokens.
+        table: of that table.
+        scale: of the logit scale.
+    """
+
+    vision: str = "visual."
+    text: str = ""
+    table: str = ""
+    scale: str = ""
+
+
+@dataclass(frozen=True)
+class Details:
+    """Settings of a CLIP that no shape shows; by default those of OpenAI's.
+
+    Attributes:
+        vision_heads: attention heads of the vision tower; by default as many as are :data:`HEAD` wide.
+        text_heads: of the text tower.
+        activation: ``quick_gelu`` or ``gelu``.
+        vision_eps: added to the variance by the norms of the vision tower.
+        text_eps: the same of the text tower.
+    """
+
+    vision_heads: int | None = None
+    text_heads: int | None = None
+    activation: str = "quick_gelu"
+    vision_eps: float = 1e-5
+    text_eps: float = 1e-5
+
 
 BLOCK = {
     "layer_norm1": "ln_1",
@@ -57,21 +74,31 @@ HUB = {
 """OpenAI's CLIPs by width and blocks of the vision tower, patch and image size."""
 
 
-class Shape(NamedTuple):
-    """Size of one tower, from the shapes of a checkpoint's tensors."""
-
-    width: int
-    blocks: int
-
-
-def backbone_of(state: State) -> Backbone:
+def clip_of(
+    state: State,
+    names: Names,
+    name: str | None = None,
+    details: Details = Details(),
+    pixels: Pixels | None = None,
+) -> CLIP:
     """Return the frozen CLIP in a state dict, without a tokenizer.
+
+    Args:
+        state: its tensors, in fp32.
+        names: their prefixes.
+        name: of the backbone; by default the Hub id of OpenAI's CLIP of these shapes.
+        details: what no shape shows.
+        pixels: their mean and standard deviation, if known.
 
     Raises:
         KeyError: a tensor is missing.
         ValueError: a tensor has another shape, or there is no CLIP of these sizes.
     """
-    return Backbone(_name(state), _clip(state))
+    with quiet():
+        config = _config(state, names, details)
+        check_sizes(config)
+        clip = with_weights(without_weights(CLIPModel, config), partial(_tensor, state, names))
+    return CLIP(name or hub_name(config.vision_config), clip, None, pixels)
 
 
 def count_below(state: State, prefix: str) -> int:
@@ -79,84 +106,72 @@ def count_below(state: State, prefix: str) -> int:
     return len({name.removeprefix(prefix).split(".")[0] for name in state if name.startswith(prefix)})
 
 
-def _shape(state: State, tower: str) -> Shape:
-    prefix = TOWERS[tower]
-    return Shape(
-        len(state[f"{prefix}.transformer.resblocks.0.ln_1.weight"]),
-        count_below(state, f"{prefix}.transformer.resblocks."),
-    )
+def hub_name(vision: Any) -> str:
+    """Return the Hub id of OpenAI's CLIP with a vision tower of these sizes, or a plain description where there is none."""
+    key = (vision.hidden_size, vision.num_hidden_layers, vision.patch_size, vision.image_size)
+    return HUB.get(key, f"clip {vision.hidden_size}x{vision.num_hidden_layers} patch{vision.patch_size}")
 
 
-def _image_size(state: State) -> int:
-    """Return the side of a frame: one position of the vision tower is the class token, the others a square."""
-    patches = len(state["image_encoder.positional_embedding"]) - 1
-    return round(patches**0.5) * state["image_encoder.conv1.weight"].shape[-1]
-
-
-def _config(state: State) -> CLIPConfig:
+def _config(state: State, names: Names, details: Details) -> CLIPConfig:
     """Return the sizes of the CLIP that a checkpoint contains, from the shapes of its tensors."""
-    vision, text = _shape(state, "vision"), _shape(state, "text")
-    patch = state["image_encoder.conv1.weight"].shape[-1]
-    vocabulary_size = len(state["clip_model.token_embedding.weight"])
+    patch = state[f"{names.vision}conv1.weight"].shape[-1]
+    patches = len(state[f"{names.vision}positional_embedding"]) - 1  # one position is that of the class token
+    vocabulary_size = len(state[f"{names.table}token_embedding.weight"])
     return CLIPConfig(
         vision_config={
-            "hidden_size": vision.width,
-            "intermediate_size": len(state["image_encoder.transformer.resblocks.0.mlp.c_fc.bias"]),
-            "num_hidden_layers": vision.blocks,
-            "num_attention_heads": vision.width // HEAD,
+            **_tower(state, names.vision, details.vision_heads, details.activation, details.vision_eps),
             "patch_size": patch,
-            "image_size": _image_size(state),
+            "image_size": round(patches**0.5) * patch,
         },
         text_config={
-            "hidden_size": text.width,
-            "intermediate_size": len(state["text_encoder.transformer.resblocks.0.mlp.c_fc.bias"]),
-            "num_hidden_layers": text.blocks,
-            "num_attention_heads": text.width // HEAD,
-            "max_position_embeddings": len(state["text_encoder.positional_embedding"]),
+            **_tower(state, names.text, details.text_heads, details.activation, details.text_eps),
+            "max_position_embeddings": len(state[f"{names.text}positional_embedding"]),
             "vocab_size": vocabulary_size,
             "bos_token_id": vocabulary_size - 2,
             "eos_token_id": vocabulary_size - 1,
         },
-        projection_dim=state["image_encoder.proj"].shape[1],
+        projection_dim=state[f"{names.vision}proj"].shape[1],
     )
 
 
-def _clip(state: State) -> CLIPModel:
-    """Build the frozen CLIP that a checkpoint contains."""
-    with quiet():
-        config = _config(state)
-        check_sizes(config)
-        with torch.device("meta"):  # random weights would take time and be replaced at once
-            clip = CLIPModel(config)
-    tensors = {name: _clip_tensor(state, name) for name in clip.state_dict()}
-    for name, value in clip.state_dict().items():
-        if tensors[name].shape != value.shape:
-            raise ValueError(f"{name} would have {tuple(tensors[name].shape)}, expected {tuple(value.shape)}")
-    clip.to_empty(device="cpu")
-    clip.load_state_dict(tensors)
-    for module in (clip.text_model.embeddings, clip.vision_model.embeddings):
-        module.position_ids.copy_(torch.arange(module.position_ids.shape[-1]))
-    return freeze(clip)
+def _tower(state: State, prefix: str, heads: int | None, activation: str, eps: float) -> dict[str, Any]:
+    width = len(state[f"{prefix}transformer.resblocks.0.ln_1.weight"])
+    return {
+        "hidden_size": width,
+        "intermediate_size": len(state[f"{prefix}transformer.resblocks.0.mlp.c_fc.bias"]),
+        "num_hidden_layers": count_below(state, f"{prefix}transformer.resblocks."),
+        "num_attention_heads": heads or width // HEAD,
+        "hidden_act": activation,
+        "layer_norm_eps": eps,
+    }
 
 
-def _clip_tensor(state: State, name: str) -> Tensor:
-    """Return a tensor of CLIP, given by Hugging Face's name, from a checkpoint in the released layout."""
-    if name in PROJECTIONS:
-        return rearrange(state[PROJECTIONS[name]], "i o -> o i")
+def _tensor(state: State, names: Names, name: str) -> Tensor:
+    """Return a tensor of CLIP, given by Hugging Face's name, from a checkpoint in OpenAI's layout."""
+    top = {
+        "text_model.embeddings.position_embedding.weight": f"{names.text}positional_embedding",
+        "text_model.final_layer_norm": f"{names.text}ln_final",
+        "text_model.embeddings.token_embedding.weight": f"{names.table}token_embedding.weight",
+        "vision_model.embeddings.class_embedding": f"{names.vision}class_embedding",
+        "vision_model.embeddings.position_embedding.weight": f"{names.vision}positional_embedding",
+        "vision_model.embeddings.patch_embedding.weight": f"{names.vision}conv1.weight",
+        "vision_model.pre_layrnorm": f"{names.vision}ln_pre",
+        "vision_model.post_layernorm": f"{names.vision}ln_post",
+        "logit_scale": f"{names.scale}logit_scale",
+    }
+    projections = {
+        "visual_projection.weight": f"{names.vision}proj",
+        "text_projection.weight": f"{names.text}text_projection",
+    }
+    if name in projections:  # transposed there
+        return rearrange(state[projections[name]], "i o -> o i")
     tower, _, rest = name.partition("_model.encoder.layers.")
     if not rest:
-        ours = next(ours for ours in TOP if name == ours or name.startswith(f"{ours}."))
-        return state[TOP[ours] + name.removeprefix(ours)]
+        ours = next(ours for ours in top if name == ours or name.startswith(f"{ours}."))
+        return state[top[ours] + name.removeprefix(ours)]
     block, _, rest = rest.partition(".")
     layer, _, kind = rest.rpartition(".")
-    prefix = f"{TOWERS[tower]}.transformer.resblocks.{block}"
+    prefix = f"{names.vision if tower == 'vision' else names.text}transformer.resblocks.{block}"
     if layer in IN_PROJECTION:  # queries, keys and values are one matrix there
         return state[f"{prefix}.attn.in_proj_{kind}"].chunk(3)[IN_PROJECTION.index(layer)]
     return state[f"{prefix}.{BLOCK[layer]}.{kind}"]
-
-
-def _name(state: State) -> str:
-    """Return the Hub id of OpenAI's CLIP with these shapes, or a plain description where there is none."""
-    vision, patch = _shape(state, "vision"), state["image_encoder.conv1.weight"].shape[-1]
-    key = (vision.width, vision.blocks, patch, _image_size(state))
-    return HUB.get(key, f"clip {vision.width}x{vision.blocks} patch{patch}")

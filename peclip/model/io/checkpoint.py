@@ -10,8 +10,8 @@ from peclip.errors import InputError
 from peclip.files import natural_key
 from peclip.model.io.package import CONFIG, fetch_package, is_hub_id, read_package
 from peclip.model.io.released import read_released
-from peclip.model.io.torch_file import check_plain, read_checkpoint
 from peclip.model.io.trained import ModelConfig, Trained
+from peclip.model.torch_file import check_plain, read_checkpoint
 
 ENTRY = "peclip"
 """Entry of a Lightning checkpoint that holds :meth:`ModelConfig.to_plain`."""

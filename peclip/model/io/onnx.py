@@ -44,7 +44,8 @@ class Vision(nn.Module):
 
     def forward(self, video: Tensor) -> Tensor:
         """Return the logits (B, C) of normalised clips, float (B, T, 3, H, W)."""
-        return self.net.encode_video(video) @ self.text
+        logits = self.net.encode_video(video) @ self.text
+        return logits + self.net.logit_bias if self.net.logit_bias else logits
 
 
 @torch.no_grad()
@@ -228,12 +229,14 @@ def _need(name: str) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence the exporter's logs and warnings within the context."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

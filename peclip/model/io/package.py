@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import tempfile
 from dataclasses import replace
@@ -18,6 +19,7 @@ from peclip import __version__
 from peclip.errors import InputError, first_line
 from peclip.files import atomic_folder, read_regular, read_regular_text
 from peclip.model.backbones.checks import quiet
+from peclip.model.backbones.load import DEMO
 from peclip.model.io.trained import ModelConfig, Trained
 from peclip.model.weights import check_weights
 from peclip.results.card import PackageFacts, RunRecord, card, read_run
@@ -165,6 +167,8 @@ def push_package(trained: Trained, repository: str, dtype: Dtype = "fp32", priva
     if not is_hub_id(repository):
         raise InputError(f"repository is {repository!r}, expected a name on the Hub, OWNER/NAME", "repository")
     check_portable(trained)
+    if trained.config.backbone != DEMO and os.path.exists(trained.config.backbone):
+        raise _not_portable(trained)  # it only looks like a Hub id
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "package"
         write_package(trained, folder, dtype)
@@ -183,13 +187,18 @@ def check_portable(trained: Trained) -> None:
     """Check that everybody can load the backbone: it is on the Hub or comes with peclip.
 
     Raises:
-        InputError: it is a folder.
+        InputError: it is a folder or file.
     """
     backbone = trained.config.backbone
     if not (is_hub_id(backbone) or re.fullmatch(r"\w[\w-]*", backbone)):
-        raise InputError(
-            f"{trained.source}: its backbone {backbone!r} is a folder; a package on the Hub needs a backbone on the Hub"
-        )
+        raise _not_portable(trained)
+
+
+def _not_portable(trained: Trained) -> InputError:
+    return InputError(
+        f"{trained.source}: its backbone {trained.config.backbone!r} is a folder or file; a package on the Hub needs a backbone "
+        "on the Hub"
+    )
 
 
 def check_free(path: Path) -> None:

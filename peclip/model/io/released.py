@@ -12,15 +12,22 @@ from torch import Tensor
 from peclip import labels as vocabulary
 from peclip.clip_format import UNIT_MEAN, UNIT_STD, ClipFormat
 from peclip.errors import InputError, in_one_line
-from peclip.model.backbones.clip import Backbone, load_tokenizer
-from peclip.model.backbones.openai import HUB, TOWERS, State, backbone_of, count_below
+from peclip.model.backbones.contract import Backbone
+from peclip.model.backbones.load import load_tokenizer
+from peclip.model.backbones.openai import HUB, Names, State, clip_of, count_below
 from peclip.model.io.spec import Spec, resolve
-from peclip.model.io.torch_file import read_tensors
 from peclip.model.io.trained import ModelConfig, Trained
 from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.prompts import MaPLe
 from peclip.model.tokens import check_tokens, tokenize
+from peclip.model.torch_file import read_tensors
 from peclip.model.weights import check_weights
+
+TOWERS = {"vision": "image_encoder", "text": "text_encoder"}
+"""Prefixes of the towers' tensors."""
+
+CLIP_NAMES = Names("image_encoder.", "text_encoder.", "clip_model.", "clip_model.")
+"""Prefixes of the tensors of CLIP."""
 
 ADAPTER = {"down": "down_proj", "up": "up_proj", "norm": "adapter_layer_norm_before", "scale": "scale", "rnn": "rnn"}
 """Layers of an adapter of peclip, and their names in the released layout."""
@@ -51,7 +58,7 @@ def read_released(
     where = str(source) if isinstance(source, str | Path) else "the state dict"
     state = _plain_names(read_tensors(Path(source)) if isinstance(source, str | Path) else source)
     try:
-        backbone = backbone_of(state)
+        backbone = clip_of(state, CLIP_NAMES)
         check_weights(dict(backbone.clip.named_parameters()), where)
         length = len(state["prompt_learner.ctx"])
         ids = _token_ids(state, token_ids, texts, backbone, length)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFormat
 from peclip.errors import InputError, listed, shown
 from peclip.labels import class_names, texts_by_name
-from peclip.model.backbones.clip import Backbone
+from peclip.model.backbones.contract import Backbone, TextLayout
 from peclip.model.io.spec import Spec, check_import, resolve
 from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.prompts import MaPLe
@@ -144,13 +144,16 @@ class Trained:
         check_weights(self.state, self.source)
 
 
-def check_fits(trained: Trained, config: ModelConfig, token_ids: Tensor, prompt_length: int) -> None:
+def check_fits(
+    trained: Trained, config: ModelConfig, token_ids: Tensor, layout: TextLayout, prompt_length: int
+) -> None:
     """Check that a model built from other settings would use trained weights as they were trained.
 
     Args:
         trained: the weights.
         config: of the model.
         token_ids: of the model's class texts, (C, N).
+        layout: of these.
         prompt_length: P, the placeholders among them.
 
     Raises:
@@ -167,7 +170,7 @@ def check_fits(trained: Trained, config: ModelConfig, token_ids: Tensor, prompt_
         raise InputError(
             f"logit_scale is {config.logit_scale}, but {source} was trained with {before.logit_scale}", "logit_scale"
         )
-    for label, was, now in _texts_of_both(trained, config, token_ids, prompt_length):
+    for label, was, now in _texts_of_both(trained, config, token_ids, layout, prompt_length):
         if was != now:
             raise InputError(
                 f"texts has {shown(now)} for {label!r}, but {source} was trained with another class text, {shown(was)}",
@@ -226,17 +229,14 @@ def digest(state: Mapping[str, Tensor]) -> str:
 
 
 def _texts_of_both(
-    trained: Trained, config: ModelConfig, token_ids: Tensor, prompt_length: int
+    trained: Trained, config: ModelConfig, token_ids: Tensor, layout: TextLayout, prompt_length: int
 ) -> list[tuple[str, Any, Any]]:
     """Return each label with its trained class text and that of a model: as words, or as tokens where words are unknown."""
     before = trained.config
     if before.texts and config.texts:
         return [(label, before.texts[label], config.texts[label]) for label in config.labels]
     was = torch.tensor(before.token_ids) if before.token_ids else token_ids
-    rows = [
-        [row[1 + prompt_length : int(row.argmax()) + 1].tolist() for row in ids]  # without start token and padding
-        for ids in (was, token_ids)
-    ]
+    rows = [layout.words(ids, prompt_length) for ids in (was, token_ids)]
     return list(zip(config.labels, *rows, strict=True))
 
 

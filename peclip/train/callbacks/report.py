@@ -4,11 +4,25 @@ from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from peclip.results.evaluation import Limited, Metrics, write_evaluation
+from peclip.model import ModelConfig
+from peclip.results.evaluation import Classes, Limited, Metrics, write_evaluation
 from peclip.results.tables import print_metrics
 from peclip.terminal import say
 from peclip.train.callbacks.run import count_parameters, count_trainable, module_and_data
 from peclip.train.callbacks.skipped import skipped_clips
+
+
+def other_classes(config: ModelConfig, trained: ModelConfig) -> Classes | None:
+    """Return how the classes of a model differ from those of its training; None where they do not."""
+    here, there = config.labels, trained.labels
+    texts, before = config.texts or {}, trained.texts or {}
+    both = [label for label in here if label in there]
+    found = Classes(
+        unseen=tuple(label for label in here if label not in there),
+        reworded=tuple(label for label in both if texts.get(label) != before.get(label)),
+        absent=tuple(label for label in there if label not in here),
+    )
+    return found if found.remarks else None
 
 
 class Report(Callback):
@@ -16,10 +30,11 @@ class Report(Callback):
 
     Args:
         model: the trained model that is evaluated, as the command line names it; None for the one that this run trains.
+        trained: its configuration as it was trained.
     """
 
-    def __init__(self, model: str | None = None) -> None:
-        self._model = model
+    def __init__(self, model: str | None = None, trained: ModelConfig | None = None) -> None:
+        self._model, self._trained = model, trained
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write and print the results on the test clips."""
@@ -51,6 +66,8 @@ class Report(Callback):
             model=self._model,
             clip_format=used,
             model_format=own if own != used else None,
+            classes=other_classes(module.net.config, self._trained) if self._trained else None,
+            other_labels=data.other_clips("test" if stage == "test" else "val") or None,
             limited=Limited(scores.clips + skipped, len(clips)) if scores.clips + skipped < len(clips) else None,
         )
         if folder:

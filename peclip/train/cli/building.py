@@ -9,6 +9,7 @@ from peclip.data.augment import Augment, Mix
 from peclip.data.datamodule import VideoDataModule
 from peclip.demo import TASKS, generate
 from peclip.errors import InputError, options_below
+from peclip.train.cli.trained_model import TrainedModel
 from peclip.train.module import PEClipModule
 from peclip.train.runs.checkpoints import LastCheckpoint
 
@@ -27,10 +28,24 @@ def build(section: str, class_type: type[Any], *args: Any, **given: Any) -> Any:
         return class_type(*args, **given)
 
 
-def build_data(class_type: type[VideoDataModule], **given: Any) -> VideoDataModule:
-    """Build the data and read their labels, which the model is built with; an error about an argument names its option."""
+def build_data(
+    model: TrainedModel | None, texts: Any, class_type: type[VideoDataModule], **given: Any
+) -> VideoDataModule:
+    """Build the data and read their labels, which the model is built with; an error about an argument names its option.
+
+    Args:
+        model: that the command line names. An evaluation that states no labels has those of :meth:`TrainedModel.labels`.
+        texts: the option of the class texts.
+        class_type: of the data.
+        given: their options.
+    """
     with options_below("data"):
         data = class_type(**given)
+        if given["labels"] is None and model and model.option == "ckpt_path":
+            texts = texts.as_dict() if isinstance(texts, Namespace) else texts
+            labels = model.labels(data.all_clips.labels, texts)
+            if labels is not None:
+                data.use_labels(labels)
         _ = data.labels
         return data
 

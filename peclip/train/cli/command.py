@@ -88,7 +88,9 @@ def _create(kind: type[Kind], args: list[str]) -> Kind:
                 only=subcommand if subcommand in kind.subcommands() else None,
                 subclass_mode_model=names_module(rest),
                 save_config_callback=SaveConfig,
-                trainer_defaults=_trainer_defaults(terminal, source if subcommand != "fit" else None),
+                trainer_defaults=_trainer_defaults(
+                    terminal, *((source, named) if subcommand != "fit" else (None, None))
+                ),
                 seed_everything_default=0,
                 parser_class=Parser,
                 parser_kwargs={"prog": "peclip"},
@@ -123,7 +125,7 @@ def _keep_quiet() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-def _trainer_defaults(terminal: bool, model: str | None) -> dict[str, Any]:
+def _trainer_defaults(terminal: bool, source: str | None, model: TrainedModel | None) -> dict[str, Any]:
     # The report comes last: where there is a metrics.json, the run is complete.
     callbacks: list[Callback] = [
         Summary(),
@@ -132,7 +134,7 @@ def _trainer_defaults(terminal: bool, model: str | None) -> dict[str, Any]:
         SkippedClips(),
         AskedToEnd(),
         PredictionWriter(),
-        Report(model),
+        Report(source, model.trained.config if model else None),
         Progress() if terminal else EpochLines(),
     ]
     return {

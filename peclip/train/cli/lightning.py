@@ -21,6 +21,7 @@ from peclip.results.options import by_name
 from peclip.terminal import say
 from peclip.train.callbacks.dashboard import Dashboard, Speed
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
+from peclip.train.callbacks.report import other_classes
 from peclip.train.callbacks.resumed import Resumed
 from peclip.train.cli.arguments import TRUST
 from peclip.train.cli.building import SECTION_OF, build, build_data, generate_demo, give_frames_to_model
@@ -161,7 +162,8 @@ class PEClipCLI(HookedCLI):
         self.parser.add_instantiator(self._build_net, PEClip, subclasses=False)
         for kind, section in SECTION_OF.items():
             self.parser.add_instantiator(partial(build, section), kind, subclasses=False)
-        self.parser.add_instantiator(build_data, VideoDataModule, subclasses=False)
+        data = partial(build_data, self.model_named, self.net_options.texts)
+        self.parser.add_instantiator(data, VideoDataModule, subclasses=False)
         self.parser.add_instantiator(self._build_wandb, WandbLogger, subclasses=False)
         self.parser.add_instantiator(self._build_other, object)
 
@@ -318,6 +320,20 @@ class PEClipCLI(HookedCLI):
             rank_zero_only(say)("No ckpt_path is given: the adapters and prompts are untrained.")
         if subcommand != "fit":
             arguments["ckpt_path"] = None
+        if subcommand == "predict":
+            self._say_what_differs()
         if subcommand == "fit":
             self.recorder.prepare(self.trainer, self.datamodule)
         return arguments | {"weights_only": True}
+
+    def _say_what_differs(self) -> None:
+        """Print how classes differ from those of the training, and how many clips were omitted; a test reports it."""
+        trained = self.model_named and self.model_named.trained.config
+        found = other_classes(self.model.net.config, trained) if trained else None
+        omitted = len(self.datamodule.all_clips) - len(self.datamodule.source)
+        remarks = [
+            *(found.remarks if found else ()),
+            *([f"{omitted:,} clips of other labels omitted"] if omitted else ()),
+        ]
+        for remark in remarks:
+            rank_zero_only(say)(remark)

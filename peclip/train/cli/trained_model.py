@@ -2,7 +2,8 @@
 
 ``peclip test --ckpt_path MODEL`` needs nothing else: backbone, adapters, prompts, labels, class texts and clip format
 are those of the model, whether it is a run, a ``.ckpt``, a package or a released ``.pth``. Contradicting options
-are refused, except another location of the same backbone and another T. A training that starts from a
+are refused, except another location of the same backbone, another T and other class texts, with which the model may
+recognise classes that it was not trained on. A training that starts from a
 model reads labels and class texts from its own data.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from peclip.errors import InputError, listed, shown
-from peclip.labels import class_names, class_texts
+from peclip.labels import class_names, class_texts, texts_by_name
 from peclip.model import PEClip
 from peclip.model.build import build_prompts
 from peclip.model.io import Trained, read_trained
@@ -38,7 +39,8 @@ class TrainedModel:
     def options(self) -> dict[str, Any]:
         """Return the options that come with the model, as a configuration contains them.
 
-        Labels, class texts and the precision are those of the model in an evaluation; a training reads its own.
+        Class texts and the precision are those of the model in an evaluation; a training reads its own. So are the labels, see
+        :meth:`labels`.
         """
         config = self.trained.config
         net: dict[str, Any] = {
@@ -53,9 +55,29 @@ class TrainedModel:
             return {"model": {"net": net}}
         if config.texts is not None:
             net["texts"] = dict(config.texts)
-        options = {"model": {"net": net}, "data": {"labels": list(config.labels)}}
+        options: dict[str, Any] = {"model": {"net": net}}
         precision = self.trained.record.training.get("precision") if self.trained.record else None
         return options | ({"trainer": {"precision": precision}} if isinstance(precision, str) else {})
+
+    def labels(self, found: Sequence[str], texts: Any) -> Sequence[str] | None:
+        """Return the labels of an evaluation that states none.
+
+        They are those of the model. With other class texts the model may recognise other classes: those of the data where they
+        are not all among the model's, or, where the data have no labels, those of the texts.
+
+        Args:
+            found: labels of the data.
+            texts: the option.
+
+        Returns:
+            The labels; None for those of the data.
+        """
+        own = self.trained.config.labels
+        if texts == self.options()["model"]["net"].get("texts", "action_units"):
+            return own
+        if not found and isinstance(texts, Mapping):
+            return class_names([*texts])
+        return own if {*found} <= {*own} else None
 
     def build(self, given: Mapping[str, Any]) -> PEClip:
         """Build the model.
@@ -69,7 +91,8 @@ class TrainedModel:
         own = self.options()["model"]["net"]
         self._check_adapters(given["adapters"] or {}, given["without"] or ())
         for name in ("logit_scale", "num_frames", "normalize"):
-            self._check(name, given[name], own[name])
+            if given[name] is not None:
+                self._check(name, given[name], own[name])
         trained = self._with_texts(given["labels"], given["texts"], own.get("texts", "action_units"))
         backbone = given["backbone"] if given["backbone"] != own["backbone"] else None
         net = PEClip.from_trained(trained, backbone, given["compile"], given["checkpointing"])
@@ -108,24 +131,16 @@ class TrainedModel:
     def _with_texts(self, labels: Sequence[str], texts: Any, own: Any) -> Trained:
         """Return the trained model with the labels and class texts that the user states, if they differ."""
         config, labels = self.trained.config, class_names(labels)
-        if labels != config.labels and self.option != "init_from":
+        if labels != config.labels and texts == own and self.option != "init_from":
             raise InputError(
                 f"{self.trained.source} was trained on the labels {listed(config.labels)}, but data.labels is "
                 f"{listed(labels)}: omit it"
             )
         if labels == config.labels and texts == own:
             return self.trained
+        if isinstance(texts, Mapping) and self.option != "init_from":
+            texts = {**(config.texts or {}), **texts_by_name(texts)}
         sentences = dict(zip(labels, class_texts(labels, texts), strict=True))
-        if self.option != "init_from":
-            known = config.texts or dict.fromkeys(labels, "known by its token ids alone")
-            label = next((each for each in labels if sentences[each] != known[each]), None)
-            if label is None:
-                return self.trained
-            raise InputError(
-                f"texts has {sentences[label]!r} for {label!r}, but {self.trained.source} was trained with another class "
-                f"text, {known[label]!r}: omit it",
-                "texts",
-            )
         other = replace(config, labels=labels, texts=sentences, token_ids=None)
         return replace(self.trained, config=other)
 

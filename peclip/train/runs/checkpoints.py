@@ -15,7 +15,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peclip.errors import InputError
 from peclip.files import file_errors, move, write_bytes
-from peclip.model.io.torch_file import read_checkpoint
+from peclip.model.torch_file import read_checkpoint
 from peclip.train.runs.clips import clip_digests, same_batches
 
 LAST, PREVIOUS, NEXT = "last.ckpt", "previous.ckpt", ".next.ckpt"

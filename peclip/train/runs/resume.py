@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from peclip.errors import InputError
 from peclip.files import is_temporary, read_regular_text
-from peclip.model.io.torch_file import read_checkpoint
+from peclip.model.torch_file import read_checkpoint
 from peclip.results.options import CHANGES, OPTIONS
 from peclip.terminal import say
 from peclip.train.runs.checkpoints import LAST, PREVIOUS, LastCheckpoint

@@ -13,7 +13,7 @@ from transformers.utils import logging
 
 from peclip.errors import InputError
 from peclip.model.backbones.checks import check_sizes
-from peclip.model.backbones.clip import load_backbone
+from peclip.model.backbones.load import load_backbone
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from transformers import BertConfig, BertModel
 
 from peclip.errors import InputError
-from peclip.model.backbones.clip import load_backbone, load_tokenizer
+from peclip.model.backbones.load import load_backbone, load_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from peclip import PEClip
 from peclip.errors import InputError
 from peclip.model import load_released
 from peclip.model.io.checkpoint import ENTRY, read_trained, to_checkpoint
-from peclip.model.io.torch_file import read_checkpoint, read_tensors
+from peclip.model.torch_file import read_checkpoint, read_tensors
 from tests.model.io.test_package import change
 from tests.model.released_small import as_saved, small_ids, small_state
 from tests.model.small import build, stir

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import shutil
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from transformers import CLIPConfig, CLIPModel
 
 from peclip import PEClip, __version__
 from peclip.errors import InputError
-from peclip.model.backbones.clip import Backbone, freeze
+from peclip.model.backbones.clip import CLIP
+from peclip.model.backbones.freeze import freeze
 from peclip.model.io import package
 from peclip.model.io.package import is_hub_id, read_package, write_package
 from peclip.model.io.spec import Spec
@@ -90,7 +92,7 @@ def test_the_weights_of_vit_b_16_are_38_mb_or_19(tmp_path):
     with torch.device("meta"):  # the frozen weights do not come into it
         clip = freeze(CLIPModel(config))
     ids = torch.arange(1, 15).view(7, 2)
-    backbone = Backbone("openai/clip-vit-base-patch16", clip)
+    backbone = CLIP("openai/clip-vit-base-patch16", clip)
     net = PEClip.assemble(backbone, ids, list("abcdefg"))
     for dtype, megabytes in (("fp32", 37.6), ("bf16", 18.8)):
         net.save_pretrained(tmp_path / dtype, dtype=dtype)
@@ -309,9 +311,16 @@ class TestHub:
     def test_a_backbone_in_a_folder_is_not_pushed(self, hub, net):
         with pytest.raises(
             InputError,
-            match=r"its backbone '.*tiny_clip.*' is a folder; a package on the Hub needs a backbone on the Hub",
+            match=r"its backbone '.*tiny_clip.*' is a folder or file; a package on the Hub needs a backbone on the Hub",
         ):
             net.push_to_hub("me/model")
+        assert not hub.folder.exists()
+
+    def test_a_folder_whose_name_looks_like_a_hub_id_is_not_pushed(self, hub, tiny_clip, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        shutil.copytree(tiny_clip, "models/clip")
+        with pytest.raises(InputError, match=r"its backbone 'models/clip' is a folder or file"):
+            build("models/clip").push_to_hub("me/model")
         assert not hub.folder.exists()
 
     @pytest.mark.parametrize("backbone", ["/home/me/clip", "../clip", "~/clip", "a/b/c"])

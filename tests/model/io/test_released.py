@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from peclip.errors import InputError
 from peclip.labels import SEVEN
 from peclip.model import PEClip, load_released
-from peclip.model.backbones.clip import load_tokenizer
+from peclip.model.backbones.load import load_tokenizer
 from peclip.model.io import released
 from peclip.model.io.released import read_released, released_name
 from peclip.model.parts.adapters import TemporalDynamicAdapter

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from peclip.errors import InputError
-from peclip.model.io.torch_file import read_tensors
+from peclip.model.torch_file import read_tensors
 
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b.c": torch.ones(3, dtype=torch.float16)}
 

@@ -34,20 +34,27 @@ TORN = (
 """Exceptions of reading bytes that are not a checkpoint, or a torn or forged one."""
 
 
+WRAPPERS = ("state_dict", "model")
+"""Entries of a checkpoint that may hold the tensors."""
+
 MOST_VALUES, DEPTH = 2_000_000, 20
 """Limits of the settings in a checkpoint; token ids of 10,000 classes are 770,000 numbers, three levels deep."""
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path, expected: str = "a released PE-CLIP checkpoint (.pth)") -> dict[str, Tensor]:
     """Return the state dict of a ``.pth`` file without running anything that it pickles.
 
     Classes foreign to PyTorch become inert stand-ins and are dropped.
+
+    Args:
+        path: of the file.
+        expected: what the file is expected to be, for messages.
 
     Raises:
         InputError: the file is missing, is not a checkpoint, is compressed, or tries to call a function of the system.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file, expected a released PE-CLIP checkpoint (.pth)")
+        raise InputError(f"{path}: no such file, expected {expected}")
     try:
         check_archive(path)
         foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
@@ -60,11 +67,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise InputError(
             f"{path}: refused, not a checkpoint whose tensors can be read safely: {_reason(error)}"
         ) from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else {}
+    state = content if isinstance(content, dict) else {}
+    state = next((state[wrapper] for wrapper in WRAPPERS if isinstance(state.get(wrapper), dict)), state)
     items = state.items() if isinstance(state, dict) else ()
     tensors = {name: value for name, value in items if isinstance(name, str) and isinstance(value, Tensor)}
     if not tensors:
-        raise InputError(f"{path}: holds no state_dict of tensors, expected a released PE-CLIP checkpoint")
+        raise InputError(f"{path}: holds no state_dict of tensors, expected {expected}")
     check_stored(path, tensors)
     return tensors
 

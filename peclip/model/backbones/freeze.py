@@ -1,0 +1,71 @@
+"""Freeze a model of transformers, and let its attention and activations save time and memory for gradients."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.activations import QuickGELUActivation
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from peclip.model.backbones.checks import quiet
+from peclip.model.fast.frozen import QuickGELU, attention, is_faster_here
+
+Model = TypeVar("Model", bound=PreTrainedModel)
+
+ATTENTION = "peclip"
+"""Name of :func:`_attend` among the attention functions of transformers."""
+
+
+def freeze(model: Model) -> Model:
+    """Freeze a model in evaluation mode, with faster layers that compute the same functions."""
+    model.set_attn_implementation(ATTENTION)
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, QuickGELUActivation):
+                setattr(module, name, QuickGELU())
+    return model.requires_grad_(False).eval()
+
+
+def without_weights(kind: type[Model], config: Any) -> Model:
+    """Return a model of a class whose weights have no memory: random ones would take time and be replaced at once."""
+    with quiet(), torch.device("meta"):
+        return kind(config)
+
+
+def with_weights(model: Model, find: Callable[[str], Tensor]) -> Model:
+    """Load weights from elsewhere into a model without weights, and freeze it.
+
+    Args:
+        model: from :func:`without_weights`.
+        find: returns the tensor of a name of the model.
+
+    Raises:
+        ValueError: a tensor has another shape.
+    """
+    tensors = {name: find(name) for name in model.state_dict()}
+    for name, value in model.state_dict().items():
+        if tensors[name].shape != value.shape:
+            raise ValueError(f"{name} would have {tuple(tensors[name].shape)}, expected {tuple(value.shape)}")
+    model.to_empty(device="cpu")
+    model.load_state_dict(tensors)
+    for name, positions in model.named_buffers():
+        if name.endswith("position_ids"):  # no state dict has them
+            positions.copy_(torch.arange(positions.shape[-1]))
+    return freeze(model)
+
+
+def _attend(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, **options: Any
+) -> tuple[Tensor, Tensor | None]:
+    """Attend as transformers' modules ask for it: by :func:`peclip.model.fast.frozen.attention` where that is faster."""
+    if not is_faster_here(query):
+        return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **options)
+    causal = options.get("is_causal")
+    return attention(query, key, value, mask, scaling, bool(module.is_causal if causal is None else causal)), None
+
+
+AttentionInterface.register(ATTENTION, _attend)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)
