@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclip.demo import acting
-from peclip.demo.face import Artist, Person, random_person, random_scene
+from peclip.demo.face import ActionUnits, Artist, Person, random_person, random_scene
 from peclip.errors import InputError
 from peclip.labels import ACTION_UNITS, SEVEN
 
@@ -28,7 +28,7 @@ Film = NDArray[np.uint8]
 Kind = Literal["demo", "demo_order"]
 
 FPS = 25
-VERSION = 2
+VERSION = 3
 """Part of the folder's name: raise it when the faces change, so that older clips are not mistaken for new ones."""
 
 TRAIN_PEOPLE = range(5_000)
@@ -92,8 +92,11 @@ def generate(name: str, root: Path | str) -> Path:
     return link / manifest.name
 
 
-def demo(root: Path, train: int = 60, test: int = 24, frames: int = 32, size: int = 96, seed: int = 0) -> Path:
-    """Generate the seven-expression demo below the root unless it exists, and return its manifest.
+def demo(root: Path, train: int = 100, test: int = 24, frames: int = 24, size: int = 96, seed: int = 0) -> Path:
+    """Generate the demo below the root unless it exists, and return its manifest: what a face comes to.
+
+    Every clip goes from one expression to another in its middle third, and the label is the latter. Both are about as long,
+    so that the mean of the frames tells which two expressions occur, and only their order which of them is the label.
 
     Args:
         root: folder for demo data; made if missing.
@@ -104,7 +107,7 @@ def demo(root: Path, train: int = 60, test: int = 24, frames: int = 32, size: in
         seed: another seed makes other clips.
 
     Returns:
-        The path of ``manifest.csv`` (columns path, label, split).
+        The path of ``manifest.csv`` (columns path, label, split, subject).
 
     Raises:
         InputError: the clips cannot be written there.
@@ -128,7 +131,7 @@ def demo_order(root: Path, train: int = 100, test: int = 40, frames: int = 24, s
         seed: another seed makes other clips.
 
     Returns:
-        The path of ``manifest.csv`` (columns path, label, split).
+        The path of ``manifest.csv`` (columns path, label, split, subject).
 
     Raises:
         InputError: the clips cannot be written there.
@@ -200,8 +203,8 @@ def _fill(folder: Path, plan: _Plan) -> None:
         raise RuntimeError(f"generating the demo clips failed: {errors.decode().strip()}")
     with (folder / "manifest.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("path", "label", "split"))
-        writer.writerows((clip.path, clip.label, clip.split) for clip in clips)
+        writer.writerow(("path", "label", "split", "subject"))
+        writer.writerows((clip.path, clip.label, clip.split, _subject(plan, clip)) for clip in clips)
 
 
 def _second_half(folder: str, kind: Kind, *numbers: str) -> None:
@@ -220,22 +223,30 @@ def _clips(plan: _Plan) -> Iterator[_Clip]:
                 yield _Clip(f"{split}/{label}/{take:03d}.mp4", label, split, take)
 
 
-def _shoot(folder: Path, plan: _Plan, clip: _Clip) -> None:
+def _subject(plan: _Plan, clip: _Clip) -> int:
+    """Return the number of the person in a clip."""
     people = TRAIN_PEOPLE if clip.split == "train" else TEST_PEOPLE
-    who = people[(plan.seed * 1_000 + clip.take) % len(people)]
+    return people[(plan.seed * 1_000 + clip.take) % len(people)]
+
+
+def _shoot(folder: Path, plan: _Plan, clip: _Clip) -> None:
+    who = _subject(plan, clip)
     if plan.kind == "demo":
         rng = np.random.default_rng((plan.seed, who, SEVEN.index(clip.label)))
-        film = _film(rng, who, ACTION_UNITS[clip.label], acting.comes_and_goes(rng, plan.frames), plan.size)
+        before = rng.choice([label for label in SEVEN if label != clip.label])
+        units = acting.change(rng, ACTION_UNITS[before], ACTION_UNITS[clip.label], acting.turns(rng, plan.frames))
+        film = _film(rng, who, units, plan.size)
     else:
         # Both classes start from the same random numbers: the second is the first played backwards.
         rng = np.random.default_rng((plan.seed, who, len(SEVEN)))
-        film = _film(rng, who, ACTION_UNITS["happiness"], acting.comes(rng, plan.frames), plan.size)
+        units = acting.expression(rng, ACTION_UNITS["happiness"], acting.comes(rng, plan.frames))
+        film = _film(rng, who, units, plan.size)
         film = film[::-1] if clip.label == "smile_fades" else film
     write_video(folder / clip.path, film, lossless=plan.kind == "demo_order")
 
 
-def _film(rng: np.random.Generator, who: int, text: str, envelope: acting.Curve, size: int) -> Film:
+def _film(rng: np.random.Generator, who: int, units: Sequence[ActionUnits], size: int) -> Film:
     """Draw a clip, uint8 (N, size, size, 3)."""
     artist = Artist(person(who), random_scene(rng), size)
-    poses, units = acting.movement(rng, len(envelope)), acting.expression(rng, text, envelope)
+    poses = acting.movement(rng, len(units))
     return np.stack([artist.draw(pose, unit) for pose, unit in zip(poses, units, strict=True)])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-COLUMNS = ("path", "label", "split", "fold", "start", "end")
+COLUMNS = ("path", "label", "split", "fold", "start", "end", "subject")
 """Columns of a manifest."""
 
 DELIMITERS = (",", ";", "\t")
