@@ -92,7 +92,7 @@ def generate(name: str, root: Path | str) -> Path:
     return link / manifest.name
 
 
-def demo(root: Path, train: int = 100, test: int = 24, frames: int = 24, size: int = 96, seed: int = 0) -> Path:
+def demo(root: Path, train: int = 120, test: int = 40, frames: int = 16, size: int = 96, seed: int = 0) -> Path:
     """Generate the demo below the root unless it exists, and return its manifest: what a face comes to.
 
     Every clip goes from one expression to another in its middle third, and the label is the latter. Both are about as long,
