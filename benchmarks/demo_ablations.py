@@ -59,7 +59,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--name", default="demo_ablations", help="of the folder in runs/")
     parser.add_argument("--threads", type=int, default=2, help="of every training")
-    parser.add_argument("--table", action="store_true", help="print the table of the finished trainings, and train nothing")
+    parser.add_argument(
+        "--table", action="store_true", help="print the table of the finished trainings, and train nothing"
+    )
     options, given = parser.parse_known_args()
     out = Path("runs", options.name)
     for seed in range(options.seeds):

@@ -48,11 +48,13 @@ class _Plan:
     frames: int
     size: int
     seed: int
+    labels: tuple[str, ...]
 
     @property
     def folder(self) -> str:
         numbers = f"{self.train}+{self.test}x{self.frames}x{self.size}-seed{self.seed}"
-        return f"{self.kind.replace('_', '-')}-v{VERSION}-{numbers}"
+        some = f"-{'-'.join(self.labels)}" if self.labels not in (SEVEN, ORDER_LABELS) else ""
+        return f"{self.kind.replace('_', '-')}-v{VERSION}-{numbers}{some}"
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,15 @@ def generate(name: str, root: Path | str) -> Path:
     return link / manifest.name
 
 
-def demo(root: Path, train: int = 120, test: int = 40, frames: int = 16, size: int = 96, seed: int = 0) -> Path:
+def demo(
+    root: Path,
+    train: int = 120,
+    test: int = 40,
+    frames: int = 16,
+    size: int = 96,
+    seed: int = 0,
+    labels: Sequence[str] = SEVEN,
+) -> Path:
     """Generate the demo below the root unless it exists, and return its manifest: what a face comes to.
 
     Every clip goes from one expression to another in its middle third, and the label is the latter. Both are about as long,
@@ -105,14 +115,19 @@ def demo(root: Path, train: int = 120, test: int = 40, frames: int = 16, size: i
         frames: frames per clip, at 25 frames a second.
         size: height and width in pixels, even.
         seed: another seed makes other clips.
+        labels: two or more of the seven expressions, from which and to which the faces go.
 
     Returns:
         The path of ``manifest.csv`` (columns path, label, split, subject).
 
     Raises:
-        InputError: the clips cannot be written there.
+        InputError: the clips cannot be written there, or the labels are not two or more of the seven.
     """
-    return _make(root, _Plan("demo", train, test, frames, size, seed))
+    if len({*labels} & {*SEVEN}) != len(labels) or len(labels) < 2:
+        raise InputError(
+            f"labels: expected two or more of {', '.join(SEVEN)}, got {', '.join(labels) or 'none'}", "labels"
+        )
+    return _make(root, _Plan("demo", train, test, frames, size, seed, tuple(labels)))
 
 
 def demo_order(root: Path, train: int = 100, test: int = 40, frames: int = 24, size: int = 96, seed: int = 0) -> Path:
@@ -136,7 +151,7 @@ def demo_order(root: Path, train: int = 100, test: int = 40, frames: int = 24, s
     Raises:
         InputError: the clips cannot be written there.
     """
-    return _make(root, _Plan("demo_order", train, test, frames, size, seed))
+    return _make(root, _Plan("demo_order", train, test, frames, size, seed, ORDER_LABELS))
 
 
 TASKS = {"demo": demo, "demo_order": demo_order}
@@ -191,7 +206,11 @@ def _fill(folder: Path, plan: _Plan) -> None:
     # A fresh interpreter rather than multiprocessing: it neither forks a process that has threads nor runs the
     # caller's main module a second time.
     code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import _second_half; _second_half(*sys.argv[1:])"
-    options = [str(getattr(plan, name)) for name in ("kind", "train", "test", "frames", "size", "seed")]
+    options = [
+        plan.kind,
+        *(str(getattr(plan, name)) for name in ("train", "test", "frames", "size", "seed")),
+        *plan.labels,
+    ]
     with subprocess.Popen([sys.executable, "-c", code, str(folder), *options], stderr=subprocess.PIPE) as helper:
         try:
             for clip in clips[0::2]:
@@ -207,18 +226,18 @@ def _fill(folder: Path, plan: _Plan) -> None:
         writer.writerows((clip.path, clip.label, clip.split, _subject(plan, clip)) for clip in clips)
 
 
-def _second_half(folder: str, kind: Kind, *numbers: str) -> None:
-    """Write every second clip, in the second process."""
-    plan = _Plan(kind, *map(int, numbers))
+def _second_half(folder: str, kind: Kind, *rest: str) -> None:
+    """Write every second clip, in the second process; the arguments are those of a plan."""
+    numbers, labels = map(int, rest[:5]), rest[5:]
+    plan = _Plan(kind, *numbers, labels)
     for clip in list(_clips(plan))[1::2]:
         _shoot(Path(folder), plan, clip)
 
 
 def _clips(plan: _Plan) -> Iterator[_Clip]:
     """Yield the clips of a plan: in each split, every person acts every class once."""
-    labels = SEVEN if plan.kind == "demo" else ORDER_LABELS
     for split, count in (("train", plan.train), ("test", plan.test)):
-        for label in labels:
+        for label in plan.labels:
             for take in range(count):
                 yield _Clip(f"{split}/{label}/{take:03d}.mp4", label, split, take)
 
@@ -233,7 +252,7 @@ def _shoot(folder: Path, plan: _Plan, clip: _Clip) -> None:
     who = _subject(plan, clip)
     if plan.kind == "demo":
         rng = np.random.default_rng((plan.seed, who, SEVEN.index(clip.label)))
-        before = rng.choice([label for label in SEVEN if label != clip.label])
+        before = str(rng.choice([label for label in plan.labels if label != clip.label]))
         units = acting.change(rng, ACTION_UNITS[before], ACTION_UNITS[clip.label], acting.turns(rng, plan.frames))
         film = _film(rng, who, units, plan.size)
     else:

@@ -141,7 +141,12 @@ def test_people_and_videos_are_kept_as_they_are_written(column, tmp_path):
     manifest = Manifest.read(write(tmp_path, f"path,label,{column}\na,sad, 007 \nb,sad,Anna\nc,sad,\n"))
     assert manifest.table["subject"].tolist() == ["007", "Anna", ""]
     manifest.write(tmp_path / "again.csv")
-    assert (tmp_path / "again.csv").read_text().splitlines() == ["path,label,subject", "a,sadness,007", "b,sadness,Anna", "c,sadness,"]
+    assert (tmp_path / "again.csv").read_text().splitlines() == [
+        "path,label,subject",
+        "a,sadness,007",
+        "b,sadness,Anna",
+        "c,sadness,",
+    ]
     assert Manifest.read(tmp_path / "again.csv").table["subject"].tolist() == ["007", "Anna", ""]
 
 
