@@ -1,6 +1,6 @@
 """Train the demo with every part and without each of them, over several seeds, and print what each part is worth.
 
-python benchmarks/demo_ablations.py [--seeds 3] [--name demo_ablations] [--threads 2] [OPTION of peclip fit ...]
+python benchmarks/demo_ablations.py [--seeds 3] [--name demo_ablations] [--jobs 1] [--threads 2] [OPTION of peclip fit ...]
 
 Each training is a `peclip fit --config demo --config ablations/NAME`. Those that are finished are not repeated, and one that was
 interrupted resumes: run the same command again. The table is printed at the end, of the seeds for which all variants are finished; --table
@@ -9,9 +9,9 @@ prints it and trains nothing.
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,16 +58,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--name", default="demo_ablations", help="of the folder in runs/")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     parser.add_argument("--threads", type=int, default=2, help="of every training")
     parser.add_argument(
         "--table", action="store_true", help="print the table of the finished trainings, and train nothing"
     )
     options, given = parser.parse_known_args()
     out = Path("runs", options.name)
-    for seed in range(options.seeds):
-        for name in VARIANTS:
-            if not options.table and not is_finished(folder_of(out, name, seed)):
-                train(out, name, seed, options.threads, given)
+    every = [(name, seed) for seed in range(options.seeds) for name in VARIANTS]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        waiting = [
+            pool.submit(train, out, name, seed, options.threads, given)
+            for name, seed in every
+            if not options.table and not is_finished(folder_of(out, name, seed))
+        ]
+        for training in waiting:
+            training.result()
     show(out, options.seeds)
 
 
@@ -91,17 +97,13 @@ def train(out: Path, name: str, seed: int, threads: int, given: list[str]) -> No
     recipe = ["--config", VARIANTS[name]] if VARIANTS[name] else []
     run = ["--name", f"{out.name}/{folder.parent.name}", "--seed_everything", seed, "--ckpt_path", "last"]
     words = ["fit", "--config", "demo", *recipe, *run, *given]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        [sys.executable, "-m", "peclip", *map(str, words)],
-        check=False,
-        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-    )
-    if done.returncode:
-        raise SystemExit(f"peclip {' '.join(map(str, words))} failed")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"{folder}: {seconds:.0f} s of processor time", flush=True)
+    command = [sys.executable, "-m", "peclip", *map(str, words)]
+    with subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": str(threads)}) as process:
+        _, status, usage = os.wait4(process.pid, 0)  # with the time of this process alone
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"peclip {' '.join(command[3:])} failed")
+    print(f"{folder}: {usage.ru_utime + usage.ru_stime:.0f} s of processor time", flush=True)
 
 
 def show(out: Path, seeds: int) -> None:
