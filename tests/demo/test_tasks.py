@@ -113,6 +113,22 @@ def test_order_clips_are_each_others_exact_reversal(small_order):
         assert not np.array_equal(forward, backward)
 
 
+def test_some_of_the_expressions_make_a_smaller_task_in_a_folder_of_its_own(tmp_path):
+    small, other = (
+        demo(tmp_path, train=1, test=1, frames=2, size=16, labels=labels)
+        for labels in (("anger", "fear"), ("anger", "happiness"))
+    )
+    assert small.parent != other.parent
+    assert {row["label"] for row in rows(small)} == {"anger", "fear"}
+
+
+@pytest.mark.parametrize("labels", [(), ("anger",), ("anger", "anger"), ("anger", "boredom")])
+def test_a_task_needs_two_of_the_seven_expressions(labels, tmp_path):
+    with pytest.raises(InputError, match="labels: expected two or more of happiness, "):
+        demo(tmp_path, labels=labels)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_people_are_named_and_nobody_is_in_two_splits(small, small_order):
     for manifest in (small, small_order):
         people = {
