@@ -36,7 +36,7 @@ def share_of_subjects(clips: Manifest, share: float, seed: int) -> "pd.Series[bo
             break
         if counts.gain(subject, share) > 0:
             counts.hold(subject)
-    for label in np.flatnonzero(counts.held == 0):
+    for label in np.flatnonzero(counts.held == 0).tolist():
         able = [subject for subject in rng.permutation(counts.showing(label)) if counts.can_hold(subject)]
         if able and not counts.held[label]:
             counts.hold(max(able, key=lambda subject: counts.gain(subject, share)))
@@ -47,7 +47,7 @@ def share_of_subjects(clips: Manifest, share: float, seed: int) -> "pd.Series[bo
             "set val to 0 or test, or remove the column subject",
             "val",
         )
-    return pd.Series(counts.chosen[subjects], index=range(len(clips)))
+    return pd.Series(counts.chosen[subjects], index=range(len(clips)), dtype=bool)
 
 
 def on_several_sides(clips: Manifest, sides: Sequence[str]) -> dict[str, dict[str, int]]:

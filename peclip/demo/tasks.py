@@ -228,8 +228,8 @@ def _fill(folder: Path, plan: _Plan) -> None:
 
 def _second_half(folder: str, kind: Kind, *rest: str) -> None:
     """Write every second clip, in the second process; the arguments are those of a plan."""
-    numbers, labels = map(int, rest[:5]), rest[5:]
-    plan = _Plan(kind, *numbers, labels)
+    train, test, frames, size, seed = map(int, rest[:5])
+    plan = _Plan(kind, train, test, frames, size, seed, labels=rest[5:])
     for clip in list(_clips(plan))[1::2]:
         _shoot(Path(folder), plan, clip)
 
