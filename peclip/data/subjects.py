@@ -47,7 +47,7 @@ def share_of_subjects(clips: Manifest, share: float, seed: int) -> "pd.Series[bo
             "set val to 0 or test, or remove the column subject",
             "val",
         )
-    return pd.Series(counts.chosen[subjects], index=range(len(clips)), dtype=bool)
+    return pd.Series(counts.chosen[subjects]).astype(bool)
 
 
 def on_several_sides(clips: Manifest, sides: Sequence[str]) -> dict[str, dict[str, int]]:
