@@ -17,7 +17,7 @@ READY := .venv/ready-$(shell { pwd; $(PYTHON) -c 'import sys; print(sys.base_pre
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' Makefile
 
-demo: $(READY) ## train on synthetic faces and show the results (two to three minutes on two cores)
+demo: $(READY) ## train on synthetic faces and show the results (about three minutes on two cores)
 	.venv/bin/peclip fit --config demo
 
 test: $(READY) ## run the tests
@@ -32,8 +32,8 @@ format: $(READY) ## fix the style
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-notebooks: $(READY) ## run the notebooks
-	.venv/bin/pytest --nbmake --nbmake-timeout=600 notebooks
+notebooks: $(READY) ## run the notebooks and store their outputs
+	.venv/bin/pytest --nbmake --nbmake-timeout=600 --overwrite notebooks
 
 stress: $(READY) ## run the tests that take long or need a GPU
 	.venv/bin/pytest -m "slow or gpu"

@@ -127,6 +127,16 @@ def test_a_bad_column(place, config, data):
     assert_no_run(place)
 
 
+def test_a_person_in_training_and_test(place, config, data):
+    head, *lines = data.read_text().splitlines()
+    data.write_text(
+        "\n".join([f"{head},subject", *(f"{line},{'Anna' if n % 2 else 'Ben'}" for n, line in enumerate(lines))]) + "\n"
+    )
+    says = "manifest.csv line 2: subject 'Ben' is in train here and in test in manifest.csv line 8"
+    assert_refused(run("fit", "--config", config), says, "peclip check")
+    assert_no_run(place)
+
+
 def test_a_bad_split(place, config, data):
     data.write_text(data.read_text().replace(",test", ",exam", 1))
     assert_refused(run("fit", "--config", config), "manifest.csv line 8: unknown split 'exam'")

@@ -3,7 +3,12 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from peclip.recipes import read_recipes
+from peclip.results.scores import scores
+from tests.train.evaluations import LABELS, outcomes, write_run
 
 SCRIPTS = Path(__file__).parent.parent / "benchmarks"
 
@@ -39,3 +44,44 @@ def test_a_measurement_that_fails_says_why(script):
 def test_commands_of_bench_leave_out_what_is_not_given(script):
     words = script("fresh").peclip("train", classes=7, out=None)
     assert words == ["-m", "peclip", "bench", "train", "--classes", 7]
+
+
+THIRD = scores(np.full((3, 3), 10), LABELS)
+ACCURACIES = {"full": 0.9, "no_tda": 0.4, "no_sha": 0.88, "no_ta": 0.8, "no_maple": 0.7}
+
+
+@pytest.fixture
+def trainings(tmp_path):
+    """A folder where the ablations of three seeds are finished but for one training."""
+    for seed in range(3):
+        for place, (name, accuracy) in enumerate(ACCURACIES.items()):
+            if (name, seed) != ("no_maple", 1):
+                folder = tmp_path / f"{name}_seed{seed}" / "version_0"
+                write_run(folder, *outcomes(300, accuracy, seed=10 * seed + place), zero_shot=THIRD)
+    return tmp_path
+
+
+def test_ablations_of_the_demo_are_recipes(script):
+    recipes = {*script("demo_ablations").VARIANTS.values()} - {None}
+    assert recipes == {f"ablations/{name}" for name in ACCURACIES} - {"ablations/full"}
+    assert recipes <= {*read_recipes()}
+
+
+def test_the_table_of_ablations_has_means_costs_and_intervals_over_clips_and_seeds(trainings, script):
+    full, tda, sha, *_ = rows = script("demo_ablations").table(trainings, [0, 2])
+    for row, accuracy in zip(rows, ACCURACIES.values(), strict=True):
+        assert row.war == pytest.approx(100 * accuracy, abs=4)
+        assert row.low < row.war < row.high
+        assert row.high - row.low < 20
+    assert full.cost is None
+    assert tda.cost[0] == pytest.approx(full.war - tda.war)
+    assert tda.cost[0] - 10 < tda.cost[1] < tda.cost[0] < tda.cost[2] < tda.cost[0] + 10
+    assert sha.cost[1] < 0 < sha.cost[2]
+
+
+def test_only_seeds_with_all_variants_are_in_the_table(trainings, script, capsys):
+    module = script("demo_ablations")
+    module.show(trainings, 3)
+    assert "Seeds 0, 2; zero-shot CLIP 33.3 %." in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="no seed for which all variants are finished"):
+        module.show(trainings / "nothing", 3)

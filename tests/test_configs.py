@@ -52,7 +52,7 @@ def merged(words, *keys):
 
 def test_the_known_configurations_are_found():
     known = {"demo", "demo_order", "ferv39k", "as_released"}
-    assert known | {"no_tda", "no_sha", "no_maple", "text_names"} <= {path.stem for path in CONFIGS}
+    assert known | {"no_tda", "no_sha", "no_ta", "no_maple", "text_names"} <= {path.stem for path in CONFIGS}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
@@ -119,19 +119,22 @@ ALL = {
 }
 
 
+LEFT_OUT = {"no_tda": ["vision.mlp"], "no_sha": ["vision.attention", "text.attention"], "no_ta": ["text.mlp"]}
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
 def test_a_configuration_trains_and_does_what_its_name_says(path, run_of):
     folder = run_of(path)
     metrics, model = json.loads((folder / "metrics.json").read_text()), model_of(folder)
     assert metrics["clips"] > 0
     assert metrics["selection"] == ("test" if path.stem == "as_released" else "validation")
-    left_out = {"no_tda": ["vision.mlp"], "no_sha": ["vision.attention", "text.attention"]}.get(path.stem, [])
+    left_out = LEFT_OUT.get(path.stem, [])
     assert classes_of(model) == {site: name for site, name in ALL.items() if site not in left_out}
     assert (model["prompts"] is None) == (path.stem == "no_maple")
     assert (model["texts"] == {label: label for label in model["labels"]}) == (path.stem == "text_names")
 
 
-@pytest.mark.parametrize("name", ["no_tda", "no_sha", "no_maple", "text_names"])
+@pytest.mark.parametrize("name", ["no_tda", "no_sha", "no_ta", "no_maple", "text_names"])
 def test_an_ablation_combines_with_the_recipe_and_with_the_released_way(name, run_of):
     folder = run_of(ROOT / "configs/as_released.yaml", ROOT / f"configs/ablations/{name}.yaml")
     model = model_of(folder)
@@ -139,6 +142,7 @@ def test_an_ablation_combines_with_the_recipe_and_with_the_released_way(name, ru
     assert model["clip_format"]["std"] == [1.0, 1.0, 1.0]
     assert ("vision.mlp" in model["adapters"]) == (name != "no_tda")
     assert ("text.attention" in model["adapters"]) == (name != "no_sha")
+    assert ("text.mlp" in model["adapters"]) == (name != "no_ta")
     assert (model["prompts"] is None) == (name == "no_maple")
     assert (model["texts"]["fear"] == "fear") == (name == "text_names")
 

@@ -1,4 +1,4 @@
-"""Draws the README's picture of the demo data: the seven expressions on seven faces, and one clip over time.
+"""Draws the README's picture of the demo data: the seven expressions on seven faces, and two clips over time.
 
 python tools/draw_contact_sheet.py docs/images/demo_faces.png
 """
@@ -16,7 +16,9 @@ from peclip.demo.face import Artist, random_scene
 from peclip.demo.tasks import TRAIN_PEOPLE, person
 from peclip.labels import ACTION_UNITS, SEVEN
 
-SIZE, FACES, MARGIN = 112, 7, 84
+SIZE, FACES, MARGIN = 112, 7, 98
+CLIPS = (("happiness", "anger"), ("anger", "happiness"))
+"""Expressions that the clips go from and to; the latter is the label."""
 
 
 def faces(label: str) -> list[NDArray[np.uint8]]:
@@ -31,19 +33,19 @@ def faces(label: str) -> list[NDArray[np.uint8]]:
     return pictures
 
 
-def clip(label: str, number: int) -> list[NDArray[np.uint8]]:
+def clip(before: str, after: str, number: int) -> list[NDArray[np.uint8]]:
     """Seven moments of one clip."""
     rng = np.random.default_rng((number, 7))
     artist = Artist(person(number), random_scene(rng), SIZE)
     poses = acting.movement(rng, 32)
-    units = acting.expression(rng, ACTION_UNITS[label], acting.comes_and_goes(rng, 32))
+    units = acting.change(rng, ACTION_UNITS[before], ACTION_UNITS[after], acting.turns(rng, 32))
     return [artist.draw(poses[time], units[time]) for time in np.linspace(0, 31, FACES).astype(int)]
 
 
 def main(path: Path) -> None:
     """Lay the faces out in rows with their labels and save a PNG of 256 colours."""
     rows = [(label, faces(label)) for label in SEVEN]
-    rows.append(("a clip", clip("happiness", TRAIN_PEOPLE[12])))
+    rows += [(f"to {after}", clip(before, after, TRAIN_PEOPLE[12])) for before, after in CLIPS]
     sheet = Image.new("RGB", (MARGIN + FACES * SIZE, len(rows) * SIZE), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
     for row, (label, pictures) in enumerate(rows):

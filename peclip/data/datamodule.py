@@ -28,7 +28,7 @@ from peclip.data.manifest.shared import share_manifests
 from peclip.data.media.shard import check_shards
 from peclip.data.samplers import EvalSampler, ShardSampler, TrainSampler, evaluation_order
 from peclip.data.shared_memory import check_shared_memory, collate_shared
-from peclip.data.source import Splits, Validation, read_source, split_source
+from peclip.data.source import Splits, Validation, check_subjects, read_source, split_source
 from peclip.data.trouble import explain
 from peclip.data.workers import TIMEOUT, AtWork
 from peclip.errors import InputError, listed
@@ -41,7 +41,7 @@ class VideoDataModule(LightningDataModule):
     evaluated; see :attr:`clip_format`.
 
     Args:
-        manifest: csv file with the columns path,label and optional split,fold,start,end.
+        manifest: csv file with the columns path,label and optional split,fold,subject,start,end.
         root: folder of a benchmark in its released layout, instead of a manifest.
         benchmark: layout of the folder: ferv39k, folders (a folder per class, or files named after their class), demo or
             demo_order (generated into the folder when they are missing); by default folders.
@@ -56,7 +56,7 @@ class VideoDataModule(LightningDataModule):
         worker_timeout: seconds for which these processes may show no sign of life (no clip, no byte read, no work of a
             processor) before the run ends; above 0. A slow disk shows signs of life.
         val: share of every class of the training clips that is held out for validation and selection, where the source
-            has no validation split; or test, which selects on the test clips as the authors' program does.
+            has no validation split (of clips with subjects or videos, all of a subject or none); or test, which selects on the test clips as the authors' program does.
         predict: the clips that peclip predict reads; by default the test clips where there are any, else all.
         augment: augmentation of training clips.
         mix: mixing of training batches.
@@ -207,13 +207,14 @@ class VideoDataModule(LightningDataModule):
 
         Raises:
             InputError: a label is not in the list, a class has no training clip, there are no clips, or the model would be
-                trained on another T than its own, or there is not enough shared memory for the processes that read clips.
+                trained on another T than its own, a subject is on two sides, or there is not enough shared memory for the processes that read clips.
         """
         module: Any = self.trainer.lightning_module if self.trainer else None
         if module is not None:
             self._clip_format = module.net.clip_format
         if stage == "fit":
             self._check_training_frames()
+            check_subjects(self.source, self.fold, self.val)
         chosen, kind = (
             self._clips_for(stage),
             {"fit": "training ", "validate": "validation ", "test": "test "}.get(stage, ""),

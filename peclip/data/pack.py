@@ -129,7 +129,7 @@ def _write_shard(path: Path, clip: _Clip, clips: Iterator[_Clip], header: ShardH
 def _write_manifest(manifest: Manifest, out: Path, shards: list[int]) -> Manifest:
     numbers = [number for number, clips in enumerate(shards) for _ in range(clips)]
     paths = [clip_path(number, clip) for clip, number in enumerate(numbers)]
-    table = manifest.table[["label", "split", "fold"]].assign(path=paths)
+    table = manifest.table[["label", "split", "fold", "subject"]].assign(path=paths)
     packed = Manifest(table, source=out / MANIFEST, root=out, notes=manifest.notes)
     packed.write(out / MANIFEST)
     return packed

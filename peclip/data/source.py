@@ -8,7 +8,8 @@ import pandas as pd
 
 from peclip.data.benchmarks import read_benchmark
 from peclip.data.manifest import Manifest
-from peclip.errors import InputError
+from peclip.data.subjects import has_subjects, on_several_sides, share_of_subjects
+from peclip.errors import InputError, listed, shown
 
 Validation = float | Literal["test"]
 
@@ -20,6 +21,12 @@ class Splits:
     train: Manifest
     val: Manifest
     test: Manifest
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on what validation cannot measure."""
+        unseen = [label for label in self.train.labels if label not in self.val.labels]
+        return [f"No validation clip shows {listed(unseen)}."] if len(self.val) and unseen else []
 
 
 def read_source(
@@ -46,11 +53,11 @@ def split_source(source: Manifest, fold: int | None, val: Validation, seed: int)
         source: all clips.
         fold: the fold to test on, for sources with folds.
         val: the share of every class of the training clips that validates, where the source has no validation split
-            of its own; ``test`` validates on the test clips, as the authors' program does.
+            of its own, with all clips of a subject or none; ``test`` validates on the test clips, as the authors' program does.
         seed: decides which training clips validate.
 
     Raises:
-        InputError: the share is not in [0, 1), or ``test`` is asked of a source without test clips.
+        InputError: the share is not in [0, 1), ``test`` is asked of a source without test clips, or no subject can validate.
     """
     train, own, test = source.splits(fold)
     if val == "test":
@@ -61,8 +68,31 @@ def split_source(source: Manifest, fold: int | None, val: Validation, seed: int)
         raise InputError(f"val is {val}, expected a share of the training clips from 0 to below 1, or test", "val")
     if len(own) or not val:
         return Splits(train, own, test)
-    held_out = stratified_share(train, val, seed)
+    choose = share_of_subjects if has_subjects(train) else stratified_share
+    held_out = choose(train, val, seed)
     return Splits(train.select(~held_out), train.select(held_out), test)
+
+
+def check_subjects(source: Manifest, fold: int | None, val: Validation) -> None:
+    """Check that no subject is on two sides of a training: in its training, validation and test clips.
+
+    Args:
+        source: all clips, with or without subjects.
+        fold: as in :func:`split_source`.
+        val: as there; with ``test``, clips of the split val are not used.
+
+    Raises:
+        InputError: one is; the message names a clip on either side.
+    """
+    role = source.roles(fold)
+    used = role.ne("val") | (val != "test")
+    clips, sides = source.select(used), role[used]
+    for subject, rows in on_several_sides(clips, list(sides)).items():
+        (first, row), (second, other) = list(rows.items())[:2]
+        raise InputError(
+            f"{clips.where(row)}: subject {shown(subject)} is in {first} here and in {second} in {clips.where(other)}: move "
+            "all clips of a subject to one side (peclip check lists them), or remove the column subject"
+        )
 
 
 def stratified_share(clips: Manifest, share: float, seed: int) -> "pd.Series[bool]":

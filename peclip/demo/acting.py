@@ -27,12 +27,9 @@ def units_of(text: str) -> list[str]:
     return [name for name in names if name in UNITS]
 
 
-def comes_and_goes(rng: np.random.Generator, frames: int) -> Curve:
-    """Return onset, apex and offset at random times, 0 to 1, float64 (frames,)."""
-    start, reach = rng.uniform(-0.05, 0.25), rng.uniform(0.1, 0.3)
-    leave, gone = rng.uniform(0.65, 1.0), rng.uniform(0.1, 0.3)
-    time = np.linspace(0, 1, frames)
-    return _ramp((time - start) / reach) * (1 - _ramp((time - leave) / gone))
+def turns(rng: np.random.Generator, frames: int) -> Curve:
+    """Return a turn in the middle third of the clip, 0 before and 1 after it, float64 (frames,)."""
+    return _ramp((np.linspace(0, 1, frames) - rng.uniform(0.35, 0.65)) / rng.uniform(0.1, 0.2))
 
 
 def comes(rng: np.random.Generator, frames: int) -> Curve:
@@ -46,6 +43,15 @@ def expression(rng: np.random.Generator, text: str, envelope: Curve) -> list[Act
     peaks = {name: rng.uniform(0.0, 0.12) for name in UNITS}
     peaks.update({name: strength * rng.uniform(0.75, 1.0) for name in units_of(text)})
     return [ActionUnits(**{name: peak * level for name, peak in peaks.items()}) for level in envelope.tolist()]
+
+
+def change(rng: np.random.Generator, before: str, after: str, curve: Curve) -> list[ActionUnits]:
+    """Play the action units of a text that become those of another along the curve; the others stir a little."""
+    first, last = _peaks(rng, before), _peaks(rng, after)
+    return [
+        ActionUnits(**{name: (1 - level) * first[name] + level * last[name] for name in UNITS})
+        for level in curve.tolist()
+    ]
 
 
 def movement(rng: np.random.Generator, frames: int) -> list[Pose]:
@@ -64,6 +70,12 @@ def movement(rng: np.random.Generator, frames: int) -> list[Pose]:
         "pucker": pucker,
     }
     return [Pose(**{name: float(curve[time]) for name, curve in curves.items()}) for time in range(frames)]
+
+
+def _peaks(rng: np.random.Generator, text: str) -> dict[str, float]:
+    """Return how strongly a face shows each action unit: those of the text clearly, the others a little."""
+    shown = units_of(text)
+    return {name: rng.uniform(0.5, 0.95) if name in shown else rng.uniform(0.0, 0.2) for name in UNITS}
 
 
 def _ramp(x: Curve) -> Curve:

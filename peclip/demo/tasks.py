@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclip.demo import acting
-from peclip.demo.face import Artist, Person, random_person, random_scene
+from peclip.demo.face import ActionUnits, Artist, Person, random_person, random_scene
 from peclip.errors import InputError
 from peclip.labels import ACTION_UNITS, SEVEN
 
@@ -28,7 +28,7 @@ Film = NDArray[np.uint8]
 Kind = Literal["demo", "demo_order"]
 
 FPS = 25
-VERSION = 2
+VERSION = 3
 """Part of the folder's name: raise it when the faces change, so that older clips are not mistaken for new ones."""
 
 TRAIN_PEOPLE = range(5_000)
@@ -48,11 +48,13 @@ class _Plan:
     frames: int
     size: int
     seed: int
+    labels: tuple[str, ...]
 
     @property
     def folder(self) -> str:
         numbers = f"{self.train}+{self.test}x{self.frames}x{self.size}-seed{self.seed}"
-        return f"{self.kind.replace('_', '-')}-v{VERSION}-{numbers}"
+        some = f"-{'-'.join(self.labels)}" if self.labels not in (SEVEN, ORDER_LABELS) else ""
+        return f"{self.kind.replace('_', '-')}-v{VERSION}-{numbers}{some}"
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,19 @@ def generate(name: str, root: Path | str) -> Path:
     return link / manifest.name
 
 
-def demo(root: Path, train: int = 60, test: int = 24, frames: int = 32, size: int = 96, seed: int = 0) -> Path:
-    """Generate the seven-expression demo below the root unless it exists, and return its manifest.
+def demo(
+    root: Path,
+    train: int = 120,
+    test: int = 40,
+    frames: int = 16,
+    size: int = 96,
+    seed: int = 0,
+    labels: Sequence[str] = SEVEN,
+) -> Path:
+    """Generate the demo below the root unless it exists, and return its manifest: what a face comes to.
+
+    Every clip goes from one expression to another in its middle third, and the label is the latter. Both are about as long,
+    so that the mean of the frames tells which two expressions occur, and only their order which of them is the label.
 
     Args:
         root: folder for demo data; made if missing.
@@ -102,14 +115,19 @@ def demo(root: Path, train: int = 60, test: int = 24, frames: int = 32, size: in
         frames: frames per clip, at 25 frames a second.
         size: height and width in pixels, even.
         seed: another seed makes other clips.
+        labels: two or more of the seven expressions, from which and to which the faces go.
 
     Returns:
-        The path of ``manifest.csv`` (columns path, label, split).
+        The path of ``manifest.csv`` (columns path, label, split, subject).
 
     Raises:
-        InputError: the clips cannot be written there.
+        InputError: the clips cannot be written there, or the labels are not two or more of the seven.
     """
-    return _make(root, _Plan("demo", train, test, frames, size, seed))
+    if len({*labels} & {*SEVEN}) != len(labels) or len(labels) < 2:
+        raise InputError(
+            f"labels: expected two or more of {', '.join(SEVEN)}, got {', '.join(labels) or 'none'}", "labels"
+        )
+    return _make(root, _Plan("demo", train, test, frames, size, seed, tuple(labels)))
 
 
 def demo_order(root: Path, train: int = 100, test: int = 40, frames: int = 24, size: int = 96, seed: int = 0) -> Path:
@@ -128,12 +146,12 @@ def demo_order(root: Path, train: int = 100, test: int = 40, frames: int = 24, s
         seed: another seed makes other clips.
 
     Returns:
-        The path of ``manifest.csv`` (columns path, label, split).
+        The path of ``manifest.csv`` (columns path, label, split, subject).
 
     Raises:
         InputError: the clips cannot be written there.
     """
-    return _make(root, _Plan("demo_order", train, test, frames, size, seed))
+    return _make(root, _Plan("demo_order", train, test, frames, size, seed, ORDER_LABELS))
 
 
 TASKS = {"demo": demo, "demo_order": demo_order}
@@ -188,7 +206,11 @@ def _fill(folder: Path, plan: _Plan) -> None:
     # A fresh interpreter rather than multiprocessing: it neither forks a process that has threads nor runs the
     # caller's main module a second time.
     code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import _second_half; _second_half(*sys.argv[1:])"
-    options = [str(getattr(plan, name)) for name in ("kind", "train", "test", "frames", "size", "seed")]
+    options = [
+        plan.kind,
+        *(str(getattr(plan, name)) for name in ("train", "test", "frames", "size", "seed")),
+        *plan.labels,
+    ]
     with subprocess.Popen([sys.executable, "-c", code, str(folder), *options], stderr=subprocess.PIPE) as helper:
         try:
             for clip in clips[0::2]:
@@ -200,42 +222,50 @@ def _fill(folder: Path, plan: _Plan) -> None:
         raise RuntimeError(f"generating the demo clips failed: {errors.decode().strip()}")
     with (folder / "manifest.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("path", "label", "split"))
-        writer.writerows((clip.path, clip.label, clip.split) for clip in clips)
+        writer.writerow(("path", "label", "split", "subject"))
+        writer.writerows((clip.path, clip.label, clip.split, _subject(plan, clip)) for clip in clips)
 
 
-def _second_half(folder: str, kind: Kind, *numbers: str) -> None:
-    """Write every second clip, in the second process."""
-    plan = _Plan(kind, *map(int, numbers))
+def _second_half(folder: str, kind: Kind, *rest: str) -> None:
+    """Write every second clip, in the second process; the arguments are those of a plan."""
+    train, test, frames, size, seed = map(int, rest[:5])
+    plan = _Plan(kind, train, test, frames, size, seed, labels=rest[5:])
     for clip in list(_clips(plan))[1::2]:
         _shoot(Path(folder), plan, clip)
 
 
 def _clips(plan: _Plan) -> Iterator[_Clip]:
     """Yield the clips of a plan: in each split, every person acts every class once."""
-    labels = SEVEN if plan.kind == "demo" else ORDER_LABELS
     for split, count in (("train", plan.train), ("test", plan.test)):
-        for label in labels:
+        for label in plan.labels:
             for take in range(count):
                 yield _Clip(f"{split}/{label}/{take:03d}.mp4", label, split, take)
 
 
-def _shoot(folder: Path, plan: _Plan, clip: _Clip) -> None:
+def _subject(plan: _Plan, clip: _Clip) -> int:
+    """Return the number of the person in a clip."""
     people = TRAIN_PEOPLE if clip.split == "train" else TEST_PEOPLE
-    who = people[(plan.seed * 1_000 + clip.take) % len(people)]
+    return people[(plan.seed * 1_000 + clip.take) % len(people)]
+
+
+def _shoot(folder: Path, plan: _Plan, clip: _Clip) -> None:
+    who = _subject(plan, clip)
     if plan.kind == "demo":
         rng = np.random.default_rng((plan.seed, who, SEVEN.index(clip.label)))
-        film = _film(rng, who, ACTION_UNITS[clip.label], acting.comes_and_goes(rng, plan.frames), plan.size)
+        before = str(rng.choice([label for label in plan.labels if label != clip.label]))
+        units = acting.change(rng, ACTION_UNITS[before], ACTION_UNITS[clip.label], acting.turns(rng, plan.frames))
+        film = _film(rng, who, units, plan.size)
     else:
         # Both classes start from the same random numbers: the second is the first played backwards.
         rng = np.random.default_rng((plan.seed, who, len(SEVEN)))
-        film = _film(rng, who, ACTION_UNITS["happiness"], acting.comes(rng, plan.frames), plan.size)
+        units = acting.expression(rng, ACTION_UNITS["happiness"], acting.comes(rng, plan.frames))
+        film = _film(rng, who, units, plan.size)
         film = film[::-1] if clip.label == "smile_fades" else film
     write_video(folder / clip.path, film, lossless=plan.kind == "demo_order")
 
 
-def _film(rng: np.random.Generator, who: int, text: str, envelope: acting.Curve, size: int) -> Film:
+def _film(rng: np.random.Generator, who: int, units: Sequence[ActionUnits], size: int) -> Film:
     """Draw a clip, uint8 (N, size, size, 3)."""
     artist = Artist(person(who), random_scene(rng), size)
-    poses, units = acting.movement(rng, len(envelope)), acting.expression(rng, text, envelope)
+    poses = acting.movement(rng, len(units))
     return np.stack([artist.draw(pose, unit) for pose, unit in zip(poses, units, strict=True)])

@@ -7,6 +7,7 @@ from peclip.data.benchmarks import READERS, prepare, read_benchmark
 from peclip.data.benchmarks.comparison import COMPARISONS
 from peclip.data.check.published import PUBLISHED
 from peclip.data.manifest import Manifest
+from peclip.data.source import split_source
 from peclip.errors import InputError
 from tests.trees import (
     DFEW_ORDER,
@@ -336,6 +337,18 @@ def test_cremad_leaves_out_the_broken_files_and_separates_the_actors(tmp_path):
     tested = [actors_of(manifest.splits(fold)[2]) for fold in manifest.folds]
     assert tested[0] == {"1001", "1006"}
     assert len(set.union(*tested)) == sum(map(len, tested)) == 10
+
+
+@pytest.mark.parametrize(("name", "tree", "actors"), [("ravdess", ravdess_tree, 12), ("cremad", cremad_tree, 10)])
+def test_actors_are_subjects_and_none_of_training_validates(name, tree, actors, tmp_path):
+    manifest = read_benchmark(name, tree(tmp_path, actors=actors))
+    splits = split_source(manifest, fold=1, val=0.2, seed=0)
+    shown = [{*part.table["subject"]} for part in (splits.train, splits.val, splits.test)]
+    assert shown == [
+        {actor.removesuffix(".mp4") for actor in actors_of(part)} for part in (splits.train, splits.val, splits.test)
+    ]
+    assert all(shown)
+    assert len(set.union(*shown)) == sum(map(len, shown)) == actors
 
 
 def test_a_release_in_a_folder_of_its_name_is_found(tmp_path):

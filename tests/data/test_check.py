@@ -148,6 +148,15 @@ def test_an_actor_on_both_sides_of_a_split_is_fatal(tmp_path):
     assert not report.fit_to_train
 
 
+def test_a_subject_in_several_splits_is_fatal(tmp_path):
+    rows = [{**row, "subject": name} for row, name in zip(four_clips(tmp_path), "abca", strict=True)]
+    for number, row in enumerate(rows):
+        row["split"] = "test" if number % 2 else "train"
+    report = check(manifest_of(rows, tmp_path))
+    assert findings(report)["person on both sides of a split"] == ["subject a: test, train"]
+    assert not report.fit_to_train
+
+
 def test_a_class_that_cannot_be_learnt_is_fatal(tmp_path):
     rows = four_clips(tmp_path)
     rows[3]["label"] = "fear"

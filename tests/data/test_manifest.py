@@ -103,6 +103,7 @@ def test_lines_are_counted_through_blank_lines(tmp_path):
         ("path,label,start,end\na,happy,-1,1\n", "line 2: start '-1' is before"),
         ("path,label,start,end\na,happy,0,1\nb,sad,2,2\n", "line 3: the clip ends at 2.0 s, not after its start"),
         ("path,label,end\na,happy,0\n", "line 2: the clip ends at 0.0 s"),
+        ("path,label,subject,video\na,happy,1,2\n", "line 1: columns 'subject' and 'video' say the same"),
         ("path,label\na,happy\npath,label\nb,sad\n", "line 3: a second header; were two files joined?"),
         ('path,label\na,happy\n"b,sad\nc,sad\n', "line 3: a quote is not closed"),
         ('path,label\n"a,happy\nb",sad\n', "line 2: a value continues on the next line"),
@@ -133,6 +134,20 @@ def test_prediction_needs_no_labels(tmp_path):
     assert manifest.labels == []
     some = Manifest.read(write(tmp_path, "path,label\na.mp4,\nb.mp4,sad\n"), labels_required=False)
     assert [some.clip(i).label for i in range(2)] == [None, "sadness"]
+
+
+@pytest.mark.parametrize("column", ["subject", "video"])
+def test_people_and_videos_are_kept_as_they_are_written(column, tmp_path):
+    manifest = Manifest.read(write(tmp_path, f"path,label,{column}\na,sad, 007 \nb,sad,Anna\nc,sad,\n"))
+    assert manifest.table["subject"].tolist() == ["007", "Anna", ""]
+    manifest.write(tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_text().splitlines() == [
+        "path,label,subject",
+        "a,sadness,007",
+        "b,sadness,Anna",
+        "c,sadness,",
+    ]
+    assert Manifest.read(tmp_path / "again.csv").table["subject"].tolist() == ["007", "Anna", ""]
 
 
 def test_the_same_file_may_hold_several_clips(tmp_path):

@@ -48,6 +48,12 @@ def test_a_packed_clip_can_be_packed_again(packed, tmp_path):
     assert (clip.int() - first.int()).abs().max() <= CLOSE
 
 
+def test_packed_clips_show_whom_the_files_show(files, packed):
+    named = Manifest(files.table.assign(subject=[*"abcabca", ""]), files.source, files.root)
+    pack(named, packed, Packing(SIZE, shard_size=1))  # writes the manifest alone
+    assert Manifest.read(packed / "manifest.csv").table["subject"].tolist() == [*"abcabca", ""]
+
+
 def test_a_shard_is_a_zip_file_of_folders_of_frames(packed, tmp_path):
     shard = shards_of(packed)[0]
     with zipfile.ZipFile(shard) as file:

@@ -1,10 +1,13 @@
 """The source of the clips, and the choice of those that validate."""
 
+import time
+
+import numpy as np
 import pandas as pd
 import pytest
 
 from peclip.data.manifest import Manifest
-from peclip.data.source import read_source, split_source, stratified_share
+from peclip.data.source import check_subjects, read_source, split_source, stratified_share
 from peclip.errors import InputError
 from tests.runs import write_data
 from tests.trees import ferv39k_tree
@@ -133,3 +136,90 @@ def test_a_fold_is_tested_on_and_the_others_train_and_validate(tmp_path):
     assert sorted(tests) == sorted(paths(clips))
     with pytest.raises(InputError, match=r"fold 4 does not exist"):
         split_source(clips, fold=4, val=0.25, seed=0)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3])
+def test_validation_shows_nobody_from_training_with_every_class_at_its_share(share, tmp_path):
+    counts = {"happiness": 400, "sadness": 200, "anger": 100}
+    rng = np.random.default_rng(0)
+    clips = table(tmp_path, counts, subject=[f"person {n}" for n in rng.integers(60, size=700)])
+    splits = split_source(clips, fold=None, val=share, seed=0)
+    assert not {*splits.train.table["subject"]} & {*splits.val.table["subject"]}
+    assert paths(splits.train) | paths(splits.val) == paths(clips)
+    for label, count in counts.items():
+        assert splits.val.table["label"].eq(label).sum() / count == pytest.approx(share, abs=0.03)
+
+
+def test_the_seed_decides_which_people_validate(tmp_path):
+    clips = table(tmp_path, {"happiness": 100, "sadness": 100}, subject=[str(n % 20) for n in range(200)])
+    first, again, other = (
+        {*split_source(clips, fold=None, val=0.1, seed=seed).val.table["subject"]} for seed in (0, 0, 1)
+    )
+    assert len(first) == 2
+    assert first == again != other
+
+
+def test_clips_without_a_subject_are_each_on_their_own(tmp_path):
+    clips = table(tmp_path, {"happiness": 20, "sadness": 20}, subject=["a"] * 10 + [""] * 30)
+    splits = split_source(clips, fold=None, val=0.25, seed=0)
+    assert splits.val.table["label"].value_counts().to_dict() == {"happiness": 5, "sadness": 5}
+
+
+def test_every_class_of_two_people_validates_and_the_only_person_of_a_class_is_trained_on(tmp_path):
+    rare = {"happiness": 90, "anger": 2, "fear": 3}
+    clips = table(tmp_path, rare, subject=[str(n % 30) for n in range(90)] + ["0", "1"] + ["2"] * 3)
+    for seed in range(10):
+        splits = split_source(clips, fold=None, val=0.1, seed=seed)
+        assert splits.train.labels == ["happiness", "anger", "fear"]
+        assert splits.val.labels == ["happiness", "anger"]
+        assert splits.notes == ["No validation clip shows fear."]
+
+
+def test_few_people_with_many_clips_still_validate(tmp_path):
+    clips = table(tmp_path, {"happiness": 40, "sadness": 40}, subject=["a", "b", "c", "d"] * 20)
+    splits = split_source(clips, fold=None, val=0.1, seed=0)
+    assert len({*splits.val.table["subject"]}) == 1
+    assert splits.notes == []
+
+
+@pytest.mark.parametrize(
+    ("subjects", "says"),
+    [
+        (["a"] * 8, "the only subject is 'a'"),
+        (["a"] * 4 + ["b"] * 4, "each is the only one of some class"),
+    ],
+)
+def test_people_who_cannot_be_kept_apart_are_reported_in_one_line(subjects, says, tmp_path):
+    clips = table(tmp_path, {"happiness": 4, "sadness": 4}, subject=subjects)
+    with pytest.raises(InputError, match=rf"clips\.csv: val is 0\.1, but no subject can be held out .*{says}"):
+        split_source(clips, fold=None, val=0.1, seed=0)
+    assert len(split_source(clips, fold=None, val=0, seed=0).val) == 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "fold", "sides"),
+    [
+        ({"split": ["train", "test"] * 2}, None, ("train", "test")),
+        ({"split": ["val", ""] * 2}, None, ("val", "train")),
+        ({"fold": [1, 2] * 2}, 1, ("test", "train")),
+    ],
+)
+def test_a_subject_on_two_sides_is_refused(columns, fold, sides, tmp_path):
+    clips = table(tmp_path, {"happiness": 4}, subject=["a", "a", "b", "c"], **columns)
+    with pytest.raises(InputError, match=f"subject 'a' is in {sides[0]} here and in {sides[1]} in"):
+        check_subjects(clips, fold, 0.1)
+    check_subjects(clips.select(clips.table["subject"].ne("a")), fold, 0.1)
+
+
+def test_a_validation_split_that_is_not_used_may_show_people_of_training(tmp_path):
+    clips = table(tmp_path, {"happiness": 3}, subject=["a", "a", "b"], split=["train", "val", "test"])
+    check_subjects(clips, None, "test")
+
+
+def test_a_hundred_thousand_people_are_divided_in_seconds(tmp_path):
+    many = 100_000
+    clips = table(tmp_path, {"happiness": many, "sadness": many}, subject=[str(n % many) for n in range(2 * many)])
+    started = time.process_time()
+    splits = split_source(clips, fold=None, val=0.1, seed=0)
+    assert time.process_time() - started < 10
+    assert splits.val.table["label"].value_counts().to_dict() == {"happiness": 10_000, "sadness": 10_000}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from peclip.demo.acting import UNITS, comes, comes_and_goes, expression, movement, units_of
+from peclip.demo.acting import UNITS, change, comes, expression, movement, turns, units_of
 from peclip.labels import ACTION_UNITS, SEVEN
 
 
@@ -23,13 +23,23 @@ def test_a_text_that_cannot_be_rendered_names_its_unknown_unit():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_an_expression_rises_to_its_apex_and_never_rises_again_after_its_fall(seed):
-    curve = comes_and_goes(np.random.default_rng(seed), 32)
-    assert curve.min() >= 0
-    assert curve.max() == 1
-    top = int(curve.argmax())
-    assert (np.diff(curve[: top + 1]) >= 0).all()
-    assert (np.diff(curve[top:]) <= 0).all()
+def test_a_turn_is_in_the_middle_third_of_the_clip_and_both_sides_are_about_as_long(seed):
+    curve = turns(np.random.default_rng(seed), 100)
+    assert (np.diff(curve) >= 0).all()
+    assert (curve[:35] == 0).all()
+    assert (curve[85:] == 1).all()
+    assert 0.1 <= (curve > 0).argmax() / 100 <= 0.66
+    assert 0.08 <= ((curve > 0) & (curve < 1)).mean() <= 0.21
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_face_turns_from_the_units_of_one_text_to_those_of_another(seed):
+    before, after = ACTION_UNITS["happiness"], ACTION_UNITS["sadness"]
+    first, *_, last = change(np.random.default_rng(seed), before, after, np.linspace(0, 1, 9))
+    for face, text in ((first, before), (last, after)):
+        for name in UNITS:
+            low, high = (0.5, 0.95) if name in units_of(text) else (0, 0.2)
+            assert low <= getattr(face, name) <= high
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -39,7 +39,7 @@ def small_order(tmp_path_factory) -> Path:
 
 def test_manifest_lists_every_class_in_both_splits(small):
     table = rows(small)
-    assert list(table[0]) == ["path", "label", "split"]
+    assert list(table[0]) == ["path", "label", "split", "subject"]
     counts = {(row["split"], row["label"]): 0 for row in table}
     for row in table:
         counts[row["split"], row["label"]] += 1
@@ -113,6 +113,32 @@ def test_order_clips_are_each_others_exact_reversal(small_order):
         assert not np.array_equal(forward, backward)
 
 
+def test_some_of_the_expressions_make_a_smaller_task_in_a_folder_of_its_own(tmp_path):
+    small, other = (
+        demo(tmp_path, train=1, test=1, frames=2, size=16, labels=labels)
+        for labels in (("anger", "fear"), ("anger", "happiness"))
+    )
+    assert small.parent != other.parent
+    assert {row["label"] for row in rows(small)} == {"anger", "fear"}
+
+
+@pytest.mark.parametrize("labels", [(), ("anger",), ("anger", "anger"), ("anger", "boredom")])
+def test_a_task_needs_two_of_the_seven_expressions(labels, tmp_path):
+    with pytest.raises(InputError, match="labels: expected two or more of happiness, "):
+        demo(tmp_path, labels=labels)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_people_are_named_and_nobody_is_in_two_splits(small, small_order):
+    for manifest in (small, small_order):
+        people = {
+            split: {row["subject"] for row in rows(manifest) if row["split"] == split} for split in ("train", "test")
+        }
+        assert all(people.values())
+        assert not people["train"] & people["test"]
+    assert len({row["subject"] for row in rows(small)}) == 3  # of 21 clips
+
+
 def test_people_of_training_test_and_pretraining_are_disjoint():
     assert max(TRAIN_PEOPLE) < min(TEST_PEOPLE)
     assert max(TEST_PEOPLE) < min(PRETRAINING_PEOPLE)
@@ -130,7 +156,8 @@ def test_a_failing_second_process_is_reported(tmp_path, monkeypatch):
 def test_the_same_frames_give_the_same_file_every_time(tmp_path):
     rng = np.random.default_rng((0, TEST_PEOPLE[1], 3))
     # Pictures of which x264 made several files when it was free to.
-    film = tasks._film(rng, TEST_PEOPLE[1], ACTION_UNITS["anger"], acting.comes_and_goes(rng, 32), 96)
+    units = acting.change(rng, ACTION_UNITS["fear"], ACTION_UNITS["anger"], acting.turns(rng, 32))
+    film = tasks._film(rng, TEST_PEOPLE[1], units, 96)
     paths = [tmp_path / f"{number}.mp4" for number in range(8)]
     for path in paths:
         tasks.write_video(path, film)

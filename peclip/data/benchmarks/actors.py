@@ -47,7 +47,7 @@ def ravdess(root: Path) -> Manifest:
             continue
         performance = clip_name(clip)[2:]
         if performance not in rows or found["modality"] == "01":
-            rows[performance] = row_of(clip, base, RAVDESS_LABELS[code - 1]) | {"actor": found["actor"]}
+            rows[performance] = row_of(clip, base, RAVDESS_LABELS[code - 1]) | {"subject": found["actor"]}
     return to_manifest(_with_folds(list(rows.values()), 6, blocks=True), base)
 
 
@@ -72,7 +72,7 @@ def cremad(root: Path) -> Manifest:
             broken.append(clip_name(clip))
             continue
         label = to_label(found["emotion"], CREMAD_LABELS, str(clip))
-        rows.append(row_of(clip, base, label) | {"actor": found["actor"]})
+        rows.append(row_of(clip, base, label) | {"subject": found["actor"]})
     notes = [f"{len(broken)} files known to be broken are skipped: {', '.join(broken)}"] if broken else []
     return to_manifest(_with_folds(rows, 5, blocks=False), base, notes)
 
@@ -86,9 +86,9 @@ def actor_of(benchmark: str, path: Path) -> str | None:
 
 def _with_folds(rows: list[dict[str, Any]], folds: int, blocks: bool) -> list[dict[str, Any]]:
     """Give each row the fold of its actor: actors in order, a block of neighbours to each fold or one after another."""
-    actors = sorted({row["actor"] for row in rows})
+    actors = sorted({row["subject"] for row in rows})
     folds = min(folds, len(actors))
     fold_of = {
         actor: 1 + (place * folds // len(actors) if blocks else place % folds) for place, actor in enumerate(actors)
     }
-    return [{**row, "fold": fold_of[row["actor"]]} for row in rows]
+    return [{**row, "fold": fold_of[row["subject"]]} for row in rows]

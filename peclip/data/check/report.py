@@ -21,7 +21,8 @@ from peclip.data.check.inspection import Inspected, inspect_clips, same_content
 from peclip.data.check.published import PUBLISHED, Published
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.formats import list_command
-from peclip.errors import InputError, printable
+from peclip.data.subjects import has_subjects, on_several_sides
+from peclip.errors import InputError, printable, short
 from peclip.labels import MOST
 
 SIGNS = {
@@ -38,7 +39,7 @@ KINDS = (
     *("missing", "empty", "undecodable", "short", "several video streams", "duplicate"),
     *("duplicate across splits or labels", "person on both sides of a split", "empty class", ALIKE),
 )
-"""Kinds of findings; people are known only where the names of files hold them (RAVDESS, CREMA-D)."""
+"""Kinds of findings; people are known by the column subject, or by the names of files (RAVDESS, CREMA-D)."""
 
 SHOWN = 5  # clips that are named in a table's row
 
@@ -238,12 +239,18 @@ def _both_sides(manifest: Manifest, benchmark: str | None) -> Iterator[Finding]:
         yield Finding("duplicate", same[False], fatal=False)
     if same[True]:
         yield Finding("duplicate across splits or labels", same[True], fatal=True)
-    people: dict[str, set[str]] = defaultdict(set)
-    for row in range(len(manifest)):
-        if actor := actor_of(benchmark or "", Path(manifest.clip(row).path)):
-            people[actor].add(side[row])
-    if both := [f"actor {actor}: {', '.join(sorted(sides))}" for actor, sides in people.items() if len(sides) > 1]:
+    people = on_several_sides(_with_actors(manifest, benchmark), side)
+    who = "actor" if benchmark in ("ravdess", "cremad") else "subject"
+    if both := [f"{who} {short(name)}: {', '.join(sorted(sides))}" for name, sides in people.items()]:
         yield Finding("person on both sides of a split", both, fatal=True)
+
+
+def _with_actors(manifest: Manifest, benchmark: str | None) -> Manifest:
+    """Return the manifest with the actors of a benchmark as subjects, where it has no subjects."""
+    if has_subjects(manifest) or not benchmark:
+        return manifest
+    actors = [actor_of(benchmark, Path(path)) or "" for path in manifest.table["path"]]
+    return Manifest(manifest.table.assign(subject=actors), manifest.source, manifest.root)
 
 
 def _sides(manifest: Manifest) -> list[str]:

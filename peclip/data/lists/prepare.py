@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from peclip.data.benchmarks.actors import actor_of
 from peclip.data.lists.location import ClipFinder, find_clips
 from peclip.data.lists.orders import name_labels, read_order
 from peclip.data.lists.reading import ClipList, fold_of, read_list, role_of
@@ -90,6 +91,7 @@ def prepare_list(
             notes.append(f"{path}: {len(found.missing)} of these clips are missing, the first is that of {first}")
     rows, how = _joined(resolved)
     notes += [*where, *filter(None, (how, naming.note))]
+    rows = [{**row, "subject": actor_of(labels or "", Path(row["path"])) or ""} for row in rows]
     return Manifest(pd.DataFrame(rows, dtype=object), source=lists[0].path, root=root, notes=notes)
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-COLUMNS = ("path", "label", "split", "fold", "start", "end")
-"""Columns of a manifest."""
+COLUMNS = ("path", "label", "split", "fold", "start", "end", "subject", "video")
+"""Columns of a manifest; ``video`` is another name of ``subject``."""
 
 DELIMITERS = (",", ";", "\t")
 

@@ -76,6 +76,8 @@ def parse_manifest(path: Path | str, labels_required: bool, allow_outside: bool)
         fold = _numbers(path, table, "fold")
         _refuse(path, table, fold.notna() & (fold.mod(1).ne(0) | fold.lt(0)), "fold {} is not a whole number", "fold")
         table["fold"] = fold.astype("Int64")
+    if "subject" in table:
+        table["subject"] = each_value(table["subject"], str.strip)
     _check_times(path, table)
     _check_duplicates(path, table)
     return table.assign(source=os.path.basename(path))
@@ -115,6 +117,8 @@ def _read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
     except pd.errors.ParserError as error:
         _explain(path, str(error), error)
     table["line"] = range(2, len(table) + 2)
+    table = table.rename(columns={"video": "subject"})
+    header = ["subject" if name == "video" else name for name in header]
     if b'"' in raw:
         broken = table["path"].str.contains("\n")
         for name in header:
@@ -159,6 +163,10 @@ def _check_header(path: Path | str, header: list[str], labels_required: bool) ->
             raise InputError(f"{path} line 1: unknown column {shown(name)}; {expected}")
         if header.count(name) > 1:
             raise InputError(f"{path} line 1: duplicate column {shown(name)}")
+    if {"subject", "video"} <= {*header}:
+        raise InputError(
+            f"{path} line 1: columns 'subject' and 'video' say the same: keep the one that joins more clips"
+        )
     for name in required:
         if name not in header:
             raise InputError(f"{path} line 1: column {name!r} is missing; {expected}")

@@ -1,12 +1,13 @@
-"""One table of clips for every source: path, label, split, fold, start and end; read, written, split and selected.
+"""One table of clips for every source: path, label, split, fold, subject, start, end; read, written, split and selected.
 
-A manifest is a csv with the header ``path,label`` and, where wanted, ``split,fold,start,end``:
+A manifest is a csv with the header ``path,label`` and, where wanted, ``split,fold,subject,start,end``:
 
 - ``path``: a video file or a folder of frames, relative to the manifest;
 - ``label``: an expression by name (``happy``, ``Happiness`` and ``HAP`` are one class), or any name of your own;
 - ``split``: ``train``, ``val`` or ``test``; a row without one belongs to training;
 - ``fold``: the fold of a cross-validation in which the clip is *tested*; in every other fold it is trained on;
-- ``start``, ``end``: seconds; the part of the file that is the clip.
+- ``start``, ``end``: seconds; the part of the file that is the clip;
+- ``subject`` (or ``video``): the person, or the longer video, that the clip shows; no one is trained on and validated on.
 """
 
 import os
@@ -33,6 +34,7 @@ COLUMNS = {
     "fold": "Int64",
     "start": "float64",
     "end": "float64",
+    "subject": "category",
     "source": "category",
     "line": "int64",
 }
@@ -115,9 +117,9 @@ class Manifest:
         paths = self._paths_from(path.parent)
         paths = paths.where(~paths.str.startswith(FORMULA), "./" + paths)  # see as_cell
         table = self.table.loc[:, ["path", "label"]].assign(path=paths)
-        for column in ("split", "fold", "start", "end"):
+        for column in ("split", "fold", "start", "end", "subject"):
             values = self.table[column]
-            if (values.ne("") if column == "split" else values.notna()).any():
+            if (values.ne("") if column in ("split", "subject") else values.notna()).any():
                 table[column] = values
         try:
             with atomic_write(path) as temporary:

@@ -48,7 +48,7 @@ class Summary(Callback):
             say("train/war is approximate: a mixed clip counts by the label with the larger share.")
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             say("fast_dev_run: a dry run of a few batches, in one epoch; nothing is saved")
-        for note in data.source.notes:
+        for note in (*data.source.notes, *splits.notes):
             say(note)
         say(selection_note(data.selection))
 

@@ -193,6 +193,7 @@ def test_paths_that_name_expressions_show_where_numbers_begin(tmp_path):
         ("VideoFlash/1018_WSI_FEA_XX.flv", "fear"),
     ]
     assert manifest.notes[-1].startswith("the labels count from 1: 1 anger, 2 disgust")
+    assert manifest.table["subject"].tolist() == ["1018", "1018"]
 
 
 def test_names_outside_the_order_are_refused(frames):

@@ -1,0 +1,118 @@
+"""Keep people apart: a share of the clips to validate on that shows nobody from the others, and people on two sides."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from peclip.data.manifest import Manifest
+from peclip.errors import InputError, shown
+
+
+def has_subjects(clips: Manifest) -> bool:
+    """Return whether the clips say whom they show."""
+    return bool(clips.table["subject"].ne("").any())
+
+
+def share_of_subjects(clips: Manifest, share: float, seed: int) -> "pd.Series[bool]":
+    """Choose subjects with about a share of the clips of every class: all clips of a subject, or none.
+
+    Subjects come in random order, and each is chosen who brings the classes closer to the share. A class whose clips show
+    two subjects or more keeps at least one on either side, where the other classes allow it. A clip without a subject
+    counts as one of its own.
+
+    Returns:
+        True for the chosen rows.
+
+    Raises:
+        InputError: no subject can be chosen without leaving a class without clips to train on.
+    """
+    subjects, names = _subjects(clips)
+    counts = _Counts(subjects, clips.table["label"].to_numpy())
+    rng = np.random.default_rng((seed, len(clips)))
+    for subject in rng.permutation(counts.number):
+        if counts.held.sum() >= share * len(clips):
+            break
+        if counts.gain(subject, share) > 0:
+            counts.hold(subject)
+    for label in np.flatnonzero(counts.held == 0).tolist():
+        able = [subject for subject in rng.permutation(counts.showing(label)) if counts.can_hold(subject)]
+        if able and not counts.held[label]:
+            counts.hold(max(able, key=lambda subject: counts.gain(subject, share)))
+    if not counts.chosen.any():
+        some = f"the only subject is {shown(names[0])}" if len(names) == 1 else "each is the only one of some class"
+        raise InputError(
+            f"{clips.source}: val is {share}, but no subject can be held out for validation: {some}; add a split val, or "
+            "set val to 0 or test, or remove the column subject",
+            "val",
+        )
+    return pd.Series(counts.chosen[subjects]).astype(bool)
+
+
+def on_several_sides(clips: Manifest, sides: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return the subjects on two sides or more, each with its sides and their first row."""
+    table = pd.DataFrame({"subject": clips.table["subject"].astype("str"), "side": sides, "row": range(len(clips))})
+    first = table[table["subject"].ne("")].drop_duplicates(["subject", "side"])
+    both = first[first.duplicated("subject", keep=False)]
+    return {
+        str(name): dict(zip(rows["side"], rows["row"], strict=True))
+        for name, rows in both.groupby("subject", sort=False)
+    }
+
+
+def _subjects(clips: Manifest) -> tuple[NDArray[np.intp], list[str]]:
+    """Return the number of each row's subject, and the names of those that have one."""
+    numbers, names = pd.factorize(clips.table["subject"].astype("str").replace("", None))
+    alone = numbers == -1
+    numbers[alone] = len(names) + np.arange(alone.sum())
+    return numbers, [str(name) for name in names]
+
+
+class _Counts:
+    """Count the clips of each class: of a subject, of those who are held out, and of all.
+
+    Args:
+        subjects: number of each row's subject.
+        labels: of each row.
+    """
+
+    def __init__(self, subjects: NDArray[np.intp], labels: NDArray[np.object_]) -> None:
+        classes, names = pd.factorize(labels)
+        self.number = int(subjects.max()) + 1
+        self.total = np.bincount(classes, minlength=len(names))
+        self.held = np.zeros(len(names), dtype=np.int64)
+        self.chosen = np.zeros(self.number, dtype=bool)
+        pairs, self._count = np.unique(subjects * len(names) + classes, return_counts=True)
+        self._subject, self._class = pairs // len(names), pairs % len(names)
+        self._by_class = np.argsort(self._class, kind="stable")
+        self._first_of_class = np.searchsorted(self._class[self._by_class], np.arange(len(names) + 1))
+        self._first = np.searchsorted(self._subject, np.arange(self.number + 1))
+
+    def showing(self, label: int) -> NDArray[np.intp]:
+        """Return the subjects who show a class."""
+        return self._subject[self._by_class[self._first_of_class[label] : self._first_of_class[label + 1]]]
+
+    def can_hold(self, subject: int) -> bool:
+        """Return whether every class has clips to train on without a subject."""
+        classes, count = self._own(subject)
+        return bool((self.held[classes] + count < self.total[classes]).all())
+
+    def gain(self, subject: int, share: float) -> float:
+        """Return how much closer the classes come to a share with a subject; below 0 where one would be left empty."""
+        if not self.can_hold(subject):
+            return -np.inf
+        classes, count = self._own(subject)
+        total = self.total[classes]
+        missing = share * total - self.held[classes]
+        return float(((missing**2 - (missing - count) ** 2) / total).sum())
+
+    def hold(self, subject: int) -> None:
+        """Hold a subject out."""
+        classes, count = self._own(subject)
+        self.held[classes] += count
+        self.chosen[subject] = True
+
+    def _own(self, subject: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        rows = slice(self._first[subject], self._first[subject + 1])
+        return self._class[rows], self._count[rows]
