@@ -37,13 +37,13 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_clip(tmp_path_factory.mktemp("tiny_clip"))
 
 
-def write_tiny_clip(folder: Path) -> Path:
-    """Write the tiny CLIP and its tokenizer into a folder, and return it."""
+def write_tiny_clip(folder: Path, blocks: int = 2) -> Path:
+    """Write the tiny CLIP, with so many blocks a tower, and its tokenizer into a folder, and return it."""
     from transformers import CLIPConfig, CLIPModel
 
     folder.mkdir(exist_ok=True)
     vocabulary = write_tokenizer(folder)
-    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": blocks, "num_attention_heads": 2}
     text = {
         "max_position_embeddings": 160,
         "vocab_size": vocabulary,
