@@ -3,8 +3,7 @@
 import os
 import shutil
 import stat
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import av
@@ -12,10 +11,10 @@ import pytest
 import torch
 import yaml
 
+from peclip.cli import main
 from tests.conftest import write_tokenizer
+from tests.processes import called
 from tests.runs import LABELS, run, write_config, write_data
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -535,12 +534,5 @@ def test_a_checkpoint_of_other_class_texts(command, place, config, tiny_run):
 
 def test_a_process_says_one_line_and_ends_with_status_2(place, config):
     truncated(place / "data/train/sadness/3.mp4")
-    command = [sys.executable, "-m", "peclip", "fit", "--config", str(config), "--data.num_workers", "1"]
-    done = subprocess.run(
-        command, check=False, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith("peclip: error: ")
-    assert "3.mp4" in done.stderr
-    assert "manifest.csv line 4" in done.stderr
-    assert done.returncode == 2
+    result = called(place, partial(main, ["fit", "--config", str(config), "--data.num_workers", "1"]))
+    assert_refused(result, "3.mp4", "manifest.csv line 4")
