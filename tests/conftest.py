@@ -16,7 +16,7 @@ from torch import Tensor
 
 from peclip.data import forking
 from tests.lacking import summary
-from tests.runs import trained, write_config, write_data
+from tests.runs import save_blank, trained, write_config, write_data
 
 torch.set_num_threads(1)
 
@@ -112,6 +112,12 @@ def tiny_config(tmp_path_factory: pytest.TempPathFactory, tiny_clip: Path, tiny_
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_config: Path) -> Path:
     """The folder of a run of the tiny configuration; not to be written to."""
     return trained(tmp_path_factory.mktemp("tiny_run"), "--config", tiny_config)
+
+
+@pytest.fixture
+def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of results are blank: for tests of much else. Those of the tiny run and of tests/results are drawn."""
+    monkeypatch.setattr("peclip.results.figures.save", save_blank)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

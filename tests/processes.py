@@ -22,7 +22,8 @@ from pkgutil import resolve_name
 from threading import Thread
 
 from peclip.data import forking
-from tests.runs import Result, run
+from peclip.results import figures
+from tests.runs import Result, run, save_blank
 
 
 def nothing(rank: int) -> None:
@@ -68,9 +69,7 @@ def in_a_process(
     return result.status, result.err
 
 
-def called(
-    folder: Path, function: Callable[[], object], stdin: Path = Path(os.devnull), limit: float = 120
-) -> Result:
+def called(folder: Path, function: Callable[[], object], stdin: Path = Path(os.devnull), limit: float = 120) -> Result:
     """Call a function in a folder in a process of its own, whose three streams are redirected as a shell does it.
 
     Args:
@@ -191,6 +190,7 @@ def _run(
     os.environ.clear()
     os.environ.update(environment)
     rank_zero_only.rank = rank
+    figures.save = save_blank
     before(rank)
     with chdir(folder):
         result = run(*args)

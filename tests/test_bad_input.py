@@ -4,7 +4,6 @@ import os
 import shutil
 import stat
 from functools import partial
-from pathlib import Path
 
 import av
 import pytest

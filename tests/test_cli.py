@@ -44,7 +44,7 @@ def epochs_of(run_folder):
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch):
+def workplace(tmp_path, monkeypatch, blank_pictures):
     """An empty folder to work in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -20,6 +20,8 @@ from tests.model.released_small import as_saved, small_ids, small_state
 from tests.runs import run, trained, write_config, write_data
 from tests.trees import write_clip
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 SAME = ("run", "ckpt", "package")
 """Kinds that are the same model; the released one is another."""
 

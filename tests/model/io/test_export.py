@@ -12,6 +12,7 @@ from tests.model.released_small import as_saved, small_state
 from tests.model.small import clips, logits_in_a_process
 from tests.runs import LABELS, run, write_data
 
+
 @pytest.fixture(scope="module")
 def package(tiny_run, tmp_path_factory):
     """The package of a run of the command; not to be written to."""
