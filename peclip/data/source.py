@@ -1,15 +1,17 @@
 """Read clips from a manifest or the folder of a benchmark, and choose which of them validate."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
 from peclip.data.benchmarks import read_benchmark
 from peclip.data.manifest import Manifest
 from peclip.data.subjects import has_subjects, on_several_sides, share_of_subjects
 from peclip.errors import InputError, listed, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Validation = float | Literal["test"]
 
@@ -101,6 +103,8 @@ def stratified_share(clips: Manifest, share: float, seed: int) -> "pd.Series[boo
     Returns:
         True for the chosen rows.
     """
+    import pandas as pd
+
     rng = np.random.default_rng((seed, len(clips)))
     chosen = pd.Series(False, index=range(len(clips)))
     for label in clips.labels:
