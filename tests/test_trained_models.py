@@ -15,7 +15,6 @@ import yaml
 from peclip.bench import loops, measure
 from peclip.labels import SEVEN
 from peclip.model.io import read_trained
-from tests.lacking import needs
 from tests.model.released_small import as_saved, small_ids, small_state
 from tests.runs import run, trained, write_config, write_data
 from tests.trees import write_clip

@@ -18,7 +18,7 @@ from peclip.model.io.checkpoint import ENTRY, read_trained, to_checkpoint
 from peclip.model.torch_file import read_checkpoint, read_tensors
 from tests.model.io.test_package import change
 from tests.model.released_small import as_saved, small_ids, small_state
-from tests.model.small import build, stir
+from tests.model.small import build
 
 MEGABYTES = 300
 """Memory that refusing a file may take."""
@@ -34,17 +34,6 @@ def refused(message):
     assert len(str(caught.value)) < 1200
     assert time.process_time() - begin < 10
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1000 * MEGABYTES
-
-
-@pytest.fixture(scope="module")
-def net(tiny_clip):
-    return stir(build(tiny_clip)).eval()
-
-
-@pytest.fixture
-def folder(net, tmp_path):
-    net.save_pretrained(tmp_path / "package")
-    return tmp_path / "package"
 
 
 def prompts(**arguments):
