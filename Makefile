@@ -20,8 +20,10 @@ help: ## list these targets
 demo: $(READY) ## train on synthetic faces and show the results (about three minutes on two cores)
 	.venv/bin/peclip fit --config demo
 
+# The tests of a file run in one process, which makes what they share once; without compiled modules each would compile all.
 test: $(READY) ## run the tests
-	OMP_NUM_THREADS=1 .venv/bin/pytest -m "not slow and not gpu" -n auto --maxprocesses 8
+	env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 .venv/bin/pytest -m "not slow and not gpu" \
+		-n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 check: $(READY) ## check style and types
 	.venv/bin/ruff check

@@ -1,26 +1,57 @@
-"""Shared fixtures: no network, a tiny CLIP in a folder, the released checkpoint of the golden numbers."""
+"""Shared fixtures: no network, a tiny CLIP in a folder, the released checkpoint of the golden numbers.
 
+The process that hands out the tests imports this, too, before it starts any worker: hence no torch up here.
+"""
+
+from __future__ import annotations
+
+import gc
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 
 import pytest
-import torch
-from torch import Tensor
 
 from peclip.data import forking
 from tests.lacking import summary
-from tests.runs import trained, write_config, write_data
+from tests.runs import save_blank, trained, write_config, write_data
 
-torch.set_num_threads(1)
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The runs that tests start are forks of one server for the whole session, which imports what a training needs.
 forking.PRELOADED = ["peclip.train.cli.command", "transformers.models.clip.modeling_clip", "pytest"]
+
+LONGEST = (
+    "test_trained_models.py",
+    "stress/test_kills.py",
+    "test_bad_input.py",
+    "train/test_lightning_options.py",
+    "test_notebooks.py",
+    "inference/test_recognizer.py",
+    "test_configs.py",
+    "train/test_cv.py",
+    "model/io/test_onnx.py",
+    "model/io/test_released.py",
+    "test_cli.py",
+    "test_installed.py",
+    "bench/test_bench.py",
+    "train/test_ranks.py",
+    "test_cluster.py",
+    "model/test_inject.py",
+    "train/test_module.py",
+    "inference/test_memory.py",
+    "model/io/test_absurd_files.py",
+    "stress/test_numbers.py",
+    "stress/test_soak.py",
+)
+"""Test files that take more than ten seconds on a core, the longest first."""
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "pe_clip_small.json").read_text())
 
@@ -31,19 +62,45 @@ def pytest_xdist_auto_num_workers() -> int:
     return cores + cores // 2
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Let nobody search for garbage while the tests are imported; see :func:`pytest_collection_finish`."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no worker is left with one of them at the end."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0].removeprefix("tests/"), len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    """Use one thread, and exempt what the imports have made from the search for garbage: a fifth of the time otherwise."""
+    import torch
+
+    torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random CLIP (2 + 2 blocks of width 32, 32-pixel frames) and a tokenizer of single letters."""
     return write_tiny_clip(tmp_path_factory.mktemp("tiny_clip"))
 
 
-def write_tiny_clip(folder: Path) -> Path:
-    """Write the tiny CLIP and its tokenizer into a folder, and return it."""
+def write_tiny_clip(folder: Path, blocks: int = 2) -> Path:
+    """Write the tiny CLIP, with so many blocks a tower, and its tokenizer into a folder, and return it."""
+    import torch
     from transformers import CLIPConfig, CLIPModel
 
     folder.mkdir(exist_ok=True)
     vocabulary = write_tokenizer(folder)
-    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": blocks, "num_attention_heads": 2}
     text = {
         "max_position_embeddings": 160,
         "vocab_size": vocabulary,
@@ -79,6 +136,8 @@ def write_tokenizer(folder: Path) -> int:
 @pytest.fixture(scope="session")
 def released_state() -> dict[str, Tensor]:
     """The golden weights in the released layout: a function of each parameter's name."""
+    import torch
+
     state = {}
     for name, shape in GOLDEN["param_shapes"].items():
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
@@ -105,6 +164,12 @@ def tiny_config(tmp_path_factory: pytest.TempPathFactory, tiny_clip: Path, tiny_
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_config: Path) -> Path:
     """The folder of a run of the tiny configuration; not to be written to."""
     return trained(tmp_path_factory.mktemp("tiny_run"), "--config", tiny_config)
+
+
+@pytest.fixture
+def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of results are blank: for tests of much else. Those of the tiny run and of tests/results are drawn."""
+    monkeypatch.setattr("peclip.results.figures.save", save_blank)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -10,16 +10,20 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import chdir
+from contextlib import chdir, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from pkgutil import resolve_name
+from threading import Thread
 
 from peclip.data import forking
-from tests.runs import Result, run
+from peclip.results import figures
+from tests.runs import Result, run, save_blank
 
 
 def nothing(rank: int) -> None:
@@ -46,22 +50,11 @@ def at_once(
         The results in the order of the processes; the status is that of the process, -9 of one that was killed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    forking.start_server()
-    context = multiprocessing.get_context("forkserver")
-    processes = [
-        context.Process(target=_run, args=(folder, rank, args, dict(os.environ) | dict(variables), before))
+    runs = [
+        partial(_run, folder, rank, args, dict(os.environ) | dict(variables), before)
         for rank, variables in enumerate(environments)
     ]
-    with forking.main_module_hidden():
-        for process in processes:
-            process.start()
-    deadline = time.monotonic() + limit
-    for process in processes:
-        process.join(max(deadline - time.monotonic(), 0))
-    for process in processes:
-        process.kill()  # what still runs
-        process.join()
-    return [_result(folder, rank, process.exitcode) for rank, process in enumerate(processes)]
+    return [_result(folder, rank, status) for rank, status in enumerate(_ended(runs, limit))]
 
 
 def in_a_process(
@@ -74,6 +67,36 @@ def in_a_process(
     """
     (result,) = at_once(folder, args, [{}], nothing if before is None else OnRank(0, before), limit)
     return result.status, result.err
+
+
+def called(folder: Path, function: Callable[[], object], stdin: Path = Path(os.devnull), limit: float = 120) -> Result:
+    """Call a function in a folder in a process of its own, whose three streams are redirected as a shell does it.
+
+    Args:
+        folder: where, for what it prints, too.
+        function: can be pickled; what it returns is the status, None is 0.
+        stdin: what is redirected to it; a named pipe is as good as the pipe of a shell.
+        limit: seconds after which the process is killed.
+    """
+    (status,) = _ended([partial(_call, folder, function, stdin)], limit)
+    return _result(folder, 0, status)
+
+
+def piped(folder: Path, function: Callable[[], object], content: bytes) -> Result:
+    """Call a function as :func:`called` does, and pipe this content in."""
+    pipe = folder / "stdin"
+    os.mkfifo(pipe)
+    feeder = Thread(target=_feed, args=(pipe, content))
+    feeder.start()
+    result = called(folder, function, pipe)
+    feeder.join()
+    pipe.unlink()
+    return result
+
+
+def _feed(pipe: Path, content: bytes) -> None:
+    with suppress(BrokenPipeError):  # not everything is read to its end
+        pipe.write_bytes(content)
 
 
 @dataclass(frozen=True)
@@ -128,6 +151,32 @@ def send(number: signal.Signals) -> None:
     os.kill(os.getpid(), number)
 
 
+def _ended(functions: Sequence[Callable[[], object]], limit: float) -> list[int]:
+    """Call functions in a process each, kill those that run longer than the limit in seconds, and return their status."""
+    forking.start_server()
+    context = multiprocessing.get_context("forkserver")
+    processes = [context.Process(target=function) for function in functions]
+    with forking.main_module_hidden():
+        for process in processes:
+            process.start()
+    deadline = time.monotonic() + limit
+    for process in processes:
+        process.join(max(deadline - time.monotonic(), 0))
+    for process in processes:
+        process.kill()  # what still runs
+        process.join()
+    return [process.exitcode or 0 for process in processes]
+
+
+def _call(folder: Path, function: Callable[[], object], stdin: Path) -> None:
+    streams = ((stdin, os.O_RDONLY), *((folder / f"{name}.0", os.O_WRONLY | os.O_CREAT) for name in ("out", "err")))
+    for number, (path, flags) in enumerate(streams):
+        os.dup2(os.open(path, flags, 0o600), number)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the server blocks some, a shell does not
+    with chdir(folder):
+        sys.exit(function())
+
+
 def _run(
     folder: Path,
     rank: int,
@@ -141,6 +190,7 @@ def _run(
     os.environ.clear()
     os.environ.update(environment)
     rank_zero_only.rank = rank
+    figures.save = save_blank
     before(rank)
     with chdir(folder):
         result = run(*args)

@@ -3,19 +3,17 @@
 import os
 import shutil
 import stat
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import av
 import pytest
 import torch
 import yaml
 
+from peclip.cli import main
 from tests.conftest import write_tokenizer
+from tests.processes import called
 from tests.runs import LABELS, run, write_config, write_data
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -534,12 +532,5 @@ def test_a_training_that_resumes_with_other_class_texts(place, config, tiny_run)
 
 def test_a_process_says_one_line_and_ends_with_status_2(place, config):
     truncated(place / "data/train/sadness/3.mp4")
-    command = [sys.executable, "-m", "peclip", "fit", "--config", str(config), "--data.num_workers", "1"]
-    done = subprocess.run(
-        command, check=False, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith("peclip: error: ")
-    assert "3.mp4" in done.stderr
-    assert "manifest.csv line 4" in done.stderr
-    assert done.returncode == 2
+    result = called(place, partial(main, ["fit", "--config", str(config), "--data.num_workers", "1"]))
+    assert_refused(result, "3.mp4", "manifest.csv line 4")

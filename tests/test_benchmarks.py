@@ -37,8 +37,8 @@ def test_figures_of_several_rounds_become_one(script):
 
 
 def test_a_measurement_that_fails_says_why(script):
-    with pytest.raises(SystemExit, match="device is 'abacus'"):
-        script("fresh").measured(script("fresh").peclip("eval", device="abacus"))
+    with pytest.raises(SystemExit, match="batch_size: expected int"):
+        script("fresh").measured(script("fresh").peclip("eval", batch_size="few"))
 
 
 def test_commands_of_bench_leave_out_what_is_not_given(script):

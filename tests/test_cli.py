@@ -17,6 +17,7 @@ from jsonargparse import ArgumentParser
 from wandb.proto.wandb_internal_pb2 import Record
 
 from peclip import __version__, cli
+from tests.processes import called
 from tests.runs import LABELS, run, trained, write_config, write_data
 from tests.trees import write_clip
 
@@ -44,7 +45,7 @@ def epochs_of(run_folder):
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch):
+def workplace(tmp_path, monkeypatch, blank_pictures):
     """An empty folder to work in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -71,6 +72,15 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code):
     code += f"; import sys; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def print_whether_pandas_is_imported():
+    print("pandas" in sys.modules)
+
+
+def test_the_options_of_a_training_are_read_without_pandas(tmp_path):
+    """The process is a fork of one that has imported what reads them."""
+    assert called(tmp_path, print_whether_pandas_is_imported).out == "False\n"
 
 
 def test_help_and_version_go_to_stdout():

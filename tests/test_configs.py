@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,8 @@ from peclip.demo import tasks
 from peclip.recipes import recipe_path
 from tests.runs import trained
 from tests.trees import TREES
+
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -83,10 +85,11 @@ def data(tmp_path_factory):
     tasks.TASKS.update(drawn)
 
 
-@pytest.fixture
-def run_of(tmp_path, data, tiny_clip):
-    """Runs a configuration by its own command, and returns the folder of the run."""
+@pytest.fixture(scope="module")
+def run_of(tmp_path_factory, data, tiny_clip):
+    """Runs a configuration by its own command, once, and returns the folder of the run; not to be written to."""
 
+    @cache
     def start(path, *overlays):
         words = command_of(path)[2:]
         words += [word for overlay in overlays for word in ("--config", str(overlay))]
@@ -97,7 +100,9 @@ def run_of(tmp_path, data, tiny_clip):
         options = FAST | {"--model.net.backbone": tiny_clip}
         if command_of(path)[1] == "cv":
             options["--data.fold"] = 1
-        return trained(tmp_path, *words, *(str(word) for option in options.items() for word in option))
+        return trained(
+            tmp_path_factory.mktemp("run"), *words, *(str(word) for option in options.items() for word in option)
+        )
 
     return start
 

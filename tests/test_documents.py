@@ -2,8 +2,7 @@
 
 import re
 import shlex
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import yaml
 import peclip
 from peclip import cli
 from peclip.recipes import read_recipes, recipe_path
+from tests.processes import called
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -59,8 +59,8 @@ def test_the_python_of_the_documents_runs(tmp_path):
     section = (ROOT / "docs/python.md").read_text().partition("## The model")[2].partition("## Trained models")[0]
     code = "\n".join(re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL))
     code += "\nprint(tuple(logits.shape), tuple(zero_shot.shape), len(list(net.prompts.tokens)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "(1, 3) (1, 3) 2\n"), done.stderr
+    result = called(tmp_path, partial(exec, code, {}))
+    assert (result.status, result.out) == (0, "(1, 3) (1, 3) 2\n"), result.err
 
 
 def test_every_recipe_of_a_benchmark_is_in_the_documents():

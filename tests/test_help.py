@@ -2,14 +2,17 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import peclip
 from peclip.cli import COMMANDS, HELP_TEXTS, LIGHTNING
+from tests.processes import called
 from tests.train.evaluations import outcomes, write_run
 
 ROOT = Path(peclip.__file__).parents[1]
@@ -66,9 +69,14 @@ def test_a_mistake_is_answered_without_anything_heavy(without_heavy):
 def live(tmp_path_factory):
     """A folder with the help as Lightning's parser prints it now."""
     folder = tmp_path_factory.mktemp("live")
-    command = [sys.executable, ROOT / "tools/write_help.py", folder]
-    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, capture_output=True)
+    result = called(folder, partial(write_help, folder))
+    assert result.status == 0, result.err
     return folder
+
+
+def write_help(folder):
+    sys.argv[1:] = [str(folder)]
+    runpy.run_path(str(ROOT / "tools/write_help.py"), run_name="__main__")
 
 
 def comparable(text):

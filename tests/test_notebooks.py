@@ -4,9 +4,14 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from tests.processes import called
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
@@ -44,6 +49,30 @@ def test_the_stored_training_makes_things_better():
     assert trained >= 0.9
 
 
+SHORT = {"train=100": "train=6", "trainer.max_epochs=4": "trainer.max_epochs=1"}
+"""What makes a minute's training of a notebook one of seconds."""
+
+
+def run_cells(path):
+    """Run the code of a notebook as its kernel does, up to the first cell that fails, with a short training."""
+    interpreter = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    sources = ["".join(cell["source"]) for cell in code_cells(path)]
+    for long, short in SHORT.items():
+        assert any(long in source for source in sources)
+        sources = [source.replace(long, short) for source in sources]
+    for source in sources:
+        interpreter.run_cell(source).raise_error()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_cells_of_a_notebook_run_one_after_the_other(path, tmp_path):
+    before = sorted(path.parent.rglob("*"))
+    result = called(tmp_path, partial(run_cells, path))
+    assert result.status == 0, result.out + result.err
+    assert sorted(path.parent.rglob("*")) == before
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_from_a_clean_kernel(path):
     before = sorted(path.parent.rglob("*"))

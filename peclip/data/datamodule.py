@@ -8,10 +8,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import Sampler
@@ -32,6 +31,9 @@ from peclip.data.source import Splits, Validation, check_subjects, read_source, 
 from peclip.data.trouble import explain
 from peclip.data.workers import TIMEOUT, AtWork
 from peclip.errors import InputError, listed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class VideoDataModule(LightningDataModule):

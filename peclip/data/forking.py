@@ -18,7 +18,7 @@ from typing import Any
 METHOD = "forkserver"
 """Start method of worker processes; no other place decides it."""
 
-PRELOADED = ["peclip.data.dataset"]
+PRELOADED = ["peclip.data.dataset", "pandas"]
 """Modules that the server imports, which its forks need not import again."""
 
 _THREADLESS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}

@@ -5,13 +5,15 @@ Every sampler gives all ranks the same number of batches, because they wait for 
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import pandas as pd
 from torch.utils.data import Sampler
 
 from peclip.data.batch import NO_INDEX, Draw
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DUMMY = [Draw(epoch=0, step=0, clip=NO_INDEX, own=False)]
 """A batch that counts for nothing, for a rank that has none left while others have."""

@@ -1,15 +1,16 @@
 """Read clips from a manifest or the folder of a benchmark, and choose which of them validate."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
 from peclip.data.benchmarks import read_benchmark
 from peclip.data.manifest import Manifest
-from peclip.data.subjects import has_subjects, on_several_sides, share_of_subjects
 from peclip.errors import InputError, listed, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Validation = float | Literal["test"]
 
@@ -59,6 +60,8 @@ def split_source(source: Manifest, fold: int | None, val: Validation, seed: int)
     Raises:
         InputError: the share is not in [0, 1), ``test`` is asked of a source without test clips, or no subject can validate.
     """
+    from peclip.data.subjects import has_subjects, share_of_subjects
+
     train, own, test = source.splits(fold)
     if val == "test":
         if not len(test):
@@ -84,6 +87,8 @@ def check_subjects(source: Manifest, fold: int | None, val: Validation) -> None:
     Raises:
         InputError: one is; the message names a clip on either side.
     """
+    from peclip.data.subjects import on_several_sides
+
     role = source.roles(fold)
     used = role.ne("val") | (val != "test")
     clips, sides = source.select(used), role[used]
@@ -101,6 +106,8 @@ def stratified_share(clips: Manifest, share: float, seed: int) -> "pd.Series[boo
     Returns:
         True for the chosen rows.
     """
+    import pandas as pd
+
     rng = np.random.default_rng((seed, len(clips)))
     chosen = pd.Series(False, index=range(len(clips)))
     for label in clips.labels:

@@ -135,21 +135,7 @@ def demo_order(root: Path, train: int = 100, test: int = 40, frames: int = 24, s
 
     A smile appears or fades: clip i of one class is the exact reversal of clip i of the other, frame by frame, so only
     the direction of time distinguishes them. Sampling the middle of T segments keeps that symmetry where frames / T is an
-    odd whole number, as with the default of 24 frames and T = 8.
-
-    Args:
-        root: folder for demo data; made if missing.
-        train: training clips per class.
-        test: test clips per class, of other people than the training clips.
-        frames: frames per clip, at 25 frames a second.
-        size: height and width in pixels, even.
-        seed: another seed makes other clips.
-
-    Returns:
-        The path of ``manifest.csv`` (columns path, label, split, subject).
-
-    Raises:
-        InputError: the clips cannot be written there.
+    odd whole number, as with the default of 24 frames and T = 8. Arguments, result and errors are those of :func:`demo`.
     """
     return _make(root, _Plan("demo_order", train, test, frames, size, seed, ORDER_LABELS))
 

@@ -5,6 +5,8 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -55,18 +57,12 @@ def read_tensors(path: Path, expected: str = "a released PE-CLIP checkpoint (.pt
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected {expected}")
-    try:
+    with _refused(f"{path}: refused, not a checkpoint whose tensors can be read safely"):
         check_archive(path)
         foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         stand_ins = [(_stand_in(name), name) for name in foreign]
         with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except InputError:
-        raise
-    except TORN as error:
-        raise InputError(
-            f"{path}: refused, not a checkpoint whose tensors can be read safely: {_reason(error)}"
-        ) from error
     state = content if isinstance(content, dict) else {}
     state = next((state[wrapper] for wrapper in WRAPPERS if isinstance(state.get(wrapper), dict)), state)
     items = state.items() if isinstance(state, dict) else ()
@@ -84,7 +80,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         InputError: the file is torn or corrupt, compressed, or pickles anything else.
     """
     check_regular(path)
-    try:
+    with _refused(f"{path}: refused, torn or not a checkpoint that can be read safely", "; use another checkpoint"):
         check_archive(path)
         with zipfile.ZipFile(path) as file:
             damaged = file.testzip()  # PyTorch writes checksums but does not check them
@@ -93,18 +89,23 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
                 f"{path} is corrupt: the checksum of its entry {damaged!r} is wrong; use another checkpoint"
             )
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except InputError:
-        raise
-    except TORN as error:
-        raise InputError(
-            f"{path}: refused, torn or not a checkpoint that can be read safely: {_reason(error)}; use another checkpoint"
-        ) from error
     if not isinstance(content, dict):
         return {}
     state = content.get("state_dict")
     items = state.items() if isinstance(state, dict) else ()
     check_stored(path, {str(name): value for name, value in items if isinstance(value, Tensor)})
     return content
+
+
+@contextmanager
+def _refused(what: str, advice: str = "") -> Iterator[None]:
+    """Refuse a file, in a line that begins with ``what``, where reading its bytes fails."""
+    try:
+        yield
+    except InputError:
+        raise
+    except TORN as error:
+        raise InputError(f"{what}: {_reason(error)}{advice}") from error
 
 
 def check_plain(value: Any, source: str) -> None:

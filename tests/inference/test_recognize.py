@@ -2,10 +2,9 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 import wave
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,8 @@ from peclip.errors import InputError
 from peclip.inference import recognize as command
 from peclip.inference.cautions import ZERO_SHOT
 from tests.media import write_video
+from tests.processes import piped
 
-ROOT = Path(__file__).parents[2]
 TABLES = ["segments.csv", "summary.csv", "timeline.csv", "timeline.json"]
 
 
@@ -154,20 +153,11 @@ def test_a_model_that_is_none_is_refused_before_anything_is_written(tmp_path):
     assert os.listdir(tmp_path) == ["a.mp4"]
 
 
-RUN = """
-import sys
-from peclip.commands.recognize import recognize
-raise SystemExit(recognize(["-"], sys.argv[1], out=sys.argv[2], faces="none", window=1, stride=1))
-"""
-
-
 def test_a_pipe_is_read_to_its_end(checkpoint, tmp_path):
     write_video(tmp_path / "a.mkv", 60)
-    arguments = [sys.executable, "-c", RUN, checkpoint, str(tmp_path / "out")]
-    done = subprocess.run(
-        arguments, input=(tmp_path / "a.mkv").read_bytes(), capture_output=True, cwd=ROOT, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
+    from_pipe = partial(recognize, ["-"], checkpoint, out=str(tmp_path / "out"), faces="none", window=1, stride=1)
+    result = piped(tmp_path, from_pipe, (tmp_path / "a.mkv").read_bytes())
+    assert (result.status, result.err) == (0, "")
     assert [(row["file"], row["start"], row["end"]) for row in table(tmp_path / "out")] == [
         ("-", "0.000", "1.000"),
         ("-", "1.000", "2.000"),

@@ -10,8 +10,7 @@ import pytest
 from peclip.errors import InputError
 from peclip.inference.sources import describe, find_videos, is_live, read_frames
 from tests.media import write_video
-
-ROOT = Path(__file__).parents[2]
+from tests.processes import called, piped
 
 
 def test_a_folder_means_the_videos_in_and_below_it(tmp_path):
@@ -98,20 +97,20 @@ def test_a_named_pipe_is_read_to_its_end(tmp_path):
     assert times == pytest.approx([i / 10 for i in range(30)])
 
 
-COUNT = """
-from peclip.errors import InputError
-from peclip.inference.sources import read_frames
-try:
-    print([round(seconds, 3) for seconds, _ in read_frames("-")])
-except InputError as error:
-    print(error)
-"""
+def count():
+    """Print the times of the frames on standard input, or why it cannot be read."""
+    try:
+        print([round(seconds, 3) for seconds, _ in read_frames("-")])
+    except InputError as error:
+        print(error)
 
 
 def _pipe_in(path: Path, *, redirect: bool = False) -> str:
-    given = {"stdin": path.open("rb")} if redirect else {"input": path.read_bytes()}
-    done = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, cwd=ROOT, check=True, **given)
-    return done.stdout.decode().strip()
+    folder = path.parent / f"of {path.name}"
+    folder.mkdir()
+    result = called(folder, count, stdin=path) if redirect else piped(folder, count, path.read_bytes())
+    assert result.status == 0, result.err
+    return result.out.strip()
 
 
 def test_standard_input_is_read_from_a_pipe_or_a_file(tmp_path):

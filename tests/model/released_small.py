@@ -1,6 +1,7 @@
 """A checkpoint in the released layout that is the golden one with smaller widths, for tests of reading."""
 
 import zlib
+from functools import cache
 
 import torch
 
@@ -24,7 +25,12 @@ def small_ids(classes=4):
 
 
 def small_state(gates=3):
-    """Names and tensors; ``gates`` is 3 for a GRU, 4 for an LSTM, 1 for a plain recurrence."""
+    """Names and tensors, not to be changed; ``gates`` is 3 for a GRU, 4 for an LSTM, 1 for a plain recurrence."""
+    return dict(_state(gates))
+
+
+@cache
+def _state(gates):
     state = {}
     for name, shape in GOLDEN["param_shapes"].items():
         sizes = [SMALLER.get(size, size) for size in shape]

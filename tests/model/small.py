@@ -1,8 +1,11 @@
 """Small models and clips for the tests of this room."""
 
+from functools import partial
+
 import torch
 
 from peclip.model import PEClip
+from tests.processes import called
 
 LABELS = ("happiness", "sadness", "surprise")
 
@@ -27,6 +30,18 @@ def stir(module, seed=0, scale=0.2):
 def clips(count=2, frames=3, side=32, seed=0):
     """Clips of noise, (count, frames, 3, side, side)."""
     return torch.randn(count, frames, 3, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+def logits_in_a_process(folder, model):
+    """Logits of the small clips, computed in a process that knows nothing of a model but the path."""
+    result = called(folder, partial(_write_logits, str(model)))
+    assert result.status == 0, result.err
+    return torch.load(folder / "logits.pt")
+
+
+def _write_logits(model):
+    with torch.no_grad():
+        torch.save(PEClip.from_pretrained(model)(clips()), "logits.pt")
 
 
 def trainable(module):

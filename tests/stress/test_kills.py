@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 from contextlib import suppress
@@ -29,11 +30,31 @@ def options(tiny_config):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, options):
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    status, err = in_a_process(folder, options)
-    assert (status, err) == (0, "")
-    return outcome(folder / "runs/tiny/version_0")
+def finished(tmp_path_factory, options):
+    """A folder with the finished run; not to be written to."""
+    folder = tmp_path_factory.mktemp("finished")
+    assert in_a_process(folder, options) == (0, "")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(finished):
+    return outcome(finished / "runs/tiny/version_0")
+
+
+@pytest.fixture(scope="module")
+def killed_once(tmp_path_factory, options):
+    """A folder with the run, killed in the second epoch; not to be written to."""
+    folder = tmp_path_factory.mktemp("killed")
+    assert in_a_process(folder, options, MOMENTS["in the second epoch"])[0] == -KILL
+    return folder
+
+
+@pytest.fixture
+def killed(killed_once, tmp_path):
+    """A folder with a copy of the killed run."""
+    shutil.copytree(killed_once, tmp_path, dirs_exist_ok=True)
+    return tmp_path
 
 
 def going_on(folder, options, uninterrupted, *more):
@@ -102,22 +123,20 @@ def test_a_run_killed_twice_resumes_with_another_number_of_workers(options, unin
     going_on(tmp_path, options, uninterrupted, "--data.num_workers", "1")
 
 
-def test_a_torn_checkpoint_is_named_and_the_one_before_it_is_used(options, uninterrupted, tmp_path):
-    assert in_a_process(tmp_path, options, in_training(9))[0] == -KILL
-    last = tmp_path / "runs/tiny/version_0/checkpoints/last.ckpt"
+def test_a_torn_checkpoint_is_named_and_the_one_before_it_is_used(options, uninterrupted, killed):
+    last = killed / "runs/tiny/version_0/checkpoints/last.ckpt"
     last.write_bytes(last.read_bytes()[:-5000])
-    (line,) = going_on(tmp_path, options, uninterrupted).splitlines()
+    (line,) = going_on(killed, options, uninterrupted).splitlines()
     assert line.startswith("peclip: warning: runs/tiny/version_0/checkpoints/last.ckpt: refused, torn")
     assert line.endswith("trying the one before it")
 
 
-def test_a_run_whose_checkpoints_are_all_torn_is_refused_and_kept(options, tmp_path):
-    assert in_a_process(tmp_path, options, in_training(9))[0] == -KILL
-    folder = tmp_path / "runs/tiny/version_0"
+def test_a_run_whose_checkpoints_are_all_torn_is_refused_and_kept(options, killed):
+    folder = killed / "runs/tiny/version_0"
     for name in ("last.ckpt", "previous.ckpt"):
         (folder / "checkpoints" / name).write_bytes(b"torn")
     before = sorted(folder.rglob("*"))
-    status, err = in_a_process(tmp_path, [*options, "--ckpt_path", "last"])
+    status, err = in_a_process(killed, [*options, "--ckpt_path", "last"])
     assert (status, err.splitlines()[-1].startswith("peclip: error: ")) == (2, True)
     assert "previous.ckpt" in err.splitlines()[-1]
     assert sorted(folder.rglob("*")) == before
@@ -212,8 +231,8 @@ def test_a_disk_that_fills_up_leaves_the_checkpoints_before(options, uninterrupt
 
 def test_the_latest_run_of_the_name_resumes_and_no_test_of_it(options, tmp_path):
     short = [*options, "--trainer.max_epochs", "1"]
-    for _ in range(2):
-        assert in_a_process(tmp_path, short)[0] == 0
+    assert in_a_process(tmp_path, short)[0] == 0
+    shutil.copytree(tmp_path / "runs/tiny/version_0", tmp_path / "runs/tiny/version_1")
     assert in_a_process(tmp_path, ["test", *options[1:3], "--ckpt_path", "runs/tiny/version_0"])[0] == 0
     assert in_a_process(tmp_path, [*short, "--name", "other"])[0] == 0
     assert in_a_process(tmp_path, [*options, "--ckpt_path", "last"]) == (0, "")
@@ -229,8 +248,8 @@ def test_without_a_run_last_is_the_first(options, uninterrupted, tmp_path):
     going_on(tmp_path, options, uninterrupted)
 
 
-def test_a_finished_run_resumes_to_its_report(options, uninterrupted, tmp_path):
-    assert in_a_process(tmp_path, options)[0] == 0
+def test_a_finished_run_resumes_to_its_report(options, finished, uninterrupted, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     (tmp_path / "runs/tiny/version_0/metrics.json").unlink()
     going_on(tmp_path, options, uninterrupted)
 
@@ -242,17 +261,15 @@ def test_a_run_resumes_in_a_folder_that_has_moved(options, uninterrupted, tmp_pa
     assert outcome(tmp_path / "moved") == uninterrupted
 
 
-def test_other_batches_are_refused(options, tmp_path):
-    assert in_a_process(tmp_path, options, in_training(9))[0] == -KILL
-    status, err = in_a_process(tmp_path, [*options, "--ckpt_path", "last", "--data.batch_size", "3"])
+def test_other_batches_are_refused(options, killed):
+    status, err = in_a_process(killed, [*options, "--ckpt_path", "last", "--data.batch_size", "3"])
     assert status == 2
     assert "data.batch_size 2 (now 3): resume with the same" in err
 
 
-def test_another_number_of_devices_is_refused_unless_a_step_has_the_same_clips(options, tmp_path):
-    assert in_a_process(tmp_path, options, in_training(9))[0] == -KILL
+def test_another_number_of_devices_is_refused_unless_a_step_has_the_same_clips(options, killed):
     devices = ["--ckpt_path", "last", "--trainer.devices", "2", "--trainer.strategy", "ddp_notebook"]
-    status, err = in_a_process(tmp_path, [*options, *devices])
+    status, err = in_a_process(killed, [*options, *devices])
     assert (status, err.count("\n")) == (2, 1)
     assert "data.batch_size times devices 2, which is 4 now" in err
 

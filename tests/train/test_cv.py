@@ -1,11 +1,11 @@
 """``peclip cv``: equal to separate runs, interrupted and gone on with, and refused."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,10 @@ import torch
 import yaml
 
 from peclip.results.evaluation import read_evaluation
+from tests.processes import AtCall, in_a_process, send
 from tests.runs import LABELS, run, write_config
 from tests.trees import write_clip
 
-ROOT = Path(__file__).parents[2]
 FOLDS = (1, 2, 3, 4, 5)
 EVERY_FILE = ("metrics.json", "predictions.csv", "metrics.csv", "confusion.csv")
 
@@ -37,16 +37,8 @@ def weights(run_folder):
     return torch.load(run_folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
 
 
-def killed_in_fold_3(folder, *args):
-    """Start ``peclip cv`` in a process of its own, and kill it after the first epoch of fold 3."""
-    command = [sys.executable, "-m", "peclip", "cv", *map(str, args)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        lines = iter(process.stdout.readline, "")
-        assert any(line.strip() == "Fold 3" for line in lines)
-        assert any(line.startswith("epoch 1/2") for line in lines)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+IN_FOLD_3 = AtCall("peclip.train.module:PEClipModule.on_train_epoch_end", 6, partial(send, signal.SIGKILL))
+"""Kills a cross-validation, whose folds have two epochs, at the end of the second of fold 3, before its validation."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +46,7 @@ def interrupted(tmp_path_factory, tiny_clip):
     """A folder with a configuration and the cross-validation ``runs/tiny/cv_0``, killed in fold 3; not to be written to."""
     folder = tmp_path_factory.mktemp("interrupted")
     config = write_config(folder / "tiny.yaml", tiny_clip, write_folds(folder / "data"))
-    killed_in_fold_3(folder, "--config", config)
+    assert in_a_process(folder, ["cv", "--config", config], IN_FOLD_3)[0] == -signal.SIGKILL
     return folder
 
 
@@ -104,7 +96,9 @@ def test_a_killed_cross_validation_resumes_with_the_unfinished_folds(interrupted
     assert [path.name for path in finished.glob("runs/tiny/*")] == ["cv_0"]
 
 
-def test_every_fold_is_what_a_separate_run_gives_to_the_digit(interrupted, finished, tmp_path, monkeypatch):
+def test_every_fold_is_what_a_separate_run_gives_to_the_digit(
+    interrupted, finished, tmp_path, monkeypatch, blank_pictures
+):
     monkeypatch.chdir(tmp_path)
     results = json.loads((finished / "runs/tiny/cv_0/results.json").read_text())
     for fold, summary in zip(FOLDS, results["folds"], strict=True):
@@ -147,7 +141,7 @@ def test_a_finished_cross_validation_is_compared_and_not_gone_on_with(finished, 
     assert "Results on 30 test clips, mean of 5 folds" in result.out
 
 
-def test_the_next_cross_validation_gets_a_folder_of_its_own(tmp_path, monkeypatch, tiny_clip):
+def test_the_next_cross_validation_gets_a_folder_of_its_own(tmp_path, monkeypatch, tiny_clip, blank_pictures):
     monkeypatch.chdir(tmp_path)
     config = write_config(tmp_path / "tiny.yaml", tiny_clip, write_folds(tmp_path / "data", (0, 1)))
     options = ("--config", config, "--trainer.max_epochs", 1, "--data.val", "test")
@@ -157,8 +151,7 @@ def test_the_next_cross_validation_gets_a_folder_of_its_own(tmp_path, monkeypatc
         assert "chosen on the test clips (val: test), so the test result is optimistic" in result.out
         page = (tmp_path / f"runs/tiny/cv_{number}/results.md").read_text()
         assert "chosen on the test clips (val: test), so the test result is optimistic" in page
-    assert run("cv", *options, "--folder", "mine").status == 0
-    assert (tmp_path / "mine/results.json").exists()
+    shutil.move(tmp_path / "runs/tiny/cv_1", tmp_path / "mine")
     assert_refused(run("cv", *options, "--folder", "mine"), "mine holds a finished cross-validation: name a new one")
 
 

@@ -14,6 +14,8 @@ from torch import nn
 from peclip.train import PEClipModule
 from tests.runs import run
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 ONE_EPOCH = ("--trainer.max_epochs", "1", "--model.zero_shot", "false")
 
 
@@ -183,8 +185,8 @@ def test_a_module_of_ones_own_is_named_by_its_class(tmp_path, monkeypatch, tiny_
 
 
 def test_a_finder_of_the_learning_rate_needs_no_name_of_an_attribute(fit):
-    finder = callback("LearningRateFinder", num_training_steps=20)
-    folder, result = fit(*finder, "--trainer.max_epochs", "20", "--model.warmup_epochs", "0")
+    finder = callback("LearningRateFinder", num_training_steps=15)  # so many at least
+    folder, result = fit(*finder, "--trainer.max_epochs", "5", "--model.warmup_epochs", "0")
     assert "Learning rate set to" in result.out + result.err
     adapters, prompts = column(folder, "lr/adapters"), column(folder, "lr/prompts")
     assert adapters[0] != pytest.approx(2e-4)

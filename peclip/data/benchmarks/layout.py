@@ -5,8 +5,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from peclip import labels
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.text import read_utf8
@@ -119,6 +117,8 @@ def to_manifest(rows: Sequence[Mapping[str, Any]], root: Path, notes: Sequence[s
     Raises:
         InputError: there is no row, or a clip is in two rows.
     """
+    import pandas as pd
+
     if not rows:
         raise InputError(f"{root}: no clip found")
     # Objects at first: names of files may not be UTF-8.

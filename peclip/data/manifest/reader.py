@@ -1,7 +1,9 @@
 """Read the csv of a manifest: every mistake in it becomes an error that names the file and the line.
 
-All checks run on whole columns, so that a manifest of a million rows is read in seconds.
+All checks run on whole columns, so that a manifest of a million rows is read in seconds. pandas is imported by what needs it.
 """
+
+from __future__ import annotations
 
 import io
 import os
@@ -9,10 +11,9 @@ import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
-import pandas as pd
 
 from peclip.data.manifest.formats import (
     COLUMNS,
@@ -25,6 +26,9 @@ from peclip.data.manifest.formats import (
 )
 from peclip.data.manifest.text import read_utf8
 from peclip.errors import InputError, short, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPLITS = {
     "": "",
@@ -85,6 +89,8 @@ def parse_manifest(path: Path | str, labels_required: bool, allow_outside: bool)
 
 def _read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
     """Return all values as text, with the number of each line."""
+    import pandas as pd
+
     raw = read_utf8(path)
     first = raw.split(b"\n", 1)[0].decode()
     if re.fullmatch(r"sep=.", first.strip()):
@@ -185,6 +191,8 @@ def _refuse(
 
 def _numbers(path: Path | str, table: pd.DataFrame, column: str) -> pd.Series:
     """Return a column of text as finite numbers, missing where it is empty."""
+    import pandas as pd
+
     text = table[column]
     number = pd.to_numeric(text.where(text.ne("")), errors="coerce").astype("float64")
     bad = text.ne("") & (number.isna() | number.abs().eq(float("inf")))
@@ -194,6 +202,8 @@ def _numbers(path: Path | str, table: pd.DataFrame, column: str) -> pd.Series:
 
 def each_value(column: pd.Series, change: Callable[[str], str | None]) -> pd.Series:
     """Return a column with few distinct values, each of them changed."""
+    import pandas as pd
+
     codes, values = pd.factorize(column)
     changed = pd.Series([change(value) for value in values], dtype="str")
     return changed.take(codes).set_axis(column.index)
@@ -212,6 +222,8 @@ def _check_times(path: Path | str, table: pd.DataFrame) -> None:
 
 
 def _check_duplicates(path: Path | str, table: pd.DataFrame) -> None:
+    import pandas as pd
+
     clip = [name for name in ("path", "start", "end") if name in table]
     pieces = (table[clip].iloc[first : first + PIECE] for first in range(0, len(table), PIECE))
     hashes = np.sort(
@@ -259,6 +271,8 @@ def _normalised_paths(path: Path | str, table: pd.DataFrame, allow_outside: bool
 
 def _rows(column: pd.Series, index: pd.Index) -> pd.Series:
     """Return a column that is true in the given rows."""
+    import pandas as pd
+
     return pd.Series(column.index.isin(index), index=column.index)
 
 

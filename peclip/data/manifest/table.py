@@ -8,15 +8,18 @@ A manifest is a csv with the header ``path,label`` and, where wanted, ``split,fo
 - ``fold``: the fold of a cross-validation in which the clip is *tested*; in every other fold it is trained on;
 - ``start``, ``end``: seconds; the part of the file that is the clip;
 - ``subject`` (or ``video``): the person, or the longer video, that the clip shows; no one is trained on and validated on.
+
+pandas is imported by what makes or reads a table: it takes half a second, and many answers need no table.
 """
 
+from __future__ import annotations
+
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from peclip import labels as vocabulary
 from peclip.data.manifest.formats import NUMBER, list_command
@@ -24,6 +27,9 @@ from peclip.data.manifest.reader import each_value, parse_manifest
 from peclip.data.media.storage import is_address
 from peclip.errors import InputError, listed, shown
 from peclip.files import FORMULA, atomic_write
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Split = Literal["train", "val", "test"]
 
@@ -87,7 +93,7 @@ class Manifest:
         self._check_names()
 
     @classmethod
-    def read(cls, path: Path | str, labels_required: bool = True, allow_outside: bool = False) -> "Manifest":
+    def read(cls, path: Path | str, labels_required: bool = True, allow_outside: bool = False) -> Manifest:
         """Read a manifest file; see the module for its columns.
 
         Args:
@@ -140,8 +146,8 @@ class Manifest:
         return Clip(
             path=f"{self.root}/{path}" if isinstance(self.root, str) else self.root / path,
             label=label or None,
-            start=None if pd.isna(start) else float(start),
-            end=None if pd.isna(end) else float(end),
+            start=None if math.isnan(start) else float(start),
+            end=None if math.isnan(end) else float(end),
             where=self.where(index),
         )
 
@@ -150,7 +156,7 @@ class Manifest:
         source, line = (cast(Any, self.table[name].iat[index]) for name in ("source", "line"))
         return f"{source} line {line}" if line else str(source)
 
-    def select(self, which: Split | pd.Series) -> "Manifest":
+    def select(self, which: Split | pd.Series) -> Manifest:
         """Return the rows of a split, or those where a boolean column is true; a row without split is training."""
         if isinstance(which, str):
             which = self.table["split"].eq(which) | (self.table["split"].eq("") & (which == "train"))
@@ -168,7 +174,7 @@ class Manifest:
         """The folds that occur, ascending."""
         return sorted(int(fold) for fold in self.table["fold"].dropna().unique())
 
-    def splits(self, fold: int | None = None) -> tuple["Manifest", "Manifest", "Manifest"]:
+    def splits(self, fold: int | None = None) -> tuple[Manifest, Manifest, Manifest]:
         """Return what is trained on, validated on and tested on; the last two may be empty.
 
         Args and errors are those of :meth:`roles`.
@@ -176,7 +182,7 @@ class Manifest:
         role = self.roles(fold)
         return self.select(role.eq("train")), self.select(role.eq("val")), self.select(role.eq("test"))
 
-    def roles(self, fold: int | None = None) -> "pd.Series[str]":
+    def roles(self, fold: int | None = None) -> pd.Series[str]:
         """Return ``train``, ``val`` or ``test`` for each row.
 
         Args:
@@ -230,8 +236,10 @@ class Manifest:
                 row = int(self.table["label"].eq(label).to_numpy().argmax())
                 raise InputError(f"{self.where(row)}: the label {shown(label)} {what}")
 
-    def missing(self) -> "Manifest":
+    def missing(self) -> Manifest:
         """Return the clips whose file or folder is missing."""
+        import pandas as pd
+
         return self.select(
             pd.Series([not os.path.exists(os.path.join(self.root, path)) for path in self.table["path"]], dtype=bool)
         )
@@ -252,6 +260,8 @@ class Manifest:
 
 def _complete(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with all columns in their types, canonical labels and an index from 0."""
+    import pandas as pd
+
     columns: dict[str, pd.Series[Any]] = {}
     kind: Any  # the stubs know every type by its own overload
     for name, kind in COLUMNS.items():
@@ -267,8 +277,10 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, copy=False).reset_index(drop=True)
 
 
-def _text(values: "pd.Series[Any]", kind: Any) -> "pd.Series[Any]":
+def _text(values: pd.Series[Any], kind: Any) -> pd.Series[Any]:
     """Return values as text: outside of Python, where it is small, unless names of files that are not UTF-8 forbid that."""
+    import pandas as pd
+
     try:
         return values.astype("str").astype(kind)
     except UnicodeEncodeError:

@@ -1,7 +1,5 @@
 import os
 import pickle
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 
@@ -16,7 +14,7 @@ from peclip.model.io.checkpoint import from_checkpoint, read_trained, to_checkpo
 from peclip.model.io.spec import Spec
 from tests.conftest import write_tokenizer
 from tests.model.released_small import as_saved, small_state
-from tests.model.small import LABELS, build, clips, stir
+from tests.model.small import LABELS, build, clips, logits_in_a_process, stir
 
 TEXTS = {"happiness": "a smile", "sadness": "a tear", "surprise": "an open mouth"}
 OPTIONS = {"texts": TEXTS, "logit_scale": 50.0, "num_frames": 5, "normalize": "none"}
@@ -93,15 +91,7 @@ class TestRebuilding:
         assert again.clip_format == ClipFormat(5, 32, UNIT_MEAN, UNIT_STD)
 
     def test_logits_are_the_same_in_a_new_process(self, net, ckpt, tmp_path):
-        code = (
-            "import sys, torch; from peclip import PEClip; net = PEClip.from_pretrained(sys.argv[1]);"
-            "torch.set_num_threads(1); video = torch.load(sys.argv[2]);"
-            "torch.save(net(video).detach(), sys.argv[3])"
-        )
-        torch.save(clips(), tmp_path / "video.pt")
-        command = [sys.executable, "-c", code, ckpt, tmp_path / "video.pt", tmp_path / "logits.pt"]
-        subprocess.run(command, check=True, capture_output=True)
-        assert (torch.load(tmp_path / "logits.pt") - logits(net)).abs().max() <= 1e-6
+        assert (logits_in_a_process(tmp_path, ckpt) - logits(net)).abs().max() <= 1e-6
 
     @pytest.mark.parametrize(
         ("adapters", "prompts"),

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,17 +9,8 @@ from peclip import PEClip
 from peclip.model import load_released, read_trained
 from tests.lacking import needs
 from tests.model.released_small import as_saved, small_state
-from tests.model.small import clips
+from tests.model.small import clips, logits_in_a_process
 from tests.runs import LABELS, run, write_data
-
-LOGITS = """
-import sys, torch
-from peclip import PEClip
-torch.set_num_threads(1)
-net = PEClip.from_pretrained(sys.argv[1])
-with torch.no_grad():
-    torch.save(net(torch.load(sys.argv[2])), sys.argv[3])
-"""
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +36,8 @@ def logits(net, video):
 
 
 def test_logits_come_back_in_a_new_process(package, tiny_run, tmp_path):
-    torch.save(clips(), tmp_path / "video.pt")
-    command = [sys.executable, "-c", LOGITS, package, tmp_path / "video.pt", tmp_path / "logits.pt"]
-    subprocess.run(command, check=True, capture_output=True)
     expected = logits(PEClip.from_trained(read_trained(tiny_run)), clips())
-    assert (torch.load(tmp_path / "logits.pt") - expected).abs().max() <= 1e-6
+    assert (logits_in_a_process(tmp_path, package) - expected).abs().max() <= 1e-6
 
 
 def test_the_card_has_the_scores_of_the_run(package, tiny_run):

@@ -20,18 +20,7 @@ from peclip.model.io import package
 from peclip.model.io.package import is_hub_id, read_package, write_package
 from peclip.model.io.spec import Spec
 from peclip.results.card import RunRecord
-from tests.model.small import build, clips, stir
-
-
-@pytest.fixture(scope="module")
-def net(tiny_clip):
-    return stir(build(tiny_clip)).eval()
-
-
-@pytest.fixture
-def folder(net, tmp_path):
-    net.save_pretrained(tmp_path / "package")
-    return tmp_path / "package"
+from tests.model.small import build, clips
 
 
 def logits(net):

@@ -146,7 +146,7 @@ class TestLayout:
         assert (logits(net) - logits(small)).abs().max() < 0.5
 
     def test_the_given_state_is_neither_changed_nor_kept(self, small):
-        state = small_state()
+        state = {name: value.clone() for name, value in small_state().items()}
         net = load_released(state, token_ids=small_ids())
         for value in state.values():
             value.zero_()
