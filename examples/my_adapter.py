@@ -21,6 +21,8 @@ class GatedLowRank(Adapter):
         rank: width of the bottleneck; at least 1.
     """
 
+    token_wise = True  # no token sees another one: the last block may compute the one token that is used of it
+
     def __init__(self, width: int, rank: int = 4) -> None:
         super().__init__()
         self.down = nn.Linear(width, rank, bias=False)

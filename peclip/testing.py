@@ -23,7 +23,7 @@ An adapter and its test, in any package that can be imported::
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
 from peclip.errors import InputError
@@ -31,6 +31,7 @@ from peclip.model import PEClip
 from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.freeze import freeze
 from peclip.model.build import AdapterFactory
+from peclip.model.parts.adapters import is_token_wise
 
 SIDE, CLASSES, BLOCKS = 32, 3, 2
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": BLOCKS, "num_attention_heads": 2}
@@ -44,7 +45,7 @@ def check_adapter(
 
     The contract: the shape of the tokens is kept; the adapter starts as the identity; a gradient reaches each of its
     parameters and none of the backbone; the result of a clip does not depend on the other clips of its batch; T may change
-    from batch to batch; saved weights and the import path restore it; removing it restores the bare backbone exactly.
+    from batch to batch; one that states ``token_wise`` is; saved weights and the import path restore it; removing it restores the bare backbone exactly.
 
     Args:
         factory: the class, or ``functools.partial`` of it with arguments; called with the width of the tokens.
@@ -65,9 +66,10 @@ def check_adapter(
             raise AssertionError(f"{name} cannot be put into a model: {error}") from error
         bare = _logits(net, _clips(2, 3), bare=True)
         _check_shape(name, factory)
+        _check_tokens(name, factory)
         _check_start(name, net, bare, identity)
         _check_gradients(name, net)
-        _perturb(net)
+        _perturb(net.adapters)
         _check_gradient_values(name, net)
         _check_batches(name, net, independent)
         _check_saving(name, net)
@@ -84,6 +86,20 @@ def _check_shape(name: str, factory: AdapterFactory) -> None:
         _require(
             shape == x.shape, f"{name} returns tokens of shape {shape} for {tuple(x.shape)}: the shape must be kept"
         )
+
+
+def _check_tokens(name: str, factory: AdapterFactory) -> None:
+    adapter = factory(TOWER["hidden_size"])
+    if not is_token_wise(adapter):
+        return
+    _perturb(adapter)
+    x = torch.randn(6, 5, TOWER["hidden_size"])
+    with torch.no_grad():
+        alone, among = adapter(x[:, :1], 3), adapter(x, 3)[:, :1]
+    _require(
+        torch.allclose(alone, among, atol=1e-4),
+        f"{name} states token_wise, but a token gets another result among others than alone: remove it",
+    )
 
 
 def _check_start(name: str, net: PEClip, bare: Tensor, identity: bool) -> None:
@@ -154,10 +170,10 @@ def _model(adapters: dict[str, AdapterFactory]) -> PEClip:
     return PEClip.assemble(backbone, ids, [f"class {number}" for number in range(CLASSES)], adapters, None).eval()
 
 
-def _perturb(net: PEClip) -> None:
-    """Give every parameter of the adapters another value, so that none is the identity."""
+def _perturb(adapters: nn.Module) -> None:
+    """Give every parameter of adapters another value, so that none is the identity."""
     with torch.no_grad():
-        for weight in net.adapters.parameters():
+        for weight in adapters.parameters():
             weight.add_(torch.randn_like(weight), alpha=0.3)
 
 

@@ -64,6 +64,13 @@ class Forgetful(Gate):
         return x + self.gate * self.noise
 
 
+class FalselyTokenWise(Gate):
+    token_wise = True
+
+    def forward(self, x, frames):
+        return x + self.gate * x.mean(dim=1, keepdim=True)
+
+
 class Empty(Adapter):
     def __init__(self, width):
         super().__init__()
@@ -89,6 +96,10 @@ def test_an_adapter_of_ones_own_passes(site):
             r"Mixing: a clip gets other logits in a batch than alone \(difference .*: use frames, the T of a clip",
         ),
         (Counting, "Counting returns other logits for the same clips|Counting: a clip gets other logits"),
+        (
+            FalselyTokenWise,
+            "FalselyTokenWise states token_wise, but a token gets another result among others than alone",
+        ),
         (Forgetful, "Forgetful returns other logits after saving and loading: keep what it learns in parameters"),
         (Empty, "Empty has no parameters: there is nothing to train"),
         (lambda width: Gate(width), "<lambda> cannot be put into a model: .* cannot be saved: expected a class"),

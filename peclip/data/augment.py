@@ -15,6 +15,7 @@ from einops import rearrange
 from torch import Tensor
 
 from peclip.clip_format import ClipFormat
+from peclip.data.batch import on_device
 from peclip.errors import InputError
 
 # The last word of a random stream's key: it separates these draws from others made with the same seed and epoch.
@@ -95,7 +96,8 @@ def normalize(video: Tensor, clip_format: ClipFormat) -> Tensor:
     pixels = _to_float(video).div_(255) if video.dtype == torch.uint8 else video.float()
     if not clip_format.is_normalised:
         return pixels
-    mean, std = (rearrange(pixels.new_tensor(values), "c -> c 1 1") for values in (clip_format.mean, clip_format.std))
+    values = on_device(torch.tensor([clip_format.mean, clip_format.std], dtype=torch.float32), pixels.device)
+    mean, std = rearrange(values, "k c -> k c 1 1")
     return (pixels - mean).div_(std) if pixels is video else pixels.sub_(mean).div_(std)
 
 
@@ -127,13 +129,13 @@ def augment(
     pixels = _to_float(video)
     if moves:
         # The frames of a clip share its geometry, so they go through the resample as channels of one picture.
-        geometry = torch.tensor([draw[0] for draw in draws], dtype=torch.float32).to(video.device)
+        geometry = on_device(torch.tensor([draw[0] for draw in draws], dtype=torch.float32), video.device)
         picture = rearrange(pixels, "b t c h w -> b (t c) h w")
         picture = F.grid_sample(picture, _grid(geometry, size), padding_mode="border", align_corners=False)
         pixels = rearrange(picture, "b (t c) h w -> b t c h w", t=video.shape[1])
     if not settings.brightness:
         return pixels.div_(255)
-    factor = torch.tensor([draw[1] / 255 for draw in draws], dtype=torch.float32).to(video.device)
+    factor = on_device(torch.tensor([draw[1] / 255 for draw in draws], dtype=torch.float32), video.device)
     return pixels.mul_(rearrange(factor, "b -> b 1 1 1 1")).clamp_(max=1)
 
 
@@ -171,13 +173,13 @@ def mix(
     if choice >= settings.mixup + settings.fmix:
         return video, labels, labels, 1.0
     at = {place: index for index, place in enumerate(range(len(labels)) if places is None else places)}
-    partner = torch.tensor([at.get(place ^ 1, index) for place, index in at.items()]).to(video.device)
+    partner = on_device(torch.tensor([at.get(place ^ 1, index) for place, index in at.items()]), video.device)
     if choice < settings.mixup:
         weight = float(np.clip(rng.beta(settings.mixup_alpha, settings.mixup_alpha), *settings.mixup_range))
         return video[partner].lerp_(video, weight), labels, labels[partner], weight
     height, width = video.shape[-2:]
     mask = _fmix_mask(rng, rng.beta(settings.fmix_alpha, settings.fmix_alpha), settings.fmix_decay, height, width)
-    own = torch.from_numpy(mask).to(video.device)
+    own = on_device(torch.from_numpy(mask), video.device)
     return torch.where(own, video, video[partner]), labels, labels[partner], float(mask.mean())
 
 

@@ -118,13 +118,18 @@ class Batch:
         own = [index for index, draw in enumerate(self.draws) if draw.own]
         if len(own) == len(self.draws):
             return self
-        kept, other = own or [0], self.other_label
+        kept, other = on_device(torch.tensor(own or [0]), self.label.device), self.other_label
         label, clip, other = self.label[kept], self.clip[kept], None if other is None else other[kept]
         if not own:
             label, clip = torch.full_like(label, NO_INDEX), torch.full_like(clip, NO_INDEX)
             other = None if other is None else torch.full_like(other, NO_INDEX)
         draws = tuple(self.draws[index] for index in own)
         return replace(self, video=self.video[kept], label=label, clip=clip, draws=draws, other_label=other)
+
+
+def on_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor of the host to a device; a GPU's host does not wait for the work that is queued there."""
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def collate(batches: Sequence[Batch]) -> Batch:

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from peclip.errors import InputError, in_one_line
 from peclip.model.backbones.contract import Tower
-from peclip.model.parts.adapters import Adapter
+from peclip.model.parts.adapters import Adapter, is_token_wise
 
 
 @dataclass
@@ -84,6 +84,12 @@ def attach(
     if run != Run():
         handles += [BlockForward(block, flow, run) for block in tower.blocks]
     return handles
+
+
+def uses_one_token(tower: Tower, adapters: Mapping[tuple[str, int], Adapter]) -> bool:
+    """Return whether the last block of a tower may compute one token alone, because no adapter in it mixes tokens."""
+    last = len(tower.blocks) - 1
+    return all(is_token_wise(adapter) for (_, block), adapter in adapters.items() if block == last)
 
 
 class BlockForward:

@@ -30,7 +30,7 @@ from peclip.model.build import (
     placed,
 )
 from peclip.model.fast.frozen import hold_in
-from peclip.model.inject import Flow, Handle, Run, attach
+from peclip.model.inject import Flow, Handle, Run, attach, uses_one_token
 from peclip.model.io.checkpoint import read_trained
 from peclip.model.io.package import Dtype, push_package, with_record, write_package
 from peclip.model.io.released import read_released
@@ -171,6 +171,9 @@ class PEClip(nn.Module):
         self._record: tuple[RunRecord, str] | None = None  # of a training, with the digest of its weights
         self._handles: list[Handle] = []
         self._is_bare = False
+        self._mixes = {  # without them too: then adapters that are the identity change no bit
+            name: not uses_one_token(tower, placed(self.adapters, name)) for name, tower in self.backbone.towers.items()
+        }
         self._attach()
 
     def _attach(self) -> None:
@@ -234,7 +237,7 @@ class PEClip(nn.Module):
         flow = self._flows["vision"]
         flow.frames = frames = video.shape[1]
         flow.prompts = self.prompts.vision() if self.prompts and not self._is_bare else ()
-        features = self.backbone.encode_frames(rearrange(video, "b t c h w -> (b t) c h w"))
+        features = self.backbone.encode_frames(rearrange(video, "b t c h w -> (b t) c h w"), self._mixes["vision"])
         flow.prompts = ()  # they hold the pass's graph, with which the model could not be copied
         return F.normalize(rearrange(features, "(b t) d -> b t d", t=frames).mean(dim=1), dim=-1)
 
@@ -277,7 +280,7 @@ class PEClip(nn.Module):
         if self.prompts and self._is_bare:  # a bare backbone knows no placeholders
             ids = self.backbone.layout.without_prompts(ids, self.prompt_length)
             ends = ends - (length - ids.shape[1])
-        return F.normalize(self.backbone.encode_tokens(ids, ends), dim=-1)
+        return F.normalize(self.backbone.encode_tokens(ids, ends, self._mixes["text"]), dim=-1)
 
     def hold_frozen_in(self, dtype: torch.dtype) -> None:
         """Convert the frozen matrices to the precision of the autocast to come: the same results, half the memory."""

@@ -40,10 +40,16 @@ class ExpressionMetrics(MulticlassConfusionMatrix):
         """Clips of the last ``compute()`` whose logits were not finite: for NaN the first class is the prediction."""
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Count the predictions for a batch."""
-        super().update(preds, target)
+        """Count the predictions for a batch.
+
+        torchmetrics' own update selects and checks clips by their values, for which the host of a GPU waits several times.
+        """
+        counted = target != NO_INDEX
         if preds.is_floating_point():
-            self.not_finite += (~preds.isfinite().all(dim=1) & (target != NO_INDEX)).sum()
+            self.not_finite += (~preds.isfinite().all(dim=1) & counted).sum()
+            preds = preds.argmax(dim=1)
+        cells = torch.where(counted, target * len(self.labels) + preds, 0)
+        self.confmat.view(-1).index_add_(0, cells, counted.to(self.confmat.dtype))
 
     def compute(self) -> Tensor:
         """Return the confusion matrix, int64 (C, C), of all devices."""
@@ -74,20 +80,24 @@ class MeanLoss(Metric):
 
     full_state_update = False
     losses: list[Tensor]
+    counted: list[Tensor]
 
     def __init__(self) -> None:
         super().__init__()
         self.add_state("losses", [], dist_reduce_fx="cat")
+        self.add_state("counted", [], dist_reduce_fx="cat")
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Keep the losses of a batch."""
-        counted = labels != NO_INDEX
-        self.losses.append(F.cross_entropy(logits[counted].float(), labels[counted], reduction="none"))
+        """Keep the losses of a batch; which of them count is asked at the end, so that no batch waits for a GPU."""
+        self.losses.append(F.cross_entropy(logits.float(), labels, reduction="none", ignore_index=NO_INDEX))
+        self.counted.append(labels != NO_INDEX)
 
     def compute(self) -> float:
         """Return the mean over the clips of all devices since the last ``reset()``; NaN where there are none."""
-        losses = torch.cat(self.losses) if isinstance(self.losses, list) else self.losses
-        return float(losses.cpu().double().sort().values.mean())
+        losses, counted = (
+            torch.cat(state) if isinstance(state, list) else state for state in (self.losses, self.counted)
+        )
+        return float(losses.cpu()[counted.cpu()].double().sort().values.mean())
 
 
 class TrainMeans:

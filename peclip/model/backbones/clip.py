@@ -23,13 +23,14 @@ class CLIP(Backbone):
         """One start token; the end token is the largest one."""
         return TextLayout(starts=1, end=None)
 
-    def encode_frames(self, frames: Tensor) -> Tensor:
+    def encode_frames(self, frames: Tensor, whole: bool = False) -> Tensor:
         """Return the projected class-token features (N, D) of normalised frames, float (N, 3, H, W)."""
-        return self.clip.visual_projection(self.clip.vision_model(pixel_values=frames).pooler_output)
+        at = None if whole else 0
+        return self.clip.visual_projection(self.clip.vision_model(pixel_values=frames, at=at).pooler_output)
 
-    def encode_tokens(self, token_ids: Tensor, ends: Tensor) -> Tensor:
+    def encode_tokens(self, token_ids: Tensor, ends: Tensor, whole: bool = False) -> Tensor:
         """Return the projected end-of-text features (N, D) of token ids (N, L) whose texts end at ``ends`` (N,)."""
-        hidden = self.clip.text_model(input_ids=token_ids).last_hidden_state
+        hidden = self.clip.text_model(input_ids=token_ids, at=None if whole else ends).last_hidden_state
         return self.clip.text_projection(hidden[torch.arange(len(token_ids), device=token_ids.device), ends])
 
     def text_weights(self) -> Iterator[nn.Parameter]:

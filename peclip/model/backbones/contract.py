@@ -132,12 +132,23 @@ class Backbone(ABC):
         """The places of the tokens of a text."""
 
     @abstractmethod
-    def encode_frames(self, frames: Tensor) -> Tensor:
-        """Return the features (N, D) of normalised frames, float (N, 3, H, W), in the space shared with texts."""
+    def encode_frames(self, frames: Tensor, whole: bool = False) -> Tensor:
+        """Return the features (N, D) of normalised frames, float (N, 3, H, W), in the space shared with texts.
+
+        Args:
+            frames: see above.
+            whole: whether the last block must compute all tokens; else a family may omit those that are not used.
+        """
 
     @abstractmethod
-    def encode_tokens(self, token_ids: Tensor, ends: Tensor) -> Tensor:
-        """Return the features (N, D) of token ids (N, L) whose texts are read at ``ends`` (N,), in the shared space."""
+    def encode_tokens(self, token_ids: Tensor, ends: Tensor, whole: bool = False) -> Tensor:
+        """Return the features (N, D) of token ids (N, L) whose texts are read at ``ends`` (N,), in the shared space.
+
+        Args:
+            token_ids: see above.
+            ends: see above.
+            whole: as for :meth:`encode_frames`.
+        """
 
     @abstractmethod
     def text_weights(self) -> Iterator[nn.Parameter]:

@@ -4,19 +4,15 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from torch import Tensor
+from transformers import CLIPModel, MetaClip2Model, PreTrainedModel
 from transformers.activations import QuickGELUActivation
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
 from peclip.model.backbones.checks import quiet
-from peclip.model.fast.frozen import QuickGELU, attention, is_faster_here
+from peclip.model.backbones.layers import ATTENTION, use_one_token
+from peclip.model.fast.frozen import QuickGELU
 
 Model = TypeVar("Model", bound=PreTrainedModel)
-
-ATTENTION = "peclip"
-"""Name of :func:`_attend` among the attention functions of transformers."""
 
 
 def freeze(model: Model) -> Model:
@@ -26,6 +22,8 @@ def freeze(model: Model) -> Model:
         for name, child in module.named_children():
             if isinstance(child, QuickGELUActivation):
                 setattr(module, name, QuickGELU())
+    if isinstance(model, CLIPModel | MetaClip2Model):
+        use_one_token(model)
     return model.requires_grad_(False).eval()
 
 
@@ -55,17 +53,3 @@ def with_weights(model: Model, find: Callable[[str], Tensor]) -> Model:
         if name.endswith("position_ids"):  # no state dict has them
             positions.copy_(torch.arange(positions.shape[-1]))
     return freeze(model)
-
-
-def _attend(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, **options: Any
-) -> tuple[Tensor, Tensor | None]:
-    """Attend as transformers' modules ask for it: by :func:`peclip.model.fast.frozen.attention` where that is faster."""
-    if not is_faster_here(query):
-        return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **options)
-    causal = options.get("is_causal")
-    return attention(query, key, value, mask, scaling, bool(module.is_causal if causal is None else causal)), None
-
-
-AttentionInterface.register(ATTENTION, _attend)
-AttentionMaskInterface.register(ATTENTION, sdpa_mask)

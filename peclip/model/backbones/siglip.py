@@ -37,11 +37,11 @@ class SigLIP(Backbone):
         bias = self.clip.logit_bias.detach()
         return 0.0 if bias.is_meta else float(bias)
 
-    def encode_frames(self, frames: Tensor) -> Tensor:
+    def encode_frames(self, frames: Tensor, whole: bool = False) -> Tensor:
         """Return the features (N, D) of normalised frames, float (N, 3, H, W), pooled by the head over all tokens."""
         return self.clip.vision_model(pixel_values=frames).pooler_output
 
-    def encode_tokens(self, token_ids: Tensor, ends: Tensor) -> Tensor:
+    def encode_tokens(self, token_ids: Tensor, ends: Tensor, whole: bool = False) -> Tensor:
         """Return the features (N, D) of token ids (N, context), read at the last position."""
         return self.clip.text_model(input_ids=token_ids).pooler_output
 

@@ -1,5 +1,7 @@
 """GRU that torch.compile can include in its graph."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,7 +11,7 @@ class GRU(nn.Module):
     """``nn.GRU`` of one layer, batch first: the same parameters, names, initialisation and values.
 
     ``nn.GRU`` breaks the graph of torch.compile, which would cut every block in two; when compiled, the recurrence is
-    unrolled step by step. Otherwise torch's own kernel runs.
+    unrolled step by step, with a gradient of its own. Otherwise torch's own kernel runs.
 
     Args:
         width: R, width of the input and of the hidden state.
@@ -35,19 +37,61 @@ class GRU(nn.Module):
         Returns:
             The hidden state after each frame, (N, T, R), and the last one, (1, N, R).
         """
-        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
-            return self._unrolled(x)
+        if torch.compiler.is_dynamo_compiling():  # an export is no matter of dynamo, and keeps torch's own operator
+            hidden = self.unrolled(x)
+            return hidden, hidden[:, -1][None]
         weights = (self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0)
         return torch.gru(x, x.new_zeros(1, len(x), self.hidden_size), weights, True, 1, 0.0, self.training, False, True)
 
-    def _unrolled(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def unrolled(self, x: Tensor) -> Tensor:
+        """Run step by step over the second dimension of sequences, (N, T, R) or (B, T, L, R), without moving another one."""
         entering = F.linear(x, self.weight_ih_l0, self.bias_ih_l0)
-        hidden, every = entering.new_zeros(len(x), self.hidden_size), []
+        return Unrolled.apply(entering, self.weight_hh_l0, self.bias_hh_l0)
+
+
+class Unrolled(torch.autograd.Function):
+    """The recurrence of a GRU; the gradient of its weight is one product over all steps instead of one a step."""
+
+    @staticmethod
+    def forward(ctx: Any, entering: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return the hidden states (B, T, ..., R).
+
+        Args:
+            ctx: of autograd.
+            entering: the input's part of the three gates, (B, T, ..., 3R).
+            weight: of the hidden state's part, (3R, R).
+            bias: of the hidden state's part, (3R,).
+        """
+        hidden: Tensor | None = None
+        steps: list[tuple[Tensor, ...]] = []
         for now in entering.unbind(1):
             reset_in, update_in, new_in = now.chunk(3, -1)
-            reset, update, new = F.linear(hidden, self.weight_hh_l0, self.bias_hh_l0).chunk(3, -1)
-            update = torch.sigmoid(update_in + update)
-            candidate = torch.tanh(new_in + torch.sigmoid(reset_in + reset) * new)
-            hidden = candidate + update * (hidden - candidate)
-            every.append(hidden)
-        return torch.stack(every, 1), hidden[None]
+            gates = bias.to(now.dtype).expand_as(now) if hidden is None else F.linear(hidden, weight, bias)
+            reset_of, update_of, new_of = gates.chunk(3, -1)
+            reset, update = torch.sigmoid(reset_in + reset_of), torch.sigmoid(update_in + update_of)
+            candidate = torch.tanh(new_in + reset * new_of)
+            hidden = candidate * (1 - update) if hidden is None else candidate + update * (hidden - candidate)
+            steps.append((hidden, reset, update, candidate, new_of))
+        every, *gates_of = (torch.stack(tensors, 1) for tensors in zip(*steps, strict=True))
+        ctx.save_for_backward(weight, every, *gates_of)
+        return every
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the gradients of the entering part, the weight and the bias."""
+        weight, every, resets, updates, candidates, news = ctx.saved_tensors
+        narrow = weight.to(every.dtype)
+        into, out_of, later = [], [], None
+        for step in reversed(range(every.shape[1])):
+            reset, update, candidate, new_of = (gate[:, step] for gate in (resets, updates, candidates, news))
+            of_hidden = grad[:, step] if later is None else grad[:, step] + later
+            before = every[:, step - 1] - candidate if step else -candidate
+            of_update = of_hidden * before * update * (1 - update)
+            of_candidate = of_hidden * (1 - update) * (1 - candidate * candidate)
+            of_reset = of_candidate * new_of * reset * (1 - reset)
+            into.append(torch.cat([of_reset, of_update, of_candidate], -1))
+            out_of.append(torch.cat([of_reset, of_update, of_candidate * reset], -1))
+            later = of_hidden * update + out_of[-1] @ narrow
+        entering, gates = (torch.stack(tensors[::-1], 1) for tensors in (into, out_of))
+        of_weight = gates[:, 1:].flatten(0, -2).mT @ every[:, :-1].flatten(0, -2)  # the first step starts from zeros
+        return entering, of_weight.to(weight.dtype), gates.flatten(0, -2).sum(0, dtype=weight.dtype)

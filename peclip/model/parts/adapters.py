@@ -7,7 +7,7 @@ They follow PE-CLIP (Saadi, Hadid, Cunningham, Taleb-Ahmed, El Hillali), https:/
 """
 
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from einops import rearrange
@@ -22,6 +22,9 @@ RNNS: dict[str, Callable[[int], nn.Module]] = {
     "lstm": lambda width: nn.LSTM(width, width, batch_first=True),
     "rnn": lambda width: nn.RNN(width, width, batch_first=True),
 }
+
+ALIGNED = 8
+"""Widths of fast products in bf16 on GPUs are multiples of it."""
 
 
 class Adapter(nn.Module):
@@ -42,6 +45,10 @@ class Adapter(nn.Module):
         net = PEClip(labels, adapters={"vision.mlp[6:12]": Gate})
     """
 
+    token_wise: ClassVar[bool] = False
+    """Whether a token of the result depends only on the same token of the frames: then the last block, of which one token is
+    used, need not compute the others. It holds for the class that states it, not for classes derived from it."""
+
     def forward(self, x: Tensor, frames: int) -> Tensor:
         """Adapt the output of a sub-layer.
 
@@ -53,6 +60,11 @@ class Adapter(nn.Module):
             Tokens of the same shape.
         """
         raise NotImplementedError(f"{type(self).__name__} has no forward(x, frames)")
+
+
+def is_token_wise(adapter: Adapter) -> bool:
+    """Return whether the class of an adapter itself states that it is token-wise; a derived class may mix tokens."""
+    return bool(vars(type(adapter)).get("token_wise", False))
 
 
 class SharedAdapter(Adapter):
@@ -69,6 +81,8 @@ class SharedAdapter(Adapter):
     Raises:
         InputError: the reduction is not between 1 and the width, or ``init`` is something else.
     """
+
+    token_wise = True
 
     def __init__(self, width: int, reduction: int = 8, init: Literal["zero", "default"] = "zero") -> None:
         super().__init__()
@@ -90,6 +104,8 @@ class TextAdapter(SharedAdapter):
     PE-CLIP, https://arxiv.org/abs/2503.16945, section "Text Adapter".
     """
 
+    token_wise = True
+
 
 class TemporalDynamicAdapter(Adapter):
     """Temporal dynamic adapter (TDA): lets every token see the same token of the clip's other frames.
@@ -108,6 +124,8 @@ class TemporalDynamicAdapter(Adapter):
     Raises:
         InputError: the reduction is not between 1 and the width, or ``scope`` or ``rnn`` is something else.
     """
+
+    token_wise = True
 
     def __init__(
         self,
@@ -132,18 +150,24 @@ class TemporalDynamicAdapter(Adapter):
         """Adapt tokens, shape (B*T, L, D), over the ``frames`` = T frames of each clip.
 
         Most of the time goes into operations on all D channels of every token. So the scale is computed in the product
-        that narrows the tokens, and applied in the one that widens them: ``s (W h + b) = (W|b) (s h|s)``.
+        that narrows the tokens, and applied in the one that widens them: ``s (W h + b) = (W|b) (s h|s)``. Zeros fill
+        the widths of these products up to what GPUs multiply fast.
         """
+        hidden = len(self.down.weight)
+        spare = -(hidden + 1) % ALIGNED
         into = torch.cat([self.down.weight, self.scale.weight]), torch.cat([self.down.bias, self.scale.bias])
-        narrow, scale = F.linear(self.norm(x), *into).split((len(self.down.weight), 1), dim=-1)
+        weight, bias = F.pad(into[0], (0, 0, 0, spare)), F.pad(into[1], (0, spare))
+        narrow, scale, _ = F.linear(self.norm(x), weight, bias).split((hidden, 1, spare), dim=-1)
         scale = F.relu(scale)  # (B*T, L, 1)
-        hidden = F.gelu(self._over_time(narrow, frames))
+        states = F.gelu(self._over_time(narrow, frames))
         out_of = torch.cat([self.up.weight, self.up.bias[:, None]], dim=1)
-        return x + F.linear(torch.cat([scale * hidden, scale], dim=-1), out_of)
+        return x + F.linear(F.pad(torch.cat([scale * states, scale], dim=-1), (0, spare)), F.pad(out_of, (0, spare)))
 
     def _over_time(self, x: Tensor, frames: int) -> Tensor:
         """Run the recurrence along time, (B*T, L, R) -> (B*T, L, R)."""
         steps = frames if self.scope == "clip" else x.shape[0]
+        if isinstance(self.rnn, GRU) and torch.compiler.is_dynamo_compiling():  # then nothing needs to move
+            return rearrange(self.rnn.unrolled(rearrange(x, "(b t) l r -> b t l r", t=steps)), "b t l r -> (b t) l r")
         hidden, _ = self.rnn(rearrange(x, "(b t) l r -> (b l) t r", t=steps))
         return rearrange(hidden, "(b l) t r -> (b t) l r", l=x.shape[1])
 

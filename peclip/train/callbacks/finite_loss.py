@@ -1,5 +1,6 @@
 """The callback that stops a training whose loss is not finite."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -21,9 +22,28 @@ class _Step(NamedTuple):
 
     number: int
     epoch: int
-    loss: Tensor
+    loss: "_Arriving"
     clips: list[int]
     rates: list[float]
+
+
+class _Arriving:
+    """A number on its way from a device: the host waits for the work before it, not for what was queued later.
+
+    Args:
+        value: ().
+    """
+
+    def __init__(self, value: Tensor) -> None:
+        self._value = value.detach().to("cpu", non_blocking=True)
+        self._event = torch.cuda.Event() if value.is_cuda else None
+        if self._event:
+            self._event.record()
+
+    def __float__(self) -> float:
+        if self._event:
+            self._event.synchronize()
+        return float(self._value)
 
 
 class FiniteLoss(Callback):
@@ -50,7 +70,7 @@ class FiniteLoss(Callback):
         """
         self._look(trainer)
         clips = [draw.clip for draw in batch.draws]
-        loss = outputs["loss"].detach()
+        loss = _Arriving(outputs["loss"])
         self._steps = [_Step(trainer.global_step, trainer.current_epoch, loss, clips, self._rates)]
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -69,8 +89,8 @@ class FiniteLoss(Callback):
             self._stop(trainer, "the gradients were not finite, nor are the weights")
 
     def _look(self, trainer: Trainer, keep: bool = False) -> None:
-        if self._steps and not self._steps[0].loss.isfinite():
-            self._stop(trainer, f"the loss is {float(self._steps[0].loss)}")
+        if self._steps and not math.isfinite(loss := float(self._steps[0].loss)):
+            self._stop(trainer, f"the loss is {loss}")
         if not keep:
             self._steps = []
 

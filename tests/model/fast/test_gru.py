@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from einops import rearrange
 from torch import nn
 
-from peclip.model.fast.gru import GRU
+from peclip.model.fast.gru import GRU, Unrolled
 
 
 @pytest.fixture
@@ -23,17 +24,44 @@ def pair():
 def test_values_and_gradients_are_those_of_torch(pair, form, frames):
     mine, like = pair
     x = torch.randn(8, frames, 6)
-    forward = mine if form == "eager" else mine._unrolled
     ours, theirs = (tensor.clone().requires_grad_() for tensor in (x, x))
-    (out, last), (wanted, last_wanted) = forward(ours), like(theirs)
+    wanted, last = like(theirs)
+    if form == "eager":
+        out, state = mine(ours)
+        assert torch.allclose(state, last, atol=1e-5)
+    else:
+        out = mine.unrolled(ours)
     assert torch.allclose(out, wanted, atol=1e-5)
-    assert torch.allclose(last, last_wanted, atol=1e-5)
     grad = torch.randn_like(out)
     out.backward(grad)
     wanted.backward(grad)
     assert torch.allclose(ours.grad, theirs.grad, atol=1e-5)
     for name, weight in like.named_parameters():
         assert torch.allclose(getattr(mine, name).grad, weight.grad, atol=1e-4)
+
+
+def test_frames_may_stand_before_the_tokens(pair):
+    mine, _ = pair
+    x = torch.randn(2, 5, 3, 6)
+    by_token = mine.unrolled(rearrange(x, "b t l r -> (b l) t r"))
+    assert torch.allclose(mine.unrolled(x), rearrange(by_token, "(b l) t r -> b t l r", b=2), atol=1e-6)
+
+
+def test_gradients_of_the_unrolled_form_are_exact():
+    torch.manual_seed(0)
+    sizes = ((2, 4, 3, 15), (15, 5), (15,))
+    assert torch.autograd.gradcheck(
+        Unrolled.apply, [torch.randn(size, dtype=torch.float64, requires_grad=True) for size in sizes]
+    )
+
+
+def test_autocast_gives_gradients_in_the_precision_of_the_weights(pair):
+    mine, _ = pair
+    with torch.autocast("cpu", torch.bfloat16):
+        out = mine.unrolled(torch.randn(8, 5, 6))
+    out.float().square().sum().backward()
+    assert out.dtype == torch.bfloat16
+    assert all(weight.grad.dtype == torch.float32 and weight.grad.abs().max() > 0 for weight in mine.parameters())
 
 
 def test_it_starts_as_torch_does():

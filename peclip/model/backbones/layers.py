@@ -1,0 +1,113 @@
+"""Attention of all families, and layers of Hugging Face's CLIP and MetaCLIP 2 that compute the same with less work."""
+
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLayer
+
+from peclip.model.fast.frozen import attention, is_faster_here
+
+ATTENTION = "peclip"
+"""Name of :func:`attend` among the attention functions of transformers."""
+
+
+def attend(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, **options: Any
+) -> tuple[Tensor, Tensor | None]:
+    """Attend as transformers' modules ask for it: by :func:`peclip.model.fast.frozen.attention` where that is faster."""
+    if not is_faster_here(query):
+        return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **options)
+    causal = options.get("is_causal")
+    return attention(query, key, value, mask, scaling, bool(module.is_causal if causal is None else causal)), None
+
+
+def use_one_token(model: Any) -> None:
+    """Let the last blocks of a CLIP or MetaCLIP 2 compute one token alone where they are asked to, and embed patches faster."""
+    model.vision_model.embeddings.patch_embedding.__class__ = PatchEmbedding
+    for tower in (model.vision_model, model.text_model):
+        last = tower.encoder.layers[-1]
+        last.__class__, last.self_attn.__class__ = OneTokenBlock, OneTokenAttention
+
+
+class PatchEmbedding(nn.Conv2d):
+    """The convolution of patches that do not overlap, as one matrix product: half of the time on CPUs, a tenth on GPUs."""
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Embed the patches of frames, (N, 3, H, W) -> (N, D, rows, columns)."""
+        high, wide = self.kernel_size
+        patches = rearrange(frames, "n c (y h) (x w) -> n y x (c h w)", h=high, w=wide)
+        return rearrange(F.linear(patches, self.weight.flatten(1)), "n y x d -> n d y x")
+
+
+class OneTokenBlock(CLIPEncoderLayer):
+    """A block that computes one token alone if no other is used of it: the same values with a small part of the work.
+
+    The keys and values of its attention are those of all tokens; everything else is computed of that token.
+    """
+
+    def forward(
+        self, hidden_states: Tensor, attention_mask: Any, at: int | Tensor | None = None, **options: Any
+    ) -> Tensor:
+        """Run the block.
+
+        Args:
+            hidden_states: (N, L, D).
+            attention_mask: see CLIPEncoderLayer.
+            at: the token that is used: its place in all sequences, or in a causal tower without padding its place in each,
+                (N,). None for all tokens.
+            options: see CLIPEncoderLayer.
+
+        Returns:
+            (N, L, D); (N, 1, D) for one place, and that token at all places (N, L, D) for places by sequence.
+        """
+        if at is None:
+            return super().forward(hidden_states, attention_mask, **options)
+        middle = _token(hidden_states, at) + self.self_attn(self.layer_norm1(hidden_states), at=at)[0]
+        leaving = middle + self.mlp(self.layer_norm2(middle))
+        return leaving if isinstance(at, int) else leaving.expand_as(hidden_states)
+
+
+class OneTokenAttention(CLIPAttention):
+    """The attention of an :class:`OneTokenBlock`."""
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        at: int | Tensor | None = None,
+        **options: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend from one token (N, 1, D), or from all where ``at`` is None; see :class:`OneTokenBlock`."""
+        if at is None:
+            return super().forward(hidden_states, attention_mask, **options)
+        query, key, value = (
+            rearrange(tokens, "n l (h d) -> n h l d", d=self.head_dim)
+            for tokens in (
+                self.q_proj(_token(hidden_states, at)),
+                self.k_proj(hidden_states),
+                self.v_proj(hidden_states),
+            )
+        )
+        seen = None
+        if isinstance(at, Tensor):
+            places = torch.arange(hidden_states.shape[1], device=at.device)
+            seen = rearrange(places <= at[:, None], "n l -> n 1 1 l")
+        out, weights = attend(self, query, key, value, seen, self.scale, is_causal=False)
+        return self.out_proj(rearrange(out, "n l h d -> n l (h d)")), weights
+
+
+def _token(hidden_states: Tensor, at: int | Tensor) -> Tensor:
+    """Return one token of each sequence, (N, L, D) -> (N, 1, D)."""
+    if isinstance(at, int):
+        return hidden_states[:, at : at + 1]
+    return hidden_states[torch.arange(len(at), device=at.device), at][:, None]
+
+
+AttentionInterface.register(ATTENTION, attend)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)
