@@ -62,7 +62,7 @@ def test_a_longer_video_takes_no_more_memory(checkpoint, tmp_path):
 
 @needs_yunet
 @pytest.mark.parametrize(
-    ("short", "long"), [(20, 80), pytest.param(60, 3600, marks=pytest.mark.slow, id="a minute and an hour")]
+    ("short", "long"), [(40, 100), pytest.param(60, 3600, marks=pytest.mark.slow, id="a minute and an hour")]
 )
 def test_more_of_a_face_takes_no_more_memory(short, long, checkpoint, tmp_path):
     pytest.importorskip("cv2", reason=needs("OpenCV"))
