@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from peclip.model import Adapter, SharedAdapter, TemporalDynamicAdapter
+from peclip.model.backbones.layers import PatchEmbedding
 from peclip.model.backbones.load import load_backbone
 from peclip.model.parts.adapters import is_token_wise
 from tests.model.small import build, clips, stir, trainable
@@ -155,6 +156,16 @@ def test_the_backbone_by_itself_computes_all_tokens(tiny_clip):
         texts = clip.text_projection(clip.text_model(input_ids=ids).last_hidden_state[torch.arange(2), ends])
         assert torch.equal(backbone.encode_tokens(ids, ends, whole=True), texts)
         assert torch.allclose(backbone.encode_tokens(ids, ends), texts, atol=1e-5)
+
+
+def test_patches_are_embedded_as_by_the_convolution():
+    torch.manual_seed(0)
+    embedding = PatchEmbedding(3, 8, kernel_size=4, stride=4, bias=False)
+    frames = torch.randn(2, 3, 12, 8)
+    assert torch.equal(embedding(frames), torch.nn.Conv2d.forward(embedding, frames))
+    double = embedding.double()(frames.double())
+    assert torch.allclose(double, torch.nn.Conv2d.forward(embedding, frames.double()), atol=1e-12)
+    assert double.shape == (2, 8, 3, 2)
 
 
 def test_of_the_other_tokens_only_keys_and_values_are_computed(tiny_clip):

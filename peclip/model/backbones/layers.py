@@ -36,10 +36,15 @@ def use_one_token(model: Any) -> None:
 
 
 class PatchEmbedding(nn.Conv2d):
-    """The convolution of patches that do not overlap, as one matrix product: half of the time on CPUs, a tenth on GPUs."""
+    """The convolution of patches that do not overlap, as one matrix product: faster in bf16 and on GPUs."""
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Embed the patches of frames, (N, 3, H, W) -> (N, D, rows, columns)."""
+        """Embed the patches of frames, (N, 3, H, W) -> (N, D, rows, columns).
+
+        In fp32 on a CPU, where it gains little, the convolution keeps every bit as it was.
+        """
+        if frames.device.type == "cpu" and frames.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
+            return super().forward(frames)
         high, wide = self.kernel_size
         patches = rearrange(frames, "n c (y h) (x w) -> n y x (c h w)", h=high, w=wide)
         return rearrange(F.linear(patches, self.weight.flatten(1)), "n y x d -> n d y x")

@@ -46,8 +46,8 @@ class Adapter(nn.Module):
     """
 
     token_wise: ClassVar[bool] = False
-    """Whether a token of the result depends only on the same token of the frames: then the last block, of which one token is
-    used, need not compute the others. It holds for the class that states it, not for classes derived from it."""
+    """True where a token of the result depends only on the same token of the frames: then the last block, of which one token
+    is used, need not compute the others. It holds for the class that states it, not for classes derived from it."""
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
         """Adapt the output of a sub-layer.
