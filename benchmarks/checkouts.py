@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkouts", nargs="*", type=Path)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--tiny", action="store_true", help="try the script out in a minute")
+    parser.add_argument("--tiny", action="store_true", help="try the script out in minutes")
     options = parser.parse_args()
     if not options.checkouts:
         print(json.dumps(times(options.tiny)))
@@ -44,7 +44,7 @@ def measured(checkout: Path, tiny: bool) -> Times:
     environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     words = [sys.executable, str(Path(__file__).resolve()), *(["--tiny"] if tiny else [])]
     done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, env=environment, cwd=checkout)
-    return json.loads(done.stdout)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def times(tiny: bool) -> Times:
