@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 from functools import cache, partial
 from pathlib import Path
 
@@ -105,6 +106,14 @@ def run_of(tmp_path_factory, data, tiny_clip):
         )
 
     return start
+
+
+@pytest.fixture(autouse=True)
+def ended_by_wandb():
+    """End the run of W&B, which would print its summary in the next process of the tests."""
+    yield
+    if "wandb" in sys.modules:
+        sys.modules["wandb"].finish()
 
 
 def model_of(folder):

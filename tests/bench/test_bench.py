@@ -53,8 +53,12 @@ def test_a_clip_costs_what_the_sum_over_its_layers_says():
     net = arithmetic_model(model_of(backbone_of("tiny"), 7))
     width, hidden, tokens, patches = 32, 4, 4 + 1 + 2, 4  # four patches, the class token and two prompts
     block = 12 * width**2 * tokens + 2 * tokens**2 * width
-    adapters = (2 * width * hidden) * tokens + (2 * width * (hidden + 1) + 6 * hidden**2) * tokens
-    frame = 2 * (block + adapters) + patches * 3 * 16 * 16 * width + width * 32
+    last = (
+        2 * width**2 * tokens + 10 * width**2 + 2 * tokens * width
+    )  # keys and values of all, the rest of the class token
+    filled_up = 8  # from hidden + 1, the bottleneck and the scale, to a multiple of 8
+    adapters = 2 * width * hidden + 2 * width * filled_up + 6 * hidden**2  # of a token
+    frame = block + last + adapters * (tokens + 1) + patches * 3 * 16 * 16 * width + width * 32
     prompts = 2 * 2 * width**2  # two at two depths are mapped from the text's, once for all frames
     assert measure.evaluation_flops(net, 1, 2).forward == 2 * (2 * frame + prompts)  # times and plus count two
 
