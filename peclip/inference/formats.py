@@ -6,7 +6,9 @@ psychologists and linguists annotate videos with: a tier for each face, with the
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import pairwise
+from mimetypes import guess_type
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -80,12 +82,13 @@ def as_elan(video: Annotated) -> str:
     """Return annotations in ELAN's format."""
     root = ElementTree.Element(
         "ANNOTATION_DOCUMENT",
-        {"AUTHOR": "peclip", "DATE": "1970-01-01T00:00:00+00:00", "FORMAT": "3.0", "VERSION": "3.0"}
+        {"AUTHOR": "peclip", "DATE": datetime.now(UTC).isoformat("T", "seconds"), "FORMAT": "3.0", "VERSION": "3.0"}
         | {"xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance", "xsi:noNamespaceSchemaLocation": _SCHEMA},
     )
     header = ElementTree.SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
-    url = Path(video.file).absolute().as_uri()
-    ElementTree.SubElement(header, "MEDIA_DESCRIPTOR", MEDIA_URL=url, MIME_TYPE="video/mp4")
+    if Path(video.file).is_file():  # a pipe or a camera cannot be played again
+        url, kind = Path(video.file).absolute().as_uri(), guess_type(video.file)[0] or "unknown"
+        ElementTree.SubElement(header, "MEDIA_DESCRIPTOR", MEDIA_URL=url, MIME_TYPE=kind)
     order = ElementTree.SubElement(root, "TIME_ORDER")
     tiers: dict[int, ElementTree.Element] = {}
     for number, segment in enumerate(sorted(video.segments, key=lambda each: (each.track, each.start))):

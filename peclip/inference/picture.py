@@ -52,19 +52,19 @@ class Summary:
     Attributes:
         end: seconds at which the last row ends.
         faces: number of faces in the rows.
-        others: largest number of faces at a time that are not followed.
+        not_followed: largest number of faces at a time that are not followed.
     """
 
     def __init__(self) -> None:
         self.end = 0.0
-        self.faces = self.others = 0
+        self.faces = self.not_followed = 0
         self._cells: dict[int, list[Cell]] = {}
         self._segments: dict[int, list[Segment]] = {}
         self._stills: dict[int, list[Still]] = {}
 
     def see(self, row: Row) -> None:
         """Note how long the video is, and what a face looks like."""
-        self.end, self.others = max(self.end, row.end), max(self.others, row.others)
+        self.end, self.not_followed = max(self.end, row.end), max(self.not_followed, row.not_followed)
         if row.track is None:
             return
         self.faces = max(self.faces, row.track)
@@ -184,8 +184,8 @@ def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str, c
     readable = title.encode(errors="replace").decode()  # a name need not be UTF-8
     if len(readable) > _LONGEST_TITLE:
         readable = f"…{readable[1 - _LONGEST_TITLE :]}"
-    if summary.others:
-        omitted += f", and up to {summary.others} faces at a time that were not followed"
+    if summary.not_followed:
+        omitted += f", and up to {summary.not_followed} faces at a time that were not followed"
     figure.suptitle(readable + omitted, parse_math=False)
     if caution:
         every[0].set_title(caution, color="#b3261e", fontsize=10, parse_math=False)

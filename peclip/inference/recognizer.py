@@ -45,7 +45,7 @@ class Row:
         box: mean place of the face in the window, in pixels of the frame; None without a face.
         score: mean score of the detector, from 0 to 1; None where there is none.
         brightness: mean of the face's pixels, from 0 to 255; None without a face.
-        others: largest number of faces at a time that are not followed.
+        not_followed: largest number of faces at a time that are not followed.
         cautions: why the answer is worth less than its probability, such as ``small face``; see
             :mod:`peclip.inference.cautions`.
         picture: the face in the middle of the clip, uint8 (3, S, S); None without a face.
@@ -61,7 +61,7 @@ class Row:
     box: Box | None = None
     score: float | None = None
     brightness: float | None = None
-    others: int = 0
+    not_followed: int = 0
     cautions: tuple[str, ...] = ()
     picture: Tensor | None = field(default=None, repr=False, compare=False)
 
@@ -156,8 +156,10 @@ class Recognizer:
         waiting: list[tuple[Row, Tensor | None]] = []
         for window in self._windows(frames):
             for sight in window.sights:
-                waiting.append((_row(file, sight, window.others), sight.clip))
-            waiting += [(Row(file, None, start, end, others=window.others), None) for start, end in window.blanks]
+                waiting.append((_row(file, sight, window.not_followed), sight.clip))
+            waiting += [
+                (Row(file, None, start, end, not_followed=window.not_followed), None) for start, end in window.blanks
+            ]
             clips = sum(clip is not None for _, clip in waiting)
             if clips == 0 or clips >= self._batch_size:
                 yield from self._answer(waiting)
@@ -227,7 +229,7 @@ def zero_shot(labels: Sequence[str] | None = None, texts: Path | None = None, ba
     return PEClip(names, backbone or BACKBONE, adapters={}, prompts=None, texts=by_label or "action_units")
 
 
-def _row(file: str, sight: Sight, others: int) -> Row:
+def _row(file: str, sight: Sight, not_followed: int) -> Row:
     """Return the row of a face, which has no answer yet."""
     bright = brightness(sight.clip)
     cautions = of_answer(sight.box, bright, sight.share * (sight.end - sight.start))
@@ -237,7 +239,7 @@ def _row(file: str, sight: Sight, others: int) -> Row:
         box=sight.box,
         score=None if math.isnan(sight.score) else sight.score,
         brightness=bright,
-        others=others,
+        not_followed=not_followed,
         cautions=cautions,
         picture=sight.clip[len(sight.clip) // 2],
     )

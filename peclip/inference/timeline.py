@@ -182,7 +182,7 @@ class Timeline:
             row.label or "",
         )
         measured = (f"{row.face_share:.3f}", *box, _number(row.score, 3), _number(row.brightness, 1))
-        self._write(self._table, [*first, *probabilities, *measured, picture, row.others, cautions])
+        self._write(self._table, [*first, *probabilities, *measured, picture, row.not_followed, cautions])
         entry = {
             "file": row.file,
             "track": row.track,
@@ -191,12 +191,12 @@ class Timeline:
             "label": row.label,
             "probabilities": {label: round(value, 6) for label, value in row.probabilities.items()},
             "face_share": round(row.face_share, 3),
-            "box": [round(value, 1) for value in row.box] if row.box else None,
-            "score": None if row.score is None else round(row.score, 3),
-            "brightness": None if row.brightness is None else round(row.brightness, 1),
-            "others": row.others,
+            "face_box": [round(value, 1) for value in row.box] if row.box else None,
+            "face_score": None if row.score is None else round(row.score, 3),
+            "face_brightness": None if row.brightness is None else round(row.brightness, 1),
+            "faces_not_followed": row.not_followed,
             "cautions": list(row.cautions),
-            "picture": picture or None,
+            "face_picture": picture or None,
         }
         self._json.write((",\n" if self.rows else "\n") + json.dumps(entry))
         self.rows += 1

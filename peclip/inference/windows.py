@@ -61,11 +61,11 @@ class View(NamedTuple):
 
     Attributes:
         faces: those that are followed.
-        others: number of those that are not.
+        not_followed: number of those that are not.
     """
 
     faces: dict[Subject, Seen]
-    others: int = 0
+    not_followed: int = 0
 
 
 class Sight(NamedTuple):
@@ -99,14 +99,14 @@ class Window(NamedTuple):
         sights: the faces in it, by the number of their track.
         blanks: start and end of the stretches without a face; stretches below :data:`BLANK` are skipped
             where there is also a face.
-        others: largest number of faces at a time that are not followed.
+        not_followed: largest number of faces at a time that are not followed.
     """
 
     start: float
     end: float
     sights: list[Sight]
     blanks: list[tuple[float, float]]
-    others: int
+    not_followed: int
 
 
 class _Frame(NamedTuple):
@@ -227,8 +227,10 @@ class Windows:
             box, score = _mean([face for face in seen if face is not None])
             first, last = times[indices[0]], times[indices[-1] + 1]
             sights.append(Sight(subject.number, first, last, round(share, 9), self._clip(crops), box, score))
-        others = max(frame.view.others for frame in counted)
-        return Window(start, end, sorted(sights, key=lambda sight: sight.track), _blanks(start, end, sights), others)
+        not_followed = max(frame.view.not_followed for frame in counted)
+        return Window(
+            start, end, sorted(sights, key=lambda sight: sight.track), _blanks(start, end, sights), not_followed
+        )
 
     def _clip(self, crops: Iterable[Tensor]) -> Tensor:
         """Choose T of the crops by segments, as evaluation does; fewer than T are padded by the last."""

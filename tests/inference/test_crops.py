@@ -85,4 +85,4 @@ def test_the_box_is_that_of_the_face_and_has_the_score_of_the_detector():
 def test_faces_that_are_not_followed_are_counted():
     crowd = np.array([[5.0 * i, 5, 4, 4] for i in range(MOST_FACES + 7)])
     view = FoundFaces(8, lambda frame: crowd).cut(0, np.zeros((99, 199, 3), np.uint8), always)
-    assert (len(view.faces), view.others) == (MOST_FACES, 7)
+    assert (len(view.faces), view.not_followed) == (MOST_FACES, 7)

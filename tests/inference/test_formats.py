@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -53,7 +54,9 @@ def test_a_stretch_without_a_face_has_no_subtitle():
     assert as_srt(video).count("-->") == 2
 
 
-def test_elan_has_a_tier_per_face_and_the_classes_as_vocabulary():
+def test_elan_has_a_tier_per_face_and_the_classes_as_vocabulary(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a b.mp4").touch()
     root = ElementTree.fromstring(as_elan(VIDEO).encode())
     times = {slot.get("TIME_SLOT_ID"): int(slot.get("TIME_VALUE", "")) for slot in root.iter("TIME_SLOT")}
     found = {
@@ -68,9 +71,14 @@ def test_elan_has_a_tier_per_face_and_the_classes_as_vocabulary():
     assert [*vocabulary.values()] == LABELS
     for each in root.iter("ALIGNABLE_ANNOTATION"):
         assert vocabulary[each.get("CVE_REF", "")] == each.findtext("ANNOTATION_VALUE")
-    assert root.find("HEADER/MEDIA_DESCRIPTOR").get("MEDIA_URL") == (Path.cwd() / "a b.mp4").as_uri()
+    media = root.find("HEADER/MEDIA_DESCRIPTOR")
+    assert (media.get("MEDIA_URL"), media.get("MIME_TYPE")) == ((tmp_path / "a b.mp4").as_uri(), "video/mp4")
     order = [child.tag for child in root]
     assert order == ["HEADER", "TIME_ORDER", "TIER", "TIER", "LINGUISTIC_TYPE", "LANGUAGE", "CONTROLLED_VOCABULARY"]
+
+
+def test_elan_names_no_video_that_cannot_be_played_again():
+    assert "MEDIA_DESCRIPTOR" not in as_elan(replace(VIDEO, file="-"))
 
 
 def test_formats_are_chosen_by_name():

@@ -26,7 +26,7 @@ def face(file: str, start: float) -> Row:
         box=Box(10, 20, 30, 40),
         score=0.9,
         brightness=100.0,
-        others=2,
+        not_followed=2,
         cautions=("small face",),
         picture=torch.full((3, 8, 8), 200, dtype=torch.uint8),
     )
@@ -112,16 +112,16 @@ def test_the_json_says_the_same(tmp_path):
         "label": None,
         "probabilities": {},
         "face_share": 0,
-        "box": None,
-        "score": None,
-        "brightness": None,
-        "others": 0,
+        "face_box": None,
+        "face_score": None,
+        "face_brightness": None,
+        "faces_not_followed": 0,
         "cautions": [],
-        "picture": None,
+        "face_picture": None,
     }
     assert content["caution"] == "It knows drawings only: so beware."
-    assert content["rows"][2]["box"] == [10, 20, 30, 40]
-    assert content["rows"][2]["picture"] == "people/b-1.jpg"
+    assert content["rows"][2]["face_box"] == [10, 20, 30, 40]
+    assert content["rows"][2]["face_picture"] == "people/b-1.jpg"
     assert content["rows"][2]["probabilities"] == {"happiness": 0.25, "fear": 0.75}
 
 

@@ -13,8 +13,8 @@ class Someone:
     number: int | None = 1
 
 
-def view_of(crops: dict[Someone, torch.Tensor | None], others: int = 0, left: float = 0) -> View:
-    return View({one: Seen(Box(left, 0, 60, 60), 0.9, crop) for one, crop in crops.items()}, others)
+def view_of(crops: dict[Someone, torch.Tensor | None], not_followed: int = 0, left: float = 0) -> View:
+    return View({one: Seen(Box(left, 0, 60, 60), 0.9, crop) for one, crop in crops.items()}, not_followed)
 
 
 def slide(times: Sequence[float], windows: Windows, seen: dict[Someone, range] | None = None) -> list[Window]:
@@ -151,7 +151,7 @@ def test_a_window_has_the_mean_place_of_a_face_and_the_most_faces_that_are_not_f
     (window,) = windows.finish(1.0)
     assert window.sights[0].box == pytest.approx((30, 0, 60, 60))
     assert window.sights[0].score == pytest.approx(0.9)
-    assert window.others == 3
+    assert window.not_followed == 3
 
 
 def test_who_is_not_confirmed_is_not_reported():

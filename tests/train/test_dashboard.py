@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -157,4 +158,12 @@ def test_a_run_knows_what_it_ran_on(tmp_path, monkeypatch):
     assert len(surroundings()["git"].get("commit", "0" * 40)) == 40
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert surroundings()["git"] == {}
+
+
+def test_a_git_that_does_not_answer_ends_no_run(monkeypatch):
+    def hang(command, **_):
+        raise subprocess.TimeoutExpired(command, 10)
+
+    monkeypatch.setattr(subprocess, "run", hang)
     assert surroundings()["git"] == {}

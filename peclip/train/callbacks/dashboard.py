@@ -24,7 +24,13 @@ from peclip.data.manifest import Manifest
 from peclip.results.calibration import calibration, draw_calibration
 from peclip.results.figures import draw_confusion
 from peclip.results.mistakes import Mistake, draw_mistakes, worst
-from peclip.train.callbacks.run import EvaluationCallback, count_parameters, count_trainable, module_and_data
+from peclip.train.callbacks.run import (
+    EvaluationCallback,
+    count_parameters,
+    count_trainable,
+    evaluated_clips,
+    module_and_data,
+)
 from peclip.train.cluster.ranks import of_all_ranks
 from peclip.train.outputs import Outputs
 from peclip.train.runs.boards import (
@@ -84,14 +90,14 @@ class Dashboard(EvaluationCallback):
             for name, part in {**sites, "prompts": parts.get("prompts")}.items():
                 gradients = [weight.grad for weight in part.parameters() if weight.grad is not None] if part else []
                 if gradients:
-                    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+                    norm = torch.nn.utils.get_total_norm(gradients)
                     module.log(f"gradient_norm/{name}", norm, rank_zero_only=True)
 
     def on_evaluated(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
         """Keep predictions, and the frames of the worst mistakes."""
         if self._boards and trainer.state.fn != "predict" and not trainer.sanity_checking:
             self._outputs.append(outputs.known())
-            net, clips = module_and_data(trainer)[0].net, _clips(trainer)
+            net, clips = module_and_data(trainer)[0].net, evaluated_clips(trainer)
             found = mistakes_of(outputs, batch, clips, net.labels, net.clip_format)
             self._mistakes = worst([*self._mistakes, *found])
 
@@ -119,7 +125,7 @@ class Dashboard(EvaluationCallback):
         if not outputs or not trainer.is_global_zero:
             return
         module, _ = module_and_data(trainer)
-        labels, step, clips = module.net.labels, trainer.global_step, _clips(trainer)
+        labels, step, clips = module.net.labels, trainer.global_step, evaluated_clips(trainer)
         truth = clips.table["label"].map({label: place for place, label in enumerate(labels)}).to_numpy()
         clip = torch.cat([each.clip for each in outputs]).numpy()
         found = calibration(torch.cat([each.probabilities for each in outputs]).numpy(), truth[clip])
@@ -145,6 +151,7 @@ class Speed(Callback):
         self._ended: float | None = None
         self._waited = self._passed = 0.0
         self._clips = 0
+        self._shown = -1  # the step at which it was shown last
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the loggers."""
@@ -164,13 +171,15 @@ class Speed(Callback):
             self._passed += now - self._ended
             self._clips += len(batch.clip) * trainer.world_size
         self._ended = now
-        if self._boards and self._passed and _is_logged(trainer, trainer.global_step):
+        step = trainer.global_step - 1  # several batches of one step are one, where gradients are accumulated
+        if self._boards and self._passed and step != self._shown and _is_logged(trainer, step + 1):
             speed = {
                 "speed/clips_per_second": self._clips / self._passed,
                 "speed/share_waiting_for_input": self._waited / self._passed,
                 "speed/memory_gb": _memory(trainer) / 1e9,
             }
-            show_numbers(self._boards, speed, trainer.global_step - 1)
+            show_numbers(self._boards, speed, step)
+            self._shown = step
             self._waited = self._passed = 0.0
             self._clips = 0
 
@@ -217,12 +226,6 @@ def _is_logged(trainer: Trainer, steps: int) -> bool:
     """Return whether the last of so many steps is logged."""
     every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # its logger connector sets it
     return every > 0 and steps % every == 0
-
-
-def _clips(trainer: Trainer) -> Manifest:
-    """Return the clips that are evaluated."""
-    data = module_and_data(trainer)[1]
-    return data.splits.test if trainer.testing else data.splits.val
 
 
 def _memory(trainer: Trainer) -> float:

@@ -21,7 +21,7 @@ from peclip.labels import column
 from peclip.model import PEClip
 from peclip.model.io.trained import digest
 from peclip.terminal import say
-from peclip.train.callbacks.run import EvaluationCallback, module_and_data
+from peclip.train.callbacks.run import EvaluationCallback, evaluated_clips, module_and_data
 from peclip.train.cluster.ranks import of_all_ranks
 from peclip.train.module import PEClipModule
 from peclip.train.outputs import Outputs
@@ -50,7 +50,7 @@ class PredictionWriter(EvaluationCallback):
             InputError: an output is not finite; the message names its clip.
         """
         if trainer.state.fn != "fit":
-            self._outputs.append(_finite(outputs.known(), _clips(trainer)))
+            self._outputs.append(_finite(outputs.known(), evaluated_clips(trainer)))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Collect the predictions of all ranks, before the scores are computed."""
@@ -84,7 +84,7 @@ class PredictionWriter(EvaluationCallback):
         if not folder or not trainer.is_global_zero:
             return None, 0
         target = Path(folder) / "predictions.csv"
-        write_csv(target, _clips(trainer), module_and_data(trainer)[0].net.labels, outputs, truth)
+        write_csv(target, evaluated_clips(trainer), module_and_data(trainer)[0].net.labels, outputs, truth)
         return target, len(outputs.clip)
 
 
@@ -196,12 +196,6 @@ def joined(outputs: Sequence[Outputs], classes: int) -> Outputs:
     logits = torch.cat([torch.empty(0, classes), *(each.logits for each in outputs)])
     order = clip.argsort()
     return Outputs(clip[order], logits[order])
-
-
-def _clips(trainer: Trainer) -> Manifest:
-    """Return the clips that a trainer evaluates."""
-    data, function = module_and_data(trainer)[1], trainer.state.fn
-    return data.splits.test if function == "test" else data.splits.val if function == "validate" else data.predicted
 
 
 def _finite(outputs: Outputs, clips: Manifest) -> Outputs:

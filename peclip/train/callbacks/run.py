@@ -7,6 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peclip.data.batch import Batch
 from peclip.data.datamodule import VideoDataModule
+from peclip.data.manifest import Manifest
 from peclip.train.module import PEClipModule
 from peclip.train.outputs import Outputs
 
@@ -44,6 +45,12 @@ def module_and_data(trainer: Trainer) -> tuple[PEClipModule, VideoDataModule]:
     assert isinstance(module, PEClipModule)
     assert isinstance(data, VideoDataModule)
     return module, data
+
+
+def evaluated_clips(trainer: Trainer) -> Manifest:
+    """Return the clips that a trainer evaluates or predicts: those of a validation, also of one within a training, or others."""
+    data = module_and_data(trainer)[1]
+    return data.predicted if trainer.predicting else data.splits.test if trainer.testing else data.splits.val
 
 
 def trainable_parts(module: PEClipModule) -> list[tuple[torch.nn.Module, str, int, int]]:

@@ -1,7 +1,6 @@
 """Show pictures, settings and files of a run in experiment trackers: what each kind of logger can hold."""
 
 import platform
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
@@ -13,9 +12,10 @@ import numpy as np
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
+from peclip import __version__
 from peclip.results.mistakes import Mistake
 
-PACKAGES = ("peclip", "torch", "lightning", "transformers", "numpy")
+PACKAGES = ("torch", "lightning", "transformers", "numpy")
 """Packages whose versions a run records."""
 
 REPORT = (
@@ -86,18 +86,18 @@ def keep_report(boards: Sequence[Logger], folder: Path) -> None:
 
 def surroundings() -> dict[str, Any]:
     """Return the versions of Python and packages, and the state of git in the working folder."""
-    versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    versions = {"peclip": __version__, "python": platform.python_version()} | {name: version(name) for name in PACKAGES}
     return {"versions": versions, "git": _git()}
 
 
 def _git() -> dict[str, Any]:
-    """Return commit and cleanness of the working folder's repository; nothing where there is none."""
-    if not shutil.which("git"):
+    """Return commit and cleanness of the working folder's repository; nothing where there is none, or it does not answer."""
+    commands = (("git", "rev-parse", "HEAD"), ("git", "status", "--porcelain", "--untracked-files=no"))
+    try:
+        commit, changes = (
+            subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+            for command in commands
+        )
+    except (OSError, subprocess.SubprocessError):
         return {}
-    told = [
-        subprocess.run(["git", *words], capture_output=True, text=True, check=False, timeout=10)
-        for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
-    ]
-    if told[0].returncode:
-        return {}
-    return {"commit": told[0].stdout.strip(), "changed": bool(told[1].stdout.strip())}
+    return {"commit": commit, "changed": bool(changes)}
