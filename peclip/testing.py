@@ -45,7 +45,8 @@ def check_adapter(
 
     The contract: the shape of the tokens is kept; the adapter starts as the identity; a gradient reaches each of its
     parameters and none of the backbone; the result of a clip does not depend on the other clips of its batch; T may change
-    from batch to batch; one that states ``token_wise`` is; saved weights and the import path restore it; removing it restores the bare backbone exactly.
+    from batch to batch; one that states ``token_wise`` is; saved weights and the import path restore it; removing it restores
+    the bare backbone exactly.
 
     Args:
         factory: the class, or ``functools.partial`` of it with arguments; called with the width of the tokens.

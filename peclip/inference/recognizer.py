@@ -14,7 +14,7 @@ from peclip.configuration import read_configuration
 from peclip.data.augment import normalize
 from peclip.data.media.container import HELD
 from peclip.data.media.stream import FrameStream
-from peclip.errors import InputError
+from peclip.errors import InputError, listed
 from peclip.inference.cautions import brightness, of_answer, of_model
 from peclip.inference.crops import FoundFaces, WholeFrames
 from peclip.inference.faces import Detector, YuNet
@@ -222,10 +222,12 @@ def zero_shot(labels: Sequence[str] | None = None, texts: Path | None = None, ba
         backbone: Hub id or folder of a CLIP; by default OpenAI's ViT-B/16.
 
     Raises:
-        InputError: the backbone cannot be loaded, the file is no mapping of texts, or a class has no text.
+        InputError: the backbone cannot be loaded, the file is no mapping of texts, a class has no text, or there is only one.
     """
     by_label = None if texts is None else texts_by_name(read_configuration(texts))
-    names = labels or (SEVEN if by_label is None else list(by_label))
+    names = labels if labels is not None else SEVEN if by_label is None else list(by_label)
+    if len(names) == 1:  # its probability would always be 1
+        raise InputError(f"labels is {listed(names)}: an answer needs two classes or more to choose from", "labels")
     return PEClip(names, backbone or BACKBONE, adapters={}, prompts=None, texts=by_label or "action_units")
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from peclip.demo import CLIP
+from peclip.errors import InputError
 from peclip.inference.cautions import SYNTHETIC, ZERO_SHOT, brightness, of_answer, of_model
 from peclip.inference.recognizer import Recognizer, zero_shot
 from peclip.inference.windows import Box
@@ -61,3 +62,8 @@ def test_zero_shot_takes_labels_and_texts(tiny_clip, tmp_path):
     assert zero_shot(["fear", "anger"], backbone=str(tiny_clip)).labels == ["fear", "anger"]
     (tmp_path / "texts.yaml").write_text("yes: a nod\nno: a shake\n")
     assert zero_shot(texts=tmp_path / "texts.yaml", backbone=str(tiny_clip)).labels == ["yes", "no"]
+
+
+def test_a_single_class_is_refused_because_it_would_always_be_sure(tiny_clip):
+    with pytest.raises(InputError, match="labels is fear: an answer needs two classes or more"):
+        zero_shot(["fear"], backbone=str(tiny_clip))
