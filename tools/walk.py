@@ -86,14 +86,19 @@ def returns(names: Sequence[str]) -> list[str]:
 
 
 def main() -> None:
-    """Run the command of peclip that the command line names, and print the walk."""
+    """Run the command of peclip that the command line names, and print its walk."""
+    print_walk(sys.argv[1:])
+
+
+def print_walk(arguments: Sequence[str]) -> None:
+    """Run a command of peclip, and print its walk."""
     import peclip
     from peclip.cli import main as command
 
     walk = Walk(Path(peclip.__file__).parent)
     sys.setprofile(walk)
     try:
-        command(sys.argv[1:])
+        command(arguments)
     finally:
         sys.setprofile(None)
     again = set(returns(list(walk.handed_on)))

@@ -35,6 +35,14 @@ class Report(Callback):
 
     def __init__(self, model: str | None = None, trained: ModelConfig | None = None) -> None:
         self._model, self._trained = model, trained
+        self._classes: Classes | None = None
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare the classes with those of the training: this is known before the first clip is read."""
+        if self._trained:
+            self._classes = other_classes(module_and_data(trainer)[0].net.config, self._trained)
+
+    on_validation_start = on_test_start
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write and print the results on the test clips."""
@@ -66,7 +74,7 @@ class Report(Callback):
             model=self._model,
             clip_format=used,
             model_format=own if own != used else None,
-            classes=other_classes(module.net.config, self._trained) if self._trained else None,
+            classes=self._classes,
             other_labels=data.other_clips("test" if stage == "test" else "val") or None,
             limited=Limited(scores.clips + skipped, len(clips)) if scores.clips + skipped < len(clips) else None,
         )
