@@ -302,6 +302,9 @@ def test_a_saved_training_starts_from_the_model_again(place):
     done("fit", "--init_from", model, "--data.manifest", place.clips, "--folder", "first", *options)
     done("fit", "--config", "first/config.yaml", "--folder", "second")
     assert_same_weights(weights_of("second"), weights_of(model))
+    done("test", "--config", "second/config.yaml", "--ckpt_path", "second", "--out", "tested")
+    assert content("tested")["metrics"] == content("second")["metrics"]
+    assert "--ckpt_path" in refused("test", "--init_from", "second")
 
 
 # --- runs of peclip 0.1.0 ---

@@ -1,5 +1,6 @@
 """The training half of the command: Lightning's subcommands over PEClipModule and VideoDataModule."""
 
+from argparse import SUPPRESS
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,7 @@ class PEClipCLI(HookedCLI):
         else:
             text = f"Folder for the results, a new one; by default {subcommand}_N below the run of the model."
             parser.add_argument("--out", type=str | None, default=None, help=text)
+            parser.add_argument("--init_from", type=str | None, default=None, help=SUPPRESS)  # of a config.yaml
         if subcommand == "predict":
             text = "Folder for predictions in Parquet shards of --clips_per_shard clips; a restart completes them."
             parser.add_argument("--shards", type=str | None, default=None, help=text)
@@ -132,16 +134,22 @@ class PEClipCLI(HookedCLI):
         return model.init_args.net if self.subclass_mode_model else model.net
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse the arguments. A source named on the command line replaces the one of the configuration."""
+        """Parse the arguments. A source named on the command line replaces the one of the configuration.
+
+        Raises:
+            InputError: a value is out of its range, or an evaluation is to start from a model as a training does.
+        """
         self.config = parser.parse_args(args)
-        options = self.options
-        check_values(options, training=self.config.subcommand == "fit")
+        options, subcommand = self.options, self.config.subcommand
+        check_values(options, training=subcommand == "fit")
         named = {arg.partition("=")[0] for arg in args}
+        if subcommand != "fit" and "--init_from" in named:
+            raise InputError(f"--init_from is an option of fit: name the model that peclip {subcommand} takes with --ckpt_path")
         if "--data.manifest" in named and not named & {"--data.root", "--data.benchmark"}:
             options.data.root = options.data.benchmark = None
         elif named & {"--data.root", "--data.benchmark"} and "--data.manifest" not in named:
             options.data.manifest = None
-        if self.config.subcommand == "fit" and not self.model_named:
+        if subcommand == "fit" and not self.model_named:
             give_frames_to_model(self.net_options, options.data)
 
     def before_instantiate_classes(self) -> None:
