@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
@@ -87,6 +88,7 @@ def keep_report(boards: Sequence[Logger], folder: Path) -> None:
 def surroundings() -> dict[str, Any]:
     """Return the versions of Python and packages, and the state of git in the working folder."""
     versions = {"peclip": __version__, "python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    versions["torch"] = torch.__version__  # names the build, such as +cu130
     return {"versions": versions, "git": _git()}
 
 
