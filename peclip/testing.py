@@ -31,7 +31,7 @@ from peclip.model import PEClip
 from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.freeze import freeze
 from peclip.model.build import AdapterFactory
-from peclip.model.parts.adapters import is_token_wise
+from peclip.model.parts.adapters import Adapter, is_token_wise
 
 SIDE, CLASSES, BLOCKS = 32, 3, 2
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": BLOCKS, "num_attention_heads": 2}
@@ -83,7 +83,7 @@ def check_adapter(
 def _check_shape(name: str, factory: AdapterFactory) -> None:
     for clips, frames, tokens in ((2, 3, 5), (1, 1, 1), (1, 4, 2)):
         x = torch.randn(clips * frames, tokens, TOWER["hidden_size"])
-        shape = tuple(factory(TOWER["hidden_size"])(x, frames).shape)
+        shape = tuple(_call(factory(TOWER["hidden_size"]), x, frames).shape)
         _require(
             shape == x.shape, f"{name} returns tokens of shape {shape} for {tuple(x.shape)}: the shape must be kept"
         )
@@ -96,7 +96,7 @@ def _check_tokens(name: str, factory: AdapterFactory) -> None:
     _perturb(adapter)
     x = torch.randn(6, 5, TOWER["hidden_size"])
     with torch.no_grad():
-        alone, among = adapter(x[:, :1], 3), adapter(x, 3)[:, :1]
+        alone, among = _call(adapter, x[:, :1], 3), _call(adapter, x, 3)[:, :1]
     _require(
         torch.allclose(alone, among, atol=1e-4),
         f"{name} states token_wise, but a token gets another result among others than alone: remove it",
@@ -169,6 +169,11 @@ def _model(adapters: dict[str, AdapterFactory]) -> PEClip:
     ids = torch.randint(VOCABULARY - 1, (CLASSES, 6))
     ids[:, -1] = VOCABULARY - 1
     return PEClip.assemble(backbone, ids, [f"class {number}" for number in range(CLASSES)], adapters, None).eval()
+
+
+def _call(adapter: Adapter, x: Tensor, frames: int) -> Tensor:
+    """Call an adapter by itself, with what it takes of its site."""
+    return adapter(x, frames, x.flip(-1)) if adapter.takes == "both" else adapter(x, frames)
 
 
 def _perturb(adapters: nn.Module) -> None:

@@ -71,6 +71,19 @@ class FalselyTokenWise(Gate):
         return x + self.gate * x.mean(dim=1, keepdim=True)
 
 
+class Beside(Gate):
+    """Takes both the input and the output of its site."""
+
+    takes = "both"
+
+    def forward(self, x, frames, entering):
+        return x + self.gate * entering
+
+
+class Undecided(Gate):
+    takes = "inputs"
+
+
 class Empty(Adapter):
     def __init__(self, width):
         super().__init__()
@@ -80,8 +93,9 @@ class Empty(Adapter):
 
 
 @pytest.mark.parametrize("site", ["vision.mlp", "vision.attention[1:]", "text.mlp"])
-def test_an_adapter_of_ones_own_passes(site):
-    check_adapter(Gate, site)
+@pytest.mark.parametrize("factory", [Gate, Beside])
+def test_an_adapter_of_ones_own_passes(factory, site):
+    check_adapter(factory, site)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +116,10 @@ def test_an_adapter_of_ones_own_passes(site):
         ),
         (Forgetful, "Forgetful returns other logits after saving and loading: keep what it learns in parameters"),
         (Empty, "Empty has no parameters: there is nothing to train"),
+        (
+            Undecided,
+            "cannot be put into a model: adapters: Undecided takes 'inputs' of its site, expected one of output, input",
+        ),
         (lambda width: Gate(width), "<lambda> cannot be put into a model: .* cannot be saved: expected a class"),
         (partial(TemporalDynamicAdapter, scope="batch"), "a clip gets other logits in a batch than alone"),
         (partial(SharedAdapter, init="default"), "is not the identity at the start"),

@@ -16,7 +16,7 @@ from peclip.model.backbones.contract import Backbone
 from peclip.model.backbones.load import load_backbone, load_tokenizer_of_clip
 from peclip.model.io.spec import Spec, describe, resolve
 from peclip.model.io.trained import ModelConfig, Trained, check_backbone, check_state
-from peclip.model.parts.adapters import Adapter, SharedAdapter, TemporalDynamicAdapter, TextAdapter
+from peclip.model.parts.adapters import Adapter, SharedAdapter, Takes, TemporalDynamicAdapter, TextAdapter
 from peclip.model.parts.prompts import MaPLe
 from peclip.model.sites import expand_site
 from peclip.model.tokens import check_tokens, tokenize
@@ -227,8 +227,24 @@ def build_adapters(backbone: Backbone, adapters: Mapping[str, AdapterFactory]) -
                 raise InputError(
                     f"adapters: site {site!r} covers block {block}, which has an adapter from another site", "adapters"
                 )
-            places[str(block)] = factory(backbone.towers[tower].width)
+            places[str(block)] = _made(factory, backbone.towers[tower].width)
     return built
+
+
+def _made(factory: AdapterFactory, width: int) -> Adapter:
+    """Make an adapter for tokens of a width.
+
+    Raises:
+        InputError: its class states something else of its site than adapters can take.
+    """
+    adapter = factory(width)
+    if adapter.takes not in get_args(Takes):
+        expected = ", ".join(get_args(Takes))
+        name = type(adapter).__name__
+        raise InputError(
+            f"adapters: {name} takes {shown(adapter.takes)} of its site, expected one of {expected}", "adapters"
+        )
+    return adapter
 
 
 def placed(adapters: nn.ModuleDict, tower: str) -> dict[tuple[str, int], Adapter]:

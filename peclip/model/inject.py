@@ -18,6 +18,9 @@ from peclip.errors import InputError, in_one_line
 from peclip.model.backbones.contract import Tower
 from peclip.model.parts.adapters import Adapter, is_token_wise
 
+GATHERING = ("attention",)
+"""Parts of a block that get all tokens even where the last block computes one alone."""
+
 
 @dataclass
 class Flow:
@@ -68,8 +71,7 @@ def attach(
         The handles; removing them all restores the bare tower exactly.
     """
     handles: list[Handle] = [
-        tower.part(part, block).register_forward_hook(partial(_adapt, adapter, flow))
-        for (part, block), adapter in adapters.items()
+        _hook(tower.part(part, block), adapter, flow) for (part, block), adapter in adapters.items()
     ]
     if depth:
         at = tower.prompts_at
@@ -87,9 +89,25 @@ def attach(
 
 
 def uses_one_token(tower: Tower, adapters: Mapping[tuple[str, int], Adapter]) -> bool:
-    """Return whether the last block of a tower may compute one token alone, because no adapter in it mixes tokens."""
+    """Return whether the last block of a tower may compute one token alone, because no adapter in it needs others."""
     last = len(tower.blocks) - 1
-    return all(is_token_wise(adapter) for (_, block), adapter in adapters.items() if block == last)
+    return all(_needs_one_token(part, adapter) for (part, block), adapter in adapters.items() if block == last)
+
+
+def _needs_one_token(part: str, adapter: Adapter) -> bool:
+    """Return whether an adapter of the last block is the same if that block computes one token alone."""
+    if part in GATHERING and adapter.takes != "output":  # they get all tokens, and return one
+        return adapter.takes == "input"
+    return is_token_wise(adapter)
+
+
+def _hook(module: nn.Module, adapter: Adapter, flow: Flow) -> Handle:
+    """Hook an adapter to a sub-layer, at what it takes of it."""
+    if adapter.takes == "input":
+        return module.register_forward_pre_hook(partial(_adapt_input, adapter, flow), with_kwargs=True)
+    if adapter.takes == "both":
+        return module.register_forward_hook(partial(_adapt_both, adapter, flow), with_kwargs=True)
+    return module.register_forward_hook(partial(_adapt, adapter, flow))
 
 
 class BlockForward:
@@ -152,6 +170,22 @@ def _adapt(adapter: Adapter, flow: Flow, module: nn.Module, args: Any, output: A
     if isinstance(output, tuple):
         return (adapter(output[0], flow.frames), *output[1:])
     return adapter(output, flow.frames)
+
+
+def _adapt_input(adapter: Adapter, flow: Flow, module: nn.Module, args: Any, options: Any) -> tuple[Any, Any]:
+    """Adapt the input of a sub-layer: its first argument, which blocks pass by position or by name."""
+    if args:
+        return (adapter(args[0], flow.frames), *args[1:]), options
+    name = next(iter(options))
+    return args, options | {name: adapter(options[name], flow.frames)}
+
+
+def _adapt_both(adapter: Adapter, flow: Flow, module: nn.Module, args: Any, options: Any, output: Any) -> Any:
+    """Adapt the output of a sub-layer with its input."""
+    entering = args[0] if args else next(iter(options.values()))
+    if isinstance(output, tuple):
+        return (adapter(output[0], flow.frames, entering), *output[1:])
+    return adapter(output, flow.frames, entering)
 
 
 def _append(flow: Flow, module: nn.Module, args: Any, tokens: Tensor) -> Tensor:

@@ -24,6 +24,20 @@ class Probe(Adapter):
         return x + self.shift
 
 
+class InputProbe(Probe):
+    takes = "input"
+
+
+class BothProbe(Probe):
+    """Adds its amount of the input to the output, and notes the input."""
+
+    takes = "both"
+
+    def forward(self, x, frames, entering):
+        self.entering = entering
+        return super().forward(x, frames)
+
+
 @pytest.fixture(scope="module")
 def clip(tiny_clip):
     return load_backbone(str(tiny_clip))
@@ -96,6 +110,41 @@ def test_adapted_branch_is_added_to_the_residual_stream_by_the_block(clip, hooke
     attention, middle, mlp, entering, leaving = seen  # in the order in which the modules finish
     assert torch.allclose(middle, entering + attention + 0.25, atol=1e-6)
     assert torch.allclose(leaving, middle + mlp - 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("tower", ["vision", "text"])
+@pytest.mark.parametrize("part", ["attention", "mlp"])
+def test_an_adapter_may_take_the_input_of_its_site(clip, hooked, tower, part):
+    layer = clip.towers[tower].part(part, 0)
+    norm = getattr(clip.towers[tower].blocks[0], "layer_norm1" if part == "attention" else "layer_norm2")
+    inner = layer.q_proj if part == "attention" else layer.fc1
+    seen: list = []
+    notes = [record(norm, seen, "output"), record(inner, seen)]
+    hooked(tower, {(part, 0): InputProbe(0.5)})
+    run(clip, tower)
+    for note in notes:
+        note.remove()
+    before, entering = seen
+    assert torch.equal(entering, before + 0.5)
+
+
+@pytest.mark.parametrize("tower", ["vision", "text"])
+@pytest.mark.parametrize("part", ["attention", "mlp"])
+def test_an_adapter_may_take_both_input_and_output(clip, hooked, tower, part):
+    norm = getattr(clip.towers[tower].blocks[0], "layer_norm1" if part == "attention" else "layer_norm2")
+    plain, adapted, norms = [], [], []
+    probe = BothProbe(0.25)
+    notes = [clip.towers[tower].part(part, 0).register_forward_hook(lambda *call: plain.append(call[2]))]
+    notes.append(record(norm, norms, "output"))
+    hooked(tower, {(part, 0): probe})
+    notes.append(clip.towers[tower].part(part, 0).register_forward_hook(lambda *call: adapted.append(call[2])))
+    run(clip, tower)
+    for note in notes:
+        note.remove()
+    one, other = (value[0] if isinstance(value, tuple) else value for value in (plain[0], adapted[0]))
+    assert torch.equal(other, one + 0.25)
+    assert type(plain[0]) is type(adapted[0])
+    assert torch.equal(probe.entering, norms[0])
 
 
 def test_vision_prompts_join_behind_the_patches_before_the_norm_and_are_replaced(clip, hooked):

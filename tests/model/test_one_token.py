@@ -136,6 +136,38 @@ class TestAdaptersOfOnesOwn:
         check_equal(net, clips(3, 4))
 
 
+class InputMixer(Mixer):
+    """Mixes the tokens before the sub-layer."""
+
+    takes = "input"
+
+
+class Beside(Scale):
+    """Token-wise, and takes both input and output."""
+
+    token_wise = True  # it is not inherited
+    takes = "both"
+
+    def forward(self, x, frames, entering):
+        return super().forward(x, frames) + entering
+
+
+@pytest.mark.parametrize(
+    ("site", "adapter", "one"),
+    [
+        ("attention", InputMixer, True),  # the attention gets all tokens anyway
+        ("attention", Beside, False),  # it gets all tokens and returns one
+        ("mlp", InputMixer, False),
+        ("mlp", Beside, True),
+    ],
+)
+@pytest.mark.parametrize("tower", ["vision", "text"])
+def test_what_an_adapter_takes_decides_whether_one_token_is_enough(tiny_clip, tower, site, adapter, one):
+    net = stir(build(tiny_clip, adapters={f"{tower}.{site}": adapter}))
+    assert net._mixes[tower] is not one
+    check_equal(net, clips(3, 4))
+
+
 def test_being_token_wise_is_not_inherited():
     assert is_token_wise(SharedAdapter(16))
     assert not is_token_wise(DerivedMixer(16))

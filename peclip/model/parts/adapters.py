@@ -27,6 +27,10 @@ ALIGNED = 8
 """Widths of fast products in bf16 on GPUs are multiples of it."""
 
 
+Takes = Literal["output", "input", "both"]
+"""What an adapter takes of its site: see :attr:`Adapter.takes`."""
+
+
 class Adapter(nn.Module):
     """Base class of adapters, your own included: tokens in, tokens of the same shape out.
 
@@ -45,12 +49,16 @@ class Adapter(nn.Module):
         net = PEClip(labels, adapters={"vision.mlp[6:12]": Gate})
     """
 
+    takes: ClassVar[Takes] = "output"
+    """What it takes of its site. ``output``: it adapts what the sub-layer returns. ``input``: it adapts what the sub-layer
+    gets. ``both``: it adapts the output, and :meth:`forward` gets the input as a third argument."""
+
     token_wise: ClassVar[bool] = False
     """True where a token of the result depends only on the same token of the frames: then the last block, of which one token
     is used, need not compute the others. It holds for the class that states it, not for classes derived from it."""
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
-        """Adapt the output of a sub-layer.
+        """Adapt the output of a sub-layer, or what else :attr:`takes` states.
 
         Args:
             x: tokens, shape (B*T, L, D), the frames of a clip one after the other.
@@ -91,7 +99,7 @@ class SharedAdapter(Adapter):
         self.down = nn.Linear(width, hidden)
         self.up = nn.Linear(hidden, width)
         if init == "zero":
-            _zero(self.up)
+            zero(self.up)
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
         """Adapt tokens, shape (B*T, L, D), each by itself; ``frames`` is not used."""
@@ -144,7 +152,7 @@ class TemporalDynamicAdapter(Adapter):
         self.down = nn.Linear(width, hidden)
         self.rnn = RNNS[rnn](hidden)
         self.up = nn.Linear(hidden, width)
-        _zero(self.up)
+        zero(self.up)
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
         """Adapt tokens, shape (B*T, L, D), over the ``frames`` = T frames of each clip.
@@ -183,7 +191,8 @@ def _check_choice(argument: str, value: str, choices: Iterable[str]) -> None:
         raise InputError(f"{argument} is {shown(value)}, expected {' or '.join(choices)}")
 
 
-def _zero(layer: nn.Linear) -> None:
+def zero(layer: nn.Linear) -> None:
+    """Set the weights of a layer to zero, so that a branch that ends in it starts as nothing."""
     with torch.no_grad():
         layer.weight.zero_()
         layer.bias.zero_()
