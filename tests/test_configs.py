@@ -122,7 +122,11 @@ def model_of(folder):
 
 
 def classes_of(model):
-    return {site: spec["class_path"].rpartition(".")[2] for site, spec in model["adapters"].items()}
+    return {site: _name(spec) for site, spec in model["adapters"].items()}
+
+
+def _name(spec):
+    return spec["class_path"].rpartition(".")[2]
 
 
 ALL = {
@@ -143,8 +147,12 @@ def test_a_configuration_trains_and_does_what_its_name_says(path, run_of):
     assert metrics["clips"] > 0
     assert metrics["selection"] == ("test" if path.stem == "as_released" else "validation")
     left_out = LEFT_OUT.get(path.stem, [])
-    assert classes_of(model) == {site: name for site, name in ALL.items() if site not in left_out}
-    assert (model["prompts"] is None) == (path.stem == "no_maple")
+    stated = yaml.safe_load(path.read_text())["model"]["net"] if path.parent.name == "parts" else {}
+    adapters = stated.get(
+        "adapters", {site: {"class_path": name} for site, name in ALL.items() if site not in left_out}
+    )
+    assert classes_of(model) == {site: _name(spec) for site, spec in adapters.items()}
+    assert (model["prompts"] is None) == (stated.get("prompts", path.stem != "no_maple") in (None, False))
     assert (model["texts"] == {label: label for label in model["labels"]}) == (path.stem == "text_names")
 
 

@@ -1,0 +1,148 @@
+"""What every part of ``configs/parts/`` keeps inside a model, built as its recipe states."""
+
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from peclip.model import Adapter, MaPLe, PEClip, read_trained
+from peclip.model.io.checkpoint import to_checkpoint
+from peclip.model.io.spec import Spec, resolve
+from peclip.recipes import FOLDER
+from tests.lacking import needs
+from tests.model.backbones.families import WRITERS, write_family
+from tests.model.small import build, clips, stir, trainable
+from tests.model.test_one_token import check_equal
+
+RECIPES = sorted(Path(FOLDER, "parts").glob("*.yaml"))
+
+KINDS = {"prompts": MaPLe}
+"""Base classes of the parts beside adapters, by option."""
+
+
+def options_of(recipe):
+    """The arguments of PEClip that a recipe states."""
+    net = yaml.safe_load(recipe.read_text())["model"]["net"]
+    options = {name: entry and made(entry, KINDS[name]) for name, entry in net.items() if name in KINDS}
+    adapters = {site: made(entry, Adapter) for site, entry in net["adapters"].items()}
+    assert options.keys() | {"adapters"} == net.keys()
+    return {"adapters": adapters, **options}
+
+
+def made(entry, kind):
+    return resolve(Spec(entry["class_path"], entry.get("init_args", {})), kind)
+
+
+def starts_as_the_backbone(recipe):
+    return not options_of(recipe)["prompts"]
+
+
+def logits(net, video=None):
+    with torch.no_grad():
+        return net(clips() if video is None else video)
+
+
+def bare_logits(net):
+    with net.bare():
+        return logits(net)
+
+
+@pytest.fixture(params=RECIPES, ids=lambda path: path.stem)
+def recipe(request):
+    return request.param
+
+
+@pytest.fixture
+def net(tiny_clip, recipe):
+    """A model in which nothing is the identity any more."""
+    return stir(build(tiny_clip, **options_of(recipe))).eval()
+
+
+def test_a_new_model_is_zero_shot_clip_where_the_part_starts_as_the_identity(tiny_clip, recipe):
+    net = build(tiny_clip, **options_of(recipe))
+    same = torch.allclose(logits(net), bare_logits(net), atol=1e-4)
+    assert same == starts_as_the_backbone(recipe)
+
+
+def test_taken_out_it_leaves_the_bare_backbone(tiny_clip, net):
+    bare = logits(build(tiny_clip, adapters={}, prompts=None))
+    before = logits(net)
+    assert torch.equal(bare_logits(net), bare)
+    assert torch.equal(logits(net), before)
+    assert not torch.allclose(before, bare, atol=1e-2)
+
+
+def test_a_gradient_reaches_every_parameter_and_none_of_the_backbone(net):
+    net.train()(clips()).square().sum().backward()
+    dead = [name for name, weight in trainable(net).items() if weight.grad is None or not weight.grad.abs().max() > 0]
+    assert dead == []
+    assert trainable(net).keys() == net.trainable_state().keys()
+    assert not any(weight.requires_grad or weight.grad is not None for weight in net.clip.parameters())
+
+
+def test_a_new_part_learns(tiny_clip, recipe):
+    net = build(tiny_clip, **options_of(recipe)).train()
+    before = logits(net)
+    optimizer = torch.optim.SGD(trainable(net).values(), lr=1.0)
+    net(clips()).softmax(-1)[:, 0].sum().backward()
+    optimizer.step()
+    assert not torch.equal(logits(net), before)
+
+
+def test_packages_and_checkpoints_bring_it_back(net, tmp_path):
+    net.save_pretrained(tmp_path / "package")
+    torch.save(to_checkpoint(net.to_trained()), tmp_path / "a.ckpt")
+    for name in ("package", "a.ckpt"):
+        again = PEClip.from_trained(read_trained(tmp_path / name))
+        assert torch.equal(logits(again), logits(net))
+        assert again.config == net.config
+
+
+def test_a_clip_is_answered_alike_alone_and_in_a_batch_of_any_length(net):
+    video = clips(3, 4)
+    together = logits(net, video)
+    assert torch.allclose(together[1:2], logits(net, video[1:2]), atol=1e-3)
+    for frames in (1, 7):
+        assert logits(net, clips(2, frames)).isfinite().all()
+    assert torch.equal(logits(net, video), together)
+
+
+def test_the_last_block_on_one_token_gives_what_the_whole_block_gives(net):
+    check_equal(net, clips(3, 4))
+
+
+def test_blocks_that_are_recomputed_for_the_gradient_give_the_same_one(tiny_clip, recipe, net):
+    other = stir(build(tiny_clip, **options_of(recipe), checkpointing=True))
+    check_equal(other.train(), clips(), net.train())
+
+
+@pytest.mark.slow
+def test_compiled_blocks_give_the_same_logits_and_gradients(tiny_clip, recipe, net):
+    other = stir(build(tiny_clip, **options_of(recipe), compile=True))
+    assert torch.allclose(logits(other), logits(net), atol=1e-3)
+    video = clips()
+    for each in (other, net):
+        each.train()(video).square().mean().backward()
+    for name, weight in trainable(net).items():
+        assert torch.allclose(trainable(other)[name].grad, weight.grad, rtol=1e-3, atol=1e-4), name
+
+
+@pytest.mark.slow
+def test_onnx_files_give_the_same_logits(net, tmp_path):
+    pytest.importorskip("onnxruntime", reason=needs("ONNX"))
+    from peclip.model.io.onnx import TOLERANCE, write_onnx
+
+    assert write_onnx(net, tmp_path / "model.onnx") <= TOLERANCE
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WRITERS if kind != "clip"])
+def test_it_fits_every_family_of_backbones(kind, recipe, tmp_path):
+    path = write_family(kind, tmp_path / kind).path
+    net = stir(build(path, **options_of(recipe)))
+    other = deepcopy(net)
+    assert not torch.allclose(logits(net), bare_logits(net), atol=1e-2)
+    net.train()(clips()).square().sum().backward()
+    assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in trainable(net).values())
+    assert torch.equal(logits(other.eval()), logits(net.eval()))
