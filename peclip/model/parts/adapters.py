@@ -28,7 +28,7 @@ ALIGNED = 8
 
 
 Takes = Literal["output", "input", "both"]
-"""What an adapter takes of its site: see :attr:`Adapter.takes`."""
+"""Argument of an adapter within its site, see :attr:`Adapter.takes`."""
 
 
 class Adapter(nn.Module):
@@ -50,7 +50,7 @@ class Adapter(nn.Module):
     """
 
     takes: ClassVar[Takes] = "output"
-    """What it takes of its site. ``output``: it adapts what the sub-layer returns. ``input``: it adapts what the sub-layer
+    """Tokens of its site that it adapts. ``output``: those that the sub-layer returns. ``input``: those that the sub-layer
     gets. ``both``: it adapts the output, and :meth:`forward` gets the input as a third argument."""
 
     token_wise: ClassVar[bool] = False
