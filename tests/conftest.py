@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 forking.PRELOADED = ["peclip.train.cli.command", "transformers.models.clip.modeling_clip", "pytest"]
 
 LONGEST = (
-    "test_bad_input.py",
+    "bad_input/test_options.py",
+    "bad_input/test_models.py",
+    "bad_input/test_data.py",
     "stress/test_kills.py",
     "train/test_lightning_options.py",
     "test_trained_models.py",

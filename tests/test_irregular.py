@@ -11,8 +11,8 @@ import pytest
 from peclip.errors import InputError
 from peclip.files import check_regular, open_regular, read_regular_text
 from peclip.model.torch_file import read_checkpoint
+from tests.bad_input.mistakes import assert_refused
 from tests.runs import run
-from tests.test_bad_input import assert_refused
 
 PATIENCE = 60
 """Seconds after which a command counts as one that waits."""

@@ -8,8 +8,8 @@ import pytest
 import torch
 import yaml
 
+from tests.bad_input.mistakes import assert_no_run, assert_refused
 from tests.runs import run
-from tests.test_bad_input import assert_no_run, assert_refused
 
 
 @pytest.fixture

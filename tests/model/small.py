@@ -3,6 +3,7 @@
 from functools import partial
 
 import torch
+from torch.nn import functional as F
 
 from peclip.model import PEClip
 from tests.processes import called
@@ -30,6 +31,24 @@ def stir(module, seed=0, scale=0.2):
 def clips(count=2, frames=3, side=32, seed=0):
     """Clips of noise, (count, frames, 3, side, side)."""
     return torch.randn(count, frames, 3, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+def logits(net, video=None):
+    with torch.no_grad():
+        return net(clips() if video is None else video)
+
+
+def train_step(net, video=None, lr=1e-2):
+    """One AdamW step on what is trainable; return the gradients by name."""
+    optimizer = torch.optim.AdamW(trainable(net).values(), lr=lr)
+    video = clips() if video is None else video
+    F.cross_entropy(net(video), torch.arange(len(video)) % len(net.labels)).backward()
+    gradients = {
+        name: parameter.grad.clone() for name, parameter in net.named_parameters() if parameter.grad is not None
+    }
+    optimizer.step()
+    optimizer.zero_grad()
+    return gradients
 
 
 def logits_in_a_process(folder, model):

@@ -16,7 +16,7 @@ from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.freeze import freeze
 from peclip.model.io.spec import Spec
 from peclip.model.io.trained import ModelConfig
-from tests.model.small import LABELS, build, clips, size, stir, trainable
+from tests.model.small import LABELS, build, clips, logits, size, stir, train_step, trainable
 
 PARTS = {
     "sha": {"vision.attention": SharedAdapter, "text.attention": SharedAdapter},
@@ -53,28 +53,6 @@ class Shift(Adapter):
         return x + self.shift
 
 
-@pytest.fixture(scope="module")
-def whole(tiny_clip):
-    """A PEClip with all parts, none of them the identity. Tests leave it as it was."""
-    return stir(build(tiny_clip)).eval()
-
-
-@pytest.fixture
-def net(whole):
-    """A copy of it that a test may change."""
-    return deepcopy(whole)
-
-
-def logits(net, video=None):
-    with torch.no_grad():
-        return net(clips() if video is None else video)
-
-
-def long_texts(tokens):
-    """A text of so many tokens for each class; the tokenizer has a token for each letter."""
-    return {label: "a" * (tokens - 1) + letter for label, letter in zip(LABELS, "bcd", strict=True)}
-
-
 def zero_shot(folder, video, texts):
     """Logits of CLIP itself, computed without anything of peclip."""
     from transformers import AutoTokenizer
@@ -85,19 +63,6 @@ def zero_shot(folder, video, texts):
         frames = clip.get_image_features(pixel_values=video.flatten(0, 1)).pooler_output
         video = frames.view(len(video), -1, frames.shape[-1]).mean(dim=1)
         return 100 * F.normalize(video, dim=-1) @ F.normalize(text, dim=-1).T
-
-
-def train_step(net, video=None, lr=1e-2):
-    """One AdamW step on what is trainable; return the gradients by name."""
-    optimizer = torch.optim.AdamW(trainable(net).values(), lr=lr)
-    video = clips() if video is None else video
-    F.cross_entropy(net(video), torch.arange(len(video)) % len(net.labels)).backward()
-    gradients = {
-        name: parameter.grad.clone() for name, parameter in net.named_parameters() if parameter.grad is not None
-    }
-    optimizer.step()
-    optimizer.zero_grad()
-    return gradients
 
 
 class TestZeroShot:
@@ -315,115 +280,6 @@ class TestSaving:
         )
 
 
-class TestTextFeatures:
-    @pytest.fixture
-    def runs(self, net):
-        """One entry for each time that the text tower ran."""
-        calls: list = []
-        net.clip.text_model.register_forward_hook(lambda *call: calls.append(1))
-        return calls
-
-    def fresh(self, net):
-        """The text features as a model without memory gives them."""
-        with torch.enable_grad():
-            return net.encode_text().detach()
-
-    def check(self, net, runs):
-        """One more run of the text tower serves all following batches and gives what a fresh run gives."""
-        runs.clear()
-        for seed in range(3):
-            logits(net, clips(seed=seed))
-        assert len(runs) == 1
-        with torch.no_grad():
-            assert torch.equal(net.encode_text(), self.fresh(net))
-
-    def test_are_computed_once_per_evaluation(self, net, runs):
-        self.check(net, runs)
-        with torch.inference_mode():
-            net(clips())
-        logits(net)
-        assert len(runs) <= 3, "again at most once in inference mode"
-
-    def test_are_computed_in_every_training_step(self, net, runs):
-        for _ in range(3):
-            train_step(net)
-        assert len(runs) == 3
-
-    @pytest.mark.parametrize("kind", ["foreach", "fused"])
-    def test_are_computed_again_after_an_optimizer_step_in_evaluation_mode(self, net, runs, kind):
-        logits(net)
-        optimizer = torch.optim.AdamW(trainable(net).values(), lr=0.1, **{kind: True})
-        net(clips()).sum().backward()
-        optimizer.step()
-        self.check(net, runs)
-
-    def test_are_computed_again_after_load_trainable(self, net, runs):
-        logits(net)
-        net.load_trainable({name: value + 1 for name, value in net.trainable_state().items()}, "other weights")
-        self.check(net, runs)
-
-    @pytest.mark.parametrize("assign", [False, True])
-    def test_are_computed_again_after_load_state_dict(self, net, runs, assign):
-        logits(net)
-        net.load_state_dict({name: value * 0.5 for name, value in net.state_dict().items()}, assign=assign)
-        self.check(net, runs)
-
-    def test_are_computed_again_after_the_projection_changed(self, net, runs):
-        logits(net)
-        net.clip.text_projection.load_state_dict({"weight": torch.randn(24, 32)})
-        self.check(net, runs)
-
-    def test_follow_the_model_into_another_precision_and_back(self, net, runs):
-        logits(net)
-        net.to(torch.bfloat16)
-        with torch.no_grad():
-            assert net.encode_text().dtype == torch.bfloat16
-        net.to(torch.float32)
-        self.check(net, runs)
-
-    def test_are_kept_apart_under_autocast(self, net):
-        plain = logits(net)
-        with torch.autocast("cpu", torch.bfloat16):
-            assert (logits(net) - plain).abs().max() > 0
-        assert torch.equal(logits(net), plain)
-
-    def test_are_kept_apart_within_and_outside_bare(self, net, runs):
-        outside = logits(net)
-        for _ in range(2):
-            with net.bare():
-                inside = logits(net)
-            assert torch.equal(logits(net), outside)
-            assert not torch.equal(inside, outside)
-        assert len(runs) == 2
-
-    @pytest.mark.parametrize("prompts", [None, MaPLe])
-    def test_text_cut_at_the_longest_end_is_exact(self, tiny_clip, prompts):
-        net = stir(build(tiny_clip, prompts=prompts))
-        assert net.token_ids.shape[1] == net.text_ends.max() + 1 < net.backbone.context
-        uncut = F.pad(net.token_ids, (0, net.backbone.context - net.token_ids.shape[1]))
-        with torch.no_grad():
-            cut = net.encode_text()
-            net.token_ids = uncut
-            assert (self.fresh(net) - cut).abs().max() < 1e-6
-
-    def test_the_features_of_a_text_do_not_depend_on_other_texts(self, tiny_clip):
-        three = build(tiny_clip, prompts=None).encode_text()
-        two = build(tiny_clip, prompts=None, labels=LABELS[::2]).encode_text()
-        assert (two - three[::2]).abs().max() < 1e-6
-
-    def test_placeholders_stand_between_the_start_token_and_the_text(self, tiny_clip, whole):
-        plain = build(tiny_clip, prompts=None)
-        assert torch.equal(whole.token_ids[:, :1], plain.token_ids[:, :1])
-        assert torch.equal(whole.token_ids[:, 3:], plain.token_ids[:, 1:])
-        assert torch.equal(whole.text_ends, plain.text_ends + 2)
-
-    def test_texts_may_be_given_by_label_in_any_order(self, tiny_clip):
-        texts = {"b": "two", "a": "one", "unused": "three"}
-        net = build(tiny_clip, labels=("a", "b"), texts=texts)
-        assert net.config.texts == {"a": "one", "b": "two"}
-        assert torch.equal(net.encode_text(), build(tiny_clip, labels=("one", "two"), texts="names").encode_text())
-
-
 class TestCopies:
     def test_a_copy_made_in_mid_training_lives_its_own_life(self, net):
         net(clips()).sum().backward()
@@ -467,119 +323,3 @@ class TestCopies:
             gradients = train_step(net)
         assert {gradient.dtype for gradient in gradients.values()} == {torch.float32}
         assert plain.isfinite().all()
-
-
-class TestBadInput:
-    @pytest.mark.parametrize(
-        ("options", "message"),
-        [
-            (
-                {"adapters": {"vision.mpl": TextAdapter}},
-                r"unknown site 'vision.mpl', expected one of vision.att",
-            ),
-            (
-                {"adapters": {"text.mlp[2:]": TextAdapter}},
-                r"'text.mlp\[2:\]' matches no block, text.mlp has blocks 0 to 1",
-            ),
-            (
-                {"adapters": {"text.mlp": TextAdapter, "text.mlp[1:]": SharedAdapter}},
-                r"'text.mlp\[1:\]' covers block 1, which has an adapter from another site",
-            ),
-            ({"adapters": {"text.mlp": lambda width: TextAdapter(width)}}, r"expected a class or functools.partial"),
-            ({"adapters": {"text.mlp": partial(TextAdapter, reduction=64)}}, r"TextAdapter: reduction is 64, .* 32"),
-            (
-                {"prompts": partial(MaPLe, depth=3)},
-                r"MaPLe: depth is 3, expected 1 to 2, the blocks of the shorter tower",
-            ),
-            (
-                {"prompts": partial(MaPLe, length=150, depth=1)},
-                r"texts: 'Cheek.* has 180 tokens with its prompts, .* accepts at most 160",
-            ),
-            ({"labels": ("joy",)}, r"texts is missing 'joy' \(known: happiness"),
-            ({"labels": ("fear", "anger", "fear")}, r"labels: duplicate label 'fear'"),
-            ({"labels": ()}, r"labels is empty, expected at least one"),
-            ({"texts": {"happiness": "a"}}, r"texts is missing 'sadness'"),
-            ({"texts": long_texts(157)}, r"texts: 'aaa.* has 161 tokens with its prompts"),
-            ({"logit_scale": 0.0}, r"logit_scale is 0.0, expected a number above 0"),
-            ({"logit_scale": float("nan")}, r"logit_scale is nan, expected a number above 0"),
-            ({"texts": "poems"}, r"texts is 'poems', expected action_units, names, sentences or a text by label"),
-            ({"num_frames": 0}, r"num_frames is 0, expected 1 to 10000"),
-            ({"normalize": "imagenet"}, r"normalize is 'imagenet', expected backbone or none"),
-            ({"without": ["vision.mpl"]}, r"without names 'vision.mpl', where no adapter is: expected .* vision.mlp,"),
-        ],
-    )
-    def test_is_refused_in_one_line(self, tiny_clip, options, message):
-        with pytest.raises(InputError, match=message) as caught:
-            build(tiny_clip, **options)
-        assert "\n" not in str(caught.value)
-
-    def test_a_text_that_just_fits_is_taken(self, tiny_clip):
-        net = build(tiny_clip, texts=long_texts(156))
-        assert net.token_ids.shape == (3, 160)
-        assert logits(net).shape == (2, 3)
-
-    @pytest.mark.parametrize(
-        "video",
-        [clips()[0], clips(side=48), clips()[:, :, :2], torch.zeros(2, 3, 32, 32)],
-    )
-    def test_video_of_another_shape_is_refused(self, whole, video):
-        with pytest.raises(ValueError, match=r"video has shape .* expected \(B, T, 3, 32, 32\)"):
-            whole(video)
-
-    def test_video_of_integers_is_refused(self, whole):
-        with pytest.raises(ValueError, match=r"video is torch.uint8, expected normalised frames as floating point"):
-            whole(clips().to(torch.uint8))
-
-    @pytest.mark.parametrize(
-        ("token_ids", "message"),
-        [
-            (torch.ones(12, dtype=torch.long), r"token_ids have shape \(12,\), expected \(3, 2 to 160\)"),
-            (torch.ones(2, 12, dtype=torch.long), r"token_ids have shape \(2, 12\), expected \(3, 2 to 160\)"),
-            (torch.ones(3, 161, dtype=torch.long), r"token_ids have shape \(3, 161\)"),
-            (torch.full((3, 12), 190), r"expected whole numbers from 0 to 189"),
-            (torch.full((3, 12), -1), r"expected whole numbers from 0 to 189"),
-            (torch.ones(3, 12), r"expected whole numbers from 0 to 189"),
-        ],
-    )
-    def test_token_ids_that_do_not_fit_are_refused(self, whole, token_ids, message):
-        with pytest.raises(InputError, match=message):
-            PEClip.assemble(whole.backbone, token_ids, LABELS, {}, None)
-
-
-def test_ready_made_token_ids_give_the_same_model_as_texts(tiny_clip, whole):
-    from peclip.model.backbones.load import load_backbone
-
-    padded = F.pad(whole.token_ids, (0, 30))
-    net = stir(PEClip.assemble(load_backbone(str(tiny_clip)), padded, LABELS))
-    assert net.token_ids.shape == whole.token_ids.shape
-    assert torch.equal(logits(net), logits(whole))
-
-
-class TestTexts:
-    def test_features_of_any_texts_are_those_of_a_model_with_these_classes(self, tiny_clip, whole):
-        texts = {label: f"a video of {label}" for label in LABELS}
-        other = stir(build(tiny_clip, texts=texts)).eval()
-        with torch.no_grad():
-            expected = other.encode_text()
-            assert torch.allclose(whole.encode_text([*texts.values()]), expected, atol=1e-6)
-            one = whole.encode_text(["a video of sadness", "a video of sadness"])
-            assert torch.allclose(one, expected[[1, 1]], atol=1e-6)
-            with whole.bare(), other.bare():
-                assert torch.allclose(whole.encode_text([*texts.values()]), other.encode_text(), atol=1e-6)
-
-    def test_a_gradient_reaches_the_text_adapters(self, net):
-        net.encode_text(["a smile"]).square().sum().backward()
-        assert all(weight.grad is not None for weight in net.adapters["text"].parameters())
-
-    @pytest.mark.parametrize(
-        ("texts", "says"),
-        [
-            ("a smile", "texts is 'a smile', expected one text or more in a list"),
-            ([], r"texts is \[\], expected one text or more in a list"),
-            ([""], "texts: the text for 'text 0' has no token"),
-            (["a", "b" * 200], "has 204 tokens with its prompts, .* accepts at most 160"),
-        ],
-    )
-    def test_what_is_no_text_is_refused(self, whole, texts, says):
-        with pytest.raises(InputError, match=says):
-            whole.encode_text(texts)

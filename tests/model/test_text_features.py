@@ -1,0 +1,155 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from peclip.errors import InputError
+from peclip.model import MaPLe, PEClip
+from tests.model.small import LABELS, build, clips, logits, stir, train_step, trainable
+
+
+class TestTextFeatures:
+    @pytest.fixture
+    def runs(self, net):
+        """One entry for each time that the text tower ran."""
+        calls: list = []
+        net.clip.text_model.register_forward_hook(lambda *call: calls.append(1))
+        return calls
+
+    def fresh(self, net):
+        """The text features as a model without memory gives them."""
+        with torch.enable_grad():
+            return net.encode_text().detach()
+
+    def check(self, net, runs):
+        """One more run of the text tower serves all following batches and gives what a fresh run gives."""
+        runs.clear()
+        for seed in range(3):
+            logits(net, clips(seed=seed))
+        assert len(runs) == 1
+        with torch.no_grad():
+            assert torch.equal(net.encode_text(), self.fresh(net))
+
+    def test_are_computed_once_per_evaluation(self, net, runs):
+        self.check(net, runs)
+        with torch.inference_mode():
+            net(clips())
+        logits(net)
+        assert len(runs) <= 3, "again at most once in inference mode"
+
+    def test_are_computed_in_every_training_step(self, net, runs):
+        for _ in range(3):
+            train_step(net)
+        assert len(runs) == 3
+
+    @pytest.mark.parametrize("kind", ["foreach", "fused"])
+    def test_are_computed_again_after_an_optimizer_step_in_evaluation_mode(self, net, runs, kind):
+        logits(net)
+        optimizer = torch.optim.AdamW(trainable(net).values(), lr=0.1, **{kind: True})
+        net(clips()).sum().backward()
+        optimizer.step()
+        self.check(net, runs)
+
+    def test_are_computed_again_after_load_trainable(self, net, runs):
+        logits(net)
+        net.load_trainable({name: value + 1 for name, value in net.trainable_state().items()}, "other weights")
+        self.check(net, runs)
+
+    @pytest.mark.parametrize("assign", [False, True])
+    def test_are_computed_again_after_load_state_dict(self, net, runs, assign):
+        logits(net)
+        net.load_state_dict({name: value * 0.5 for name, value in net.state_dict().items()}, assign=assign)
+        self.check(net, runs)
+
+    def test_are_computed_again_after_the_projection_changed(self, net, runs):
+        logits(net)
+        net.clip.text_projection.load_state_dict({"weight": torch.randn(24, 32)})
+        self.check(net, runs)
+
+    def test_follow_the_model_into_another_precision_and_back(self, net, runs):
+        logits(net)
+        net.to(torch.bfloat16)
+        with torch.no_grad():
+            assert net.encode_text().dtype == torch.bfloat16
+        net.to(torch.float32)
+        self.check(net, runs)
+
+    def test_are_kept_apart_under_autocast(self, net):
+        plain = logits(net)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert (logits(net) - plain).abs().max() > 0
+        assert torch.equal(logits(net), plain)
+
+    def test_are_kept_apart_within_and_outside_bare(self, net, runs):
+        outside = logits(net)
+        for _ in range(2):
+            with net.bare():
+                inside = logits(net)
+            assert torch.equal(logits(net), outside)
+            assert not torch.equal(inside, outside)
+        assert len(runs) == 2
+
+    @pytest.mark.parametrize("prompts", [None, MaPLe])
+    def test_text_cut_at_the_longest_end_is_exact(self, tiny_clip, prompts):
+        net = stir(build(tiny_clip, prompts=prompts))
+        assert net.token_ids.shape[1] == net.text_ends.max() + 1 < net.backbone.context
+        uncut = F.pad(net.token_ids, (0, net.backbone.context - net.token_ids.shape[1]))
+        with torch.no_grad():
+            cut = net.encode_text()
+            net.token_ids = uncut
+            assert (self.fresh(net) - cut).abs().max() < 1e-6
+
+    def test_the_features_of_a_text_do_not_depend_on_other_texts(self, tiny_clip):
+        three = build(tiny_clip, prompts=None).encode_text()
+        two = build(tiny_clip, prompts=None, labels=LABELS[::2]).encode_text()
+        assert (two - three[::2]).abs().max() < 1e-6
+
+    def test_placeholders_stand_between_the_start_token_and_the_text(self, tiny_clip, whole):
+        plain = build(tiny_clip, prompts=None)
+        assert torch.equal(whole.token_ids[:, :1], plain.token_ids[:, :1])
+        assert torch.equal(whole.token_ids[:, 3:], plain.token_ids[:, 1:])
+        assert torch.equal(whole.text_ends, plain.text_ends + 2)
+
+    def test_texts_may_be_given_by_label_in_any_order(self, tiny_clip):
+        texts = {"b": "two", "a": "one", "unused": "three"}
+        net = build(tiny_clip, labels=("a", "b"), texts=texts)
+        assert net.config.texts == {"a": "one", "b": "two"}
+        assert torch.equal(net.encode_text(), build(tiny_clip, labels=("one", "two"), texts="names").encode_text())
+
+
+class TestTexts:
+    def test_features_of_any_texts_are_those_of_a_model_with_these_classes(self, tiny_clip, whole):
+        texts = {label: f"a video of {label}" for label in LABELS}
+        other = stir(build(tiny_clip, texts=texts)).eval()
+        with torch.no_grad():
+            expected = other.encode_text()
+            assert torch.allclose(whole.encode_text([*texts.values()]), expected, atol=1e-6)
+            one = whole.encode_text(["a video of sadness", "a video of sadness"])
+            assert torch.allclose(one, expected[[1, 1]], atol=1e-6)
+            with whole.bare(), other.bare():
+                assert torch.allclose(whole.encode_text([*texts.values()]), other.encode_text(), atol=1e-6)
+
+    def test_a_gradient_reaches_the_text_adapters(self, net):
+        net.encode_text(["a smile"]).square().sum().backward()
+        assert all(weight.grad is not None for weight in net.adapters["text"].parameters())
+
+    @pytest.mark.parametrize(
+        ("texts", "says"),
+        [
+            ("a smile", "texts is 'a smile', expected one text or more in a list"),
+            ([], r"texts is \[\], expected one text or more in a list"),
+            ([""], "texts: the text for 'text 0' has no token"),
+            (["a", "b" * 200], "has 204 tokens with its prompts, .* accepts at most 160"),
+        ],
+    )
+    def test_what_is_no_text_is_refused(self, whole, texts, says):
+        with pytest.raises(InputError, match=says):
+            whole.encode_text(texts)
+
+
+def test_ready_made_token_ids_give_the_same_model_as_texts(tiny_clip, whole):
+    from peclip.model.backbones.load import load_backbone
+
+    padded = F.pad(whole.token_ids, (0, 30))
+    net = stir(PEClip.assemble(load_backbone(str(tiny_clip)), padded, LABELS))
+    assert net.token_ids.shape == whole.token_ids.shape
+    assert torch.equal(logits(net), logits(whole))
