@@ -210,7 +210,7 @@ class Recognizer:
         """Return the probabilities (C) of each clip, uint8 (T, 3, S, S)."""
         with torch.inference_mode():
             video = normalize(torch.stack(clips).to(self._device), self.net.clip_format)
-            return self.net(video).softmax(dim=1).tolist()
+            return self.net.probabilities(self.net(video)).tolist()
 
 
 def zero_shot(labels: Sequence[str] | None = None, texts: Path | None = None, backbone: str | None = None) -> PEClip:

@@ -145,6 +145,7 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
     ):  # peclip normalised so before it read a preprocessor's configuration
         kept = replace(built.config.clip_format, mean=clips.mean, std=clips.std)
         built = replace(built, config=replace(built.config, clip_format=kept))
+    built = replace(built, config=replace(built.config, temperature=config.temperature))
     for field, (was, here) in config.clip_format.differences(built.config.clip_format).items():
         raise InputError(f"{source}: clip_format has the {field} {was}, but its backbone {name!r} needs {here}")
     return built

@@ -5,6 +5,7 @@ Letters: B clips, T frames of a clip, L tokens, D width, C classes, P prompt tok
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, final
 
@@ -192,6 +193,19 @@ class PEClip(nn.Module):
         return self.config.logit_scale
 
     @property
+    def temperature(self) -> float:
+        """Divisor of the logits in :meth:`probabilities`; 1 where none was fitted."""
+        return self.config.temperature
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        self.config = replace(self.config, temperature=value)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return the calibrated probabilities (B, C) of logits (B, C) of :meth:`forward`."""
+        return (logits.float() / self.temperature).softmax(dim=-1)
+
+    @property
     def clip_format(self) -> ClipFormat:
         """Frames, size and normalisation of the clips that the model was made for."""
         return self.config.clip_format
@@ -332,13 +346,14 @@ class PEClip(nn.Module):
         return Trained(self.config, state, "this model", record=record)
 
     def load_trained(self, trained: Trained) -> None:
-        """Take over trained weights.
+        """Take over trained weights, and the temperature that was fitted to them.
 
         Raises:
             InputError: they were trained with other labels, texts, backbone, adapters, prompts, scale or clip format.
         """
         check_fits(trained, self.config, self.token_ids.cpu(), self.backbone.layout, self.prompt_length)
         self.load_trainable(trained.state, trained.source)
+        self.temperature = trained.config.temperature
 
     def save_pretrained(self, folder: str | Path, dtype: Dtype = "fp32") -> None:
         """Write a package: adapters and prompts, what rebuilds the model around them, and a model card.

@@ -172,7 +172,8 @@ def _scores(scores: Metrics | None) -> str:
     if scores is None:
         return "Not measured."
     remarks = "".join(f"; {remark}" for remark in scores.remarks)
-    return f"On {scores.scores.clips} {scores.split} clips{remarks}:\n\n{markdown_table(scores_table(scores))}"
+    calibration = f"\n\n{scores.calibration}." if scores.calibration else ""
+    return f"On {scores.scores.clips} {scores.split} clips{remarks}:\n\n{markdown_table(scores_table(scores))}{calibration}"
 
 
 def _section(settings: Mapping[str, Any], name: str) -> dict[str, Any]:

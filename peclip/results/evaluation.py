@@ -13,6 +13,7 @@ from peclip.clip_format import ClipFormat
 from peclip.errors import InputError, first_line, listed
 from peclip.files import open_regular, write_json
 from peclip.labels import label_of
+from peclip.results.calibration import Calibrated
 from peclip.results.figures import draw_confusion, write_confusion
 from peclip.results.records import from_json, read_json
 from peclip.results.scores import Scores, scores
@@ -80,6 +81,7 @@ class Metrics:
         limited: how much of the split was seen; None for all of it.
         classes: how the classes differ from those of the training; None where they do not.
         other_labels: clips of the split that were omitted, by their label, which is none of the model's.
+        calibration: whether the model is right as often as its probabilities say; None where the file does not say.
     """
 
     split: Literal["test", "validation"]
@@ -97,6 +99,7 @@ class Metrics:
     limited: Limited | None = None
     classes: Classes | None = None
     other_labels: dict[str, int] | None = None
+    calibration: Calibrated | None = None
 
     @classmethod
     def from_json(cls, content: Any, source: str) -> "Metrics":
@@ -110,7 +113,7 @@ class Metrics:
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of metrics.json; rates are fractions."""
-        known = ("model", "clip_format", "model_format", "limited", "classes", "other_labels")
+        known = ("model", "clip_format", "model_format", "limited", "classes", "other_labels", "calibration")
         content = {name: value for name, value in asdict(self).items() if name not in known or value is not None}
         del content["scores"], content["zero_shot"]
         zero_shot = {"zero_shot": self.zero_shot.as_json()} if self.zero_shot else {}

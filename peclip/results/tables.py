@@ -44,6 +44,8 @@ def print_metrics(metrics: Metrics) -> None:
     remarks = "; ".join(metrics.remarks)
     title = f"Results on {metrics.scores.clips} {metrics.split} clips"
     print_table(f"{title} ({remarks})" if remarks else title, scores_table(metrics, "metrics.json"))
+    if metrics.calibration:
+        say(metrics.calibration)
     if metrics.selection == "test":
         say(selection_note("test"))
 

@@ -71,6 +71,40 @@ class ExpressionMetrics(MulticlassConfusionMatrix):
         return found
 
 
+class AllLogits(Metric):
+    """Keeps the logits and labels of an evaluation, in the order of the clips on any number of devices.
+
+    ``update(clip, logits, labels)`` accepts ``(B,)``, ``(B, C)`` and ``(B,)``. Clips with the label :data:`NO_INDEX`, and those
+    whose logits are not finite, are ignored.
+    """
+
+    full_state_update = False
+    clips: list[Tensor]
+    logits: list[Tensor]
+    labels: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("clips", "logits", "labels"):
+            self.add_state(name, [], dist_reduce_fx="cat")
+
+    def update(self, clip: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Keep the logits of a batch."""
+        self.clips.append(clip)
+        self.logits.append(logits)
+        self.labels.append(labels)
+
+    def compute(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return logits, float32 (N, C), and labels, int64 (N,), of all devices."""
+        clips, logits, labels = (
+            (torch.cat(state) if isinstance(state, list) else state).cpu().numpy()
+            for state in (self.clips, self.logits, self.labels)
+        )
+        counted = (labels != NO_INDEX) & np.isfinite(logits).all(axis=1)
+        order = np.argsort(clips[counted], kind="stable")
+        return logits[counted][order], labels[counted][order]
+
+
 class MeanLoss(Metric):
     """Mean cross entropy over the clips of an evaluation, bit-identical in any order and on any number of devices.
 

@@ -16,12 +16,13 @@ from peclip.data.batch import NO_INDEX, Batch
 from peclip.errors import InputError, options_below
 from peclip.model import PEClip, Trained
 from peclip.model.io.checkpoint import from_checkpoint, to_checkpoint
+from peclip.results.calibration import Calibrated, calibrated, fit_temperature
 from peclip.results.scores import Scores
 from peclip.train.cluster.ranks import mean_over_ranks
 from peclip.train.cluster.sharded import check_strategy, shard
 from peclip.train.losses import CROSS_ENTROPY, total_loss
 from peclip.train.lr_scheduler import Recipe, Schedule, set_rates
-from peclip.train.metrics import ExpressionMetrics, MeanLoss, TrainMeans
+from peclip.train.metrics import AllLogits, ExpressionMetrics, MeanLoss, TrainMeans
 from peclip.train.outputs import Outputs
 
 Stage = Literal["val", "test"]
@@ -65,6 +66,8 @@ class PEClipModule(LightningModule):
             memory and no cast at every call, with bit-identical results.
         sharded: whether each device holds only a shard of CLIP, and gathers a block from the other devices of its machine
             when the block runs; with trainer.strategy ddp and 2 devices or more.
+        calibrate: fit a temperature on the validation clips, by which logits are divided so that probabilities are right as
+            often as they say. It changes no prediction. In evaluations, false ignores the temperature of the model.
 
     Raises:
         InputError: a number is out of range, or the loss has parameters of its own.
@@ -87,6 +90,7 @@ class PEClipModule(LightningModule):
         zero_shot: bool = False,
         frozen: Literal["fp32", "bf16"] = "fp32",
         sharded: bool = False,
+        calibrate: bool = True,
     ) -> None:
         super().__init__()
         for name, value in {"lr_adapters": lr_adapters, "lr_prompts": lr_prompts, "weight_decay": weight_decay}.items():
@@ -107,15 +111,17 @@ class PEClipModule(LightningModule):
         self.lr_adapters, self.lr_prompts, self.weight_decay = lr_adapters, lr_prompts, weight_decay
         self.recipe = Recipe(warmup_epochs, warmup_lr, schedule, step_epochs, step_factor)
         self.loss, self.optimizer, self.lr_scheduler = loss or CROSS_ENTROPY, optimizer, lr_scheduler
-        self.zero_shot, self.frozen, self.sharded = zero_shot, frozen, sharded
+        self.zero_shot, self.frozen, self.sharded, self.calibrate = zero_shot, frozen, sharded, calibrate
         self._rates_changed = False
         self.train_means = TrainMeans()
         self.val_metrics = ExpressionMetrics(net.labels)
         self.test_metrics = ExpressionMetrics(net.labels)
         self.zero_shot_metrics = ExpressionMetrics(net.labels)
-        self.eval_loss = MeanLoss()
+        self.eval_loss, self.eval_logits = MeanLoss(), AllLogits()
         self.scores: dict[str, Scores] = {}
         """The latest results by stage: ``val``, ``test`` and ``zero_shot``."""
+        self.calibration: Calibrated | None = None
+        """That of the latest evaluation."""
 
     @property
     def rates(self) -> dict[str, float]:
@@ -174,6 +180,15 @@ class PEClipModule(LightningModule):
         return self.net.image_size
 
     @property
+    def temperature(self) -> float:
+        """Divisor of the logits for the probabilities of an evaluation."""
+        return self.net.temperature if self.calibrate else 1.0
+
+    @property
+    def _is_fitting(self) -> bool:
+        return self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+
+    @property
     def monitors(self) -> list[str]:
         """Names of the scores by which the best checkpoint can be chosen."""
         recalls = [f"val/recall/{label}" for label in self.net.labels]
@@ -227,15 +242,17 @@ class PEClipModule(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Outputs:
         """Return the predictions for a batch; its labels are ignored."""
-        return Outputs(batch.clip, self.net(batch.video).float())
+        return Outputs(batch.clip, self.net(batch.video).float(), self.temperature)
 
     def on_validation_epoch_end(self) -> None:
         """Log the results over all validation clips."""
         if self.trainer.sanity_checking:  # its few clips may all be unreadable
             self.val_metrics.reset()
             self.eval_loss.reset()
+            self.eval_logits.reset()
             return
         loss = self._log_loss("val")
+        self._calibrate()
         self.scores["val"] = scores = self._log_scores("val", self.val_metrics)
         score = math.nan if self.val_metrics.broken else scores.war - 1e-4 * min(loss, 100.0)
         self.log("val/score", score, **SAME_ON_ALL_RANKS)
@@ -243,6 +260,7 @@ class PEClipModule(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log the results over all test clips."""
         self._log_loss("test")
+        self._calibrate()
         self.scores["test"] = self._log_scores("test", self.test_metrics)
         if self.zero_shot:
             self.scores["zero_shot"] = self._log_scores("zero_shot", self.zero_shot_metrics)
@@ -294,7 +312,16 @@ class PEClipModule(LightningModule):
         logits = self.net(batch.video).float()
         metrics.update(logits, batch.label)
         self.eval_loss.update(logits, batch.label)
-        return Outputs(batch.clip, logits)
+        self.eval_logits.update(batch.clip, logits, batch.label)
+        return Outputs(batch.clip, logits, 1.0 if self._is_fitting else self.temperature)
+
+    def _calibrate(self) -> None:
+        """Measure the calibration; within a fit, fit the temperature that the checkpoints of these weights hold."""
+        logits, truth = self.eval_logits.compute()
+        self.eval_logits.reset()
+        if self._is_fitting:
+            self.net.temperature = fit_temperature(logits, truth) if self.calibrate else 1.0
+        self.calibration = calibrated(logits, truth, self.temperature) if len(truth) else None
 
     def _log_loss(self, stage: Stage) -> float:
         loss = self.eval_loss.compute()

@@ -1,6 +1,6 @@
 """Outputs of a model for an evaluated batch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,15 +15,17 @@ class Outputs:
     Attributes:
         clip: (B,) int64, the clips' indices in their data set; :data:`NO_INDEX` for a dummy clip.
         logits: (B, C) float32.
+        temperature: by which they are divided for the probabilities.
     """
 
     clip: Tensor
     logits: Tensor
+    temperature: float = 1.0
 
     @property
     def probabilities(self) -> Tensor:
         """(B, C) float32."""
-        return self.logits.softmax(dim=-1)
+        return (self.logits / self.temperature).softmax(dim=-1)
 
     @property
     def predicted(self) -> Tensor:
@@ -32,12 +34,11 @@ class Outputs:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Outputs":
         """Return the outputs on a device; Lightning calls it where predictions are returned."""
-        return Outputs(
-            self.clip.to(device, non_blocking=non_blocking), self.logits.to(device, non_blocking=non_blocking)
-        )
+        clip, logits = (each.to(device, non_blocking=non_blocking) for each in (self.clip, self.logits))
+        return replace(self, clip=clip, logits=logits)
 
     def known(self) -> "Outputs":
         """Return the outputs of real clips, without dummy clips, on the host."""
         clip, logits = self.clip.cpu(), self.logits.cpu()
         real = clip != NO_INDEX
-        return Outputs(clip[real], logits[real])
+        return replace(self, clip=clip[real], logits=logits[real])

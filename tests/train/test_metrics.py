@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from peclip.data.forking import METHOD, main_module_hidden, start_server
 from peclip.errors import InputError
 from peclip.results.scores import recalls, scores, uar, war
-from peclip.train.metrics import ExpressionMetrics, MeanLoss
+from peclip.train.metrics import AllLogits, ExpressionMetrics, MeanLoss
 
 LABELS = ("happiness", "sadness", "fear")
 
@@ -116,12 +116,24 @@ def test_the_mean_loss_does_not_depend_on_the_order_of_the_clips():
     assert mean == pytest.approx(float(F.cross_entropy(predicted, truth)))
 
 
+def test_logits_come_in_the_order_of_the_clips_without_those_that_do_not_count():
+    kept = AllLogits()
+    kept.update(torch.tensor([4, -1, 1]), logits([0, 1, 2]), torch.tensor([0, -1, 1]))
+    kept.update(torch.tensor([3, 2]), torch.tensor([[1.0, 0, 2], [float("nan"), 0, 1]]), torch.tensor([2, 2]))
+    found, truth = kept.compute()
+    assert found.tolist() == [*logits([2]).tolist(), [1, 0, 2], *logits([0]).tolist()]
+    assert truth.tolist() == [1, 2, 0]
+
+
 def evaluate_share(rank, shares, folder):
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=len(shares))
-    metrics = ExpressionMetrics(LABELS)
+    metrics, kept = ExpressionMetrics(LABELS), AllLogits()
     if shares[rank]:
         metrics.update(logits(PREDICTED)[shares[rank]], torch.tensor(TRUTH)[shares[rank]])
+    clips = torch.tensor(shares[rank] or [-1])  # a dummy clip where there is no other
+    kept.update(clips, logits(PREDICTED)[clips], torch.where(clips < 0, -1, torch.tensor(TRUTH)[clips]))
     (folder / str(rank)).write_text(str(metrics.scores().confusion.tolist()))
+    (folder / f"logits-{rank}").write_text(str([each.tolist() for each in kept.compute()]))
     dist.destroy_process_group()
 
 
@@ -131,3 +143,5 @@ def test_processes_with_uneven_shares_all_get_the_matrix_of_all_clips(tmp_path):
     with main_module_hidden():
         start_processes(evaluate_share, args=(shares, tmp_path), nprocs=len(shares), start_method=METHOD)
     assert [(tmp_path / str(rank)).read_text() for rank in range(3)] == [str(HAND.tolist())] * 3
+    every = str([logits(PREDICTED).tolist(), TRUTH])
+    assert [(tmp_path / f"logits-{rank}").read_text() for rank in range(3)] == [every] * 3

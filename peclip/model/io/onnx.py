@@ -214,7 +214,8 @@ def _describe(onnx: Any, model: Any, net: PEClip) -> None:
             "labels": json.dumps(net.labels, ensure_ascii=False),
             "texts": json.dumps(net.config.texts, ensure_ascii=False),
             "preprocessing": json.dumps(preprocessing),
-            "output": "logits (B, C), columns in the order of labels; softmax gives probabilities",
+            "output": "logits (B, C), columns in the order of labels; softmax of logits / temperature gives probabilities",
+            "temperature": json.dumps(net.temperature),
         },
     )
 

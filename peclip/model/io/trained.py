@@ -27,7 +27,7 @@ Format 1 has ``input`` instead of ``clip_format``: num_frames, image_size, and n
 
 ENTRIES = (
     *("format", "backbone", "fingerprint", "labels", "adapters", "prompts", "logit_scale", "clip_format"),
-    *("texts", "token_ids"),
+    *("texts", "token_ids", "temperature"),
 )
 
 
@@ -54,6 +54,8 @@ class ModelConfig:
         clip_format: that of the model.
         texts: class texts by label; None where only the token ids are known.
         token_ids: of the class texts, (C, N), where only these are known.
+        temperature: by which logits are divided before the softmax, so that probabilities are calibrated; above 0. 1 where it
+            was not fitted, as in files of earlier versions.
 
     Raises:
         InputError: a value is out of range.
@@ -68,6 +70,7 @@ class ModelConfig:
     clip_format: ClipFormat
     texts: dict[str, str] | None = None
     token_ids: tuple[tuple[int, ...], ...] | None = None
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         if not (self.backbone.strip() and self.backbone.isprintable() and len(self.backbone) <= LONGEST_NAME):
@@ -80,12 +83,15 @@ class ModelConfig:
             if missing := [label for label in self.labels if label not in known]:
                 raise InputError(f"texts is missing {missing[0]!r}", "texts")
             object.__setattr__(self, "texts", {label: known[label] for label in self.labels})  # the order of the logits
-        if not 0 < self.logit_scale < math.inf:
-            raise InputError(f"logit_scale is {self.logit_scale}, expected a number above 0", "logit_scale")
+        for name in ("logit_scale", "temperature"):
+            if not 0 < (value := getattr(self, name)) < math.inf:
+                raise InputError(f"{name} is {value}, expected a number above 0", name)
 
     def to_plain(self) -> dict[str, Any]:
         """Return what a checkpoint or package stores: dicts, lists, strings and numbers."""
         known = {name: value for name, value in asdict(self).items() if value is not None or name == "prompts"}
+        if self.temperature == 1:
+            del known["temperature"]  # earlier versions read what has none
         return {"format": FORMAT, **_with_lists(known)}
 
     @classmethod

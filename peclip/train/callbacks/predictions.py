@@ -184,8 +184,9 @@ def shard_writer(
 
 
 def model_digest(net: PEClip) -> str:
-    """Return a digest of everything that the logits depend on, except the location of the backbone."""
-    settings = {name: value for name, value in asdict(net.config).items() if name != "backbone"}
+    """Return a digest of everything that the probabilities depend on, except the location of the backbone."""
+    ignored = {"backbone"} | ({"temperature"} if net.temperature == 1 else set())  # as before there was one
+    settings = {name: value for name, value in asdict(net.config).items() if name not in ignored}
     text = json.dumps(settings, sort_keys=True, default=str) + digest(net.trainable_state())
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -195,7 +196,7 @@ def joined(outputs: Sequence[Outputs], classes: int) -> Outputs:
     clip = torch.cat([torch.empty(0, dtype=torch.int64), *(each.clip for each in outputs)])
     logits = torch.cat([torch.empty(0, classes), *(each.logits for each in outputs)])
     order = clip.argsort()
-    return Outputs(clip[order], logits[order])
+    return Outputs(clip[order], logits[order], outputs[0].temperature if outputs else 1.0)
 
 
 def _finite(outputs: Outputs, clips: Manifest) -> Outputs:

@@ -76,6 +76,7 @@ class Report(Callback):
             model_format=own if own != used else None,
             classes=self._classes,
             other_labels=data.other_clips("test" if stage == "test" else "val") or None,
+            calibration=module.calibration,
             limited=Limited(scores.clips + skipped, len(clips)) if scores.clips + skipped < len(clips) else None,
         )
         if folder:

@@ -94,6 +94,8 @@ class TrainedModel:
             if given[name] is not None:
                 self._check(name, given[name], own[name])
         trained = self._with_texts(given["labels"], given["texts"], own.get("texts", "action_units"))
+        if self.option == "init_from":  # the temperature is that of the weights as they were
+            trained = replace(trained, config=replace(trained.config, temperature=1.0))
         backbone = given["backbone"] if given["backbone"] != own["backbone"] else None
         net = PEClip.from_trained(trained, backbone, given["compile"], given["checkpointing"])
         prompts = given["prompts"] and build_prompts(net.backbone, given["prompts"])[1]  # as deep as they are here
