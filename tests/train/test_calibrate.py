@@ -74,7 +74,7 @@ def test_a_package_keeps_it_and_a_model_without_one_reads_as_one(tiny_run, tmp_p
     assert PEClip.from_pretrained(tmp_path / "package").temperature == 1
     (tmp_path / "package/config.json").write_text(json.dumps(config | {"temperature": 0.0}))
     result = run("export", tmp_path / "package", "--out", tmp_path / "other")
-    assert result.err.endswith("temperature is 0.0, expected a number above 0\n")
+    assert result.err.endswith("temperature is 0.0, expected 0.01 to 100\n")
 
 
 def test_weights_that_are_loaded_bring_it(tiny_run, temperature):

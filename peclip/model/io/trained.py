@@ -17,6 +17,7 @@ from peclip.model.io.spec import Spec, check_import, resolve
 from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.prompts import MaPLe
 from peclip.model.weights import check_weights
+from peclip.results.calibration import COLDEST, HOTTEST
 from peclip.results.card import RunRecord
 from peclip.results.records import from_json
 
@@ -54,8 +55,8 @@ class ModelConfig:
         clip_format: that of the model.
         texts: class texts by label; None where only the token ids are known.
         token_ids: of the class texts, (C, N), where only these are known.
-        temperature: by which logits are divided before the softmax, so that probabilities are calibrated; above 0. 1 where it
-            was not fitted, as in files of earlier versions.
+        temperature: by which logits are divided before the softmax, so that probabilities are calibrated, 0.01 to 100. 1 where
+            it was not fitted, as in files of earlier versions.
 
     Raises:
         InputError: a value is out of range.
@@ -83,9 +84,10 @@ class ModelConfig:
             if missing := [label for label in self.labels if label not in known]:
                 raise InputError(f"texts is missing {missing[0]!r}", "texts")
             object.__setattr__(self, "texts", {label: known[label] for label in self.labels})  # the order of the logits
-        for name in ("logit_scale", "temperature"):
-            if not 0 < (value := getattr(self, name)) < math.inf:
-                raise InputError(f"{name} is {value}, expected a number above 0", name)
+        if not 0 < self.logit_scale < math.inf:
+            raise InputError(f"logit_scale is {self.logit_scale}, expected a number above 0", "logit_scale")
+        if not COLDEST <= self.temperature <= HOTTEST:
+            raise InputError(f"temperature is {self.temperature}, expected {COLDEST:g} to {HOTTEST:g}")
 
     def to_plain(self) -> dict[str, Any]:
         """Return what a checkpoint or package stores: dicts, lists, strings and numbers."""

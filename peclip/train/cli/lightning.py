@@ -144,7 +144,9 @@ class PEClipCLI(HookedCLI):
         check_values(options, training=subcommand == "fit")
         named = {arg.partition("=")[0] for arg in args}
         if subcommand != "fit" and "--init_from" in named:
-            raise InputError(f"--init_from is an option of fit: name the model that peclip {subcommand} takes with --ckpt_path")
+            raise InputError(
+                f"--init_from is an option of fit: name the model that peclip {subcommand} takes with --ckpt_path"
+            )
         if "--data.manifest" in named and not named & {"--data.root", "--data.benchmark"}:
             options.data.root = options.data.benchmark = None
         elif named & {"--data.root", "--data.benchmark"} and "--data.manifest" not in named:
