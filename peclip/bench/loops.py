@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
 
+from peclip.bench.floor import Counter, floor_of, memory_rate
 from peclip.bench.measure import (
     Stopwatch,
     evaluation_flops,
@@ -22,7 +23,7 @@ from peclip.bench.measure import (
     matmul_rate,
     training_flops,
 )
-from peclip.bench.report import Result, arithmetic, memory_entry, rates
+from peclip.bench.report import Result, arithmetic, floor_entry, memory_entry, rates
 from peclip.bench.setup import Setup
 from peclip.bench.sizes import BACKBONE, SIZES, arithmetic_model, backbone_of, model_of
 from peclip.data.batch import Batch
@@ -77,7 +78,8 @@ def _measured(what: str, setup: Setup, loop: Callable[..., Any], count: Callable
     precision = best_precision(device.type) if setup.precision == "auto" else setup.precision
     net, setup = _model(setup)
     frames = net.clip_format.num_frames
-    flops = count(arithmetic_model(net), setup.batch_size, frames)
+    with Counter() as counter:
+        flops = count(arithmetic_model(net), setup.batch_size, frames)
     dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
     watch = Stopwatch(device, setup.warmup)
     batches: Any = [_batch(net, setup.batch_size)] * (setup.warmup + 1 + setup.steps)
@@ -85,7 +87,8 @@ def _measured(what: str, setup: Setup, loop: Callable[..., Any], count: Callable
     loop(
         _trainer(device, precision, watch), PEClipModule(net, frozen=setup.frozen), DataLoader(batches, batch_size=None)
     )
-    peak = max(before, matmul_rate(device, dtype))
+    peak, memory = max(before, matmul_rate(device, dtype)), memory_rate(device)
+    floor = floor_of(counter.work, peak, memory, dtype.itemsize)
     return {
         "what": what,
         **asdict(setup),
@@ -94,6 +97,7 @@ def _measured(what: str, setup: Setup, loop: Callable[..., Any], count: Callable
         **rates(setup.batch_size, frames, watch.seconds),
         **memory_entry(watch.memory),
         **arithmetic(setup.batch_size, flops, watch.seconds, peak),
+        **floor_entry(floor, memory, watch.seconds),
     }
 
 

@@ -1,12 +1,14 @@
 """Show the results of ``peclip bench`` as a table and write them as json."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from rich.table import Table
 
+from peclip.bench.floor import Floor
 from peclip.bench.measure import Flops, Memory
 from peclip.console import PlainConsole
 from peclip.files import write_json
@@ -53,6 +55,21 @@ def arithmetic(clips: int, flops: Flops, seconds: Sequence[float], matmul: float
     }
 
 
+def floor_entry(floor: Floor, memory: float, seconds: Sequence[float]) -> Result:
+    """Return the entries about the floor of a step.
+
+    Args:
+        floor: its parts.
+        memory: the rate of the device, in bytes a second.
+        seconds: of every step.
+    """
+    return {
+        "memory_bytes_per_second": memory,
+        "floor_seconds": {**asdict(floor), "step": floor.step},
+        "step_over_floor": median(seconds) / floor.step,
+    }
+
+
 def show(title: str, result: Result) -> None:
     """Print a result as a table."""
     step = result["step_seconds"]
@@ -70,6 +87,15 @@ def show(title: str, result: Result) -> None:
             ["FLOPs of a clip, backward", f"{flops['backward'] / 1e9:,.4g} G"],
             ["matrix multiplication", f"{result['matmul_flops_per_second'] / 1e12:,.2f} TFLOP/s"],
             ["share of it", f"{result['share_of_peak']:.1%}"],
+        ]
+    if "floor_seconds" in result:
+        floor = result["floor_seconds"]
+        rows += [
+            ["memory, read and written", f"{result['memory_bytes_per_second'] / 1e9:,.1f} GB/s"],
+            ["floor: matrix products", milliseconds(floor["products"])],
+            ["floor: attention", milliseconds(floor["attention"])],
+            ["floor: memory traffic of both", milliseconds(floor["traffic"])],
+            ["step / floor", f"{result['step_over_floor']:.2f}"],
         ]
     table = Table(show_header=False)
     table.add_column()

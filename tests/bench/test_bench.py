@@ -41,6 +41,12 @@ def test_training_and_evaluation_are_measured_with_every_figure(tmp_path):
         share = 3 * flops / step["median"] / found["matmul_flops_per_second"]
         assert found["share_of_peak"] == pytest.approx(share)
         assert (found["flops_per_clip"]["backward"] > 0) == (what == "train")
+        floor = found["floor_seconds"]
+        least = (floor["products"] + floor["attention"]) * found["matmul_flops_per_second"]
+        assert least == pytest.approx(3 * flops), "every operation is that of a product or of attention"
+        assert floor["step"] == max(floor["products"] + floor["attention"], floor["traffic"]) > 0
+        assert found["step_over_floor"] == pytest.approx(step["median"] / floor["step"])
+        assert "floor: attention" in shown
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["eval.json", "train.json"]
 
 
