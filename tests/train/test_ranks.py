@@ -8,6 +8,7 @@ import pytest
 
 from peclip.errors import InputError
 from peclip.train import module as train_module
+from peclip.train.cluster import signals
 from peclip.train.module import PEClipModule
 from tests.processes import AtCall, OnRank, send
 from tests.ranked import in_ranks, logged, write_many
@@ -111,11 +112,16 @@ def test_an_evaluation_on_several_ranks_is_that_of_one_process_to_the_byte(runs,
     assert evaluated(trained)["predictions.csv"].count(b"\n") == 12
 
 
+def asking_at_every_step(before, rank):
+    signals.PAUSE = 0
+    before(rank)
+
+
 @pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_signal_to_one_rank_ends_all_after_the_step_and_the_run_resumes(rank, runs, config, tmp_path):
     asked = AtCall("peclip.train.module:PEClipModule.training_step", 6, partial(send, signal.SIGTERM))
     args = words(options(config, 3))
-    first, second = in_ranks(tmp_path, args, 2, OnRank(rank, asked))
+    first, second = in_ranks(tmp_path, args, 2, partial(asking_at_every_step, OnRank(rank, asked)))
     # Lightning, where it started the second rank, takes any other status for a reason to kill the first at once.
     assert (first.status, second.status, second.err) == (143, 0, "")
     assert first.err == "peclip: asked to end: resume with --ckpt_path last\n"

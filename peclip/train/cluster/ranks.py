@@ -1,4 +1,4 @@
-"""Combine values of all ranks of a training: the mean of their losses, and lists."""
+"""Combine values of all ranks of a training: the mean of their losses, the largest of their numbers, and lists."""
 
 from typing import Any, TypeVar
 
@@ -25,6 +25,21 @@ def mean_over_ranks(total: Tensor, clips: Tensor) -> Tensor:
     number = of_all[1].clamp(min=1)
     share = total * (distributed.get_world_size() / number)
     return share + (of_all[0] / number - share).detach()
+
+
+def largest(numbers: list[int], device: torch.device) -> list[int]:
+    """Return the largest of each number over the ranks. Every rank must call it, and waits for the others.
+
+    Args:
+        numbers: of this rank.
+        device: of the training, through which the ranks exchange numbers.
+    """
+    if not _several():
+        return numbers
+    of_all = torch.tensor(numbers, device=device)
+    distributed.all_reduce(of_all, distributed.ReduceOp.MAX)
+    found: list[int] = of_all.tolist()
+    return found
 
 
 def of_all_ranks(items: list[Item]) -> list[Item]:

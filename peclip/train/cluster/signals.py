@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,8 +12,12 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peclip.terminal import say
+from peclip.train.cluster.ranks import largest
 from peclip.train.cluster.shutdown import TERMINATED, reported_by_rank_zero
 from peclip.train.private_hooks import handle_signals_with
+
+PAUSE = 1.0
+"""Seconds between two questions to all ranks whether one of them was asked to end."""
 
 
 class Signals:
@@ -52,10 +57,17 @@ class Signals:
 
 
 class AskedToEnd(Callback):
-    """Stops a training on request, on all ranks after the same step; a running validation is completed first."""
+    """Stops a training on request, on all ranks after the same step; a running validation is completed first.
+
+    The ranks ask each other about once a second, because each waits for the others meanwhile: at every step that would hold up
+    a GPU. How many steps are a second, they agree on as well.
+    """
 
     def __init__(self) -> None:
         self._signals = Signals()
+        self._since = 0.0  # when the ranks asked each other last
+        self._steps = 0  # since then
+        self._pause = 1  # steps until they ask again, on all ranks the same
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Replace Lightning's signal handler."""
@@ -65,8 +77,10 @@ class AskedToEnd(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Agree between ranks on whether to stop; Lightning stops after a validation that is due."""
-        self._agree(trainer)
+        """Agree between ranks on whether to stop, if it is time; Lightning stops after a validation that is due."""
+        self._steps += 1
+        if self._steps >= self._pause:
+            self._agree(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Postpone the stop until after the validation, in which ranks have different numbers of batches."""
@@ -78,7 +92,11 @@ class AskedToEnd(Callback):
             self._agree(trainer)
 
     def _agree(self, trainer: Trainer) -> None:
-        self._signals.received_sigterm = trainer.strategy.reduce_boolean_decision(self._signals.asked, all=False)
+        now = time.monotonic()
+        steps = int(self._steps * PAUSE / max(now - self._since, 1e-9)) if trainer.world_size > 1 else 1
+        asked, self._pause = largest([self._signals.asked, max(steps, 1)], trainer.strategy.root_device)
+        self._signals.received_sigterm = bool(asked)
+        self._since, self._steps = time.monotonic(), 0
 
 
 def asked_to_end(trainer: Trainer, advice: str | None) -> BaseException:

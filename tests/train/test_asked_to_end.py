@@ -1,0 +1,65 @@
+"""Ranks ask each other about once a second whether one of them was asked to end."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from peclip.train.cluster import signals
+
+
+@pytest.fixture
+def ranks(monkeypatch):
+    """Two ranks on a clock of our own, and when they asked each other."""
+    found = SimpleNamespace(now=100.0, asked=[], other=False)
+
+    def largest(numbers, device):
+        found.asked.append(found.now)
+        return [max(numbers[0], found.other), numbers[1]]
+
+    monkeypatch.setattr(signals, "largest", largest)
+    monkeypatch.setattr(signals.time, "monotonic", lambda: found.now)
+    return found
+
+
+def step(callback, trainer, ranks, seconds):
+    ranks.now += seconds
+    callback.on_train_batch_end(trainer, None, None, None, 0)
+
+
+def trainer_of(size):
+    return SimpleNamespace(world_size=size, strategy=SimpleNamespace(root_device=torch.device("cpu")))
+
+
+def test_fast_steps_are_not_held_up_by_a_question_each(ranks):
+    callback = signals.AskedToEnd()
+    for _ in range(10_000):
+        step(callback, trainer_of(2), ranks, 0.01)
+    assert len(ranks.asked) < 110  # in 100 seconds
+    assert ranks.asked[-1] - ranks.asked[-2] == pytest.approx(1.0, abs=0.02)
+
+
+def test_slow_steps_ask_after_each(ranks):
+    callback = signals.AskedToEnd()
+    for _ in range(5):
+        step(callback, trainer_of(2), ranks, 3.0)
+        ranks.other = False
+    assert len(ranks.asked) == 5
+
+
+def test_a_request_to_another_rank_ends_this_one_at_the_next_question(ranks):
+    callback, trainer = signals.AskedToEnd(), trainer_of(2)
+    for _ in range(1000):
+        step(callback, trainer, ranks, 0.01)
+    ranks.other = True
+    for _ in range(110):
+        step(callback, trainer, ranks, 0.01)
+    assert callback._signals.received_sigterm
+
+
+def test_a_single_process_asks_itself_after_every_step():
+    callback, trainer = signals.AskedToEnd(), trainer_of(1)
+    for asked in (False, True):
+        callback._signals.asked = asked
+        callback.on_train_batch_end(trainer, None, None, None, 0)
+        assert callback._signals.received_sigterm == asked
