@@ -25,7 +25,7 @@ COPIED = {"cpu": 2**28, "cuda": 2**31}
 
 @dataclass(frozen=True)
 class Work:
-    """What a step has to do.
+    """Work of a step.
 
     Attributes:
         products: floating-point operations of matrix products and convolutions.
@@ -54,7 +54,7 @@ class Floor:
 
     @property
     def step(self) -> float:
-        """Of the step: memory is at best moved while the device multiplies."""
+        """The least time of the step: memory is at best moved while the device multiplies."""
         return max(self.products + self.attention, self.traffic)
 
 
@@ -75,7 +75,7 @@ class Counter:
 
     @property
     def work(self) -> Work:
-        """What has been counted."""
+        """The work that has been counted."""
         return Work(self._mode.products, self._mode.attention, self._mode.elements)
 
 

@@ -1,4 +1,4 @@
-"""An evaluation on disk: metrics.json with its confusion matrix, training.json and predictions.csv, written and read."""
+"""An evaluation on disk: metrics.json with its confusion matrix and predictions.csv, written and read."""
 
 import csv
 from collections.abc import Mapping
@@ -18,8 +18,9 @@ from peclip.results.figures import draw_confusion, write_confusion
 from peclip.results.records import from_json, read_json
 from peclip.results.scores import Scores, scores
 from peclip.results.selection import Selection
+from peclip.results.training import Training, read_training
 
-METRICS, TRAINING, PREDICTIONS = "metrics.json", "training.json", "predictions.csv"
+METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 
 
 @dataclass(frozen=True)
@@ -137,23 +138,6 @@ class Metrics:
 
 
 @dataclass(frozen=True)
-class Training:
-    """Duration and device of a training: the content of training.json.
-
-    Attributes:
-        seconds: duration, validation included, summed over all sessions of a resumed run.
-        epochs: that were trained.
-        device: name of the GPU, or cpu.
-        devices: number of devices.
-    """
-
-    seconds: float
-    epochs: int = 0
-    device: str = ""
-    devices: int = 1
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """A finished evaluation, clip by clip.
 
@@ -204,11 +188,6 @@ def write_evaluation(folder: Path, metrics: Metrics) -> None:
         draw_confusion(folder / "confusion.png", found.confusion, labels, title)
 
 
-def write_training(folder: Path, training: Training) -> None:
-    """Write ``training.json``."""
-    write_json(folder / TRAINING, asdict(training))
-
-
 def read_metrics(folder: Path) -> Metrics | None:
     """Read ``metrics.json``; None where there is none.
 
@@ -217,16 +196,6 @@ def read_metrics(folder: Path) -> Metrics | None:
     """
     content = read_json(folder / METRICS)
     return None if content is None else Metrics.from_json(content, str(folder / METRICS))
-
-
-def read_training(folder: Path) -> Training | None:
-    """Read ``training.json``; None where there is none.
-
-    Raises:
-        InputError: it is torn, or is not what peclip writes.
-    """
-    content = read_json(folder / TRAINING)
-    return None if content is None else from_json(Training, content, str(folder / TRAINING))
 
 
 def read_evaluation(folder: Path) -> Evaluation:

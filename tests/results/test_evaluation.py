@@ -10,14 +10,12 @@ from peclip.errors import InputError
 from peclip.results.evaluation import (
     Limited,
     Metrics,
-    Training,
     read_evaluation,
     read_metrics,
-    read_training,
     write_evaluation,
-    write_training,
 )
 from peclip.results.scores import Scores, scores
+from peclip.results.training import Training, Waits, read_training, write_training
 from tests.train.evaluations import LABELS, write_run
 
 TRUTH, PREDICTED = [0, 0, 1, 2], [0, 1, 1, 0]
@@ -207,3 +205,7 @@ def test_a_training_is_read_back(tmp_path):
     assert read_training(tmp_path) is None
     write_training(tmp_path, Training(1.5, 3, "cpu", 2))
     assert read_training(tmp_path) == Training(1.5, 3, "cpu", 2)
+    waited = Training(1.5, 3, "cpu", 2, Waits(input=0.3, validation=0.6))
+    write_training(tmp_path, waited)
+    assert read_training(tmp_path) == waited
+    assert waited.waits.shares(1.5) == pytest.approx({"input": 0.2, "validation": 0.4, "checkpoints": 0, "logging": 0})

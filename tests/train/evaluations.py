@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from peclip.results.evaluation import Metrics, Training, write_evaluation, write_training
+from peclip.results.evaluation import Metrics, write_evaluation
 from peclip.results.scores import scores
+from peclip.results.training import Training, write_training
 
 LABELS = ["happiness", "sadness", "anger"]
 

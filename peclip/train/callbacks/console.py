@@ -1,18 +1,15 @@
-"""Callbacks that show a run: a summary before it, progress, one line per epoch, and the training time."""
+"""Callbacks that show a run: a summary before it, progress, and one line per epoch."""
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import RichProgressBar, Timer
+from lightning.pytorch.callbacks import RichProgressBar
 from rich.table import Table
 
 from peclip.console import PlainConsole
 from peclip.data.batch import Batch
-from peclip.results.evaluation import Training, write_training
 from peclip.results.selection import selection_note
 from peclip.terminal import say
 from peclip.train.callbacks.run import module_and_data, trainable_parts
@@ -132,25 +129,3 @@ def _shown(trainer: Trainer, evaluation: Sequence[str]) -> dict[str, float]:
     names = {"train/loss": "train/loss_epoch", "train/war": "train/war"} | {name: name for name in evaluation}
     found = trainer.callback_metrics
     return {name: float(found[source]) for name, source in names.items() if source in found}
-
-
-class TrainingTime(Timer):
-    """Writes ``training.json``: duration of the training with its validation, device, and number of epochs.
-
-    Checkpoints carry the time, so that it includes the time before an interruption.
-    """
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write ``training.json`` on rank 0."""
-        super().on_train_end(trainer, pl_module)
-        folder = trainer.log_dir  # a collective call: all ranks make it
-        if not folder or not trainer.is_global_zero:
-            return
-        device = pl_module.device
-        training = Training(
-            seconds=round(self.time_elapsed(), 3),
-            epochs=trainer.current_epoch,
-            device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-            devices=trainer.world_size,
-        )
-        write_training(Path(folder), training)

@@ -6,7 +6,8 @@ from pathlib import Path
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peclip.files import move
-from peclip.results.evaluation import METRICS, PREDICTIONS, TRAINING
+from peclip.results.evaluation import METRICS, PREDICTIONS
+from peclip.results.training import TRAINING
 from peclip.terminal import say
 from peclip.train.callbacks.run import module_and_data
 from peclip.train.lr_scheduler import set_rates

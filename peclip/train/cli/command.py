@@ -15,11 +15,12 @@ from peclip.errors import InputError, OneLineErrors, in_one_line
 from peclip.files import file_errors
 from peclip.guard import guarded
 from peclip.model.io.spec import trusting
-from peclip.train.callbacks.console import EpochLines, Progress, Summary, TrainingTime
+from peclip.train.callbacks.console import EpochLines, Progress, Summary
 from peclip.train.callbacks.finite_loss import FiniteLoss
 from peclip.train.callbacks.predictions import PredictionWriter
 from peclip.train.callbacks.report import Report
 from peclip.train.callbacks.skipped import SkippedClips
+from peclip.train.callbacks.training_time import TrainingTime
 from peclip.train.cli.arguments import (
     check_configs,
     classes_named,

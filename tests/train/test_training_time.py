@@ -1,0 +1,80 @@
+"""A training says how long it took, and what its steps waited for."""
+
+import pytest
+
+from peclip.results.training import STAGES, read_training
+from peclip.train.callbacks import training_time
+from peclip.train.callbacks.training_time import Stages, TrainingTime
+
+
+class Clock:
+    """Seconds that pass when we say so."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(training_time, "time", clock)
+    return clock
+
+
+class Saver:
+    def __init__(self, clock, inner=None):
+        self.clock, self.inner = clock, inner
+
+    def save(self, seconds, fails=False):
+        self.clock.now += seconds
+        if self.inner:
+            self.inner.save(1)
+        if fails:
+            raise OSError("the disk is full")
+        return seconds
+
+
+def test_what_happens_within_another_stage_counts_for_the_inner_one_alone(clock):
+    stages, logger = Stages(), Saver(clock)
+    trainer = Saver(clock, logger)
+    stages.time(trainer, "save", "checkpoints")
+    stages.time(logger, "save", "logging")
+    stages.enter("input")
+    clock.now += 5
+    assert trainer.save(3) == 3
+    clock.now += 2
+    stages.leave("input")
+    clock.now += 100  # a step
+    assert stages.seconds == {"input": 7, "validation": 0, "checkpoints": 3, "logging": 1}
+
+
+def test_a_stage_that_fails_is_left_and_afterwards_nothing_is_measured(clock):
+    stages, saver = Stages(), Saver(clock)
+    stages.time(saver, "save", "checkpoints")
+    with pytest.raises(OSError, match="full"):
+        saver.save(3, fails=True)
+    clock.now += 10
+    stages.release()
+    saver.save(5)
+    assert stages.seconds["checkpoints"] == 3
+    assert "save" not in vars(saver)
+
+
+def test_a_run_that_resumes_adds_to_what_it_waited_before():
+    before, after = TrainingTime(), TrainingTime()
+    before._stages.seconds["input"] = 4.0
+    after.load_state_dict(before.state_dict())
+    assert after._stages.seconds["input"] == 4.0
+    state = before.state_dict()
+    del state["waits"]  # as in peclip 0.1.0
+    TrainingTime().load_state_dict(state)
+
+
+def test_a_run_has_waited_for_everything_and_no_longer_than_it_took(tiny_run):
+    found = read_training(tiny_run)
+    waited = [getattr(found.waits, stage) for stage in STAGES]
+    assert min(waited) > 0
+    assert sum(waited) < found.seconds
