@@ -50,6 +50,7 @@ COMMANDS = {
     "predict": Command("write the label and the probabilities of every clip", LIGHTNING),
     "cv": Command("train and test every fold; run again, resume where it was interrupted", FOLDS),
     "compare": Command("compare runs on the same test clips", "peclip.results.compare:compare", "runs..."),
+    "table": Command("put many runs into one table, seeds as replicates", "peclip.results.table:table", "runs..."),
     "prepare": Command("write the manifest of a benchmark on disk", "peclip.commands.data:prepare", "benchmark"),
     "prepare list": Command(
         "make a manifest of lists such as PATH FRAMES LABEL", "peclip.commands.data:prepare_list", "files..."

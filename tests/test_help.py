@@ -47,13 +47,16 @@ def test_the_help_of_a_command_imports_nothing_heavy(command, without_heavy):
     assert "--help" in done.stdout
 
 
-def test_runs_are_compared_without_anything_heavy(without_heavy, tmp_path):
+def test_runs_are_compared_and_tabulated_without_anything_heavy(without_heavy, tmp_path):
     truth, predicted = outcomes(30, 0.7)
     run = write_run(tmp_path / "run", truth, predicted)
     done = without_heavy("-m", "peclip", "compare", run, run, "--out", tmp_path / "out")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Results on 30 test clips" in done.stdout
     assert (tmp_path / "out/comparison.json").is_file()
+    done = without_heavy("-m", "peclip", "table", run)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " 30 " in done.stdout
 
 
 def test_a_mistake_is_answered_without_anything_heavy(without_heavy):

@@ -25,10 +25,11 @@ from peclip.bench.measure import (
 )
 from peclip.bench.report import Result, arithmetic, floor_entry, memory_entry, rates
 from peclip.bench.setup import Setup
-from peclip.bench.sizes import BACKBONE, SIZES, arithmetic_model, backbone_of, model_of
+from peclip.bench.sizes import BACKBONE, SIZES, backbone_of, model_of
 from peclip.data.batch import Batch
 from peclip.errors import InputError
 from peclip.model import PEClip
+from peclip.model.arithmetic import meta_copy
 from peclip.model.io import Trained, read_trained
 from peclip.model.io.spec import trusting
 from peclip.train.cli.checks import best_precision
@@ -79,7 +80,7 @@ def _measured(what: str, setup: Setup, loop: Callable[..., Any], count: Callable
     net, setup = _model(setup)
     frames = net.clip_format.num_frames
     with Counter() as counter:
-        flops = count(arithmetic_model(net), setup.batch_size, frames)
+        flops = count(meta_copy(net), setup.batch_size, frames)
     dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
     watch = Stopwatch(device, setup.warmup)
     batches: Any = [_batch(net, setup.batch_size)] * (setup.warmup + 1 + setup.steps)

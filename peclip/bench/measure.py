@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from peclip.errors import InputError
 from peclip.model import PEClip
+from peclip.model.arithmetic import video_flops
 
 SIDES = {"cpu": (2048, 4096), "cuda": (4096, 8192)}
 """Sides of the matrices whose multiplication is the peak: large enough to keep every core busy."""
@@ -182,7 +183,7 @@ def training_flops(net: PEClip, clips: int, frames: int) -> Flops:
     """Count the floating-point operations of a training step: forward and backward through both towers.
 
     Args:
-        net: a model on the meta device, see :func:`peclip.bench.sizes.arithmetic_model`.
+        net: a model on the meta device, see :func:`peclip.model.arithmetic.meta_copy`.
         clips: B.
         frames: T.
     """
@@ -196,11 +197,8 @@ def training_flops(net: PEClip, clips: int, frames: int) -> Flops:
 
 
 def evaluation_flops(net: PEClip, clips: int, frames: int) -> Flops:
-    """Count the floating-point operations of an evaluated batch: the vision tower alone; texts are encoded once for all."""
-    forward = FlopCounterMode(display=False)
-    with torch.no_grad(), forward:
-        net.encode_video(_clips(net, clips, frames))
-    return Flops(forward.get_total_flops(), 0)
+    """Count the floating-point operations of an evaluated batch; the arguments are those of :func:`training_flops`."""
+    return Flops(video_flops(net, clips, frames), 0)
 
 
 def timed(step: Callable[[], Any], device: torch.device, warmup: int, steps: int) -> Stopwatch:

@@ -1,7 +1,6 @@
 """PE-CLIP of CLIP's released sizes with random weights: what a measurement needs, and nothing to download."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,9 +12,6 @@ from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.contract import Backbone
 from peclip.model.backbones.freeze import freeze
 from peclip.model.backbones.load import load_backbone
-from peclip.model.io.spec import resolve
-from peclip.model.parts.adapters import Adapter
-from peclip.model.parts.prompts import MaPLe
 
 TEXT_TOKENS = 32
 """Tokens of the longest class text, about as many as the longest action-unit text of the seven expressions has."""
@@ -126,16 +122,6 @@ def model_of(
     ids = random_tokens(backbone, classes, 2)
     labels = [f"class {number}" for number in range(classes)]
     return PEClip.assemble(backbone, ids, labels, compile=compile, checkpointing=checkpointing, num_frames=num_frames)
-
-
-def arithmetic_model(net: PEClip) -> PEClip:
-    """Return a model of the same shapes on the meta device: it computes nothing, but its operations can be counted."""
-    adapters: Any = {site: resolve(spec, Adapter) for site, spec in net.config.adapters.items()}
-    prompts: Any = resolve(net.config.prompts, MaPLe) if net.config.prompts else None
-    with torch.device("meta"):
-        backbone = replace(net.backbone, clip=freeze(type(net.clip)(net.clip.config)))
-        twin = PEClip.assemble(backbone, net.token_ids.cpu(), net.labels, adapters, prompts)
-    return twin.to("meta")
 
 
 def _tower(width: int, blocks: int, heads: int) -> dict[str, int]:

@@ -301,6 +301,11 @@ class PEClip(nn.Module):
         hold_in(self.clip, dtype)
         self._texts.clear()
 
+    def run_plainly(self) -> None:
+        """Neither compile blocks nor recompute them for the gradient."""
+        with self.bare():
+            self._run = Run()
+
     @contextmanager
     def bare(self) -> Iterator["PEClip"]:
         """Take adapters and prompts out within the context: there this is the zero-shot CLIP."""

@@ -68,6 +68,7 @@ def summarise(results: Mapping[int, Evaluation], name: str) -> Summary:
         trainable=metrics.trainable,
         parameters=metrics.parameters,
         bootstrap=Bootstrap(),
+        flops=metrics.flops,
     )
 
 

@@ -83,6 +83,8 @@ class Metrics:
         classes: how the classes differ from those of the training; None where they do not.
         other_labels: clips of the split that were omitted, by their label, which is none of the model's.
         calibration: whether the model is right as often as its probabilities say; None where the file does not say.
+        flops: floating-point operations of a clip in the vision tower, a multiplication with its addition as two; None where
+            they are not known.
     """
 
     split: Literal["test", "validation"]
@@ -101,6 +103,7 @@ class Metrics:
     classes: Classes | None = None
     other_labels: dict[str, int] | None = None
     calibration: Calibrated | None = None
+    flops: int | None = None
 
     @classmethod
     def from_json(cls, content: Any, source: str) -> "Metrics":
@@ -115,6 +118,7 @@ class Metrics:
     def as_json(self) -> dict[str, Any]:
         """Return the content of metrics.json; rates are fractions."""
         known = ("model", "clip_format", "model_format", "limited", "classes", "other_labels", "calibration")
+        known = ("model", "clip_format", "model_format", "limited", "classes", "other_labels", "flops")
         content = {name: value for name, value in asdict(self).items() if name not in known or value is not None}
         del content["scores"], content["zero_shot"]
         zero_shot = {"zero_shot": self.zero_shot.as_json()} if self.zero_shot else {}
@@ -208,7 +212,8 @@ def read_evaluation(folder: Path) -> Evaluation:
         raise InputError(f"{folder}: no such folder, expected the folder of a run")
     again = f"peclip test --ckpt_path {folder} writes a complete one"
     try:
-        metrics, training = read_metrics(folder), read_training(folder) or _read_training_above(folder)
+        metrics, run = read_metrics(folder), run_above(folder)
+        training = read_training(folder) or (read_training(run) if run else None)
     except InputError as error:
         raise InputError(f"{error}; {again}") from error
     if metrics is None:
@@ -223,10 +228,10 @@ def read_evaluation(folder: Path) -> Evaluation:
     return found
 
 
-def _read_training_above(folder: Path) -> Training | None:
-    """Read the training of the run that a folder is an evaluation of, such as ``version_0`` of ``version_0/test_0``."""
+def run_above(folder: Path) -> Path | None:
+    """Return the run that a folder is an evaluation of, such as ``version_0`` of ``version_0/test_0``; None for any other."""
     run = folder.resolve().parent
-    return read_training(run) if (run / "checkpoints").is_dir() else None
+    return run if (run / "checkpoints").is_dir() else None
 
 
 def _read_predictions(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray, np.ndarray]:

@@ -68,6 +68,7 @@ class Summary:
         trainable: number of trained parameters.
         parameters: number of all parameters.
         bootstrap: how the intervals were computed.
+        flops: floating-point operations of a clip in the vision tower; None where they are not known.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Summary:
     trainable: int
     parameters: int
     bootstrap: Bootstrap
+    flops: int | None = None
 
     @property
     def title(self) -> str:

@@ -22,6 +22,21 @@ SECTIONS = frozenset(
 )
 """Names below which there are further options; any other value is that of one option."""
 
+DEVICES = frozenset({"trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy"})
+"""Options of the devices; the clips of a step, over all devices, have to be the same number."""
+
+FREE = frozenset(
+    {
+        *("trainer.logger", "trainer.log_every_n_steps", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
+        *("trainer.profiler", "trainer.detect_anomaly", "trainer.num_sanity_val_steps", "trainer.inference_mode"),
+        *("trainer.default_root_dir", "trainer.limit_predict_batches", "trainer.enable_autolog_hparams"),
+        *("trainer.model_registry", "data.num_workers", "data.predict", "model.zero_shot", "model.frozen"),
+        *("model.sharded", "model.net.checkpointing", "last.every_n_steps", "checkpoint.verbose", "name"),
+        *DEVICES,
+    }
+)
+"""Options that do not affect what is trained and selected: how fast, where, what is shown and logged."""
+
 
 @dataclass(frozen=True)
 class Change:

@@ -105,6 +105,11 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
+def giga(number: float) -> str:
+    """Return a number of operations in 10^9, to four digits, without an exponent."""
+    return f"{float(f'{number / 1e9:.4g}'):,.12g}"
+
+
 def total(times: Sequence[float | None]) -> float | None:
     """Return the sum of times; None where one of them is unknown."""
     known = [time for time in times if time is not None]

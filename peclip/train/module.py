@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -15,6 +16,7 @@ from torch.optim import Optimizer
 from peclip.data.batch import NO_INDEX, Batch
 from peclip.errors import InputError, options_below
 from peclip.model import PEClip, Trained
+from peclip.model.arithmetic import clip_flops
 from peclip.model.io.checkpoint import from_checkpoint, to_checkpoint
 from peclip.results.calibration import Calibrated, calibrated, fit_temperature
 from peclip.results.scores import Scores
@@ -172,12 +174,18 @@ class PEClipModule(LightningModule):
     def configure_model(self) -> None:
         """Shard the frozen weights over the devices if ``sharded`` is set."""
         if self.sharded:
+            _ = self.flops  # it cannot be counted afterwards
             shard(self.trainer, self, self.net)
 
     @property
     def image_size(self) -> int:
         """Side of the frames of the model, in pixels."""
         return self.net.image_size
+
+    @cached_property
+    def flops(self) -> int | None:
+        """Floating-point operations of a clip in an evaluation, see :func:`peclip.model.arithmetic.clip_flops`."""
+        return clip_flops(self.net)
 
     @property
     def temperature(self) -> float:

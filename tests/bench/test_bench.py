@@ -8,9 +8,10 @@ import torch
 from peclip.bench import input as bench_input
 from peclip.bench import measure
 from peclip.bench.input import input_entry
-from peclip.bench.sizes import arithmetic_model, backbone_of, model_of
+from peclip.bench.sizes import backbone_of, model_of
 from peclip.bench.texture import write_textured
 from peclip.data.media.clip import count_frames
+from peclip.model.arithmetic import meta_copy
 from tests.runs import run
 
 TINY = ("--backbone", "tiny", "--num_frames", "2", "--steps", "2", "--warmup", "1", "--device", "cpu")
@@ -56,7 +57,7 @@ def test_an_own_backbone_is_measured_with_its_own_size(tiny_clip, tmp_path):
 
 
 def test_a_clip_costs_what_the_sum_over_its_layers_says():
-    net = arithmetic_model(model_of(backbone_of("tiny"), 7))
+    net = meta_copy(model_of(backbone_of("tiny"), 7))
     width, hidden, tokens, patches = 32, 4, 4 + 1 + 2, 4  # four patches, the class token and two prompts
     block = 12 * width**2 * tokens + 2 * tokens**2 * width
     last = (
@@ -71,7 +72,7 @@ def test_a_clip_costs_what_the_sum_over_its_layers_says():
 
 def test_the_arithmetic_of_evaluation_does_not_grow_with_the_classes():
     few, many = (
-        measure.evaluation_flops(arithmetic_model(model_of(backbone_of("tiny"), classes)), 1, 2) for classes in (2, 50)
+        measure.evaluation_flops(meta_copy(model_of(backbone_of("tiny"), classes)), 1, 2) for classes in (2, 50)
     )
     assert few == many
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from peclip.data.manifest import Manifest
 from peclip.model import PEClip, read_trained
+from peclip.model.arithmetic import clip_flops
 from peclip.results.evaluation import _read_predictions
 from peclip.train.callbacks.predictions import write_csv
 from peclip.train.callbacks.run import trainable_parts
@@ -145,6 +146,7 @@ def test_a_run_leaves_its_files_and_nothing_half_written(tiny_run):
 def test_metrics_are_those_of_the_best_checkpoint_on_the_test_clips(tiny_run):
     metrics = json.loads((tiny_run / "metrics.json").read_text())
     assert {"split", "clips", "war", "uar", "per_class_recall", "selection", "zero_shot"} <= metrics.keys()
+    assert metrics["flops"] == clip_flops(PEClip.from_pretrained(tiny_run))
     assert (metrics["split"], metrics["selection"], metrics["clips"]) == ("test", "validation", 6)
     assert list(metrics["per_class_recall"]) == list(LABELS)
     for scores in (metrics, metrics["zero_shot"]):

@@ -47,6 +47,7 @@ def test_tensorboard_has_every_option(board):
     assert shown["data"] == config["data"]
     assert shown["facts"]["versions"]["torch"] == torch.__version__
     assert shown["facts"]["model"]["trainable"] > 0
+    assert shown["facts"]["model"]["flops_per_clip"] > 0
     assert set(shown["facts"]["clips"]) == {"training", "validation", "test"}
 
 

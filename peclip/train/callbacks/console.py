@@ -11,6 +11,7 @@ from rich.table import Table
 from peclip.console import PlainConsole
 from peclip.data.batch import Batch
 from peclip.results.selection import selection_note
+from peclip.results.tables import giga
 from peclip.terminal import say
 from peclip.train.callbacks.run import module_and_data, trainable_parts
 
@@ -41,6 +42,10 @@ class Summary(Callback):
             f"{len(data.labels)} classes from {data.source.source}; {data.clip_format.num_frames} frames a clip, "
             f"{net.image_size} px, batch {data.batch_size}, precision {trainer.precision}, seed {data.seed}"
         )
+        if net.flops:
+            say(
+                f"A clip takes {giga(net.flops)} GFLOPs in the vision tower; the class texts are encoded once for all clips."
+            )
         if data.mix.mixup + data.mix.fmix > 0:
             say("train/war is approximate: a mixed clip counts by the label with the larger share.")
         if trainer.fast_dev_run:  # type: ignore[attr-defined]

@@ -70,8 +70,13 @@ class Dashboard(EvaluationCallback):
         """Show every option of the run, its model, its clips and what it runs on."""
         if self._boards and trainer.is_global_zero:
             module, data = module_and_data(trainer)
+            model = {
+                "parameters": count_parameters(module.net),
+                "trainable": count_trainable(module),
+                "flops_per_clip": module.flops,
+            }
             facts = {
-                "model": {"parameters": count_parameters(module.net), "trainable": count_trainable(module)},
+                "model": model,
                 "clips": clip_digests(data),
                 **surroundings(),
             }

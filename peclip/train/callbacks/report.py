@@ -69,6 +69,7 @@ class Report(Callback):
             skipped=skipped,
             trainable=count_trainable(module),
             parameters=count_parameters(module.net),
+            flops=module.flops if own.num_frames == used.num_frames else None,
             scores=scores,
             zero_shot=module.scores.get("zero_shot"),
             model=self._model,

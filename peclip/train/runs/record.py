@@ -12,7 +12,7 @@ from lightning.pytorch import Trainer
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError
-from peclip.results.options import Change, by_name, read_changes, read_options
+from peclip.results.options import DEVICES, FREE, Change, by_name, read_changes, read_options
 from peclip.train.runs.clips import clip_digests, same_batches
 from peclip.train.runs.folder import ALLOW
 from peclip.train.runs.resume import Interrupted
@@ -23,25 +23,10 @@ SHOWN = 6
 LOCATION = frozenset({"data.manifest", "data.root", "data.benchmark", "data.options", "data.allow_outside"})
 """Options that locate the clips; whether they are the same ones is known by their digests."""
 
-DEVICES = frozenset({"trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy"})
-"""Options of the devices; the clips of a step, over all devices, have to be the same number."""
-
 VERIFIED = frozenset(
     {f"model.net.{name}" for name in ("adapters", "backbone", "labels", "prompts", "texts", "without")}
 )
 """Options that a checkpoint knows better than a configuration, which may express the same in several ways; see check_fits."""
-
-FREE = frozenset(
-    {
-        *("trainer.logger", "trainer.log_every_n_steps", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
-        *("trainer.profiler", "trainer.detect_anomaly", "trainer.num_sanity_val_steps", "trainer.inference_mode"),
-        *("trainer.default_root_dir", "trainer.limit_predict_batches", "trainer.enable_autolog_hparams"),
-        *("trainer.model_registry", "data.num_workers", "data.predict", "model.zero_shot", "model.frozen"),
-        *("model.sharded", "model.net.checkpointing", "last.every_n_steps", "checkpoint.verbose", "name"),
-        *DEVICES,
-    }
-)
-"""Options that do not affect what is trained and selected: how fast, where, what is shown and logged."""
 
 RATES = ("model.lr_adapters", "model.lr_prompts")
 

@@ -7,6 +7,7 @@ import torch
 
 from peclip.labels import class_texts
 from peclip.model import PEClip, read_trained
+from peclip.model.arithmetic import clip_flops
 from peclip.model.backbones.load import load_backbone
 from peclip.model.io.checkpoint import to_checkpoint
 from tests.model.backbones.families import WRITERS, write_family
@@ -174,3 +175,8 @@ def test_a_run_resumes_from_its_checkpoint_and_ends_with_the_same_weights(family
     resumed = trained(tmp_path, *options, "--ckpt_path", first)
     one, other = (read_trained(folder / "checkpoints/last.ckpt").state for folder in (long, resumed))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_the_arithmetic_of_a_clip_is_counted(whole, family):
+    bare = build(family.path, adapters={}, prompts=None)
+    assert 0 < clip_flops(bare) < clip_flops(whole)

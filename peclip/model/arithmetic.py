@@ -1,0 +1,53 @@
+"""Count the arithmetic of a model without computing anything."""
+
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from peclip.model.peclip import PEClip
+
+
+def meta_copy(net: PEClip) -> PEClip:
+    """Return a copy on the meta device, in evaluation mode, fp32, and not compiled: its operations can be counted.
+
+    No weight is copied: the copy is made around empty ones.
+    """
+    memo: dict[int, Any] = {id(net.backbone.tokenizer): net.backbone.tokenizer}
+    for buffer in net.buffers():
+        memo[id(buffer)] = torch.empty(buffer.shape, dtype=buffer.dtype, device="meta")
+    for weight in net.parameters():
+        memo[id(weight)] = nn.Parameter(torch.empty(weight.shape, device="meta"), weight.requires_grad)
+    twin = deepcopy(net, memo)
+    twin.run_plainly()
+    return twin.eval()
+
+
+def video_flops(twin: PEClip, clips: int, frames: int) -> int:
+    """Count the floating-point operations of the vision tower in an evaluation; a multiplication with its addition counts as two.
+
+    Matrix multiplications and convolutions are counted. Texts are encoded once for all clips, and do not count.
+
+    Args:
+        twin: from :func:`meta_copy`.
+        clips: B.
+        frames: T.
+    """
+    counter, side = FlopCounterMode(display=False), twin.image_size
+    with torch.no_grad(), counter:
+        twin.encode_video(torch.empty(clips, frames, 3, side, side, device="meta"))
+    return counter.get_total_flops()
+
+
+def clip_flops(net: PEClip) -> int | None:
+    """Count the operations of a clip of the T frames that a model was made for, as :func:`video_flops` does.
+
+    Returns:
+        The number; None where a part from elsewhere does not run without the values of its weights.
+    """
+    try:
+        return video_flops(meta_copy(net), 1, net.clip_format.num_frames)
+    except (NotImplementedError, RuntimeError):
+        return None

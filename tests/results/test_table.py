@@ -1,0 +1,207 @@
+"""``peclip table`` on runs without a training."""
+
+import csv
+import io
+import json
+import os
+
+import pytest
+import yaml
+
+from peclip.clip_format import ClipFormat
+from peclip.results.crossval import summarise, write_summary
+from peclip.results.evaluation import Limited, read_evaluation
+from tests.runs import run, save_blank
+from tests.train.evaluations import outcomes, write_run
+
+TRUTH = outcomes(90, 1)[0]
+
+
+def options(seed=0, **model):
+    return {"seed_everything": seed, "name": f"seed{seed}", "trainer": {"max_epochs": 2}, "model": {"net": {**model}}}
+
+
+def write(folder, accuracy=0.8, seed=0, model=None, **known):
+    """Write a run that has recognised about a share of the clips, with its options."""
+    write_run(folder, TRUTH, outcomes(90, accuracy, seed=seed)[1], **known)
+    (folder / "config.yaml").write_text(yaml.safe_dump(options(seed, **(model or {}))))
+    return folder
+
+
+def war(folder):
+    return json.loads((folder / "metrics.json").read_text())["war"]
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Three seeds of one run, and one of another."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    for seed in range(3):
+        write(tmp_path / f"runs/full/seed_{seed}", seed=seed, flops=2_345_678_901, seconds=60.0 + seed)
+    write(tmp_path / "runs/less/version_0", 0.5, model={"without": ["vision.mlp"]}, seconds=None, trainable=1234)
+    return tmp_path
+
+
+def rows(*args):
+    """The rows of the table as csv."""
+    result = run("table", *args, "--format", "csv")
+    assert result.status == 0, result.err
+    return list(csv.DictReader(io.StringIO(result.out)))
+
+
+def assert_refused(result, *says):
+    assert (result.status, result.err.count("\n")) == (2, 1), result.err
+    for part in says:
+        assert part in result.err
+
+
+def test_seeds_are_one_row_with_mean_and_standard_deviation(runs):
+    full, less = rows("runs")
+    wars = [war(runs / f"runs/full/seed_{seed}") for seed in range(3)]
+    mean = sum(wars) / 3
+    assert (full["run"], full["runs"], full["seeds"]) == ("full/seed_*", "3", "0 1 2")
+    assert float(full["war"]) == pytest.approx(mean)
+    assert float(full["war_std"]) == pytest.approx((sum((each - mean) ** 2 for each in wars) / 2) ** 0.5)
+    assert (full["trained_parameters"], full["parameters"], full["clips"]) == ("7714", "79587", "90")
+    assert (full["flops_per_clip"], float(full["training_seconds"]), full["trained_on"]) == ("2345678901", 61.0, "cpu")
+    assert (less["run"], less["runs"], less["war_std"], less["trained_parameters"]) == (
+        "less/version_0",
+        "1",
+        "",
+        "1234",
+    )
+
+
+def test_what_old_runs_lack_is_an_empty_cell_or_a_dash(runs):
+    (less,) = rows("runs/less")
+    assert (less["flops_per_clip"], less["training_seconds"], less["trained_on"]) == ("", "", "")
+    (runs / "runs/less/version_0/config.yaml").unlink()
+    (less,) = rows("runs/less")
+    assert (less["runs"], less["seeds"]) == ("1", "")
+    page = run("table", "runs/less", "--format", "markdown").out
+    assert page.splitlines()[2].endswith("| 1,234 | - | - |")
+
+
+def test_a_page_and_a_paper_show_percent_and_say_what_the_numbers_are(runs):
+    full, less = rows("runs")
+    shown = f"{100 * float(full['war']):.2f} ± {100 * float(full['war_std']):.2f}"
+    page = run("table", "runs", "--format", "markdown").out
+    assert f"| full/seed_* | 3 | 90 | {shown} |" in page
+    assert "| 7,714 | 2.346 | 1 min 01 s |" in page
+    assert "Mean ± standard deviation over runs that differ only in the seed." in page
+    paper = run("table", "runs", "--format", "latex").out
+    assert r"full/seed\_* & 3 & 90 & " + shown.replace("±", r"$\pm$") in paper
+    assert paper.count(r" \\") == 3
+    assert r"less/version\_0 & 1 & 90 & " + f"{100 * float(less['war']):.2f} & " in paper
+    screen = run("table", "runs")
+    assert (screen.status, screen.err) == (0, "")
+    assert shown in screen.out
+
+
+@pytest.mark.parametrize(("name", "start"), [("a.md", "| run"), ("b.csv", "run,runs"), ("c.tex", "% needs")])
+def test_a_file_has_the_format_of_its_suffix(runs, name, start):
+    result = run("table", "runs", "--out", name)
+    assert (result.status, result.err) == (0, "")
+    assert (runs / name).read_text().startswith(start)
+    assert f"The table is in {name}" in result.out
+    assert run("table", "runs", "--out", name, "--format", "markdown").status == 0
+    assert (runs / name).read_text().startswith("| run")
+
+
+def test_what_is_only_watched_otherwise_is_a_replicate_and_what_is_trained_otherwise_is_none(runs):
+    for number, changed in enumerate(({"trainer": {"max_epochs": 2, "log_every_n_steps": 1}}, {"trainer": {}})):
+        folder = write(runs / f"runs/full/seed_{8 + number}", seed=8 + number, flops=2_345_678_901)
+        (folder / "config.yaml").write_text(yaml.safe_dump(options(8 + number) | changed))
+    assert [row["seeds"] for row in rows("runs/full")] == ["0 1 2 8", "9"]
+
+
+def test_an_option_of_a_later_version_without_a_value_makes_no_other_row(runs):
+    folder = write(runs / "runs/full/seed_3", seed=3)
+    (folder / "config.yaml").write_text(yaml.safe_dump(options(3, peft=None)))
+    assert [row["runs"] for row in rows("runs/full")] == ["4"]
+
+
+def test_a_repeated_run_counts_once_and_a_seed_with_two_results_is_reported(runs):
+    write(runs / "runs/full/again", seed=1)
+    assert [row["seeds"] for row in rows("runs/full", "runs/full/seed_1", f"{runs}/runs/full/seed_2")] == ["0 1 2"]
+    write_run(runs / "runs/full/other", TRUTH, TRUTH)
+    (runs / "runs/full/other/config.yaml").write_text(yaml.safe_dump(options(1)))
+    result = run("table", "runs/full")
+    assert "seed 1 occurs more than once, with different results" in result.out
+
+
+def test_patterns_links_and_evaluations_are_found_where_they_are_named(runs):
+    assert [row["run"] for row in rows("runs/*/seed_[01]")] == ["runs/full/seed_*"]
+    run_folder = runs / "runs/less/version_0"
+    (run_folder / "checkpoints").mkdir()
+    write(run_folder / "test_0", 0.6, trainable=1234, seconds=None)
+    assert len(rows("runs/less")) == 1
+    (named,) = rows("runs/less/version_0/test_0")
+    assert (float(named["war"]), named["seeds"]) == (pytest.approx(war(run_folder / "test_0")), "0")
+    os.symlink(runs, runs / "runs/circle")
+    assert len(rows("runs")) == 2
+
+
+def test_a_cross_validation_is_the_mean_of_its_folds_and_its_seeds_are_replicates(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("peclip.results.figures.save", save_blank)
+    for seed in range(2):
+        folder = tmp_path / f"cv_{seed}"
+        for fold in range(2):
+            clips = slice(45 * fold, 45 * fold + 45)
+            predicted = outcomes(90, 0.7, seed=10 * seed + fold)[1][clips]
+            write_run(folder / f"fold_{fold}", TRUTH[clips], predicted, fold=fold, flops=7)
+        folds = {fold: read_evaluation(folder / f"fold_{fold}") for fold in range(2)}
+        write_summary(folder, summarise(folds, "many"))
+        (folder / "config.yaml").write_text(yaml.safe_dump(options(seed)))
+    (row,) = rows(".")
+    wars = [war(tmp_path / f"cv_{seed}/fold_{fold}") for seed in range(2) for fold in range(2)]
+    assert float(row["war"]) == pytest.approx(sum(wars) / 4)
+    assert (row["run"], row["runs"], row["clips"], row["flops_per_clip"]) == ("cv_*", "2", "90", "7")
+    assert float(row["training_seconds"]) == 180
+
+
+def test_runs_that_are_not_finished_are_omitted_and_named(runs):
+    (runs / "runs/full/seed_7/checkpoints").mkdir(parents=True)
+    result = run("table", "runs", "--format", "csv")
+    assert result.out.count("\n") == 3
+    assert "Not finished, omitted: runs/full/seed_7." in result.err
+    assert_refused(run("table", "runs/full/seed_7"), "no finished run in runs/full/seed_7", "is not finished")
+
+
+def test_what_readers_of_the_numbers_must_know_is_below_them(runs):
+    short = {"limited": Limited(90, 900), "clip_format": ClipFormat(8), "model_format": ClipFormat(16)}
+    write(runs / "runs/short", selection="test", **short)
+    write_run(runs / "runs/gpu", TRUTH[:60], TRUTH[:60])
+    training = runs / "runs/gpu/training.json"
+    training.write_text(json.dumps(json.loads(training.read_text()) | {"device": "GPU", "devices": 4}))
+    page = run("table", "runs", "--format", "markdown").out
+    assert "short: limited to 90 of 900 clips." in page
+    assert "short: the checkpoint is chosen on the test clips (val: test)" in page
+    assert "Training times are of different devices: 4 x GPU, cpu." in page
+    assert "not tested on the same number of clips" in page
+
+
+def test_names_from_outside_stay_cells(runs):
+    (runs / "runs/full").rename(runs / "runs/=1+1|&_\x1b[31m")
+    page, paper = (run("table", "runs", "--format", kind).out for kind in ("markdown", "latex"))
+    assert "\x1b" not in page + paper
+    assert "| =1+1\\|&_\\x1b[31m/seed_* | 3 |" in page
+    assert r"=1+1|\&\_\textbackslash{}x1b[31m/seed\_* & 3" in paper
+    assert {row["run"] for row in rows("runs")} >= {"./=1+1|&_\x1b[31m/seed_*"}
+
+
+def test_what_is_no_run_is_refused_in_one_line(runs):
+    (runs / "empty").mkdir()
+    assert_refused(run("table"), "runs")
+    assert_refused(run("table", "nowhere"), "nowhere: no such folder")
+    assert_refused(run("table", "no*"), "'no*' matches no folder")
+    assert_refused(
+        run("table", "empty"), "no finished run in empty, expected folders with metrics.json or results.json"
+    )
+    assert_refused(run("table", "runs", "--format", "html"), "format", "markdown", "html")
+    (runs / "taken").write_text("")
+    assert_refused(run("table", "runs", "--out", "taken/table.md"), "taken")
+    (runs / "runs/less/version_0/metrics.json").write_text('{"war": 0.')
+    assert_refused(run("table", "runs"), "runs/less/version_0/metrics.json cannot be read")
