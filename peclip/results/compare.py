@@ -20,6 +20,7 @@ from peclip.results.bootstrap import (
     resample,
 )
 from peclip.results.entries import Entry, read_entries
+from peclip.results.mcnemar import MEANING, McNemar, mcnemar
 from peclip.results.scores import by_label
 from peclip.results.selection import Selection, selection_note
 from peclip.results.tables import (
@@ -37,8 +38,9 @@ from peclip.terminal import say
 
 NOTE = (
     "Brackets hold {level:.0%} intervals. Differences are to the first run, in percentage points: the same test clips are "
-    "drawn for both ({draws:,} bootstrap draws), p is two-sided. They do not show how much depends on the seed of the "
-    "training; several comparisons at once find differences by chance more often than p says."
+    "drawn for both ({draws:,} bootstrap draws), and p is twice the share of draws in which the difference has the other "
+    "sign or none: below 0.05 it says that the sign hardly depends on the choice of test clips. None of it shows how much "
+    "depends on the seed of the training; several comparisons at once find differences by chance more often than p says."
 )
 
 
@@ -97,12 +99,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Difference:
-    """The differences of ``run`` to the run ``to``."""
+    """The differences of ``run`` to the run ``to``; McNemar's test counts the clips of all folds."""
 
     run: str
     to: str
     war: Change
     uar: Change
+    mcnemar: McNemar
 
 
 @dataclass(frozen=True)
@@ -126,11 +129,11 @@ class Comparison:
     @property
     def notes(self) -> list[str]:
         """Notes that readers of the tables need."""
-        return [NOTE.format(**asdict(self.bootstrap)), *(note for run in self.runs for note in run.notes)]
+        return [NOTE.format(**asdict(self.bootstrap)), MEANING, *(note for run in self.runs for note in run.notes)]
 
 
 def compare(runs: list[str], out: str | None = None) -> None:
-    """Compare runs side by side: WAR, UAR and recalls, differences to the first with intervals and p, parameters and time.
+    """Compare runs side by side: WAR, UAR, recalls, differences to the first with paired tests, parameters and time.
 
     Args:
         runs: Folders of two or more runs that were tested on the same clips, or of finished cross-validations.
@@ -168,7 +171,8 @@ def compare_entries(entries: Sequence[Entry]) -> Comparison:
     differences = []
     for index, entry in enumerate(entries[1:], start=1):
         war, uar = _change(seen.war, drawn.war, index), _change(seen.uar, drawn.uar, index)
-        differences.append(Difference(entry.name, entries[0].name, war, uar))
+        pairs = np.concatenate([test.hits[[0, index]] for test in tests], axis=1)
+        differences.append(Difference(entry.name, entries[0].name, war, uar, mcnemar(*pairs)))
     return Comparison(
         clips=sum(len(test.truth) for test in tests),
         folds=tuple(fold for fold in entries[0].tests if fold is not None),
@@ -228,7 +232,17 @@ def _tables(comparison: Comparison, file: str | None = None) -> dict[str, Rows]:
         for each in comparison.differences
         for name, change in (("WAR", each.war), ("UAR", each.uar))
     ]
+    alone = [
+        [each.run, f"{each.mcnemar.first_only:,}", f"{each.mcnemar.other_only:,}", p_text(each.mcnemar.p)]
+        for each in comparison.differences
+    ]
     return {
         f"Results on {comparison.clips:,} {runs[0].split} clips{folds}": (["", *names], scores),
         f"Differences to {names[0]}": (["run", "", "difference", f"{LEVEL:.0%} interval", "p"], changes),
+        "Clips that only one of the two got right": (["run", "the first run", "this run", "McNemar's p"], alone),
     }
+
+
+def p_text(p: float) -> str:
+    """Return a p value as tables show it: exact ones can be very small."""
+    return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"

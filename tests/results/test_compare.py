@@ -61,6 +61,26 @@ def test_runs_stand_side_by_side_with_differences_parameters_and_time(runs):
         assert "good: the checkpoint" not in text
 
 
+def test_mcnemar_counts_the_clips_that_one_run_alone_recognised_and_says_what_p_means(runs):
+    result = run("compare", "poor", "good", "--out", "report")
+    (change,) = json.loads((runs / "report/comparison.json").read_text())["differences"]
+    only = [int(((one == TRUTH) & (other != TRUTH)).sum()) for one, other in ((POOR, GOOD), (GOOD, POOR))]
+    found = change["mcnemar"]
+    assert [found["first_only"], found["other_only"]] == only
+    assert 0 < found["p"] < 0.01
+    page = (runs / "report/comparison.md").read_text()
+    assert f"| good | {only[0]} | {only[1]} | < 0.0001 |" in page
+    for text in (" ".join(result.out.split()), page):
+        assert "a large one says that these clips do not show a difference, not that there is none." in text
+
+
+def test_mcnemar_counts_the_clips_of_all_folds(crossvals):
+    assert run("compare", "good_cv", "poor_cv", "--out", "report").status == 0
+    (change,) = json.loads((crossvals / "report/comparison.json").read_text())["differences"]
+    only = [int(((one == TRUTH) & (other != TRUTH)).sum()) for one, other in ((GOOD, POOR), (POOR, GOOD))]
+    assert [change["mcnemar"][name] for name in ("first_only", "other_only")] == only
+
+
 def test_nothing_is_written_unless_asked_for(runs):
     assert run("compare", "poor", "good").status == 0
     assert sorted(path.name for path in runs.iterdir()) == ["good", "poor"]
