@@ -117,8 +117,7 @@ class Metrics:
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of metrics.json; rates are fractions."""
-        known = ("model", "clip_format", "model_format", "limited", "classes", "other_labels", "calibration")
-        known = ("model", "clip_format", "model_format", "limited", "classes", "other_labels", "flops")
+        known = ("model", "clip_format", "model_format", "limited", "classes", "other_labels", "calibration", "flops")
         content = {name: value for name, value in asdict(self).items() if name not in known or value is not None}
         del content["scores"], content["zero_shot"]
         zero_shot = {"zero_shot": self.zero_shot.as_json()} if self.zero_shot else {}
