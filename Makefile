@@ -2,7 +2,7 @@
 # pyproject.toml, setup.py, the interpreter or the path of this folder have changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format stress notebooks
+.PHONY: help demo test check format docs stress notebooks
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 ifndef PYTHON
@@ -33,6 +33,9 @@ check: $(READY) ## check style and types
 format: $(READY) ## fix the style
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
+
+docs: $(READY) ## build the documentation into site/; every warning is an error
+	PATH=$(CURDIR)/.venv/bin:$$PATH NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet --site-dir site
 
 notebooks: $(READY) ## run the notebooks and store their outputs
 	.venv/bin/pytest --nbmake --nbmake-timeout=600 --overwrite notebooks

@@ -33,6 +33,8 @@ from peclip.model.backbones.freeze import freeze
 from peclip.model.build import AdapterFactory
 from peclip.model.parts.adapters import Adapter, is_token_wise
 
+__all__ = ("check_adapter",)
+
 SIDE, CLASSES, BLOCKS = 32, 3, 2
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": BLOCKS, "num_attention_heads": 2}
 VOCABULARY = 100
