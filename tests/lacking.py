@@ -25,11 +25,15 @@ def find_yunet() -> Path | None:
 
 YUNET = find_yunet()
 
+NODE_MODULES = os.environ.get("PECLIP_NODE_MODULES")
+"""Folder ``node_modules`` with onnxruntime-web, for the example that runs in pages."""
+
 PROVIDE = {
     "YuNet": f"set PECLIP_FACE_MODEL to its file, or fetch it once: hf download {HUB} {HUB_FILES[0]}",
     "OpenCV": 'pip install "peclip[faces]"',
     "sentencepiece": 'pip install "peclip[siglip]"',
     "ONNX": 'pip install "peclip[onnx]"',
+    "onnxruntime-web": "npm install onnxruntime-web, and set PECLIP_NODE_MODULES to the node_modules that it makes",
     "real videos": "lay the project's own videos into ../shared/media",
 }
 """Advice on how to provide the need of a test, by the word after "needs" in the reason for which it is skipped."""

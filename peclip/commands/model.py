@@ -15,7 +15,7 @@ def export(
     run: str,
     out: str,
     format: Literal["package", "onnx"] = "package",
-    dtype: Literal["fp32", "bf16"] = "fp32",
+    dtype: Literal["fp32", "bf16", "fp16", "int8"] = "fp32",
     backbone: str | None = None,
     trust: bool = False,
 ) -> None:
@@ -25,12 +25,12 @@ def export(
         run: the model: folder of a run, a .ckpt file, a package or its id on the Hub, or a released .pth.
         out: folder of the package; for onnx the file, or a folder in which it becomes model.onnx.
         format: package contains adapters, prompts and a model card; onnx the whole vision tower.
-        dtype: precision of the weights of a package; bf16 halves it.
+        dtype: precision of the weights: bf16 halves a package; fp16 halves an ONNX file, int8 quarters it.
         backbone: for onnx, Hub id or folder of the CLIP, if it has moved since the training.
         trust: import classes of other packages that the model names; for models of people you trust.
 
     Raises:
-        InputError: the model cannot be read, the target exists, or dtype is bf16 for onnx.
+        InputError: the model cannot be read, the target exists, or the format has no such dtype.
     """
     from peclip.model import PEClip
     from peclip.model.io.checkpoint import read_trained
@@ -40,18 +40,18 @@ def export(
     with trusting(everything=trust):
         trained = read_trained(run)
     if format == "package":
+        if dtype not in ("fp32", "bf16"):
+            raise InputError(f"dtype is {dtype}, but a package has fp32 or bf16: fp16 and int8 are for onnx", "dtype")
         _write(with_record(trained), Path(out), dtype)
         return
-    if dtype != "fp32":
-        raise InputError("dtype is bf16, but an ONNX file is written in fp32: bf16 is for packages", "dtype")
+    if dtype == "bf16":
+        raise InputError("dtype is bf16, but an ONNX file has fp32, fp16 or int8: bf16 is for packages", "dtype")
     from peclip.model.io.onnx import write_onnx
 
     path = Path(out) if out.endswith(".onnx") else Path(out) / "model.onnx"
     check_free(path)
-    difference = write_onnx(PEClip.from_trained(trained, backbone), path)
-    say(
-        f"{path}: {path.stat().st_size / 1e6:.1f} MB; its logits differ from those of torch by at most {difference:.1e}"
-    )
+    parity = write_onnx(PEClip.from_trained(trained, backbone), path, dtype)
+    say(f"{path}: {path.stat().st_size / 1e6:.1f} MB in {dtype}; {parity}")
 
 
 def import_released(

@@ -9,10 +9,11 @@ from typing import Any
 from peclip.errors import InputError, shown
 from peclip.files import file_errors, natural_key
 from peclip.results.crossval import RESULTS, read_summary
-from peclip.results.evaluation import METRICS, read_metrics, read_training, run_above
+from peclip.results.evaluation import METRICS, read_metrics, run_above
 from peclip.results.options import DEVICES, FREE, OPTIONS, by_name, read_options
 from peclip.results.selection import Selection
 from peclip.results.tables import total
+from peclip.results.training import read_training
 
 SEED = "seed_everything"
 

@@ -156,7 +156,7 @@ def test_onnx_files_give_the_same_logits(whole, tmp_path):
     pytest.importorskip("onnxruntime")
     from peclip.model.io.onnx import TOLERANCE, write_onnx
 
-    assert write_onnx(whole, tmp_path / "model.onnx") <= TOLERANCE
+    assert write_onnx(whole, tmp_path / "model.onnx").worst <= TOLERANCE
 
 
 @pytest.mark.slow

@@ -134,7 +134,7 @@ def test_onnx_files_give_the_same_logits(net, tmp_path):
     pytest.importorskip("onnxruntime", reason=needs("ONNX"))
     from peclip.model.io.onnx import TOLERANCE, write_onnx
 
-    assert write_onnx(net, tmp_path / "model.onnx") <= TOLERANCE
+    assert write_onnx(net, tmp_path / "model.onnx").worst <= TOLERANCE
 
 
 @pytest.mark.parametrize("kind", [kind for kind in WRITERS if kind != "clip"])

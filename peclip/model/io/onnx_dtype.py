@@ -1,0 +1,46 @@
+"""Write the weights of an ONNX graph with fewer bits, by the tools of ONNX Runtime."""
+
+import importlib
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+Dtype = Literal["fp32", "fp16", "int8"]
+"""Precision of the weights of an ONNX file."""
+
+RECURRENCES = ["GRU", "LSTM", "RNN"]
+"""Operators that stay in fp32: ONNX Runtime has no others for a CPU."""
+
+
+def in_dtype(onnx: Any, model: Any, dtype: Dtype, folder: Path) -> Any:
+    """Return a graph with weights of another precision; inputs and outputs stay float32.
+
+    fp16 halves the file, and products are computed in fp16 where the device has it. int8 quarters it: the weights of products are
+    rounded to 8 bits by column, and what they are multiplied with is rounded when it is known (dynamic quantisation).
+
+    Args:
+        onnx: the package.
+        model: the graph, in fp32.
+        dtype: what is asked for.
+        folder: for files that are removed again.
+    """
+    if dtype == "fp32":
+        return model
+    if dtype == "fp16":
+        half = importlib.import_module("onnxruntime.transformers.float16")
+        blocked = [*half.DEFAULT_OP_BLOCK_LIST, *RECURRENCES]
+        return half.convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)
+    quantization = importlib.import_module("onnxruntime.quantization")
+    target = folder / "int8.onnx"
+    logging.disable(logging.WARNING)  # it advises to optimise the graph first, which the exporter has done
+    try:
+        quantization.quantize_dynamic(
+            model,
+            target,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            per_channel=True,
+            weight_type=quantization.QuantType.QInt8,
+        )
+    finally:
+        logging.disable(logging.NOTSET)
+    return onnx.load(target)
