@@ -60,6 +60,11 @@ COMMANDS = {
     "recognize": Command(
         "recognise which expressions videos show, and when", "peclip.commands.recognize:recognize", "videos..."
     ),
+    "explain": Command(
+        "explain an answer: which frames counted, where it looked, which text fitted",
+        "peclip.commands.explain:explain",
+        "clip",
+    ),
     "bench train": Command("time training steps: clips/s, memory, share of the peak", "peclip.bench.commands:train"),
     "bench eval": Command("time the evaluation of batches in the same way", "peclip.bench.commands:evaluate"),
     "bench decode": Command("time the decoding of clips on one core", "peclip.bench.commands:decode"),

@@ -166,6 +166,12 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_config: Path) -> Pat
     return trained(tmp_path_factory.mktemp("tiny_run"), "--config", tiny_config)
 
 
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of the demo, which takes minutes: for tests marked slow; not to be written to."""
+    return trained(tmp_path_factory.mktemp("demo_run"), "--config", Path(__file__).parents[1] / "configs/demo.yaml")
+
+
 @pytest.fixture
 def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures of results are blank: for tests of much else. Those of the tiny run and of tests/results are drawn."""

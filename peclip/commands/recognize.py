@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Literal
 
 from peclip import __version__
-from peclip.errors import InputError
 
 
 def recognize(
@@ -58,18 +57,11 @@ def recognize(
     """
     from peclip.inference.formats import chosen_formats
     from peclip.inference.recognize import recognize_videos
-    from peclip.inference.recognizer import ZERO_SHOT, Recognizer, zero_shot
-    from peclip.model.io.spec import trusting
+    from peclip.inference.recognizer import Recognizer
+    from peclip.inference.trained import load_model
 
     formats = chosen_formats(format)
-    if model == ZERO_SHOT:
-        net = zero_shot(labels, None if texts is None else Path(texts), backbone)
-        recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device)
-    elif labels or texts:
-        given = "labels" if labels else "texts"
-        raise InputError(f"{given} is for --model {ZERO_SHOT}: {model} has its own", given)
-    else:
-        with trusting(everything=trust):
-            recognizer = Recognizer(model, faces, face_model, window, stride, batch_size, device, backbone)
+    net = load_model(model, backbone, labels, texts, trust)
+    recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device)
     head = {"peclip": __version__, "model": model, "faces": faces, "window": window, "stride": stride}
     return recognize_videos(recognizer, videos, Path(out), head, formats)

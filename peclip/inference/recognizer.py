@@ -1,7 +1,7 @@
 """Recognizer: frames of a video -> rows that say which expression each face shows in each window."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -10,24 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from peclip.configuration import read_configuration
 from peclip.data.augment import normalize
 from peclip.data.media.container import HELD
 from peclip.data.media.stream import FrameStream
-from peclip.errors import InputError, listed
+from peclip.errors import InputError
 from peclip.inference.cautions import brightness, of_answer, of_model
 from peclip.inference.crops import FoundFaces, WholeFrames
 from peclip.inference.faces import Detector, YuNet
 from peclip.inference.sources import read_frames
+from peclip.inference.trained import find_device
 from peclip.inference.windows import Box, Sight, View, Window, Windows
-from peclip.labels import SEVEN, texts_by_name
 from peclip.model import PEClip, read_trained
-
-ZERO_SHOT = "zero-shot"
-"""Name that stands for CLIP without training where a model is asked for."""
-
-BACKBONE = "openai/clip-vit-base-patch16"
-"""Hub id of the CLIP that it is."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +71,7 @@ class Recognizer:
 
     Args:
         model: a trained PE-CLIP: the folder of a run, a ``.ckpt``, a package or its Hub id, a released ``.pth``, or the
-            model itself, such as that of :func:`zero_shot`.
+            model itself, such as that of :func:`peclip.inference.trained.zero_shot`.
         faces: detector of faces. ``yunet`` needs the extra ``faces``; ``none`` crops the middle of each frame, for
             videos that show one face and nothing else; from Python also a function of one's own, from a frame to the
             boxes of its faces (:data:`peclip.inference.faces.Detector`).
@@ -111,7 +104,7 @@ class Recognizer:
             raise InputError(f"faces is {faces!r}: expected yunet or none")
         Windows(1, window, stride)
         self._window, self._stride, self._batch_size = window, stride, batch_size
-        self._device = _device(device)
+        self._device = find_device(device)
         net = model if isinstance(model, PEClip) else PEClip.from_trained(read_trained(model), backbone)
         self._detect = faces if callable(faces) else YuNet(face_model) if faces == "yunet" else None
         self.net = net.to(self._device).eval()
@@ -213,24 +206,6 @@ class Recognizer:
             return self.net.probabilities(self.net(video)).tolist()
 
 
-def zero_shot(labels: Sequence[str] | None = None, texts: Path | None = None, backbone: str | None = None) -> PEClip:
-    """Build CLIP without adapters and prompts.
-
-    Args:
-        labels: classes; by default the labels of the texts, or the seven basic expressions.
-        texts: YAML file with a text by label; by default the action units of the classes.
-        backbone: Hub id or folder of a CLIP; by default OpenAI's ViT-B/16.
-
-    Raises:
-        InputError: the backbone cannot be loaded, the file is no mapping of texts, a class has no text, or there is only one.
-    """
-    by_label = None if texts is None else texts_by_name(read_configuration(texts))
-    names = labels if labels is not None else SEVEN if by_label is None else list(by_label)
-    if len(names) == 1:  # its probability would always be 1
-        raise InputError(f"labels is {listed(names)}: an answer needs two classes or more to choose from", "labels")
-    return PEClip(names, backbone or BACKBONE, adapters={}, prompts=None, texts=by_label or "action_units")
-
-
 def _row(file: str, sight: Sight, not_followed: int) -> Row:
     """Return the row of a face, which has no answer yet."""
     bright = brightness(sight.clip)
@@ -245,12 +220,3 @@ def _row(file: str, sight: Sight, not_followed: int) -> Row:
         cautions=cautions,
         picture=sight.clip[len(sight.clip) // 2],
     )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"device is {name!r}: expected auto, or an available one of cpu, cuda and mps") from error

@@ -88,6 +88,15 @@ def attach(
     return handles
 
 
+def watch(module: nn.Module, see: Callable[[Any, Any], None]) -> Handle:
+    """Call a function with the arguments and the output of a module at every pass, until the handle is removed."""
+
+    def hook(module: nn.Module, args: Any, output: Any) -> None:
+        see(args, output)
+
+    return module.register_forward_hook(hook)
+
+
 def uses_one_token(tower: Tower, adapters: Mapping[tuple[str, int], Adapter]) -> bool:
     """Return whether the last block of a tower may compute one token alone, because no adapter in it needs others."""
     last = len(tower.blocks) - 1

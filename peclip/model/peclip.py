@@ -321,6 +321,16 @@ class PEClip(nn.Module):
             self._is_bare = False
             self._attach()
 
+    @contextmanager
+    def all_tokens(self) -> Iterator["PEClip"]:
+        """Compute all vision tokens within the context, also those of the last block that no feature is read from."""
+        before = self._mixes
+        self._mixes = before | {"vision": True}
+        try:
+            yield self
+        finally:
+            self._mixes = before
+
     def train(self, mode: bool = True) -> "PEClip":
         """Set the mode of adapters and prompts; the frozen CLIP always stays in evaluation mode."""
         super().train(mode)

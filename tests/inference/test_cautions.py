@@ -7,7 +7,8 @@ import torch
 from peclip.demo import CLIP
 from peclip.errors import InputError
 from peclip.inference.cautions import SYNTHETIC, ZERO_SHOT, brightness, of_answer, of_model
-from peclip.inference.recognizer import Recognizer, zero_shot
+from peclip.inference.recognizer import Recognizer
+from peclip.inference.trained import zero_shot
 from peclip.inference.windows import Box
 from peclip.model import PEClip
 

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +24,16 @@ from peclip.data.media.stream import FrameStream, TimedFrame, timed_frames
 from peclip.errors import InputError
 from peclip.files import IMAGE_SUFFIXES, natural_key
 
-__all__ = ["count_frames", "every_frame", "read_clip", "segment_indices", "stream_choice", "stream_frames"]
+__all__ = [
+    "ChosenFrames",
+    "count_frames",
+    "every_frame",
+    "read_chosen",
+    "read_clip",
+    "segment_indices",
+    "stream_choice",
+    "stream_frames",
+]
 
 
 def segment_indices(frames: int, num: int, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -84,6 +94,33 @@ def read_clip(
         InputError: if the clip is missing, is not a video, has no frame in `[start, end)`, or if a chosen frame
             cannot be decoded. The message names the file.
     """
+    return read_chosen(path, num_frames, size, start=start, end=end, rng=rng).clip
+
+
+class ChosenFrames(NamedTuple):
+    """Some frames of a clip.
+
+    Attributes:
+        clip: uint8 (T, 3, S, S), RGB.
+        numbers: (T,), which frames of the clip they are, from 0.
+        frames: number of frames of the clip.
+    """
+
+    clip: torch.Tensor
+    numbers: np.ndarray
+    frames: int
+
+
+def read_chosen(
+    path: Path | str,
+    num_frames: int,
+    size: int,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    rng: np.random.Generator | None = None,
+) -> ChosenFrames:
+    """Read frames as :func:`read_clip` does, and say which ones they are; arguments and errors are its."""
     if num_frames < 1 or size < 1:
         raise InputError(f"cannot read {num_frames} frames of {size}x{size} pixels: expected at least 1 of each")
     state = rng.bit_generator.state if rng is not None else {}
@@ -95,9 +132,10 @@ def read_clip(
                 raise InputError(f"{path}: has no frame{since}{until}")
             if rng is not None:
                 rng.bit_generator.state = state  # every way starts from the same one, and so chooses the same frames
-            clip = way.read(segment_indices(way.frames, num_frames, rng), size)
+            numbers = segment_indices(way.frames, num_frames, rng)
+            clip = way.read(numbers, size)
             if clip is not None:
-                return clip
+                return ChosenFrames(clip, numbers, way.frames)
     raise AssertionError("the last way never gives up")
 
 

@@ -168,6 +168,11 @@ class Backbone(ABC):
         """Number that the model was trained to add to each logit; 0 without one. It is the same for all classes."""
         return 0.0
 
+    @property
+    def pooling(self) -> nn.MultiheadAttention | None:
+        """Attention that reads the feature of a frame from its tokens; None where it is read from the class token, the first."""
+        return None
+
     @cached_property
     def towers(self) -> dict[str, Tower]:
         """The vision and the text tower by name."""

@@ -1,5 +1,8 @@
 """Attention of all families, and layers of Hugging Face's CLIP and MetaCLIP 2 that compute the same with less work."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -16,6 +19,15 @@ from peclip.model.fast.frozen import attention, is_faster_here
 ATTENTION = "peclip"
 """Name of :func:`attend` among the attention functions of transformers."""
 
+WATCHED = "peclip_watched"
+"""Name of the same function where somebody watches; see :func:`watching`."""
+
+See = Callable[[nn.Module, Tensor, Tensor, Tensor, float, Tensor], None]
+"""Callable that accepts an attention module, query, key and value (N, heads, L, D / heads), the factor on their products, and
+the output (N, L, heads, D / heads)."""
+
+_see: ContextVar[See | None] = ContextVar("see", default=None)
+
 
 def attend(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, **options: Any
@@ -25,6 +37,27 @@ def attend(
         return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **options)
     causal = options.get("is_causal")
     return attention(query, key, value, mask, scaling, bool(module.is_causal if causal is None else causal)), None
+
+
+@contextmanager
+def watching(tower: Any, see: See) -> Iterator[None]:
+    """Within the context, call a function at every attention that a tower of a frozen model computes for all tokens."""
+    config, token = tower.config, _see.set(see)
+    before, config._attn_implementation = config._attn_implementation, WATCHED
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+        _see.reset(token)
+
+
+def _attend_watched(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, **options: Any
+) -> tuple[Tensor, Tensor | None]:
+    out, weights = attend(module, query, key, value, mask, scaling, **options)
+    if (see := _see.get()) is not None:  # another thread may use the tower, too
+        see(module, query, key, value, scaling, out)
+    return out, weights
 
 
 def use_one_token(model: Any) -> None:
@@ -115,4 +148,6 @@ def _token(hidden_states: Tensor, at: int | Tensor) -> Tensor:
 
 
 AttentionInterface.register(ATTENTION, attend)
-AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+AttentionInterface.register(WATCHED, _attend_watched)
+for _name in (ATTENTION, WATCHED):
+    AttentionMaskInterface.register(_name, sdpa_mask)

@@ -37,6 +37,11 @@ class SigLIP(Backbone):
         bias = self.clip.logit_bias.detach()
         return 0.0 if bias.is_meta else float(bias)
 
+    @property
+    def pooling(self) -> nn.MultiheadAttention:
+        """Attention of the head, which reads the feature of a frame from all its tokens."""
+        return self.clip.vision_model.head.attention
+
     def encode_frames(self, frames: Tensor, whole: bool = False) -> Tensor:
         """Return the features (N, D) of normalised frames, float (N, 3, H, W), pooled by the head over all tokens."""
         return self.clip.vision_model(pixel_values=frames).pooler_output

@@ -171,6 +171,10 @@ class TemporalDynamicAdapter(Adapter):
         out_of = torch.cat([self.up.weight, self.up.bias[:, None]], dim=1)
         return x + F.linear(F.pad(torch.cat([scale * states, scale], dim=-1), (0, spare)), F.pad(out_of, (0, spare)))
 
+    def scale_of(self, x: Tensor) -> Tensor:
+        """Return the scale s of each token, (B*T, L, D) -> (B*T, L): 0 where the adapter changes nothing."""
+        return rearrange(F.relu(self.scale(self.norm(x))), "n l 1 -> n l")
+
     def _over_time(self, x: Tensor, frames: int) -> Tensor:
         """Run the recurrence along time, (B*T, L, R) -> (B*T, L, R)."""
         steps = frames if self.scope == "clip" else x.shape[0]

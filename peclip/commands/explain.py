@@ -1,0 +1,72 @@
+"""``peclip explain``: why a model answers as it does for one clip."""
+
+from pathlib import Path
+
+
+def explain(
+    clip: str,
+    model: str = "zero-shot",
+    out: str = "explained",
+    label: str | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    curve_steps: int = 8,
+    batch_size: int = 4,
+    device: str = "auto",
+    backbone: str | None = None,
+    labels: list[str] | None = None,
+    texts: str | None = None,
+    trust: bool = False,
+) -> None:
+    """Explain the answer of a model for a clip: which frames counted, where it looked, and which text it matched.
+
+    Writes NAME.png, NAME.html (one page that needs no network) and NAME.npz (all numbers) into a folder, NAME being that of the
+    clip.
+
+    Args:
+        clip: Video file, folder of frames, or packed clip, cropped to a face as the clips of a manifest are.
+        model: Trained model: the folder of a run, a .ckpt, a package or its Hub id, or a released .pth; zero-shot is CLIP
+            without training, with a text per class.
+        out: Folder for the results. Files of the same names in it are replaced.
+        label: Class to explain; by default the most probable one.
+        start: Seconds from the beginning of a video at which the clip begins.
+        end: Seconds from the beginning of a video at which the clip ends.
+        curve_steps: Steps of the curves of deletion and insertion, each of which takes 10 passes of the model; 0 for no curves.
+        batch_size: Clips per forward pass.
+        device: auto (a GPU where there is one), cpu, cuda, cuda:1 or mps.
+        backbone: Hub id or folder of the CLIP, if it has moved since the training; of zero-shot, by default
+            openai/clip-vit-base-patch16.
+        labels: Classes of zero-shot, such as [happiness,sadness,anger]; by default the seven basic ones.
+        texts: YAML file with a text by label for zero-shot; by default action units describe the classes that peclip knows.
+        trust: Import classes of other packages that the model names; for models of people you trust.
+
+    Raises:
+        InputError: the model or the clip cannot be read, the clip does not move, the model has no such class, an option is out of
+            range, or the folder cannot be written.
+    """
+    from rich.progress import Progress
+
+    from peclip.console import PlainConsole
+    from peclip.errors import InputError
+    from peclip.inference.explain.explanation import explained, passes, read_moving
+    from peclip.inference.explain.page import write_page
+    from peclip.inference.explain.picture import draw_explanation
+    from peclip.inference.trained import find_device, load_model
+    from peclip.terminal import say
+
+    for name, value, least in (("curve_steps", curve_steps, 0), ("batch_size", batch_size, 1)):
+        if value < least:
+            raise InputError(f"{name} is {value}, expected at least {least}", name)
+    net = load_model(model, backbone, labels, texts, trust).to(find_device(device)).eval()
+    read = read_moving(clip, net, start, end)
+    console = PlainConsole(error=True)
+    with Progress(transient=True, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("explaining", total=passes(net, curve_steps))
+        found = explained(net, clip, read, label, curve_steps, batch_size, lambda more: progress.advance(task, more))
+    stem = Path(out) / (Path(clip).stem or "clip")
+    found.write(stem.with_name(f"{stem.name}.npz"))
+    draw_explanation(stem.with_name(f"{stem.name}.png"), found)
+    write_page(stem.with_name(f"{stem.name}.html"), found)
+    if found.caution:
+        console.print(f"peclip: caution: {found.caution}", style="yellow", soft_wrap=True)
+    say(f"{stem}.html: {found.label}, {found.probabilities[found.place]:.1%}; beside it the picture and the numbers")

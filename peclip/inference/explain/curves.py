@@ -1,0 +1,104 @@
+"""Deletion and insertion: how well an order of patches names what an answer depends on, against random orders."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import repeat
+from torch import Tensor
+from torch.nn import functional as F
+
+from peclip.inference.explain.answers import Answers
+
+RANDOM = 3
+"""Random orders; their mean is compared with."""
+
+COARSE = 4
+"""Cells of a side to which a frame is blurred: what is deleted is replaced by that, which leaves the light and no face."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """The probability of a class while patches of all frames are deleted, or inserted into the blurred clip.
+
+    Attributes:
+        deletion: (N + 1,), after 0, 1/N, ..., 1 of the patches are deleted; the lower, the better the order.
+        insertion: (N + 1,), after so many are inserted; the higher, the better.
+    """
+
+    deletion: np.ndarray
+    insertion: np.ndarray
+
+    @property
+    def areas(self) -> tuple[float, float]:
+        """Area under the deletion and the insertion curve, from 0 to 1."""
+        return _area(self.deletion), _area(self.insertion)
+
+
+def passes(steps: int, orders: int) -> int:
+    """Return how many clips :func:`curves` runs the model on."""
+    return 2 + 2 * (orders + RANDOM) * (steps - 1) if steps else 0
+
+
+def curves(answers: Answers, video: Tensor, label: int, maps: dict[str, np.ndarray], steps: int) -> dict[str, Curve]:
+    """Return the curves of maps of relevance, and ``random``: the mean of :data:`RANDOM` random orders.
+
+    RISE (Petsiuk, Das and Saenko, 2018, https://arxiv.org/abs/1806.07421), over the patches of all frames at once.
+
+    Args:
+        answers: of the model.
+        video: normalised clip, float (T, 3, H, W).
+        label: place of the class.
+        maps: (T, rows, columns) each, by name.
+        steps: N, at least 1; 0 for no curves.
+    """
+    if not steps:
+        return {}
+    shape, rng = next(iter(maps.values())).shape, np.random.default_rng(0)
+    orders = {name: np.argsort(-relevance.ravel(), kind="stable") for name, relevance in maps.items()}
+    orders |= {f"random{number}": rng.permutation(int(np.prod(shape))) for number in range(RANDOM)}
+    blurred = _blurred(video)
+    whole, none = _probabilities(answers, [video, blurred], label)
+    found = {}
+    for name, order in orders.items():
+        masks = [_mask(order, step / steps, shape).to(video.device) for step in range(1, steps)]
+        deleted = [_mixed(blurred, video, mask) for mask in masks]
+        inserted = [_mixed(video, blurred, mask) for mask in masks]
+        values = _probabilities(answers, [*deleted, *inserted], label) if masks else np.zeros(0)
+        down, up = values[: len(masks)], values[len(masks) :]
+        found[name] = Curve(np.array([whole, *down, none]), np.array([none, *up, whole]))
+    of_random = [found.pop(f"random{number}") for number in range(RANDOM)]
+    mean = (
+        np.mean([getattr(curve, name) for curve in of_random], axis=0).astype(np.float64)
+        for name in ("deletion", "insertion")
+    )
+    return found | {"random": Curve(*mean)}
+
+
+def _probabilities(answers: Answers, clips: list[Tensor], label: int) -> np.ndarray:
+    return answers.probabilities(iter(clips))[:, label].double().numpy()
+
+
+def _mask(order: np.ndarray, share: float, shape: tuple[int, ...]) -> Tensor:
+    """Return 1 for the first patches of an order, (T, rows, columns)."""
+    mask = np.zeros(len(order), np.float32)
+    mask[order[: round(share * len(order))]] = 1
+    return torch.from_numpy(mask.reshape(shape))
+
+
+def _mixed(inside: Tensor, outside: Tensor, mask: Tensor) -> Tensor:
+    """Return a clip that is one clip in some patches, and another one elsewhere."""
+    high, wide = inside.shape[2] // mask.shape[1], inside.shape[3] // mask.shape[2]
+    pixels = repeat(mask, "t r c -> t 1 (r h) (c w)", h=high, w=wide)
+    rest = (0, inside.shape[3] - pixels.shape[3], 0, inside.shape[2] - pixels.shape[2])  # that no patch reads
+    return torch.where(F.pad(pixels, rest) > 0, inside, outside)
+
+
+def _blurred(video: Tensor) -> Tensor:
+    """Return the frames without detail, (T, 3, H, W)."""
+    small = F.interpolate(video, size=(COARSE, COARSE), mode="area")
+    return F.interpolate(small, size=video.shape[2:], mode="bilinear", align_corners=False)
+
+
+def _area(values: np.ndarray) -> float:
+    return float(np.trapezoid(values, dx=1 / (len(values) - 1)))

@@ -1,0 +1,206 @@
+"""Explain the answer of a model for one clip: frames, places and texts, as arrays."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+
+from peclip.data.augment import normalize
+from peclip.data.media.clip import ChosenFrames, read_chosen
+from peclip.errors import InputError, listed
+from peclip.files import IMAGE_SUFFIXES, atomic_write
+from peclip.inference.cautions import of_model
+from peclip.inference.explain.answers import Advance, Answers, margin
+from peclip.inference.explain.curves import Curve, curves
+from peclip.inference.explain.curves import passes as passes_of_curves
+from peclip.inference.explain.rollout import maps
+from peclip.inference.explain.texts import ClassText, fitting_texts
+from peclip.labels import canonical
+from peclip.model import PEClip
+from peclip.model.watch import watched
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Reasons for the answer of a model for a clip of T frames.
+
+    Attributes:
+        file: the clip.
+        labels: C class names.
+        label: the class that is explained.
+        caution: what has to be said about every answer of the model; empty where there is nothing.
+        frames: uint8 (T, S, S, 3).
+        numbers: (T,), which frames of the clip they are, from 0.
+        count: number of frames of the clip.
+        logits: (C,).
+        probabilities: (C,).
+        without_frame: (T, C), the logits when each frame is omitted.
+        scales: of the temporal dynamic adapters by block: (T, L), one for each token: the class token where there is one, the
+            patches by rows, the prompts. Empty without such adapters.
+        starts: number of class tokens, 0 or 1.
+        rollout: (T, rows, columns), share of each patch in what the feature of its frame is made of.
+        gradient: (T, rows, columns), relevance of each patch for the class.
+        from_prompts: (T,), share of what the feature of a frame is made of that comes from prompts.
+        texts: the class texts, those that fit best first.
+        curves: deletion and insertion for ``gradient``, ``rollout`` and ``random``; empty where they were not asked for.
+    """
+
+    file: str
+    labels: tuple[str, ...]
+    label: str
+    caution: str
+    frames: np.ndarray
+    numbers: np.ndarray
+    count: int
+    logits: np.ndarray
+    probabilities: np.ndarray
+    without_frame: np.ndarray
+    scales: dict[int, np.ndarray]
+    starts: int
+    rollout: np.ndarray
+    gradient: np.ndarray
+    from_prompts: np.ndarray
+    texts: tuple[ClassText, ...]
+    curves: dict[str, Curve]
+
+    @property
+    def place(self) -> int:
+        """Return the place of the explained class among the labels."""
+        return self.labels.index(self.label)
+
+    @property
+    def worth(self) -> np.ndarray:
+        """Return what each frame is worth (T,): by how much the margin of the class is lower without it.
+
+        The margin is the logit of the class above the mean of the others.
+        """
+        whole, without = (margin(torch.from_numpy(each), self.place) for each in (self.logits, self.without_frame))
+        return (whole - without).numpy()
+
+    def scale_maps(self) -> np.ndarray:
+        """Return the scales of the patches by block (N, T, rows, columns)."""
+        frames, rows, columns = self.rollout.shape
+        patches = [each[:, self.starts : self.starts + rows * columns] for each in self.scales.values()]
+        return np.array(patches, np.float32).reshape(len(patches), frames, rows, columns)
+
+    def write(self, path: Path) -> None:
+        """Write everything as arrays, npz."""
+        units = [(text.label, unit.name, unit.worth) for text in self.texts for unit in text.units]
+        arrays = {
+            "labels": np.array(self.labels),
+            "label": np.array(self.label),
+            "frames": self.frames,
+            "numbers": self.numbers,
+            "logits": self.logits,
+            "probabilities": self.probabilities,
+            "without_frame": self.without_frame,
+            "worth": self.worth,
+            "scale_blocks": np.array([*self.scales], np.int64),
+            "scales": np.array([*self.scales.values()], np.float32),
+            "rollout": self.rollout,
+            "gradient": self.gradient,
+            "from_prompts": self.from_prompts,
+            "unit_labels": np.array([label for label, _, _ in units], np.str_),
+            "units": np.array([name for _, name, _ in units], np.str_),
+            "unit_worth": np.array([worth for *_, worth in units], np.float32),
+        }
+        for name, curve in self.curves.items():
+            arrays |= {f"deletion_{name}": curve.deletion, f"insertion_{name}": curve.insertion}
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes the names for options
+
+
+def read_moving(path: str, net: PEClip, start: float | None = None, end: float | None = None) -> ChosenFrames:
+    """Read the frames of a clip that a model sees.
+
+    Args:
+        path: a video file, a folder of frames or a packed clip.
+        net: the model.
+        start: seconds from the beginning of a video.
+        end: seconds from the beginning of a video.
+
+    Raises:
+        InputError: it cannot be read, or is a picture that does not move.
+    """
+    form = net.clip_format
+    if path.lower().endswith(IMAGE_SUFFIXES) and Path(path).is_file():
+        raise InputError(f"{path}: is a picture, expected a video or a folder of frames")
+    found = read_chosen(path, form.num_frames, form.image_size, start=start, end=end)
+    if found.frames < 2:
+        raise InputError(f"{path}: has one frame: expected a clip of two frames or more")
+    return found
+
+
+def place_of(net: PEClip, label: str | None, logits: torch.Tensor) -> int:
+    """Return the place of the class that is asked for, by default that of the most probable one.
+
+    Raises:
+        InputError: the model has no such class.
+    """
+    if label is None:
+        return int(logits.argmax())
+    if (name := canonical(label)) not in net.labels:
+        raise InputError(f"label is {label!r}: expected one of {listed(net.labels)}", "label")
+    return net.labels.index(name)
+
+
+def passes(net: PEClip, steps: int) -> int:
+    """Return about how many clips :func:`explained` runs the model on."""
+    return net.clip_format.num_frames + passes_of_curves(steps, orders=2)
+
+
+def explained(
+    net: PEClip,
+    path: str,
+    clip: ChosenFrames,
+    label: str | None = None,
+    steps: int = 8,
+    batch_size: int = 4,
+    advance: Advance = lambda _: None,
+) -> Explanation:
+    """Explain the answer of a model for a clip.
+
+    Args:
+        net: the model, in evaluation mode.
+        path: of the clip.
+        clip: its frames.
+        label: the class to explain; by default the most probable one.
+        steps: of the curves of deletion and insertion; 0 for no curves.
+        batch_size: clips per pass.
+        advance: called with the number of clips that are done.
+
+    Raises:
+        InputError: the model has no such class, or its output is not finite.
+    """
+    device = net.token_ids.device
+    video = normalize(clip.clip[None].to(device), net.clip_format)[0]
+    seen = watched(net, video)
+    logits = seen.logits.detach().float().cpu()
+    if not logits.isfinite().all():
+        raise InputError(f"{path}: the output of the model is not finite; its weights may be damaged")
+    place = place_of(net, label, logits)
+    where = maps(seen, margin(seen.logits, place))
+    answers = Answers(net, batch_size, advance)
+    relevance = {name: getattr(where, name).float().cpu().numpy() for name in ("gradient", "rollout")}
+    with torch.inference_mode():
+        feature = net.encode_video(video[None])[0]
+    return Explanation(
+        file=path,
+        labels=tuple(net.labels),
+        label=net.labels[place],
+        caution=of_model(net),
+        frames=rearrange(clip.clip, "t c h w -> t h w c").numpy(),
+        numbers=clip.numbers,
+        count=clip.frames,
+        logits=logits.numpy(),
+        probabilities=net.probabilities(logits).numpy(),
+        without_frame=answers.without_each_frame(video).numpy(),
+        scales={block: scale.float().cpu().numpy() for block, scale in sorted(seen.scales.items())},
+        starts=0 if seen.pooling else 1,
+        **relevance,
+        from_prompts=where.prompts.float().cpu().numpy(),
+        texts=tuple(fitting_texts(net, feature, logits)),
+        curves=curves(answers, video, place, relevance, steps),
+    )

@@ -1,0 +1,83 @@
+"""Roll attention out from the feature of a frame to its patches: where the model looks, and where it looks for a class."""
+
+from math import isqrt
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from peclip.model.watch import Attention, Pass
+
+
+class Maps(NamedTuple):
+    """Relevance of the patches of T frames.
+
+    Attributes:
+        rollout: (T, rows, columns), the share of each patch in what the feature of its frame is made of.
+        gradient: (T, rows, columns), the relevance of each patch for a class; comparable between frames.
+        prompts: (T,), the share of what the feature is made of that comes from prompts.
+    """
+
+    rollout: Tensor
+    gradient: Tensor
+    prompts: Tensor
+
+
+def maps(seen: Pass, score: Tensor) -> Maps:
+    """Return where a model looks in a clip.
+
+    Attention rollout (Abnar and Zuidema, 2020, https://arxiv.org/abs/2005.00928) multiplies the attention of all blocks, half
+    of each being what a token keeps of itself. The gradient-weighted one (Chefer, Gur and Wolf, 2021,
+    https://arxiv.org/abs/2103.15679) keeps the attention that raises a score. In both, prompts that a block replaces end the
+    path: nothing of the frame is in them.
+
+    Args:
+        seen: the pass.
+        score: of a class, computed from its logits.
+    """
+    every = [*seen.blocks, *([seen.pooling] if seen.pooling else [])]
+    gradients = torch.autograd.grad(score, [each.out for each in every])
+    with torch.no_grad():
+        plain = [each.weights().mean(dim=1) for each in every]
+        rollout, prompts = _rolled(seen, plain, keep=0.5, add=0.5)
+        weighted = [_raising(each, gradient) for each, gradient in zip(every, gradients, strict=True)]
+        gradient, _ = _rolled(seen, weighted, keep=1.0, add=1.0)
+    total = rollout.sum(dim=1) + prompts
+    return Maps(_grid(rollout / total[:, None]), _grid(gradient), prompts / total)
+
+
+def _raising(attention: Attention, gradient: Tensor) -> Tensor:
+    """Return the attention that raises the score, mean over heads, (T, Q, L)."""
+    return (attention.weights() * attention.gradient(gradient)).clamp(min=0).mean(dim=1)
+
+
+def _rolled(seen: Pass, attention: list[Tensor], keep: float, add: float) -> tuple[Tensor, Tensor]:
+    """Follow the feature of each frame back through the blocks.
+
+    Args:
+        seen: the pass.
+        attention: of each block (T, L, L), then that of the head (T, 1, L) where there is one.
+        keep: weight of what a token is itself.
+        add: weight of what it takes from others.
+
+    Returns:
+        The relevance of the patches (T, patches), and that of all prompts (T,).
+    """
+    blocks = attention[: len(seen.blocks)]
+    if seen.pooling:
+        token, starts = attention[-1][:, 0], 0
+    else:
+        token, starts = torch.zeros_like(blocks[-1][:, 0]), 1
+        token[:, 0] = 1
+    end, from_prompts = token.shape[1] - seen.prompts, token.new_zeros(len(token))
+    for block in reversed(range(len(blocks))):
+        token = keep * token + add * torch.einsum("tq,tql->tl", token, blocks[block])
+        if block < seen.depth:
+            from_prompts += token[:, end:].sum(dim=1)
+            token[:, end:] = 0
+    return token[:, starts:end], from_prompts
+
+
+def _grid(patches: Tensor) -> Tensor:
+    return rearrange(patches, "t (r c) -> t r c", r=isqrt(patches.shape[1]))

@@ -1,0 +1,97 @@
+"""The class texts that a clip is compared with: how well each fits, and what each of its action units is worth."""
+
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from peclip.model import PEClip
+
+MOST = 30
+"""Classes whose action units are tried; of more, those with the largest logits."""
+
+AT_ONCE = 64
+"""Texts that are encoded at a time."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A part of a class text.
+
+    Attributes:
+        name: as the text has it.
+        worth: by how much the logit of the class is lower without it; below 0 where the clip fits better without it.
+    """
+
+    name: str
+    worth: float
+
+
+@dataclass(frozen=True)
+class ClassText:
+    """The text of a class, and how it fits a clip.
+
+    Attributes:
+        label: of the class.
+        text: None where only its tokens are known.
+        logit: of the class for the clip.
+        probability: of the class, from 0 to 1.
+        units: the parts of the text, those that are worth most first; none where the text has only one, or where they were
+            not tried.
+    """
+
+    label: str
+    text: str | None
+    logit: float
+    probability: float
+    units: tuple[Unit, ...] = ()
+
+
+def units_of(text: str) -> list[str]:
+    """Return the parts of a text between commas ("Cheek Raiser, Jaw Drop." -> Cheek Raiser, Jaw Drop)."""
+    return [unit.strip() for unit in re.split("[,;،、]", text.strip().rstrip(".")) if unit.strip()]
+
+
+def without(text: str, place: int) -> str:
+    """Return a text without one of its parts."""
+    units = units_of(text)
+    return ", ".join(units[:place] + units[place + 1 :]) + ("." if text.strip().endswith(".") else "")
+
+
+def fitting_texts(net: PEClip, feature: Tensor, logits: Tensor) -> list[ClassText]:
+    """Return the class texts, those that fit best first.
+
+    Args:
+        net: the model.
+        feature: of the clip, L2-normalised, (D,).
+        logits: of the clip, (C,).
+    """
+    texts, probabilities = net.config.texts or {}, net.probabilities(logits).tolist()
+    ranked = sorted(range(len(logits)), key=logits.tolist().__getitem__, reverse=True)
+    tried = {net.labels[place] for place in ranked[:MOST]} if net.backbone.tokenizer is not None else set()
+    worths = _worths(net, feature, {label: texts[label] for label in texts if label in tried})
+    found = []
+    for place in ranked:
+        label, logit = net.labels[place], float(logits[place])
+        units = sorted(worths.get(label, ()), key=lambda unit: unit.worth, reverse=True)
+        found.append(ClassText(label, texts.get(label), logit, probabilities[place], tuple(units)))
+    return found
+
+
+def _worths(net: PEClip, feature: Tensor, texts: dict[str, str]) -> dict[str, list[Unit]]:
+    """Return what each part of some class texts is worth, by label."""
+    several = {label: text for label, text in texts.items() if len(units_of(text)) > 1}
+    wanted = [
+        *several.values(),
+        *(without(text, place) for text in several.values() for place in range(len(units_of(text)))),
+    ]
+    with torch.inference_mode():
+        encoded = [
+            net.encode_text(wanted[first : first + AT_ONCE]) @ feature for first in range(0, len(wanted), AT_ONCE)
+        ]
+        logits = iter((net.logit_scale * torch.cat(encoded)).tolist() if encoded else ())
+    whole = {label: next(logits) for label in several}
+    return {
+        label: [Unit(unit, whole[label] - next(logits)) for unit in units_of(text)] for label, text in several.items()
+    }

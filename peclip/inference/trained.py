@@ -1,0 +1,78 @@
+"""The model that a command answers with, and the device it runs on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from peclip.configuration import read_configuration
+from peclip.errors import InputError, listed
+from peclip.labels import SEVEN, texts_by_name
+from peclip.model import PEClip, read_trained
+from peclip.model.io.spec import trusting
+
+ZERO_SHOT = "zero-shot"
+"""Name that stands for CLIP without training where a model is asked for."""
+
+BACKBONE = "openai/clip-vit-base-patch16"
+"""Hub id of the CLIP that it is."""
+
+
+def load_model(
+    model: str,
+    backbone: str | None = None,
+    labels: Sequence[str] | None = None,
+    texts: str | None = None,
+    trust: bool = False,
+) -> PEClip:
+    """Load the model that an option names.
+
+    Args:
+        model: the folder of a run, a ``.ckpt``, a package or its Hub id, a released ``.pth``, or :data:`ZERO_SHOT`.
+        backbone: Hub id or folder of the CLIP, if it has moved since the training.
+        labels: classes of zero-shot.
+        texts: YAML file with the class texts of zero-shot.
+        trust: import classes of other packages that the model names.
+
+    Raises:
+        InputError: the model cannot be loaded, or has labels and texts of its own.
+    """
+    if model == ZERO_SHOT:
+        return zero_shot(labels, None if texts is None else Path(texts), backbone)
+    if labels or texts:
+        given = "labels" if labels else "texts"
+        raise InputError(f"{given} is for --model {ZERO_SHOT}: {model} has its own", given)
+    with trusting(everything=trust):
+        return PEClip.from_trained(read_trained(model), backbone)
+
+
+def zero_shot(labels: Sequence[str] | None = None, texts: Path | None = None, backbone: str | None = None) -> PEClip:
+    """Build CLIP without adapters and prompts.
+
+    Args:
+        labels: classes; by default the labels of the texts, or the seven basic expressions.
+        texts: YAML file with a text by label; by default the action units of the classes.
+        backbone: Hub id or folder of a CLIP; by default OpenAI's ViT-B/16.
+
+    Raises:
+        InputError: the backbone cannot be loaded, the file is no mapping of texts, a class has no text, or there is only one.
+    """
+    by_label = None if texts is None else texts_by_name(read_configuration(texts))
+    names = labels if labels is not None else SEVEN if by_label is None else list(by_label)
+    if len(names) == 1:  # its probability would always be 1
+        raise InputError(f"labels is {listed(names)}: an answer needs two classes or more to choose from", "labels")
+    return PEClip(names, backbone or BACKBONE, adapters={}, prompts=None, texts=by_label or "action_units")
+
+
+def find_device(name: str) -> torch.device:
+    """Return a device by its name, or by ``auto`` a GPU where there is one, else the CPU.
+
+    Raises:
+        InputError: there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"device is {name!r}: expected auto, or an available one of cpu, cuda and mps") from error

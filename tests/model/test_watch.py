@@ -1,0 +1,96 @@
+"""A watched pass: the same logits, all attention, and a model that is as before."""
+
+import pytest
+import torch
+
+from peclip.labels import SEVEN
+from peclip.model import PEClip
+from peclip.model.watch import Attention, _Seen, watched
+from tests.model.backbones.families import write_family
+
+
+@pytest.fixture(scope="module")
+def net(tiny_clip):
+    torch.manual_seed(0)
+    net = PEClip(SEVEN, str(tiny_clip), num_frames=3).eval()
+    for weight in net.adapters.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    return net
+
+
+@pytest.fixture
+def video():
+    return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_logits_are_those_of_the_model_and_every_token_of_every_block_is_seen(net, video):
+    with torch.inference_mode():
+        expected = net(video[None])[0]
+    seen = watched(net, video)
+    tokens = 1 + 4 + net.prompt_length
+    assert torch.allclose(seen.logits, expected, atol=1e-4)
+    assert [tuple(block.weights().shape) for block in seen.blocks] == [(3, 2, tokens, tokens)] * 2
+    assert all(torch.allclose(block.weights().sum(-1), torch.ones(())) for block in seen.blocks)
+    assert {block: tuple(scale.shape) for block, scale in seen.scales.items()} == {0: (3, tokens), 1: (3, tokens)}
+    assert (seen.prompts, seen.depth, seen.pooling) == (net.prompt_length, 2, None)
+
+
+def test_scales_are_what_the_adapter_multiplies_with(net, video):
+    adapter = net.adapters["vision"]["mlp"]["1"]
+    before = adapter.scale.bias.detach().clone()
+    try:
+        with torch.no_grad():
+            adapter.scale.bias.fill_(-1e3)
+        seen = watched(net, video)
+    finally:
+        with torch.no_grad():
+            adapter.scale.bias.copy_(before)
+    assert seen.scales[1].max() == 0
+    assert seen.scales[0].max() > 0
+
+
+def test_nothing_stays_behind(net, video):
+    with torch.inference_mode():
+        before = net(video[None])
+    hooks = [len(module._forward_hooks) for module in net.modules()]
+    watched(net, video)
+    assert [len(module._forward_hooks) for module in net.modules()] == hooks
+    with torch.inference_mode():
+        assert torch.equal(net(video[None]), before)  # to the bit: the last block computes one token again
+
+
+def test_a_model_in_which_nothing_learns_has_a_graph_too(tiny_clip, video):
+    seen = watched(PEClip(SEVEN, str(tiny_clip), adapters={}, prompts=None).eval(), video)
+    gradients = torch.autograd.grad(seen.logits[0], [block.out for block in seen.blocks])
+    assert all(gradient.abs().max() > 0 for gradient in gradients)
+    assert seen.scales == {}
+
+
+@pytest.mark.parametrize("projected", [False, True])
+def test_the_gradient_of_the_weights_is_that_of_autograd(projected):
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 2, 2, 5, 4).unbind(0)  # (N, heads, L, D / heads)
+    projection = torch.randn(8, 8) if projected else None
+    weights = (query @ key.mT * 0.5).softmax(-1).requires_grad_()
+    heads = (weights @ value).transpose(1, 2).flatten(2)
+    out = heads if projection is None else heads @ projection.T
+    of_out = torch.randn_like(out)
+    expected = torch.autograd.grad(out, weights, of_out)[0]
+    attention = Attention(query, key, value, 0.5, out, projection)
+    assert torch.allclose(attention.weights(), weights)
+    assert torch.allclose(attention.gradient(of_out), expected, atol=1e-5)
+
+
+def test_of_a_backbone_without_a_class_token_the_head_is_seen(tmp_path):
+    path = write_family("siglip", tmp_path / "siglip").path
+    net = PEClip(SEVEN, str(path), num_frames=3).eval()
+    seen = watched(net, torch.randn(3, 3, 32, 32))
+    head = net.backbone.pooling
+    tokens = torch.randn(3, 4 + net.prompt_length, 32)
+    with torch.inference_mode():
+        probe = net.clip.vision_model.head.probe.expand(3, -1, -1)
+        _, expected = head(probe, tokens, tokens, average_attn_weights=False)
+    assert tuple(seen.pooling.weights().shape) == (3, 2, 1, 4 + net.prompt_length)
+    note = _Seen()
+    note.pool(head, (probe, tokens, tokens), (torch.zeros(3, 1, 32), None))
+    assert torch.allclose(note.pooling.weights(), expected, atol=1e-6)
