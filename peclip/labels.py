@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from typing import Literal
 
 from peclip.errors import InputError, listed, shown
@@ -70,6 +71,25 @@ The seven are PE-CLIP's own texts, and its checkpoints need them to the letter. 
 not based on a study of these classes.
 """
 
+COLOURS = {
+    "happiness": "#dd9d0b",
+    "sadness": "#1152c4",
+    "neutral": "#96abb7",
+    "anger": "#bd2f14",
+    "surprise": "#d090f7",
+    "disgust": "#3ebc6b",
+    "fear": "#714b80",
+    "contempt": "#c153bb",
+    "anxiety": "#7508f3",
+    "helplessness": "#f0518d",
+    "disappointment": "#854c3b",
+    "calm": "#068270",
+}
+"""Colours of the classes in every picture.
+
+They are chosen so that people with any colour blindness distinguish them, as a test simulates, and so that they stand out on white
+and on black.
+"""
 
 MOST = 10_000
 """Largest number of classes."""
@@ -131,6 +151,22 @@ def ordered(names: Iterable[str]) -> list[str]:
     """Return the distinct names in class order: known expressions as in :data:`KNOWN`, then others by alphabet."""
     rank = {name: place for place, name in enumerate(KNOWN)}
     return sorted(set(names), key=lambda name: (rank.get(name, len(KNOWN)), name))
+
+
+def label_colours(labels: Sequence[str]) -> list[str]:
+    """Return the colour of each label: its own, or for others those of :data:`COLOURS` that no label has, in their order.
+
+    Of more labels than there are colours some have the same.
+    """
+    own = {COLOURS[label] for label in labels if label in COLOURS}
+    others = cycle([colour for colour in COLOURS.values() if colour not in own] or COLOURS.values())
+    return [COLOURS.get(label) or next(others) for label in labels]
+
+
+def ink(colour: str) -> str:
+    """Return in which colour text is readable on a colour such as ``#dd9d0b``: black or white."""
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 128 else "white"
 
 
 def class_names(labels: Sequence[str]) -> tuple[str, ...]:

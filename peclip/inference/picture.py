@@ -1,7 +1,6 @@
 """Draw the timeline of a video: the expression of each face over time."""
 
 from collections.abc import Callable, Sequence
-from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,6 +9,7 @@ import numpy as np
 from peclip.inference.persons import as_image
 from peclip.inference.recognizer import Row
 from peclip.inference.segments import Cell, Segment
+from peclip.labels import ink, label_colours
 from peclip.results.figures import MOST_CLASSES, save, shortened
 
 MOST_SHOWN = 8
@@ -27,16 +27,6 @@ _MOST_KEPT = 64  # faces whose probabilities are kept until it is known which ar
 _LONGEST_TITLE = 110  # characters that fit in a line; the end of a path says most
 _TOP = 2.05  # of a strip: probabilities up to 1, above them the label and the faces
 _CELLS = 600  # intervals that a picture can resolve
-_KNOWN_COLOURS = {
-    "happiness": "#f2b134",
-    "sadness": "#4a7fb5",
-    "neutral": "#a9b0b7",
-    "anger": "#d1495b",
-    "surprise": "#8e5ea2",
-    "disgust": "#5d9c59",
-    "fear": "#2f4858",
-}
-_OTHER_COLOURS = ("#c97b63", "#3fb8af", "#7a6c5d", "#b5d33d", "#e377c2", "#1f9ed1", "#8c564b", "#636efa")
 
 
 class Still(NamedTuple):
@@ -164,8 +154,7 @@ def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str, c
     strips = max(1, len(tracks))
     figure = Figure(figsize=(12, 1.3 + 1.9 * strips + 0.25 * bool(caution)), layout="constrained")
     every = figure.subplots(strips, 1, sharex=True, squeeze=False)[:, 0]
-    others = cycle(_OTHER_COLOURS)
-    colours = [_KNOWN_COLOURS.get(name) or next(others) for name in names]
+    colours = label_colours(names)
     if len(names) < len(labels):
         colours[-1] = "#d8d8d8"
     for axes, (number, cells) in zip(every, tracks.items(), strict=False):
@@ -241,7 +230,7 @@ def _draw_segments(
         index = int(places[segment.label])
         axes.broken_barh([(segment.start, segment.seconds)], (1.06, 0.26), color=colours[index], linewidth=0)
         if segment.seconds > 0.011 * end * len(names[index]):
-            style = {"ha": "center", "va": "center", "fontsize": 8, "color": "white", "weight": "bold"}
+            style = {"ha": "center", "va": "center", "fontsize": 8, "color": ink(colours[index]), "weight": "bold"}
             axes.text((segment.start + segment.end) / 2, 1.185, names[index], parse_math=False, **style)
 
 

@@ -15,6 +15,7 @@ from peclip.inference.explain.explanation import Explanation
 from peclip.inference.explain.heat import heated, spread
 from peclip.inference.explain.style import STYLE
 from peclip.inference.explain.texts import ClassText
+from peclip.labels import label_colours
 
 FRAMES = 64
 """Most frames on a page; of more, some that are evenly spread."""
@@ -116,17 +117,18 @@ def _strip(found: Explanation, chosen: np.ndarray, pictures: np.ndarray) -> str:
 def _texts(found: Explanation) -> str:
     own = [text for text in found.texts if text.label == found.label]
     shown = [*found.texts[:CLASSES], *(text for text in own if text not in found.texts[:CLASSES])]
+    colours = dict(zip(found.labels, label_colours(found.labels), strict=True))
     hidden = len(found.texts) - len(shown)
     more = f"<p>{hidden:,} classes with lower logits are not shown.</p>" if hidden else ""
     return f"""<section><h2>Texts</h2>
 <p>Each class has a text. The parts of a text are sorted by what they add to the logit of their class: the change when the part
 is omitted.</p>
 <table><thead><tr><th>class</th><th>probability</th><th>logit</th><th>parts of its text</th></tr></thead>
-<tbody>{"".join(_row(text, found.label) for text in shown)}</tbody></table>{more}</section>
+<tbody>{"".join(_row(text, found.label, colours[text.label]) for text in shown)}</tbody></table>{more}</section>
 """
 
 
-def _row(text: ClassText, label: str) -> str:
+def _row(text: ClassText, label: str, colour: str) -> str:
     largest = max((abs(unit.worth) for unit in text.units), default=1.0) or 1.0
     units = "".join(
         f"<li><span>{_name(unit.name)}</span>{_bar(unit.worth, largest)}<small>{unit.worth:+.2f}</small></li>"
@@ -134,7 +136,8 @@ def _row(text: ClassText, label: str) -> str:
     )
     words = f'<ul class="units">{units}</ul>' if units else _name(text.text or "its tokens only are known")
     own = ' class="own"' if text.label == label else ""
-    return f"<tr{own}><th>{_name(text.label)}</th><td>{text.probability:.1%}</td><td>{text.logit:.2f}</td><td>{words}</td></tr>"
+    head = f'<th style="border-left:6px solid {colour}">{_name(text.label)}</th>'
+    return f"<tr{own}>{head}<td>{text.probability:.1%}</td><td>{text.logit:.2f}</td><td>{words}</td></tr>"
 
 
 def _curves(found: Explanation) -> str:

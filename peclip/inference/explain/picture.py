@@ -7,6 +7,7 @@ import numpy as np
 
 from peclip.inference.explain.explanation import Explanation
 from peclip.inference.explain.heat import heated, spread
+from peclip.labels import label_colours
 from peclip.results.figures import new_figure, save, shortened
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ def _draw_texts(figure: "SubFigure", found: Explanation) -> None:
     classes, units = places[:2]
     shown = found.texts[:CLASSES]
     rows = np.arange(len(shown))
-    colours = [FOR if text.label == found.label else "#8c8c8c" for text in shown]
+    by_label = dict(zip(found.labels, label_colours(found.labels), strict=True))
+    colours = [by_label[text.label] for text in shown]
     classes.barh(rows, [text.logit for text in shown], color=colours)
     for row, text in enumerate(shown):
         classes.annotate(f"{text.probability:.1%}", (text.logit, row), (3, 0), va="center", textcoords="offset points")
