@@ -57,6 +57,9 @@ COMMANDS = {
     ),
     "check": Command("count and look through the clips of a manifest", "peclip.commands.data:check", "manifest"),
     "pack": Command("pack clips into few large files for training", "peclip.commands.data:pack", "manifest"),
+    "faces": Command(
+        "crop the faces of a data set, as recognize does, to train on", "peclip.commands.faces:faces", "manifest"
+    ),
     "recognize": Command(
         "recognise which expressions videos show, and when", "peclip.commands.recognize:recognize", "videos..."
     ),

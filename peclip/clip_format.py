@@ -29,6 +29,7 @@ class ClipFormat:
         image_size: side of the square frames in pixels; at least 1.
         mean: subtracted from pixels in [0, 1], by channel (RGB).
         std: what the difference is divided by, by channel; above 0.
+        upright: whether faces are turned so that the eyes are level, as ``peclip faces --upright true`` does.
 
     Raises:
         InputError: a value is out of range.
@@ -38,6 +39,7 @@ class ClipFormat:
     image_size: int = 224
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
+    upright: bool = False
 
     def __post_init__(self) -> None:
         if not _is_whole(self.num_frames) or self.num_frames > MAX_FRAMES:

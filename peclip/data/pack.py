@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from PIL import Image
 from rich.progress import Progress
 
 from peclip.data.manifest import Manifest
+from peclip.data.manifest.crops import STATE, CropsState
 from peclip.data.media.clip import every_frame
 from peclip.data.media.shard import (
     MAX_FRAMES,
@@ -34,7 +35,7 @@ from peclip.data.media.shard import (
     shard_name,
 )
 from peclip.errors import InputError
-from peclip.files import atomic_write, file_errors, locked
+from peclip.files import atomic_write, file_errors, locked, write_json
 
 MANIFEST = "manifest.csv"
 
@@ -99,6 +100,8 @@ def pack(manifest: Manifest, out: Path, packing: Packing, progress: Progress | N
                 if progress is not None and task is not None:
                     progress.update(task, completed=sum(shards))
         _remove(out, len(shards))
+        if (crops := CropsState.read(manifest.source.parent)) is not None:
+            write_json(out / STATE, asdict(crops))
         return _write_manifest(manifest, out, shards)
 
 

@@ -70,10 +70,11 @@ class FoundFaces:
     Args:
         size: S, side of the crops in pixels.
         detect: finds faces.
+        upright: whether crops are turned so that the eyes are level.
     """
 
-    def __init__(self, size: int, detect: Detector) -> None:
-        self._size, self._detect = size, detect
+    def __init__(self, size: int, detect: Detector, upright: bool = False) -> None:
+        self._size, self._detect, self._upright = size, detect, upright
         self._tracker = Tracker(MOST_FACES)
         self._due = -math.inf
 
@@ -96,7 +97,7 @@ class FoundFaces:
             view = self._view(seconds, frame, lambda *_: False)
         self._tracker.finish()
         whole = {
-            track: seen._replace(crop=cut_out(frame, track.square, self._size))
+            track: seen._replace(crop=cut_out(frame, track.square, self._size, self._upright))
             for track, seen in view.faces.items()
             if seen.crop is None and isinstance(track, Track)
         }
@@ -107,7 +108,7 @@ class FoundFaces:
         seen: dict[Subject, Seen] = {}
         for track in self._tracker.update(seconds, frame, boxes):
             square, side = track.square, track.square.side / MARGIN
-            crop = cut_out(frame, square, self._size) if wants(track, seconds) else None
+            crop = cut_out(frame, square, self._size, self._upright) if wants(track, seconds) else None
             seen[track] = Seen(Box(square.x - side / 2, square.y - side / 2, side, side), track.score, crop)
         return View(seen, len(boxes) - len(seen))
 
@@ -116,26 +117,38 @@ class FoundFaces:
         self._tracker.finish()
 
 
-def cut_out(frame: np.ndarray, square: Square, size: int) -> Tensor:
+_KERNEL = 3  # pixels from which a bicubic kernel computes one, on either side
+
+
+def cut_out(frame: np.ndarray, square: Square, size: int, upright: bool = False) -> Tensor:
     """Cut a square out of a frame and scale it.
 
     Args:
         frame: uint8 (H, W, 3), RGB.
         square: where it reaches beyond the frame, the frame's last pixels are repeated.
         size: side of the result in pixels.
+        upright: whether the head in it is turned upright by its roll.
 
     Returns:
         uint8 (3, size, size).
     """
+    roll = square.roll if upright else 0.0
+    reach = square.side * (abs(math.cos(roll)) + abs(math.sin(roll))) / 2  # of a square around the turned one
+    reach += _KERNEL if roll else 0
+    x, y = math.floor(square.x - reach), math.floor(square.y - reach)
+    picture = Image.fromarray(_inside(frame, x, y, math.ceil(square.x + reach), math.ceil(square.y + reach)))
+    centre, half = (square.x - x, square.y - y), square.side / 2
+    if roll:
+        picture = picture.rotate(math.degrees(roll), Image.Resampling.BICUBIC, center=centre)
+    box = (centre[0] - half, centre[1] - half, centre[0] + half, centre[1] + half)
+    scaled = picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    return rearrange(torch.from_numpy(np.array(scaled)), "h w c -> c h w")
+
+
+def _inside(frame: np.ndarray, left: int, top: int, right: int, bottom: int) -> np.ndarray:
+    """Return a part of a frame, (H, W, 3); beyond its border its last pixels are repeated."""
     height, width = frame.shape[:2]
-    left, top = square.x - square.side / 2, square.y - square.side / 2
-    x, y = math.floor(left), math.floor(top)
-    right, bottom = math.ceil(left + square.side), math.ceil(top + square.side)
-    if x < 0 or y < 0 or right > width or bottom > height:
-        columns, rows = np.arange(x, right).clip(0, width - 1), np.arange(y, bottom).clip(0, height - 1)
-        inside = frame[rows[:, None], columns]
-    else:
-        inside = frame[y:bottom, x:right]
-    box = (left - x, top - y, left - x + square.side, top - y + square.side)
-    picture = Image.fromarray(inside).resize((size, size), Image.Resampling.BICUBIC, box=box)
-    return rearrange(torch.from_numpy(np.array(picture)), "h w c -> c h w")
+    if left < 0 or top < 0 or right > width or bottom > height:
+        columns, rows = np.arange(left, right).clip(0, width - 1), np.arange(top, bottom).clip(0, height - 1)
+        return frame[rows[:, None], columns]
+    return frame[top:bottom, left:right]

@@ -12,7 +12,8 @@ from huggingface_hub.utils import logging
 from peclip.errors import InputError
 
 Detector = Callable[[np.ndarray], np.ndarray]
-"""Callable that accepts a frame, uint8 (H, W, 3) RGB, and returns its faces: (N, 4) left, top, width, height in pixels."""
+"""Callable that accepts a frame, uint8 (H, W, 3) RGB, and returns its faces: (N, 4) left, top, width, height in pixels. A fifth
+column may have scores, and four more the x and y of the eye on the left of the picture and of the one on its right."""
 
 HUB = "opencv/face_detection_yunet"
 HUB_FILES = ("face_detection_yunet_2026may.onnx", "face_detection_yunet_2023mar.onnx")
@@ -25,7 +26,7 @@ confidence above 300: at this size, faces from 1/48 of the frame's width to thos
 CONFIDENCE = 0.7
 """Lowest score of a face. On real videos faces score above 0.9, also half covered; other objects stay below 0.6."""
 
-_SCORE = 14  # column of YuNet's output; those before are five landmarks
+_COLUMNS = (0, 1, 2, 3, 14, 4, 5, 6, 7)  # of YuNet's output: the box, the score and the eyes
 
 OVERLAP = 0.3
 """Largest intersection over union of two boxes; of two that overlap more, the one with the higher score is kept."""
@@ -62,7 +63,8 @@ class YuNet:
             frame: uint8 (H, W, 3), RGB.
 
         Returns:
-            float (N, 5): left, top, width and height in pixels of the frame, and score; a box may reach beyond its edges.
+            float (N, 9): left, top, width and height in pixels of the frame, score, and x and y of the two eyes; a box may
+            reach beyond the frame's edges.
         """
         height, width = frame.shape[:2]
         scale = min(1.0, LONGEST_SIDE / max(width, height))
@@ -73,9 +75,9 @@ class YuNet:
         small = self._cv2.resize(frame, size, interpolation=self._cv2.INTER_AREA)
         _, faces = self._net.detect(self._cv2.cvtColor(small, self._cv2.COLOR_RGB2BGR))
         if faces is None:
-            return np.zeros((0, 5))
-        scale_back = np.array([width, height, width, height, 1]) / (*size, *size, 1)
-        return np.asarray(faces[:, [0, 1, 2, 3, _SCORE]], np.float64) * scale_back
+            return np.zeros((0, len(_COLUMNS)))
+        x, y = width / size[0], height / size[1]
+        return np.asarray(faces[:, _COLUMNS], np.float64) * (x, y, x, y, 1, x, y, x, y)
 
     def _load(self) -> Any:
         log = self._cv2.utils.logging

@@ -162,7 +162,9 @@ class Recognizer:
     def _windows(self, frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[Window]:
         size = self.net.image_size
         windows = Windows(self.net.clip_format.num_frames, self._window, self._stride)
-        faces = WholeFrames(size) if self._detect is None else FoundFaces(size, self._detect)
+        faces = (
+            WholeFrames(size) if self._detect is None else FoundFaces(size, self._detect, self.net.clip_format.upright)
+        )
         before: tuple[float, np.ndarray, View | None] | None = None
         for seconds, frame in frames:
             if before is not None and seconds - before[0] >= HELD:

@@ -29,17 +29,31 @@ MOMENT = 0.1
 SETTLE_PLACE, SETTLE_SIZE = 0.1, 0.3
 """Seconds in which the square follows the face's place and size; quicker when the face moves far."""
 
+SETTLE_ROLL = 0.1
+"""Seconds in which the square follows the roll of the head."""
+
+EYES_APART = 0.15
+"""Distance of the eyes over the width of the face below which they do not tell how the head is rolled: it is in profile."""
+
 _GRID, _FINE = 16, 3  # a look is GRID x GRID means of FINE x FINE pixels
 _CONTRAST = 4.0 * _GRID**2  # below two grey levels of contrast, all looks are alike
 
 
 @dataclass(frozen=True)
 class Square:
-    """A square in a frame, in pixels: its centre and its side. It may reach beyond the frame."""
+    """A square in a frame, in pixels: its centre and its side. It may reach beyond the frame.
+
+    Attributes:
+        x: of the centre.
+        y: of the centre.
+        side: its length.
+        roll: of the head in it, in radians, clockwise; 0 where it is not known.
+    """
 
     x: float
     y: float
     side: float
+    roll: float = 0.0
 
 
 @dataclass(eq=False)
@@ -80,8 +94,8 @@ class Track:
         weight = UNLIKE if passed <= MOMENT else UNLIKE_LATER
         return moved + grown + weight * (1 - _likeness(self.look, look))
 
-    def follow(self, seconds: float, place: np.ndarray, look: np.ndarray, score: float) -> None:
-        """Continue the track at a place."""
+    def follow(self, seconds: float, place: np.ndarray, look: np.ndarray, score: float, roll: float | None) -> None:
+        """Continue the track at a place; the roll of the head may be unknown."""
         passed = max(seconds - self.seen, 1e-3)
         self.speed = 0.5 * self.speed + 0.5 * (place[:2] - self.place[:2]) / passed
         self.place, self.look, self.seen, self.shown, self.score = place, look, seconds, seconds, score
@@ -91,8 +105,12 @@ class Track:
         pull = min(1.0, 1 - math.exp(-passed / SETTLE_PLACE) + 2 * off)
         grown = abs(math.log(side / old.side))
         swell = min(1.0, 1 - math.exp(-passed / SETTLE_SIZE) + grown)
+        turned = 0.0 if roll is None else (roll - old.roll + math.pi) % (2 * math.pi) - math.pi
         self.square = Square(
-            old.x + pull * (place[0] - old.x), old.y + pull * (place[1] - old.y), old.side + swell * (side - old.side)
+            old.x + pull * (place[0] - old.x),
+            old.y + pull * (place[1] - old.y),
+            old.side + swell * (side - old.side),
+            old.roll + (1 - math.exp(-passed / SETTLE_ROLL)) * turned,
         )
 
 
@@ -115,7 +133,7 @@ class Tracker:
         Args:
             seconds: of the frame, not less than before.
             frame: uint8 (H, W, 3), RGB.
-            boxes: (N, 4) or (N, 5), left, top, width, height and score of its faces.
+            boxes: (N, 4), (N, 5) or (N, 9), see :data:`peclip.inference.faces.Detector`.
 
         Returns:
             the tracks of its faces, from left to right.
@@ -129,6 +147,9 @@ class Tracker:
         boxes = boxes[np.argsort(boxes[:, 0], kind="stable")]
         places = [np.array([x + w / 2, y + h / 2, max(w, h, 1.0)]) for x, y, w, h in boxes[:, :4].tolist()]
         scores = boxes[:, 4].tolist() if boxes.shape[1] > 4 else [math.nan] * len(boxes)
+        rolls = (
+            [_roll(*row) for row in boxes[:, [2, *range(5, 9)]].tolist()] if boxes.shape[1] > 8 else [None] * len(boxes)
+        )
         looks = [_look(frame, place) for place in places]
         found: dict[int, Track] = {}
         costs = sorted(
@@ -142,10 +163,10 @@ class Tracker:
             if old not in taken and new not in found:
                 taken.add(old)
                 found[new] = self._tracks[old]
-                found[new].follow(seconds, places[new], looks[new], scores[new])
+                found[new].follow(seconds, places[new], looks[new], scores[new], rolls[new])
         for new, (place, look) in enumerate(zip(places, looks, strict=True)):
             if new not in found:
-                square = Square(place[0], place[1], MARGIN * place[2])
+                square = Square(place[0], place[1], MARGIN * place[2], rolls[new] or 0.0)
                 found[new] = Track(place, look, seconds, seconds, seconds, square, np.zeros(2), scores[new])
                 self._tracks.append(found[new])
         needed = CONFIRMED if step == 0 else min(CONFIRMED, 1 + round(CONFIRMED_SECONDS / step))
@@ -163,6 +184,12 @@ class Tracker:
     def _number(self, track: Track) -> None:
         self._numbered += 1
         track.number = self._numbered
+
+
+def _roll(width: float, left: float, above: float, right: float, below: float) -> float | None:
+    """Return how far a head is rolled clockwise, in radians, by the x and y of its eyes; None where they do not tell."""
+    apart = math.hypot(right - left, below - above)
+    return math.atan2(below - above, right - left) if apart > EYES_APART * width else None
 
 
 def _look(frame: np.ndarray, place: np.ndarray) -> np.ndarray:

@@ -69,6 +69,7 @@ def build(
     logit_scale: float | None,
     num_frames: int,
     normalize: Normalize,
+    upright: bool = False,
 ) -> Built:
     """Build adapters, prompts and token ids around a backbone.
 
@@ -81,6 +82,7 @@ def build(
         logit_scale: above 0; None for that of the backbone.
         num_frames: T.
         normalize: see :class:`peclip.model.PEClip`.
+        upright: see :class:`peclip.model.PEClip`.
 
     Raises:
         InputError: something is out of range or does not fit the backbone.
@@ -101,7 +103,7 @@ def build(
         {site: describe(factory) for site, factory in adapters.items()},
         spec,
         backbone.logit_scale if logit_scale is None else logit_scale,
-        clip_format(backbone, num_frames, normalize),
+        clip_format(backbone, num_frames, normalize, upright),
         None if isinstance(texts, Tensor) else texts,
         tuple(map(tuple, ids.tolist())) if isinstance(texts, Tensor) and not ids.is_meta else None,
     )
@@ -138,7 +140,10 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
     if expected is not None:
         check_state(trained.state, expected, source)
     with _fitting(source, name):
-        built = build(clip, config.labels, texts, adapters, prompts, config.logit_scale, clips.num_frames, normalize)
+        built = build(
+            *(clip, config.labels, texts, adapters, prompts, config.logit_scale, clips.num_frames, normalize),
+            upright=clips.upright,
+        )
     if (clips.mean, clips.std) == (
         CLIP_MEAN,
         CLIP_STD,
@@ -271,7 +276,7 @@ def build_prompts(backbone: Backbone, factory: PromptFactory) -> tuple[MaPLe, Sp
     return prompts, Spec(spec.class_path, spec.init_args | depth)
 
 
-def clip_format(backbone: Backbone, num_frames: int, normalize: Normalize) -> ClipFormat:
+def clip_format(backbone: Backbone, num_frames: int, normalize: Normalize, upright: bool) -> ClipFormat:
     """Return the clip format of a model with a backbone.
 
     Raises:
@@ -280,7 +285,7 @@ def clip_format(backbone: Backbone, num_frames: int, normalize: Normalize) -> Cl
     if normalize not in get_args(Normalize):
         raise InputError(f"normalize is {normalize!r}, expected backbone or none", "normalize")
     mean, std = (backbone.mean, backbone.std) if normalize == "backbone" else (UNIT_MEAN, UNIT_STD)
-    return ClipFormat(num_frames, backbone.image_size, mean, std)
+    return ClipFormat(num_frames, backbone.image_size, mean, std, upright)
 
 
 def _child(modules: nn.ModuleDict, name: str) -> nn.ModuleDict:

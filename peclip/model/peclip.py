@@ -68,6 +68,8 @@ class PEClip(nn.Module):
         normalize: ``backbone`` subtracts the mean of the backbone's pixels and divides by their standard deviation;
             ``none`` keeps pixels in [0, 1].
         without: sites of ``adapters`` to omit, such as [vision.mlp] for PE-CLIP without TDA.
+        upright: whether it is trained on faces that ``peclip faces --upright true`` has turned so that the eyes are level;
+            ``peclip recognize`` turns them, too.
 
     Raises:
         InputError: an unknown site, two adapters at one place, prompts deeper than a tower, a label without a text, a
@@ -90,11 +92,12 @@ class PEClip(nn.Module):
         num_frames: int = 16,
         normalize: Normalize = "backbone",
         without: list[str] | None = None,
+        upright: bool = False,
     ) -> None:
         super().__init__()
         sentences = dict(zip(class_names(labels), class_texts(labels, texts), strict=True))
         kept, here = chosen(adapters or {}, without or ()), load_backbone(backbone)
-        built = build(here, labels, sentences, kept, prompts, logit_scale, num_frames, normalize)
+        built = build(here, labels, sentences, kept, prompts, logit_scale, num_frames, normalize, upright)
         self._take(built, Run(compile, checkpointing))
 
     @classmethod
@@ -110,6 +113,7 @@ class PEClip(nn.Module):
         checkpointing: bool = False,
         num_frames: int = 16,
         normalize: Normalize = "backbone",
+        upright: bool = False,
     ) -> "PEClip":
         """Build a model from a backbone in memory and ready-made token ids.
 
@@ -119,7 +123,7 @@ class PEClip(nn.Module):
         Raises:
             InputError: as for the class, or token ids that do not fit the labels, the vocabulary or the context.
         """
-        built = build(backbone, labels, token_ids, adapters, prompts, logit_scale, num_frames, normalize)
+        built = build(backbone, labels, token_ids, adapters, prompts, logit_scale, num_frames, normalize, upright)
         return cls._of(built, Run(compile, checkpointing))
 
     @classmethod

@@ -151,7 +151,8 @@ def _input(clips: ClipFormat) -> str:
     else:
         pixels = f"mean {clips.mean} and standard deviation {clips.std}"
     side = f"{clips.image_size} x {clips.image_size}"
-    return f"{clips.num_frames} frames of a clip, the middle of as many equal segments; RGB, {side}, {pixels}."
+    turned = ", faces turned so that the eyes are level" if clips.upright else ""
+    return f"{clips.num_frames} frames of a clip, the middle of as many equal segments; RGB, {side}, {pixels}{turned}."
 
 
 def _classes(facts: PackageFacts) -> Rows:

@@ -54,7 +54,7 @@ def test_the_model_in_the_hubs_cache_is_used(monkeypatch):
         return str(YUNET)
 
     monkeypatch.setattr(faces, "hf_hub_download", fetch)
-    assert YuNet()(np.zeros((90, 120, 3), np.uint8)).shape == (0, 5)
+    assert YuNet()(np.zeros((90, 120, 3), np.uint8)).shape == (0, 9)
 
 
 @needs_yunet
@@ -83,4 +83,4 @@ def assert_near(found, expected, place, side):
 
 def by_centre(boxes):
     """Return x and y of the centre of each box and its longer side, from left to right."""
-    return np.array(sorted((x + width / 2, y + height / 2, max(width, height)) for x, y, width, height, _ in boxes))
+    return np.array(sorted((x + width / 2, y + height / 2, max(width, height)) for x, y, width, height, *_ in boxes))

@@ -26,6 +26,7 @@ from peclip.files import IMAGE_SUFFIXES, natural_key
 
 __all__ = [
     "ChosenFrames",
+    "clip_frames",
     "count_frames",
     "every_frame",
     "read_chosen",
@@ -34,6 +35,12 @@ __all__ = [
     "stream_choice",
     "stream_frames",
 ]
+
+FOLDER_RATE = 25.0
+"""Frames a second of a folder of frame images, where seconds are asked for."""
+
+_SLACK = 1e-6  # seconds; smaller differences are rounding
+_FULL = 1_000_000  # pixels of a side: more than any image has, which is so read in full detail
 
 
 def segment_indices(frames: int, num: int, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -179,6 +186,36 @@ def stream_frames(path: Path | str) -> FrameStream:
     if _is_folder(path):
         raise InputError(f"{path}: is a folder, expected a video file")
     return FrameStream(_stream(path))
+
+
+def clip_frames(
+    path: Path | str, start: float | None = None, end: float | None = None
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Read all frames of a clip in full size, holding one at a time.
+
+    Args:
+        path: a video file, or a folder of frame images.
+        start: seconds from the beginning of the video; frames before it do not belong to the clip.
+        end: seconds from the beginning of the video; frames at or after it do not belong to the clip.
+
+    Yields:
+        seconds, those of a folder at :data:`FOLDER_RATE`, and the frame: uint8 (H, W, 3), RGB, upright, with square pixels.
+
+    Raises:
+        InputError: as :func:`read_clip`, or it is a packed clip.
+    """
+    first, stop = (value if value is None else value - _SLACK for value in _check_window(path, start, end))
+    if split_path(path):
+        raise InputError(f"{path}: is a packed clip, whose frames have one size: name the clips that were packed")
+    if _is_folder(Path(path)):
+        for number, file in enumerate(_frame_files(Path(path))):
+            yield number / FOLDER_RATE, np.asarray(read_image(file, _FULL))
+        return
+    for seconds, frame in stream_frames(path):
+        if stop is not None and seconds >= stop:
+            return
+        if first is None or seconds >= first:
+            yield seconds, frame
 
 
 def _stream(path: Path) -> Iterator[TimedFrame]:

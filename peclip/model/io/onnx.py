@@ -242,6 +242,7 @@ def _describe(onnx: Any, model: Any, net: PEClip, dtype: Dtype) -> None:
         "scale": 1 / 255,
         "mean": list(clips.mean),
         "std": list(clips.std),
+        "upright": clips.upright,
     }
     nodes = (*model.graph.node, *model.graph.input, *model.graph.output)
     for item in (model.graph, *nodes):  # the exporter's notes for debugging contain paths of this machine

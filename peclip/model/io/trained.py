@@ -40,6 +40,9 @@ LONGEST_NAME = 4_096
 
 CLIP_FIELDS = tuple(field.name for field in fields(ClipFormat))
 
+NEWER_FIELDS = frozenset({"upright"})
+"""Those of :data:`CLIP_FIELDS` that files of earlier versions lack."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -94,6 +97,8 @@ class ModelConfig:
         known = {name: value for name, value in asdict(self).items() if value is not None or name == "prompts"}
         if self.temperature == 1:
             del known["temperature"]  # earlier versions read what has none
+        if not self.clip_format.upright:
+            del known["clip_format"]["upright"]
         return {"format": FORMAT, **_with_lists(known)}
 
     @classmethod
@@ -266,10 +271,9 @@ def _in_format_2(plain: Any, source: str) -> dict[str, Any]:
             f"{source} was written by a newer peclip (format {version}, this one reads up to {FORMAT}): update peclip"
         )
     if version == FORMAT:
-        if not isinstance(plain.get("clip_format"), dict) or plain["clip_format"].keys() != {*CLIP_FIELDS}:
-            raise InputError(
-                f"{source}: clip_format is {shown(plain.get('clip_format'))}, expected {', '.join(CLIP_FIELDS)}"
-            )
+        clips = plain.get("clip_format")
+        if not isinstance(clips, dict) or clips.keys() | NEWER_FIELDS != {*CLIP_FIELDS}:
+            raise InputError(f"{source}: clip_format is {shown(clips)}, expected {', '.join(CLIP_FIELDS)}")
         return plain
     clips, pixels = plain.get("input"), {"clip": (CLIP_MEAN, CLIP_STD), "none": (UNIT_MEAN, UNIT_STD)}
     if not isinstance(clips, dict) or str(clips.get("normalize")) not in pixels:

@@ -5,7 +5,6 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -185,8 +184,7 @@ def shard_writer(
 
 def model_digest(net: PEClip) -> str:
     """Return a digest of everything that the probabilities depend on, except the location of the backbone."""
-    ignored = {"backbone"} | ({"temperature"} if net.temperature == 1 else set())  # as before there was one
-    settings = {name: value for name, value in asdict(net.config).items() if name not in ignored}
+    settings = {name: value for name, value in net.config.to_plain().items() if name != "backbone"}
     text = json.dumps(settings, sort_keys=True, default=str) + digest(net.trainable_state())
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -14,7 +14,9 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from peclip.data.benchmarks.whole import advice_on_whole_frames
 from peclip.data.datamodule import VideoDataModule
+from peclip.data.manifest.crops import check_crops
 from peclip.data.open_files import allow_open_files
 from peclip.errors import InputError, first_line, in_one_line, listed, options_below
 from peclip.model import PEClip
@@ -330,11 +332,20 @@ class PEClipCLI(HookedCLI):
             rank_zero_only(say)("No ckpt_path is given: the adapters and prompts are untrained.")
         if subcommand != "fit":
             arguments["ckpt_path"] = None
+        self._check_crops(subcommand)
         if subcommand == "predict":
             self._say_what_differs()
         if subcommand == "fit":
             self.recorder.prepare(self.trainer, self.datamodule)
         return arguments | {"weights_only": True}
+
+    def _check_crops(self, subcommand: str) -> None:
+        """Check that clips of faces look like those of the model; advise to crop what shows more than faces."""
+        source = self.datamodule.source
+        with options_below("data"):
+            check_crops(source.source, self.model.net.clip_format.upright)
+        if subcommand == "fit" and (advice := advice_on_whole_frames(source)):
+            rank_zero_only(say)(advice)
 
     def _say_what_differs(self) -> None:
         """Print how classes differ from those of the training, and how many clips were omitted; a test reports it."""

@@ -50,6 +50,7 @@ class TrainedModel:
             "logit_scale": config.logit_scale,
             "num_frames": config.clip_format.num_frames,
             "normalize": "backbone" if config.clip_format.is_normalised else "none",
+            "upright": config.clip_format.upright,
         }
         if self.option == "init_from":
             return {"model": {"net": net}}
@@ -90,7 +91,7 @@ class TrainedModel:
         """
         own = self.options()["model"]["net"]
         self._check_adapters(given["adapters"] or {}, given["without"] or ())
-        for name in ("logit_scale", "num_frames", "normalize"):
+        for name in ("logit_scale", "num_frames", "normalize", "upright"):
             if given[name] is not None:
                 self._check(name, given[name], own[name])
         trained = self._with_texts(given["labels"], given["texts"], own.get("texts", "action_units"))
