@@ -1,6 +1,5 @@
 """The training half of the command: Lightning's subcommands over PEClipModule and VideoDataModule."""
 
-from argparse import SUPPRESS
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -111,7 +110,8 @@ class PEClipCLI(HookedCLI):
         else:
             text = f"Folder for the results, a new one; by default {subcommand}_N below the run of the model."
             parser.add_argument("--out", type=str | None, default=None, help=text)
-            parser.add_argument("--init_from", type=str | None, default=None, help=SUPPRESS)  # of a config.yaml
+            text = "Start of the training whose config.yaml is given; an evaluation does not use it."
+            parser.add_argument("--init_from", type=str | None, default=None, help=text)
         if subcommand == "predict":
             text = "Folder for predictions in Parquet shards of --clips_per_shard clips; a restart completes them."
             parser.add_argument("--shards", type=str | None, default=None, help=text)
