@@ -108,9 +108,12 @@ def _brought_along(named: TrainedModel | None, source: str | None, args: Sequenc
         return []
     configs = [named.options()]
     words = {arg.partition("=")[0] for arg in args}
-    if named.option == "ckpt_path" and not words & {"--config", "-c"}:
-        other_data = bool(words & {"--data.manifest", "--data.root", "--data.benchmark"})
-        configs.append(run_options(source, other_data, trusts_model(args)))
+    if named.option == "ckpt_path":
+        has_config = bool(words & {"--config", "-c"})
+        other_data = has_config or bool(words & {"--data.manifest", "--data.root", "--data.benchmark"})
+        options = run_options(source, other_data, trusts_model(args))
+        # A configuration says which clips, and what is done with them; the precision is that of the training unless it says so.
+        configs.append({name: options[name] for name in options if name == "trainer"} if has_config else options)
     return [word for config in configs for word in ("--config", dump_in_one_line(config))]
 
 
