@@ -1,0 +1,5 @@
+"""Download data sets that anybody may have, from their official addresses, with their official checksums."""
+
+from peclip.data.download.sets import ASKED, SETS, download
+
+__all__ = ("ASKED", "SETS", "download")
