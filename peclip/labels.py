@@ -1,14 +1,23 @@
-"""Expression vocabularies, the rule for names of classes, and the texts that describe them: no torch, for every room."""
+"""Names of classes, those of expressions among them, and the texts that describe them: no torch, for every room."""
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import cycle
-from typing import Literal
+from typing import Literal, get_args
 
 from peclip.errors import InputError, listed, shown
 
 TextStyle = Literal["action_units", "names", "sentences"]
+
+PLACEHOLDER = "{label}"
+"""Stands for the name of the class in a template for class texts."""
+
+JOINTS = re.compile("[+,;|]")
+"""Characters between the labels of a clip that has several."""
+
+CAMEL_CASE = re.compile(r"(?:[A-Z][a-z]+){2,}")
+"""A name of several words that are joined by their capitals, as in UCF101."""
 
 SEVEN = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
 """The seven basic expressions in the order of DFEW."""
@@ -134,8 +143,13 @@ def canonical(name: str) -> str:
     return SPELLINGS.get(plain.lower(), plain)
 
 
-def flaw(name: str) -> str:
-    """Return why a name cannot be that of a class, to follow the name in a message; empty if it can."""
+def flaw(name: str, others: Collection[str] = ()) -> str:
+    """Return why a name cannot be that of a class, to follow the name in a message; empty if it can.
+
+    Args:
+        name: as it is written.
+        others: canonical names of the classes beside it.
+    """
     if len(name) > LONGEST_NAME:
         return f"is not a class name: it has {len(name):,} characters, expected at most {LONGEST_NAME:,}"
     kinds = {character: unicodedata.category(character) for character in name}
@@ -144,7 +158,23 @@ def flaw(name: str) -> str:
     for character, kind in kinds.items():
         if kind in CONTROLS or unicodedata.bidirectional(character) in REORDERING:
             return f"is not a class name: it contains the control character {character!a}, remove it"
+    if classes := _joined(name, others):
+        own = shown(" and ".join(classes))
+        return f"names {len(classes)} classes, a clip has one: keep one of them, or call the combination {own}"
     return ""
+
+
+def _joined(name: str, others: Collection[str]) -> list[str]:
+    """Return the classes that a label joins, as ``happiness+anger`` does; none where it is the name of one class.
+
+    Args:
+        name: the label.
+        others: the labels beside it. A name that joins neither these nor expressions may have a comma or a plus in it.
+    """
+    parts = [canonical(part) for part in JOINTS.split(name) if part.strip()]
+    expressions = [part in KNOWN for part in parts]
+    is_joined = len(parts) > 1 and (any(expressions) or (len({*parts}) > 1 and {*parts} <= {*others}))
+    return parts if is_joined else []
 
 
 def ordered(names: Iterable[str]) -> list[str]:
@@ -181,10 +211,10 @@ def class_names(labels: Sequence[str]) -> tuple[str, ...]:
         raise InputError("labels is empty, expected at least one class name", "labels")
     if len(labels) > MOST:
         raise InputError(f"labels has {len(labels):,} names, expected at most {MOST:,}", "labels")
-    names: dict[str, str] = {}
+    beside, names = {canonical(label) for label in labels}, dict[str, str]()
     for label in labels:
         name = canonical(label)
-        if what := flaw(name):
+        if what := flaw(name, beside):
             raise InputError(f"labels: {shown(label)} {what}", "labels")
         if name in names:
             same = "" if names[name] == label else f", which is the same class as {names[name]!r}"
@@ -206,17 +236,28 @@ def label_of(column: str) -> str:
     return column[:-1] if column.endswith("_") and column.rstrip("_") in COLUMNS else column
 
 
-def class_texts(labels: Sequence[str], texts: TextStyle | Mapping[str, str] = "action_units") -> list[str]:
+def are_expressions(labels: Iterable[str]) -> bool:
+    """Return whether classes are expressions of a face: one of them is known as such."""
+    return any(canonical(label) in KNOWN for label in labels)
+
+
+def words(name: str) -> str:
+    """Return a class name as words: ``brush_hair`` and ``BrushHair`` are "brush hair"."""
+    apart = re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower() if CAMEL_CASE.fullmatch(name) else name
+    return " ".join(apart.replace("_", " ").split())
+
+
+def class_texts(labels: Sequence[str], texts: str | Mapping[str, str] = "action_units") -> list[str]:
     """Return one text per class, in the order of the labels.
 
     Args:
         labels: class names.
         texts: a style (``action_units``: FACS descriptions; ``names``: the plain name; ``sentences``: "an expression
-            of ..."), or the texts themselves by label.
+            of ..."), a template such as "a video of a person {label}", or the texts themselves by label.
 
     Raises:
         InputError: labels are not distinct; a label has no text, an empty one, one that is too long or the same as another;
-            or the style is unknown.
+            or the style is unknown, and no template.
     """
     names = class_names(labels)
     if texts == "names":
@@ -224,11 +265,13 @@ def class_texts(labels: Sequence[str], texts: TextStyle | Mapping[str, str] = "a
     if texts == "sentences":
         return [f"an expression of {name}" for name in names]
     if isinstance(texts, str) and texts != "action_units":
-        raise InputError(f"texts is {texts!r}, expected action_units, names, sentences or a text by label", "texts")
+        check_template(texts)
+        texts = {name: texts.replace(PLACEHOLDER, words(name)) for name in names}
     known = texts_by_name(ACTION_UNITS if isinstance(texts, str) else texts)
     if missing := [name for name in names if name not in known]:
         raise InputError(
-            f"texts is missing {missing[0]!r} (known: {listed(known)}): add a text for it, or choose names or sentences",
+            f"texts is missing {missing[0]!r} (known: {listed(known)}): add a text for it, or choose names, sentences or a "
+            f"template such as 'a video of {PLACEHOLDER}'",
             "texts",
         )
     twins: dict[str, str] = {}
@@ -236,6 +279,22 @@ def class_texts(labels: Sequence[str], texts: TextStyle | Mapping[str, str] = "a
         if (twin := twins.setdefault(known[name].strip(), name)) != name:
             raise same_texts("text", twin, name)
     return [known[name] for name in names]
+
+
+def check_template(template: str) -> None:
+    """Check a template for class texts.
+
+    Raises:
+        InputError: it has no ``{label}``, or other braces.
+    """
+    if PLACEHOLDER not in template:
+        raise InputError(
+            f"texts is {shown(template)}, expected {', '.join(get_args(TextStyle))}, a template with {PLACEHOLDER} such as "
+            f"'a video of a person {PLACEHOLDER}', or a text by label",
+            "texts",
+        )
+    if {"{", "}"} & {*template.replace(PLACEHOLDER, "")}:
+        raise InputError(f"texts is {shown(template)}, which has other braces than {PLACEHOLDER}: remove them", "texts")
 
 
 def same_texts(what: str, first: str, second: str) -> InputError:

@@ -12,7 +12,7 @@ import yaml
 
 from peclip.demo import tasks
 from peclip.recipes import recipe_path
-from tests.runs import trained
+from tests.runs import trained, write_data
 from tests.trees import TREES
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
@@ -80,6 +80,8 @@ def data(tmp_path_factory):
             made[benchmark] = folder / benchmark
             if benchmark in TREES:
                 TREES[benchmark](made[benchmark])
+            elif benchmark == "folders":
+                write_data(made[benchmark], labels=["brush_hair", "ClimbStairs"])
         return made[benchmark]
 
     yield make

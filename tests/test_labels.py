@@ -57,6 +57,24 @@ def test_every_known_expression_has_a_text():
     assert set(ACTION_UNITS) == set(KNOWN)
 
 
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ("brush_hair", "a video of a person brush hair"),
+        ("ApplyEyeMakeup", "a video of a person apply eye makeup"),
+        ("iPhone", "a video of a person iPhone"),
+        ("happy", "a video of a person happiness"),
+    ],
+)
+def test_a_template_writes_the_name_of_a_class_as_words(label, text):
+    assert class_texts([label, "x"], "a video of a person {label}")[0] == text
+
+
+def test_classes_that_a_template_cannot_distinguish_are_refused():
+    with pytest.raises(InputError, match="same text for 'brush_hair' and 'brush hair'"):
+        class_texts(["brush_hair", "brush hair"], "{label}")
+
+
 def test_a_label_without_a_text_is_named_with_what_to_do():
     with pytest.raises(InputError, match=r"texts is missing 'boredom' \(known: happiness, .*\): add a text for it"):
         class_texts(["happiness", "boredom"])

@@ -62,6 +62,31 @@ def test_class_texts_make_other_classes_recognisable_and_the_report_says_so(star
     assert ("1 label with other class texts than in the training: happiness; " in shown) == bool(reworded)
 
 
+def test_a_template_makes_texts_of_all_classes(start):
+    result, folder = start("--model.net.texts", "a video of a person who shows {label}", command="test")
+    assert (result.status, result.err) == (0, "")
+    assert metrics_of(folder)["classes"]["unseen"] == ["contempt", "boredom"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (
+            "a video of a person",
+            "model.net.texts is 'a video of a person', expected action_units, names, sentences, a template",
+        ),
+        ("a video of {label", "model.net.texts is 'a video of {label', expected action_units,"),
+        ("{label} and {other}", "model.net.texts is '{label} and {other}', which has other braces than {label}"),
+    ],
+)
+def test_a_template_without_label_is_refused_in_one_line(start, texts, expected):
+    result, folder = start("--model.net.texts", texts)
+    assert result.status == 2
+    assert expected in result.err
+    assert result.err.count("\n") == 1
+    assert not folder.exists()
+
+
 def test_other_texts_for_the_same_classes_are_reported(start, tiny_data):
     result, folder = start("--model.net.texts", "sentences", clips=tiny_data)
     assert result.status == 0

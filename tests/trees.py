@@ -140,6 +140,66 @@ def cremad_tree(root: Path, actors: int = 5) -> Path:
     return root
 
 
+def numbered_classes(count: int) -> list[str]:
+    """Names of classes in CamelCase, in alphabetical order."""
+    words = (
+        "Juggling",
+        "Archery",
+        "Bowling",
+        "Diving",
+        "Fencing",
+        "Haircut",
+        "Rowing",
+        "Surfing",
+        "Typing",
+        "Knitting",
+    )
+    return sorted(f"{first}{second}" for first in words for second in (*words, "Billiards"))[:count]
+
+
+def ucf101_tree(root: Path, classes: int = 101, groups: Sequence[int] = (1, 8, 15, 22)) -> Path:
+    """A clip of each group and class; group 1 is tested in fold 1, 8 in fold 2 and 15 in fold 3."""
+    write_clip(root / "clip.avi", 1)
+    content = (root / "clip.avi").read_bytes()
+    (root / "clip.avi").unlink()
+    names = numbered_classes(classes)
+    lists: dict[str, list[str]] = {"classInd": [f"{index} {name}" for index, name in enumerate(names, 1)]}
+    for index, name in enumerate(names, 1):
+        (root / "UCF-101" / name).mkdir(parents=True)
+        for group in groups:
+            clip = f"{name}/v_{name}_g{group:02d}_c01.avi"
+            number = (index * 100 + group).to_bytes(4, "little")
+            (root / "UCF-101" / clip).write_bytes(content + b"JUNK\x04\0\0\0" + number)  # no two clips are the same
+            for fold in (1, 2, 3):
+                tested = group == 7 * fold - 6
+                lists.setdefault(f"{'test' if tested else 'train'}list0{fold}", []).append(
+                    clip if tested else f"{clip} {index}"
+                )
+    (root / "ucfTrainTestlist").mkdir()
+    for name, lines in lists.items():
+        (root / "ucfTrainTestlist" / f"{name}.txt").write_text("\r\n".join(lines) + "\r\n")
+    return root
+
+
+def hmdb51_tree(root: Path, classes: int = 51) -> Path:
+    """Three clips a class, of two videos: fold 1 trains on two, fold 2 on one, and fold 3 tests the clip that fold 1 tests."""
+    write_clip(root / "clip.avi", 2)
+    content = (root / "clip.avi").read_bytes()
+    (root / "clip.avi").unlink()
+    (root / "testTrainMulti_7030_splits").mkdir()
+    for index, camel in enumerate(numbered_classes(classes)):
+        name = camel[0].lower() + "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in camel[1:])
+        (root / name).mkdir()
+        clips = [f"#1(TV)&_Who's;_{name}_f_cm_np1_ba_bad_{number}.avi" for number in (0, 1)]
+        clips.append(f"Let_it_go!_{name}_h_nm_np2_fr_med_0.avi")
+        for number, clip in enumerate(clips):
+            (root / name / clip).write_bytes(content + b"JUNK\x04\0\0\0" + (10 * index + number).to_bytes(4, "little"))
+        for fold, roles in enumerate(("112", "021", "112"), 1):
+            lines = [f"{clip} {role} \n" for clip, role in zip(clips, roles, strict=True)]
+            (root / "testTrainMulti_7030_splits" / f"{name}_test_split{fold}.txt").write_text("".join(lines))
+    return root
+
+
 TREES = {
     "dfew": dfew_tree,
     "ferv39k": ferv39k_tree,
@@ -148,5 +208,7 @@ TREES = {
     "caer": caer_tree,
     "ravdess": ravdess_tree,
     "cremad": cremad_tree,
+    "ucf101": ucf101_tree,
+    "hmdb51": hmdb51_tree,
 }
 """The builders by the names of the benchmarks; each takes the root, makes the tree and returns the root."""

@@ -25,8 +25,8 @@ def prepare(
     """Read a benchmark in its released layout and write its manifest.
 
     Args:
-        benchmark: dfew, ferv39k, mafw, afew, caer, ravdess, cremad, or folders (a folder per class, or files named after
-            their class); for lists of other forms see peclip prepare list --help.
+        benchmark: dfew, ferv39k, mafw, afew, caer, ravdess, cremad, ucf101, hmdb51, or folders (a folder per class, or files
+            named after their class); for lists of other forms see peclip prepare list --help.
         root: folder of the release.
         out: csv file to write; clips below its folder are named relative to it.
         scene: one of FERV39K's 22 scenes; all of them by default.

@@ -43,10 +43,11 @@ class VideoDataModule(LightningDataModule):
     evaluated; see :attr:`clip_format`.
 
     Args:
-        manifest: csv file with the columns path,label and optional split,fold,subject,start,end.
+        manifest: csv file with the columns path,label and optional split,fold,subject,start,end (or fold_1, fold_2, ... for fold).
         root: folder of a benchmark in its released layout, instead of a manifest.
-        benchmark: layout of the folder: ferv39k, folders (a folder per class, or files named after their class), demo or
-            demo_order (generated into the folder when they are missing); by default folders.
+        benchmark: layout of the folder: dfew, ferv39k, mafw, afew, caer, ravdess, cremad, ucf101, hmdb51, folders (a folder
+            per class, or files named after their class), demo or demo_order (generated into the folder when they are missing);
+            by default folders.
         options: options of the benchmark's reader, such as {scene: Action} for one of FERV39K's scenes.
         fold: the fold to test on, where the source has folds.
         labels: class names in the order of the logits; by default those of the clips, known expressions first, or in an evaluation

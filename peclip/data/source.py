@@ -90,7 +90,7 @@ def check_subjects(source: Manifest, fold: int | None, val: Validation) -> None:
     from peclip.data.subjects import on_several_sides
 
     role = source.roles(fold)
-    used = role.ne("val") | (val != "test")
+    used = role.ne("") & (role.ne("val") | (val != "test"))
     clips, sides = source.select(used), role[used]
     for subject, rows in on_several_sides(clips, list(sides)).items():
         (first, row), (second, other) = list(rows.items())[:2]

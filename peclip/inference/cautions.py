@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from peclip.inference.windows import Box
+from peclip.labels import are_expressions
 from peclip.model import PEClip
 from peclip.model.backbones.load import DEMO, load_backbone
 
@@ -19,7 +20,8 @@ SHORTEST = 0.5
 SYNTHETIC = (
     "This model has seen synthetic faces only (its CLIP is the demo's): what it says about real people means nothing."
 )
-ZERO_SHOT = "This is zero-shot CLIP: nothing in it was trained on expressions, and it is often wrong."
+SYNTHETIC_CLIP = "The CLIP of this model has seen synthetic faces only (it is the demo's): what it says about real videos means nothing."
+ZERO_SHOT = "This is zero-shot CLIP: nothing in it was trained on these classes, and it is often wrong."
 
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -27,7 +29,9 @@ _LUMA = (0.299, 0.587, 0.114)
 def of_model(net: PEClip) -> str:
     """Return what has to be said about every answer of a model, in one sentence; empty where there is nothing."""
     is_demo = net.config.backbone == DEMO or net.config.fingerprint == load_backbone(DEMO).fingerprint
-    return SYNTHETIC if is_demo else "" if net.trainable_state() else ZERO_SHOT
+    if is_demo:
+        return SYNTHETIC if are_expressions(net.labels) else SYNTHETIC_CLIP
+    return "" if net.trainable_state() else ZERO_SHOT
 
 
 def of_answer(box: Box, bright: float, seconds: float) -> tuple[str, ...]:

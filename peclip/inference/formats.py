@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 from peclip.errors import InputError, listed
 from peclip.files import atomic_write
 from peclip.inference.segments import Segment
+from peclip.labels import are_expressions
 
 ALWAYS = ("csv", "json")
 """Formats that are always written, by :class:`peclip.inference.timeline.Timeline`."""
@@ -87,13 +88,14 @@ def as_elan(video: Annotated) -> str:
     )
     header = ElementTree.SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
     if Path(video.file).is_file():  # a pipe or a camera cannot be played again
-        url, kind = Path(video.file).absolute().as_uri(), guess_type(video.file)[0] or "unknown"
-        ElementTree.SubElement(header, "MEDIA_DESCRIPTOR", MEDIA_URL=url, MIME_TYPE=kind)
+        url, mime = Path(video.file).absolute().as_uri(), guess_type(video.file)[0] or "unknown"
+        ElementTree.SubElement(header, "MEDIA_DESCRIPTOR", MEDIA_URL=url, MIME_TYPE=mime)
+    kind = "expression" if are_expressions(video.labels) else "label"
     order = ElementTree.SubElement(root, "TIME_ORDER")
     tiers: dict[int, ElementTree.Element] = {}
     for number, segment in enumerate(sorted(video.segments, key=lambda each: (each.track, each.start))):
         if segment.track not in tiers:
-            name = {"TIER_ID": f"face {segment.track}", "LINGUISTIC_TYPE_REF": "expression"}
+            name = {"TIER_ID": f"face {segment.track}", "LINGUISTIC_TYPE_REF": kind}
             tiers[segment.track] = ElementTree.SubElement(root, "TIER", name)
         slots = f"ts{2 * number + 1}", f"ts{2 * number + 2}"
         for slot, seconds in zip(slots, (segment.start, segment.end), strict=True):
@@ -108,11 +110,11 @@ def as_elan(video: Annotated) -> str:
     ElementTree.SubElement(
         root,
         "LINGUISTIC_TYPE",
-        {"LINGUISTIC_TYPE_ID": "expression", "TIME_ALIGNABLE": "true", "GRAPHIC_REFERENCES": "false"}
-        | {"CONTROLLED_VOCABULARY_REF": "expressions"},
+        {"LINGUISTIC_TYPE_ID": kind, "TIME_ALIGNABLE": "true", "GRAPHIC_REFERENCES": "false"}
+        | {"CONTROLLED_VOCABULARY_REF": f"{kind}s"},
     )
     ElementTree.SubElement(root, "LANGUAGE", LANG_ID=_LANGUAGE, LANG_DEF="", LANG_LABEL="undetermined")
-    vocabulary = ElementTree.SubElement(root, "CONTROLLED_VOCABULARY", CV_ID="expressions")
+    vocabulary = ElementTree.SubElement(root, "CONTROLLED_VOCABULARY", CV_ID=f"{kind}s")
     ElementTree.SubElement(vocabulary, "DESCRIPTION", LANG_REF=_LANGUAGE).text = video.caution
     for number, label in enumerate(video.labels, start=1):
         entry = ElementTree.SubElement(vocabulary, "CV_ENTRY_ML", CVE_ID=f"cve{number}")

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from peclip.clip_format import ClipFormat
 from peclip.errors import InputError, shown
-from peclip.labels import TextStyle, class_names, class_texts
+from peclip.labels import class_names, class_texts
 from peclip.model.backbones.contract import Backbone
 from peclip.model.backbones.load import load_backbone
 from peclip.model.build import (
@@ -44,7 +44,7 @@ from peclip.results.card import RunRecord
 
 @final
 class PEClip(nn.Module):
-    """PE-CLIP: clips of a face in, a logit per expression out.
+    """PE-CLIP: clips in, of faces or of anything else, a logit per class out.
 
     ``logits = logit_scale * video @ text.T``: the clip feature is the mean over the T frames of the projected class
     token, the text feature the projected end-of-text token of each class text, both L2-normalised. CLIP stays frozen;
@@ -60,7 +60,8 @@ class PEClip(nn.Module):
             some blocks of one, as in ``vision.mlp[6:12]``. One adapter is made per block, with the width of its tower. By
             default the four of the paper, ShA, TDA, ShA and TA; {} or null for none.
         prompts: the prompt class; by default MaPLe, 9 deep or as deep as the shorter tower. null for none.
-        texts: ``action_units`` (FACS descriptions), ``names``, ``sentences``, or the texts themselves by label.
+        texts: ``action_units`` (FACS descriptions of expressions), ``names``, ``sentences`` ("an expression of ..."), a template
+            with ``{label}`` such as "a video of a person {label}", or the texts themselves by label.
         logit_scale: factor on the cosine similarities; above 0. null for the one that the backbone was trained with.
         compile: whether torch.compile fuses the operations of each block: the first step then takes about a minute.
         checkpointing: whether blocks keep only their input for the gradient and recompute the rest: less memory, more time.
@@ -85,7 +86,7 @@ class PEClip(nn.Module):
         backbone: str = "openai/clip-vit-base-patch16",
         adapters: dict[str, AdapterFactory] | None = PE_CLIP,
         prompts: PromptFactory | None = MaPLe,
-        texts: TextStyle | dict[str, str] = "action_units",
+        texts: dict[str, str] | str = "action_units",
         logit_scale: float | None = 100.0,
         compile: bool = False,
         checkpointing: bool = False,

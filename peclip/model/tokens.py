@@ -83,6 +83,14 @@ def check_tokens(token_ids: Tensor, classes: int, backbone: Backbone) -> None:
         raise InputError(f"token_ids have shape {shape}, expected ({classes}, {tokens})", "token_ids")
     if token_ids.is_floating_point() or token_ids.min() < 0 or token_ids.max() >= backbone.vocabulary:
         raise InputError(f"token_ids: expected whole numbers from 0 to {backbone.vocabulary - 1}", "token_ids")
+    if backbone.layout.fill is None:
+        end = int(token_ids.max()) if backbone.layout.end is None else backbone.layout.end
+        ended = token_ids.eq(end).any(dim=1).tolist()
+        if not all(ended):
+            raise InputError(
+                f"token_ids: text {ended.index(False)} has no end, expected the token {end} in each of the rows",
+                "token_ids",
+            )
 
 
 def _ids(backbone: Backbone, text: str) -> list[int]:

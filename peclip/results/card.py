@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from peclip.clip_format import CLIP_MEAN, CLIP_STD, ClipFormat
+from peclip.labels import are_expressions
 from peclip.results.evaluation import Metrics, read_metrics
 from peclip.results.options import read_changes, read_options
 from peclip.results.records import from_json
@@ -20,6 +21,9 @@ Plain = str | int | float | bool | None
 LIMITS = """It recognises which expression a face *shows*, as people labelled it in the clips it was trained on. That is not
 what a person feels. Accuracy differs between classes (see the recalls), and between faces, cultures and recordings unlike those
 of the training data. It is not meant for decisions about people."""
+
+OTHER_LIMITS = """It recognises the classes that people gave the clips it was trained on. Accuracy differs between classes (see the
+recalls), and between recordings, places and people unlike those of the training data. It is not meant for decisions about people."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +115,21 @@ def card(facts: PackageFacts) -> str:
     """Return the model card as markdown."""
     run = facts.run or RunRecord({}, {}, None)
     size_and_kind = f"{facts.parameters:,} parameters, {facts.dtype}, {facts.size / 1e6:.1f} MB"
-    use = "```python\nfrom peclip import PEClip\n\nnet = PEClip.from_pretrained(FOLDER_OR_HUB_ID)\n```"
+    faces, use = (
+        are_expressions(facts.labels),
+        "```python\nfrom peclip import PEClip\n\nnet = PEClip.from_pretrained(FOLDER_OR_HUB_ID)\n```",
+    )
+    command = (
+        "recognize VIDEO --model FOLDER_OR_HUB_ID"
+        if faces
+        else "predict --ckpt_path FOLDER_OR_HUB_ID --data.manifest CLIPS.csv"
+    )
     sections = [
-        _head(facts.backbone),
-        "# PE-CLIP for dynamic facial expression recognition",
+        _head(facts.backbone, faces),
+        f"# PE-CLIP for {'dynamic facial expression recognition' if faces else 'video classification'}",
         f"Adapters and prompts ({size_and_kind}) for the frozen backbone `{facts.backbone}`.",
-        f"A clip of a face goes in, one of {len(facts.labels)} expressions comes out.",
-        f"{use}\n\nor `peclip recognize VIDEO --model FOLDER_OR_HUB_ID`.",
+        f"A clip{' of a face' if faces else ''} goes in, one of {len(facts.labels)} {'expressions' if faces else 'classes'} comes out.",
+        f"{use}\n\nor `peclip {command}`.",
         "## Input",
         _input(facts.clip_format),
         "## Classes",
@@ -130,16 +142,16 @@ def card(facts: PackageFacts) -> str:
         "## Training",
         _table(run.training),
         "## Limits",
-        LIMITS,
+        LIMITS if faces else OTHER_LIMITS,
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _head(backbone: str) -> str:
+def _head(backbone: str, faces: bool) -> str:
     head: dict[str, Any] = {"library_name": "peclip", "pipeline_tag": "video-classification"}
     if "/" in backbone and not Path(backbone).is_absolute():
         head["base_model"] = backbone
-    head["tags"] = ["facial-expression-recognition", "pe-clip", "adapters"]
+    head["tags"] = [*(["facial-expression-recognition"] if faces else []), "pe-clip", "adapters"]
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---"
 
 

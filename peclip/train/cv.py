@@ -154,7 +154,7 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
         raise InputError(f"folder {folder} holds a finished cross-validation: name a new one")
     if not (folder / OPTIONS).exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
         raise InputError(f"folder {folder} holds other files than a cross-validation: name a new one")
-    columns = ["path", "label", "split", "fold", "start", "end"]
+    columns = ["path", "label", "split", "fold", "start", "end", *source.fold_columns.values()]
     digest = hashlib.sha256(source.table[columns].to_csv().encode(errors="surrogateescape")).hexdigest()
     unfinished = _unfinished(folder, source)
     if finished := [fold for fold in source.folds if fold not in unfinished]:

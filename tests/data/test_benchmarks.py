@@ -1,5 +1,7 @@
 """Readers of the released layouts: right paths, labels by name, right folds; wrong layouts are named."""
 
+import re
+
 import pytest
 
 from peclip.data import media
@@ -19,8 +21,10 @@ from tests.trees import (
     cremad_tree,
     dfew_tree,
     ferv39k_tree,
+    hmdb51_tree,
     mafw_tree,
     ravdess_tree,
+    ucf101_tree,
     write_clip,
 )
 
@@ -351,6 +355,80 @@ def test_actors_are_subjects_and_none_of_training_validates(name, tree, actors, 
     assert len(set.union(*shown)) == sum(map(len, shown)) == actors
 
 
+def test_ucf101_tests_each_group_in_its_fold_and_keeps_groups_apart_in_validation(tmp_path):
+    manifest = read_benchmark("ucf101", ucf101_tree(tmp_path, classes=3, groups=(1, 2, 8, 15, 22, 23)))
+    for fold, group in {1: "01", 2: "08", 3: "15"}.items():
+        train, _, test = manifest.splits(fold)
+        tested = {path[-10:-8] for path in test.table["path"]}
+        assert group in tested
+        assert not tested & {path[-10:-8] for path in train.table["path"]}
+    clips = split_source(manifest, 1, 0.3, seed=0)
+    assert len(clips.val)
+    assert not {*clips.val.table["subject"]} & {*clips.train.table["subject"]}
+    assert manifest.labels == ["ArcheryArchery", "ArcheryBilliards", "ArcheryBowling"]
+    assert manifest.clip(0).where == "ucfTrainTestlist/testlist01.txt line 1"
+
+
+def test_ucf101_and_hmdb51_are_found_under_other_names_and_suffixes(tmp_path):
+    ucf101_tree(tmp_path / "ucf", classes=2)
+    (tmp_path / "ucf/UCF-101").rename(tmp_path / "ucf/videos")
+    (tmp_path / "ucf/ucfTrainTestlist").rename(tmp_path / "ucf/annotations")
+    clip = tmp_path / "ucf/videos/ArcheryArchery/v_ArcheryArchery_g08_c01.avi"
+    clip.rename(clip.with_suffix(".mp4"))
+    assert not len(read_benchmark("ucf101", tmp_path / "ucf").missing())
+    hmdb51_tree(tmp_path / "hmdb/hmdb51_org", classes=2)
+    (tmp_path / "hmdb/hmdb51_org/testTrainMulti_7030_splits").rename(tmp_path / "hmdb/splits")
+    assert not len(read_benchmark("hmdb51", tmp_path / "hmdb").missing())
+
+
+def test_hmdb51_folds_may_share_test_clips_and_leave_clips_out(tmp_path):
+    manifest = read_benchmark("hmdb51", hmdb51_tree(tmp_path, classes=2))
+    assert manifest.folds == [1, 2, 3]
+    sizes = [tuple(map(len, manifest.splits(fold))) for fold in manifest.folds]
+    assert sizes == [(4, 0, 2), (2, 0, 2), (4, 0, 2)]
+    again = prepare("hmdb51", tmp_path, tmp_path / "hmdb51.csv")
+    assert [list(Manifest.read(tmp_path / "hmdb51.csv").roles(fold)) for fold in (1, 2, 3)] == [
+        list(again.roles(fold)) for fold in (1, 2, 3)
+    ]
+
+
+def test_hmdb51_has_videos_as_subjects_only_where_its_folds_keep_them_apart(tmp_path):
+    apart = read_benchmark("hmdb51", hmdb51_tree(tmp_path, classes=2))
+    assert apart.table["subject"].nunique() == 4
+    assert apart.notes == ()
+    path = next((tmp_path / "testTrainMulti_7030_splits").glob("*_test_split2.txt"))
+    path.write_text(path.read_text().replace(".avi 0", ".avi 1"))  # now this video is trained and tested on in fold 2
+    mixed = read_benchmark("hmdb51", tmp_path)
+    assert mixed.table["subject"].eq("").all()
+    assert "videos" in mixed.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "tree", "path", "line", "expected"),
+    [
+        (
+            "ucf101",
+            ucf101_tree,
+            "ucfTrainTestlist/trainlist02.txt",
+            "Archery",
+            "trainlist02.txt line 1: 'Archery' is not a line",
+        ),
+        (
+            "hmdb51",
+            hmdb51_tree,
+            "testTrainMulti_7030_splits/archery_archery_test_split2.txt",
+            "a.avi 3",
+            "line 1: 'a.avi 3' is not",
+        ),
+    ],
+)
+def test_a_list_of_actions_that_cannot_be_meant_is_named_with_its_line(tmp_path, name, tree, path, line, expected):
+    tree(tmp_path, classes=2)
+    (tmp_path / path).write_text(f"{line}\n")
+    with pytest.raises(InputError, match=re.escape(expected)):
+        read_benchmark(name, tmp_path)
+
+
 def test_a_release_in_a_folder_of_its_name_is_found(tmp_path):
     dfew_tree(tmp_path / "DFEW")
     assert len(read_benchmark("dfew", tmp_path)) == 14
@@ -377,7 +455,8 @@ def test_unknown_benchmarks_and_options_are_answered_with_those_that_exist(tmp_p
 
 def test_published_counts_add_up():
     for name, published in PUBLISHED.items():
-        assert all(train + test == published.clips for train, test in published.folds.values()), name
+        sums = {train + test for train, test in published.folds.values()}
+        assert sums == {5100} if name == "hmdb51" else sums <= {published.clips}, name  # which has unused clips
         assert sum(published.splits.values()) in (0, published.clips)
         first = published.splits or dict(zip(("train", "test"), published.folds.get(1, ()), strict=False))
         for split, counts in published.classes.items():

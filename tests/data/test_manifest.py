@@ -1,5 +1,6 @@
 """Manifests: what is read is what was meant, and every mistake names its file and line."""
 
+import re
 import time
 
 import pandas as pd
@@ -325,3 +326,35 @@ def test_a_million_rows_are_read_in_seconds(tmp_path):
     manifest = Manifest.read(path)
     assert time.process_time() - began < 20
     assert manifest.clip(999_999).where == "clips.csv line 1000001"
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "expected"),
+    [
+        (
+            "path,label,fold_1,fold_2",
+            "a.mp4,x,train,practice",
+            "line 2: fold_2 is 'practice', expected train, val, test, or nothing",
+        ),
+        ("path,label,fold,fold_1", "a.mp4,x,1,train", "line 1: columns 'fold' and 'fold_1' both state the folds"),
+        ("path,label,fold_0", "a.mp4,x,train", "line 1: unknown column 'fold_0'"),
+    ],
+)
+def test_roles_of_folds_that_cannot_be_meant_are_named(tmp_path, header, row, expected):
+    (tmp_path / "m.csv").write_text(f"{header}\n{row}\n")
+    with pytest.raises(InputError, match=re.escape(expected)):
+        Manifest.read(tmp_path / "m.csv")
+
+
+def test_each_fold_may_state_its_own_roles(tmp_path):
+    text = "path,label,fold_1,fold_2\na.mp4,x,train,\nb.mp4,x,test,Training\nc.mp4,x,validation,test\n"
+    (tmp_path / "m.csv").write_text(text)
+    manifest = Manifest.read(tmp_path / "m.csv")
+    assert manifest.folds == [1, 2]
+    assert [list(manifest.roles(fold)) for fold in (1, 2)] == [["train", "test", "val"], ["", "train", "test"]]
+    assert [[*part.table["path"]] for part in manifest.splits(2)] == [["b.mp4"], [], ["c.mp4"]]
+    manifest.write(tmp_path / "again.csv")
+    again = Manifest.read(tmp_path / "again.csv")
+    assert [list(again.roles(fold)) for fold in (1, 2)] == [list(manifest.roles(fold)) for fold in (1, 2)]
+    with pytest.raises(InputError, match="choose the one to test on with fold"):
+        manifest.splits()

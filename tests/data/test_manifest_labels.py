@@ -41,6 +41,37 @@ def test_a_folder_whose_name_cannot_be_that_of_a_class_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("label", "own"),
+    [
+        ("happiness+anger", "happiness and anger"),
+        ('"happiness,anger"', "happiness and anger"),
+        ("Happy | boredom", "happiness and boredom"),
+        ("run+jump", "run and jump"),
+        ("run;jump", "run and jump"),
+    ],
+)
+def test_a_clip_with_several_labels_is_refused_rather_than_made_a_class(label, own, tmp_path):
+    text = f"path,label\na,run\nb,jump\nc,{label}\n"
+    with pytest.raises(
+        InputError, match=rf"clips\.csv line 4: the label .* names 2 classes, .* call the combination '{own}'"
+    ):
+        Manifest.read(write(tmp_path, text))
+
+
+def test_a_folder_of_clips_with_several_labels_is_refused(tmp_path):
+    for name in ("happy", "sad", "happy+sad"):
+        write(tmp_path, "x", f"clips/{name}/a.mp4")
+    with pytest.raises(InputError, match=r"happy\+sad/a\.mp4: the label 'happy\+sad' names 2 classes"):
+        folders(tmp_path / "clips")
+
+
+@pytest.mark.parametrize("label", ["C++", "salt, pepper and more", "1+1", "playing guitar, electric"])
+def test_a_name_with_a_comma_or_a_plus_that_joins_no_classes_is_one_class(label, tmp_path):
+    text = f'path,label\na,playing guitar\nb,1\nc,"{label}"\n'
+    assert label in Manifest.read(write(tmp_path, text)).labels
+
+
+@pytest.mark.parametrize(
     "labels", [("null", "NA", "nan"), ("1e3", "0x1", "007"), ("True", "yes", "no"), ("#a", "a,b", 'c"d')]
 )
 def test_labels_that_look_like_values_are_written_and_read_as_text(labels, tmp_path):

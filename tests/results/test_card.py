@@ -137,3 +137,13 @@ def test_the_card_says_how_pixels_are_normalised():
 def test_a_limited_evaluation_is_reported_beside_its_scores(run):
     (run / "metrics.json").write_text(json.dumps(SCORES | {"limited": {"clips": 40, "of": 90}}))
     assert "On 40 test clips; limited to 40 of 90 clips:" in card(replace(FACTS, run=read_run(run)))
+
+
+def test_a_card_of_other_classes_says_nothing_of_faces_and_expressions():
+    facts = replace(
+        FACTS, labels=("brush_hair", "jump"), texts={"brush_hair": "a person brushing hair", "jump": "a jump"}
+    )
+    text = card(facts).lower()
+    assert "one of 2 classes comes out" in text
+    assert not any(word in text for word in ("expression", "face", "facial", "feels"))
+    assert "one of 2 expressions" in card(FACTS)

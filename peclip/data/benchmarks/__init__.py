@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
+from peclip.data.benchmarks.actions import hmdb51, ucf101
 from peclip.data.benchmarks.actors import cremad, ravdess
 from peclip.data.benchmarks.class_folders import afew, caer
 from peclip.data.benchmarks.comparison import comparison_notes
@@ -28,6 +29,8 @@ READERS: dict[str, Callable[..., Manifest]] = {
     "caer": caer,
     "ravdess": ravdess,
     "cremad": cremad,
+    "ucf101": ucf101,
+    "hmdb51": hmdb51,
     "folders": folders,
     "demo": demo,
     "demo_order": demo_order,

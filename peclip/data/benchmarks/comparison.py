@@ -41,6 +41,12 @@ COMPARISONS = {
         "the lists of the VideoMAE family (MAE-DFER, HiCMAE), which peclip prepare list --labels cremad reads, test other "
         "actors in each fold",
     ),
+    "ucf101": Comparison(
+        101, "compare the mean over the three official splits, the folds here, with that of other papers"
+    ),
+    "hmdb51": Comparison(
+        51, "compare the mean over the three official splits, the folds here, with that of other papers"
+    ),
 }
 """By the name of the benchmark."""
 

@@ -90,5 +90,9 @@ PUBLISHED: dict[str, Published] = {
         classes={"all": {"neutral": 96} | dict.fromkeys(("calm", *(name for name in SEVEN if name != "neutral")), 192)},
     ),
     "cremad": Published(clips=7_438, labels=6, note="7,442 clips less four broken ones"),
+    "ucf101": Published(clips=13_320, labels=101, folds={1: (9537, 3783), 2: (9586, 3734), 3: (9624, 3696)}),
+    "hmdb51": Published(
+        clips=6_766, labels=51, folds=dict.fromkeys((1, 2, 3), (3570, 1530)), note="copies differ by a few clips"
+    ),
 }
 """The published counts by benchmark."""

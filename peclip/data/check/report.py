@@ -229,17 +229,22 @@ def _classes(manifest: Manifest) -> Iterator[Finding]:
 
 def _both_sides(manifest: Manifest, benchmark: str | None) -> Iterator[Finding]:
     """Yield duplicate clips, and people who are trained and tested on."""
-    side = _sides(manifest)
+    divisions = _divisions(manifest)
     same: dict[bool, list[str]] = {False: [], True: []}
     for rows in same_content(manifest):
-        contradict = len({side[row] for row in rows}) > 1 or len({manifest.clip(row).label for row in rows}) > 1
+        split = next((side for side in divisions if len({side[row] for row in rows} - {""}) > 1), None)
+        contradict = split is not None or len({manifest.clip(row).label for row in rows}) > 1
+        side = split or divisions[0]
         named = (f"{manifest.table['path'].iat[row]} ({manifest.clip(row).label}, {side[row]})" for row in rows)
         same[contradict].append(" = ".join(named))
     if same[False]:
         yield Finding("duplicate", same[False], fatal=False)
     if same[True]:
         yield Finding("duplicate across splits or labels", same[True], fatal=True)
-    people = on_several_sides(_with_actors(manifest, benchmark), side)
+    clips, people = _with_actors(manifest, benchmark), dict[str, dict[str, int]]()
+    for side in divisions:
+        found = on_several_sides(clips.select(pd.Series(side).ne("")), [name for name in side if name])
+        people = found | people
     who = "actor" if benchmark in ("ravdess", "cremad") else "subject"
     if both := [f"{who} {short(name)}: {', '.join(sorted(sides))}" for name, sides in people.items()]:
         yield Finding("person on both sides of a split", both, fatal=True)
@@ -253,9 +258,14 @@ def _with_actors(manifest: Manifest, benchmark: str | None) -> Manifest:
     return Manifest(manifest.table.assign(subject=actors), manifest.source, manifest.root)
 
 
-def _sides(manifest: Manifest) -> list[str]:
-    """Return the side of each row: its fold, or else its split. No two sides may share clips or people."""
+def _divisions(manifest: Manifest) -> list[list[str]]:
+    """Return the side of each row, its fold or else its split, in each division: where each fold states its roles, one a fold.
+
+    No two sides of a division may share clips or people, but for the empty one.
+    """
+    if manifest.fold_columns:
+        return [[f"fold {fold} {role}" if role else "" for role in manifest.roles(fold)] for fold in manifest.folds]
     split, fold = manifest.table["split"], manifest.table["fold"]
     return [
-        (name or "train") if pd.isna(number) else f"fold {number}" for name, number in zip(split, fold, strict=True)
+        [(name or "train") if pd.isna(number) else f"fold {number}" for name, number in zip(split, fold, strict=True)]
     ]

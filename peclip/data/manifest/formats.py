@@ -6,13 +6,16 @@ as ``video_name,label`` or ``path,id``. Their labels are mostly numbers.
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
 COLUMNS = ("path", "label", "split", "fold", "start", "end", "subject", "video")
 """Columns of a manifest; ``video`` is another name of ``subject``."""
+
+FOLD = re.compile(r"fold_([1-9]\d{0,2})")
+"""Columns with the role of each clip in a fold, instead of the column ``fold``."""
 
 DELIMITERS = (",", ";", "\t")
 
@@ -69,6 +72,12 @@ class ListFormat:
         found = cells_of(line, self.delimiter, len(self.columns))
         fits = len(found) >= len(self.columns) if self.captions else len(found) == len(self.columns)
         return found if fits else None
+
+
+def fold_columns(names: Iterable[object]) -> dict[int, str]:
+    """Return those columns that state the roles of the clips in a fold, by the fold, ascending."""
+    found = {int(match[1]): match[0] for name in names if (match := FOLD.fullmatch(str(name)))}
+    return dict(sorted(found.items()))
 
 
 def list_command(path: Path | str, numbers: bool = False) -> str:

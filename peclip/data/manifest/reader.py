@@ -17,10 +17,12 @@ import numpy as np
 
 from peclip.data.manifest.formats import (
     COLUMNS,
+    FOLD,
     NUMBER,
     cells_of,
     delimiter_of,
     first_lines,
+    fold_columns,
     list_command,
     recognise,
 )
@@ -80,6 +82,10 @@ def parse_manifest(path: Path | str, labels_required: bool, allow_outside: bool)
         fold = _numbers(path, table, "fold")
         _refuse(path, table, fold.notna() & (fold.mod(1).ne(0) | fold.lt(0)), "fold {} is not a whole number", "fold")
         table["fold"] = fold.astype("Int64")
+    for name in fold_columns(table).values():
+        role = each_value(table[name], lambda name: SPLITS.get(name.strip().lower()))
+        _refuse(path, table, role.isna(), name + " is {}, expected train, val, test, or nothing where unused", name)
+        table[name] = role
     if "subject" in table:
         table["subject"] = each_value(table["subject"], str.strip)
     _check_times(path, table)
@@ -158,14 +164,14 @@ def _explain(path: Path | str, message: str, cause: Exception) -> NoReturn:
 
 
 def _check_header(path: Path | str, header: list[str], labels_required: bool) -> None:
-    expected = f"allowed are {', '.join(COLUMNS)}"
+    expected = f"allowed are {', '.join(COLUMNS)}, fold_1, fold_2, ..."
     required = ("path", "label") if labels_required else ("path",)
     if not any(header):
         raise InputError(f"{path} line 1: the header path,label is missing; {expected}")
     if not set(header) & set(COLUMNS):
         raise InputError(f"{path} line 1: not the header of a manifest, expected path,label; {expected}")
     for name in header:
-        if name not in COLUMNS:
+        if name not in COLUMNS and not FOLD.fullmatch(name):
             raise InputError(f"{path} line 1: unknown column {shown(name)}; {expected}")
         if header.count(name) > 1:
             raise InputError(f"{path} line 1: duplicate column {shown(name)}")
@@ -173,6 +179,8 @@ def _check_header(path: Path | str, header: list[str], labels_required: bool) ->
         raise InputError(
             f"{path} line 1: columns 'subject' and 'video' say the same: keep the one that joins more clips"
         )
+    if "fold" in header and (roles := [*fold_columns(header).values()]):
+        raise InputError(f"{path} line 1: columns 'fold' and {roles[0]!r} both state the folds: keep one kind")
     for name in required:
         if name not in header:
             raise InputError(f"{path} line 1: column {name!r} is missing; {expected}")

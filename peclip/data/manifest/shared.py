@@ -28,7 +28,8 @@ def _share(clips: Manifest) -> Any:
     """Reduce a manifest to the memory file of its table, and to what it was read from."""
     if clips not in _shared:
         try:
-            table = pa.Table.from_pandas(clips.table.drop(columns=["split", "fold", "subject"]), preserve_index=False)
+            unread = ["split", "fold", "subject", *clips.fold_columns.values()]
+            table = pa.Table.from_pandas(clips.table.drop(columns=unread), preserve_index=False)
         except UnicodeEncodeError:  # the name of a file need not be UTF-8
             return clips.__reduce_ex__(HIGHEST_PROTOCOL)
         file = os.fdopen(os.memfd_create("clips"), "wb")

@@ -3,9 +3,11 @@
 A manifest is a csv with the header ``path,label`` and, where wanted, ``split,fold,subject,start,end``:
 
 - ``path``: a video file or a folder of frames, relative to the manifest;
-- ``label``: an expression by name (``happy``, ``Happiness`` and ``HAP`` are one class), or any name of your own;
+- ``label``: the class, by any name; ``happy``, ``Happiness`` and ``HAP`` are one expression;
 - ``split``: ``train``, ``val`` or ``test``; a row without one belongs to training;
 - ``fold``: the fold of a cross-validation in which the clip is *tested*; in every other fold it is trained on;
+- ``fold_1``, ``fold_2``, ... instead of ``fold``: ``train``, ``val`` or ``test``, what the clip is for in that fold; nothing where
+  the fold does not use it;
 - ``start``, ``end``: seconds; the part of the file that is the clip;
 - ``subject`` (or ``video``): the person, or the longer video, that the clip shows; no one is trained on and validated on.
 
@@ -22,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from peclip import labels as vocabulary
-from peclip.data.manifest.formats import NUMBER, list_command
+from peclip.data.manifest.formats import NUMBER, fold_columns, list_command
 from peclip.data.manifest.reader import each_value, parse_manifest
 from peclip.data.media.storage import is_address
 from peclip.errors import InputError, listed, shown
@@ -53,7 +55,7 @@ class Clip:
 
     Attributes:
         path: absolute path of a video file, a folder of frames or a packed clip; the address of a packed clip elsewhere.
-        label: canonical name of the expression; None where the manifest has none.
+        label: canonical name of the class; None where the manifest has none.
         start: first second of the clip, None for the beginning of the file.
         end: second at which the clip ends, None for the end of the file.
         where: the line that named the clip, for messages (``dfew.csv line 17``).
@@ -70,7 +72,8 @@ class Manifest:
     """A table of clips.
 
     Args:
-        table: any of the :data:`COLUMNS`, at least ``path``; the others are empty. Labels are made canonical.
+        table: any of the :data:`COLUMNS`, at least ``path``; the others are empty. Labels are made canonical. Besides them,
+            ``fold_1`` and so on, see :attr:`fold_columns`.
         source: the file or folder that the table was read from.
         root: folder to which relative paths of the table belong, or its address.
         notes: sentences for the user about what a reader skipped.
@@ -127,6 +130,8 @@ class Manifest:
             values = self.table[column]
             if (values.ne("") if column in ("split", "subject") else values.notna()).any():
                 table[column] = values
+        for column in self.fold_columns.values():
+            table[column] = self.table[column]
         try:
             with atomic_write(path) as temporary:
                 table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
@@ -170,8 +175,15 @@ class Manifest:
         return vocabulary.ordered(name for name in self.table["label"].unique() if name)
 
     @property
+    def fold_columns(self) -> dict[int, str]:
+        """The columns with the role of each clip in a fold, by the fold; empty where the column ``fold`` states the folds."""
+        return fold_columns(self.table)
+
+    @property
     def folds(self) -> list[int]:
         """The folds that occur, ascending."""
+        if roles := self.fold_columns:
+            return [*roles]
         return sorted(int(fold) for fold in self.table["fold"].dropna().unique())
 
     def splits(self, fold: int | None = None) -> tuple[Manifest, Manifest, Manifest]:
@@ -183,7 +195,7 @@ class Manifest:
         return self.select(role.eq("train")), self.select(role.eq("val")), self.select(role.eq("test"))
 
     def roles(self, fold: int | None = None) -> pd.Series[str]:
-        """Return ``train``, ``val`` or ``test`` for each row.
+        """Return ``train``, ``val`` or ``test`` for each row, empty for a row that the fold does not use.
 
         Args:
             fold: test on the clips of this fold and train on the others (those marked ``val`` validate); clips
@@ -201,6 +213,8 @@ class Manifest:
         if fold not in folds:
             advice = "choose one of these" if folds else "omit fold, or add a column fold"
             raise InputError(f"fold {fold} does not exist: {known}; {advice}", "fold")
+        if roles := self.fold_columns:
+            return self.table[roles[fold]].astype("str")
         has_fold = self.table["fold"].notna()
         tested = self.table["fold"].eq(fold).fillna(False).astype(bool) | (split.eq("test") & ~has_fold)
         return split.where(split.eq("val"), "train").where(~tested, "test")
@@ -231,8 +245,9 @@ class Manifest:
             )
 
     def _check_names(self) -> None:
-        for label in self.table["label"].unique():
-            if label and (what := vocabulary.flaw(label)):
+        labels = {name: None for name in self.table["label"].unique() if name}
+        for label in labels:
+            if what := vocabulary.flaw(label, labels):
                 row = int(self.table["label"].eq(label).to_numpy().argmax())
                 raise InputError(f"{self.where(row)}: the label {shown(label)} {what}")
 
@@ -272,6 +287,8 @@ def _complete(table: pd.DataFrame) -> pd.DataFrame:
             columns[name] = _text(table[name].fillna(""), kind)
         else:
             columns[name] = table[name].astype(kind)
+    for name in fold_columns(table).values():
+        columns[name] = _text(table[name].fillna(""), "category")
     if "label" in table:
         columns["label"] = each_value(columns["label"], vocabulary.canonical)
     return pd.DataFrame(columns, copy=False).reset_index(drop=True)
