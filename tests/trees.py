@@ -182,7 +182,7 @@ def ucf101_tree(root: Path, classes: int = 101, groups: Sequence[int] = (1, 8, 1
 
 
 def hmdb51_tree(root: Path, classes: int = 51) -> Path:
-    """Three clips a class, of two videos: fold 1 trains on two, fold 2 on one, and fold 3 tests the clip that fold 1 tests."""
+    """Four clips a class, of three videos: fold 2 uses three of them, and fold 3 tests the clip that fold 1 tests."""
     write_clip(root / "clip.avi", 2)
     content = (root / "clip.avi").read_bytes()
     (root / "clip.avi").unlink()
@@ -191,10 +191,10 @@ def hmdb51_tree(root: Path, classes: int = 51) -> Path:
         name = camel[0].lower() + "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in camel[1:])
         (root / name).mkdir()
         clips = [f"#1(TV)&_Who's;_{name}_f_cm_np1_ba_bad_{number}.avi" for number in (0, 1)]
-        clips.append(f"Let_it_go!_{name}_h_nm_np2_fr_med_0.avi")
+        clips += [f"{video}_{name}_h_nm_np2_fr_med_0.avi" for video in ("Let_it_go!", "Old_film")]
         for number, clip in enumerate(clips):
             (root / name / clip).write_bytes(content + b"JUNK\x04\0\0\0" + (10 * index + number).to_bytes(4, "little"))
-        for fold, roles in enumerate(("112", "021", "112"), 1):
+        for fold, roles in enumerate(("1121", "0211", "1121"), 1):
             lines = [f"{clip} {role} \n" for clip, role in zip(clips, roles, strict=True)]
             (root / "testTrainMulti_7030_splits" / f"{name}_test_split{fold}.txt").write_text("".join(lines))
     return root
