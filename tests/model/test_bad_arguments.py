@@ -47,9 +47,9 @@ class TestBadInput:
             ({"logit_scale": 0.0}, r"logit_scale is 0.0, expected a number above 0"),
             ({"logit_scale": float("nan")}, r"logit_scale is nan, expected a number above 0"),
             (
-            {"texts": "poems"},
-            r"texts is 'poems', expected action_units, names, sentences, a template with \{label\} such as",
-        ),
+                {"texts": "poems"},
+                r"texts is 'poems', expected action_units, names, sentences, a template with \{label\} such as",
+            ),
             ({"num_frames": 0}, r"num_frames is 0, expected 1 to 10000"),
             ({"normalize": "imagenet"}, r"normalize is 'imagenet', expected backbone or none"),
             ({"without": ["vision.mpl"]}, r"without names 'vision.mpl', where no adapter is: expected .* vision.mlp,"),
