@@ -69,6 +69,7 @@ COMMANDS = {
         "peclip.commands.explain:explain",
         "clip",
     ),
+    "embed": Command("write the features of clips, and draw a map of them", "peclip.commands.embed:embed", "manifest"),
     "bench train": Command("time training steps: clips/s, memory, share of the peak", "peclip.bench.commands:train"),
     "bench eval": Command("time the evaluation of batches in the same way", "peclip.bench.commands:evaluate"),
     "bench decode": Command("time the decoding of clips on one core", "peclip.bench.commands:decode"),
