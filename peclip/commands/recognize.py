@@ -1,9 +1,14 @@
 """``peclip recognize``: a person's own videos -> a folder with tables, json and pictures."""
 
+import hashlib
+import json
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from peclip import __version__
+
+if TYPE_CHECKING:
+    from peclip.inference.recognizer import Recognizer
 
 
 def recognize(
@@ -33,7 +38,8 @@ def recognize(
             with Ctrl-C).
         model: Trained model: the folder of a run, a .ckpt, a package or its Hub id, or a released .pth; zero-shot is CLIP
             without training, with a text per class.
-        out: Folder for the results. Files of the same names in it are replaced.
+        out: Folder for the results. Interrupted, the same command resumes there; a folder with answers of other options or
+            about other videos is refused.
         faces: Detector of faces: yunet finds and tracks every face (needs the extra peclip[faces]); none crops the
             middle of each frame, for videos that are face crops already.
         face_model: ONNX file of YuNet; by default it is downloaded from the Hub once.
@@ -64,4 +70,15 @@ def recognize(
     net = load_model(model, backbone, labels, texts, trust)
     recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device)
     head = {"peclip": __version__, "model": model, "faces": faces, "window": window, "stride": stride}
-    return recognize_videos(recognizer, videos, Path(out), head, formats)
+    return recognize_videos(recognizer, videos, Path(out), head, formats, _options(recognizer, head, formats))
+
+
+def _options(recognizer: "Recognizer", head: dict[str, Any], formats: list[str]) -> dict[str, Any]:
+    """Return what answers depend on, by the name of the option; the model with a digest of all that its logits depend on."""
+    from peclip.model.io.trained import digest
+
+    net = recognizer.net
+    config = {name: value for name, value in net.config.to_plain().items() if name != "backbone"}
+    known = hashlib.sha256((json.dumps(config, sort_keys=True) + digest(net.trainable_state())).encode()).hexdigest()
+    options = {name: value for name, value in head.items() if name != "peclip"}
+    return options | {"model": f"{head['model']} ({known[:12]})", "format": ",".join(formats)}

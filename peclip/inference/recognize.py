@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -14,16 +14,22 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from peclip.console import PlainConsole
 from peclip.errors import InputError, in_one_line, printable
+from peclip.inference.answers import Answers, ends_run
 from peclip.inference.recognizer import Recognizer
 from peclip.inference.sources import describe, find_videos, is_live, read_frames
-from peclip.inference.timeline import SUMMARY, Timeline
+from peclip.inference.timeline import SUMMARY
 from peclip.terminal import say
 
 
 def recognize_videos(
-    recognizer: Recognizer, videos: Sequence[str], out: Path, head: dict[str, Any], formats: Sequence[str] = ()
+    recognizer: Recognizer,
+    videos: Sequence[str],
+    out: Path,
+    head: dict[str, Any],
+    formats: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
 ) -> int:
-    """Recognise videos one after another, and write what they show into a folder.
+    """Recognise videos one after another, and write what they show into a folder; finished ones are not read again.
 
     Args:
         recognizer: the trained model.
@@ -31,6 +37,7 @@ def recognize_videos(
         out: the folder.
         head: first entries of its json file.
         formats: of files besides csv and json.
+        options: what the answers depend on, by name.
 
     Returns:
         Exit code: 0 if every video was read, 1 if some were, 2 if none was.
@@ -46,10 +53,15 @@ def recognize_videos(
     caution = recognizer.caution
     if caution:
         console.print(f"peclip: caution: {caution}", style="yellow", soft_wrap=True)
-    timeline = Timeline(out, recognizer.labels, head, caution, formats)
-    with _tidy_end(), timeline, _progress(console) as progress:
+    answers = Answers(out, recognizer.labels, head, caution, formats, options or {})
+    with _tidy_end(), answers, _progress(console) as progress:
         sources = list(_expand(videos, report))
+        answers.check(sources)
+        if done := sum(map(answers.has, sources)):
+            console.print(f"peclip: {done} of {len(sources)} videos are finished in {out}", soft_wrap=True)
         for number, source in enumerate(sources, start=1):
+            if answers.has(source):
+                continue
             count = f" {number}/{len(sources)}" if len(sources) > 1 else ""
             length, choice = describe(source)
             task = progress.add_task(f"{printable(os.path.basename(source))}{count}", total=length)
@@ -57,15 +69,17 @@ def recognize_videos(
                 console.print(f"peclip: {source}: {choice}", soft_wrap=True)
             advance = partial(_advance, progress, task)
             try:
-                _recognize(recognizer, source, timeline, advance, report)
+                _recognize(recognizer, source, answers, advance, report)
                 done += 1
             except InputError as error:
+                if ends_run(error):
+                    raise
                 report(error)
             progress.remove_task(task)
     if done:
-        rows, faces, read = (
-            _count(*each) for each in ((timeline.rows, "row"), (timeline.faces, "face"), (done, "video"))
-        )
+        found = answers.finished.values()
+        sums = sum(video.rows for video in found), sum(video.faces for video in found), done
+        rows, faces, read = (_count(*each) for each in zip(sums, ("row", "face", "video"), strict=True))
         say(f"{out / SUMMARY}: {faces} in {read}, {rows}; beside it segments, the timeline and pictures")
     return 2 if not done else 1 if failed else 0
 
@@ -116,7 +130,7 @@ def _expand(videos: Sequence[str], report: Callable[[InputError], None]) -> Iter
 def _recognize(
     recognizer: Recognizer,
     source: str,
-    timeline: Timeline,
+    answers: Answers,
     advance: Callable[[float], None],
     report: Callable[[InputError], None],
 ) -> None:
@@ -127,7 +141,7 @@ def _recognize(
     Raises:
         InputError: the video cannot be read.
     """
-    with timeline.video(source) as add:
+    with answers.video(source) as add:
         frames = read_frames(source)
         with _live(frames, report) if is_live(source) else nullcontext(frames) as watched:
             for row in recognizer.rows(watched, source):

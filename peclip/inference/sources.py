@@ -32,6 +32,8 @@ def find_videos(source: str) -> list[str]:
     Raises:
         InputError: the folder cannot be read or has no video.
     """
+    if "://" in source and not os.path.exists(source):
+        raise InputError(f"{source}: is an address: download the video first, then name its file")
     if not os.path.isdir(source):
         return [source]
 

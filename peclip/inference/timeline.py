@@ -48,8 +48,10 @@ class Timeline:
         head: entries of the json file besides the rows.
         caution: what has to be said about every answer of the model; empty where there is nothing.
         formats: besides csv and json; see :mod:`peclip.inference.formats`.
+        taken: beginnings of names that no picture may have.
 
     Attributes:
+        stems: beginnings of the names of the pictures of each video that was finished.
         rows: number of rows of the videos that were finished.
         faces: number of faces in them.
 
@@ -58,19 +60,23 @@ class Timeline:
     """
 
     def __init__(
-        self, folder: Path, labels: list[str], head: dict[str, Any], caution: str = "", formats: Sequence[str] = ()
+        self,
+        folder: Path,
+        labels: list[str],
+        head: dict[str, Any],
+        caution: str = "",
+        formats: Sequence[str] = (),
+        taken: Sequence[str] = (),
     ) -> None:
         self.rows = self.faces = 0
-        self._formats = formats
+        self._formats, self._taken = formats, taken
         self._folder, self._labels, self._head, self._caution = folder, labels, head, caution
         self._of_videos: list[str] = []
-        self._stems: list[str] = []
+        self.stems: list[str] = []
         self._files = ExitStack()
 
     def __enter__(self) -> Self:
-        place = next(path for path in (self._folder, *self._folder.absolute().parents) if path.exists())
-        if not place.is_dir():
-            raise InputError(f"out {self._folder}: {place} is a file, expected a folder for the results")
+        place = check_place(self._folder)
         try:
             self._temporary = Path(tempfile.mkdtemp(prefix=".peclip-", dir=place))
             self._files.callback(shutil.rmtree, self._temporary, ignore_errors=True)
@@ -94,7 +100,7 @@ class Timeline:
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._files:
-            if kind is None and self._stems:
+            if kind is None and self.stems:
                 try:
                     self._finish()
                 except OSError as error:
@@ -163,7 +169,7 @@ class Timeline:
                 each.seek(place)
                 each.truncate()
             raise
-        self._stems.append(stem)
+        self.stems.append(stem)
         self._of_videos += [f"{stem}.png", *persons.pictures, *written]
 
     def _write(self, file: TextIO, cells: Sequence[object]) -> None:
@@ -221,8 +227,21 @@ class Timeline:
     def _stem(self, file: str) -> str:
         """Return a beginning of names for the pictures of a video that no other video of this run has."""
         stem = "stdin" if file == STDIN else Path(file).stem
-        names = (stem, *(f"{stem}-{number}" for number in range(2, len(self._stems) + 2)))
-        return next(name for name in names if name not in self._stems)
+        taken = (*self._taken, *self.stems)
+        names = (stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 2)))
+        return next(name for name in names if name not in taken)
+
+
+def check_place(folder: Path) -> Path:
+    """Return the folder itself, or the one above it that exists.
+
+    Raises:
+        InputError: it is a file.
+    """
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not place.is_dir():
+        raise InputError(f"out {folder}: {place} is a file, expected a folder for the results")
+    return place
 
 
 def _cell(file: str) -> str:

@@ -43,7 +43,7 @@ def test_videos_and_folders_become_a_table_json_and_pictures(checkpoint, tmp_pat
     content = json.loads((out / "timeline.json").read_text())
     assert len(content["rows"]) == 3
     assert (content["model"], content["faces"], content["window"], content["stride"]) == (checkpoint, "none", 2, 1)
-    assert sorted(os.listdir(out)) == ["a.png", "b.png", "people", *TABLES]
+    assert sorted(os.listdir(out)) == [".videos", "a.png", "b.png", "people", *TABLES]
     said = f"{out / 'summary.csv'}: 2 faces in 2 videos, 3 rows; beside it segments, the timeline and pictures\n"
     assert capsys.readouterr() == (said, "")
 
@@ -142,7 +142,7 @@ def test_what_cannot_be_read_does_not_stop_the_rest(checkpoint, tmp_path, capfd)
     out = tmp_path / "out"
     assert recognize([str(tmp_path / name) for name in names], checkpoint, out=str(out), faces="none") == 1
     assert [Path(row["file"]).name for row in table(out)] == ["good.mp4"]
-    assert sorted(os.listdir(out)) == ["good.png", "people", *TABLES]
+    assert sorted(os.listdir(out)) == [".videos", "good.png", "people", *TABLES]
     assert len(capfd.readouterr().err.splitlines()) == len(BAD)
 
 

@@ -1,0 +1,238 @@
+"""A folder of answers about many videos: each is finished or absent, and the same command resumes.
+
+Each video has a folder of its own below :data:`VIDEOS`, which appears when all its files are written. The tables of the whole are put
+together of these at the end of a run, however it ends, but for a kill: then the next run does it.
+"""
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from peclip.errors import InputError, shown
+from peclip.files import atomic_write, locked, read_regular_text, write_json
+from peclip.inference.recognizer import Row
+from peclip.inference.sources import STDIN, is_live
+from peclip.inference.timeline import JSON, SEGMENTS, SUMMARY, TABLE, Timeline, check_place
+
+VIDEOS = ".videos"
+"""Folder of the finished videos, below that of the answers."""
+
+OPTIONS, DONE = "options.json", "done.json"
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_ADVICE = "; finished videos are kept. Free some space, then run the same command again"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A video that is finished.
+
+    Attributes:
+        file: the video, as the command names it.
+        stem: name of its folder, with which its pictures begin.
+        size: of the file in bytes; -1 of a pipe or a camera.
+        changed: when it was last changed, in nanoseconds.
+        rows: of the timeline.
+        faces: in it.
+    """
+
+    file: str
+    stem: str
+    size: int
+    changed: int
+    rows: int
+    faces: int
+
+
+class Answers:
+    """Writes the answers about videos, and knows which are finished.
+
+    Args:
+        folder: where they go; it is made.
+        labels: class names, in the order of the probabilities.
+        head: entries of the json file besides the rows.
+        caution: about every answer of the model.
+        formats: besides csv and json.
+        options: what the answers depend on, by the name of the option; a folder of answers with others is refused.
+
+    Raises:
+        InputError: nothing can be written there, another run is writing there, or it holds other answers.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        labels: list[str],
+        head: dict[str, Any],
+        caution: str,
+        formats: Sequence[str],
+        options: Mapping[str, Any],
+    ) -> None:
+        self.finished: dict[str, Finished] = {}
+        self._folder, self._videos, self._options = folder, folder / VIDEOS, dict(options)
+        self._labels, self._head, self._caution, self._formats = labels, head, caution, formats
+        self._order: dict[str, int] = {}
+        self._context, self._has_lock = ExitStack(), False
+
+    def __enter__(self) -> Self:
+        check_place(self._folder)
+        with self._written():
+            self._videos.mkdir(parents=True, exist_ok=True)
+        self._context.callback(self._tidy)
+        with ExitStack() as opening:
+            opening.callback(self._context.close)
+            self._context.enter_context(locked(self._folder, f"out {self._folder}: another run is writing there"))
+            self._has_lock = True
+            self._check_options()
+            for torn in self._videos.glob(".peclip-*"):  # of a run that was killed
+                shutil.rmtree(torn, ignore_errors=True)
+            for note in self._videos.glob(f"*/{DONE}"):
+                with suppress(ValueError, TypeError):
+                    video = Finished(**json.loads(read_regular_text(note)))
+                    self.finished[video.file] = video
+            opening.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._context:
+            if self.finished:
+                with suppress(*(OSError, InputError) if kind else ()):
+                    self._publish()
+
+    def check(self, files: Sequence[str]) -> None:
+        """Check that the finished videos are among those of this run, whose order the tables have.
+
+        Raises:
+            InputError: one is not.
+        """
+        if others := [file for file in self.finished if file not in files]:
+            raise InputError(
+                f"out {self._folder}: holds answers about {shown(others[0])}, which this command does not name: name another "
+                "folder with --out"
+            )
+        self._order = {file: place for place, file in enumerate(files)}
+
+    def has(self, file: str) -> bool:
+        """Return whether a video is finished, and has not changed since."""
+        video = self.finished.get(file)
+        return video is not None and video.size >= 0 and (video.size, video.changed) == _state(file)
+
+    @contextmanager
+    def video(self, file: str) -> Iterator[Callable[[Row], None]]:
+        """Return a function that writes the rows of a video. If the context ends in an error, nothing of it is left.
+
+        Raises:
+            InputError: they cannot be written.
+        """
+        taken = [video.stem for video in self.finished.values() if video.file != file]
+        size, changed = _state(file)
+        with self._written():
+            temporary = Path(tempfile.mkdtemp(prefix=".peclip-", dir=self._videos))
+        try:
+            with self._written():
+                timeline = Timeline(temporary, self._labels, self._head, self._caution, self._formats, taken)
+                with timeline, timeline.video(file) as add:
+                    yield add
+                video = Finished(file, timeline.stems[0], size, changed, timeline.rows, timeline.faces)
+                write_json(temporary / DONE, asdict(video))
+                shutil.rmtree(self._videos / video.stem, ignore_errors=True)
+                os.replace(temporary, self._videos / video.stem)
+                self.finished[file] = video
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _check_options(self) -> None:
+        note = self._videos / OPTIONS
+        try:
+            before = json.loads(read_regular_text(note))
+        except FileNotFoundError:
+            if (self._folder / TABLE).exists():
+                raise InputError(
+                    f"out {self._folder}: holds answers of which it is not known how they were made: name another folder"
+                ) from None
+            write_json(note, self._options)
+            return
+        except ValueError as error:
+            raise InputError(f"{note}: is torn: name another folder with --out") from error
+        now = json.loads(json.dumps(self._options))
+        if other := [name for name in now if before.get(name) != now[name]]:
+            values = ", ".join(f"{name} {shown(before.get(name))}, not {shown(now[name])}" for name in other)
+            raise InputError(f"out {self._folder}: holds answers with {values}: name another folder with --out")
+
+    def _publish(self) -> None:
+        """Put the tables together, and lay the pictures of all videos beside them."""
+        videos = sorted(self.finished.values(), key=lambda video: self._order.get(video.file, len(self._order)))
+        for name in (TABLE, SEGMENTS, SUMMARY):
+            with atomic_write(self._folder / name, _ADVICE) as path, path.open("wb") as whole:
+                for number, video in enumerate(videos):
+                    with (self._videos / video.stem / name).open("rb") as part:
+                        header = part.readline()
+                        whole.write(header if number == 0 else b"")
+                        shutil.copyfileobj(part, whole)
+        with atomic_write(self._folder / JSON, _ADVICE) as path, path.open("wb") as whole:
+            end = b""
+            for number, video in enumerate(videos):
+                with (self._videos / video.stem / JSON).open("rb") as part:
+                    header = part.readline()
+                    whole.write(header.rstrip(b"\n") if number == 0 else b"")
+                    for line in part:
+                        if line != b"]}\n":
+                            whole.write(end + b"\n" + line.rstrip(b",\n"))
+                            end = b","
+            whole.write(b"\n]}\n")
+        for video in videos:
+            self._lay_out(self._videos / video.stem)
+
+    def _lay_out(self, part: Path) -> None:
+        """Link, or copy, the files of a video but for its tables."""
+        for path in part.rglob("*"):
+            if path.is_file() and path.name not in (TABLE, SEGMENTS, SUMMARY, JSON, DONE):
+                target = self._folder / path.relative_to(part)
+                target.parent.mkdir(exist_ok=True)
+                target.unlink(missing_ok=True)
+                try:
+                    os.link(path, target)
+                except OSError:
+                    shutil.copyfile(path, target)
+
+    def _tidy(self) -> None:
+        """Remove the folder where nothing is in it, unless another run is writing there."""
+        with suppress(OSError):
+            if self._has_lock and not any(path.is_dir() for path in self._videos.iterdir()):
+                (self._videos / OPTIONS).unlink(missing_ok=True)
+                self._videos.rmdir()
+                self._folder.rmdir()
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(f"out {self._folder}: cannot be written ({error.strerror}){_ADVICE}") from error
+
+
+def ends_run(error: InputError) -> bool:
+    """Return whether an error about one video will be that of all others: the disk is full."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in _FULL
+
+
+def _state(file: str) -> tuple[int, int]:
+    """Return size and time of the last change of a video; (-1, 0) of one that can be read only once."""
+    if file == STDIN or is_live(file):
+        return -1, 0
+    try:
+        status = os.stat(file)
+    except (OSError, ValueError):
+        return -1, 0
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,151 @@
+"""A night over many videos: finished ones survive whatever ends the run, and the same command resumes."""
+
+import csv
+import errno
+import json
+import os
+
+import pytest
+
+from peclip.errors import InputError
+from peclip.inference import answers
+from peclip.inference.answers import VIDEOS, Answers
+from tests.inference.test_timeline import LABELS, blank, face
+from tests.media import write_video
+from tests.runs import run
+
+OPTIONS = {"model": "m (1)", "window": 2.0, "format": ""}
+TABLES = ("timeline.csv", "segments.csv", "summary.csv", "timeline.json")
+
+
+@pytest.fixture
+def night(tmp_path, monkeypatch):
+    """Write videos, each with two rows, into a folder of answers; at one the run ends with an error."""
+    out = tmp_path / "out"
+
+    def written(files, ends_at=None, error=None, options=OPTIONS):
+        read = []
+        with Answers(out, LABELS, {"model": "m"}, "", (), options) as folder:
+            folder.check(files)
+            for file in files:
+                (tmp_path / file).parent.mkdir(exist_ok=True)
+                if not (tmp_path / file).exists():
+                    (tmp_path / file).touch()
+                if folder.has(file):
+                    continue
+                read.append(file)
+                with folder.video(file) as add:
+                    add(face(file, 0))
+                    if file == ends_at:
+                        raise error
+                    add(blank(file, 2))
+        return read
+
+    monkeypatch.chdir(tmp_path)
+    return written
+
+
+def content(folder):
+    return {name: (folder / name).read_text() for name in TABLES}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143), InputError("broken")])
+def test_what_is_finished_survives_and_the_same_command_gives_the_whole(night, tmp_path, monkeypatch, error):
+    monkeypatch.chdir(tmp_path)
+    files = ["a.mp4", "b.mp4", "c.mp4"]
+    with pytest.raises(type(error)):
+        night(files, "b.mp4", error)
+    with (tmp_path / "out/timeline.csv").open() as table:
+        assert [row["file"] for row in csv.DictReader(table)] == ["a.mp4"] * 2
+    assert json.loads((tmp_path / "out/timeline.json").read_text())["rows"][1]["end"] == 3
+    assert (tmp_path / "out/a.png").exists()
+    assert not list((tmp_path / "out" / VIDEOS).glob(".peclip-*"))
+    assert night(files) == ["b.mp4", "c.mp4"]
+    resumed = content(tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / "before")
+    assert night(files) == files
+    assert content(tmp_path / "out") == resumed, "in the order of the command"
+    assert night(files) == []
+
+
+def test_a_killed_run_leaves_finished_videos_and_its_torn_one_is_removed(night, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Answers, "_publish", lambda self: None)  # a kill comes before
+    night(["a.mp4"])
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    torn = tmp_path / "out" / VIDEOS / ".peclip-torn"
+    torn.mkdir()
+    assert night(["a.mp4", "b.mp4"]) == ["b.mp4"]
+    assert not torn.exists()
+    assert len(json.loads((tmp_path / "out/timeline.json").read_text())["rows"]) == 4
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_keeps_what_is_finished(night, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"No space left on device.*; finished videos are kept") as found:
+        night(["a.mp4", "b.mp4"], "b.mp4", OSError(errno.ENOSPC, "No space left on device"))
+    assert answers.ends_run(found.value)
+    assert not answers.ends_run(InputError("torn"))
+    assert night(["a.mp4", "b.mp4"]) == ["b.mp4"]
+
+
+def test_videos_of_one_name_have_pictures_of_their_own_and_changed_ones_are_read_again(night, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    night(["a.mp4"])
+    night(["a.mp4", "x/a.mp4"])
+    assert {"a.png", "a-2.png"} <= set(os.listdir(tmp_path / "out"))
+    (tmp_path / "a.mp4").write_bytes(b"longer")
+    assert night(["a.mp4", "x/a.mp4"]) == ["a.mp4"]
+    assert {"a.png", "a-2.png"} <= set(os.listdir(tmp_path / "out"))
+
+
+def test_answers_are_never_mixed(night, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    night(["a.mp4"])
+    with pytest.raises(InputError, match=r"holds answers with window 2\.0, not 4\.0: name another folder with --out"):
+        night(["a.mp4"], options=OPTIONS | {"window": 4.0})
+    with pytest.raises(InputError, match=r"holds answers about 'a\.mp4', which this command does not name"):
+        night(["b.mp4"])
+    (tmp_path / "out" / VIDEOS / "options.json").unlink()
+    with pytest.raises(InputError, match="of which it is not known how they were made"):
+        night(["a.mp4"])
+
+
+def test_a_run_that_finds_another_one_there_leaves_its_folder_alone(night, tmp_path, monkeypatch):
+    def busy(folder, message):
+        raise InputError(message)
+
+    with Answers(tmp_path / "out", LABELS, {}, "", (), OPTIONS):
+        with monkeypatch.context() as other:  # the lock is that of a process
+            other.setattr(answers, "locked", busy)
+            with pytest.raises(InputError, match="another run is writing there"):
+                night(["a.mp4"])
+        assert (tmp_path / "out" / VIDEOS / "options.json").exists()
+    assert not (tmp_path / "out").exists(), "nothing was finished"
+
+
+def test_the_command_resumes_and_names_the_option_that_differs(checkpoint, tmp_path):
+    for name in ("a", "b"):
+        write_video(tmp_path / f"{name}.mp4", 10)
+    command = ("recognize", tmp_path / "a.mp4", "--model", checkpoint, "--faces", "none", "--out", tmp_path / "out")
+    assert run(*command).status == 0
+    result = run(*command[:2], tmp_path / "b.mp4", *command[2:])
+    assert result.status == 0, result.err
+    assert "1 of 2 videos are finished" in result.err
+    assert "2 faces in 2 videos, 2 rows" in result.out
+    result = run(*command, "--stride", "0.5")
+    assert result.err.count("\n") == 1
+    assert "holds answers with stride 1.0, not 0.5" in result.err
+
+
+def test_an_address_is_refused_with_advice(checkpoint, tmp_path):
+    result = run(
+        "recognize", "https://example.org/a.mp4", "--model", checkpoint, "--faces", "none", "--out", tmp_path / "o"
+    )
+    assert result.status == 2
+    assert result.err.endswith(
+        "https://example.org/a.mp4: is an address: download the video first, then name its file\n"
+    )
+    assert not (tmp_path / "o").exists()
