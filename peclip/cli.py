@@ -174,7 +174,7 @@ def _parse(name: str, command: Command, target: Callable[..., Any], args: list[s
         nargs: dict[str, Any] = {".": {"nargs": "+"}, "?": {"nargs": "?"}}.get(command.positional[-1], {})
         parser.add_argument(positional, type=str, help=texts[positional], **nargs)
     for option in several:  # as many words as follow it
-        parser.add_argument(f"--{option}", type=str, nargs="+", help=texts[option])
+        parser.add_argument(f"--{option}", type=str, nargs="+", action="extend", help=texts[option])
     # --face-model is --face_model: either way of writing an option is common
     args = [re.sub(r"^--[\w-]+", lambda option: "--" + option[0][2:].replace("-", "_"), word) for word in args]
     with guarded():

@@ -25,6 +25,7 @@ def recognize(
     labels: list[str] | None = None,
     texts: str | None = None,
     format: str = "csv,json",
+    same: list[str] | None = None,
     trust: bool = False,
 ) -> int:
     """Recognise the expression of each face in videos over time.
@@ -53,6 +54,8 @@ def recognize(
         texts: YAML file with a text by label for zero-shot; by default action units describe the classes that peclip knows.
         format: Files to write, joined by commas: csv and json, which are always written, srt and vtt (subtitles), and elan
             (annotations with a tier per face).
+        same: Faces of one video that are one person, by their numbers, such as 3,7; several groups, as 3,7 4,9, or several
+            options. All results follow.
         trust: Import classes of other packages that the model names; for models of people you trust.
 
     Returns:
@@ -64,13 +67,15 @@ def recognize(
     from peclip.inference.formats import chosen_formats
     from peclip.inference.recognize import recognize_videos
     from peclip.inference.recognizer import Recognizer
+    from peclip.inference.same import read_same
     from peclip.inference.trained import load_model
 
-    formats = chosen_formats(format)
+    formats, groups = chosen_formats(format), read_same(same or [])
     net = load_model(model, backbone, labels, texts, trust)
     recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device)
     head = {"peclip": __version__, "model": model, "faces": faces, "window": window, "stride": stride}
-    return recognize_videos(recognizer, videos, Path(out), head, formats, _options(recognizer, head, formats))
+    options = _options(recognizer, head, formats) | ({"same": sorted(groups.items())} if groups else {})
+    return recognize_videos(recognizer, videos, Path(out), head, formats, options, groups)
 
 
 def _options(recognizer: "Recognizer", head: dict[str, Any], formats: list[str]) -> dict[str, Any]:

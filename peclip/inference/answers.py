@@ -154,7 +154,7 @@ class Answers:
     def _check_options(self) -> None:
         note = self._videos / OPTIONS
         try:
-            before = json.loads(read_regular_text(note))
+            before = dict(json.loads(read_regular_text(note)))
         except FileNotFoundError:
             if (self._folder / TABLE).exists():
                 raise InputError(
@@ -162,11 +162,11 @@ class Answers:
                 ) from None
             write_json(note, self._options)
             return
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise InputError(f"{note}: is torn: name another folder with --out") from error
         now = json.loads(json.dumps(self._options))
-        if other := [name for name in now if before.get(name) != now[name]]:
-            values = ", ".join(f"{name} {shown(before.get(name))}, not {shown(now[name])}" for name in other)
+        if other := [name for name in before | now if before.get(name) != now.get(name)]:
+            values = ", ".join(f"{name} {shown(before.get(name))}, not {shown(now.get(name))}" for name in other)
             raise InputError(f"out {self._folder}: holds answers with {values}: name another folder with --out")
 
     def _publish(self) -> None:

@@ -16,6 +16,7 @@ from peclip.console import PlainConsole
 from peclip.errors import InputError, in_one_line, printable
 from peclip.inference.answers import Answers, ends_run
 from peclip.inference.recognizer import Recognizer
+from peclip.inference.same import bring_together
 from peclip.inference.sources import describe, find_videos, is_live, read_frames
 from peclip.inference.timeline import SUMMARY
 from peclip.terminal import say
@@ -28,6 +29,7 @@ def recognize_videos(
     head: dict[str, Any],
     formats: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
+    same: Mapping[int, int] | None = None,
 ) -> int:
     """Recognise videos one after another, and write what they show into a folder; finished ones are not read again.
 
@@ -38,6 +40,7 @@ def recognize_videos(
         head: first entries of its json file.
         formats: of files besides csv and json.
         options: what the answers depend on, by name.
+        same: the number that a face of the video gets, by its own; see :func:`peclip.inference.same.read_same`.
 
     Returns:
         Exit code: 0 if every video was read, 1 if some were, 2 if none was.
@@ -56,6 +59,8 @@ def recognize_videos(
     answers = Answers(out, recognizer.labels, head, caution, formats, options or {})
     with _tidy_end(), answers, _progress(console) as progress:
         sources = list(_expand(videos, report))
+        if same and len(sources) != 1:
+            raise InputError(f"same is for one video, whose faces have these numbers: there are {len(sources)}", "same")
         answers.check(sources)
         if done := sum(map(answers.has, sources)):
             console.print(f"peclip: {done} of {len(sources)} videos are finished in {out}", soft_wrap=True)
@@ -69,7 +74,7 @@ def recognize_videos(
                 console.print(f"peclip: {source}: {choice}", soft_wrap=True)
             advance = partial(_advance, progress, task)
             try:
-                _recognize(recognizer, source, answers, advance, report)
+                _recognize(recognizer, source, answers, advance, report, same or {})
                 done += 1
             except InputError as error:
                 if ends_run(error):
@@ -133,6 +138,7 @@ def _recognize(
     answers: Answers,
     advance: Callable[[float], None],
     report: Callable[[InputError], None],
+    same: Mapping[int, int],
 ) -> None:
     """Write the rows of a video.
 
@@ -144,7 +150,7 @@ def _recognize(
     with answers.video(source) as add:
         frames = read_frames(source)
         with _live(frames, report) if is_live(source) else nullcontext(frames) as watched:
-            for row in recognizer.rows(watched, source):
+            for row in bring_together(recognizer.rows(watched, source), same):
                 add(row)
                 advance(row.end)
 
