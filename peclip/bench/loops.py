@@ -32,7 +32,7 @@ from peclip.model import PEClip
 from peclip.model.arithmetic import meta_copy
 from peclip.model.io import Trained, read_trained
 from peclip.model.io.spec import trusting
-from peclip.train.cli.checks import best_precision
+from peclip.model.precision import best_precision
 from peclip.train.cli.command import NOISE
 from peclip.train.cluster.allocator import keep_freed_memory
 from peclip.train.module import PEClipModule

@@ -26,6 +26,7 @@ def recognize(
     texts: str | None = None,
     format: str = "csv,json",
     same: list[str] | None = None,
+    precision: Literal["auto", "bf16-mixed", "32-true"] = "auto",
     trust: bool = False,
 ) -> int:
     """Recognise the expression of each face in videos over time.
@@ -56,6 +57,7 @@ def recognize(
             (annotations with a tier per face).
         same: Faces of one video that are one person, by their numbers, such as 3,7; several groups, as 3,7 4,9, or several
             options. All results follow.
+        precision: bf16-mixed, 32-true, or auto: bf16 where the device multiplies it in hardware, as in peclip test.
         trust: Import classes of other packages that the model names; for models of people you trust.
 
     Returns:
@@ -72,8 +74,9 @@ def recognize(
 
     formats, groups = chosen_formats(format), read_same(same or [])
     net = load_model(model, backbone, labels, texts, trust)
-    recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device)
+    recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device, precision=precision)
     head = {"peclip": __version__, "model": model, "faces": faces, "window": window, "stride": stride}
+    head["precision"] = recognizer.precision
     options = _options(recognizer, head, formats) | ({"same": sorted(groups.items())} if groups else {})
     return recognize_videos(recognizer, videos, Path(out), head, formats, options, groups)
 

@@ -21,6 +21,7 @@ from peclip.inference.sources import read_frames
 from peclip.inference.trained import find_device
 from peclip.inference.windows import Box, Sight, View, Window, Windows
 from peclip.model import PEClip, read_trained
+from peclip.model.precision import best_precision, computed_in
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ class Recognizer:
         batch_size: clips per forward pass, at least 1.
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         backbone: Hub id or folder of the CLIP, if it has moved since the training.
+        precision: ``bf16-mixed``, ``32-true``, or ``auto``: bf16 where the device multiplies it in hardware, as in
+            ``peclip test``.
 
     Raises:
         InputError: an argument is out of its range, the model or YuNet cannot be loaded, or OpenCV is not installed.
@@ -97,6 +100,7 @@ class Recognizer:
         batch_size: int = 4,
         device: str = "auto",
         backbone: str | None = None,
+        precision: Literal["auto", "bf16-mixed", "32-true"] = "auto",
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}: expected at least 1")
@@ -105,6 +109,7 @@ class Recognizer:
         Windows(1, window, stride)
         self._window, self._stride, self._batch_size = window, stride, batch_size
         self._device = find_device(device)
+        self.precision = best_precision(self._device.type) if precision == "auto" else precision
         net = model if isinstance(model, PEClip) else PEClip.from_trained(read_trained(model), backbone)
         self._detect = faces if callable(faces) else YuNet(face_model) if faces == "yunet" else None
         self.net = net.to(self._device).eval()
@@ -203,7 +208,7 @@ class Recognizer:
 
     def _classify(self, clips: list[Tensor]) -> list[list[float]]:
         """Return the probabilities (C) of each clip, uint8 (T, 3, S, S)."""
-        with torch.inference_mode():
+        with torch.inference_mode(), computed_in(self.precision, self._device):
             video = normalize(torch.stack(clips).to(self._device), self.net.clip_format)
             return self.net.probabilities(self.net(video)).tolist()
 

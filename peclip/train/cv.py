@@ -21,12 +21,12 @@ from peclip.data.manifest import Manifest
 from peclip.data.source import read_source, split_source
 from peclip.errors import InputError, options_below
 from peclip.files import LOCK, file_errors, locked, write_text
+from peclip.model.precision import best_precision
 from peclip.results.crossval import RESULTS, print_summary, summarise, write_summary
 from peclip.results.evaluation import read_evaluation
 from peclip.results.options import OPTIONS, read_options
 from peclip.terminal import say
 from peclip.train.cli.building import generate_demo
-from peclip.train.cli.checks import best_precision
 from peclip.train.cli.command import command
 from peclip.train.cli.command import run as run_fit
 from peclip.train.cli.lightning import PEClipCLI

@@ -7,7 +7,6 @@ them disappears. The rest of the project uses the public names that this file gi
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
@@ -23,7 +22,7 @@ HOOKS = {
     "lightning.pytorch.trainer.connectors.signal_connector:_SignalConnector.register_signal_handlers": "see cluster/signals",
     "lightning.pytorch.trainer.connectors.signal_connector:_SignalConnector.teardown": "see cluster/signals",
     "lightning.pytorch:Trainer.__init__": "its annotations, see NUMBERS",
-    "torch:ops.mkldnn._is_mkldnn_bf16_supported": "the default precision on a CPU",
+    "torch:ops.mkldnn._is_mkldnn_bf16_supported": "the default precision on a CPU, see model/precision",
     "torch.nn.parallel:DistributedDataParallel._set_params_and_buffers_to_ignore_for_model": "see cluster/sharded",
 }
 """Path of each hook, and the reason why it is overridden or called."""
@@ -124,8 +123,3 @@ def ignore_in_ddp(module: LightningModule, names: Sequence[str]) -> None:
 def process_rank() -> int:
     """Return the rank of this process before there is a trainer; 0 where none is known."""
     return int(getattr(rank_zero_only, "rank", 0) or 0)
-
-
-def cpu_multiplies_bf16() -> bool:
-    """Return whether this CPU multiplies bf16 matrices in hardware."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 
 from peclip.errors import InputError
-from peclip.train.private_hooks import cpu_multiplies_bf16
 
 SEEDS = 2**32
 """NumPy accepts seeds from 0 to below this."""
@@ -72,10 +70,3 @@ def fits_cluster(trainer: Trainer) -> Trainer:
     if environment := getattr(trainer.strategy, "cluster_environment", None):
         environment.validate_settings(num_devices=trainer.num_devices, num_nodes=trainer.num_nodes)
     return trainer
-
-
-def best_precision(accelerator: Any) -> str:
-    """Return ``bf16-mixed`` where the device multiplies bf16 matrices in hardware, else ``32-true``."""
-    if accelerator != "cpu" and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    return "bf16-mixed" if cpu_multiplies_bf16() else "32-true"

@@ -19,6 +19,7 @@ from peclip.data.manifest.crops import check_crops
 from peclip.data.open_files import allow_open_files
 from peclip.errors import InputError, first_line, in_one_line, listed, options_below
 from peclip.model import PEClip
+from peclip.model.precision import best_precision
 from peclip.results.options import by_name
 from peclip.terminal import say
 from peclip.train.callbacks.dashboard import Dashboard, Speed
@@ -29,7 +30,6 @@ from peclip.train.cli.arguments import TRUST
 from peclip.train.cli.building import SECTION_OF, build, build_data, generate_demo, give_frames_to_model
 from peclip.train.cli.checks import (
     SEEDS,
-    best_precision,
     check_averaging,
     check_values,
     fits_cluster,

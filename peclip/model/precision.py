@@ -1,0 +1,24 @@
+"""Precision that a device computes in."""
+
+from typing import Any, Literal
+
+import torch
+
+Precision = Literal["bf16-mixed", "32-true"]
+"""Products in bf16 and everything else in fp32, or everything in fp32; the names are Lightning's."""
+
+
+def best_precision(accelerator: Any) -> Precision:
+    """Return ``bf16-mixed`` where the device multiplies bf16 matrices in hardware, else ``32-true``.
+
+    Args:
+        accelerator: ``cpu``, or any other name for a GPU where there is one.
+    """
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    return "bf16-mixed" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32-true"
+
+
+def computed_in(precision: Precision, device: torch.device) -> torch.autocast:
+    """Return the context within which a model on a device computes in a precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed")
