@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from peclip.console import PlainConsole
 from peclip.errors import InputError, in_one_line, printable
 from peclip.inference.answers import Answers, ends_run
+from peclip.inference.pace import Pace
 from peclip.inference.recognizer import Recognizer
 from peclip.inference.same import bring_together
 from peclip.inference.sources import describe, find_videos, is_live, read_frames
@@ -72,7 +73,8 @@ def recognize_videos(
             task = progress.add_task(f"{printable(os.path.basename(source))}{count}", total=length)
             if choice:
                 console.print(f"peclip: {source}: {choice}", soft_wrap=True)
-            advance = partial(_advance, progress, task)
+            pace = Pace(length, partial(_say_pace, console, source))
+            advance = partial(_advance, progress, task, pace)
             try:
                 _recognize(recognizer, source, answers, advance, report, same or {})
                 done += 1
@@ -187,8 +189,13 @@ def _live(
             signal.signal(signal.SIGINT, before)
 
 
-def _advance(progress: Progress, task: TaskID, seconds: float) -> None:
+def _advance(progress: Progress, task: TaskID, pace: Pace, seconds: float) -> None:
     progress.update(task, completed=seconds)
+    pace(seconds)
+
+
+def _say_pace(console: PlainConsole, source: str, text: str) -> None:
+    console.print(f"peclip: {printable(source)}: {text}", soft_wrap=True)
 
 
 def _progress(console: PlainConsole) -> Progress:
