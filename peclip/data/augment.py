@@ -102,7 +102,14 @@ def normalize(video: Tensor, clip_format: ClipFormat) -> Tensor:
 
 
 def augment(
-    video: Tensor, clips: Tensor | Sequence[int], settings: Augment, *, seed: int, epoch: int, size: int
+    video: Tensor,
+    clips: Tensor | Sequence[int],
+    settings: Augment,
+    *,
+    seed: int,
+    epoch: int,
+    size: int,
+    again: Sequence[int] | None = None,
 ) -> Tensor:
     """Crop, flip, rotate and resize each clip in one bilinear resample, then change its brightness.
 
@@ -118,6 +125,7 @@ def augment(
         seed: seed of the run, at least 0.
         epoch: number of the epoch, from 0. With ``seed`` and the clip's index it decides everything that is drawn.
         size: height and width of the result in pixels.
+        again: how often each clip has appeared in the epoch before, which decides, too; by default never.
 
     Returns:
         float32 ``(B, T, 3, size, size)`` in [0, 1], not yet normalised.
@@ -125,7 +133,11 @@ def augment(
     height, width = video.shape[-2:]
     moves = settings.area[0] < 1 or settings.flip > 0 or settings.rotation > 0 or (height, width) != (size, size)
     indices = clips.tolist() if isinstance(clips, Tensor) else clips
-    draws = [_draw(np.random.default_rng((seed, epoch, i, _AUGMENT)), settings, height, width) for i in indices]
+    keys = [
+        (i, _AUGMENT, *([before] if before else []))
+        for i, before in zip(indices, again or [0] * len(indices), strict=True)
+    ]
+    draws = [_draw(np.random.default_rng((seed, epoch, *key)), settings, height, width) for key in keys]
     pixels = _to_float(video)
     if moves:
         # The frames of a clip share its geometry, so they go through the resample as channels of one picture.

@@ -21,6 +21,7 @@ class Draw(NamedTuple):
         place: of the clip in the batch of all ranks together.
         own: whether the clip counts on this rank. If not, another rank counts it, and it is read here because one of
             this rank's clips is mixed with it, or because every rank needs a clip.
+        again: how often the clip has appeared in this epoch before, where classes are balanced.
     """
 
     epoch: int
@@ -28,6 +29,7 @@ class Draw(NamedTuple):
     clip: int
     place: int = 0
     own: bool = True
+    again: int = 0
 
 
 @dataclass(frozen=True)

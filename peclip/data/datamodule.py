@@ -67,6 +67,8 @@ class VideoDataModule(LightningDataModule):
         on_error: what happens at a clip that cannot be read: raise ends the run; skip skips it, counts it and lists it in
             skipped.csv. No other clip replaces it.
         other_labels: what happens to clips whose label is none of the labels: raise ends the run; skip omits and counts them.
+        balanced: whether every class has the same share of each training epoch, which stays as long: clips of small classes
+            appear several times, with other frames and augmentation, and clips of large ones not in every epoch.
         seed: for sampling, the frames, augmentation and the validation share; taken from seed_everything.
 
     Raises:
@@ -94,6 +96,7 @@ class VideoDataModule(LightningDataModule):
         seed: int = 0,
         worker_timeout: float = TIMEOUT,
         other_labels: Literal["raise", "skip"] = "raise",
+        balanced: bool = False,
     ) -> None:
         super().__init__()
         eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
@@ -116,7 +119,7 @@ class VideoDataModule(LightningDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.val, self.predict, self.augment, self.mix = val, predict, augment, mix
         self.allow_outside, self.on_error, self.seed = allow_outside, on_error, seed
-        self.worker_timeout, self.other_labels = worker_timeout, other_labels
+        self.worker_timeout, self.other_labels, self.balanced = worker_timeout, other_labels, balanced
         self._labels = labels
         self._datasets: list[ClipDataset] = []
         self._clip_format = ClipFormat()
@@ -258,7 +261,8 @@ class VideoDataModule(LightningDataModule):
         clips, rank, world = self.splits.train, *self._rank()
         pairs = self.mix.mixup + self.mix.fmix > 0
         overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
-        sampler = TrainSampler(len(clips), self.batch_size, self.seed, rank, world, self._done, pairs, overfit)
+        labels = clips.table["label"] if self.balanced else None
+        sampler = TrainSampler(len(clips), self.batch_size, self.seed, rank, world, self._done, pairs, overfit, labels)
         return self._loader(clips, sampler, self.seed)
 
     def val_dataloader(self) -> LateLoader | list[Any]:
@@ -283,8 +287,8 @@ class VideoDataModule(LightningDataModule):
         if not (self.trainer and self.trainer.training) or not draws:  # without draws, it is a dummy clip
             return replace(batch, video=normalize(batch.video, clip_format)).own()
         key = {"seed": self.seed, "epoch": draws[0].epoch}
-        clips, places = [draw.clip for draw in draws], [draw.place for draw in draws]
-        video = augment(batch.video, clips, self.augment, size=clip_format.image_size, **key)
+        clips, again, places = ([getattr(draw, name) for draw in draws] for name in ("clip", "again", "place"))
+        video = augment(batch.video, clips, self.augment, size=clip_format.image_size, again=again, **key)
         video = normalize(video, clip_format)
         video, label, other, weight = mix(video, batch.label, self.mix, step=draws[0].step, places=places, **key)
         return replace(batch, video=video, label=label, other_label=other, weight=weight).own()

@@ -68,7 +68,8 @@ class ClipDataset(Dataset[Batch]):
         if draw.clip == NO_INDEX:
             return self._dummy()
         clip, form = self.clips.clip(draw.clip), self.clip_format
-        rng = None if self.seed is None else np.random.default_rng((self.seed, draw.epoch, draw.clip, _FRAMES))
+        key = (draw.epoch, draw.clip, _FRAMES, *([draw.again] if draw.again else []))
+        rng = None if self.seed is None else np.random.default_rng((self.seed, *key))
         self.at_work.note(draw.clip)
         try:
             video = read_clip(clip.path, form.num_frames, form.image_size, start=clip.start, end=clip.end, rng=rng)

@@ -34,6 +34,7 @@ class TrainSampler(Sampler[list[Draw]]):
         pairs: whether neighbours (0 with 1, 2 with 3, ... of all ranks together) are mixed, so that one that counts on
             another rank has to be read here too. An even batch size cuts no pair in two.
         repeat: whether every epoch has the order of the first, as to overfit a few batches on purpose.
+        labels: of the clips, to give every class the same share of an epoch; None samples each clip once.
     """
 
     def __init__(
@@ -46,9 +47,11 @@ class TrainSampler(Sampler[list[Draw]]):
         done: Callable[[], int] = lambda: 0,
         pairs: bool = True,
         repeat: bool = False,
+        labels: "pd.Series[str] | None" = None,
     ) -> None:
         self.clips, self.batch_size, self.seed, self.rank, self.world = clips, batch_size, seed, rank, world
         self.done, self.pairs, self.repeat = done, pairs, repeat
+        self.labels = labels
         self.epoch = 0
 
     @property
@@ -66,7 +69,9 @@ class TrainSampler(Sampler[list[Draw]]):
 
     def __iter__(self) -> Iterator[list[Draw]]:
         """Yield this rank's range of each batch of the epoch, or of those that are left of it."""
-        order = np.random.default_rng((self.seed, 0 if self.repeat else self.epoch)).permutation(self.clips)
+        rng = np.random.default_rng((self.seed, 0 if self.repeat else self.epoch))
+        order = rng.permutation(self.clips) if self.labels is None else balanced_order(self.labels, rng)
+        again = _appearances(order)
         whole = self.batch_size * self.world
         for step in range(self.done(), len(self)):
             batch = order[step * whole : (step + 1) * whole]
@@ -76,12 +81,48 @@ class TrainSampler(Sampler[list[Draw]]):
                 read = range(1)  # a rank without a clip would leave the others waiting for its gradients
             elif self.pairs:
                 read = range(first - first % 2, min(end + end % 2, len(batch)))
-            yield [Draw(self.epoch, step, int(batch[place]), place, first <= place < end) for place in read]
+            before = again[step * whole : (step + 1) * whole]
+            yield [
+                Draw(self.epoch, step, int(batch[place]), place, first <= place < end, int(before[place]))
+                for place in read
+            ]
 
     def _cut(self, clips: int, rank: int) -> int:
         """Return where a rank's range of a batch of so many clips begins: between two pairs if the batch size is even."""
         unit = 2 - self.batch_size % 2
         return min(-(-clips // unit) * rank // self.world * unit, clips)
+
+
+def balanced_order(labels: "pd.Series[str]", rng: np.random.Generator) -> np.ndarray:
+    """Draw as many clips as there are, in random order, with the same number of every class, give or take one.
+
+    A class takes its clips in random order, and begins again when all were taken. Clips of a class that has more than its share
+    wait for another epoch.
+
+    Args:
+        labels: of the N clips.
+        rng: decides the order.
+
+    Returns:
+        int64 (N,).
+    """
+    classes = [np.flatnonzero(labels.to_numpy() == label) for label in sorted(labels.unique())]
+    one_more = rng.permutation(len(classes)) < len(labels) % len(classes)
+    drawn = []
+    for clips, more in zip(classes, one_more, strict=True):
+        number = len(labels) // len(classes) + int(more)
+        rounds = [rng.permutation(clips) for _ in range(math.ceil(number / len(clips)))]
+        drawn += [np.concatenate(rounds)[:number]] if rounds else []
+    return rng.permutation(np.concatenate(drawn))
+
+
+def _appearances(order: np.ndarray) -> np.ndarray:
+    """Return for each place how often its clip has appeared before, int64 (N,)."""
+    by_clip = order.argsort(kind="stable")
+    _, first, count = np.unique(order[by_clip], return_index=True, return_counts=True)
+    again = np.empty_like(order)
+    again[by_clip] = np.arange(len(order)) - first.repeat(count)
+    return again
 
 
 def evaluation_order(labels: "pd.Series[str]") -> np.ndarray:

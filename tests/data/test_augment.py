@@ -1,5 +1,6 @@
 import math
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -375,3 +376,12 @@ def test_a_device_gives_the_same_clips_as_the_cpu():
         torch.testing.assert_close(
             mixed[0].cpu(), mix(on_device.cpu(), labels, settings, seed=0, epoch=0, step=0)[0], atol=1e-5, rtol=0
         )
+
+
+def test_a_clip_that_appears_again_in_an_epoch_is_augmented_in_another_way():
+    video = torch.randint(0, 256, (1, 2, 3, 16, 16), dtype=torch.uint8)
+    draw = partial(augment, video, [5], Augment(), seed=0, epoch=0, size=16)
+    first = draw()
+    assert torch.equal(draw(again=[0]), first)
+    assert not torch.equal(draw(again=[1]), first)
+    assert not torch.equal(draw(again=[1]), draw(again=[2]))

@@ -106,3 +106,42 @@ def test_ranks_with_fewer_shards_have_as_many_batches():
     samplers = [ShardSampler(shards, 3, rank) for rank in range(3)]
     assert [len(list(sampler)) for sampler in samplers] == [len(sampler) for sampler in samplers] == [3, 3, 3]
     assert [counted(sampler) for sampler in samplers] == [[[0, 1, 2], [3], [8, 9]], [[4, 5, 6], [7]], []]
+
+
+UNEVEN = pd.Series(["many"] * 80 + ["some"] * 18 + ["few"] * 3)
+
+
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_balanced_classes_have_the_same_share_of_an_epoch_that_stays_as_long(epoch):
+    clips = [draw.clip for draw in order(epoch, labels=UNEVEN)]
+    assert len(clips) == len(UNEVEN)
+    counts = UNEVEN.iloc[clips].value_counts()
+    assert set(counts) <= {33, 34}
+    again = Counter(clips)
+    assert {again[clip] for clip in range(98, 101)} <= {11, 12}  # each clip of a class equally often
+    assert all(again[clip] <= 1 for clip in range(80))
+    assert clips != [draw.clip for draw in order(epoch + 1, labels=UNEVEN)]
+
+
+def test_over_epochs_balanced_sampling_reaches_every_clip():
+    assert {draw.clip for epoch in range(30) for draw in order(epoch, labels=UNEVEN)} == set(range(101))
+
+
+def test_appearances_of_a_clip_in_an_epoch_are_numbered_and_no_two_are_the_same():
+    draws = order(labels=UNEVEN)
+    seen = Counter()
+    for draw in draws:
+        assert draw.again == seen[draw.clip]
+        seen[draw.clip] += 1
+    assert {draw.again for draw in order()} == {0}
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_balanced_batches_do_not_depend_on_ranks_and_a_resumed_epoch_ends_with_the_same(world):
+    whole = batches(epoch=2, batch_size=12, labels=UNEVEN)
+    ranks = [batches(epoch=2, batch_size=12 // world, labels=UNEVEN, rank=rank, world=world) for rank in range(world)]
+    for step, batch in enumerate(whole):
+        assert [draw for rank in ranks for draw in rank[step] if draw.own] == batch
+    sampler = TrainSampler(len(UNEVEN), 12, 0, 0, 1, done=lambda: 4, labels=UNEVEN)
+    sampler.set_epoch(2)
+    assert list(sampler) == whole[4:]
