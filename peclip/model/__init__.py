@@ -4,16 +4,19 @@ from peclip.model.build import PE_CLIP
 from peclip.model.io import ModelConfig, Trained, read_released, read_trained
 from peclip.model.parts.adapters import Adapter, SharedAdapter, TemporalDynamicAdapter, TextAdapter
 from peclip.model.parts.adaptformer import AdaptFormer
-from peclip.model.parts.prompts import MaPLe
+from peclip.model.parts.prompts import VPT, CoOp, MaPLe, Prompts
 from peclip.model.peclip import PEClip, load_released
 
 __all__ = (
     "PE_CLIP",
+    "VPT",
     "AdaptFormer",
     "Adapter",
+    "CoOp",
     "MaPLe",
     "ModelConfig",
     "PEClip",
+    "Prompts",
     "SharedAdapter",
     "TemporalDynamicAdapter",
     "TextAdapter",

@@ -14,18 +14,18 @@ from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFor
 from peclip.errors import InputError, first_line, shown
 from peclip.model.backbones.contract import Backbone
 from peclip.model.backbones.load import load_backbone, load_tokenizer_of_clip
-from peclip.model.io.spec import Spec, describe, resolve
+from peclip.model.io.spec import Spec, class_of, describe, resolve
 from peclip.model.io.trained import ModelConfig, Trained, check_backbone, check_state
 from peclip.model.parts.adapters import Adapter, SharedAdapter, Takes, TemporalDynamicAdapter, TextAdapter
-from peclip.model.parts.prompts import MaPLe
+from peclip.model.parts.prompts import Prompts
 from peclip.model.sites import expand_site
 from peclip.model.tokens import check_tokens, tokenize
 
 AdapterFactory = Callable[[int], Adapter]
 """Makes an adapter for tokens of a width; configurations name the class, and the model supplies the width."""
 
-PromptFactory = Callable[[int, int, int], MaPLe]
-"""Makes prompts for the width of the text tower, that of the vision tower, and the blocks of the shorter one."""
+PromptFactory = Callable[[int, int, int], Prompts]
+"""Makes prompts for the width of the text tower, that of the vision tower, and the blocks of the shorter of their towers."""
 
 Normalize = Literal["backbone", "none"]
 """Normalisation of pixels: that of the backbone, or none (they stay in [0, 1])."""
@@ -54,7 +54,7 @@ class Built:
 
     backbone: Backbone
     adapters: nn.ModuleDict
-    prompts: MaPLe | None
+    prompts: Prompts | None
     config: ModelConfig
     token_ids: Tensor
     ends: Tensor
@@ -124,7 +124,7 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
     name = backbone or config.backbone
     texts = torch.tensor(config.token_ids) if config.texts is None else config.texts
     adapters: Any = {site: resolve(spec, Adapter) for site, spec in config.adapters.items()}
-    prompts: Any = resolve(config.prompts, MaPLe) if config.prompts else None
+    prompts: Any = resolve(config.prompts, Prompts) if config.prompts else None
     clips = config.clip_format
     normalize: Normalize = "backbone" if clips.is_normalised else "none"
     with _fitting(source, name):
@@ -194,7 +194,7 @@ def _prompt_length(backbone: Backbone, prompts: PromptFactory | None) -> int:
     if prompts is None:
         return 0
     with torch.device("meta"):
-        length = build_prompts(backbone, prompts)[0].length
+        length = build_prompts(backbone, prompts)[0].text_length
     most = backbone.context - backbone.layout.starts - 2  # start, a token and end
     if length > most:
         raise InputError(
@@ -263,14 +263,15 @@ def placed(adapters: nn.ModuleDict, tower: str) -> dict[tuple[str, int], Adapter
     }
 
 
-def build_prompts(backbone: Backbone, factory: PromptFactory) -> tuple[MaPLe, Spec]:
+def build_prompts(backbone: Backbone, factory: PromptFactory) -> tuple[Prompts, Spec]:
     """Make prompts for the towers of a backbone, and describe them with the depth that they have here.
 
     Raises:
         InputError: they are deeper than a tower.
     """
     towers = backbone.towers
-    prompts = factory(towers["text"].width, towers["vision"].width, min(len(tower.blocks) for tower in towers.values()))
+    blocks = min(len(towers[name].blocks) for name in class_of(factory).towers)
+    prompts = factory(towers["text"].width, towers["vision"].width, blocks)
     spec = describe(factory)
     depth = {"depth": prompts.depth} if "depth" in signature(type(prompts)).parameters else {}
     return prompts, Spec(spec.class_path, spec.init_args | depth)

@@ -183,8 +183,8 @@ class PEClip(nn.Module):
         self._attach()
 
     def _attach(self) -> None:
-        depth = self.prompts.depth if self.prompts else 0
         for name, tower in self.backbone.towers.items():
+            depth = self.prompts.depth_in(name) if self.prompts else 0
             self._handles += attach(tower, placed(self.adapters, name), depth, self._flows[name], self._run)
 
     @property
@@ -222,8 +222,8 @@ class PEClip(nn.Module):
 
     @property
     def prompt_length(self) -> int:
-        """P, the number of prompt tokens per depth; 0 without prompts."""
-        return self.prompts.length if self.prompts else 0
+        """P, the number of prompt tokens in a text; 0 without text prompts."""
+        return self.prompts.text_length if self.prompts else 0
 
     def forward(self, video: Tensor) -> Tensor:
         """Return the logits of clips.
@@ -278,7 +278,7 @@ class PEClip(nn.Module):
             self._texts.clear()  # a step may follow, and fused optimizers do not count up the weights' versions
             return self._encode_text()
         text = self.adapters["text"].parameters() if "text" in self.adapters else ()
-        prompts = self.prompts.parameters() if self.prompts else ()
+        prompts = self.prompts.parameters() if self.prompts and self.prompt_length else ()
         weights = (*text, *prompts, *self.backbone.text_weights())
         return self._texts.get(self._is_bare, self.token_ids.device, weights, self._encode_text)
 
@@ -296,7 +296,7 @@ class PEClip(nn.Module):
         length = ids.shape[1]
         flow = self._flows["text"]
         flow.prompts = self.prompts.text() if self.prompts else ()
-        if self.prompts and self._is_bare:  # a bare backbone knows no placeholders
+        if self.prompt_length and self._is_bare:  # a bare backbone knows no placeholders
             ids = self.backbone.layout.without_prompts(ids, self.prompt_length)
             ends = ends - (length - ids.shape[1])
         return F.normalize(self.backbone.encode_tokens(ids, ends, self._mixes["text"]), dim=-1)

@@ -33,18 +33,25 @@ def describe(factory: Callable[..., nn.Module]) -> Spec:
     """Return the class and arguments behind a factory: a class, or a ``functools.partial`` of one.
 
     Raises:
+        InputError: as :func:`class_of`.
+    """
+    return Spec(_public_path(class_of(factory)), dict(factory.keywords) if isinstance(factory, partial) else {})
+
+
+def class_of(factory: Callable[..., nn.Module]) -> type[Any]:
+    """Return the class behind a factory: a class, or a ``functools.partial`` of one.
+
+    Raises:
         InputError: the factory is something else, such as a lambda, which no file could describe.
     """
-    arguments: dict[str, Any] = {}
     found: Any = factory
     if isinstance(factory, partial):  # the command line makes partial(instantiate, class, **arguments)
-        arguments = dict(factory.keywords)
         found = next((part for part in (*factory.args, factory.func) if isclass(part)), factory)
     if not isclass(found):
         raise InputError(
             f"{factory!r} cannot be saved: expected a class or functools.partial(class, ...), which a checkpoint can name"
         )
-    return Spec(_public_path(found), arguments)
+    return found
 
 
 def resolve(spec: Spec, kind: type[nn.Module]) -> Callable[..., nn.Module]:
@@ -108,7 +115,8 @@ def check_import(class_path: str, kind: type) -> None:
 
 
 def _a(kind: type) -> str:
-    return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+    name = kind.__name__
+    return name if name.endswith("s") else f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
 def _public_path(kind: type) -> str:

@@ -15,7 +15,7 @@ from peclip.labels import class_names, texts_by_name
 from peclip.model.backbones.contract import Backbone, TextLayout
 from peclip.model.io.spec import Spec, check_import, resolve
 from peclip.model.parts.adapters import Adapter
-from peclip.model.parts.prompts import MaPLe
+from peclip.model.parts.prompts import Prompts
 from peclip.model.weights import check_weights
 from peclip.results.calibration import COLDEST, HOTTEST
 from peclip.results.card import RunRecord
@@ -128,7 +128,7 @@ class ModelConfig:
         for site, spec in config.adapters.items():
             _check_class(spec, Adapter, f"{source}: adapters {site}")
         if config.prompts:
-            _check_class(config.prompts, MaPLe, f"{source}: prompts")
+            _check_class(config.prompts, Prompts, f"{source}: prompts")
         return config
 
 

@@ -62,7 +62,9 @@ def trainable_parts(module: PEClipModule) -> list[tuple[torch.nn.Module, str, in
             example = next(blocks.children())
             parts.append((example, f"{tower}.{part}", len(list(blocks.children())), count_parameters(blocks)))
     if net.prompts:
-        parts.append((net.prompts, "both towers", net.prompts.depth, count_parameters(net.prompts)))
+        towers = net.prompts.towers
+        where = "both towers" if len(towers) > 1 else f"{towers[0]} tower"
+        parts.append((net.prompts, where, net.prompts.depth, count_parameters(net.prompts)))
     return parts
 
 

@@ -120,7 +120,7 @@ def test_sites_take_only_adapters_and_prompts_only_prompts(plain, class_path):
     with pytest.raises(InputError, match=f"x: adapters vision.mlp: class '{class_path}' is not an Adapter"):
         ModelConfig.from_plain(plain | {"adapters": {"vision.mlp": spec}}, "x")
     spec["class_path"] = class_path = class_path.replace("MaPLe", "SharedAdapter")
-    with pytest.raises(InputError, match=f"x: prompts: class '{class_path}' is not a MaPLe"):
+    with pytest.raises(InputError, match=f"x: prompts: class '{class_path}' is not Prompts"):
         ModelConfig.from_plain(plain | {"prompts": spec}, "x")
 
 
