@@ -1,4 +1,4 @@
-"""Contract tests for adapters: those that peclip's own pass, for adapters of your own.
+"""Contract tests for adapters and temporal heads: those that peclip's own pass, for parts of your own.
 
 An adapter and its test, in any package that can be imported::
 
@@ -21,6 +21,7 @@ An adapter and its test, in any package that can be imported::
 """
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,14 +31,15 @@ from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.freeze import freeze
-from peclip.model.build import AdapterFactory
+from peclip.model.build import AdapterFactory, TemporalFactory
 from peclip.model.parts.adapters import Adapter, is_token_wise
+from peclip.model.parts.temporal import MeanPool
 
 __all__ = ("check_adapter",)
 
 SIDE, CLASSES, BLOCKS = 32, 3, 2
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": BLOCKS, "num_attention_heads": 2}
-VOCABULARY = 100
+VOCABULARY, FEATURES = 100, 24
 
 
 def check_adapter(
@@ -62,7 +64,7 @@ def check_adapter(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        name = getattr(getattr(factory, "func", factory), "__name__", repr(factory))
+        name = _name(factory)
         try:
             net = _model({site: factory})
         except InputError as error:
@@ -71,15 +73,58 @@ def check_adapter(
         _check_shape(name, factory)
         _check_tokens(name, factory)
         _check_start(name, net, bare, identity)
-        _check_gradients(name, net)
-        _perturb(net.adapters)
-        _check_gradient_values(name, net)
-        _check_batches(name, net, independent)
-        _check_saving(name, net)
+        _check_model(name, net, net.adapters, bare, independent)
+
+
+def check_temporal_head(factory: TemporalFactory, mean: bool = True) -> None:
+    """Check that a temporal head keeps the contract of heads, on a small CLIP with random weights, in about a second.
+
+    The contract: it makes one feature of D channels of those of T frames; it starts as the mean over the frames; and as for
+    adapters, see :func:`check_adapter`.
+
+    Args:
+        factory: the class, or ``functools.partial`` of it with arguments; called with the width of the features.
+        mean: whether it is the mean over the frames at the start; False for heads that are not on purpose.
+
+    Raises:
+        AssertionError: it does not; the message is one sentence.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        name = _name(factory)
+        try:
+            net = _model({}, factory)
+        except InputError as error:
+            raise AssertionError(f"{name} cannot be put into a model: {error}") from error
+        for clips, frames in ((2, 3), (1, 1)):
+            shape = tuple(factory(FEATURES)(torch.randn(clips, frames, FEATURES)).shape)
+            _require(
+                shape == (clips, FEATURES),
+                f"{name} returns shape {shape} for ({clips}, {frames}, {FEATURES}), expected ({clips}, {FEATURES})",
+            )
+        bare = _logits(net, _clips(2, 3), bare=True)
         _require(
-            torch.equal(_logits(net, _clips(2, 3), bare=True), bare),
-            f"{name} changes the bare backbone: after its removal the logits differ from those before",
+            not mean or torch.allclose(_logits(net, _clips(2, 3)), bare, atol=1e-3),
+            f"{name} is not the mean over the frames at the start: initialise its last layer with zeros, or pass mean=False",
         )
+        _check_model(name, net, net.temporal, bare, independent=True)
+
+
+def _check_model(name: str, net: PEClip, part: nn.Module, bare: Tensor, independent: bool) -> None:
+    """Check a model whose only trainable part is this one."""
+    _check_gradients(name, net, part)
+    _perturb(part)
+    _check_gradient_values(name, net, part)
+    _check_batches(name, net, independent)
+    _check_saving(name, net)
+    _require(
+        torch.equal(_logits(net, _clips(2, 3), bare=True), bare),
+        f"{name} changes the bare backbone: after its removal the logits differ from those before",
+    )
+
+
+def _name(factory: Any) -> str:
+    return str(getattr(getattr(factory, "func", factory), "__name__", repr(factory)))
 
 
 def _check_shape(name: str, factory: AdapterFactory) -> None:
@@ -113,8 +158,8 @@ def _check_start(name: str, net: PEClip, bare: Tensor, identity: bool) -> None:
     )
 
 
-def _check_gradients(name: str, net: PEClip) -> None:
-    parameters = dict(net.adapters.named_parameters())
+def _check_gradients(name: str, net: PEClip, part: nn.Module) -> None:
+    parameters = dict(part.named_parameters())
     _require(bool(parameters), f"{name} has no parameters: there is nothing to train")
     net(_clips(2, 3)).square().sum().backward()
     missing = [key for key, weight in parameters.items() if weight.grad is None]
@@ -123,12 +168,12 @@ def _check_gradients(name: str, net: PEClip) -> None:
     _require(not touched, f"{name} makes the frozen backbone trainable: {touched[:1]}")
 
 
-def _check_gradient_values(name: str, net: PEClip) -> None:
+def _check_gradient_values(name: str, net: PEClip, part: nn.Module) -> None:
     net.zero_grad()
     net(_clips(2, 3)).square().sum().backward()
     alive: dict[str, bool] = {}
-    for key, weight in net.adapters.named_parameters():
-        parameter = ".".join(key.split(".")[3:])  # without tower, part and block
+    for key, weight in part.named_parameters():
+        parameter = ".".join(key.split(".")[3:]) if part is net.adapters else key  # without tower, part and block
         alive[parameter] = alive.get(parameter, False) or bool(weight.grad is not None and weight.grad.abs().max() > 0)
     dead = [parameter for parameter, learns in alive.items() if not learns]
     _require(not dead, f"{name}: the gradient of {dead[:1]} is zero even with random weights: it cannot learn")
@@ -164,13 +209,14 @@ def _check_saving(name: str, net: PEClip) -> None:
     )
 
 
-def _model(adapters: dict[str, AdapterFactory]) -> PEClip:
+def _model(adapters: dict[str, AdapterFactory], temporal: TemporalFactory = MeanPool) -> PEClip:
     vision = {**TOWER, "image_size": SIDE, "patch_size": 16}
-    config = CLIPConfig(vision_config=vision, text_config={**TOWER, "vocab_size": VOCABULARY}, projection_dim=24)
+    config = CLIPConfig(vision_config=vision, text_config={**TOWER, "vocab_size": VOCABULARY}, projection_dim=FEATURES)
     backbone = CLIP("a small CLIP with random weights", freeze(CLIPModel(config)))
     ids = torch.randint(VOCABULARY - 1, (CLASSES, 6))
     ids[:, -1] = VOCABULARY - 1
-    return PEClip.assemble(backbone, ids, [f"class {number}" for number in range(CLASSES)], adapters, None).eval()
+    labels = [f"class {number}" for number in range(CLASSES)]
+    return PEClip.assemble(backbone, ids, labels, adapters, None, temporal=temporal).eval()
 
 
 def _call(adapter: Adapter, x: Tensor, frames: int) -> Tensor:
@@ -178,10 +224,10 @@ def _call(adapter: Adapter, x: Tensor, frames: int) -> Tensor:
     return adapter(x, frames, x.flip(-1)) if adapter.takes == "both" else adapter(x, frames)
 
 
-def _perturb(adapters: nn.Module) -> None:
-    """Give every parameter of adapters another value, so that none is the identity."""
+def _perturb(part: nn.Module) -> None:
+    """Give every parameter of a part another value, so that it is not the identity."""
     with torch.no_grad():
-        for weight in adapters.parameters():
+        for weight in part.parameters():
             weight.add_(torch.randn_like(weight), alpha=0.3)
 
 

@@ -195,6 +195,7 @@ LABELS_OF_MODEL = f"was trained on the labels {', '.join(SEVEN)}, but data.label
         ("model.net.normalize", "none", "is none, but {model} was trained with backbone: omit it"),
         ("model.net.num_frames", "5", "is 5, but {model} was trained with 3: omit it"),
         ("model.net.logit_scale", "50", "is 50.0, but {model} was trained with 100.0: omit it"),
+        ("model.net.temporal", "peclip.model.GRUHead", "is GRUHead(reduction=1), but {model} was trained with MeanPool(): omit it"),
         ("model.net.prompts", "null", "is none, but {model} was trained with MaPLe(length=2, depth=2): omit it"),
         ("model.net.prompts", "{class_path: peclip.model.MaPLe, init_args: {depth: 1}}", "is MaPLe(length=2, depth=1), but "),
         ("model.net.adapters", "{text.mlp: peclip.model.TextAdapter}", "is vision.attention: none, vision.mlp: none, "),

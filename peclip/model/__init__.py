@@ -5,6 +5,7 @@ from peclip.model.io import ModelConfig, Trained, read_released, read_trained
 from peclip.model.parts.adapters import Adapter, SharedAdapter, TemporalDynamicAdapter, TextAdapter
 from peclip.model.parts.adaptformer import AdaptFormer
 from peclip.model.parts.prompts import VPT, CoOp, MaPLe, Prompts
+from peclip.model.parts.temporal import AttentionPool, GRUHead, MeanPool, TemporalHead, TransformerHead
 from peclip.model.peclip import PEClip, load_released
 
 __all__ = (
@@ -12,15 +13,20 @@ __all__ = (
     "VPT",
     "AdaptFormer",
     "Adapter",
+    "AttentionPool",
     "CoOp",
+    "GRUHead",
     "MaPLe",
+    "MeanPool",
     "ModelConfig",
     "PEClip",
     "Prompts",
     "SharedAdapter",
     "TemporalDynamicAdapter",
+    "TemporalHead",
     "TextAdapter",
     "Trained",
+    "TransformerHead",
     "load_released",
     "read_released",
     "read_trained",

@@ -18,6 +18,7 @@ from peclip.model.io.spec import Spec, class_of, describe, resolve
 from peclip.model.io.trained import ModelConfig, Trained, check_backbone, check_state
 from peclip.model.parts.adapters import Adapter, SharedAdapter, Takes, TemporalDynamicAdapter, TextAdapter
 from peclip.model.parts.prompts import Prompts
+from peclip.model.parts.temporal import MeanPool, TemporalHead
 from peclip.model.sites import expand_site
 from peclip.model.tokens import check_tokens, tokenize
 
@@ -26,6 +27,9 @@ AdapterFactory = Callable[[int], Adapter]
 
 PromptFactory = Callable[[int, int, int], Prompts]
 """Makes prompts for the width of the text tower, that of the vision tower, and the blocks of the shorter of their towers."""
+
+TemporalFactory = Callable[[int], TemporalHead]
+"""Makes a temporal head for features of a width."""
 
 Normalize = Literal["backbone", "none"]
 """Normalisation of pixels: that of the backbone, or none (they stay in [0, 1])."""
@@ -47,6 +51,7 @@ class Built:
         backbone: with its towers.
         adapters: by tower, part and block.
         prompts: None without prompts.
+        temporal: makes the feature of a clip.
         config: describes it all.
         token_ids: of the class texts, (C, N).
         ends: place in each text at which its feature is read, (C,).
@@ -55,6 +60,7 @@ class Built:
     backbone: Backbone
     adapters: nn.ModuleDict
     prompts: Prompts | None
+    temporal: TemporalHead
     config: ModelConfig
     token_ids: Tensor
     ends: Tensor
@@ -70,6 +76,7 @@ def build(
     num_frames: int,
     normalize: Normalize,
     upright: bool = False,
+    temporal: TemporalFactory = MeanPool,
 ) -> Built:
     """Build adapters, prompts and token ids around a backbone.
 
@@ -83,6 +90,7 @@ def build(
         num_frames: T.
         normalize: see :class:`peclip.model.PEClip`.
         upright: see :class:`peclip.model.PEClip`.
+        temporal: the head.
 
     Raises:
         InputError: something is out of range or does not fit the backbone.
@@ -106,8 +114,9 @@ def build(
         clip_format(backbone, num_frames, normalize, upright),
         None if isinstance(texts, Tensor) else texts,
         tuple(map(tuple, ids.tolist())) if isinstance(texts, Tensor) and not ids.is_meta else None,
+        temporal=None if class_of(temporal) is MeanPool else describe(temporal),
     )
-    return Built(backbone, modules, prompter, config, ids, ends.clone())
+    return Built(backbone, modules, prompter, temporal(backbone.feature_width), config, ids, ends.clone())
 
 
 def build_trained(trained: Trained, backbone: str | None) -> Built:
@@ -125,6 +134,7 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
     texts = torch.tensor(config.token_ids) if config.texts is None else config.texts
     adapters: Any = {site: resolve(spec, Adapter) for site, spec in config.adapters.items()}
     prompts: Any = resolve(config.prompts, Prompts) if config.prompts else None
+    temporal: Any = resolve(config.temporal, TemporalHead) if config.temporal else MeanPool
     clips = config.clip_format
     normalize: Normalize = "backbone" if clips.is_normalised else "none"
     with _fitting(source, name):
@@ -136,13 +146,14 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
         clip = replace(clip, tokenizer=load_tokenizer_of_clip(name))
     check_backbone(trained, replace(config, backbone=clip.name, fingerprint=clip.fingerprint))
     with _fitting(source, name):
-        expected = _expected_state(clip, adapters, prompts)
+        expected = _expected_state(clip, adapters, prompts, temporal)
     if expected is not None:
         check_state(trained.state, expected, source)
     with _fitting(source, name):
         built = build(
             *(clip, config.labels, texts, adapters, prompts, config.logit_scale, clips.num_frames, normalize),
             upright=clips.upright,
+            temporal=temporal,
         )
     if (clips.mean, clips.std) == (
         CLIP_MEAN,
@@ -164,11 +175,16 @@ def _fitting(source: str, backbone: str) -> Iterator[None]:
     except InputError as error:
         raise InputError(f"{source} does not fit its backbone {shown(backbone)}: {error}") from error
     except Exception as error:  # from a class with arguments that are not its own
-        raise InputError(f"{source}: its adapters or prompts cannot be built: {first_line(error)}") from error
+        raise InputError(
+            f"{source}: its adapters, prompts or temporal head cannot be built: {first_line(error)}"
+        ) from error
 
 
 def _expected_state(
-    backbone: Backbone, adapters: Mapping[str, AdapterFactory], prompts: PromptFactory | None
+    backbone: Backbone,
+    adapters: Mapping[str, AdapterFactory],
+    prompts: PromptFactory | None,
+    temporal: TemporalFactory,
 ) -> dict[str, Tensor] | None:
     """Return the trained tensors that a file describes, by name and without their memory; None where this is not known.
 
@@ -177,7 +193,9 @@ def _expected_state(
     """
     try:
         with torch.device("meta"):
-            modules = nn.ModuleDict({"adapters": build_adapters(backbone, adapters)})
+            modules = nn.ModuleDict(
+                {"adapters": build_adapters(backbone, adapters), "temporal": temporal(backbone.feature_width)}
+            )
             if prompts:
                 modules["prompts"] = build_prompts(backbone, prompts)[0]
     except NotImplementedError:  # an adapter from elsewhere that looks at its weights when it is made

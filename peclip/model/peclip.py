@@ -25,6 +25,7 @@ from peclip.model.build import (
     Built,
     Normalize,
     PromptFactory,
+    TemporalFactory,
     build,
     build_trained,
     chosen,
@@ -37,6 +38,7 @@ from peclip.model.io.package import Dtype, push_package, with_record, write_pack
 from peclip.model.io.released import read_released
 from peclip.model.io.trained import Trained, check_fits, check_state, digest
 from peclip.model.parts.prompts import MaPLe
+from peclip.model.parts.temporal import MeanPool
 from peclip.model.text_cache import TextCache
 from peclip.model.tokens import tokenize_texts
 from peclip.results.card import RunRecord
@@ -48,7 +50,7 @@ class PEClip(nn.Module):
 
     ``logits = logit_scale * video @ text.T``: the clip feature is the mean over the T frames of the projected class
     token, the text feature the projected end-of-text token of each class text, both L2-normalised. CLIP stays frozen;
-    ``adapters`` and ``prompts`` own every trainable parameter: PE-CLIP (Saadi, Hadid, Cunningham, Taleb-Ahmed, El
+    ``adapters``, ``prompts`` and ``temporal`` own every trainable parameter: PE-CLIP (Saadi, Hadid, Cunningham, Taleb-Ahmed, El
     Hillali), https://arxiv.org/abs/2503.16945. Zero-shot CLIP is ``PEClip(labels, adapters={}, prompts=None)``.
 
     Args:
@@ -71,6 +73,7 @@ class PEClip(nn.Module):
         without: sites of ``adapters`` to omit, such as [vision.mlp] for PE-CLIP without TDA.
         upright: whether it is trained on faces that ``peclip faces --upright true`` has turned so that the eyes are level;
             ``peclip recognize`` turns them, too.
+        temporal: class of the temporal head, which makes the feature of a clip from those of its frames: by default their mean.
 
     Raises:
         InputError: an unknown site, two adapters at one place, prompts deeper than a tower, a label without a text, a
@@ -94,11 +97,12 @@ class PEClip(nn.Module):
         normalize: Normalize = "backbone",
         without: list[str] | None = None,
         upright: bool = False,
+        temporal: TemporalFactory = MeanPool,
     ) -> None:
         super().__init__()
         sentences = dict(zip(class_names(labels), class_texts(labels, texts), strict=True))
         kept, here = chosen(adapters or {}, without or ()), load_backbone(backbone)
-        built = build(here, labels, sentences, kept, prompts, logit_scale, num_frames, normalize, upright)
+        built = build(here, labels, sentences, kept, prompts, logit_scale, num_frames, normalize, upright, temporal)
         self._take(built, Run(compile, checkpointing))
 
     @classmethod
@@ -115,6 +119,7 @@ class PEClip(nn.Module):
         num_frames: int = 16,
         normalize: Normalize = "backbone",
         upright: bool = False,
+        temporal: TemporalFactory = MeanPool,
     ) -> "PEClip":
         """Build a model from a backbone in memory and ready-made token ids.
 
@@ -124,7 +129,7 @@ class PEClip(nn.Module):
         Raises:
             InputError: as for the class, or token ids that do not fit the labels, the vocabulary or the context.
         """
-        built = build(backbone, labels, token_ids, adapters, prompts, logit_scale, num_frames, normalize, upright)
+        built = build(backbone, labels, token_ids, adapters, prompts, logit_scale, num_frames, normalize, upright, temporal)
         return cls._of(built, Run(compile, checkpointing))
 
     @classmethod
@@ -169,7 +174,7 @@ class PEClip(nn.Module):
 
     def _take(self, built: Built, run: Run) -> None:
         self.backbone, self.clip, self.config = built.backbone, built.backbone.clip, built.config
-        self.adapters, self.prompts = built.adapters, built.prompts
+        self.adapters, self.prompts, self.temporal = built.adapters, built.prompts, built.temporal
         self.register_buffer("token_ids", built.token_ids, persistent=False)
         self.register_buffer("text_ends", built.ends, persistent=False)
         self._flows = {name: Flow() for name in self.backbone.towers}
@@ -258,7 +263,8 @@ class PEClip(nn.Module):
         flow.prompts = self.prompts.vision() if self.prompts and not self._is_bare else ()
         features = self.backbone.encode_frames(rearrange(video, "b t c h w -> (b t) c h w"), self._mixes["vision"])
         flow.prompts = ()  # they hold the pass's graph, with which the model could not be copied
-        return F.normalize(rearrange(features, "(b t) d -> b t d", t=frames).mean(dim=1), dim=-1)
+        features = rearrange(features, "(b t) d -> b t d", t=frames)
+        return F.normalize(features.mean(dim=1) if self._is_bare else self.temporal(features), dim=-1)
 
     def encode_text(self, texts: Sequence[str] | None = None) -> Tensor:
         """Return the L2-normalised features (C, D) of texts, in the space of :meth:`encode_video`.
@@ -313,7 +319,7 @@ class PEClip(nn.Module):
 
     @contextmanager
     def bare(self) -> Iterator["PEClip"]:
-        """Take adapters and prompts out within the context: there this is the zero-shot CLIP."""
+        """Take adapters, prompts and temporal head out within the context: there this is the zero-shot CLIP."""
         if self._is_bare:
             yield self
             return
@@ -343,8 +349,9 @@ class PEClip(nn.Module):
         return self
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """Return the tensors of adapters and prompts by name: all the weights that a checkpoint needs."""
-        return {name: value for name, value in self.state_dict().items() if name.startswith(("adapters.", "prompts."))}
+        """Return the tensors of adapters, prompts and temporal head by name: all the weights that a checkpoint needs."""
+        owners = ("adapters.", "prompts.", "temporal.")
+        return {name: value for name, value in self.state_dict().items() if name.startswith(owners)}
 
     def load_trainable(self, state: Mapping[str, Tensor], source: str) -> None:
         """Load what :meth:`trainable_state` returned.

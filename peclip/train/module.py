@@ -60,8 +60,8 @@ class PEClipModule(LightningModule):
         step_factor: with schedule step, what the rates are then multiplied by; above 0, at most 1.
         loss: a module of logits (B, C) and labels (B,), such as torch.nn.CrossEntropyLoss with label_smoothing;
             by default cross entropy.
-        optimizer: callable of the parameter groups ``adapters`` and ``prompts``, which carry their learning rates; by default
-            AdamW with weight_decay.
+        optimizer: callable of the parameter groups ``adapters``, ``prompts`` and ``temporal``, which carry their learning rates;
+            by default AdamW with weight_decay.
         lr_scheduler: callable of the optimizer whose result steps once an epoch; replaces the warm-up and schedule above.
         zero_shot: also evaluate CLIP without adapters and prompts when testing.
         frozen: precision in which the matrices of CLIP are held. With trainer.precision bf16-mixed, bf16 needs half the
@@ -70,6 +70,7 @@ class PEClipModule(LightningModule):
             when the block runs; with trainer.strategy ddp and 2 devices or more.
         calibrate: fit a temperature on the validation clips, by which logits are divided so that probabilities are right as
             often as they say. It changes no prediction. In evaluations, false ignores the temperature of the model.
+        lr_temporal: learning rate of the temporal head, if there is one; at least 0, by default that of the adapters.
 
     Raises:
         InputError: a number is out of range, or the loss has parameters of its own.
@@ -93,9 +94,11 @@ class PEClipModule(LightningModule):
         frozen: Literal["fp32", "bf16"] = "fp32",
         sharded: bool = False,
         calibrate: bool = True,
+        lr_temporal: float | None = None,
     ) -> None:
         super().__init__()
-        for name, value in {"lr_adapters": lr_adapters, "lr_prompts": lr_prompts, "weight_decay": weight_decay}.items():
+        rates = {"lr_adapters": lr_adapters, "lr_prompts": lr_prompts, "lr_temporal": lr_temporal or 0.0}
+        for name, value in {**rates, "weight_decay": weight_decay}.items():
             if not 0 <= value < math.inf:
                 raise InputError(f"{name} is {value}, expected a number of at least 0", name)
         if optimizer and weight_decay != WEIGHT_DECAY:
@@ -110,7 +113,8 @@ class PEClipModule(LightningModule):
             )
         self.strict_loading = False  # a checkpoint holds only what is trainable
         self.net = net
-        self.lr_adapters, self.lr_prompts, self.weight_decay = lr_adapters, lr_prompts, weight_decay
+        self.lr_adapters, self.lr_prompts, self.lr_temporal = lr_adapters, lr_prompts, lr_temporal
+        self.weight_decay = weight_decay
         self.recipe = Recipe(warmup_epochs, warmup_lr, schedule, step_epochs, step_factor)
         self.loss, self.optimizer, self.lr_scheduler = loss or CROSS_ENTROPY, optimizer, lr_scheduler
         self.zero_shot, self.frozen, self.sharded, self.calibrate = zero_shot, frozen, sharded, calibrate
@@ -128,16 +132,19 @@ class PEClipModule(LightningModule):
     @property
     def rates(self) -> dict[str, float]:
         """Learning rates by the name of the parameter group."""
-        return {"adapters": self.lr_adapters, "prompts": self.lr_prompts}
+        temporal = self.lr_adapters if self.lr_temporal is None else self.lr_temporal
+        return {"adapters": self.lr_adapters, "prompts": self.lr_prompts, "temporal": temporal}
 
     @property
     def lr(self) -> float:
-        """The rate of the adapters, which Lightning's LearningRateFinder sets; that of the prompts keeps its ratio."""
+        """The rate of the adapters, which Lightning's LearningRateFinder sets; the others keep their ratio."""
         return self.lr_adapters
 
     @lr.setter
     def lr(self, value: float) -> None:
         ratio = self.lr_prompts / self.lr_adapters if self.lr_adapters else 1.0
+        if self.lr_temporal is not None:
+            self.lr_temporal *= value / self.lr_adapters if self.lr_adapters else 1.0
         self.lr_adapters, self.lr_prompts = value, value * ratio
         if self._trainer is not None:
             set_rates(self.trainer, self.rates)
@@ -285,19 +292,20 @@ class PEClipModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"name": name, **self._schedule(optimizer)}}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the groups ``adapters`` and ``prompts``, each with its parameters, learning rate and name.
+        """Return the groups ``adapters``, ``prompts`` and ``temporal``, each with its parameters, learning rate and name.
 
         Raises:
-            InputError: the model has neither.
+            InputError: the model has none of them.
         """
-        weights = {"adapters": [*self.net.adapters.parameters()], "prompts": []}
-        if self.net.prompts:
-            weights["prompts"] = [*self.net.prompts.parameters()]
+        parts = {"adapters": self.net.adapters, "prompts": self.net.prompts, "temporal": self.net.temporal}
+        weights = {name: [*part.parameters()] if part else [] for name, part in parts.items()}
         rates = self.rates
         groups = [{"params": weights[name], "lr": rates[name], "name": name} for name in weights if weights[name]]
         if not groups:
-            names = "net.adapters", "net.prompts"
-            raise InputError(f"nothing to train: set {' or '.join(names)}, or use peclip test", *names)
+            names = tuple(f"net.{name}" for name in parts)
+            raise InputError(
+                f"nothing to train: set {', '.join(names[:-1])} or {names[-1]}, or use peclip test", *names
+            )
         return groups
 
     def _adamw(self, groups: list[dict[str, Any]]) -> Optimizer:

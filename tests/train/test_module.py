@@ -13,7 +13,7 @@ from peclip.data.augment import Mix
 from peclip.data.batch import Batch
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError
-from peclip.model import PEClip, read_trained
+from peclip.model import GRUHead, PEClip, read_trained
 from peclip.train.module import PEClipModule
 from tests.model.small import build, stir
 from tests.runs import LABELS
@@ -77,6 +77,17 @@ class Recorder(Callback):
 
 
 # --- rates ---
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(None, 4e-4), (1e-3, 1e-3), (0.0, 0.0)])
+def test_a_temporal_head_has_the_rate_of_the_adapters_or_its_own(tiny_clip, rate, expected):
+    net = build(tiny_clip, labels=LABELS, num_frames=3, adapters={}, prompts=None, temporal=GRUHead)
+    module = PEClipModule(net, lr_adapters=4e-4, lr_temporal=rate)
+    (group,) = module.parameter_groups()
+    assert (group["name"], group["lr"]) == ("temporal", expected)
+    assert {id(weight) for weight in group["params"]} == {id(weight) for weight in net.temporal.parameters()}
+    module.lr = 8e-4
+    assert module.rates["temporal"] == pytest.approx(2 * expected)
 
 
 def test_adapters_and_prompts_have_rates_of_their_own_and_decay_on_everything(tiny_clip, tiny_data):
@@ -161,7 +172,9 @@ def test_a_schedule_without_an_end_is_refused(tiny_clip, tiny_data):
         fit(module_of(tiny_clip), clips_of(tiny_data), max_epochs=-1)
 
 
-@pytest.mark.parametrize("name", ["lr_adapters", "lr_prompts", "weight_decay", "warmup_epochs", "warmup_lr"])
+@pytest.mark.parametrize(
+    "name", ["lr_adapters", "lr_prompts", "lr_temporal", "weight_decay", "warmup_epochs", "warmup_lr"]
+)
 @pytest.mark.parametrize("value", [-1e-3, math.inf, math.nan])
 def test_numbers_out_of_range_are_refused(name, value, tiny_net):
     with pytest.raises(InputError, match=rf"^{name} is {value}"):

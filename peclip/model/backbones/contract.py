@@ -215,6 +215,11 @@ class Backbone(ABC):
         return int(self.clip.vision_model.config.image_size)
 
     @property
+    def feature_width(self) -> int:
+        """D, the width of the features of frames and texts."""
+        return int(self.clip.config.projection_dim)
+
+    @property
     def context(self) -> int:
         """Largest number of tokens of a text."""
         return int(self.clip.text_model.config.max_position_embeddings)

@@ -32,6 +32,11 @@ class SigLIP(Backbone):
         return TextLayout(0, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id, left)
 
     @property
+    def feature_width(self) -> int:
+        """D, the width of the vision tower, for its head projects to no other."""
+        return int(self.clip.vision_model.config.hidden_size)
+
+    @property
     def logit_bias(self) -> float:
         """Number that is added to each logit, so that its sigmoid is the probability that frame and text belong together."""
         bias = self.clip.logit_bias.detach()

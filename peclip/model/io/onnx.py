@@ -207,10 +207,11 @@ class Recurrence(nn.Module):
 
 @contextmanager
 def _recurrences(net: PEClip) -> Iterator[None]:
-    """Replace the adapters' recurrences by ONNX operators within the context."""
+    """Replace the recurrences of adapters and temporal head by ONNX operators within the context."""
     found = [
         (parent, name, child)
-        for parent in net.adapters.modules()
+        for part in (net.adapters, net.temporal)
+        for parent in part.modules()
         for name, child in parent.named_children()
         if isinstance(child, GRU) or (isinstance(child, nn.RNNBase) and _is_plain(child))
     ]

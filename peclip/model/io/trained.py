@@ -16,6 +16,7 @@ from peclip.model.backbones.contract import Backbone, TextLayout
 from peclip.model.io.spec import Spec, check_import, resolve
 from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.prompts import Prompts
+from peclip.model.parts.temporal import TemporalHead
 from peclip.model.weights import check_weights
 from peclip.results.calibration import COLDEST, HOTTEST
 from peclip.results.card import RunRecord
@@ -28,7 +29,7 @@ Format 1 has ``input`` instead of ``clip_format``: num_frames, image_size, and n
 
 ENTRIES = (
     *("format", "backbone", "fingerprint", "labels", "adapters", "prompts", "logit_scale", "clip_format"),
-    *("texts", "token_ids", "temperature"),
+    *("texts", "token_ids", "temperature", "temporal"),
 )
 
 
@@ -60,6 +61,7 @@ class ModelConfig:
         token_ids: of the class texts, (C, N), where only these are known.
         temperature: by which logits are divided before the softmax, so that probabilities are calibrated, 0.01 to 100. 1 where
             it was not fitted, as in files of earlier versions.
+        temporal: class and arguments of the temporal head; None for the mean over the frames.
 
     Raises:
         InputError: a value is out of range.
@@ -75,6 +77,7 @@ class ModelConfig:
     texts: dict[str, str] | None = None
     token_ids: tuple[tuple[int, ...], ...] | None = None
     temperature: float = 1.0
+    temporal: Spec | None = None
 
     def __post_init__(self) -> None:
         if not (self.backbone.strip() and self.backbone.isprintable() and len(self.backbone) <= LONGEST_NAME):
@@ -112,7 +115,7 @@ class ModelConfig:
 
         Raises:
             InputError: it is not from peclip or from a newer version; an entry is missing, unknown or wrong; or it names
-                a class that is not an adapter or not a prompt.
+                a class that is not an adapter, not prompts or not a temporal head.
         """
         plain = _in_format_2(plain, source)
         if unknown := plain.keys() - {*ENTRIES, *further}:
@@ -129,6 +132,8 @@ class ModelConfig:
             _check_class(spec, Adapter, f"{source}: adapters {site}")
         if config.prompts:
             _check_class(config.prompts, Prompts, f"{source}: prompts")
+        if config.temporal:
+            _check_class(config.temporal, TemporalHead, f"{source}: temporal")
         return config
 
 
@@ -225,7 +230,9 @@ def check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], sou
     for what, names in (("lacks", missing), ("has, but the model has not,", extra)):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise InputError(f"{source} {what} {names[0]}{more}: it was made with other adapters or prompts")
+            raise InputError(
+                f"{source} {what} {names[0]}{more}: it was made with other adapters, prompts or temporal head"
+            )
     for name, value in expected.items():
         if value.shape != state[name].shape:
             raise InputError(

@@ -95,7 +95,7 @@ class SharedAdapter(Adapter):
     def __init__(self, width: int, reduction: int = 8, init: Literal["zero", "default"] = "zero") -> None:
         super().__init__()
         _check_choice("init", init, ("zero", "default"))
-        hidden = _bottleneck(type(self).__name__, width, reduction)
+        hidden = bottleneck(type(self).__name__, width, reduction)
         self.down = nn.Linear(width, hidden)
         self.up = nn.Linear(hidden, width)
         if init == "zero":
@@ -145,7 +145,7 @@ class TemporalDynamicAdapter(Adapter):
         super().__init__()
         _check_choice("scope", scope, ("clip", "batch"))
         _check_choice("rnn", rnn, RNNS)
-        hidden = _bottleneck(type(self).__name__, width, reduction)
+        hidden = bottleneck(type(self).__name__, width, reduction)
         self.scope = scope
         self.norm = nn.LayerNorm(width)
         self.scale = nn.Linear(width, 1)
@@ -184,9 +184,14 @@ class TemporalDynamicAdapter(Adapter):
         return rearrange(hidden, "(b l) t r -> (b t) l r", l=x.shape[1])
 
 
-def _bottleneck(name: str, width: int, reduction: int) -> int:
+def bottleneck(name: str, width: int, reduction: int, what: str = "the tower") -> int:
+    """Return the width of a bottleneck in a part of that name.
+
+    Raises:
+        InputError: the reduction is not between 1 and the width, which is that of ``what``.
+    """
     if not 1 <= reduction <= width:
-        raise InputError(f"{name}: reduction is {shown(reduction)}, expected 1 to the width of the tower, {width}")
+        raise InputError(f"{name}: reduction is {shown(reduction)}, expected 1 to the width of {what}, {width}")
     return width // reduction
 
 

@@ -65,6 +65,8 @@ def trainable_parts(module: PEClipModule) -> list[tuple[torch.nn.Module, str, in
         towers = net.prompts.towers
         where = "both towers" if len(towers) > 1 else f"{towers[0]} tower"
         parts.append((net.prompts, where, net.prompts.depth, count_parameters(net.prompts)))
+    if size := count_parameters(net.temporal):
+        parts.append((net.temporal, "features of frames", 1, size))
     return parts
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from peclip.model import Adapter, PEClip, Prompts, read_trained
+from peclip.model import Adapter, PEClip, Prompts, TemporalHead, read_trained
 from peclip.model.io.checkpoint import to_checkpoint
 from peclip.model.io.spec import Spec, resolve
 from peclip.recipes import FOLDER
@@ -18,7 +18,7 @@ from tests.model.test_one_token import check_equal
 
 RECIPES = sorted(Path(FOLDER, "parts").glob("*.yaml"))
 
-KINDS = {"prompts": Prompts}
+KINDS = {"prompts": Prompts, "temporal": TemporalHead}
 """Base classes of the parts beside adapters, by option."""
 
 
