@@ -150,7 +150,7 @@ class TestRebuilding:
     def test_arguments_that_no_class_takes_are_refused(self, ckpt):
         wrong = {"vision.mlp": Spec("peclip.model.SharedAdapter", {"reduction": "eight"})}
         trained = changed(read_trained(ckpt), adapters=wrong)
-        with pytest.raises(InputError, match=r"some.ckpt: its adapters or prompts cannot be built"):
+        with pytest.raises(InputError, match=r"some.ckpt: its adapters, prompts or temporal head cannot be built"):
             PEClip.from_trained(trained)
 
 
