@@ -32,7 +32,7 @@ from peclip.model import PEClip
 from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.freeze import freeze
 from peclip.model.build import AdapterFactory, TemporalFactory
-from peclip.model.parts.adapters import Adapter, is_token_wise
+from peclip.model.parts.adapters import Adapter, Place, is_token_wise
 from peclip.model.parts.temporal import MeanPool
 
 __all__ = ("check_adapter",)
@@ -40,6 +40,7 @@ __all__ = ("check_adapter",)
 SIDE, CLASSES, BLOCKS = 32, 3, 2
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": BLOCKS, "num_attention_heads": 2}
 VOCABULARY, FEATURES = 100, 24
+TOKENS = 1 + (SIDE // 16) ** 2
 
 
 def check_adapter(
@@ -70,8 +71,9 @@ def check_adapter(
         except InputError as error:
             raise AssertionError(f"{name} cannot be put into a model: {error}") from error
         bare = _logits(net, _clips(2, 3), bare=True)
-        _check_shape(name, factory)
-        _check_tokens(name, factory)
+        place = net.backbone.towers[site.partition(".")[0]].place(0)
+        _check_shape(name, factory, place)
+        _check_tokens(name, factory, place)
         _check_start(name, net, bare, identity)
         _check_model(name, net, net.adapters, bare, independent)
 
@@ -127,23 +129,25 @@ def _name(factory: Any) -> str:
     return str(getattr(getattr(factory, "func", factory), "__name__", repr(factory)))
 
 
-def _check_shape(name: str, factory: AdapterFactory) -> None:
-    for clips, frames, tokens in ((2, 3, 5), (1, 1, 1), (1, 4, 2)):
+def _check_shape(name: str, factory: AdapterFactory, place: Place) -> None:
+    adapter = factory(TOWER["hidden_size"])
+    few = () if adapter.needs_place else ((1, 1, 1), (1, 4, 2))  # fewer tokens than a frame has
+    for clips, frames, tokens in ((2, 3, TOKENS), *few):
         x = torch.randn(clips * frames, tokens, TOWER["hidden_size"])
-        shape = tuple(_call(factory(TOWER["hidden_size"]), x, frames).shape)
+        shape = tuple(_call(adapter, x, frames, place).shape)
         _require(
             shape == x.shape, f"{name} returns tokens of shape {shape} for {tuple(x.shape)}: the shape must be kept"
         )
 
 
-def _check_tokens(name: str, factory: AdapterFactory) -> None:
+def _check_tokens(name: str, factory: AdapterFactory, place: Place) -> None:
     adapter = factory(TOWER["hidden_size"])
     if not is_token_wise(adapter):
         return
     _perturb(adapter)
-    x = torch.randn(6, 5, TOWER["hidden_size"])
+    x = torch.randn(6, TOKENS, TOWER["hidden_size"])
     with torch.no_grad():
-        alone, among = _call(adapter, x[:, :1], 3), _call(adapter, x, 3)[:, :1]
+        alone, among = _call(adapter, x[:, :1], 3, place), _call(adapter, x, 3, place)[:, :1]
     _require(
         torch.allclose(alone, among, atol=1e-4),
         f"{name} states token_wise, but a token gets another result among others than alone: remove it",
@@ -219,9 +223,11 @@ def _model(adapters: dict[str, AdapterFactory], temporal: TemporalFactory = Mean
     return PEClip.assemble(backbone, ids, labels, adapters, None, temporal=temporal).eval()
 
 
-def _call(adapter: Adapter, x: Tensor, frames: int) -> Tensor:
+def _call(adapter: Adapter, x: Tensor, frames: int, place: Place) -> Tensor:
     """Call an adapter by itself, with what it takes of its site."""
-    return adapter(x, frames, x.flip(-1)) if adapter.takes == "both" else adapter(x, frames)
+    entering = (x.flip(-1),) if adapter.takes == "both" else ()
+    adapted: Tensor = adapter(x, frames, *entering, *((place,) if adapter.needs_place else ()))
+    return adapted
 
 
 def _perturb(part: nn.Module) -> None:

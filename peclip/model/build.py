@@ -251,17 +251,20 @@ def build_adapters(backbone: Backbone, adapters: Mapping[str, AdapterFactory]) -
                 raise InputError(
                     f"adapters: site {site!r} covers block {block}, which has an adapter from another site", "adapters"
                 )
-            places[str(block)] = _made(factory, backbone.towers[tower].width)
+            places[str(block)] = _made(factory, backbone.towers[tower].width, f"{tower}.{part}")
     return built
 
 
-def _made(factory: AdapterFactory, width: int) -> Adapter:
+def _made(factory: AdapterFactory, width: int, site: str) -> Adapter:
     """Make an adapter for tokens of a width.
 
     Raises:
-        InputError: its class states something else of its site than adapters can take.
+        InputError: it is made for other sites, or its class states something else of its site than adapters can take.
     """
     adapter = factory(width)
+    if adapter.only_at and site not in adapter.only_at:
+        name, expected = type(adapter).__name__, " or ".join(adapter.only_at)
+        raise InputError(f"adapters: {name} is at {site!r}, but works at {expected} only", "adapters")
     if adapter.takes not in get_args(Takes):
         expected = ", ".join(get_args(Takes))
         name = type(adapter).__name__

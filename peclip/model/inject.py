@@ -16,9 +16,12 @@ from torch.utils.checkpoint import checkpoint
 
 from peclip.errors import InputError, in_one_line
 from peclip.model.backbones.contract import Tower
-from peclip.model.parts.adapters import Adapter, is_token_wise
+from peclip.model.parts.adapters import Adapter, Place, is_token_wise
 
-GATHERING = ("attention",)
+BLOCK = "block"
+"""Part of a site that is a whole block."""
+
+GATHERING = ("attention", BLOCK)
 """Parts of a block that get all tokens even where the last block computes one alone."""
 
 
@@ -62,7 +65,7 @@ def attach(
 
     Args:
         tower: where they go.
-        adapters: by (part, block), the part being ``attention`` or ``mlp``.
+        adapters: by (part, block), the part being ``attention``, ``mlp`` or ``block``.
         depth: at how many depths ``flow.prompts`` enter; 0 for none.
         flow: read by the hooks at every pass.
         run: how the blocks run.
@@ -70,8 +73,9 @@ def attach(
     Returns:
         The handles; removing them all restores the bare tower exactly.
     """
+    calls = {where: _Call(adapter, flow, tower.place(where[1])) for where, adapter in adapters.items()}
     handles: list[Handle] = [
-        _hook(tower.part(part, block), adapter, flow) for (part, block), adapter in adapters.items()
+        _hook(tower.part(part, block), call) for (part, block), call in calls.items() if part != BLOCK
     ]
     if depth:
         at = tower.prompts_at
@@ -83,8 +87,12 @@ def attach(
             tower.blocks[block].register_forward_pre_hook(partial(replace, flow, block), prepend=True)
             for block in range(1, depth)
         ]
-    if run != Run():
-        handles += [BlockForward(block, flow, run) for block in tower.blocks]
+    around = {block: call for (part, block), call in calls.items() if part == BLOCK}
+    handles += [
+        BlockForward(block, flow, run, around.get(number))
+        for number, block in enumerate(tower.blocks)
+        if run != Run() or number in around
+    ]
     return handles
 
 
@@ -110,20 +118,37 @@ def _needs_one_token(part: str, adapter: Adapter) -> bool:
     return is_token_wise(adapter)
 
 
-def _hook(module: nn.Module, adapter: Adapter, flow: Flow) -> Handle:
+@dataclass(frozen=True)
+class _Call:
+    """Calls an adapter with the T of the pass, and what else it needs."""
+
+    adapter: Adapter
+    flow: Flow
+    place: Place
+
+    def __call__(self, x: Tensor, *entering: Tensor) -> Tensor:
+        place = (self.place,) if self.adapter.needs_place else ()
+        adapted: Tensor = self.adapter(x, self.flow.frames, *entering, *place)
+        return adapted
+
+
+def _hook(module: nn.Module, call: _Call) -> Handle:
     """Hook an adapter to a sub-layer, at what it takes of it."""
-    if adapter.takes == "input":
-        return module.register_forward_pre_hook(partial(_adapt_input, adapter, flow), with_kwargs=True)
-    if adapter.takes == "both":
-        return module.register_forward_hook(partial(_adapt_both, adapter, flow), with_kwargs=True)
-    return module.register_forward_hook(partial(_adapt, adapter, flow))
+    if call.adapter.takes == "input":
+        return module.register_forward_pre_hook(partial(_adapt_input, call), with_kwargs=True)
+    if call.adapter.takes == "both":
+        return module.register_forward_hook(partial(_adapt_both, call), with_kwargs=True)
+    return module.register_forward_hook(partial(_adapt, call))
 
 
 class BlockForward:
-    """Replaces the ``forward`` of a block, to run it with its adapters compiled or recomputed for the gradient."""
+    """Replaces the ``forward`` of a block, to run it with its adapters compiled or recomputed for the gradient.
 
-    def __init__(self, block: nn.Module, flow: Flow, run: Run) -> None:
-        self.block, self.flow, self.run = block, flow, run
+    An adapter of the whole block acts within it, so that it is compiled and recomputed with the block.
+    """
+
+    def __init__(self, block: nn.Module, flow: Flow, run: Run, around: _Call | None = None) -> None:
+        self.block, self.flow, self.run, self.around = block, flow, run, around
         self._forward: Callable[..., Any] | None = None
         block.forward = self
 
@@ -138,7 +163,8 @@ class BlockForward:
             InputError: it cannot be compiled on this machine.
         """
         if self._forward is None:
-            own = MethodType(type(self.block).forward, self.block)
+            own: Callable[..., Any] = MethodType(type(self.block).forward, self.block)
+            own = partial(_adapt_block, self.around, own) if self.around else own
             self._forward = torch.compile(own) if self.run.compile else own
         try:
             if not (self.run.checkpointing and torch.is_grad_enabled()):
@@ -174,27 +200,35 @@ def _is_of_the_compiler(error: RuntimeError) -> bool:
     return isinstance(error, InductorError)
 
 
-def _adapt(adapter: Adapter, flow: Flow, module: nn.Module, args: Any, output: Any) -> Any:
+def _adapt_block(call: _Call, own: Callable[..., Any], tokens: Tensor, *args: Any, **options: Any) -> Any:
+    """Run a block with an adapter of the whole block."""
+    if call.adapter.takes == "input":
+        return own(call(tokens), *args, **options)
+    leaving = own(tokens, *args, **options)
+    return call(leaving, tokens) if call.adapter.takes == "both" else call(leaving)
+
+
+def _adapt(call: _Call, module: nn.Module, args: Any, output: Any) -> Any:
     """Adapt the output of a sub-layer, which is a tensor (MLP) or a tuple that starts with one (attention)."""
     if isinstance(output, tuple):
-        return (adapter(output[0], flow.frames), *output[1:])
-    return adapter(output, flow.frames)
+        return (call(output[0]), *output[1:])
+    return call(output)
 
 
-def _adapt_input(adapter: Adapter, flow: Flow, module: nn.Module, args: Any, options: Any) -> tuple[Any, Any]:
+def _adapt_input(call: _Call, module: nn.Module, args: Any, options: Any) -> tuple[Any, Any]:
     """Adapt the input of a sub-layer: its first argument, which blocks pass by position or by name."""
     if args:
-        return (adapter(args[0], flow.frames), *args[1:]), options
+        return (call(args[0]), *args[1:]), options
     name = next(iter(options))
-    return args, options | {name: adapter(options[name], flow.frames)}
+    return args, options | {name: call(options[name])}
 
 
-def _adapt_both(adapter: Adapter, flow: Flow, module: nn.Module, args: Any, options: Any, output: Any) -> Any:
+def _adapt_both(call: _Call, module: nn.Module, args: Any, options: Any, output: Any) -> Any:
     """Adapt the output of a sub-layer with its input."""
     entering = args[0] if args else next(iter(options.values()))
     if isinstance(output, tuple):
-        return (adapter(output[0], flow.frames, entering), *output[1:])
-    return adapter(output, flow.frames, entering)
+        return (call(output[0], entering), *output[1:])
+    return call(output, entering)
 
 
 def _append(flow: Flow, module: nn.Module, args: Any, tokens: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from peclip.errors import InputError
 
-SITES = ("vision.attention", "vision.mlp", "text.attention", "text.mlp")
-"""The output of every self-attention or MLP of a tower."""
+SITES = ("vision.attention", "vision.mlp", "vision.block", "text.attention", "text.mlp", "text.block")
+"""Every self-attention, MLP or whole block of a tower."""
 
 
 def expand_site(site: str, blocks: Mapping[str, int]) -> list[tuple[str, str, int]]:

@@ -147,6 +147,33 @@ def test_an_adapter_may_take_both_input_and_output(clip, hooked, tower, part):
     assert torch.equal(probe.entering, norms[0])
 
 
+@pytest.mark.parametrize("tower", ["vision", "text"])
+@pytest.mark.parametrize("kind", [Probe, InputProbe, BothProbe])
+def test_an_adapter_of_a_block_acts_before_or_after_it(clip, hooked, tower, kind):
+    block, seen = clip.towers[tower].blocks[0], []
+    notes = [record(block, seen), record(block, seen, "output"), record(block.layer_norm1, seen)]
+    run(clip, tower)
+    before = seen[:]
+    hooked(tower, {("block", 0): kind(0.5)})
+    seen.clear()
+    run(clip, tower)
+    for note in notes:
+        note.remove()
+    inner, entering, leaving = seen  # the norm finishes first
+    assert torch.equal(entering, before[1])
+    assert torch.equal(inner, entering + 0.5 if kind is InputProbe else entering)
+    assert torch.equal(leaving, before[2] + 0.5) == (kind is not InputProbe)
+
+
+def test_prompts_of_a_block_enter_before_its_adapter(clip, hooked):
+    flow, seen = Flow(prompts=prompts(2)), []
+    notes = [record(clip.towers["vision"].blocks[1].layer_norm1, seen)]
+    hooked("vision", {("block", 1): InputProbe(0.5)}, depth=2, flow=flow)
+    run(clip, "vision")
+    notes[0].remove()
+    assert torch.allclose(seen[0][:, 5:], (flow.prompts[1] + 0.5).expand(6, -1, -1))
+
+
 def test_vision_prompts_join_behind_the_patches_before_the_norm_and_are_replaced(clip, hooked):
     flow, seen = Flow(prompts=prompts(2)), []
     vision = clip.clip.vision_model

@@ -159,6 +159,10 @@ class Beside(Scale):
         ("attention", Beside, False),  # it gets all tokens and returns one
         ("mlp", InputMixer, False),
         ("mlp", Beside, True),
+        ("block", InputMixer, True),
+        ("block", Beside, False),
+        ("block", Scale, True),
+        ("block", Mixer, False),
     ],
 )
 @pytest.mark.parametrize("tower", ["vision", "text"])

@@ -4,12 +4,14 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import torch
 from einops import repeat
 from torch import Tensor, nn
+
+from peclip.model.parts.adapters import Grid, Place
 
 PARTS = {"attention": "self_attn", "mlp": "mlp"}
 """Names of a block's sub-layers, by part of a site."""
@@ -31,6 +33,7 @@ class Tower:
             text tower, after that of the vision tower and before its first norm.
         prompts_at: position of the first prompt in a text, after the start token if there is one; None where prompts follow
             the other tokens, as in the vision tower.
+        grid: the patches among its tokens; None in the text tower.
     """
 
     name: str
@@ -39,12 +42,17 @@ class Tower:
     blocks: Sequence[nn.Module]
     entrance: nn.Module
     prompts_at: int | None
+    grid: Grid | None = None
 
     def part(self, name: str, block: int) -> nn.Module:
         """Return the ``attention`` or ``mlp`` module of a block."""
         module = getattr(self.blocks[block], PARTS[name])
         assert isinstance(module, nn.Module)
         return module
+
+    def place(self, block: int) -> Place:
+        """Return the surroundings of the adapters of a block."""
+        return Place(self.grid, partial(_attend, self.blocks[block]))
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,8 @@ class Backbone(ABC):
     """Mean and standard deviation of the released models of the family."""
     model_class: ClassVar[type[Any]]
     """Class of its models in transformers."""
+    first_patch: ClassVar[int] = 1
+    """Position of the first patch among the tokens of a frame: after the class token, if there is one."""
 
     name: str
     clip: Any
@@ -180,10 +190,15 @@ class Backbone(ABC):
         entrance, starts = text.embeddings.token_embedding, self.layout.starts
         return {
             "vision": Tower(
-                "vision", vision.config.hidden_size, vision, vision.encoder.layers, vision.embeddings, None
+                "vision", vision.config.hidden_size, vision, vision.encoder.layers, vision.embeddings, None, self._grid
             ),
             "text": Tower("text", text.config.hidden_size, text, text.encoder.layers, entrance, starts),
         }
+
+    @property
+    def _grid(self) -> Grid:
+        side = self.image_size // int(self.clip.vision_model.config.patch_size)
+        return Grid(self.first_patch, side, side)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -232,3 +247,9 @@ class Backbone(ABC):
     def prepared(self, text: str) -> str:
         """Return a text as the tokenizer expects it."""
         return text
+
+
+def _attend(block: Any, tokens: Tensor) -> Tensor:
+    """Run the frozen self-attention of a block and the norm before it, without a mask and without the adapters there."""
+    attended: Tensor = block.self_attn.forward(hidden_states=block.layer_norm1(tokens), attention_mask=None)[0]
+    return attended

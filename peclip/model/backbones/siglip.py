@@ -22,6 +22,7 @@ class SigLIP(Backbone):
     family = "SigLIP"
     usual_pixels = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     model_class = SiglipModel
+    first_patch = 0
 
     @property
     def layout(self) -> TextLayout:

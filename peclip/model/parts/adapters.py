@@ -7,6 +7,7 @@ They follow PE-CLIP (Saadi, Hadid, Cunningham, Taleb-Ahmed, El Hillali), https:/
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -31,6 +32,34 @@ Takes = Literal["output", "input", "both"]
 """Argument of an adapter within its site, see :attr:`Adapter.takes`."""
 
 
+@dataclass(frozen=True)
+class Grid:
+    """The patches among the tokens of a frame.
+
+    Attributes:
+        first: position of the first one.
+        rows: number of rows; the patches of a row follow each other.
+        columns: number of columns.
+    """
+
+    first: int
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """The surroundings of an adapter, for those that ask for them, see :attr:`Adapter.needs_place`.
+
+    Attributes:
+        grid: the patches of a frame; None in the text tower.
+        attend: the frozen self-attention of the block with the norm before it, over any sequences, (N, L, D) -> (N, L, D).
+    """
+
+    grid: Grid | None
+    attend: Callable[[Tensor], Tensor]
+
+
 class Adapter(nn.Module):
     """Base class of adapters, your own included: tokens in, tokens of the same shape out.
 
@@ -52,6 +81,12 @@ class Adapter(nn.Module):
     takes: ClassVar[Takes] = "output"
     """Tokens of its site that it adapts. ``output``: those that the sub-layer returns. ``input``: those that the sub-layer
     gets. ``both``: it adapts the output, and :meth:`forward` gets the input as a third argument."""
+
+    needs_place: ClassVar[bool] = False
+    """Whether :meth:`forward` gets the :class:`Place` as its last argument."""
+
+    only_at: ClassVar[tuple[str, ...]] = ()
+    """The sites that it is made for; any where empty."""
 
     token_wise: ClassVar[bool] = False
     """True where a token of the result depends only on the same token of the frames: then the last block, of which one token
