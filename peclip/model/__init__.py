@@ -4,13 +4,17 @@ from peclip.model.build import PE_CLIP
 from peclip.model.io import ModelConfig, Trained, read_released, read_trained
 from peclip.model.parts.adapters import Adapter, SharedAdapter, TemporalDynamicAdapter, TextAdapter
 from peclip.model.parts.adaptformer import AdaptFormer
+from peclip.model.parts.aim import AIMJointAdapter, AIMTemporalAdapter
 from peclip.model.parts.prompts import VPT, CoOp, MaPLe, Prompts
+from peclip.model.parts.st_adapter import STAdapter
 from peclip.model.parts.temporal import AttentionPool, GRUHead, MeanPool, TemporalHead, TransformerHead
 from peclip.model.peclip import PEClip, load_released
 
 __all__ = (
     "PE_CLIP",
     "VPT",
+    "AIMJointAdapter",
+    "AIMTemporalAdapter",
     "AdaptFormer",
     "Adapter",
     "AttentionPool",
@@ -21,6 +25,7 @@ __all__ = (
     "ModelConfig",
     "PEClip",
     "Prompts",
+    "STAdapter",
     "SharedAdapter",
     "TemporalDynamicAdapter",
     "TemporalHead",
