@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from peclip.model import Adapter, PEClip, Prompts, TemporalHead, read_trained
+from peclip.model.arithmetic import clip_flops
 from peclip.model.io.checkpoint import to_checkpoint
 from peclip.model.io.spec import Spec, resolve
 from peclip.recipes import FOLDER
@@ -116,6 +117,13 @@ def test_the_last_block_on_one_token_gives_what_the_whole_block_gives(net):
 def test_blocks_that_are_recomputed_for_the_gradient_give_the_same_one(tiny_clip, recipe, net):
     other = stir(build(tiny_clip, **options_of(recipe), checkpointing=True))
     check_equal(other.train(), clips(), net.train())
+
+
+def test_its_operations_can_be_counted(tiny_clip, net):
+    bare = clip_flops(build(tiny_clip, adapters={}, prompts=None))
+    found = clip_flops(net)
+    assert found is not None
+    assert found > bare or not list(net.adapters.parameters())
 
 
 @pytest.mark.slow
