@@ -83,7 +83,7 @@ class Adapter(nn.Module):
     gets. ``both``: it adapts the output, and :meth:`forward` gets the input as a third argument."""
 
     needs_place: ClassVar[bool] = False
-    """Whether :meth:`forward` gets the :class:`Place` as its last argument."""
+    """True where :meth:`forward` gets the :class:`Place` as its last argument."""
 
     only_at: ClassVar[tuple[str, ...]] = ()
     """The sites that it is made for; any where empty."""
