@@ -17,6 +17,7 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Sin
 from wandb.sdk.launch.sweeps import utils as sweeps
 
 from peclip.errors import InputError
+from peclip.recipes import read_recipes, recipe_path
 from peclip.train.cluster.sharded import check_strategy
 from tests.cluster import of_slurm
 from tests.processes import AtCall, at_once, send
@@ -83,6 +84,25 @@ def test_sharded_weights_train_like_copies_and_resume_unsharded_after_a_kill(opt
     (result,) = in_ranks(tmp_path, [*words, "--ckpt_path", "last"], 1)
     assert result.status == 0, result.err
     assert_same(alone, tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", [name for name in read_recipes() if name.startswith("parts/")])
+def test_parts_of_every_recipe_train_beside_sharded_weights(options, recipe, tmp_path):
+    """The second run resumes from the checkpoint that the killed ranks have left."""
+    words = [*options, "--config", str(recipe_path(recipe)), "--last.every_n_steps", "1"]
+    (result,) = in_ranks(tmp_path, [*words, "--folder", "alone"], 1)
+    assert result.status == 0, result.err
+    before = AtCall("peclip.train.module:PEClipModule.training_step", 5, partial(send, signal.SIGKILL))
+    killed = in_ranks(tmp_path, [*words, "--folder", "run", *SHARDED], 2, before)
+    assert [result.status for result in killed] == [-signal.SIGKILL] * 2, killed
+    (result,) = in_ranks(tmp_path, [*words, "--folder", "run", "--ckpt_path", "last"], 1)
+    assert result.status == 0, result.err
+    one, two = (trained(tmp_path / name)["state_dict"] for name in ("alone", "run"))
+    assert one.keys() == two.keys()
+    for key, weight in one.items():
+        torch.testing.assert_close(two[key], weight, atol=1e-4, rtol=0, msg=key)
+    assert (tmp_path / "alone/confusion.csv").read_text() == (tmp_path / "run/confusion.csv").read_text()
 
 
 def test_an_evaluation_with_sharded_weights_counts_every_clip_once(options, alone, tmp_path):
