@@ -212,7 +212,7 @@ def _prompt_length(backbone: Backbone, prompts: PromptFactory | None) -> int:
     if prompts is None:
         return 0
     with torch.device("meta"):
-        length = build_prompts(backbone, prompts)[0].text_length
+        length = build_prompts(backbone, prompts)[0].length_in("text")
     most = backbone.context - backbone.layout.starts - 2  # start, a token and end
     if length > most:
         raise InputError(

@@ -228,7 +228,7 @@ class PEClip(nn.Module):
     @property
     def prompt_length(self) -> int:
         """P, the number of prompt tokens in a text; 0 without text prompts."""
-        return self.prompts.text_length if self.prompts else 0
+        return self.prompts.length_in("text") if self.prompts else 0
 
     def forward(self, video: Tensor) -> Tensor:
         """Return the logits of clips.

@@ -69,15 +69,15 @@ class Pass:
 
 @dataclass
 class _Seen:
-    blocks: list[Attention] = field(default_factory=list)
+    blocks: dict[nn.Module, Attention] = field(default_factory=dict)
     pooling: Attention | None = None
     scales: dict[int, Tensor] = field(default_factory=dict)
 
     def attention(
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, scaling: float, out: Tensor
     ) -> None:
-        """Note the attention of a block."""
-        self.blocks.append(Attention(query.detach(), key.detach(), value.detach(), scaling, out))
+        """Note the attention of a block: the last one, for an adapter may have used it before over time."""
+        self.blocks[module] = Attention(query.detach(), key.detach(), value.detach(), scaling, out)
 
     def pool(self, module: nn.MultiheadAttention, args: Any, output: Any) -> None:
         """Note the attention of a pooling head, which has one query."""
@@ -114,5 +114,5 @@ def watched(net: PEClip, video: Tensor) -> Pass:
         if (head := net.backbone.pooling) is not None:
             stack.callback(watch(head, partial(seen.pool, head)).remove)
         logits = net(video.detach().requires_grad_()[None])[0]
-    depth = net.prompts.depth if net.prompts else 0
-    return Pass(logits, tuple(seen.blocks), seen.pooling, seen.scales, net.prompt_length, depth)
+    length, depth = (net.prompts.length_in("vision"), net.prompts.depth_in("vision")) if net.prompts else (0, 0)
+    return Pass(logits, tuple(seen.blocks.values()), seen.pooling, seen.scales, length, depth)

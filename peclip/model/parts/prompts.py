@@ -43,10 +43,9 @@ class Prompts(nn.Module):
         """Return at how many depths of a tower there are prompts."""
         return self.depth if tower in self.towers else 0
 
-    @property
-    def text_length(self) -> int:
-        """Number of placeholders that each text needs."""
-        return self.length if "text" in self.towers else 0
+    def length_in(self, tower: str) -> int:
+        """Return the number of prompt tokens per depth of a tower: in the text tower each text needs as many placeholders."""
+        return self.length if tower in self.towers else 0
 
 
 class MaPLe(Prompts):

@@ -7,10 +7,12 @@ import pytest
 import torch
 import yaml
 
+from peclip.inference.explain.rollout import maps
 from peclip.model import Adapter, PEClip, Prompts, TemporalHead, read_trained
 from peclip.model.arithmetic import clip_flops
 from peclip.model.io.checkpoint import to_checkpoint
 from peclip.model.io.spec import Spec, resolve
+from peclip.model.watch import watched
 from peclip.recipes import FOLDER
 from tests.lacking import needs
 from tests.model.backbones.families import WRITERS, write_family
@@ -124,6 +126,17 @@ def test_its_operations_can_be_counted(tiny_clip, net):
     found = clip_flops(net)
     assert found is not None
     assert found > bare or not list(net.adapters.parameters())
+
+
+def test_where_its_blocks_look_can_be_watched(net):
+    seen = watched(net, clips(1, 3)[0])
+    prompts = len(net.prompts.vision()[0]) if net.prompts and net.prompts.vision() else 0
+    tokens = 5 + prompts
+    assert seen.prompts == prompts
+    assert [tuple(each.weights().shape) for each in seen.blocks] == [(3, 2, tokens, tokens)] * 2
+    found = maps(seen, seen.logits[0])
+    assert torch.allclose(found.rollout.sum((1, 2)) + found.prompts, torch.ones(3), atol=1e-5)
+    assert (found.prompts > 0).all() == bool(prompts)
 
 
 @pytest.mark.slow
