@@ -129,7 +129,9 @@ class PEClip(nn.Module):
         Raises:
             InputError: as for the class, or token ids that do not fit the labels, the vocabulary or the context.
         """
-        built = build(backbone, labels, token_ids, adapters, prompts, logit_scale, num_frames, normalize, upright, temporal)
+        built = build(
+            backbone, labels, token_ids, adapters, prompts, logit_scale, num_frames, normalize, upright, temporal
+        )
         return cls._of(built, Run(compile, checkpointing))
 
     @classmethod
