@@ -17,8 +17,10 @@ from peclip.model.backbones.load import load_backbone, load_tokenizer_of_clip
 from peclip.model.io.spec import Spec, describe, resolve
 from peclip.model.io.trained import ModelConfig, Trained, check_backbone, check_state
 from peclip.model.parts.adapters import Adapter, SharedAdapter, Takes, TemporalDynamicAdapter, TextAdapter
+from peclip.model.parts.peft import make_layers
 from peclip.model.parts.prompts import MaPLe
 from peclip.model.sites import expand_site
+from peclip.model.skeleton import empty_copy
 from peclip.model.tokens import check_tokens, tokenize
 
 AdapterFactory = Callable[[int], Adapter]
@@ -50,6 +52,7 @@ class Built:
         config: describes it all.
         token_ids: of the class texts, (C, N).
         ends: place in each text at which its feature is read, (C,).
+        peft: layers of Hugging Face PEFT, by the names of their linear layers; empty without any.
     """
 
     backbone: Backbone
@@ -58,6 +61,7 @@ class Built:
     config: ModelConfig
     token_ids: Tensor
     ends: Tensor
+    peft: nn.ModuleDict
 
 
 def build(
@@ -70,6 +74,7 @@ def build(
     num_frames: int,
     normalize: Normalize,
     upright: bool = False,
+    peft: Spec | None = None,
 ) -> Built:
     """Build adapters, prompts and token ids around a backbone.
 
@@ -83,6 +88,7 @@ def build(
         num_frames: T.
         normalize: see :class:`peclip.model.PEClip`.
         upright: see :class:`peclip.model.PEClip`.
+        peft: None for none.
 
     Raises:
         InputError: something is out of range or does not fit the backbone.
@@ -106,8 +112,10 @@ def build(
         clip_format(backbone, num_frames, normalize, upright),
         None if isinstance(texts, Tensor) else texts,
         tuple(map(tuple, ids.tolist())) if isinstance(texts, Tensor) and not ids.is_meta else None,
+        peft=peft,
     )
-    return Built(backbone, modules, prompter, config, ids, ends.clone())
+    layers = make_layers(backbone.clip, peft) if peft else nn.ModuleDict()
+    return Built(backbone, modules, prompter, config, ids, ends.clone(), layers)
 
 
 def build_trained(trained: Trained, backbone: str | None) -> Built:
@@ -136,13 +144,14 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
         clip = replace(clip, tokenizer=load_tokenizer_of_clip(name))
     check_backbone(trained, replace(config, backbone=clip.name, fingerprint=clip.fingerprint))
     with _fitting(source, name):
-        expected = _expected_state(clip, adapters, prompts)
+        expected = _expected_state(clip, adapters, prompts, config.peft)
     if expected is not None:
         check_state(trained.state, expected, source)
     with _fitting(source, name):
         built = build(
             *(clip, config.labels, texts, adapters, prompts, config.logit_scale, clips.num_frames, normalize),
             upright=clips.upright,
+            peft=config.peft,
         )
     if (clips.mean, clips.std) == (
         CLIP_MEAN,
@@ -168,7 +177,10 @@ def _fitting(source: str, backbone: str) -> Iterator[None]:
 
 
 def _expected_state(
-    backbone: Backbone, adapters: Mapping[str, AdapterFactory], prompts: PromptFactory | None
+    backbone: Backbone,
+    adapters: Mapping[str, AdapterFactory],
+    prompts: PromptFactory | None,
+    peft: Spec | None,
 ) -> dict[str, Tensor] | None:
     """Return the trained tensors that a file describes, by name and without their memory; None where this is not known.
 
@@ -180,6 +192,8 @@ def _expected_state(
             modules = nn.ModuleDict({"adapters": build_adapters(backbone, adapters)})
             if prompts:
                 modules["prompts"] = build_prompts(backbone, prompts)[0]
+            if peft:
+                modules["peft"] = make_layers(empty_copy(backbone.clip), peft)
     except NotImplementedError:  # an adapter from elsewhere that looks at its weights when it is made
         return None
     return modules.state_dict()

@@ -15,6 +15,7 @@ from peclip.labels import class_names, texts_by_name
 from peclip.model.backbones.contract import Backbone, TextLayout
 from peclip.model.io.spec import Spec, check_import, resolve
 from peclip.model.parts.adapters import Adapter
+from peclip.model.parts.peft import method_of
 from peclip.model.parts.prompts import MaPLe
 from peclip.model.weights import check_weights
 from peclip.results.calibration import COLDEST, HOTTEST
@@ -28,7 +29,7 @@ Format 1 has ``input`` instead of ``clip_format``: num_frames, image_size, and n
 
 ENTRIES = (
     *("format", "backbone", "fingerprint", "labels", "adapters", "prompts", "logit_scale", "clip_format"),
-    *("texts", "token_ids", "temperature"),
+    *("texts", "token_ids", "temperature", "peft"),
 )
 
 
@@ -60,6 +61,7 @@ class ModelConfig:
         token_ids: of the class texts, (C, N), where only these are known.
         temperature: by which logits are divided before the softmax, so that probabilities are calibrated, 0.01 to 100. 1 where
             it was not fitted, as in files of earlier versions.
+        peft: configuration of Hugging Face PEFT and its arguments; None without any.
 
     Raises:
         InputError: a value is out of range.
@@ -75,6 +77,7 @@ class ModelConfig:
     texts: dict[str, str] | None = None
     token_ids: tuple[tuple[int, ...], ...] | None = None
     temperature: float = 1.0
+    peft: Spec | None = None
 
     def __post_init__(self) -> None:
         if not (self.backbone.strip() and self.backbone.isprintable() and len(self.backbone) <= LONGEST_NAME):
@@ -129,6 +132,11 @@ class ModelConfig:
             _check_class(spec, Adapter, f"{source}: adapters {site}")
         if config.prompts:
             _check_class(config.prompts, MaPLe, f"{source}: prompts")
+        if config.peft:
+            try:
+                method_of(config.peft)
+            except InputError as error:
+                raise InputError(f"{source}: {error}") from error
         return config
 
 
@@ -179,6 +187,9 @@ def check_fits(
             "give the labels in the trained order, or use other data"
         )
     check_backbone(trained, config)
+    if config.peft != before.peft:
+        here, there = (f"{spec.class_path} {spec.init_args}" if spec else "none" for spec in (config.peft, before.peft))
+        raise InputError(f"peft is {here}, but {source} was trained with {there}", "peft")
     if config.logit_scale != before.logit_scale:
         raise InputError(
             f"logit_scale is {config.logit_scale}, but {source} was trained with {before.logit_scale}", "logit_scale"
