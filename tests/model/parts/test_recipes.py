@@ -10,6 +10,7 @@ import yaml
 from peclip.model import Adapter, MaPLe, PEClip, read_trained
 from peclip.model.io.checkpoint import to_checkpoint
 from peclip.model.io.spec import Spec, resolve
+from peclip.model.parts.peft import method_of
 from peclip.recipes import FOLDER
 from tests.lacking import needs
 from tests.model.backbones.families import WRITERS, write_family
@@ -26,6 +27,8 @@ def options_of(recipe):
     """The arguments of PEClip that a recipe states."""
     net = yaml.safe_load(recipe.read_text())["model"]["net"]
     options = {name: entry and made(entry, KINDS[name]) for name, entry in net.items() if name in KINDS}
+    if "peft" in net:
+        options["peft"] = method_of(Spec(**net["peft"]))
     adapters = {site: made(entry, Adapter) for site, entry in net["adapters"].items()}
     assert options.keys() | {"adapters"} == net.keys()
     return {"adapters": adapters, **options}
