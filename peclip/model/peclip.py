@@ -131,7 +131,9 @@ class PEClip(nn.Module):
             InputError: as for the class, or token ids that do not fit the labels, the vocabulary or the context.
         """
         method = describe_method(peft) if peft else None
-        built = build(backbone, labels, token_ids, adapters, prompts, logit_scale, num_frames, normalize, upright, method)
+        built = build(
+            backbone, labels, token_ids, adapters, prompts, logit_scale, num_frames, normalize, upright, method
+        )
         return cls._of(built, Run(compile, checkpointing))
 
     @classmethod
@@ -232,7 +234,7 @@ class PEClip(nn.Module):
 
     @property
     def draws(self) -> bool:
-        """Whether a pass in training mode draws random numbers, as with dropout."""
+        """True where a pass in training mode draws random numbers, as with dropout."""
         return any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in self.modules())
 
     @property
@@ -366,7 +368,7 @@ class PEClip(nn.Module):
         """Check that the backbone is as it was made: what is trained or added in it would be in no checkpoint.
 
         Raises:
-            InputError: a weight of it is trainable, or it has others, such as layers that PEFT was told to put there.
+            InputError: a weight of it is trainable, or it has others, such as layers that PEFT has put there.
         """
         for name, weight in self.clip.named_parameters():
             if weight.requires_grad or name not in self._of_clip:

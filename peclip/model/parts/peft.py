@@ -59,12 +59,8 @@ def describe_method(method: Any) -> Spec:
     Raises:
         InputError: it is none, or not of the :data:`METHODS`, or an argument is not supported.
     """
-    kind = type(method)
-    if (
-        not isinstance(method, PeftMethod)
-        or kind.__name__ not in METHODS
-        or kind.__module__.partition(".")[0] != "peft"
-    ):
+    kind, is_method = type(method), PeftMethod.__subclasshook__(type(method))
+    if not is_method or kind.__name__ not in METHODS or kind.__module__.partition(".")[0] != "peft":
         raise InputError(
             f"peft is {shown(method)}, expected one of {', '.join(f'peft.{name}' for name in METHODS)}", "peft"
         )
@@ -140,7 +136,7 @@ def each_layer(layers: nn.ModuleDict, prefix: str = "") -> Iterator[tuple[str, n
 
 
 def _taken_out(model: nn.Module, spec: Spec) -> dict[str, nn.Module]:
-    """Let PEFT put its layers into a model, take them out again, and return them by the names of their modules."""
+    """Let PEFT put its layers into a model, detach them again, and return them by the names of their modules."""
     peft, method = _peft(), method_of(spec)
     before = {name: _state(weight) for name, weight in model.named_parameters()}
     own = {name for name, module in model.named_modules() if type(module) is nn.Linear}
