@@ -59,8 +59,12 @@ def describe_method(method: Any) -> Spec:
     Raises:
         InputError: it is none, or not of the :data:`METHODS`, or an argument is not supported.
     """
-    kind, is_method = type(method), PeftMethod.__subclasshook__(type(method))
-    if not is_method or kind.__name__ not in METHODS or kind.__module__.partition(".")[0] != "peft":
+    kind: Any = type(method)
+    if (
+        not PeftMethod.__subclasshook__(kind)
+        or kind.__name__ not in METHODS
+        or kind.__module__.partition(".")[0] != "peft"
+    ):
         raise InputError(
             f"peft is {shown(method)}, expected one of {', '.join(f'peft.{name}' for name in METHODS)}", "peft"
         )
