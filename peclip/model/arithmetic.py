@@ -1,26 +1,18 @@
 """Count the arithmetic of a model without computing anything."""
 
-from copy import deepcopy
-from typing import Any
-
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from peclip.model.peclip import PEClip
+from peclip.model.skeleton import empty_copy
 
 
 def meta_copy(net: PEClip) -> PEClip:
     """Return a copy on the meta device, in evaluation mode, fp32, and not compiled: its operations can be counted.
 
-    No weight is copied: the copy is made around empty ones.
+    No weight is copied, see :func:`peclip.model.skeleton.empty_copy`.
     """
-    memo: dict[int, Any] = {id(net.backbone.tokenizer): net.backbone.tokenizer}
-    for buffer in net.buffers():
-        memo[id(buffer)] = torch.empty(buffer.shape, dtype=buffer.dtype, device="meta")
-    for weight in net.parameters():
-        memo[id(weight)] = nn.Parameter(torch.empty(weight.shape, device="meta"), weight.requires_grad)
-    twin = deepcopy(net, memo)
+    twin = empty_copy(net, [net.backbone.tokenizer])
     twin.run_plainly()
     return twin.eval()
 

@@ -17,9 +17,11 @@ from peclip.model.backbones.load import load_backbone, load_tokenizer_of_clip
 from peclip.model.io.spec import Spec, class_of, describe, resolve
 from peclip.model.io.trained import ModelConfig, Trained, check_backbone, check_state
 from peclip.model.parts.adapters import Adapter, SharedAdapter, Takes, TemporalDynamicAdapter, TextAdapter
+from peclip.model.parts.peft import make_layers
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import MeanPool, TemporalHead
 from peclip.model.sites import expand_site
+from peclip.model.skeleton import empty_copy
 from peclip.model.tokens import check_tokens, tokenize
 
 AdapterFactory = Callable[[int], Adapter]
@@ -55,6 +57,7 @@ class Built:
         config: describes it all.
         token_ids: of the class texts, (C, N).
         ends: place in each text at which its feature is read, (C,).
+        peft: layers of Hugging Face PEFT, by the names of their linear layers; empty without any.
     """
 
     backbone: Backbone
@@ -64,6 +67,7 @@ class Built:
     config: ModelConfig
     token_ids: Tensor
     ends: Tensor
+    peft: nn.ModuleDict
 
 
 def build(
@@ -77,6 +81,7 @@ def build(
     normalize: Normalize,
     upright: bool = False,
     temporal: TemporalFactory = MeanPool,
+    peft: Spec | None = None,
 ) -> Built:
     """Build adapters, prompts and token ids around a backbone.
 
@@ -91,6 +96,7 @@ def build(
         normalize: see :class:`peclip.model.PEClip`.
         upright: see :class:`peclip.model.PEClip`.
         temporal: the head.
+        peft: None for none.
 
     Raises:
         InputError: something is out of range or does not fit the backbone.
@@ -115,8 +121,11 @@ def build(
         None if isinstance(texts, Tensor) else texts,
         tuple(map(tuple, ids.tolist())) if isinstance(texts, Tensor) and not ids.is_meta else None,
         temporal=None if class_of(temporal) is MeanPool else describe(temporal),
+        peft=peft,
     )
-    return Built(backbone, modules, prompter, temporal(backbone.feature_width), config, ids, ends.clone())
+    layers = make_layers(backbone.clip, peft) if peft else nn.ModuleDict()
+    head = temporal(backbone.feature_width)
+    return Built(backbone, modules, prompter, head, config, ids, ends.clone(), layers)
 
 
 def build_trained(trained: Trained, backbone: str | None) -> Built:
@@ -146,7 +155,7 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
         clip = replace(clip, tokenizer=load_tokenizer_of_clip(name))
     check_backbone(trained, replace(config, backbone=clip.name, fingerprint=clip.fingerprint))
     with _fitting(source, name):
-        expected = _expected_state(clip, adapters, prompts, temporal)
+        expected = _expected_state(clip, adapters, prompts, temporal, config.peft)
     if expected is not None:
         check_state(trained.state, expected, source)
     with _fitting(source, name):
@@ -154,6 +163,7 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
             *(clip, config.labels, texts, adapters, prompts, config.logit_scale, clips.num_frames, normalize),
             upright=clips.upright,
             temporal=temporal,
+            peft=config.peft,
         )
     if (clips.mean, clips.std) == (
         CLIP_MEAN,
@@ -185,6 +195,7 @@ def _expected_state(
     adapters: Mapping[str, AdapterFactory],
     prompts: PromptFactory | None,
     temporal: TemporalFactory,
+    peft: Spec | None,
 ) -> dict[str, Tensor] | None:
     """Return the trained tensors that a file describes, by name and without their memory; None where this is not known.
 
@@ -198,6 +209,8 @@ def _expected_state(
             )
             if prompts:
                 modules["prompts"] = build_prompts(backbone, prompts)[0]
+            if peft:
+                modules["peft"] = make_layers(empty_copy(backbone.clip), peft)
     except NotImplementedError:  # an adapter from elsewhere that looks at its weights when it is made
         return None
     return modules.state_dict()

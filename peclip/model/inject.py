@@ -45,10 +45,12 @@ class Run:
     Attributes:
         compile: whether torch.compile runs them.
         checkpointing: whether a block keeps only its input for the gradient and recomputes the rest.
+        draws: whether blocks draw random numbers, which are then the same when they are recomputed.
     """
 
     compile: bool = False
     checkpointing: bool = False
+    draws: bool = False
 
 
 class Handle(Protocol):
@@ -91,7 +93,7 @@ def attach(
     handles += [
         BlockForward(block, flow, run, around.get(number))
         for number, block in enumerate(tower.blocks)
-        if run != Run() or number in around
+        if run.compile or run.checkpointing or number in around
     ]
     return handles
 
@@ -141,6 +143,18 @@ def _hook(module: nn.Module, call: _Call) -> Handle:
     return module.register_forward_hook(partial(_adapt, call))
 
 
+class LayerForward:
+    """Replaces the ``forward`` of a frozen linear layer by that of a layer of PEFT around it."""
+
+    def __init__(self, linear: nn.Module, layer: nn.Module) -> None:
+        self.linear = linear
+        linear.forward = layer.forward
+
+    def remove(self) -> None:
+        """Restore the layer's own ``forward``."""
+        del self.linear.forward
+
+
 class BlockForward:
     """Replaces the ``forward`` of a block, to run it with its adapters compiled or recomputed for the gradient.
 
@@ -170,7 +184,7 @@ class BlockForward:
             if not (self.run.checkpointing and torch.is_grad_enabled()):
                 return self._forward(*args, **options)
             again = partial(self._with_frames, self.flow.frames)
-            return checkpoint(again, *args, use_reentrant=False, preserve_rng_state=False, **options)
+            return checkpoint(again, *args, use_reentrant=False, preserve_rng_state=self.run.draws, **options)
         except RuntimeError as error:
             if not (self.run.compile and _is_of_the_compiler(error)):
                 raise

@@ -32,11 +32,12 @@ from peclip.model.build import (
     placed,
 )
 from peclip.model.fast.frozen import hold_in
-from peclip.model.inject import Flow, Handle, Run, attach, uses_one_token
+from peclip.model.inject import Flow, Handle, LayerForward, Run, attach, uses_one_token
 from peclip.model.io.checkpoint import read_trained
 from peclip.model.io.package import Dtype, push_package, with_record, write_package
 from peclip.model.io.released import read_released
 from peclip.model.io.trained import Trained, check_fits, check_state, digest
+from peclip.model.parts.peft import PeftMethod, describe_method, each_layer
 from peclip.model.parts.prompts import MaPLe
 from peclip.model.parts.temporal import MeanPool
 from peclip.model.text_cache import TextCache
@@ -74,6 +75,8 @@ class PEClip(nn.Module):
         upright: whether it is trained on faces that ``peclip faces --upright true`` has turned so that the eyes are level;
             ``peclip recognize`` turns them, too.
         temporal: class of the temporal head, which makes the feature of a clip from those of its frames: by default their mean.
+        peft: a configuration of Hugging Face PEFT, such as ``peft.LoraConfig``, whose layers stand around linear layers of the
+            frozen backbone, alone or beside adapters and prompts. null for none.
 
     Raises:
         InputError: an unknown site, two adapters at one place, prompts deeper than a tower, a label without a text, a
@@ -98,11 +101,15 @@ class PEClip(nn.Module):
         without: list[str] | None = None,
         upright: bool = False,
         temporal: TemporalFactory = MeanPool,
+        peft: PeftMethod | None = None,
     ) -> None:
         super().__init__()
         sentences = dict(zip(class_names(labels), class_texts(labels, texts), strict=True))
         kept, here = chosen(adapters or {}, without or ()), load_backbone(backbone)
-        built = build(here, labels, sentences, kept, prompts, logit_scale, num_frames, normalize, upright, temporal)
+        method = describe_method(peft) if peft else None
+        built = build(
+            here, labels, sentences, kept, prompts, logit_scale, num_frames, normalize, upright, temporal, method
+        )
         self._take(built, Run(compile, checkpointing))
 
     @classmethod
@@ -120,6 +127,7 @@ class PEClip(nn.Module):
         normalize: Normalize = "backbone",
         upright: bool = False,
         temporal: TemporalFactory = MeanPool,
+        peft: PeftMethod | None = None,
     ) -> "PEClip":
         """Build a model from a backbone in memory and ready-made token ids.
 
@@ -129,8 +137,19 @@ class PEClip(nn.Module):
         Raises:
             InputError: as for the class, or token ids that do not fit the labels, the vocabulary or the context.
         """
+        method = describe_method(peft) if peft else None
         built = build(
-            backbone, labels, token_ids, adapters, prompts, logit_scale, num_frames, normalize, upright, temporal
+            backbone,
+            labels,
+            token_ids,
+            adapters,
+            prompts,
+            logit_scale,
+            num_frames,
+            normalize,
+            upright,
+            temporal,
+            method,
         )
         return cls._of(built, Run(compile, checkpointing))
 
@@ -176,11 +195,14 @@ class PEClip(nn.Module):
 
     def _take(self, built: Built, run: Run) -> None:
         self.backbone, self.clip, self.config = built.backbone, built.backbone.clip, built.config
-        self.adapters, self.prompts, self.temporal = built.adapters, built.prompts, built.temporal
+        self.adapters, self.prompts = built.adapters, built.prompts
+        self.temporal, self.peft = built.temporal, built.peft
         self.register_buffer("token_ids", built.token_ids, persistent=False)
         self.register_buffer("text_ends", built.ends, persistent=False)
         self._flows = {name: Flow() for name in self.backbone.towers}
-        self._texts, self._run, self.logit_bias = TextCache(), run, built.backbone.logit_bias
+        self._texts, self.logit_bias = TextCache(), built.backbone.logit_bias
+        self._run = replace(run, draws=self.draws)
+        self._of_clip = frozenset(name for name, _ in self.clip.named_parameters())
         self._record: tuple[RunRecord, str] | None = None  # of a training, with the digest of its weights
         self._handles: list[Handle] = []
         self._is_bare = False
@@ -190,6 +212,7 @@ class PEClip(nn.Module):
         self._attach()
 
     def _attach(self) -> None:
+        self._handles += [LayerForward(self.clip.get_submodule(name), layer) for name, layer in each_layer(self.peft)]
         for name, tower in self.backbone.towers.items():
             depth = self.prompts.depth_in(name) if self.prompts else 0
             self._handles += attach(tower, placed(self.adapters, name), depth, self._flows[name], self._run)
@@ -226,6 +249,11 @@ class PEClip(nn.Module):
     def image_size(self) -> int:
         """Side, in pixels, of the square frames of :meth:`forward`."""
         return self.config.clip_format.image_size
+
+    @property
+    def draws(self) -> bool:
+        """True where a pass in training mode draws random numbers, as with dropout."""
+        return any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in self.modules())
 
     @property
     def prompt_length(self) -> int:
@@ -287,7 +315,7 @@ class PEClip(nn.Module):
             return self._encode_text()
         text = self.adapters["text"].parameters() if "text" in self.adapters else ()
         prompts = self.prompts.parameters() if self.prompts and self.prompt_length else ()
-        weights = (*text, *prompts, *self.backbone.text_weights())
+        weights = (*text, *prompts, *self.peft.parameters(), *self.backbone.text_weights())
         return self._texts.get(self._is_bare, self.token_ids.device, weights, self._encode_text)
 
     def _encode_texts(self, texts: Sequence[str]) -> Tensor:
@@ -351,9 +379,23 @@ class PEClip(nn.Module):
         return self
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """Return the tensors of adapters, prompts and temporal head by name: all the weights that a checkpoint needs."""
-        owners = ("adapters.", "prompts.", "temporal.")
-        return {name: value for name, value in self.state_dict().items() if name.startswith(owners)}
+        """Return the tensors of adapters, prompts, temporal head and layers of PEFT by name: all the weights that a checkpoint needs."""
+        own = ("adapters.", "prompts.", "temporal.", "peft.")
+        return {name: value for name, value in self.state_dict().items() if name.startswith(own)}
+
+    def check_owned(self) -> None:
+        """Check that the backbone is as it was made: what is trained or added in it would be in no checkpoint.
+
+        Raises:
+            InputError: a weight of it is trainable, or it has others, such as layers that PEFT has put there.
+        """
+        for name, weight in self.clip.named_parameters():
+            if weight.requires_grad or name not in self._of_clip:
+                what = "is trainable" if weight.requires_grad else "was added to it"
+                raise InputError(
+                    f"{name} of the backbone {what}, but only adapters, prompts, temporal and peft are trained and saved: name layers of "
+                    "Hugging Face PEFT with peft, or freeze the backbone as it was"
+                )
 
     def load_trainable(self, state: Mapping[str, Tensor], source: str) -> None:
         """Load what :meth:`trainable_state` returned.
@@ -370,6 +412,7 @@ class PEClip(nn.Module):
 
     def to_trained(self) -> Trained:
         """Return the model as plain data, with the record of its training as long as the weights are those of the record."""
+        self.check_owned()
         state = self.trainable_state()
         record = self._record[0] if self._record and self._record[1] == digest(state) else None
         return Trained(self.config, state, "this model", record=record)
@@ -378,7 +421,7 @@ class PEClip(nn.Module):
         """Take over trained weights, and the temperature that was fitted to them.
 
         Raises:
-            InputError: they were trained with other labels, texts, backbone, adapters, prompts, scale or clip format.
+            InputError: they were trained with other labels, texts, backbone, adapters, prompts, peft, scale or clip format.
         """
         check_fits(trained, self.config, self.token_ids.cpu(), self.backbone.layout, self.prompt_length)
         self.load_trainable(trained.state, trained.source)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -51,6 +52,7 @@ class PEClipModule(LightningModule):
         net: the model.
         lr_adapters: learning rate of the adapters; at least 0.
         lr_prompts: learning rate of the prompts; at least 0.
+        lr_peft: learning rate of the layers of Hugging Face PEFT; at least 0.
         weight_decay: decoupled weight decay of everything trainable, biases and norms too; at least 0. A custom optimizer
             has its own.
         warmup_epochs: epochs of linear warm-up; at least 0.
@@ -60,8 +62,8 @@ class PEClipModule(LightningModule):
         step_factor: with schedule step, what the rates are then multiplied by; above 0, at most 1.
         loss: a module of logits (B, C) and labels (B,), such as torch.nn.CrossEntropyLoss with label_smoothing;
             by default cross entropy.
-        optimizer: callable of the parameter groups ``adapters``, ``prompts`` and ``temporal``, which carry their learning rates;
-            by default AdamW with weight_decay.
+        optimizer: callable of the parameter groups ``adapters``, ``prompts``, ``temporal`` and ``peft``, which carry their learning
+            rates; by default AdamW with weight_decay.
         lr_scheduler: callable of the optimizer whose result steps once an epoch; replaces the warm-up and schedule above.
         zero_shot: also evaluate CLIP without adapters and prompts when testing.
         frozen: precision in which the matrices of CLIP are held. With trainer.precision bf16-mixed, bf16 needs half the
@@ -81,6 +83,7 @@ class PEClipModule(LightningModule):
         net: PEClip,
         lr_adapters: float = 2e-4,
         lr_prompts: float = 3e-5,
+        lr_peft: float = 2e-4,
         weight_decay: float = WEIGHT_DECAY,
         warmup_epochs: float = 3.0,
         warmup_lr: float = 2e-5,
@@ -97,7 +100,12 @@ class PEClipModule(LightningModule):
         lr_temporal: float | None = None,
     ) -> None:
         super().__init__()
-        rates = {"lr_adapters": lr_adapters, "lr_prompts": lr_prompts, "lr_temporal": lr_temporal or 0.0}
+        rates = {
+            "lr_adapters": lr_adapters,
+            "lr_prompts": lr_prompts,
+            "lr_peft": lr_peft,
+            "lr_temporal": lr_temporal or 0.0,
+        }
         for name, value in {**rates, "weight_decay": weight_decay}.items():
             if not 0 <= value < math.inf:
                 raise InputError(f"{name} is {value}, expected a number of at least 0", name)
@@ -113,7 +121,12 @@ class PEClipModule(LightningModule):
             )
         self.strict_loading = False  # a checkpoint holds only what is trainable
         self.net = net
-        self.lr_adapters, self.lr_prompts, self.lr_temporal = lr_adapters, lr_prompts, lr_temporal
+        self.lr_adapters, self.lr_prompts, self.lr_peft, self.lr_temporal = (
+            lr_adapters,
+            lr_prompts,
+            lr_peft,
+            lr_temporal,
+        )
         self.weight_decay = weight_decay
         self.recipe = Recipe(warmup_epochs, warmup_lr, schedule, step_epochs, step_factor)
         self.loss, self.optimizer, self.lr_scheduler = loss or CROSS_ENTROPY, optimizer, lr_scheduler
@@ -133,19 +146,21 @@ class PEClipModule(LightningModule):
     def rates(self) -> dict[str, float]:
         """Learning rates by the name of the parameter group."""
         temporal = self.lr_adapters if self.lr_temporal is None else self.lr_temporal
-        return {"adapters": self.lr_adapters, "prompts": self.lr_prompts, "temporal": temporal}
+        return {"adapters": self.lr_adapters, "prompts": self.lr_prompts, "temporal": temporal, "peft": self.lr_peft}
 
     @property
     def lr(self) -> float:
-        """The rate of the adapters, which Lightning's LearningRateFinder sets; the others keep their ratio."""
+        """The rate of the adapters, which Lightning's LearningRateFinder sets; the others keep their ratios to it."""
         return self.lr_adapters
 
     @lr.setter
     def lr(self, value: float) -> None:
-        ratio = self.lr_prompts / self.lr_adapters if self.lr_adapters else 1.0
-        if self.lr_temporal is not None:
-            self.lr_temporal *= value / self.lr_adapters if self.lr_adapters else 1.0
-        self.lr_adapters, self.lr_prompts = value, value * ratio
+        rates = (self.lr_prompts, self.lr_peft, self.lr_temporal)
+        ratios = [None if rate is None else rate / self.lr_adapters if self.lr_adapters else 1.0 for rate in rates]
+        prompts, peft, temporal = (None if ratio is None else value * ratio for ratio in ratios)
+        assert prompts is not None
+        assert peft is not None
+        self.lr_adapters, self.lr_prompts, self.lr_peft, self.lr_temporal = value, prompts, peft, temporal
         if self._trainer is not None:
             set_rates(self.trainer, self.rates)
             self._rates_changed = True
@@ -212,6 +227,13 @@ class PEClipModule(LightningModule):
     def forward(self, video: Tensor) -> Tensor:
         """Return logits (B, C) of normalised clips, float (B, T, 3, H, W)."""
         return self.net(video)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed the random numbers of a model with dropout by the step, so that a run that resumes draws the same ones."""
+        if self.net.draws:
+            seed = getattr(self.trainer.datamodule, "seed", 0)  # type: ignore[attr-defined]
+            place = (seed, self.current_epoch, batch_idx, self.global_rank)
+            torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a training batch: the mean over the clips of all ranks."""
@@ -292,20 +314,22 @@ class PEClipModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"name": name, **self._schedule(optimizer)}}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the groups ``adapters``, ``prompts`` and ``temporal``, each with its parameters, learning rate and name.
+        """Return the groups ``adapters``, ``prompts``, ``temporal`` and ``peft``, each with its parameters, learning rate and name.
 
         Raises:
-            InputError: the model has none of them.
+            InputError: the model has none of them, or weights of its backbone are trainable.
         """
-        parts = {"adapters": self.net.adapters, "prompts": self.net.prompts, "temporal": self.net.temporal}
-        weights = {name: [*part.parameters()] if part else [] for name, part in parts.items()}
-        rates = self.rates
-        groups = [{"params": weights[name], "lr": rates[name], "name": name} for name in weights if weights[name]]
+        self.net.check_owned()
+        rates, groups, names = self.rates, [], ("adapters", "prompts", "temporal", "peft")
+        for name in names:
+            part = getattr(self.net, name)
+            weights = [weight for weight in part.parameters() if weight.requires_grad] if part else []
+            if weights:
+                groups.append({"params": weights, "lr": rates[name], "name": name})
         if not groups:
-            names = tuple(f"net.{name}" for name in parts)
-            raise InputError(
-                f"nothing to train: set {', '.join(names[:-1])} or {names[-1]}, or use peclip test", *names
-            )
+            options = tuple(f"net.{name}" for name in names)
+            listed = f"{', '.join(options[:-1])} or {options[-1]}"
+            raise InputError(f"nothing to train: set {listed}, or use peclip test", *options)
         return groups
 
     def _adamw(self, groups: list[dict[str, Any]]) -> Optimizer:

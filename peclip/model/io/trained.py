@@ -15,6 +15,7 @@ from peclip.labels import class_names, texts_by_name
 from peclip.model.backbones.contract import Backbone, TextLayout
 from peclip.model.io.spec import Spec, check_import, resolve
 from peclip.model.parts.adapters import Adapter
+from peclip.model.parts.peft import method_of
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import TemporalHead
 from peclip.model.weights import check_weights
@@ -29,7 +30,7 @@ Format 1 has ``input`` instead of ``clip_format``: num_frames, image_size, and n
 
 ENTRIES = (
     *("format", "backbone", "fingerprint", "labels", "adapters", "prompts", "logit_scale", "clip_format"),
-    *("texts", "token_ids", "temperature", "temporal"),
+    *("texts", "token_ids", "temperature", "temporal", "peft"),
 )
 
 
@@ -62,6 +63,7 @@ class ModelConfig:
         temperature: by which logits are divided before the softmax, so that probabilities are calibrated, 0.01 to 100. 1 where
             it was not fitted, as in files of earlier versions.
         temporal: class and arguments of the temporal head; None for the mean over the frames.
+        peft: configuration of Hugging Face PEFT and its arguments; None without any.
 
     Raises:
         InputError: a value is out of range.
@@ -78,6 +80,7 @@ class ModelConfig:
     token_ids: tuple[tuple[int, ...], ...] | None = None
     temperature: float = 1.0
     temporal: Spec | None = None
+    peft: Spec | None = None
 
     def __post_init__(self) -> None:
         if not (self.backbone.strip() and self.backbone.isprintable() and len(self.backbone) <= LONGEST_NAME):
@@ -134,6 +137,11 @@ class ModelConfig:
             _check_class(config.prompts, Prompts, f"{source}: prompts")
         if config.temporal:
             _check_class(config.temporal, TemporalHead, f"{source}: temporal")
+        if config.peft:
+            try:
+                method_of(config.peft)
+            except InputError as error:
+                raise InputError(f"{source}: {error}") from error
         return config
 
 
@@ -184,6 +192,9 @@ def check_fits(
             "give the labels in the trained order, or use other data"
         )
     check_backbone(trained, config)
+    if config.peft != before.peft:
+        here, there = (f"{spec.class_path} {spec.init_args}" if spec else "none" for spec in (config.peft, before.peft))
+        raise InputError(f"peft is {here}, but {source} was trained with {there}", "peft")
     if config.logit_scale != before.logit_scale:
         raise InputError(
             f"logit_scale is {config.logit_scale}, but {source} was trained with {before.logit_scale}", "logit_scale"

@@ -26,7 +26,7 @@ class Summary(Callback):
         net, data = module_and_data(trainer)
         total = sum(weight.numel() for weight in net.net.parameters())
         table = Table(title=f"PE-CLIP on {net.net.backbone.name}, frozen", title_justify="left", show_footer=True)
-        rows = [(type(part).__name__, where, blocks, size) for part, where, blocks, size in trainable_parts(net)]
+        rows = [(_name_of(part), where, blocks, size) for part, where, blocks, size in trainable_parts(net)]
         trainable = sum(size for *_, size in rows)
         table.add_column("trainable part", "all")
         table.add_column("where", f"of {total:,} parameters")
@@ -53,6 +53,12 @@ class Summary(Callback):
         for note in (*data.source.notes, *splits.notes):
             say(note)
         say(selection_note(data.selection))
+
+
+def _name_of(part: object) -> str:
+    """Return the class of a part; PEFT's are Linear in all of its methods, whose packages tell them apart."""
+    package, name = type(part).__module__.split("."), type(part).__name__
+    return f"{package[-2]}.{name}" if package[0] == "peft" else name
 
 
 class Progress(RichProgressBar):

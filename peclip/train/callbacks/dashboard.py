@@ -87,14 +87,17 @@ class Dashboard(EvaluationCallback):
         if self._boards and _is_logged(trainer, trainer.global_step + 1):
             module = module_and_data(trainer)[0]
             parts = {
-                name: part for name, part in module.net.named_children() if name in ("adapters", "prompts", "temporal")
+                name: part
+                for name, part in module.net.named_children()
+                if name in ("adapters", "prompts", "temporal", "peft")
             }
             sites = {
                 f"{tower}.{site}": part
                 for tower, sites in parts["adapters"].named_children()
                 for site, part in sites.named_children()
             }
-            for name, part in {**sites, "prompts": parts.get("prompts"), "temporal": parts["temporal"]}.items():
+            others = {name: parts.get(name) for name in ("prompts", "temporal", "peft")}
+            for name, part in {**sites, **others}.items():
                 gradients = [weight.grad for weight in part.parameters() if weight.grad is not None] if part else []
                 if gradients:
                     norm = torch.nn.utils.get_total_norm(gradients)

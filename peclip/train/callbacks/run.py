@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from peclip.data.batch import Batch
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
+from peclip.model.parts.peft import each_layer
 from peclip.train.module import PEClipModule
 from peclip.train.outputs import Outputs
 
@@ -67,6 +68,10 @@ def trainable_parts(module: PEClipModule) -> list[tuple[torch.nn.Module, str, in
         parts.append((net.prompts, where, net.prompts.depth, count_parameters(net.prompts)))
     if size := count_parameters(net.temporal):
         parts.append((net.temporal, "features of frames", 1, size))
+    layers = [layer for _, layer in each_layer(net.peft)]
+    for kind in dict.fromkeys(map(type, layers)):
+        own = [layer for layer in layers if type(layer) is kind]
+        parts.append((own[0], f"{len(own)} linear layers", len(own), sum(map(count_parameters, own))))
     return parts
 
 

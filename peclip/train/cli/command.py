@@ -48,6 +48,7 @@ NOISE = (
     r".*your dataloader is not resumable",  # the checkpoint says where the epoch was interrupted
     r".*using the WeightAveraging callback with a model that overrides",  # sharded weights are refused
     r".*checkpoint was not created with WeightAveraging",  # an evaluation needs the averages alone
+    r".*`loftq_config` specified but will be ignored",  # the parser states the defaults of all arguments
     r".*irectory .* exists and is not empty",  # a resumed run stays in its folder
 )
 

@@ -20,6 +20,7 @@ from peclip.model import PEClip
 from peclip.model.build import build_prompts
 from peclip.model.io import Trained, read_trained
 from peclip.model.io.spec import Spec, describe, resolve
+from peclip.model.parts.peft import describe_method
 from peclip.model.parts.temporal import MeanPool
 from peclip.results.options import OPTIONS, read_options
 from peclip.train.runs.folder import run_of_model
@@ -49,6 +50,7 @@ class TrainedModel:
             "adapters": {site: _present(spec) for site, spec in config.adapters.items()},
             "prompts": _present(config.prompts) if config.prompts else None,
             "temporal": asdict(describe(MeanPool)) if config.temporal is None else _present(config.temporal),
+            "peft": asdict(config.peft) if config.peft else None,
             "logit_scale": config.logit_scale,
             "num_frames": config.clip_format.num_frames,
             "normalize": "backbone" if config.clip_format.is_normalised else "none",
@@ -104,6 +106,7 @@ class TrainedModel:
         prompts = given["prompts"] and build_prompts(net.backbone, given["prompts"])[1]  # as deep as they are here
         self._check("prompts", _plain(prompts and asdict(prompts)), _plain(own["prompts"]))
         self._check("temporal", _plain(given["temporal"]), _plain(own["temporal"]))
+        self._check("peft", asdict(describe_method(given["peft"])) if given["peft"] else None, own["peft"])
         return net
 
     def _check(self, name: str, stated: Any, known: Any) -> None:

@@ -24,11 +24,14 @@ LOCATION = frozenset({"data.manifest", "data.root", "data.benchmark", "data.opti
 """Options that locate the clips; whether they are the same ones is known by their digests."""
 
 VERIFIED = frozenset(
-    {f"model.net.{name}" for name in ("adapters", "backbone", "labels", "prompts", "temporal", "texts", "without")}
+    {
+        f"model.net.{name}"
+        for name in ("adapters", "backbone", "labels", "peft", "prompts", "temporal", "texts", "without")
+    }
 )
 """Options that a checkpoint knows better than a configuration, which may express the same in several ways; see check_fits."""
 
-RATES = ("model.lr_adapters", "model.lr_prompts", "model.lr_temporal")
+RATES = ("model.lr_adapters", "model.lr_prompts", "model.lr_temporal", "model.lr_peft")
 
 SCHEDULE = frozenset(
     {

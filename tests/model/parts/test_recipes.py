@@ -12,6 +12,7 @@ from peclip.model import Adapter, PEClip, Prompts, TemporalHead, read_trained
 from peclip.model.arithmetic import clip_flops
 from peclip.model.io.checkpoint import to_checkpoint
 from peclip.model.io.spec import Spec, resolve
+from peclip.model.parts.peft import method_of
 from peclip.model.watch import watched
 from peclip.recipes import FOLDER
 from tests.lacking import needs
@@ -29,6 +30,8 @@ def options_of(recipe):
     """The arguments of PEClip that a recipe states."""
     net = yaml.safe_load(recipe.read_text())["model"]["net"]
     options = {name: entry and made(entry, KINDS[name]) for name, entry in net.items() if name in KINDS}
+    if "peft" in net:
+        options["peft"] = method_of(Spec(**net["peft"]))
     adapters = {site: made(entry, Adapter) for site, entry in net["adapters"].items()}
     assert options.keys() | {"adapters"} == net.keys()
     return {"adapters": adapters, **options}
