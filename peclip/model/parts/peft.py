@@ -74,8 +74,9 @@ def describe_method(method: Any) -> Spec:
     plain = kind()
     arguments = {}
     for field in fields(method):
-        value = getattr(method, field.name)
-        nested = is_dataclass(value) and value == type(value)()
+        value: Any = getattr(method, field.name)
+        make: Any = type(value)
+        nested = is_dataclass(value) and value == make()
         if field.init and field.name not in of_every_method and value != getattr(plain, field.name) and not nested:
             arguments[field.name] = _plain(value, field.name)
     return Spec(f"peft.{kind.__name__}", arguments)
