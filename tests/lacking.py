@@ -34,6 +34,8 @@ PROVIDE = {
     "sentencepiece": 'pip install "peclip[siglip]"',
     "ONNX": 'pip install "peclip[onnx]"',
     "onnxruntime-web": "npm install onnxruntime-web, and set PECLIP_NODE_MODULES to the node_modules that it makes",
+    "Gradio": 'pip install "peclip[app]"',
+    "Chromium": "apt-get install chromium",
     "real videos": "lay the project's own videos into ../shared/media",
 }
 """Advice on how to provide the need of a test, by the word after "needs" in the reason for which it is skipped."""

@@ -33,12 +33,14 @@ class Annotated:
         labels: class names.
         segments: in any order.
         caution: what has to be said about every answer; empty where there is nothing.
+        is_linked: whether the text may name the place of the video on this machine.
     """
 
     file: str
     labels: Sequence[str]
     segments: Sequence[Segment]
     caution: str
+    is_linked: bool = True
 
 
 def chosen_formats(text: str) -> list[str]:
@@ -87,7 +89,7 @@ def as_elan(video: Annotated) -> str:
         | {"xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance", "xsi:noNamespaceSchemaLocation": _SCHEMA},
     )
     header = ElementTree.SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
-    if Path(video.file).is_file():  # a pipe or a camera cannot be played again
+    if video.is_linked and Path(video.file).is_file():  # a pipe or a camera cannot be played again
         url, mime = Path(video.file).absolute().as_uri(), guess_type(video.file)[0] or "unknown"
         ElementTree.SubElement(header, "MEDIA_DESCRIPTOR", MEDIA_URL=url, MIME_TYPE=mime)
     kind = "expression" if are_expressions(video.labels) else "label"

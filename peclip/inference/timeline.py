@@ -49,6 +49,7 @@ class Timeline:
         caution: what has to be said about every answer of the model; empty where there is nothing.
         formats: besides csv and json; see :mod:`peclip.inference.formats`.
         taken: beginnings of names that no picture may have.
+        links: whether the files may name the place of the video on this machine, as ELAN's do to play it.
 
     Attributes:
         stems: beginnings of the names of the pictures of each video that was finished.
@@ -67,9 +68,10 @@ class Timeline:
         caution: str = "",
         formats: Sequence[str] = (),
         taken: Sequence[str] = (),
+        links: bool = True,
     ) -> None:
         self.rows = self.faces = 0
-        self._formats, self._taken = formats, taken
+        self._formats, self._taken, self._links = formats, taken, links
         self._folder, self._labels, self._head, self._caution = folder, labels, head, caution
         self._of_videos: list[str] = []
         self.stems: list[str] = []
@@ -160,7 +162,7 @@ class Timeline:
             for person in persons:
                 self._write_person(file, person)
                 self.faces += 1
-            video = Annotated(file, self._labels, kept, self._caution)
+            video = Annotated(file, self._labels, kept, self._caution, self._links)
             written = [write_format(name, self._temporary, stem, video) for name in self._formats]
             draw_timeline(self._temporary / f"{stem}.png", summary, self._labels, file, self._caution)
         except BaseException:

@@ -1,0 +1,78 @@
+"""``peclip serve``: a web page that recognises the expressions in a visitor's video."""
+
+from typing import Literal
+
+from peclip import __version__
+from peclip.errors import InputError
+
+
+def serve(
+    model: str = "zero-shot",
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    max_mb: float = 200.0,
+    max_seconds: float = 120.0,
+    queue: int = 32,
+    faces: Literal["yunet", "none"] = "yunet",
+    face_model: str | None = None,
+    window: float = 2.0,
+    stride: float = 1.0,
+    batch_size: int = 4,
+    device: str = "auto",
+    backbone: str | None = None,
+    labels: list[str] | None = None,
+    texts: str | None = None,
+    trust: bool = False,
+) -> None:
+    """Serve a web page that recognises the expressions in a visitor's video, and an endpoint for programs.
+
+    Needs the extra peclip[app], and no network. Uploads are deleted when they are answered, and everything when the server stops.
+
+    Args:
+        model: Trained model: the folder of a run, a .ckpt, a package or its Hub id, or a released .pth; zero-shot is CLIP
+            without training, with a text per class.
+        host: Address to listen on; the default is reachable from this machine alone, 0.0.0.0 from others too. There is no
+            password.
+        port: Port to listen on; 0 takes a free one.
+        max_mb: Largest upload in megabytes.
+        max_seconds: Longest video in seconds.
+        queue: Number of videos that may wait; one is answered at a time.
+        faces: Detector of faces: yunet finds and tracks every face (needs the extra peclip[faces]); none crops the
+            middle of each frame, for videos that are face crops already.
+        face_model: ONNX file of YuNet; by default it is downloaded from the Hub once.
+        window: Length of a window in seconds, above 0 and at most 60.
+        stride: Seconds from one window to the next, above 0 and at most the window.
+        batch_size: Clips per forward pass.
+        device: auto (a GPU where there is one), cpu, cuda, cuda:1 or mps.
+        backbone: Hub id or folder of the CLIP, if it has moved since the training; of zero-shot, by default
+            openai/clip-vit-base-patch16.
+        labels: Classes of zero-shot, such as [happiness,sadness,anger]; by default the seven basic ones.
+        texts: YAML file with a text by label for zero-shot; by default action units describe the classes that peclip knows.
+        trust: Import classes of other packages that the model names; for models of people you trust.
+
+    Raises:
+        InputError: gradio is not installed, the model cannot be loaded, an option is out of range, or the port is taken.
+    """
+    from importlib.util import find_spec
+    from math import isfinite
+    from pathlib import Path
+
+    for name, value in (("max_mb", max_mb), ("max_seconds", max_seconds), ("queue", queue)):
+        if not (isfinite(value) and value > 0):
+            raise InputError(f"{name} is {value}: expected a number above 0", name)
+    if not 0 <= port <= 65535:
+        raise InputError(f"port is {port}: expected 0 to 65535", "port")
+    if find_spec("gradio") is None:
+        raise InputError('serve: the page needs Gradio: pip install "peclip[app]"')
+    from peclip.inference.recognizer import Recognizer
+    from peclip.inference.trained import load_model
+
+    net = load_model(model, backbone, labels, texts, trust)
+    recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device)
+    from peclip.inference.app.server import serve_page
+
+    named = (
+        Path(model).resolve().name if Path(model).exists() else model
+    )  # the files of visitors name no place of this machine
+    head = {"peclip": __version__, "model": named, "faces": faces, "window": window, "stride": stride}
+    serve_page(recognizer, head, host, port, max_mb, max_seconds, queue)

@@ -1,0 +1,204 @@
+"""Answer one upload: the rows of its faces, and all files that ``peclip recognize`` writes, as one zip."""
+
+import csv
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from peclip.data.media.stream import FrameStream, TimedFrame
+from peclip.errors import InputError, in_one_line
+from peclip.inference.app.merge import merged
+from peclip.inference.formats import WRITERS
+from peclip.inference.recognizer import Recognizer, Row
+from peclip.inference.sources import describe, read_frames
+from peclip.inference.timeline import SEGMENTS, SUMMARY, Timeline
+
+ARCHIVE = "recognized.zip"
+
+_PICTURES, _FILES = "pictures", "files"
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person of an answer, as ``summary.csv`` has it.
+
+    Attributes:
+        number: of the person.
+        picture: the file of the best picture.
+        first: second at which the person is first seen.
+        last: second at which the person is last seen.
+        seconds: for which the person is seen.
+        label: shown for the longest time.
+        shares: of the time, by class.
+        probabilities: mean over the time, by class.
+        caution: why the answers are worth less than their probability; empty where there is nothing.
+    """
+
+    number: int
+    picture: Path
+    first: float
+    last: float
+    seconds: float
+    label: str
+    shares: Mapping[str, float]
+    probabilities: Mapping[str, float]
+    caution: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a video shows.
+
+    Attributes:
+        name: of the video.
+        labels: class names.
+        caution: what has to be said about every answer of the model; empty where there is nothing.
+        persons: by number.
+        segments: rows of ``segments.csv``.
+        rows: of the faces, in order of time, with pictures.
+        timeline: the picture over time.
+        archive: zip of all files.
+    """
+
+    name: str
+    labels: Sequence[str]
+    caution: str
+    persons: Sequence[Person]
+    segments: Sequence[Mapping[str, str]]
+    rows: Sequence[Row]
+    timeline: Path
+    archive: Path
+
+
+@dataclass(frozen=True)
+class Recognized:
+    """The faces of a video, from which answers with other persons are written.
+
+    Attributes:
+        name: of the video.
+        rows: without pictures.
+        folder: has the pictures, and the files of the latest answer.
+    """
+
+    name: str
+    rows: Sequence[Row]
+    folder: Path
+
+    @property
+    def faces(self) -> list[int]:
+        """Return the numbers of the faces."""
+        return sorted({row.track for row in self.rows if row.track is not None})
+
+
+class Responder:
+    """Responder uploads with one model, and writes an answer again where persons are chosen or merged.
+
+    Args:
+        recognizer: the model.
+        head: first entries of the json file.
+        longest: seconds that a video may have.
+    """
+
+    def __init__(self, recognizer: Recognizer, head: Mapping[str, Any], longest: float) -> None:
+        self.recognizer, self._head, self._longest = recognizer, dict(head), longest
+
+    def recognize(self, video: Path, folder: Path, advance: Callable[[float | None, float], None]) -> Recognized:
+        """Recognize a video.
+
+        Args:
+            video: the upload; its own name is the only one that the results have.
+            folder: of the results.
+            advance: called with the share of the video that is done, None where its length is unknown, and the seconds.
+
+        Raises:
+            InputError: the video is too long or cannot be read.
+        """
+        length = describe(str(video)).duration
+        if length is not None and length > self._longest:
+            raise InputError(f"{video.name} is {span(length)} long: this page accepts {span(self._longest)} at most")
+        rows: list[Row] = []
+        try:
+            with (folder / _PICTURES).open("wb") as pictures:
+                for row in self.recognizer.rows(self._within(read_frames(str(video)), video.name), video.name):
+                    if row.picture is not None:
+                        pictures.write(row.picture.numpy().tobytes())
+                    rows.append(replace(row, picture=None))
+                    advance(None if not length else min(row.end / length, 1.0), row.end)
+        except InputError as error:  # the name that the visitor gave it, not its place here
+            raise InputError(in_one_line(error).replace(str(video), video.name)) from error
+        return Recognized(video.name, rows, folder)
+
+    def write(self, found: Recognized, numbers: Mapping[int, int] | None = None) -> Answer:
+        """Write the files of an answer.
+
+        Args:
+            found: the faces.
+            numbers: the person of each face, see :func:`peclip.inference.app.merge.merged`; by default each is one.
+
+        Raises:
+            InputError: two faces of one person are seen at the same time.
+        """
+        rows = merged(self._with_pictures(found), {face: face for face in found.faces} if numbers is None else numbers)
+        out = found.folder / _FILES
+        shutil.rmtree(out, ignore_errors=True)
+        caution, labels = self.recognizer.caution, self.recognizer.labels
+        timeline = Timeline(out, labels, self._head, caution, [*WRITERS], links=False)
+        with timeline, timeline.video(found.name) as add:
+            for row in rows:
+                add(row)
+        archive = found.folder / ARCHIVE
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+            for path in sorted(path for path in out.rglob("*") if path.is_file()):
+                packed.write(path, path.relative_to(out))
+        persons = [_person(row, out, labels) for row in _table(out / SUMMARY)]
+        segments = _table(out / SEGMENTS)
+        return Answer(found.name, labels, caution, persons, segments, rows, next(out.glob("*.png")), archive)
+
+    def _with_pictures(self, found: Recognized) -> list[Row]:
+        """Return the rows with the pictures of their faces, which stay on disk until they are used."""
+        side = self.recognizer.net.image_size
+        faces = [row for row in found.rows if row.track is not None]
+        if not faces:
+            return [*found.rows]
+        shape = len(faces), 3, side, side
+        pictures = iter(torch.from_numpy(np.memmap(found.folder / _PICTURES, np.uint8, "c", shape=shape)))
+        return [row if row.track is None else replace(row, picture=next(pictures)) for row in found.rows]
+
+    def _within(self, frames: FrameStream, name: str) -> FrameStream:
+        """Return the frames of a video, whose container may not know its length, or may state a wrong one."""
+
+        def counted() -> Iterator[TimedFrame]:
+            for seconds, pixels in frames:
+                if seconds > self._longest:
+                    raise InputError(f"{name} is too long: this page accepts {span(self._longest)} at most")
+                yield TimedFrame(seconds, seconds if frames.end is None else frames.end, pixels)
+
+        return FrameStream(counted())
+
+
+def span(seconds: float) -> str:
+    """Return a length of time as people say it, such as ``2.4 s`` or ``1 h 5 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (rest, "s")]
+    return " ".join(f"{number} {unit}" for number, unit in parts if number)
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))
+
+
+def _person(row: Mapping[str, str], out: Path, labels: Sequence[str]) -> Person:
+    first, last, seconds = (float(row[name]) for name in ("first", "last", "seconds"))
+    shares, means = ({label: float(row[f"{kind}_{label}"]) for label in labels} for kind in ("share", "mean"))
+    picture = out / row["picture"]
+    return Person(int(row["track"]), picture, first, last, seconds, row["label"], shares, means, row["caution"])

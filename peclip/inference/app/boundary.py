@@ -1,0 +1,183 @@
+"""What goes in and out of the server: few addresses, limited sizes, and no path of this machine.
+
+Gradio names files by their paths on the server. Here nothing that a visitor sends is ever read as a path: uploads and results
+have random names (:class:`peclip.inference.app.store.Store`), and Gradio is given these names as plain texts.
+"""
+
+import json
+import mimetypes
+import re
+import shutil
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+from anyio import to_thread
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from peclip.errors import InputError
+from peclip.inference.app.store import Store, clean_name
+
+API = "/gradio_api"
+UPLOAD, PROGRESS, FILE = f"{API}/upload", f"{API}/upload_progress", f"{API}/file="
+
+LARGEST_CALL = 1 << 16
+"""Bytes of a call, which holds names and choices and never a video."""
+
+_OPEN = re.compile(
+    r"/(config|theme\.css|manifest\.json|favicon\.ico|robots\.txt|(assets|static|svelte)/.+"
+    r"|gradio_api/(info|openapi\.json|startup-events|app_id|heartbeat/\w+|queue/(join|data)|cancel|reset|call/recognize(/\w+)?))?/?"
+)
+"""Addresses of Gradio that the page and the endpoint need; there are no others."""
+
+_HEADERS = (
+    (
+        b"content-security-policy",
+        b"default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'; form-action 'self'",
+    ),
+    (b"referrer-policy", b"no-referrer"),
+)
+"""What the browser is told: to load nothing from elsewhere, and to tell nobody."""
+
+_FORM = 1 << 14  # bytes of a form besides the file in it
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class Boundary:
+    """The server's outside, around the application of Gradio.
+
+    Args:
+        app: Gradio's.
+        store: of uploads and results.
+        megabytes: that an upload may have.
+    """
+
+    def __init__(self, app: ASGIApp, store: Store, megabytes: float) -> None:
+        self._app, self._store, self._megabytes = app, store, megabytes
+        self._most = int(megabytes * 1e6)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or hand it on."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        path, method = scope["path"], scope["method"]
+        answer: Response | None = None
+        if path == UPLOAD and method == "POST":
+            answer = await self._upload(Request(scope, self._counted(receive)))
+        elif path == PROGRESS:
+            answer = Response(status_code=204)  # the browser counts what it has sent itself
+        elif path.startswith(FILE):
+            answer = self._file(path.removeprefix(FILE))
+        elif not _OPEN.fullmatch(path):
+            answer = PlainTextResponse("not found", 404)
+        elif method == "POST":
+            try:
+                scope, receive = await _call(Request(scope, receive))
+            except _TooLarge:
+                answer = PlainTextResponse(f"a call has {LARGEST_CALL} bytes at most", 413)
+            except (ValueError, RecursionError, ClientDisconnect):
+                answer = PlainTextResponse("a call is an object in JSON", 400)
+        await (answer or self._app)(scope, receive, _with_headers(send))
+
+    async def _upload(self, request: Request) -> Response:
+        """Store the file of a form, and return its name as Gradio's clients expect it."""
+        too_large = PlainTextResponse(f"The file is too large: this page accepts {self._megabytes:g} MB at most.", 413)
+        try:
+            if int(request.headers.get("content-length", 0)) > self._most + _FORM:
+                return too_large  # before any of it is read
+            async with request.form(max_files=1, max_fields=1) as form:
+                file = form.get("files")
+                if not isinstance(file, UploadFile):
+                    return PlainTextResponse("expected a form with one file named files", 400)
+                if (file.size or 0) > self._most:
+                    return too_large
+                token = self._store.new(is_upload=True)
+                name = clean_name(file.filename or "")
+                await to_thread.run_sync(_copy, file, self._store.place(token) / name)
+        except _TooLarge:
+            return too_large
+        except (HTTPException, MultiPartException, ValueError, ClientDisconnect) as error:
+            busy = isinstance(error, InputError)
+            return PlainTextResponse(str(error) if busy else "expected a form with one file", 503 if busy else 400)
+        return JSONResponse([f"{token}/{name}"])
+
+    def _counted(self, receive: Receive) -> Receive:
+        """Return a receive that ends in an error where more comes than a file may have."""
+        read = 0
+
+        async def counted() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._most + _FORM:
+                raise _TooLarge
+            return message
+
+        return counted
+
+    def _file(self, name: str) -> Response:
+        path = self._store.find(name)
+        if path is None:
+            return PlainTextResponse("not found: it was deleted after use", 404)
+        kind = mimetypes.guess_type(path.name)[0] or ""
+        is_shown = kind.startswith("video/")
+        return FileResponse(
+            path,
+            media_type=kind if is_shown else "application/octet-stream",
+            filename=path.name,
+            content_disposition_type="inline" if is_shown else "attachment",
+            headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"},
+        )
+
+
+def _with_headers(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *_HEADERS]}
+        await send(message)
+
+    return sent
+
+
+def _copy(file: UploadFile, path: Path) -> None:
+    with path.open("wb") as target:
+        shutil.copyfileobj(file.file, target, 1 << 20)
+
+
+async def _call(request: Request) -> tuple[Scope, Receive]:
+    """Return a call in which each file is the name of an upload, as a plain text: Gradio opens and fetches none."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_CALL:
+            raise _TooLarge
+    if body:
+        body = json.dumps(_without_files(json.loads(body))).encode()
+    headers = [pair for pair in request.scope["headers"] if pair[0] != b"content-length"]
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        return waiting.pop() if waiting else await request.receive()
+
+    return {**request.scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}, receive
+
+
+def _without_files(value: Any) -> Any:
+    if isinstance(value, list):
+        return [*map(_without_files, value)]
+    if isinstance(value, MutableMapping):
+        if isinstance(value.get("path"), str):
+            return value["path"]
+        return {key: _without_files(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,114 @@
+"""The answer as a person reads it: HTML in which everything that comes from the visitor is escaped."""
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from peclip.inference.app.answer import Answer, Person, span
+from peclip.inference.persons import as_image
+from peclip.inference.recognizer import Row
+from peclip.labels import label_colours
+
+MOST_SHOWN = 8
+"""Persons that are shown one by one, and classes of each; the files have all."""
+
+MOST_FRAMES = 16
+"""Frames in the filmstrip of a person."""
+
+_STILL = 88  # pixels of a frame in the filmstrip
+
+STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+
+EMPTY = '<div class="pe-empty">The answer appears here: who is seen, when, and what each face shows.</div>'
+
+
+def page_of(answer: Answer, download: str) -> str:
+    """Return the answer.
+
+    Args:
+        answer: of a video.
+        download: address of the zip with all files.
+    """
+    persons = sorted(answer.persons, key=lambda person: -person.seconds)[:MOST_SHOWN]
+    colours = dict(zip(answer.labels, label_colours(answer.labels), strict=True))
+    count = len(answer.persons)
+    end = max((row.end for row in answer.rows), default=0.0)
+    facts = f"{escaped(answer.name)} · {span(end)} · {count} {'person' if count == 1 else 'persons'}"
+    caution = f'<p class="pe-caution" role="note">{escaped(answer.caution)}</p>' if answer.caution else ""
+    if not persons:
+        caution += (
+            '<p class="pe-caution" role="note">No face was found. A face needs to be at least about 48 pixels wide.</p>'
+        )
+    rest = f"<p>{count - len(persons)} more are in the files.</p>" if count > len(persons) else ""
+    of_model = answer.caution.partition(":")[0]  # as the column of the table has it
+    cards = "".join(
+        _card(person, answer.rows, colours, of_model) for person in sorted(persons, key=lambda each: each.number)
+    )
+    timeline = _picture(answer.timeline.read_bytes(), "png", "Probabilities of each class over time")
+    return (
+        f'<section class="pe-answer" aria-live="polite"><p class="pe-facts">{facts}</p>{caution}{cards}{rest}'
+        f'<h2>Timeline</h2><div class="pe-scroll pe-timeline" tabindex="0">{timeline}</div>'
+        f'<p><a class="pe-download" href="{escaped(download)}" download>Download all files (zip)</a></p>'
+        '<p class="pe-small">Tables, subtitles, annotations for ELAN, and pictures, as peclip recognize writes them.</p></section>'
+    )
+
+
+def error_of(message: str) -> str:
+    """Return the page of an error."""
+    return (
+        f'<section class="pe-answer"><p class="pe-error" role="alert"><b>That did not work.</b><br>{escaped(message)}</p>'
+        "</section>"
+    )
+
+
+def escaped(text: str) -> str:
+    """Return a text that HTML, and Gradio's templates of it, show as it is."""
+    return html.escape(text).replace("$", "&#36;").replace("{", "&#123;")
+
+
+def _card(person: Person, rows: Sequence[Row], colours: dict[str, str], of_model: str) -> str:
+    """Return a person with the answer; what has to be said about every answer of the model is said once, above."""
+    most = sorted(person.probabilities.items(), key=lambda pair: -pair[1])[:MOST_SHOWN]
+    bars = "".join(
+        f'<li><span>{escaped(label)}</span><span class="pe-bar"><i style="width:{100 * value:.1f}%;'
+        f'background:{colours[label]}"></i></span><span>{100 * value:.0f} %</span></li>'
+        for label, value in most
+    )
+    picture = (
+        _picture(person.picture.read_bytes(), "jpeg", f"Person {person.number}") if person.picture.is_file() else ""
+    )
+    own = person.caution.removeprefix(of_model).lstrip("; ")
+    caution = f'<p class="pe-caution">{escaped(own)}</p>' if own else ""
+    share = 100 * person.shares[person.label]
+    return (
+        f'<article class="pe-person"><header>{picture}<div><h3>Person {person.number}</h3>'
+        f'<p class="pe-label" style="border-color:{colours[person.label]}">{escaped(person.label)}</p>'
+        f"<p>for {share:.0f} % of the {span(person.seconds)} in sight ({person.first:.1f} to {person.last:.1f} s)</p>"
+        f'</div></header>{caution}<h4>Mean probabilities</h4><ul class="pe-bars">{bars}</ul>'
+        f'<h4>Filmstrip</h4><ol class="pe-scroll pe-film" tabindex="0">{_film(person.number, rows, colours)}</ol></article>'
+    )
+
+
+def _film(number: int, rows: Sequence[Row], colours: dict[str, str]) -> str:
+    """Return frames of a person with what each window shows, spread evenly where there are too many."""
+    own = [row for row in rows if row.track == number and row.label and row.picture is not None]
+    step = max(1.0, len(own) / MOST_FRAMES)
+    frames = []
+    for row in (own[int(place * step)] for place in range(min(len(own), MOST_FRAMES))):
+        assert row.picture is not None
+        assert row.label is not None
+        file = io.BytesIO()
+        as_image(row.picture).resize((_STILL, _STILL)).save(file, "jpeg", quality=85)
+        still = _picture(file.getvalue(), "jpeg", f"{row.label} at {(row.start + row.end) / 2:.1f} s")
+        chance = f"{100 * row.probabilities[row.label]:.0f} %"
+        frames.append(
+            f'<li style="border-color:{colours[row.label]}">{still}<b>{escaped(row.label)}</b>'
+            f"<span>{chance} · {(row.start + row.end) / 2:.1f} s</span></li>"
+        )
+    return "".join(frames)
+
+
+def _picture(data: bytes, kind: str, text: str) -> str:
+    return f'<img src="data:image/{kind};base64,{base64.b64encode(data).decode()}" alt="{escaped(text)}">'

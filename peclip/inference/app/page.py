@@ -1,0 +1,212 @@
+"""The page, in Gradio: upload or record a video, and read what its faces show."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.events import api
+
+from peclip.errors import InputError, in_one_line
+from peclip.inference.app.answer import ARCHIVE, Recognized, Responder, span
+from peclip.inference.app.boundary import FILE
+from peclip.inference.app.examples import EXAMPLES, write_example
+from peclip.inference.app.html import EMPTY, error_of, escaped, page_of
+from peclip.inference.app.store import Store
+from peclip.labels import are_expressions
+
+ENDPOINT = "recognize"
+
+_NAME_OF_VIDEO = "(video) => video ? video.path : ''"
+"""Script of the page that hands the name of an upload to the server, instead of a file of Gradio's."""
+
+THEME = gr.themes.Default(
+    primary_hue="teal", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+)  # fonts of the visitor's own system: nothing is loaded from elsewhere
+
+_PROGRESS = gr.Progress()  # as the default of an argument it asks Gradio for the bar of the call
+
+
+class Page:
+    """The page of a server, and its endpoint.
+
+    Args:
+        responder: of the model.
+        store: of uploads and results.
+        waiting: number of videos that may wait for their turn.
+        limits: what the page accepts, in words.
+    """
+
+    def __init__(self, responder: Responder, store: Store, waiting: int, limits: str) -> None:
+        self._responder, self._store, self._limits = responder, store, limits
+        self._places = [store.new(is_kept=True) for _ in EXAMPLES]
+        for token, example in zip(self._places, EXAMPLES, strict=True):
+            write_example(store.place(token) / example.file, example)
+        with gr.Blocks(title="peclip", analytics_enabled=False) as self.blocks:
+            self._fill()
+        self.blocks.queue(max_size=waiting, default_concurrency_limit=1, api_open=False)
+
+    def _fill(self) -> None:
+        caution = self._responder.recognizer.caution
+        note = (
+            f'<div class="pe-answer"><p class="pe-caution" role="note">{escaped(caution)}</p></div>' if caution else ""
+        )
+        what = "expression" if are_expressions(self._responder.recognizer.labels) else "class"
+        gr.HTML(
+            f'<div class="pe-head"><h1>Which {what} does a face show?</h1><p>Give a video. peclip finds the faces in it, follows '
+            f"them, and says which {what} each shows, and when. An expression is not a feeling.</p>{note}</div>",
+            padding=False,
+        )
+        found = gr.State(None)
+        name = gr.Textbox(visible=False)
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                video = gr.Video(label="Video", sources=["upload", "webcam"], height=300, elem_id="pe-video")
+                start = gr.Button("Recognize", variant="primary", size="lg", elem_id="pe-start")
+                gr.HTML(
+                    f'<p class="pe-small">{escaped(self._limits)} The video stays on this server and is deleted as soon as it is '
+                    "answered; the answer is deleted an hour after its last use.</p>"
+                    '<p class="pe-small"><b>No video to try?</b> These are synthetic faces:</p>',
+                    padding=False,
+                )
+                with gr.Row():
+                    self._add_examples(video)
+            with gr.Column(scale=3, min_width=300):
+                shown = gr.HTML(EMPTY, elem_id="pe-shown", padding=False)
+                with gr.Group(visible=False) as people:
+                    choice = gr.CheckboxGroup(
+                        label="Persons", info="Choose persons, then show only these, or merge them into one."
+                    )
+                    with gr.Row():
+                        only, join, again = (
+                            gr.Button("Show only these"),
+                            gr.Button("Merge into one"),
+                            gr.Button("Start over"),
+                        )
+        numbers = gr.State(None)
+        private: dict[str, Any] = {"api_visibility": "private", "concurrency_id": "model", "show_progress_on": shown}
+        start.click(None, video, name, js=_NAME_OF_VIDEO, api_visibility="private").then(
+            self._recognize, [name, found], [shown, found, numbers, people, choice], **private
+        ).then(None, None, video, js="() => null", api_visibility="private")
+        for button, choose in ((only, _only), (join, _joined), (again, _all)):
+            button.click(self._changing(choose), [found, numbers, choice], [shown, numbers, choice], **private)
+        api(self._endpoint, api_name=ENDPOINT, concurrency_id="model")
+
+    def _add_examples(self, video: gr.Video) -> None:
+        """Add buttons that put an example into the player, in the browser alone."""
+        for token, example in zip(self._places, EXAMPLES, strict=True):
+            path = f"{token}/{example.file}"
+            file = (
+                f"{{path: '{path}', url: new URL('.{FILE}{path}', document.baseURI).href, orig_name: '{example.file}'"
+            )
+            script = f"() => ({file}, meta: {{_type: 'gradio.FileData'}}}})"
+            gr.Button(example.name, size="sm", elem_classes="pe-example").click(
+                None, None, video, js=script, api_visibility="private"
+            )
+
+    def _recognize(self, name: str, before: Recognized | None, progress: gr.Progress = _PROGRESS) -> tuple[Any, ...]:
+        """Answer the page: what it shows, the faces, their persons, and the choice of them."""
+        if before is not None:
+            self._store.delete(before.folder.name)
+        progress(0, desc="Looking for faces")
+
+        def advance(share: float | None, seconds: float) -> None:
+            progress(share, desc=f"{span(seconds)} of the video are done")
+
+        try:
+            found = self._answer(name, advance)
+            shown = page_of(self._responder.write(found), self._download(found))
+        except InputError as error:
+            return error_of(in_one_line(error)), None, None, gr.update(visible=False), gr.update()
+        numbers = {face: face for face in found.faces}
+        return shown, found, numbers, gr.update(visible=len(numbers) > 1), _choices(numbers)
+
+    def _answer(self, name: str, advance: Callable[[float | None, float], None]) -> Recognized:
+        """Recognize an upload, and delete it.
+
+        Raises:
+            InputError: there is no such upload, or it cannot be read.
+        """
+        if not name:
+            raise InputError("choose or record a video first")
+        video = self._store.find(name)
+        if video is None:
+            raise InputError("the video is no longer on the server: upload it again")
+        token = self._store.new()
+        try:
+            return self._responder.recognize(video, self._store.place(token), advance)
+        except BaseException:
+            self._store.delete(token)
+            raise
+        finally:
+            self._store.delete(video.parent.name)
+
+    def _changing(self, choose: Callable[[dict[int, int], Sequence[int]], dict[int, int]]) -> Callable[..., Any]:
+        """Return a function that shows the answer again for other persons."""
+
+        def changed(found: Recognized | None, numbers: dict[int, int], chosen: list[int]) -> tuple[Any, ...]:
+            if found is None or not found.folder.is_dir():
+                return error_of("the answer is no longer on the server: upload the video again"), None, gr.update()
+            try:
+                numbers = choose({face: face for face in found.faces} if choose is _all else numbers, chosen)
+                shown = page_of(self._responder.write(found, numbers), self._download(found))
+            except InputError as error:
+                raise gr.Error(in_one_line(error), print_exception=False) from error
+            return shown, numbers, _choices(numbers)
+
+        return changed
+
+    def _endpoint(self, video: str) -> dict[str, Any]:
+        """Recognize the expressions in a video.
+
+        Args:
+            video: name of an upload.
+        """
+        try:
+            found = self._answer(video, lambda *_: None)
+            answer = self._responder.write(found)
+        except InputError as error:
+            raise gr.Error(in_one_line(error), print_exception=False) from error
+        persons = [
+            {
+                "person": each.number,
+                "label": each.label,
+                "first": each.first,
+                "last": each.last,
+                "seconds": each.seconds,
+            }
+            | {"share": each.shares, "probability": each.probabilities, "caution": each.caution}
+            for each in answer.persons
+        ]
+        return {
+            "file": answer.name,
+            "caution": answer.caution,
+            "labels": [*answer.labels],
+            "persons": persons,
+            "segments": [*answer.segments],
+            "files": self._download(found),
+        }
+
+    def _download(self, found: Recognized) -> str:
+        return f"{FILE}{found.folder.name}/{ARCHIVE}"
+
+
+def _choices(numbers: dict[int, int]) -> Any:
+    return gr.update(choices=[(f"Person {number}", number) for number in sorted({*numbers.values()})], value=[])
+
+
+def _all(numbers: dict[int, int], chosen: Sequence[int]) -> dict[int, int]:
+    return numbers
+
+
+def _only(numbers: dict[int, int], chosen: Sequence[int]) -> dict[int, int]:
+    """Return the persons that are chosen."""
+    if not chosen:
+        raise InputError("choose one person or more")
+    return {face: person for face, person in numbers.items() if person in chosen}
+
+
+def _joined(numbers: dict[int, int], chosen: Sequence[int]) -> dict[int, int]:
+    """Return the persons, those that are chosen being one."""
+    if len(chosen) < 2:
+        raise InputError("choose two persons or more to merge")
+    return {face: min(chosen) if person in chosen else person for face, person in numbers.items()}

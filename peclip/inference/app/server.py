@@ -1,0 +1,128 @@
+"""Serve the page: one process, one model, one temporary folder that goes with it."""
+
+import logging
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI
+
+from peclip.errors import InputError
+from peclip.inference.app.answer import Responder, span
+from peclip.inference.app.boundary import Boundary
+from peclip.inference.app.html import STYLE
+from peclip.inference.app.page import THEME, Page
+from peclip.inference.app.store import Store
+from peclip.inference.recognizer import Recognizer
+from peclip.terminal import say
+
+_PATIENCE = 1  # seconds for requests that are open when the server stops; an open page always has one
+
+
+class _Server(uvicorn.Server):
+    """A server that ends on signals without raising them again: the folder is deleted, and the status is 0."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        def stop(number: int, frame: FrameType | None) -> None:
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # requests of open pages that are cut off
+            self.handle_exit(number, frame)
+
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, stop) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that has the port.
+
+    Raises:
+        InputError: the host is not of this machine, or the port is taken.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.socket(family, kind)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"port {port} of host {host}: cannot be opened ({reason}): choose others", "port") from error
+    return found
+
+
+def build(
+    recognizer: Recognizer, head: Mapping[str, Any], folder: Path, megabytes: float, seconds: float, queue: int
+) -> Boundary:
+    """Return the application.
+
+    Args:
+        recognizer: the model.
+        head: first entries of the json file.
+        folder: temporary one of uploads and results.
+        megabytes: that an upload may have.
+        seconds: that a video may last.
+        queue: number of videos that may wait.
+    """
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / "gradio")
+    store = Store(folder, most=2 * queue)
+    limits = f"At most {megabytes:g} MB and {span(seconds)}."
+    blocks = Page(Responder(recognizer, head, seconds), store, queue, limits).blocks
+    outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = gr.mount_gradio_app(
+        *(outer, blocks, "/"),
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        max_file_size=int(megabytes * 1e6),
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        theme=THEME,
+        css=STYLE,
+    )
+    return Boundary(app, store, megabytes)
+
+
+def serve_page(
+    recognizer: Recognizer, head: Mapping[str, Any], host: str, port: int, megabytes: float, seconds: float, queue: int
+) -> None:
+    """Serve the page until the process is interrupted or terminated.
+
+    Args:
+        recognizer: the model.
+        head: first entries of the json file.
+        host: address to listen on.
+        port: to listen on; 0 takes a free one.
+        megabytes: that an upload may have.
+        seconds: that a video may last.
+        queue: number of videos that may wait.
+
+    Raises:
+        InputError: the port cannot be opened.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="peclip-serve-", ignore_cleanup_errors=True) as folder,
+        listening(host, port) as open_port,
+    ):
+        app = build(recognizer, head, Path(folder), megabytes, seconds, queue)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=_PATIENCE
+        )
+        name = f"[{host}]" if ":" in host else host
+        say(f"peclip serve: http://{name}:{open_port.getsockname()[1]} (end it with Ctrl-C)")
+        _Server(config).run([open_port])

@@ -1,0 +1,89 @@
+"""The temporary folder of a server: what visitors upload, and what they may download, under names that nobody can guess."""
+
+import re
+import secrets
+import shutil
+import threading
+import time
+from pathlib import Path
+
+from peclip.errors import InputError
+
+KEPT = 3600.0
+"""Seconds after which an upload that nobody used, and a result that nobody asks for any more, is deleted."""
+
+_LONGEST_NAME = 80
+_TOKEN = re.compile(r"[\w-]{22}")
+
+
+class Store:
+    """Folders with a random token as their name, below one folder; a file is named by ``token/name`` to the outside.
+
+    Args:
+        folder: exists, is empty, and is deleted by the caller.
+        most: number of uploads that may wait.
+    """
+
+    def __init__(self, folder: Path, most: int) -> None:
+        self.folder, self._most = folder, most
+        self._used: dict[str, float] = {}
+        self._uploads: set[str] = set()
+        self._kept: set[str] = set()
+        self._lock = threading.Lock()
+
+    def new(self, *, is_upload: bool = False, is_kept: bool = False) -> str:
+        """Make a folder and return its token.
+
+        Args:
+            is_upload: it counts among those that wait.
+            is_kept: it is never too old.
+
+        Raises:
+            InputError: too many uploads wait.
+        """
+        self._sweep()
+        token = secrets.token_urlsafe(16)
+        with self._lock:
+            if is_upload and len(self._uploads) >= self._most:
+                raise InputError("too many uploads are waiting: try again in a minute")
+            self._used[token] = time.monotonic()
+            if is_upload:
+                self._uploads.add(token)
+            if is_kept:
+                self._kept.add(token)
+        self.place(token).mkdir()
+        return token
+
+    def place(self, token: str) -> Path:
+        """Return the folder of a token."""
+        return self.folder / token
+
+    def find(self, name: str) -> Path | None:
+        """Return the file that a name from outside means; None where there is none."""
+        token, _, file = name.partition("/")
+        if not _TOKEN.fullmatch(token) or file != clean_name(file) or token not in self._used:
+            return None
+        path = self.place(token) / file
+        if not path.is_file():
+            return None
+        self._used[token] = time.monotonic()
+        return path
+
+    def delete(self, token: str) -> None:
+        """Delete the folder of a token; one that is kept, or is not there, is left."""
+        with self._lock:
+            if token in self._kept or self._used.pop(token, None) is None:
+                return
+            self._uploads.discard(token)
+        shutil.rmtree(self.place(token), ignore_errors=True)
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for token in [token for token, used in [*self._used.items()] if now - used > KEPT]:
+            self.delete(token)
+
+
+def clean_name(name: str) -> str:
+    """Return a visitor's file name without folders and without characters that a path, a link or a page reads as more."""
+    last = re.sub(r"[^\w.-]+", "_", re.split(r"[/\\]", name)[-1]).strip("._")
+    return last[-_LONGEST_NAME:].lstrip("._") or "video"

@@ -1,0 +1,36 @@
+"""A server of the page in a thread, with a small model."""
+
+import asyncio
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from peclip.inference.recognizer import Recognizer
+from tests.lacking import YUNET, needs
+
+MOST_MB, MOST_SECONDS = 2, 30
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory, net):
+    """A server that answers with a tiny model: its address and its folder."""
+    pytest.importorskip("gradio", reason=needs("Gradio"))
+    import uvicorn
+
+    from peclip.inference.app.server import build, listening
+
+    folder = tmp_path_factory.mktemp("served")
+    recognizer = Recognizer(net, "yunet" if YUNET else "none", None if YUNET is None else str(YUNET))
+    with pytest.MonkeyPatch.context() as patch, listening("127.0.0.1", 0) as port:
+        patch.setenv("GRADIO_TEMP_DIR", "")
+        app = build(recognizer, {"model": "tiny"}, folder, MOST_MB, MOST_SECONDS, queue=32)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([port])))
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield SimpleNamespace(url=f"http://127.0.0.1:{port.getsockname()[1]}", folder=folder)
+        server.should_exit = True
+        thread.join(20)
