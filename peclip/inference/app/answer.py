@@ -53,7 +53,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a video shows.
+    """The answer for a video.
 
     Attributes:
         name: of the video.

@@ -1,4 +1,4 @@
-"""What goes in and out of the server: few addresses, limited sizes, and no path of this machine.
+"""Guard the server: few addresses, limited sizes, and no path of this machine.
 
 Gradio names files by their paths on the server. Here nothing that a visitor sends is ever read as a path: uploads and results
 have random names (:class:`peclip.inference.app.store.Store`), and Gradio is given these names as plain texts.
@@ -42,7 +42,7 @@ _HEADERS = (
     ),
     (b"referrer-policy", b"no-referrer"),
 )
-"""What the browser is told: to load nothing from elsewhere, and to tell nobody."""
+"""Headers that forbid the browser to load anything from elsewhere, or to name this page to others."""
 
 _FORM = 1 << 14  # bytes of a form besides the file in it
 

@@ -41,7 +41,18 @@ def start(page, url, path, width=1280, dark=False):
 
 
 def click(page, text):
-    page.run(f"[...document.querySelectorAll('button')].find((button) => button.innerText.trim() == '{text}').click()")
+    """Press a button as soon as it is there."""
+    button = f"[...document.querySelectorAll('button')].find((button) => button.innerText.trim() == '{text}')"
+    page.wait(button)
+    page.run(f"{button}.click()")
+
+
+def choose(page, places, of):
+    """Tick some of so many persons as soon as all of them, and no others, may be chosen."""
+    boxes = "[...document.querySelectorAll('input[type=checkbox]')]"
+    page.wait(f"{boxes}.length == {of} && {boxes}.every((box) => !box.checked)")
+    page.run(f"{places}.map((place) => {boxes}[place].click())")
+    page.wait(f"{boxes}.filter((box) => box.checked).length == {len(places)}")
 
 
 def labels(page):
@@ -80,17 +91,15 @@ def test_a_video_is_uploaded_and_answered_and_persons_are_merged(page, served, v
     assert not page.run("document.querySelector('#pe-video video')?.src")
     assert page.run("fetch(document.querySelector('.pe-download').href).then((answer) => answer.ok)")
     # the first and the third face are one person
-    page.run(
-        "[...document.querySelectorAll('input[type=checkbox]')].filter((_, place) => place != 1).map((box) => box.click())"
-    )
+    choose(page, [0, 2], of=3)
     click(page, "Merge into one")
     page.wait("document.querySelectorAll('.pe-label').length == 2")
-    page.run("document.querySelectorAll('input[type=checkbox]')[1].click()")
+    choose(page, [1], of=2)
     click(page, "Show only these")
     page.wait("document.querySelectorAll('.pe-label').length == 1")
     click(page, "Start over")
     page.wait("document.querySelectorAll('.pe-label').length == 3")
-    page.run("[...document.querySelectorAll('input[type=checkbox]')].slice(0, 2).map((box) => box.click())")
+    choose(page, [0, 1], of=3)
     click(page, "Merge into one")
     page.wait("document.body.innerText.includes('seen at the same time')")
     assert len(labels(page)) == 3
