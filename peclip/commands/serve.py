@@ -1,6 +1,6 @@
 """``peclip serve``: a web page that recognises the expressions in a visitor's video."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from peclip import __version__
 from peclip.errors import InputError
@@ -22,6 +22,7 @@ def serve(
     backbone: str | None = None,
     labels: list[str] | None = None,
     texts: str | None = None,
+    precision: Literal["auto", "bf16-mixed", "32-true"] = "auto",
     trust: bool = False,
 ) -> None:
     """Serve a web page that recognises the expressions in a visitor's video, and an endpoint for programs.
@@ -48,6 +49,7 @@ def serve(
             openai/clip-vit-base-patch16.
         labels: Classes of zero-shot, such as [happiness,sadness,anger]; by default the seven basic ones.
         texts: YAML file with a text by label for zero-shot; by default action units describe the classes that peclip knows.
+        precision: bf16-mixed, 32-true, or auto: bf16 where the device multiplies it in hardware, as in peclip test.
         trust: Import classes of other packages that the model names; for models of people you trust.
 
     Raises:
@@ -68,11 +70,12 @@ def serve(
     from peclip.inference.trained import load_model
 
     net = load_model(model, backbone, labels, texts, trust)
-    recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device)
+    recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device, precision=precision)
     from peclip.inference.app.server import serve_page
 
     named = (
         Path(model).resolve().name if Path(model).exists() else model
     )  # the files of visitors name no place of this machine
-    head = {"peclip": __version__, "model": named, "faces": faces, "window": window, "stride": stride}
+    head: dict[str, Any] = {"peclip": __version__, "model": named, "faces": faces, "window": window, "stride": stride}
+    head["precision"] = recognizer.precision
     serve_page(recognizer, head, host, port, max_mb, max_seconds, queue)

@@ -13,9 +13,9 @@ import torch
 
 from peclip.data.media.stream import FrameStream, TimedFrame
 from peclip.errors import InputError, in_one_line
-from peclip.inference.app.merge import merged
 from peclip.inference.formats import WRITERS
 from peclip.inference.recognizer import Recognizer, Row
+from peclip.inference.same import bring_together
 from peclip.inference.sources import describe, read_frames
 from peclip.inference.timeline import SEGMENTS, SUMMARY, Timeline
 
@@ -139,12 +139,19 @@ class Responder:
 
         Args:
             found: the faces.
-            numbers: the person of each face, see :func:`peclip.inference.app.merge.merged`; by default each is one.
+            numbers: the person of each face; faces without one are omitted. By default each is one.
 
         Raises:
             InputError: two faces of one person are seen at the same time.
         """
-        rows = merged(self._with_pictures(found), {face: face for face in found.faces} if numbers is None else numbers)
+        numbers = {face: face for face in found.faces} if numbers is None else numbers
+        persons_of = [*numbers.values()]
+        same = {face: person for face, person in numbers.items() if persons_of.count(person) > 1}
+        shown = [row for row in self._with_pictures(found) if row.track is None or row.track in numbers]
+        try:
+            rows = [*bring_together(shown, same)]
+        except InputError as error:  # without the name of recognize's option
+            raise InputError(in_one_line(error).removeprefix("same: ")) from error
         out = found.folder / _FILES
         shutil.rmtree(out, ignore_errors=True)
         caution, labels = self.recognizer.caution, self.recognizer.labels

@@ -101,7 +101,7 @@ def test_a_video_is_uploaded_and_answered_and_persons_are_merged(page, served, v
     page.wait("document.querySelectorAll('.pe-label').length == 3")
     choose(page, [0, 1], of=3)
     click(page, "Merge into one")
-    page.wait("document.body.innerText.includes('seen at the same time')")
+    page.wait("document.body.innerText.includes('at the same time')")
     assert len(labels(page)) == 3
     foreign = [request for request in page.requests if not request.startswith((served.url, "data:", "blob:", "about:"))]
     assert foreign == []
