@@ -37,6 +37,7 @@ LONGEST = (
     "test_trained_models.py",
     "test_configs.py",
     "inference/test_recognizer.py",
+    "inference/app/test_page.py",
     "train/test_cv.py",
     "test_cli.py",
     "model/io/test_released.py",

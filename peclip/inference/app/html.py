@@ -38,9 +38,7 @@ def page_of(answer: Answer, download: str) -> str:
     facts = f"{escaped(answer.name)} · {span(end)} · {count} {'person' if count == 1 else 'persons'}"
     caution = f'<p class="pe-caution" role="note">{escaped(answer.caution)}</p>' if answer.caution else ""
     if not persons:
-        caution += (
-            '<p class="pe-caution" role="note">No face was found. A face needs to be at least about 48 pixels wide.</p>'
-        )
+        caution += '<p class="pe-caution" role="note">No face was found in this video.</p>'
     rest = f"<p>{count - len(persons)} more are in the files.</p>" if count > len(persons) else ""
     of_model = answer.caution.partition(":")[0]  # as the column of the table has it
     cards = "".join(
