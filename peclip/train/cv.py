@@ -215,9 +215,13 @@ def _unfinished(folder: Path, source: Manifest) -> list[int]:
 
 
 def _train(fold: int, folder: Path, args: list[str]) -> None:
-    """Train and test a fold, and free its resources before the next one."""
+    train_and_free(["fit", *args, "--data.fold", str(fold), "--folder", str(_run_of(folder, fold))])
+
+
+def train_and_free(args: list[str]) -> None:
+    """Run ``peclip fit`` with a command line, and free its resources before the next run."""
     try:
-        run_fit(["fit", *args, "--data.fold", str(fold), "--folder", str(_run_of(folder, fold))])
+        run_fit(args)
     finally:
         if wandb := sys.modules.get("wandb"):
             wandb.finish()  # otherwise the next fold would be logged into the run of this one

@@ -103,6 +103,8 @@ class PEClipCLI(HookedCLI):
         if subcommand == "fit":
             text = f"Folder of the run, a new one, instead of {RUNS}/NAME/VERSION/."
             parser.add_argument("--folder", type=str | None, default=None, help=text)
+            text = "Number of trainings, with this seed and those after it; the same command resumes. On the command line alone."
+            parser.add_argument("--seeds", type=int | None, default=None, help=text)
             text = "Trained model to start from: a run, a .ckpt, a package or its Hub id, or a released .pth."
             parser.add_argument("--init_from", type=str | None, default=None, help=text)
             text = "Resume with other learning rates or the like, from the checkpoint on; changes.yaml records them."
@@ -145,6 +147,8 @@ class PEClipCLI(HookedCLI):
         options, subcommand = self.options, self.config.subcommand
         check_values(options, training=subcommand == "fit")
         named = {arg.partition("=")[0] for arg in args}
+        if subcommand == "fit" and options.seeds is not None:
+            raise InputError("seeds is an option of the command line of peclip fit alone: set it there with --seeds")
         if subcommand != "fit" and "--init_from" in named:
             raise InputError(
                 f"--init_from is an option of fit: name the model that peclip {subcommand} takes with --ckpt_path"

@@ -26,7 +26,7 @@ from peclip.train.runs.wandb_logger import Earlier
 
 FINDERS = (BatchSizeFinder, LearningRateFinder)
 
-OWN = ("folder", "out", "ckpt_path", "trust", ALLOW)
+OWN = ("folder", "out", "seeds", "ckpt_path", "trust", ALLOW)
 """Options that belong to one start of a command, and not to what a run is."""
 
 

@@ -1,0 +1,133 @@
+"""``peclip fit --seeds N``: train and test with several seeds, one after the other, and print their table.
+
+Each is the run of ``peclip fit --seed_everything SEED`` in a folder of its own. The same command resumes: finished runs stay, and the
+one that was interrupted goes on from its checkpoint.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from peclip.configuration import load
+from peclip.errors import InputError
+from peclip.files import LOCK, file_errors, locked
+from peclip.results.options import read_options
+from peclip.results.table import table
+from peclip.terminal import say
+from peclip.train.cli.command import command
+from peclip.train.cv import FitOptions, train_and_free
+from peclip.train.private_hooks import process_rank
+from peclip.train.runs.checkpoints import LAST
+from peclip.train.runs.folder import ALLOW, RUNS
+from peclip.train.runs.record import mixed_results
+
+OPTION = "--seeds"
+
+MOST = 1000
+"""More seeds than this are a mistake."""
+
+OWN = ("seed_everything", "seed", "name")
+"""Options that differ between the runs, or do not matter."""
+
+
+def run(args: list[str]) -> None:
+    """Train and test with every seed, and print the table of the runs.
+
+    Args:
+        args: ``fit`` and a command line of ``peclip fit`` with ``--seeds N``.
+
+    Raises:
+        InputError: a user's mistake, or a finished run has other options.
+    """
+    number, rest = _split(args[1:])
+    given = command(FitOptions, ["fit", *rest])
+    options = given.options
+    _check(options)
+    folder = Path(options.folder) if options.folder else Path(RUNS, options.name)
+    seeds = range(options.seed_everything, options.seed_everything + number)
+    # With several devices, the other processes start when the first one is in its first run, and go on with it.
+    if process_rank():
+        for seed in _unfinished(folder, seeds):
+            _train(folder, seed, rest)
+        return
+    busy = f"another peclip fit --seeds is running in {folder}: wait for it, or set another --name or --folder"
+    folder.mkdir(parents=True, exist_ok=True)
+    with file_errors(), locked(folder, busy):
+        unfinished = _unfinished(folder, seeds)
+        for seed in seeds:
+            if seed not in unfinished:
+                _check_same(_run_of(folder, seed), load(given.text))
+        for seed in unfinished:
+            say(f"Seed {seed}")
+            _train(folder, seed, rest)
+        table([str(_run_of(folder, seed)) for seed in seeds])
+        say(f"The runs are in {folder}")
+    (folder / LOCK).unlink(missing_ok=True)
+
+
+def _split(args: list[str]) -> tuple[int, list[str]]:
+    """Return the number of seeds, and the command line without it.
+
+    Raises:
+        InputError: it is no number of seeds.
+    """
+    place = next(place for place, arg in enumerate(args) if arg.partition("=")[0] == OPTION)
+    _, sign, value = args[place].partition("=")
+    value, rest = (value, args[place + 1 :]) if sign else (next(iter(args[place + 1 :]), ""), args[place + 2 :])
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value[:9]) <= MOST:
+        raise InputError(f"{OPTION} is {value!r}, expected a number of seeds from 1 to {MOST:,}")
+    return int(value), [*args[:place], *rest]
+
+
+def _check(options: Namespace) -> None:
+    """Check that the options are those of several runs.
+
+    Raises:
+        InputError: one belongs to a single run.
+    """
+    if options.ckpt_path is not None:
+        raise InputError(f"ckpt_path belongs to one run: with {OPTION} the same command resumes by itself; omit it")
+    if options[ALLOW]:
+        raise InputError(f"{ALLOW} belongs to one run: runs of several seeds have the same options")
+    if options.trainer.fast_dev_run or options.trainer.logger is False:
+        name = "fast_dev_run" if options.trainer.fast_dev_run else "logger false"
+        raise InputError(f"trainer.{name} leaves no results for the table: omit it with {OPTION}")
+
+
+def _check_same(run: Path, now: dict[str, Any]) -> None:
+    """Check that a finished run has the options of this command.
+
+    Raises:
+        InputError: one differs.
+    """
+    for change in mixed_results(read_options(run) or {}, now):
+        if change.option.rpartition(".")[2] in OWN or change.now is None:  # the run has found out what the command leaves open
+            continue
+        raise InputError(
+            f"{run} has {change.option} {change.before!r}, which is {change.now!r} now: use the same options, or another "
+            "--name or --folder"
+        )
+
+
+def _run_of(folder: Path, seed: int) -> Path:
+    return folder / f"seed_{seed}"
+
+
+def _unfinished(folder: Path, seeds: Sequence[int]) -> list[int]:
+    """Return the seeds without results; metrics.json is the last file that a run writes."""
+    return [seed for seed in seeds if not (_run_of(folder, seed) / "metrics.json").exists()]
+
+
+def _train(folder: Path, seed: int, args: list[str]) -> None:
+    """Train and test with a seed, from the checkpoint of the run if it was interrupted."""
+    run = _run_of(folder, seed)
+    if (run / "checkpoints" / LAST).exists():
+        where = ["--ckpt_path", str(run)]
+    else:
+        if not process_rank():
+            shutil.rmtree(run, ignore_errors=True)
+        where = ["--folder", str(run)]
+    train_and_free(["fit", *args, "--seed_everything", str(seed), *where])
