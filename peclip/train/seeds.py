@@ -104,14 +104,12 @@ def _check_same(run: Path, now: dict[str, Any]) -> None:
         InputError: one differs.
     """
     for change in mixed_results(read_options(run) or {}, now):
-        if (
-            change.option.rpartition(".")[2] in OWN or change.now is None
-        ):  # the run has found out what the command leaves open
-            continue
-        raise InputError(
-            f"{run} has {change.option} {change.before!r}, which is {change.now!r} now: use the same options, or another "
-            "--name or --folder"
-        )
+        is_left_open = change.now is None  # by the command; the run has found it out
+        if change.option.rpartition(".")[2] not in OWN and not is_left_open:
+            raise InputError(
+                f"{run} has {change.option} {change.before!r}, which is {change.now!r} now: use the same options, or another "
+                "--name or --folder"
+            )
 
 
 def _run_of(folder: Path, seed: int) -> Path:
