@@ -2,21 +2,11 @@
 
 import pytest
 
+from peclip.class_texts import ACTION_UNITS, class_texts
 from peclip.data.benchmarks.actors import CREMAD_LABELS, RAVDESS_LABELS
 from peclip.data.benchmarks.mafw import LABELS as MAFW_LABELS
 from peclip.errors import InputError
-from peclip.labels import (
-    ACTION_UNITS,
-    COLUMNS,
-    KNOWN,
-    SEVEN,
-    canonical,
-    class_names,
-    class_texts,
-    column,
-    label_of,
-    ordered,
-)
+from peclip.labels import COLUMNS, KNOWN, SEVEN, canonical, class_names, column, label_of, ordered
 
 RELEASED = [
     "Cheek Raiser, Lip Corner Puller.",

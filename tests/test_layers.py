@@ -9,7 +9,19 @@ from tests.layers import circle, reaching, read_imports, upward
 
 ORDER = (
     (  # the ground
-        *("__init__", "_lazy", "errors", "terminal", "console", "streams", "files", "labels", "clip_format", "recipes"),
+        *(
+            "__init__",
+            "_lazy",
+            "errors",
+            "terminal",
+            "console",
+            "streams",
+            "files",
+            "labels",
+            "class_texts",
+            "clip_format",
+            "recipes",
+        ),
         *("configuration", "class_paths", "guard"),
     ),
     ("results", "data"),

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from peclip.class_texts import ACTION_UNITS
 from peclip.demo import acting
 from peclip.demo.face import Artist, random_scene
 from peclip.demo.tasks import TRAIN_PEOPLE, person
-from peclip.labels import ACTION_UNITS, SEVEN
+from peclip.labels import SEVEN
 
 SIZE, FACES, MARGIN = 112, 7, 98
 CLIPS = (("happiness", "anger"), ("anger", "happiness"))

@@ -19,10 +19,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from peclip.class_texts import ACTION_UNITS
 from peclip.demo import acting
 from peclip.demo.face import ActionUnits, Artist, Person, random_person, random_scene
 from peclip.errors import InputError
-from peclip.labels import ACTION_UNITS, SEVEN
+from peclip.labels import SEVEN
 
 Film = NDArray[np.uint8]
 Kind = Literal["demo", "demo_order"]

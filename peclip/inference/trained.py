@@ -5,9 +5,10 @@ from pathlib import Path
 
 import torch
 
+from peclip.class_texts import texts_by_name
 from peclip.configuration import read_configuration
 from peclip.errors import InputError, listed
-from peclip.labels import SEVEN, texts_by_name
+from peclip.labels import SEVEN
 from peclip.model import PEClip, read_trained
 from peclip.model.io.spec import trusting
 

@@ -14,9 +14,10 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from peclip.class_texts import class_texts
 from peclip.clip_format import ClipFormat
 from peclip.errors import InputError, shown
-from peclip.labels import class_names, class_texts
+from peclip.labels import class_names
 from peclip.model.backbones.contract import Backbone
 from peclip.model.backbones.load import load_backbone
 from peclip.model.build import (

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from peclip.class_texts import same_texts
 from peclip.errors import InputError, shown
-from peclip.labels import same_texts
 from peclip.model.backbones.contract import Backbone
 
 

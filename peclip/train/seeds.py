@@ -1,7 +1,7 @@
 """``peclip fit --seeds N``: train and test with several seeds, one after the other, and print their table.
 
 Each is the run of ``peclip fit --seed_everything SEED`` in a folder of its own. The same command resumes: finished runs stay, and the
-one that was interrupted goes on from its checkpoint.
+one that was interrupted continues from its checkpoint.
 """
 
 import shutil
@@ -48,7 +48,7 @@ def run(args: list[str]) -> None:
     _check(options)
     folder = Path(options.folder) if options.folder else Path(RUNS, options.name)
     seeds = range(options.seed_everything, options.seed_everything + number)
-    # With several devices, the other processes start when the first one is in its first run, and go on with it.
+    # With several devices, the other processes start when the first one is in its first run, and continue with it.
     if process_rank():
         for seed in _unfinished(folder, seeds):
             _train(folder, seed, rest)
@@ -72,7 +72,7 @@ def _split(args: list[str]) -> tuple[int, list[str]]:
     """Return the number of seeds, and the command line without it.
 
     Raises:
-        InputError: it is no number of seeds.
+        InputError: another value is given.
     """
     place = next(place for place, arg in enumerate(args) if arg.partition("=")[0] == OPTION)
     _, sign, value = args[place].partition("=")

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from peclip.class_texts import ACTION_UNITS
 from peclip.demo.acting import UNITS, change, comes, expression, movement, turns, units_of
-from peclip.labels import ACTION_UNITS, SEVEN
+from peclip.labels import SEVEN
 
 
 def test_units_are_read_from_a_class_text():

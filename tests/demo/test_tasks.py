@@ -9,12 +9,13 @@ import av
 import numpy as np
 import pytest
 
+from peclip.class_texts import ACTION_UNITS
 from peclip.data.benchmarks import read_benchmark
 from peclip.data.media import count_frames
 from peclip.demo import acting, tasks
 from peclip.demo.tasks import PRETRAINING_PEOPLE, TEST_PEOPLE, TRAIN_PEOPLE, demo, demo_order, person
 from peclip.errors import InputError
-from peclip.labels import ACTION_UNITS, SEVEN
+from peclip.labels import SEVEN
 
 
 def rows(manifest: Path) -> list[dict[str, str]]:

@@ -8,9 +8,10 @@ from safetensors.torch import load, save
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel
 
+from peclip.class_texts import class_texts
 from peclip.clip_format import ClipFormat
 from peclip.errors import InputError
-from peclip.labels import SEVEN, class_texts
+from peclip.labels import SEVEN
 from peclip.model import PE_CLIP, Adapter, MaPLe, PEClip, SharedAdapter, TemporalDynamicAdapter, TextAdapter
 from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.freeze import freeze

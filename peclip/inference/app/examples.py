@@ -6,9 +6,9 @@ from typing import NamedTuple
 import av
 import numpy as np
 
+from peclip.class_texts import class_texts
 from peclip.demo.acting import change, movement, turns
 from peclip.demo.face import Artist, random_person, random_scene
-from peclip.labels import class_texts
 
 FPS, SECONDS, SIDE = 10, 4, 240
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from peclip.class_texts import texts_by_name
 from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFormat
 from peclip.errors import InputError, listed, shown
-from peclip.labels import class_names, texts_by_name
+from peclip.labels import class_names
 from peclip.model.backbones.contract import Backbone, TextLayout
 from peclip.model.io.spec import Spec, check_import, resolve
 from peclip.model.parts.adapters import Adapter

@@ -14,8 +14,9 @@ from typing import Any
 
 from torch import nn
 
+from peclip.class_texts import class_texts, texts_by_name
 from peclip.errors import InputError, listed, shown
-from peclip.labels import class_names, class_texts, texts_by_name
+from peclip.labels import class_names
 from peclip.model import PEClip
 from peclip.model.build import build_prompts
 from peclip.model.io import Trained, read_trained

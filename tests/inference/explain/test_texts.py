@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from peclip.class_texts import ACTION_UNITS
 from peclip.inference.explain.texts import fitting_texts, units_of, without
-from peclip.labels import ACTION_UNITS, SEVEN
+from peclip.labels import SEVEN
 from peclip.model import PEClip
 
 

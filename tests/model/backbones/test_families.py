@@ -5,7 +5,7 @@ from copy import deepcopy
 import pytest
 import torch
 
-from peclip.labels import class_texts
+from peclip.class_texts import class_texts
 from peclip.model import PEClip, read_trained
 from peclip.model.arithmetic import clip_flops
 from peclip.model.backbones.load import load_backbone

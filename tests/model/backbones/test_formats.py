@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, SiglipModel, SiglipVisionConfig, SiglipVisionModel
 
+from peclip.class_texts import class_texts
 from peclip.errors import InputError
-from peclip.labels import SEVEN, class_texts
+from peclip.labels import SEVEN
 from peclip.model import PEClip
 from peclip.model.backbones.load import load_backbone
 from tests.lacking import needs
