@@ -124,7 +124,7 @@ def table(runs: list[str], format: Format | None = None, out: str | None = None)
         write_text(Path(out), text)
         say(f"The table is in {out}")
     else:
-        print(text, end="")
+        say(*text.removesuffix("\n").split("\n"))
     if kind == "csv":  # it has no room for them
         say(*_notes(rows, found), error=not out)
 

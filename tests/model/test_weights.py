@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -120,6 +121,7 @@ class Session:
 
     def __init__(self, *args, **options):
         self.InferenceSession = lambda *args, **options: self
+        self.SessionOptions = SimpleNamespace
 
     def run(self, names, inputs):
         return [torch.full((len(inputs["video"]), 3), float("nan")).numpy()]

@@ -20,7 +20,6 @@ from peclip.data.benchmarks.layout import (
     videos_and_folders,
 )
 from peclip.data.manifest import Manifest
-from peclip.data.subjects import on_several_sides
 from peclip.errors import InputError, shown
 
 UCF_LIST = re.compile(r"(?P<part>train|test)list0?(?P<fold>[123])\.txt")
@@ -175,6 +174,8 @@ def _hmdb_lines(path: Path) -> Iterator[tuple[int, str, str]]:
 
 def _with_videos(manifest: Manifest) -> Manifest:
     """Return the manifest with its videos as subjects if no fold has a video on both sides, else without."""
+    from peclip.data.subjects import on_several_sides  # imports pandas, which options alone do not need
+
     for fold in manifest.folds:
         used = manifest.roles(fold).ne("")
         if on_several_sides(manifest.select(used), [*manifest.roles(fold)[used]]):

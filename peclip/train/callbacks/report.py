@@ -38,7 +38,8 @@ class Report(Callback):
         self._classes: Classes | None = None
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare the classes with those of the training: this is known before the first clip is read."""
+        """Compare the classes with those of the training, and count operations: both are known before the first clip is read."""
+        _ = module_and_data(trainer)[0].flops
         if self._trained:
             self._classes = other_classes(module_and_data(trainer)[0].net.config, self._trained)
 
