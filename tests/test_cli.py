@@ -45,7 +45,7 @@ def epochs_of(run_folder):
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch, blank_pictures):
+def room(tmp_path, monkeypatch, blank_pictures):
     """An empty folder to work in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -151,16 +151,16 @@ def test_an_interrupt_is_one_line(monkeypatch):
 # --- fit, validate, test, predict ---
 
 
-def test_validate_and_test_repeat_what_fit_found(tiny_run, workplace):
+def test_validate_and_test_repeat_what_fit_found(tiny_run, room):
     checkpoint = tiny_run / "checkpoints" / "best.ckpt"
     before = json.loads((tiny_run / "metrics.json").read_text())
     tested = run("test", "--ckpt_path", checkpoint, "--out", "tested")
     assert (tested.status, tested.err) == (0, "")
-    after = json.loads((workplace / "tested/metrics.json").read_text())
+    after = json.loads((room / "tested/metrics.json").read_text())
     assert after == before | {"model": str(checkpoint)}
     validated = run("validate", "--ckpt_path", checkpoint, "--out", "validated")
     assert (validated.status, validated.err) == (0, "")
-    after = json.loads((workplace / "validated/metrics.json").read_text())
+    after = json.loads((room / "validated/metrics.json").read_text())
     assert (after["split"], after["clips"]) == ("validation", 3)
     with (tiny_run / "metrics.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["val/war"]]
@@ -169,15 +169,15 @@ def test_validate_and_test_repeat_what_fit_found(tiny_run, workplace):
     assert "Results on 3 validation clips" in validated.out
 
 
-def test_the_folder_of_a_run_means_its_best_checkpoint(tiny_run, workplace):
+def test_the_folder_of_a_run_means_its_best_checkpoint(tiny_run, room):
     for name, source in (("run", tiny_run), ("best", tiny_run / "checkpoints" / "best.ckpt")):
         assert run("predict", "--ckpt_path", source, "--out", name).status == 0
-    first, second = (predictions(workplace / name) for name in ("run", "best"))
+    first, second = (predictions(room / name) for name in ("run", "best"))
     assert first == second
     assert len(first) == 6
 
 
-def test_without_a_checkpoint_it_is_said_that_nothing_is_trained(tiny_config, workplace):
+def test_without_a_checkpoint_it_is_said_that_nothing_is_trained(tiny_config, room):
     said = "No ckpt_path is given: the adapters and prompts are untrained."
     assert said in run("predict", "--config", tiny_config).out
     bare = ("--model.net.adapters", "{}", "--model.net.prompts", "null")
@@ -185,30 +185,30 @@ def test_without_a_checkpoint_it_is_said_that_nothing_is_trained(tiny_config, wo
     assert (result.status, said in result.out) == (0, False), result.err
 
 
-def test_predictions_agree_with_the_confusion_matrix(tiny_run, workplace):
+def test_predictions_agree_with_the_confusion_matrix(tiny_run, room):
     assert run("predict", "--ckpt_path", tiny_run, "--out", "new").status == 0
     counts = {label: dict.fromkeys(LABELS, 0) for label in LABELS}
-    for row in predictions(workplace / "new"):
+    for row in predictions(room / "new"):
         counts[row["path"].split("/")[1]][row["predicted"]] += 1
     with (tiny_run / "confusion.csv").open(newline="") as file:
         assert counts == {row["truth"]: {label: int(row[label]) for label in LABELS} for row in csv.DictReader(file)}
 
 
-def test_prediction_needs_no_labels_and_takes_another_source(tiny_run, workplace):
+def test_prediction_needs_no_labels_and_takes_another_source(tiny_run, room):
     for number in range(3):
-        write_clip(workplace / f"new/{number}.mp4", number)
-    (workplace / "new/clips.csv").write_text("path\n0.mp4\n1.mp4\n2.mp4\n")
+        write_clip(room / f"new/{number}.mp4", number)
+    (room / "new/clips.csv").write_text("path\n0.mp4\n1.mp4\n2.mp4\n")
     result = run("predict", "--ckpt_path", tiny_run, "--data.manifest", "new/clips.csv", "--out", "out")
     assert (result.status, result.err) == (0, "")
-    rows = predictions(workplace / "out")
+    rows = predictions(room / "out")
     assert [row["path"] for row in rows] == ["0.mp4", "1.mp4", "2.mp4"]
     assert list(rows[0]) == ["path", "predicted", *LABELS]
 
 
-def test_a_prediction_does_not_depend_on_the_batch_and_the_workers(tiny_run, workplace):
+def test_a_prediction_does_not_depend_on_the_batch_and_the_workers(tiny_run, room):
     for name, options in (("one", ()), ("other", ("--data.eval_batch_size", "1", "--data.num_workers", "1"))):
         assert run("predict", "--ckpt_path", tiny_run, "--data.predict", "all", "--out", name, *options).status == 0
-    first, second = (predictions(workplace / name) for name in ("one", "other"))
+    first, second = (predictions(room / name) for name in ("one", "other"))
     for one, other in zip(first, second, strict=True):
         assert [float(one[label]) for label in LABELS] == pytest.approx(
             [float(other[label]) for label in LABELS], abs=2e-6
@@ -369,19 +369,19 @@ def seven_videos(tmp_path_factory):
 
 
 @pytest.mark.parametrize("source", ["folder", "manifest"])
-def test_videos_named_after_their_classes_train_and_predict(source, seven_videos, workplace, tiny_config):
+def test_videos_named_after_their_classes_train_and_predict(source, seven_videos, room, tiny_config):
     if source == "folder":
         options = ["--data.root", seven_videos]
     else:
         rows = [f"{path},{path.stem}" for path in sorted(seven_videos.glob("*.mp4"))]
-        (workplace / "clips.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+        (room / "clips.csv").write_text("\n".join(["path,label", *rows]) + "\n")
         options = ["--data.manifest", "clips.csv", "--data.allow_outside", "true"]
     result = run("fit", "--config", tiny_config, *options, "--trainer.max_epochs", "1", "--data.val", "0")
     assert result.status == 0, result.err
     assert "7 training, 0 validation, 0 test clips of 7 classes" in result.out
     result = run("predict", "--ckpt_path", "runs/tiny/version_0/checkpoints/best.ckpt")
     assert result.status == 0, result.err
-    rows = predictions(workplace / "runs/tiny/version_0/predict_0")
+    rows = predictions(room / "runs/tiny/version_0/predict_0")
     assert sorted(Path(row["path"]).stem for row in rows) == [
         "angry", "disgust", "fear", "happy", "neutral", "sadness", "surprise"
     ]  # fmt: skip

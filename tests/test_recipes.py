@@ -14,7 +14,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path, monkeypatch):
+def room(tmp_path, monkeypatch):
     """An empty folder to work in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -25,10 +25,10 @@ def test_a_name_finds_the_recipe(name):
     assert recipe_path(name).samefile(CONFIGS / f"{name}.yaml")
 
 
-def test_a_file_of_the_working_folder_wins(workplace):
-    (workplace / "demo").write_text("name: mine\n")
+def test_a_file_of_the_working_folder_wins(room):
+    (room / "demo").write_text("name: mine\n")
     assert recipe_path("demo") == Path("demo")
-    (workplace / "ferv39k").mkdir()
+    (room / "ferv39k").mkdir()
     assert recipe_path("ferv39k").samefile(CONFIGS / "ferv39k.yaml")
 
 

@@ -61,7 +61,7 @@ def place(tmp_path_factory, tiny_clip):
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path, monkeypatch):
+def room(tmp_path, monkeypatch):
     """An empty folder to work in, on the CPU."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     (tmp_path / "work").mkdir()
@@ -70,7 +70,7 @@ def workplace(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def own_run(place, workplace):
+def own_run(place, room):
     """A copy of the run in ``runs/tiny/version_0``, to write to."""
     return Path(shutil.copytree(place.models["run"], "runs/tiny/version_0"))
 

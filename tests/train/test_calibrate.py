@@ -13,7 +13,7 @@ from tests.runs import run
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch, blank_pictures):
+def room(tmp_path, monkeypatch, blank_pictures):
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -28,15 +28,15 @@ def rows(file):
         return list(csv.reader(opened))
 
 
-def test_a_fit_leaves_the_temperature_with_the_least_loss_on_its_validation_clips(tiny_run, workplace, temperature):
+def test_a_fit_leaves_the_temperature_with_the_least_loss_on_its_validation_clips(tiny_run, room, temperature):
     assert temperature != 1
     result = run("validate", "--ckpt_path", tiny_run, "--out", "checked")
-    found = json.loads((workplace / "checked/metrics.json").read_text())["calibration"]
+    found = json.loads((room / "checked/metrics.json").read_text())["calibration"]
     assert found["temperature"] == temperature
     assert found["nll_after"] < found["nll_before"]
     assert "Calibration error (ECE): " in result.out
     net = PEClip.from_pretrained(tiny_run)
-    _, *raw = rows(workplace / "checked/predictions.csv")
+    _, *raw = rows(room / "checked/predictions.csv")
     shares = np.array([[float(cell) for cell in row[3:]] for row in raw])
     logits, truth = np.log(shares) * temperature, np.array([net.labels.index(row[1]) for row in raw])
     least = calibrated(logits, truth, temperature).nll_after
@@ -46,10 +46,10 @@ def test_a_fit_leaves_the_temperature_with_the_least_loss_on_its_validation_clip
     )
 
 
-def test_probabilities_are_divided_by_it_and_predictions_stay(tiny_run, workplace):
+def test_probabilities_are_divided_by_it_and_predictions_stay(tiny_run, room):
     for name, on in (("with", "true"), ("without", "false")):
         assert run("predict", "--ckpt_path", tiny_run, "--out", name, "--model.calibrate", on).status == 0
-    with_it, without = (rows(workplace / name / "predictions.csv")[1:] for name in ("with", "without"))
+    with_it, without = (rows(room / name / "predictions.csv")[1:] for name in ("with", "without"))
     assert [row[:2] for row in with_it] == [row[:2] for row in without]
     surest = [max(map(float, row[2:])) for row in with_it]
     assert all(after < max(map(float, before[2:])) for after, before in zip(surest, without, strict=True))
@@ -85,15 +85,15 @@ def test_weights_that_are_loaded_bring_it(tiny_run, temperature):
     assert net.temperature == temperature
 
 
-def test_a_fit_that_starts_from_the_weights_does_not_begin_with_their_temperature(tiny_run, tiny_config, workplace):
+def test_a_fit_that_starts_from_the_weights_does_not_begin_with_their_temperature(tiny_run, tiny_config, room):
     options = ("--trainer.limit_val_batches", "0", "--folder", "started", "--trainer.max_epochs", "1")
     result = run("fit", "--config", tiny_config, "--init_from", tiny_run, *options)
     assert result.status == 0, result.err
-    assert read_trained(workplace / "started").config.temperature == 1
+    assert read_trained(room / "started").config.temperature == 1
 
 
-def test_it_can_be_switched_off(tiny_config, workplace):
+def test_it_can_be_switched_off(tiny_config, room):
     assert run("fit", "--config", tiny_config, "--model.calibrate", "false", "--folder", "off").status == 0
-    assert read_trained(workplace / "off").config.temperature == 1
-    found = json.loads((workplace / "off/metrics.json").read_text())["calibration"]
+    assert read_trained(room / "off").config.temperature == 1
+    found = json.loads((room / "off/metrics.json").read_text())["calibration"]
     assert found["ece_after"] == found["ece_before"]
