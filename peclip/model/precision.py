@@ -1,5 +1,6 @@
 """Precision that a device computes in."""
 
+import platform
 from typing import Any, Literal
 
 import torch
@@ -16,7 +17,14 @@ def best_precision(accelerator: Any) -> Precision:
     """
     if accelerator != "cpu" and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-    return "bf16-mixed" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32-true"
+    return "bf16-mixed" if _cpu_multiplies_bf16() else "32-true"
+
+
+def _cpu_multiplies_bf16() -> bool:
+    """Return whether this CPU has units for bf16. oneDNN also accepts AVX-512 without them, and is then slower than in fp32."""
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def computed_in(precision: Precision, device: torch.device) -> torch.autocast:

@@ -22,6 +22,8 @@ HOOKS = {
     "lightning.pytorch.trainer.connectors.signal_connector:_SignalConnector.register_signal_handlers": "see cluster/signals",
     "lightning.pytorch.trainer.connectors.signal_connector:_SignalConnector.teardown": "see cluster/signals",
     "lightning.pytorch:Trainer.__init__": "its annotations, see NUMBERS",
+    "torch:cpu._is_avx512_bf16_supported": "the default precision on a CPU, see model/precision",
+    "torch:cpu._is_amx_tile_supported": "the same",
     "torch:ops.mkldnn._is_mkldnn_bf16_supported": "the default precision on a CPU, see model/precision",
     "torch.nn.parallel:DistributedDataParallel._set_params_and_buffers_to_ignore_for_model": "see cluster/sharded",
 }

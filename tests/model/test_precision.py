@@ -1,0 +1,26 @@
+"""The default precision is bf16 where a CPU has units for it, and nowhere else."""
+
+import platform
+
+import pytest
+import torch
+
+from peclip.model.precision import best_precision
+
+
+@pytest.mark.parametrize(
+    ("machine", "avx512_bf16", "amx", "accepted", "precision"),
+    [
+        ("x86_64", False, False, True, "32-true"),  # AVX-512 without units for bf16, which oneDNN accepts
+        ("x86_64", True, False, True, "bf16-mixed"),
+        ("AMD64", False, True, True, "bf16-mixed"),
+        ("aarch64", False, False, True, "bf16-mixed"),
+        ("aarch64", False, False, False, "32-true"),
+    ],
+)
+def test_a_cpu_computes_in_bf16_where_it_has_units_for_it(machine, avx512_bf16, amx, accepted, precision, monkeypatch):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: accepted)
+    assert best_precision("cpu") == precision
