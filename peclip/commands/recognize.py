@@ -51,7 +51,7 @@ def recognize(
         device: auto (a GPU where there is one), cpu, cuda, cuda:1 or mps.
         backbone: Hub id or folder of the CLIP, if it has moved since the training; of zero-shot, by default
             openai/clip-vit-base-patch16.
-        labels: Classes of zero-shot, such as [happiness,sadness,anger]; by default the seven basic ones.
+        labels: Classes of zero-shot, such as happiness,sadness,anger; by default the seven basic ones.
         texts: YAML file with a text by label for zero-shot; by default action units describe the classes that peclip knows.
         format: Files to write, joined by commas: csv and json, which are always written, srt and vtt (subtitles), and elan
             (annotations with a tier per face).
@@ -70,8 +70,11 @@ def recognize(
     from peclip.inference.recognize import recognize_videos
     from peclip.inference.recognizer import Recognizer
     from peclip.inference.same import read_same
+    from peclip.inference.sources import refuse_address
     from peclip.inference.trained import load_model
 
+    for video in videos:
+        refuse_address(video)
     formats, groups = chosen_formats(format), read_same(same or [])
     net = load_model(model, backbone, labels, texts, trust)
     recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device, precision=precision)

@@ -22,6 +22,16 @@ LONGEST_GAP = 3600.0
 """Largest gap between two frames in seconds; larger ones are treated as damage."""
 
 
+def refuse_address(source: str) -> None:
+    """Refuse the address of a video on a network.
+
+    Raises:
+        InputError: it is one.
+    """
+    if "://" in source and not os.path.exists(source):
+        raise InputError(f"{source}: is an address: download the video first, then name its file")
+
+
 def find_videos(source: str) -> list[str]:
     """Return the videos of a path.
 
@@ -32,8 +42,7 @@ def find_videos(source: str) -> list[str]:
     Raises:
         InputError: the folder cannot be read or has no video.
     """
-    if "://" in source and not os.path.exists(source):
-        raise InputError(f"{source}: is an address: download the video first, then name its file")
+    refuse_address(source)
     if not os.path.isdir(source):
         return [source]
 

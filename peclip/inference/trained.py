@@ -31,7 +31,7 @@ def load_model(
     Args:
         model: the folder of a run, a ``.ckpt``, a package or its Hub id, a released ``.pth``, or :data:`ZERO_SHOT`.
         backbone: Hub id or folder of the CLIP, if it has moved since the training.
-        labels: classes of zero-shot.
+        labels: classes of zero-shot; an entry may hold several, divided by commas.
         texts: YAML file with the class texts of zero-shot.
         trust: import classes of other packages that the model names.
 
@@ -39,7 +39,8 @@ def load_model(
         InputError: the model cannot be loaded, or has labels and texts of its own.
     """
     if model == ZERO_SHOT:
-        return zero_shot(labels, None if texts is None else Path(texts), backbone)
+        names = [name.strip() for entry in labels for name in entry.split(",")] if labels else None
+        return zero_shot(names, None if texts is None else Path(texts), backbone)
     if labels or texts:
         given = "labels" if labels else "texts"
         raise InputError(f"{given} is for --model {ZERO_SHOT}: {model} has its own", given)

@@ -28,9 +28,8 @@ def video_flops(twin: PEClip, clips: int, frames: int) -> int:
         frames: T.
     """
     counter, side = FlopCounterMode(display=False), twin.image_size
-    twin.requires_grad_(
-        False
-    )  # the counter asks for the history of weights that learn, which an evaluation does not keep
+    # Of weights that learn, the counter asks for the history, which an evaluation does not keep.
+    twin.requires_grad_(False)
     with torch.no_grad(), counter:
         twin.encode_video(torch.empty(clips, frames, 3, side, side, device="meta"))
     return counter.get_total_flops()

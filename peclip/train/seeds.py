@@ -5,7 +5,8 @@ one that was interrupted continues from its checkpoint.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def run(args: list[str]) -> None:
         return
     busy = f"another peclip fit --seeds is running in {folder}: wait for it, or set another --name or --folder"
     folder.mkdir(parents=True, exist_ok=True)
-    with file_errors(), locked(folder, busy):
+    with file_errors(), _tidied(folder), locked(folder, busy):
         unfinished = _unfinished(folder, seeds)
         for seed in seeds:
             if seed not in unfinished:
@@ -65,7 +66,18 @@ def run(args: list[str]) -> None:
             _train(folder, seed, rest)
         table([str(_run_of(folder, seed)) for seed in seeds])
         say(f"The runs are in {folder}")
-    (folder / LOCK).unlink(missing_ok=True)
+
+
+@contextmanager
+def _tidied(folder: Path) -> Iterator[None]:
+    """Remove the folder at the end if no run has begun in it."""
+    try:
+        yield
+    finally:
+        if {path.name for path in folder.iterdir()} <= {LOCK}:
+            shutil.rmtree(folder)
+            with suppress(OSError):  # it holds other runs
+                Path(RUNS).rmdir()
 
 
 def _split(args: list[str]) -> tuple[int, list[str]]:

@@ -1,4 +1,4 @@
-"""Make a mistake in a configuration, and check what the user is told."""
+"""Make a mistake in a configuration, and check the message."""
 
 import yaml
 

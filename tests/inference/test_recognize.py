@@ -16,6 +16,7 @@ from peclip.commands.recognize import recognize
 from peclip.errors import InputError
 from peclip.inference import recognize as command
 from peclip.inference.cautions import ZERO_SHOT
+from peclip.inference.trained import load_model
 from tests.media import write_video
 from tests.processes import piped
 
@@ -73,6 +74,17 @@ def test_other_formats_lie_beside_the_tables(checkpoint, tmp_path):
     assert recognize([str(tmp_path / "a.mp4")], checkpoint, str(out), "none", format="srt,vtt,elan") == 0
     assert {"a.eaf", "a.srt", "a.vtt", *TABLES} <= {*os.listdir(out)}
     assert "face 1: " in (out / "a.srt").read_text()
+
+
+def test_classes_of_zero_shot_may_be_divided_by_commas(tiny_clip):
+    for labels in (["happiness,sadness, anger"], ["happiness", "sadness,anger"], ["happiness", "sadness", "anger"]):
+        net = load_model("zero-shot", str(tiny_clip), labels)
+        assert net.labels == ["happiness", "sadness", "anger"]
+
+
+def test_an_address_is_refused_before_a_model_is_looked_for():
+    with pytest.raises(InputError, match=r"https://example.org/a.mp4: is an address: download the video first"):
+        recognize(["here.mp4", "https://example.org/a.mp4"], model="nowhere")
 
 
 def test_labels_are_those_of_a_trained_model(checkpoint, tmp_path):

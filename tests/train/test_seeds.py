@@ -26,7 +26,7 @@ def again(folder, config, *options):
 
 def test_every_seed_is_a_run_of_its_own_and_a_row_of_the_table_has_them_all(runs):
     folder, printed = runs
-    assert [path.name for path in sorted(folder.iterdir())] == ["seed_5", "seed_6"]
+    assert [path.name for path in sorted(folder.glob("[!.]*"))] == ["seed_5", "seed_6"]
     assert [read_options(folder / f"seed_{seed}")["seed_everything"] for seed in (5, 6)] == [5, 6]
     assert "Mean ± standard deviation over runs that differ only in the seed." in printed
 
@@ -66,3 +66,10 @@ def test_the_number_of_seeds_belongs_to_the_command_line(tiny_config, tmp_path, 
     result = run("fit", "--config", tiny_config, "--config", "more.yaml")
     assert (result.status, result.err.count("\n")) == (2, 1)
     assert "set it there with --seeds" in result.err
+
+
+def test_a_mistake_in_the_first_run_leaves_no_folder(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("fit", "--config", tiny_config, "--data.manifest", "nowhere.csv", "--seeds", "2")
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert list(tmp_path.iterdir()) == []

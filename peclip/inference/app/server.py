@@ -26,7 +26,7 @@ from peclip.inference.app.store import Store
 from peclip.inference.recognizer import Recognizer
 from peclip.terminal import say
 
-_PATIENCE = 1  # seconds for requests that are open when the server stops; an open page always has one
+_OPEN = 1  # seconds for requests that are open when the server stops; an open page always has one
 
 
 class _Server(uvicorn.Server):
@@ -121,7 +121,7 @@ def serve_page(
     ):
         app = build(recognizer, head, Path(folder), megabytes, seconds, queue)
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=_PATIENCE
+            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=_OPEN
         )
         name = f"[{host}]" if ":" in host else host
         say(f"peclip serve: http://{name}:{open_port.getsockname()[1]} (end it with Ctrl-C)")
