@@ -31,7 +31,7 @@ from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.freeze import freeze
-from peclip.model.build import AdapterFactory, TemporalFactory
+from peclip.model.modules import AdapterFactory, TemporalFactory
 from peclip.model.parts.adapters import Adapter, Place, is_token_wise
 from peclip.model.parts.temporal import MeanPool
 

@@ -61,14 +61,18 @@ def trainings(tmp_path):
     return tmp_path
 
 
-def test_ablations_of_the_demo_are_recipes(script):
-    recipes = {*script("demo_ablations").VARIANTS.values()} - {None}
-    assert recipes == {f"ablations/{name}" for name in ACCURACIES} - {"ablations/full"}
-    assert recipes <= {*read_recipes()}
+def test_every_part_and_ablation_of_the_demo_is_a_recipe_and_in_a_table(script):
+    tables = script("demo_table").TABLES
+    recipes = {kind: {each.options[1] for each in variants[1:]} for kind, variants in tables.items()}
+    shipped = {*read_recipes()}
+    assert recipes["ablations"] == {f"ablations/{name}" for name in ACCURACIES} - {"ablations/full"}
+    assert recipes["ablations"] <= shipped
+    assert recipes["parts"] == {name for name in shipped if name.startswith("parts/")}
 
 
 def test_the_table_of_ablations_has_means_costs_and_intervals_over_clips_and_seeds(trainings, script):
-    full, tda, sha, *_ = rows = script("demo_ablations").table(trainings, [0, 2])
+    module = script("demo_table")
+    full, tda, sha, *_ = rows = module.table(trainings, module.TABLES["ablations"], [0, 2])
     for row, accuracy in zip(rows, ACCURACIES.values(), strict=True):
         assert row.war == pytest.approx(100 * accuracy, abs=4)
         assert row.low < row.war < row.high
@@ -80,8 +84,8 @@ def test_the_table_of_ablations_has_means_costs_and_intervals_over_clips_and_see
 
 
 def test_only_seeds_with_all_variants_are_in_the_table(trainings, script, capsys):
-    module = script("demo_ablations")
-    module.show(trainings, 3)
+    module = script("demo_table")
+    module.show(trainings, module.TABLES["ablations"], 3)
     assert "Seeds 0, 2; zero-shot CLIP 33.3 %." in capsys.readouterr().out
     with pytest.raises(SystemExit, match="no seed for which all variants are finished"):
-        module.show(trainings / "nothing", 3)
+        module.show(trainings / "nothing", module.TABLES["ablations"], 3)

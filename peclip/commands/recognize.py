@@ -86,7 +86,7 @@ def recognize(
 
 def _options(recognizer: "Recognizer", head: dict[str, Any], formats: list[str]) -> dict[str, Any]:
     """Return what answers depend on, by the name of the option; the model with a digest of all that its logits depend on."""
-    from peclip.model.io.trained import digest
+    from peclip.model.io.fits import digest
 
     net = recognizer.net
     config = {name: value for name, value in net.config.to_plain().items() if name != "backbone"}

@@ -1,4 +1,4 @@
-"""VideoDataModule: which clips are for what, how they are sampled, and what happens to a batch on the device.
+"""VideoDataModule: how the clips of a run are sampled, and what happens to a batch on the device.
 
 There the video of a :class:`~peclip.data.batch.Batch` becomes float, augmented and normalised.
 """
@@ -7,15 +7,12 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from torch.utils.data import Sampler
 
-from peclip import labels as vocabulary
 from peclip.clip_format import MAX_FRAMES, ClipFormat
 from peclip.data.augment import Augment, Mix, augment, mix, normalize
 from peclip.data.batch import Batch, Draw, collate
@@ -25,18 +22,16 @@ from peclip.data.loader import LateLoader, PredictLoader
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.shared import share_manifests
 from peclip.data.media.shard import check_shards
+from peclip.data.run_clips import RunClips
 from peclip.data.samplers import EvalSampler, ShardSampler, TrainSampler, evaluation_order
 from peclip.data.shared_memory import check_shared_memory, collate_shared
-from peclip.data.source import Splits, Validation, check_subjects, read_source, split_source
+from peclip.data.source import Validation, check_subjects
 from peclip.data.trouble import explain
 from peclip.data.workers import TIMEOUT, AtWork
-from peclip.errors import InputError, listed
-
-if TYPE_CHECKING:
-    import pandas as pd
+from peclip.errors import InputError
 
 
-class VideoDataModule(LightningDataModule):
+class VideoDataModule(RunClips):
     """Load clips for training, validation, test and prediction from a manifest or a benchmark's folder.
 
     What a clip looks like (T, side of the frames, mean and standard deviation) belongs to the model that is trained or
@@ -98,7 +93,9 @@ class VideoDataModule(LightningDataModule):
         other_labels: Literal["raise", "skip"] = "raise",
         balanced: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            *(manifest, root, benchmark, options, fold, labels, val, predict, allow_outside, other_labels, seed)
+        )
         eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
         least = {
             "batch_size": (batch_size, 1),
@@ -114,13 +111,9 @@ class VideoDataModule(LightningDataModule):
                 raise InputError(f"{name} is {value}, expected at least {smallest}", name)
         if not 0 < worker_timeout < math.inf:
             raise InputError(f"worker_timeout is {worker_timeout}, expected seconds above 0", "worker_timeout")
-        self.manifest, self.root, self.benchmark, self.options, self.fold = manifest, root, benchmark, options, fold
-        self.num_frames, self.num_workers = num_frames, num_workers
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.val, self.predict, self.augment, self.mix = val, predict, augment, mix
-        self.allow_outside, self.on_error, self.seed = allow_outside, on_error, seed
-        self.worker_timeout, self.other_labels, self.balanced = worker_timeout, other_labels, balanced
-        self._labels = labels
+        self.num_frames, self.num_workers, self.worker_timeout = num_frames, num_workers, worker_timeout
+        self.batch_size, self.eval_batch_size, self.balanced = batch_size, eval_batch_size, balanced
+        self.augment, self.mix, self.on_error = augment, mix, on_error
         self._datasets: list[ClipDataset] = []
         self._clip_format = ClipFormat()
         self.shards: Sequence[Sequence[range]] | None = None
@@ -140,73 +133,6 @@ class VideoDataModule(LightningDataModule):
     @clip_format.setter
     def clip_format(self, clip_format: ClipFormat) -> None:
         self._clip_format = clip_format
-
-    @cached_property
-    def all_clips(self) -> Manifest:
-        """All clips of the manifest or benchmark, those of other labels included."""
-        return read_source(self.manifest, self.root, self.benchmark, self.options, self.allow_outside)
-
-    @cached_property
-    def source(self) -> Manifest:
-        """The clips of the run: all of them, or with ``other_labels`` skip those of its labels and those without a label.
-
-        Raises:
-            InputError: no clip has one of the labels.
-        """
-        clips = self.all_clips
-        if self._labels is None or self.other_labels == "raise":
-            return clips
-        other = _has_other_label(clips, self.labels)
-        if other.all():
-            raise InputError(
-                f"{clips.source}: no clip has one of the labels {listed(self.labels)}, its labels are {listed(clips.labels)}",
-                "other_labels",
-            )
-        kept = clips.select(~other)
-        if len(kept) < len(clips):
-            kept.notes = (*kept.notes, f"{len(clips) - len(kept):,} clips of other labels omitted")
-        return kept
-
-    def other_clips(self, split: Literal["train", "val", "test"]) -> dict[str, int]:
-        """Return how many clips of a split were omitted, by their label, which is none of the labels."""
-        if len(self.source) == len(self.all_clips):
-            return {}
-        clips = self.all_clips
-        left = clips.table["label"][_has_other_label(clips, self.labels) & clips.roles(self.fold).eq(split)]
-        return {str(label): int(count) for label, count in left.value_counts().items()}
-
-    def use_labels(self, labels: Sequence[str]) -> None:
-        """Use the labels of a trained model; call it before the clips are looked at."""
-        assert "source" not in self.__dict__
-        self._labels = [*labels]
-
-    @cached_property
-    def splits(self) -> Splits:
-        """The clips by what they are for."""
-        return split_source(self.source, self.fold, self.val, self.seed)
-
-    @cached_property
-    def labels(self) -> list[str]:
-        """Class names in the order of the logits; this is the only place that decides the order."""
-        if self._labels is None:
-            if len(found := self.source.labels) < 2:
-                has = f"only the label {found[0]!r}" if found else "no labels"
-                raise InputError(f"{self.source.source} has {has}, recognition needs clips of at least two")
-            return found
-        return [*vocabulary.class_names(self._labels)]
-
-    @property
-    def predicted(self) -> Manifest:
-        """The clips that ``peclip predict`` reads."""
-        which = self.predict or ("test" if self.source.table["split"].eq("test").any() else "all")
-        return self.source if which == "all" else getattr(self.splits, which)
-
-    @property
-    def selection(self) -> Literal["validation", "test", "none"]:
-        """The clips on which the best checkpoint is chosen; with none, the last one is kept."""
-        if self.val == "test":
-            return "test"
-        return "validation" if len(self.splits.val) else "none"
 
     def setup(self, stage: str) -> None:
         """Take over the clip format of the trainer's model, and check the clips of a stage against the labels.
@@ -339,9 +265,3 @@ class VideoDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
-
-
-def _has_other_label(clips: Manifest, labels: Sequence[str]) -> "pd.Series[bool]":
-    """Return for each clip whether its label is none of the labels; clips without a label have no other."""
-    label = clips.table["label"]
-    return ~label.isin([*labels]) & label.ne("")

@@ -1,7 +1,7 @@
 """The model: a frozen CLIP, adapters and prompts put into it, and class texts."""
 
-from peclip.model.build import PE_CLIP
 from peclip.model.io import ModelConfig, Trained, read_released, read_trained
+from peclip.model.modules import PE_CLIP
 from peclip.model.parts.adapters import Adapter, SharedAdapter, TemporalDynamicAdapter, TextAdapter
 from peclip.model.parts.adaptformer import AdaptFormer
 from peclip.model.parts.aim import AIMJointAdapter, AIMTemporalAdapter

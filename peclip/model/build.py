@@ -1,10 +1,9 @@
-"""Build what a model consists of from a backbone and factories; the default adapters and prompts are PE-CLIP's."""
+"""Build what a model consists of from a backbone and factories, or from the description of a trained model."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from inspect import signature
 from typing import Any, Literal, get_args
 
 import torch
@@ -14,35 +13,19 @@ from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFor
 from peclip.errors import InputError, first_line, shown
 from peclip.model.backbones.contract import Backbone
 from peclip.model.backbones.load import load_backbone, load_tokenizer_of_clip
+from peclip.model.io.fits import check_backbone, check_state
 from peclip.model.io.spec import Spec, class_of, describe, resolve
-from peclip.model.io.trained import ModelConfig, Trained, check_backbone, check_state
-from peclip.model.parts.adapters import Adapter, SharedAdapter, Takes, TemporalDynamicAdapter, TextAdapter
+from peclip.model.io.trained import ModelConfig, Trained
+from peclip.model.modules import AdapterFactory, PromptFactory, TemporalFactory, build_adapters, build_prompts
+from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.peft import make_layers
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import MeanPool, TemporalHead
-from peclip.model.sites import expand_site
 from peclip.model.skeleton import empty_copy
 from peclip.model.tokens import check_tokens, tokenize
 
-AdapterFactory = Callable[[int], Adapter]
-"""Makes an adapter for tokens of a width; configurations name the class, and the model supplies the width."""
-
-PromptFactory = Callable[[int, int, int], Prompts]
-"""Makes prompts for the width of the text tower, that of the vision tower, and the blocks of the shorter of their towers."""
-
-TemporalFactory = Callable[[int], TemporalHead]
-"""Makes a temporal head for features of a width."""
-
 Normalize = Literal["backbone", "none"]
 """Normalisation of pixels: that of the backbone, or none (they stay in [0, 1])."""
-
-PE_CLIP: dict[str, AdapterFactory] = {
-    "vision.attention": SharedAdapter,
-    "vision.mlp": TemporalDynamicAdapter,
-    "text.attention": SharedAdapter,
-    "text.mlp": TextAdapter,
-}
-"""The adapters of the paper by site: ShA, TDA, ShA and TA, with reduction 8."""
 
 
 @dataclass(frozen=True)
@@ -236,81 +219,6 @@ def _prompt_length(backbone: Backbone, prompts: PromptFactory | None) -> int:
     return length
 
 
-def chosen(adapters: Mapping[str, AdapterFactory], without: Collection[str]) -> dict[str, AdapterFactory]:
-    """Return the adapters but those of some sites.
-
-    Raises:
-        InputError: there is no adapter at one of these sites.
-    """
-    if unknown := sorted({*without} - adapters.keys()):
-        raise InputError(
-            f"without names {unknown[0]!r}, where no adapter is: expected sites of adapters, {', '.join(adapters) or 'none'}",
-            "without",
-        )
-    return {site: factory for site, factory in adapters.items() if site not in without}
-
-
-def build_adapters(backbone: Backbone, adapters: Mapping[str, AdapterFactory]) -> nn.ModuleDict:
-    """Make one adapter per block of each site; they are named ``TOWER.PART.BLOCK``.
-
-    Raises:
-        InputError: a site is unknown or matches no block, or two sites share a block.
-    """
-    built, blocks = nn.ModuleDict(), {name: len(tower.blocks) for name, tower in backbone.towers.items()}
-    for site, factory in adapters.items():
-        for tower, part, block in expand_site(site, blocks):
-            places = _child(_child(built, tower), part)
-            if str(block) in places:
-                raise InputError(
-                    f"adapters: site {site!r} covers block {block}, which has an adapter from another site", "adapters"
-                )
-            places[str(block)] = _made(factory, backbone.towers[tower].width, f"{tower}.{part}")
-    return built
-
-
-def _made(factory: AdapterFactory, width: int, site: str) -> Adapter:
-    """Make an adapter for tokens of a width.
-
-    Raises:
-        InputError: it is made for other sites, or its class states something else of its site than adapters can take.
-    """
-    adapter = factory(width)
-    if adapter.only_at and site not in adapter.only_at:
-        name, expected = type(adapter).__name__, " or ".join(adapter.only_at)
-        raise InputError(f"adapters: {name} is at {site!r}, but works at {expected} only", "adapters")
-    if adapter.takes not in get_args(Takes):
-        expected = ", ".join(get_args(Takes))
-        name = type(adapter).__name__
-        raise InputError(
-            f"adapters: {name} takes {shown(adapter.takes)} of its site, expected one of {expected}", "adapters"
-        )
-    return adapter
-
-
-def placed(adapters: nn.ModuleDict, tower: str) -> dict[tuple[str, int], Adapter]:
-    """Return the adapters of a tower by (part, block)."""
-    sites = dict(adapters.named_children()).get(tower, nn.ModuleDict())
-    return {
-        (part, int(block)): adapter  # type: ignore[misc]  # children of what build_adapters made
-        for part, blocks in sites.named_children()
-        for block, adapter in blocks.named_children()
-    }
-
-
-def build_prompts(backbone: Backbone, factory: PromptFactory) -> tuple[Prompts, Spec]:
-    """Make prompts for the towers of a backbone, and describe them with the depth that they have here.
-
-    Raises:
-        InputError: they are deeper than a tower.
-    """
-    towers = backbone.towers
-    blocks = min(len(towers[name].blocks) for name in class_of(factory).towers)
-    prompts = factory(towers["text"].width, towers["vision"].width, blocks)
-    spec = describe(factory)
-    depth = {"depth": prompts.depth} if "depth" in signature(type(prompts)).parameters else {}
-    return prompts, Spec(spec.class_path, spec.init_args | depth)
-
-
 def clip_format(backbone: Backbone, num_frames: int, normalize: Normalize, upright: bool) -> ClipFormat:
     """Return the clip format of a model with a backbone.
 
@@ -321,11 +229,3 @@ def clip_format(backbone: Backbone, num_frames: int, normalize: Normalize, uprig
         raise InputError(f"normalize is {normalize!r}, expected backbone or none", "normalize")
     mean, std = (backbone.mean, backbone.std) if normalize == "backbone" else (UNIT_MEAN, UNIT_STD)
     return ClipFormat(num_frames, backbone.image_size, mean, std, upright)
-
-
-def _child(modules: nn.ModuleDict, name: str) -> nn.ModuleDict:
-    if name not in modules:
-        modules[name] = nn.ModuleDict()
-    child = modules[name]
-    assert isinstance(child, nn.ModuleDict)
-    return child

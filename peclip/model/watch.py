@@ -10,8 +10,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from peclip.model.backbones.layers import watching
-from peclip.model.build import placed
 from peclip.model.inject import watch
+from peclip.model.modules import placed
 from peclip.model.parts.adapters import TemporalDynamicAdapter
 from peclip.model.peclip import PEClip
 

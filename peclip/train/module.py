@@ -1,14 +1,12 @@
 """Train and evaluate a PEClip with Lightning: PEClipModule."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
@@ -19,28 +17,19 @@ from peclip.errors import InputError, options_below
 from peclip.model import PEClip, Trained
 from peclip.model.arithmetic import clip_flops
 from peclip.model.io.checkpoint import from_checkpoint, to_checkpoint
-from peclip.results.calibration import Calibrated, calibrated, fit_temperature
-from peclip.results.scores import Scores
+from peclip.train.averages import restore_averages, without_frozen
 from peclip.train.cluster.ranks import mean_over_ranks
 from peclip.train.cluster.sharded import check_strategy, shard
+from peclip.train.evaluation import SAME_ON_ALL_RANKS, EvaluationModule
 from peclip.train.losses import CROSS_ENTROPY, total_loss
 from peclip.train.lr_scheduler import Recipe, Schedule, set_rates
-from peclip.train.metrics import AllLogits, ExpressionMetrics, MeanLoss, TrainMeans
-from peclip.train.outputs import Outputs
-
-Stage = Literal["val", "test"]
+from peclip.train.metrics import TrainMeans
 
 WEIGHT_DECAY = 1e-2
 """Weight decay of the paper."""
 
-AVERAGING = "current_model_state"
-"""Entry of a checkpoint where Lightning's WeightAveraging keeps the weights that are trained, beside their averages."""
 
-SAME_ON_ALL_RANKS: dict[str, Any] = {"sync_dist": True, "rank_zero_only": True}
-"""Arguments of ``log`` for a value that every rank has computed over all clips, so that no reduction is needed."""
-
-
-class PEClipModule(LightningModule):
+class PEClipModule(EvaluationModule):
     """Trains the adapters and prompts of a PEClip (PE-CLIP, section 4: AdamW, warm-up, cosine).
 
     Logs ``train/loss`` of each step; ``train/loss_epoch`` and ``train/war`` over the augmented clips of an
@@ -99,7 +88,7 @@ class PEClipModule(LightningModule):
         calibrate: bool = True,
         lr_temporal: float | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(net, zero_shot, calibrate)
         rates = {
             "lr_adapters": lr_adapters,
             "lr_prompts": lr_prompts,
@@ -120,7 +109,6 @@ class PEClipModule(LightningModule):
                 f"loss {type(loss).__name__} has parameters of its own, which would not be trained", "loss"
             )
         self.strict_loading = False  # a checkpoint holds only what is trainable
-        self.net = net
         self.lr_adapters, self.lr_prompts, self.lr_peft, self.lr_temporal = (
             lr_adapters,
             lr_prompts,
@@ -130,17 +118,9 @@ class PEClipModule(LightningModule):
         self.weight_decay = weight_decay
         self.recipe = Recipe(warmup_epochs, warmup_lr, schedule, step_epochs, step_factor)
         self.loss, self.optimizer, self.lr_scheduler = loss or CROSS_ENTROPY, optimizer, lr_scheduler
-        self.zero_shot, self.frozen, self.sharded, self.calibrate = zero_shot, frozen, sharded, calibrate
+        self.frozen, self.sharded = frozen, sharded
         self._rates_changed = False
         self.train_means = TrainMeans()
-        self.val_metrics = ExpressionMetrics(net.labels)
-        self.test_metrics = ExpressionMetrics(net.labels)
-        self.zero_shot_metrics = ExpressionMetrics(net.labels)
-        self.eval_loss, self.eval_logits = MeanLoss(), AllLogits()
-        self.scores: dict[str, Scores] = {}
-        """The latest results by stage: ``val``, ``test`` and ``zero_shot``."""
-        self.calibration: Calibrated | None = None
-        """That of the latest evaluation."""
 
     @property
     def rates(self) -> dict[str, float]:
@@ -210,23 +190,10 @@ class PEClipModule(LightningModule):
         return clip_flops(self.net)
 
     @property
-    def temperature(self) -> float:
-        """Divisor of the logits for the probabilities of an evaluation."""
-        return self.net.temperature if self.calibrate else 1.0
-
-    @property
-    def _is_fitting(self) -> bool:
-        return self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
-
-    @property
     def monitors(self) -> list[str]:
         """Names of the scores by which the best checkpoint can be chosen."""
         recalls = [f"val/recall/{label}" for label in self.net.labels]
         return ["val/score", "val/war", "val/uar", *recalls, "val/loss", "train/loss_epoch", "train/war", "train/loss"]
-
-    def forward(self, video: Tensor) -> Tensor:
-        """Return logits (B, C) of normalised clips, float (B, T, 3, H, W)."""
-        return self.net(video)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the random numbers of a model with dropout by the step, so that a run that resumes draws the same ones."""
@@ -261,46 +228,6 @@ class PEClipModule(LightningModule):
         means = self.train_means.compute(self.device)
         self.log_dict(means, on_step=False, on_epoch=True, batch_size=1, **SAME_ON_ALL_RANKS)
         self.train_means.reset()
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> Outputs:  # type: ignore[override]  # Lightning takes any
-        """Add a batch of validation clips to the metrics."""
-        return self._evaluate(batch, self.val_metrics)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> Outputs:  # type: ignore[override]  # Lightning takes any
-        """Add a batch of test clips to the metrics, and the predictions of bare CLIP if ``zero_shot`` is set."""
-        bare = None
-        if self.zero_shot:
-            with self.net.bare():
-                bare = self.net(batch.video)
-        outputs = self._evaluate(batch, self.test_metrics)
-        if bare is not None:
-            self.zero_shot_metrics.update(bare, batch.label)
-        return outputs
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> Outputs:
-        """Return the predictions for a batch; its labels are ignored."""
-        return Outputs(batch.clip, self.net(batch.video).float(), self.temperature)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the results over all validation clips."""
-        if self.trainer.sanity_checking:  # its few clips may all be unreadable
-            self.val_metrics.reset()
-            self.eval_loss.reset()
-            self.eval_logits.reset()
-            return
-        loss = self._log_loss("val")
-        self._calibrate()
-        self.scores["val"] = scores = self._log_scores("val", self.val_metrics)
-        score = math.nan if self.val_metrics.broken else scores.war - 1e-4 * min(loss, 100.0)
-        self.log("val/score", score, **SAME_ON_ALL_RANKS)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the results over all test clips."""
-        self._log_loss("test")
-        self._calibrate()
-        self.scores["test"] = self._log_scores("test", self.test_metrics)
-        if self.zero_shot:
-            self.scores["zero_shot"] = self._log_scores("zero_shot", self.zero_shot_metrics)
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer over the parameter groups, and the schedule of the learning rates.
@@ -348,49 +275,9 @@ class PEClipModule(LightningModule):
         epoch = max(math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches), 1)
         return {"scheduler": self.recipe.scheduler(optimizer, epoch, int(total)), "interval": "step"}
 
-    def _evaluate(self, batch: Batch, metrics: ExpressionMetrics) -> Outputs:
-        logits = self.net(batch.video).float()
-        metrics.update(logits, batch.label)
-        self.eval_loss.update(logits, batch.label)
-        self.eval_logits.update(batch.clip, logits, batch.label)
-        return Outputs(batch.clip, logits, 1.0 if self._is_fitting else self.temperature)
-
-    def _calibrate(self) -> None:
-        """Measure the calibration; within a fit, fit the temperature that the checkpoints of these weights hold."""
-        logits, truth = self.eval_logits.compute()
-        self.eval_logits.reset()
-        if self._is_fitting:
-            self.net.temperature = fit_temperature(logits, truth) if self.calibrate else 1.0
-        self.calibration = calibrated(logits, truth, self.temperature) if len(truth) else None
-
-    def _log_loss(self, stage: Stage) -> float:
-        loss = self.eval_loss.compute()
-        self.eval_loss.reset()
-        self.log(f"{stage}/loss", loss, **SAME_ON_ALL_RANKS)
-        return loss
-
-    def _log_scores(self, stage: str, metrics: ExpressionMetrics) -> Scores:
-        """Log the scores of an evaluation; NaN where outputs were not finite, which ends every evaluation but those of a fit.
-
-        Raises:
-            InputError: as :meth:`ExpressionMetrics.scores`.
-        """
-        scores = metrics.scores(strict=self.trainer.state.fn != "fit")
-        metrics.reset()
-        recalls = {f"{stage}/recall/{label}": recall for label, recall in scores.per_class_recall.items()}
-        values = {f"{stage}/war": scores.war, f"{stage}/uar": scores.uar, **recalls}
-        known = {name: math.nan if metrics.broken else value for name, value in values.items() if value is not None}
-        self.log_dict(known, **SAME_ON_ALL_RANKS)
-        return scores
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save only the trainable weights, those of a callback that averages them included, and what rebuilds the model."""
-        trained = self.net.to_trained()
-        if AVERAGING in checkpoint:  # its state_dict holds the averages, and all of CLIP
-            states = {entry: _trainable(checkpoint[entry], trained.state) for entry in ("state_dict", AVERAGING)}
-            trained = replace(trained, state=states["state_dict"])
-            checkpoint[AVERAGING] = {f"net.{name}": value for name, value in states[AVERAGING].items()}
-        checkpoint |= to_checkpoint(trained)
+        checkpoint |= to_checkpoint(without_frozen(checkpoint, self.net.to_trained()))
         checkpoint["train_means"] = self.train_means.of_all_ranks(self.device)
 
     def load_trained(self, trained: Trained) -> None:
@@ -411,14 +298,5 @@ class PEClipModule(LightningModule):
         if "train_means" in checkpoint:
             self.train_means.restore(checkpoint["train_means"], first=self.global_rank == 0)
         self.load_trained(from_checkpoint(checkpoint, "the checkpoint"))
-        if AVERAGING in checkpoint and self.trainer.state.fn == TrainerFn.FITTING:
-            frozen = self.state_dict()  # the callback expects all weights
-            for entry in ("state_dict", AVERAGING):
-                checkpoint[entry] = frozen | checkpoint[entry]
-        else:
-            checkpoint.pop(AVERAGING, None)  # an evaluation uses the averages
-
-
-def _trainable(state: Mapping[str, Tensor], trainable: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the trainable weights among those of the module, by their names in the model."""
-    return {name: state[f"net.{name}"] for name in trainable}
+        continues = self.trainer.state.fn == TrainerFn.FITTING
+        restore_averages(checkpoint, self.state_dict() if continues else None)

@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from peclip import labels as vocabulary
+from peclip.data.manifest.columns import complete
 from peclip.data.manifest.formats import NUMBER, fold_columns, list_command
-from peclip.data.manifest.reader import each_value, parse_manifest
+from peclip.data.manifest.reader import parse_manifest
 from peclip.data.media.storage import is_address
 from peclip.errors import InputError, listed, shown
 from peclip.files import FORMULA, atomic_write
@@ -34,19 +35,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Split = Literal["train", "val", "test"]
-
-COLUMNS = {
-    "path": "str",
-    "label": "str",
-    "split": "str",
-    "fold": "Int64",
-    "start": "float64",
-    "end": "float64",
-    "subject": "category",
-    "source": "category",
-    "line": "int64",
-}
-"""Columns of :attr:`Manifest.table` and their types; text is empty and numbers are missing where a row has none."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +60,14 @@ class Manifest:
     """A table of clips.
 
     Args:
-        table: any of the :data:`COLUMNS`, at least ``path``; the others are empty. Labels are made canonical. Besides them,
+        table: any of the :data:`~peclip.data.manifest.columns.COLUMNS`, at least ``path``; the others are empty. Labels are made canonical. Besides them,
             ``fold_1`` and so on, see :attr:`fold_columns`.
         source: the file or folder that the table was read from.
         root: folder to which relative paths of the table belong, or its address.
         notes: sentences for the user about what a reader skipped.
 
     Attributes:
-        table: one row a clip, with the columns of :data:`COLUMNS`; ``path`` is relative to ``root`` or absolute,
+        table: one row a clip, with the columns of :data:`~peclip.data.manifest.columns.COLUMNS`; ``path`` is relative to ``root`` or absolute,
             ``line`` is 0 where the source has no lines (a folder tree).
     """
 
@@ -89,7 +77,7 @@ class Manifest:
         Raises:
             InputError: a label cannot be the name of a class; the message names the row.
         """
-        self.table = _complete(table)
+        self.table = complete(table)
         self.source = source
         self.root = root if is_address(root) else Path(os.path.abspath(root))
         self.notes = tuple(notes)
@@ -271,35 +259,3 @@ class Manifest:
         inside = f"{folder}{os.sep}"
         whole = path.where(path.map(os.path.isabs).astype(bool), prefix + path)
         return whole.str.removeprefix(inside)
-
-
-def _complete(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with all columns in their types, canonical labels and an index from 0."""
-    import pandas as pd
-
-    columns: dict[str, pd.Series[Any]] = {}
-    kind: Any  # the stubs know every type by its own overload
-    for name, kind in COLUMNS.items():
-        if name not in table:
-            missing = {"int64": 0, "str": "", "category": ""}.get(kind, float("nan"))
-            columns[name] = pd.Series(missing, index=table.index, dtype=kind)
-        elif kind in ("str", "category"):
-            columns[name] = _text(table[name].fillna(""), kind)
-        else:
-            columns[name] = table[name].astype(kind)
-    for name in fold_columns(table).values():
-        columns[name] = _text(table[name].fillna(""), "category")
-    if "label" in table:
-        columns["label"] = each_value(columns["label"], vocabulary.canonical)
-    return pd.DataFrame(columns, copy=False).reset_index(drop=True)
-
-
-def _text(values: pd.Series[Any], kind: Any) -> pd.Series[Any]:
-    """Return values as text: outside of Python, where it is small, unless names of files that are not UTF-8 forbid that."""
-    import pandas as pd
-
-    try:
-        return values.astype("str").astype(kind)
-    except UnicodeEncodeError:
-        text = values.astype(pd.StringDtype("python", na_value=float("nan")))
-        return text if kind == "str" else text.astype(kind)

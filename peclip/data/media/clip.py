@@ -5,7 +5,6 @@ shard that `peclip pack` wrote, which `peclip.data.media.shard` reads.
 """
 
 import os
-import stat
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,15 +13,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from peclip.data.media.budget import Budget
-from peclip.data.media.canvas import Canvas, read_image, slots_of
+from peclip.data.media.canvas import read_image
 from peclip.data.media.container import Window, open_video
 from peclip.data.media.decode import DecodedClip
+from peclip.data.media.frame_folder import FolderClip, frame_files, is_folder
 from peclip.data.media.planned import PlannedClip, open_planned
+from peclip.data.media.segments import segment_indices
 from peclip.data.media.shard import PackedClip, split_path
 from peclip.data.media.stream import FrameStream, TimedFrame, timed_frames
 from peclip.errors import InputError
-from peclip.files import IMAGE_SUFFIXES, natural_key
 
 __all__ = [
     "ChosenFrames",
@@ -31,7 +30,6 @@ __all__ = [
     "every_frame",
     "read_chosen",
     "read_clip",
-    "segment_indices",
     "stream_choice",
     "stream_frames",
 ]
@@ -41,34 +39,6 @@ FOLDER_RATE = 25.0
 
 _SLACK = 1e-6  # seconds; smaller differences are rounding
 _FULL = 1_000_000  # pixels of a side: more than any image has, which is so read in full detail
-
-
-def segment_indices(frames: int, num: int, rng: np.random.Generator | None = None) -> np.ndarray:
-    """Choose one frame from each of `num` equal segments of a clip.
-
-    Segment k is `[k * frames / num, (k + 1) * frames / num)`. Of a clip with fewer frames than `num`, all are chosen and
-    the last is repeated.
-
-    Args:
-        frames: number of frames of the clip, at least 1.
-        num: number of frames wanted (T), at least 1.
-        rng: None chooses the middle of each segment, as in testing; otherwise a uniformly random frame within it.
-
-    Returns:
-        (T,) int64, non-decreasing, each in `[0, frames)`.
-
-    Raises:
-        InputError: if there is no frame to choose from, or `num` is less than 1.
-    """
-    if frames < 1 or num < 1:
-        raise InputError(f"cannot choose {num} of {frames} frames: expected at least one of each")
-    k = np.arange(num, dtype=np.int64)
-    if frames < num:
-        return np.minimum(k, frames - 1)
-    if rng is None:
-        return (2 * k + 1) * frames // (2 * num)
-    first, stop = -(-k * frames // num), -(-(k + 1) * frames // num)  # whole frames within the segment
-    return rng.integers(first, stop)
 
 
 def read_clip(
@@ -183,7 +153,7 @@ def stream_frames(path: Path | str) -> FrameStream:
         InputError: if the file is not a video, or at the first frame that cannot be decoded.
     """
     path = Path(path)
-    if _is_folder(path):
+    if is_folder(path):
         raise InputError(f"{path}: is a folder, expected a video file")
     return FrameStream(_stream(path))
 
@@ -207,8 +177,8 @@ def clip_frames(
     first, stop = (value if value is None else value - _SLACK for value in _check_window(path, start, end))
     if split_path(path):
         raise InputError(f"{path}: is a packed clip, whose frames have one size: name the clips that were packed")
-    if _is_folder(Path(path)):
-        for number, file in enumerate(_frame_files(Path(path))):
+    if is_folder(Path(path)):
+        for number, file in enumerate(frame_files(Path(path))):
             yield number / FOLDER_RATE, np.asarray(read_image(file, _FULL))
         return
     for seconds, frame in stream_frames(path):
@@ -229,46 +199,10 @@ def stream_choice(path: Path | str) -> str:
     Raises:
         InputError: if the file is not a video.
     """
-    if split_path(path) or _is_folder(Path(path)):
+    if split_path(path) or is_folder(Path(path)):
         return ""
     with open_video(Path(path)) as video:
         return video.choice
-
-
-class FolderClip:
-    """A folder of frame images.
-
-    Args:
-        folder: the folder.
-
-    Raises:
-        InputError: if the folder cannot be listed or has no image.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._files = folder, _frame_files(folder)
-        self._budget = Budget(folder, is_clip=True)
-
-    @property
-    def frames(self) -> int:
-        """Number of frames of the clip."""
-        return len(self._files)
-
-    def read(self, indices: np.ndarray, size: int) -> torch.Tensor:
-        """Read chosen frames (T,) of the clip as uint8 (T, 3, size, size).
-
-        Raises:
-            InputError: if one of them is not an image or is damaged.
-        """
-        canvas = Canvas(self._folder, len(indices), size)
-        for index, places in slots_of(indices).items():
-            canvas.put_picture(read_image(self._files[index], size, self._budget), places)
-        return canvas.clip
-
-    def read_all(self, size: int) -> Iterator[np.ndarray]:
-        """Yield all frames, uint8 (3, size, size); errors are those of :meth:`read`."""
-        for index in range(self.frames):
-            yield self.read(np.array([index]), size)[0].numpy()
 
 
 def _ways(
@@ -294,7 +228,7 @@ def _whole(path: Path | str, start: float | None, end: float | None) -> DecodedC
     if split_path(path):
         return PackedClip(path)
     path = Path(path)
-    return FolderClip(path) if _is_folder(path) else DecodedClip(path, window)
+    return FolderClip(path) if is_folder(path) else DecodedClip(path, window)
 
 
 def _check_window(path: Path | str, start: float | None, end: float | None) -> Window:
@@ -306,38 +240,3 @@ def _check_window(path: Path | str, start: float | None, end: float | None) -> W
     if (start, end) != (None, None) and (split_path(path) or os.path.isdir(path)):
         raise InputError(f"{path}: start and end apply to a video, this is a folder of frames: remove them")
     return start, end
-
-
-def _is_folder(path: Path) -> bool:
-    """Return whether this is a folder rather than a file, and refuse everything else.
-
-    Raises:
-        InputError: if there is nothing at the path, or something that is neither, such as a FIFO or a device, on
-            which reading could wait for ever.
-    """
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    if stat.S_ISDIR(status.st_mode):
-        return True
-    if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{path}: neither a file nor a folder: expected a video or a folder of frames")
-    if status.st_size == 0:
-        raise InputError(f"{path}: the file is empty: replace it")
-    return False
-
-
-def _frame_files(folder: Path) -> list[str]:
-    """List the frames of a folder in natural order.
-
-    Raises:
-        InputError: if the folder cannot be listed or has no image.
-    """
-    try:
-        names = [e.name for e in os.scandir(folder) if e.name.lower().endswith(IMAGE_SUFFIXES) and e.name[0] != "."]
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
-    if not names:
-        raise InputError(f"{folder}: has no image: expected frames as {', '.join(IMAGE_SUFFIXES)}")
-    return [f"{folder}/{name}" for name in sorted(names, key=natural_key)]

@@ -1,19 +1,17 @@
 """A trained model as plain data, checked before anything is built from it."""
 
-import hashlib
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from peclip.class_texts import texts_by_name
 from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFormat
-from peclip.errors import InputError, listed, shown
+from peclip.errors import InputError, shown
 from peclip.labels import class_names
-from peclip.model.backbones.contract import Backbone, TextLayout
+from peclip.model.backbones.contract import Backbone
 from peclip.model.io.spec import Spec, check_import, resolve
 from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.peft import method_of
@@ -169,107 +167,6 @@ class Trained:
 
     def __post_init__(self) -> None:
         check_weights(self.state, self.source)
-
-
-def check_fits(
-    trained: Trained, config: ModelConfig, token_ids: Tensor, layout: TextLayout, prompt_length: int
-) -> None:
-    """Check that a model built from other settings would use trained weights as they were trained.
-
-    Args:
-        trained: the weights.
-        config: of the model.
-        token_ids: of the model's class texts, (C, N).
-        layout: of these.
-        prompt_length: P, the placeholders among them.
-
-    Raises:
-        InputError: labels, CLIP, class texts, logit scale or clip format differ; the message names both values.
-    """
-    source, before = trained.source, trained.config
-    if config.labels != before.labels:
-        raise InputError(
-            f"{source} was trained on the labels {listed(before.labels)}, but the data has {listed(config.labels)}: "
-            "give the labels in the trained order, or use other data"
-        )
-    check_backbone(trained, config)
-    if config.peft != before.peft:
-        here, there = (f"{spec.class_path} {spec.init_args}" if spec else "none" for spec in (config.peft, before.peft))
-        raise InputError(f"peft is {here}, but {source} was trained with {there}", "peft")
-    if config.logit_scale != before.logit_scale:
-        raise InputError(
-            f"logit_scale is {config.logit_scale}, but {source} was trained with {before.logit_scale}", "logit_scale"
-        )
-    for label, was, now in _texts_of_both(trained, config, token_ids, layout, prompt_length):
-        if was != now:
-            raise InputError(
-                f"texts has {shown(now)} for {label!r}, but {source} was trained with another class text, {shown(was)}",
-                "texts",
-            )
-    for name, (old, new) in before.clip_format.differences(config.clip_format).items():
-        argument = "normalize" if name in ("mean", "std") else name
-        what = f"{argument} means clips with the {name} {new}" if argument != name else f"{name} is {new}"
-        raise InputError(f"{what}, but {source} was trained with {old}", argument)
-
-
-def check_backbone(trained: Trained, config: ModelConfig) -> None:
-    """Check that a model has the CLIP on which weights were trained.
-
-    Raises:
-        InputError: its CLIP has other weights.
-    """
-    before = trained.config
-    if config.fingerprint != before.fingerprint:
-        raise InputError(
-            f"backbone is {config.backbone!r} with the fingerprint {config.fingerprint}, but {trained.source} was trained "
-            f"on another CLIP, {before.backbone!r} with the fingerprint {before.fingerprint}",
-            "backbone",
-        )
-
-
-def check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
-    """Check that tensors have the names and shapes that a model expects.
-
-    Args:
-        state: the tensors by name.
-        expected: those of the model.
-        source: where they come from, for the message.
-
-    Raises:
-        InputError: names are missing or not expected, or a shape differs.
-    """
-    missing, extra = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
-    for what, names in (("lacks", missing), ("has, but the model has not,", extra)):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise InputError(
-                f"{source} {what} {names[0]}{more}: it was made with other adapters, prompts or temporal head"
-            )
-    for name, value in expected.items():
-        if value.shape != state[name].shape:
-            raise InputError(
-                f"{source}: {name} has shape {tuple(state[name].shape)}, the model's has {tuple(value.shape)}"
-            )
-
-
-def digest(state: Mapping[str, Tensor]) -> str:
-    """Return a SHA-256 digest of tensors by name."""
-    total = hashlib.sha256()
-    for name in sorted(state):
-        total.update(state[name].detach().to("cpu", torch.float32).numpy().tobytes())
-    return total.hexdigest()
-
-
-def _texts_of_both(
-    trained: Trained, config: ModelConfig, token_ids: Tensor, layout: TextLayout, prompt_length: int
-) -> list[tuple[str, Any, Any]]:
-    """Return each label with its trained class text and that of a model: as words, or as tokens where words are unknown."""
-    before = trained.config
-    if before.texts and config.texts:
-        return [(label, before.texts[label], config.texts[label]) for label in config.labels]
-    was = torch.tensor(before.token_ids) if before.token_ids else token_ids
-    rows = [layout.words(ids, prompt_length) for ids in (was, token_ids)]
-    return list(zip(config.labels, *rows, strict=True))
 
 
 def _in_format_2(plain: Any, source: str) -> dict[str, Any]:

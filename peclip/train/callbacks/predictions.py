@@ -18,7 +18,7 @@ from peclip.errors import InputError
 from peclip.files import as_cell, atomic_write
 from peclip.labels import column
 from peclip.model import PEClip
-from peclip.model.io.trained import digest
+from peclip.model.io.fits import digest
 from peclip.terminal import say
 from peclip.train.callbacks.run import EvaluationCallback, evaluated_clips, module_and_data
 from peclip.train.cluster.ranks import of_all_ranks

@@ -1,6 +1,8 @@
 """Report an evaluation: its files and its printed results."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -8,7 +10,7 @@ from peclip.model import ModelConfig
 from peclip.results.evaluation import Classes, Limited, Metrics, write_evaluation
 from peclip.results.tables import print_metrics
 from peclip.terminal import say
-from peclip.train.callbacks.run import count_parameters, count_trainable, module_and_data
+from peclip.train.callbacks.run import count_parameters, count_trainable, evaluated_clips, module_and_data
 from peclip.train.callbacks.skipped import skipped_clips
 
 
@@ -25,6 +27,21 @@ def other_classes(config: ModelConfig, trained: ModelConfig) -> Classes | None:
     return found if found.remarks else None
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """Facts about the clips of an evaluation, known before the first is read.
+
+    Attributes:
+        clips: their number.
+        selection: the clips on which the checkpoint was chosen.
+        other_labels: number of omitted clips by their label.
+    """
+
+    clips: int
+    selection: Literal["validation", "test", "none"]
+    other_labels: dict[str, int] | None
+
+
 class Report(Callback):
     """Writes the report of an evaluation into the run's folder and prints the results.
 
@@ -36,12 +53,16 @@ class Report(Callback):
     def __init__(self, model: str | None = None, trained: ModelConfig | None = None) -> None:
         self._model, self._trained = model, trained
         self._classes: Classes | None = None
+        self._evaluated = Evaluated(0, "none", None)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare the classes with those of the training, and count operations: both are known before the first clip is read."""
-        _ = module_and_data(trainer)[0].flops
+        """Compare the classes with those of the training, and count operations and clips, before the first clip is read."""
+        module, data = module_and_data(trainer)
+        _ = module.flops
         if self._trained:
-            self._classes = other_classes(module_and_data(trainer)[0].net.config, self._trained)
+            self._classes = other_classes(module.net.config, self._trained)
+        omitted = data.other_clips("test" if trainer.testing else "val") or None
+        self._evaluated = Evaluated(len(evaluated_clips(trainer)), data.selection, omitted)
 
     on_validation_start = on_test_start
 
@@ -60,11 +81,11 @@ class Report(Callback):
             return
         module, data = module_and_data(trainer)
         scores, skipped = module.scores[stage], skipped_clips(trainer)
-        clips = data.splits.test if stage == "test" else data.splits.val
+        clips = self._evaluated.clips
         own, used = module.net.clip_format, data.clip_format
         metrics = Metrics(
             split="test" if stage == "test" else "validation",
-            selection=data.selection,
+            selection=self._evaluated.selection,
             benchmark=data.benchmark,
             fold=data.fold,
             skipped=skipped,
@@ -77,9 +98,9 @@ class Report(Callback):
             clip_format=used,
             model_format=own if own != used else None,
             classes=self._classes,
-            other_labels=data.other_clips("test" if stage == "test" else "val") or None,
+            other_labels=self._evaluated.other_labels,
             calibration=module.calibration,
-            limited=Limited(scores.clips + skipped, len(clips)) if scores.clips + skipped < len(clips) else None,
+            limited=Limited(scores.clips + skipped, clips) if scores.clips + skipped < clips else None,
         )
         if folder:
             write_evaluation(Path(folder), metrics)

@@ -13,9 +13,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from peclip.data.benchmarks.whole import advice_on_whole_frames
 from peclip.data.datamodule import VideoDataModule
-from peclip.data.manifest.crops import check_crops
 from peclip.data.open_files import allow_open_files
 from peclip.errors import InputError, first_line, in_one_line, listed, options_below
 from peclip.model import PEClip
@@ -24,41 +22,25 @@ from peclip.results.options import by_name
 from peclip.terminal import say
 from peclip.train.callbacks.dashboard import Dashboard, Speed
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
-from peclip.train.callbacks.report import other_classes
 from peclip.train.callbacks.resumed import Resumed
-from peclip.train.cli.arguments import TRUST
 from peclip.train.cli.building import SECTION_OF, build, build_data, generate_demo, give_frames_to_model
-from peclip.train.cli.checks import (
-    SEEDS,
-    check_averaging,
-    check_values,
-    fits_cluster,
-)
+from peclip.train.cli.checks import SEEDS, check_averaging, check_values, fits_cluster
 from peclip.train.cli.complaints import as_input_error
-from peclip.train.cli.places import choose_folder, find_interrupted, is_csv
+from peclip.train.cli.options import CHECKPOINT, add_own_options
+from peclip.train.cli.places import choose_folder, choose_loggers, find_interrupted
+from peclip.train.cli.remarks import check_faces, say_what_differs
 from peclip.train.cli.trained_model import TrainedModel, read_model
 from peclip.train.cluster.shutdown import ended_together
 from peclip.train.cluster.signals import asked_to_end, usr1_as_sigterm
 from peclip.train.private_hooks import HookedCLI
 from peclip.train.runs.checkpoints import BestCheckpoint, LastCheckpoint, SyncedIO
-from peclip.train.runs.folder import (
-    ALLOW,
-    RUNS,
-    own_logger,
-)
+from peclip.train.runs.folder import RUNS
 from peclip.train.runs.record import changed_at, recorded_options
 from peclip.train.runs.recorder import Recorder
 from peclip.train.runs.resume import Interrupted, remove_empty_run
 from peclip.train.runs.wandb_logger import ContinuedWandbLogger
 
 RESUME = "resume with --ckpt_path last"
-
-CHECKPOINT = {
-    "checkpoint.monitor": "val/score",
-    "checkpoint.mode": "max",
-    "checkpoint.filename": "best",
-    "checkpoint.enable_version_counter": False,
-}
 
 
 class PEClipCLI(HookedCLI):
@@ -98,26 +80,7 @@ class PEClipCLI(HookedCLI):
 
     def add_subcommand_arguments(self, parser: LightningArgumentParser, subcommand: str) -> None:
         """Add the folder of results, the trust in a model, and options of a single subcommand."""
-        text = "Import classes of other packages that the files of a model name; for models of people you trust."
-        parser.add_argument(f"--{TRUST}", type=bool, default=False, help=text)
-        if subcommand == "fit":
-            text = f"Folder of the run, a new one, instead of {RUNS}/NAME/VERSION/."
-            parser.add_argument("--folder", type=str | None, default=None, help=text)
-            text = "Number of trainings, with this seed and those after it; the same command resumes. On the command line alone."
-            parser.add_argument("--seeds", type=int | None, default=None, help=text)
-            text = "Trained model to start from: a run, a .ckpt, a package or its Hub id, or a released .pth."
-            parser.add_argument("--init_from", type=str | None, default=None, help=text)
-            text = "Resume with other learning rates or the like, from the checkpoint on; changes.yaml records them."
-            parser.add_argument(f"--{ALLOW}", type=bool, default=False, help=text)
-        else:
-            text = f"Folder for the results, a new one; by default {subcommand}_N below the run of the model."
-            parser.add_argument("--out", type=str | None, default=None, help=text)
-            text = "Start of the training whose config.yaml is given; an evaluation does not use it."
-            parser.add_argument("--init_from", type=str | None, default=None, help=text)
-        if subcommand == "predict":
-            text = "Folder for predictions in Parquet shards of --clips_per_shard clips; a restart completes them."
-            parser.add_argument("--shards", type=str | None, default=None, help=text)
-            parser.add_argument("--clips_per_shard", type=int, default=10_000, help="Clips of a file in --shards.")
+        add_own_options(parser, subcommand)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -174,7 +137,9 @@ class PEClipCLI(HookedCLI):
         self.save_config_kwargs = {"recorder": self.recorder}
         if options.trainer.default_root_dir is None or options.trainer.logger is False:
             options.trainer.default_root_dir = str(self.folder)
-        options.trainer.logger = self._loggers(options.trainer.logger, self.folder)
+        options.trainer.logger = choose_loggers(
+            options.trainer.logger, self.folder, self.recorder if self.subcommand == "fit" else None
+        )
         self.parser.add_instantiator(self._build_net, PEClip, subclasses=False)
         for kind, section in SECTION_OF.items():
             self.parser.add_instantiator(partial(build, section), kind, subclasses=False)
@@ -218,14 +183,6 @@ class PEClipCLI(HookedCLI):
     def _build_wandb(self, class_type: type[WandbLogger], **given: Any) -> WandbLogger:
         """Build a logger that continues what the run has logged before it was interrupted."""
         return ContinuedWandbLogger(**given, earlier=self.recorder.earlier)
-
-    def _loggers(self, given: Any, folder: Path) -> Any:
-        """Return the loggers of the run: a CSV logger for its folder comes first, unless logging is off."""
-        if given is False:
-            return False
-        listed = [] if given in (None, True) else given if isinstance(given, list) else [given]
-        others = [logger for logger in listed if not is_csv(logger)]
-        return [own_logger(folder), *(self.recorder.loggers(others, folder) if self.subcommand == "fit" else others)]
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Create the trainer.
@@ -336,29 +293,9 @@ class PEClipCLI(HookedCLI):
             rank_zero_only(say)("No ckpt_path is given: the adapters and prompts are untrained.")
         if subcommand != "fit":
             arguments["ckpt_path"] = None
-        self._check_crops(subcommand)
+        check_faces(self.datamodule.source, self.model.net, is_fit=subcommand == "fit")
         if subcommand == "predict":
-            self._say_what_differs()
+            say_what_differs(self.model.net, self.datamodule, self.model_named.trained if self.model_named else None)
         if subcommand == "fit":
             self.recorder.prepare(self.trainer, self.datamodule)
         return arguments | {"weights_only": True}
-
-    def _check_crops(self, subcommand: str) -> None:
-        """Check that clips of faces look like those of the model; advise to crop what shows more than faces."""
-        source = self.datamodule.source
-        with options_below("data"):
-            check_crops(source.source, self.model.net.clip_format.upright)
-        if subcommand == "fit" and (advice := advice_on_whole_frames(source)):
-            rank_zero_only(say)(advice)
-
-    def _say_what_differs(self) -> None:
-        """Print how classes differ from those of the training, and how many clips were omitted; a test reports it."""
-        trained = self.model_named and self.model_named.trained.config
-        found = other_classes(self.model.net.config, trained) if trained else None
-        omitted = len(self.datamodule.all_clips) - len(self.datamodule.source)
-        remarks = [
-            *(found.remarks if found else ()),
-            *([f"{omitted:,} clips of other labels omitted"] if omitted else ()),
-        ]
-        for remark in remarks:
-            rank_zero_only(say)(remark)

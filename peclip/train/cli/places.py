@@ -7,7 +7,8 @@ from jsonargparse import Namespace
 from lightning.pytorch.loggers import CSVLogger
 
 from peclip.train.private_hooks import process_rank
-from peclip.train.runs.folder import RUNS, VERSION, check_new_folder, evaluation_folder, next_folder
+from peclip.train.runs.folder import RUNS, VERSION, check_new_folder, evaluation_folder, next_folder, own_logger
+from peclip.train.runs.recorder import Recorder
 from peclip.train.runs.resume import Interrupted, continued, interrupted_run
 from peclip.train.runs.shards import check_shards_option
 
@@ -50,7 +51,22 @@ def choose_folder(options: Namespace, subcommand: str, resumed: Interrupted | No
     return folder
 
 
-def is_csv(logger: Any) -> bool:
+def choose_loggers(given: Any, folder: Path, recorder: Recorder | None) -> Any:
+    """Return the loggers of a run: a CSV logger for its folder comes first, unless logging is off.
+
+    Args:
+        given: the option.
+        folder: of the run.
+        recorder: of a training; None for an evaluation.
+    """
+    if given is False:
+        return False
+    listed = [] if given in (None, True) else given if isinstance(given, list) else [given]
+    others = [logger for logger in listed if not _is_csv(logger)]
+    return [own_logger(folder), *(recorder.loggers(others, folder) if recorder else others)]
+
+
+def _is_csv(logger: Any) -> bool:
     """Return whether a logger of the options is Lightning's CSV logger, whose place is that of the runs."""
     return isinstance(logger, Namespace) and logger.class_path.endswith(CSVLogger.__name__)
 
@@ -59,5 +75,5 @@ def _runs(options: Namespace) -> Path:
     """Return the folder that holds the runs of this name: that of a CSV logger, where one is given."""
     given = options.trainer.logger
     loggers = given if isinstance(given, list) else [given]
-    place = next((each.init_args for each in loggers if is_csv(each)), None)
+    place = next((each.init_args for each in loggers if _is_csv(each)), None)
     return Path(place.save_dir, place.name or "") if place else Path(RUNS, options.name)

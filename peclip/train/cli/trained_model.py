@@ -18,9 +18,9 @@ from peclip.class_texts import class_texts, texts_by_name
 from peclip.errors import InputError, listed, shown
 from peclip.labels import class_names
 from peclip.model import PEClip
-from peclip.model.build import build_prompts
 from peclip.model.io import Trained, read_trained
 from peclip.model.io.spec import Spec, describe, resolve
+from peclip.model.modules import build_prompts
 from peclip.model.parts.peft import describe_method
 from peclip.model.parts.temporal import MeanPool
 from peclip.results.options import OPTIONS, read_options

@@ -9,7 +9,7 @@ from peclip.errors import InputError
 from peclip.model import VPT, CoOp, MaPLe
 from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.freeze import freeze
-from peclip.model.build import build_prompts
+from peclip.model.modules import build_prompts
 from tests.conftest import write_tiny_clip
 from tests.model.small import build, clips, size, stir, trainable
 

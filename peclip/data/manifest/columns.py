@@ -1,0 +1,57 @@
+"""The columns of a manifest's table and their types."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from peclip import labels as vocabulary
+from peclip.data.manifest.formats import fold_columns
+from peclip.data.manifest.reader import each_value
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = {
+    "path": "str",
+    "label": "str",
+    "split": "str",
+    "fold": "Int64",
+    "start": "float64",
+    "end": "float64",
+    "subject": "category",
+    "source": "category",
+    "line": "int64",
+}
+"""Columns of :attr:`Manifest.table` and their types; text is empty and numbers are missing where a row has none."""
+
+
+def complete(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with all columns in their types, canonical labels and an index from 0."""
+    import pandas as pd
+
+    columns: dict[str, pd.Series[Any]] = {}
+    kind: Any  # the stubs know every type by its own overload
+    for name, kind in COLUMNS.items():
+        if name not in table:
+            missing = {"int64": 0, "str": "", "category": ""}.get(kind, float("nan"))
+            columns[name] = pd.Series(missing, index=table.index, dtype=kind)
+        elif kind in ("str", "category"):
+            columns[name] = _text(table[name].fillna(""), kind)
+        else:
+            columns[name] = table[name].astype(kind)
+    for name in fold_columns(table).values():
+        columns[name] = _text(table[name].fillna(""), "category")
+    if "label" in table:
+        columns["label"] = each_value(columns["label"], vocabulary.canonical)
+    return pd.DataFrame(columns, copy=False).reset_index(drop=True)
+
+
+def _text(values: pd.Series[Any], kind: Any) -> pd.Series[Any]:
+    """Return values as text: outside of Python, where it is small, unless names of files that are not UTF-8 forbid that."""
+    import pandas as pd
+
+    try:
+        return values.astype("str").astype(kind)
+    except UnicodeEncodeError:
+        text = values.astype(pd.StringDtype("python", na_value=float("nan")))
+        return text if kind == "str" else text.astype(kind)

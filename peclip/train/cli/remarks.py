@@ -1,0 +1,36 @@
+"""Look at model and clips side by side before the run starts: refuse what does not fit, and say what differs."""
+
+from lightning.pytorch.utilities import rank_zero_only
+
+from peclip.data.benchmarks.whole import advice_on_whole_frames
+from peclip.data.datamodule import VideoDataModule
+from peclip.data.manifest import Manifest
+from peclip.data.manifest.crops import check_crops
+from peclip.errors import options_below
+from peclip.model import PEClip, Trained
+from peclip.terminal import say
+from peclip.train.callbacks.report import other_classes
+
+
+def check_faces(clips: Manifest, net: PEClip, is_fit: bool) -> None:
+    """Check that clips of faces look like those of the model; advise to crop training clips that show more than faces.
+
+    Raises:
+        InputError: one has upright faces and the other has not.
+    """
+    with options_below("data"):
+        check_crops(clips.source, net.clip_format.upright)
+    if is_fit and (advice := advice_on_whole_frames(clips)):
+        rank_zero_only(say)(advice)
+
+
+def say_what_differs(net: PEClip, data: VideoDataModule, trained: Trained | None) -> None:
+    """Print how classes differ from those of the training, and how many clips were omitted; a test reports it."""
+    found = other_classes(net.config, trained.config) if trained else None
+    omitted = len(data.all_clips) - len(data.source)
+    remarks = [
+        *(found.remarks if found else ()),
+        *([f"{omitted:,} clips of other labels omitted"] if omitted else ()),
+    ]
+    for remark in remarks:
+        rank_zero_only(say)(remark)

@@ -1,0 +1,127 @@
+"""Evaluate a PEClip with Lightning: metrics over all clips, calibration, predictions."""
+
+import math
+from typing import Any, Literal
+
+from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+from peclip.data.batch import Batch
+from peclip.model import PEClip
+from peclip.results.calibration import Calibrated, calibrated, fit_temperature
+from peclip.results.scores import Scores
+from peclip.train.metrics import AllLogits, ExpressionMetrics, MeanLoss
+from peclip.train.outputs import Outputs
+
+Stage = Literal["val", "test"]
+
+SAME_ON_ALL_RANKS: dict[str, Any] = {"sync_dist": True, "rank_zero_only": True}
+"""Arguments of ``log`` for a value that every rank has computed over all clips, so that no reduction is needed."""
+
+
+class EvaluationModule(LightningModule):
+    """Validates, tests and predicts; :class:`peclip.train.PEClipModule`, which trains, describes the arguments.
+
+    Logs the loss, which is always the cross entropy, WAR, UAR and the recalls of an evaluation, and ``val/score``.
+    """
+
+    def __init__(self, net: PEClip, zero_shot: bool, calibrate: bool) -> None:
+        super().__init__()
+        self.net, self.zero_shot, self.calibrate = net, zero_shot, calibrate
+        self.val_metrics = ExpressionMetrics(net.labels)
+        self.test_metrics = ExpressionMetrics(net.labels)
+        self.zero_shot_metrics = ExpressionMetrics(net.labels)
+        self.eval_loss, self.eval_logits = MeanLoss(), AllLogits()
+        self.scores: dict[str, Scores] = {}
+        """The latest results by stage: ``val``, ``test`` and ``zero_shot``."""
+        self.calibration: Calibrated | None = None
+        """That of the latest evaluation."""
+
+    @property
+    def temperature(self) -> float:
+        """Divisor of the logits for the probabilities of an evaluation."""
+        return self.net.temperature if self.calibrate else 1.0
+
+    @property
+    def _is_fitting(self) -> bool:
+        return self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Return logits (B, C) of normalised clips, float (B, T, 3, H, W)."""
+        return self.net(video)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Outputs:  # type: ignore[override]  # Lightning takes any
+        """Add a batch of validation clips to the metrics."""
+        return self._evaluate(batch, self.val_metrics)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> Outputs:  # type: ignore[override]  # Lightning takes any
+        """Add a batch of test clips to the metrics, and the predictions of bare CLIP if ``zero_shot`` is set."""
+        bare = None
+        if self.zero_shot:
+            with self.net.bare():
+                bare = self.net(batch.video)
+        outputs = self._evaluate(batch, self.test_metrics)
+        if bare is not None:
+            self.zero_shot_metrics.update(bare, batch.label)
+        return outputs
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Outputs:
+        """Return the predictions for a batch; its labels are ignored."""
+        return Outputs(batch.clip, self.net(batch.video).float(), self.temperature)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the results over all validation clips."""
+        if self.trainer.sanity_checking:  # its few clips may all be unreadable
+            self.val_metrics.reset()
+            self.eval_loss.reset()
+            self.eval_logits.reset()
+            return
+        loss = self._log_loss("val")
+        self._calibrate()
+        self.scores["val"] = scores = self._log_scores("val", self.val_metrics)
+        score = math.nan if self.val_metrics.broken else scores.war - 1e-4 * min(loss, 100.0)
+        self.log("val/score", score, **SAME_ON_ALL_RANKS)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the results over all test clips."""
+        self._log_loss("test")
+        self._calibrate()
+        self.scores["test"] = self._log_scores("test", self.test_metrics)
+        if self.zero_shot:
+            self.scores["zero_shot"] = self._log_scores("zero_shot", self.zero_shot_metrics)
+
+    def _evaluate(self, batch: Batch, metrics: ExpressionMetrics) -> Outputs:
+        logits = self.net(batch.video).float()
+        metrics.update(logits, batch.label)
+        self.eval_loss.update(logits, batch.label)
+        self.eval_logits.update(batch.clip, logits, batch.label)
+        return Outputs(batch.clip, logits, 1.0 if self._is_fitting else self.temperature)
+
+    def _calibrate(self) -> None:
+        """Measure the calibration; within a fit, fit the temperature that the checkpoints of these weights hold."""
+        logits, truth = self.eval_logits.compute()
+        self.eval_logits.reset()
+        if self._is_fitting:
+            self.net.temperature = fit_temperature(logits, truth) if self.calibrate else 1.0
+        self.calibration = calibrated(logits, truth, self.temperature) if len(truth) else None
+
+    def _log_loss(self, stage: Stage) -> float:
+        loss = self.eval_loss.compute()
+        self.eval_loss.reset()
+        self.log(f"{stage}/loss", loss, **SAME_ON_ALL_RANKS)
+        return loss
+
+    def _log_scores(self, stage: str, metrics: ExpressionMetrics) -> Scores:
+        """Log the scores of an evaluation; NaN where outputs were not finite, which ends every evaluation but those of a fit.
+
+        Raises:
+            InputError: as :meth:`ExpressionMetrics.scores`.
+        """
+        scores = metrics.scores(strict=self.trainer.state.fn != "fit")
+        metrics.reset()
+        recalls = {f"{stage}/recall/{label}": recall for label, recall in scores.per_class_recall.items()}
+        values = {f"{stage}/war": scores.war, f"{stage}/uar": scores.uar, **recalls}
+        known = {name: math.nan if metrics.broken else value for name, value in values.items() if value is not None}
+        self.log_dict(known, **SAME_ON_ALL_RANKS)
+        return scores
