@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from peclip import __version__
 from peclip.errors import InputError, OneLineErrors, in_one_line
@@ -182,9 +183,26 @@ def _parse(name: str, command: Command, target: Callable[..., Any], args: list[s
         parser.add_argument(f"--{option}", type=str, nargs="+", action="extend", help=texts[option])
     # --face-model is --face_model: either way of writing an option is common
     args = [re.sub(r"^--[\w-]+", lambda option: "--" + option[0][2:].replace("-", "_"), word) for word in args]
+    args = _switched(args, target)
     with guarded():
         found = dict(parser.parse_args(args).as_dict())
     return found | {option: _words(found[option]) for option in several}
+
+
+def _switched(args: list[str], target: Callable[..., Any]) -> list[str]:
+    """Return a command line in which an option that is off by default has a value where its name alone stands."""
+    kinds, defaults = get_type_hints(target), signature(target).parameters
+    switches: dict[str, list[str]] = {}
+    for name, kind in kinds.items():
+        off = defaults[name].default if name in defaults else None
+        if kind is bool and off is False:
+            switches[f"--{name}"] = ["true", "false", "yes", "no"]
+        elif get_origin(kind) is Literal and off == "none":
+            switches[f"--{name}"] = [*get_args(kind)]
+    return [
+        f"{word}={switches[word][0]}" if word in switches and after.lower() not in switches[word] else word
+        for word, after in zip(args, [*args[1:], ""], strict=False)
+    ]
 
 
 def _words(given: list[str] | None) -> list[str] | None:

@@ -139,6 +139,22 @@ def test_help_of_a_command_shows_every_option():
     assert done.err == ""
 
 
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["clip", "--faces"], ("clip", "yunet", False)),
+        (["--faces", "--trust", "clip"], ("clip", "yunet", True)),
+        (["--faces", "clip", "--trust", "false"], ("clip", "yunet", False)),
+        (["--faces", "none", "clip", "--trust=yes"], ("clip", "none", True)),
+    ],
+)
+def test_an_option_that_is_off_by_default_is_switched_on_by_its_name(args, expected):
+    from peclip.commands.explain import explain
+
+    found = cli._parse("explain", cli.COMMANDS["explain"], explain, args)
+    assert (found["clip"], found["faces"], found["trust"]) == expected
+
+
 def test_an_interrupt_is_one_line(monkeypatch):
     def interrupted(name, args):
         raise KeyboardInterrupt

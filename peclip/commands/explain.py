@@ -1,6 +1,7 @@
 """``peclip explain``: why a model answers as it does for one clip."""
 
 from pathlib import Path
+from typing import Literal
 
 
 def explain(
@@ -8,6 +9,8 @@ def explain(
     model: str = "zero-shot",
     out: str = "explained",
     label: str | None = None,
+    faces: Literal["yunet", "none"] = "none",
+    face_model: str | None = None,
     start: float | None = None,
     end: float | None = None,
     curve_steps: int = 8,
@@ -24,11 +27,15 @@ def explain(
     clip.
 
     Args:
-        clip: Video file, folder of frames, or packed clip, cropped to a face as the clips of a manifest are.
+        clip: Video file, folder of frames, or packed clip, cropped to a face as the clips of a manifest are; with --faces any
+            video or folder of frames.
         model: Trained model: the folder of a run, a .ckpt, a package or its Hub id, or a released .pth; zero-shot is CLIP
             without training, with a text per class.
         out: Folder for the results. Files of the same names in it are replaced.
         label: Class to explain; by default the most probable one.
+        faces: Detector of faces: yunet, which --faces alone means, finds faces as peclip recognize does, and the one that is
+            seen longest is explained (needs the extra peclip[faces]); none is for a clip of one face.
+        face_model: ONNX file of YuNet; by default it is downloaded from the Hub once.
         start: Seconds from the beginning of a video at which the clip begins.
         end: Seconds from the beginning of a video at which the clip ends.
         curve_steps: Steps of the curves of deletion and insertion, each of which takes 10 passes of the model; 0 for no curves.
@@ -41,16 +48,18 @@ def explain(
         trust: Import classes of other packages that the model names; for models of people you trust.
 
     Raises:
-        InputError: the model or the clip cannot be read, the clip does not move, the model has no such class, an option is out of
-            range, or the folder cannot be written.
+        InputError: the model or the clip cannot be read, the clip does not move or shows no face, the model has no such class, an
+            option is out of range, or the folder cannot be written.
     """
     from rich.progress import Progress
 
     from peclip.console import PlainConsole
     from peclip.errors import InputError
     from peclip.inference.explain.explanation import explained, passes, read_moving
+    from peclip.inference.explain.faces import read_face
     from peclip.inference.explain.page import write_page
     from peclip.inference.explain.picture import draw_explanation
+    from peclip.inference.faces import YuNet
     from peclip.inference.trained import find_device, load_model
     from peclip.terminal import say
 
@@ -58,7 +67,10 @@ def explain(
         if value < least:
             raise InputError(f"{name} is {value}, expected at least {least}", name)
     net = load_model(model, backbone, labels, texts, trust).to(find_device(device)).eval()
-    read = read_moving(clip, net, start, end)
+    if faces == "none":
+        read = read_moving(clip, net, start, end)
+    else:
+        read = read_face(clip, net, YuNet(face_model), start, end)
     console = PlainConsole(error=True)
     with Progress(transient=True, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("explaining", total=passes(net, curve_steps))
