@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 from peclip._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from peclip.train.metrics import ExpressionMetrics
+    from peclip.train.metrics import ClassMetrics
     from peclip.train.module import PEClipModule
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "ExpressionMetrics": "peclip.train.metrics",
+            "ClassMetrics": "peclip.train.metrics",
             "PEClipModule": "peclip.train.module",
         },
     )
 
-__all__ = ("ExpressionMetrics", "PEClipModule")
+__all__ = ("ClassMetrics", "PEClipModule")

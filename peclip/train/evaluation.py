@@ -11,7 +11,7 @@ from peclip.data.batch import Batch
 from peclip.model import PEClip
 from peclip.results.calibration import Calibrated, calibrated, fit_temperature
 from peclip.results.scores import Scores
-from peclip.train.metrics import AllLogits, ExpressionMetrics, MeanLoss
+from peclip.train.metrics import AllLogits, ClassMetrics, MeanLoss
 from peclip.train.outputs import Outputs
 
 Stage = Literal["val", "test"]
@@ -29,9 +29,9 @@ class EvaluationModule(LightningModule):
     def __init__(self, net: PEClip, zero_shot: bool, calibrate: bool) -> None:
         super().__init__()
         self.net, self.zero_shot, self.calibrate = net, zero_shot, calibrate
-        self.val_metrics = ExpressionMetrics(net.labels)
-        self.test_metrics = ExpressionMetrics(net.labels)
-        self.zero_shot_metrics = ExpressionMetrics(net.labels)
+        self.val_metrics = ClassMetrics(net.labels)
+        self.test_metrics = ClassMetrics(net.labels)
+        self.zero_shot_metrics = ClassMetrics(net.labels)
         self.eval_loss, self.eval_logits = MeanLoss(), AllLogits()
         self.scores: dict[str, Scores] = {}
         """The latest results by stage: ``val``, ``test`` and ``zero_shot``."""
@@ -91,7 +91,7 @@ class EvaluationModule(LightningModule):
         if self.zero_shot:
             self.scores["zero_shot"] = self._log_scores("zero_shot", self.zero_shot_metrics)
 
-    def _evaluate(self, batch: Batch, metrics: ExpressionMetrics) -> Outputs:
+    def _evaluate(self, batch: Batch, metrics: ClassMetrics) -> Outputs:
         logits = self.net(batch.video).float()
         metrics.update(logits, batch.label)
         self.eval_loss.update(logits, batch.label)
@@ -112,11 +112,11 @@ class EvaluationModule(LightningModule):
         self.log(f"{stage}/loss", loss, **SAME_ON_ALL_RANKS)
         return loss
 
-    def _log_scores(self, stage: str, metrics: ExpressionMetrics) -> Scores:
+    def _log_scores(self, stage: str, metrics: ClassMetrics) -> Scores:
         """Log the scores of an evaluation; NaN where outputs were not finite, which ends every evaluation but those of a fit.
 
         Raises:
-            InputError: as :meth:`ExpressionMetrics.scores`.
+            InputError: as :meth:`ClassMetrics.scores`.
         """
         scores = metrics.scores(strict=self.trainer.state.fn != "fit")
         metrics.reset()

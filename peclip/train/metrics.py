@@ -14,7 +14,7 @@ from peclip.errors import InputError
 from peclip.results.scores import Scores, scores
 
 
-class ExpressionMetrics(MulticlassConfusionMatrix):
+class ClassMetrics(MulticlassConfusionMatrix):
     """Counts predictions over the batches and devices of an evaluation; :meth:`scores` returns :class:`Scores`.
 
     ``update(predictions, labels)`` accepts logits ``(B, C)`` or class indices ``(B,)``, and the true indices ``(B,)``;

@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError
 from peclip.model import PEClip
-from peclip.train.metrics import ExpressionMetrics
+from peclip.train.metrics import ClassMetrics
 from peclip.train.module import PEClipModule
 from tests.runs import run
 
@@ -66,7 +66,7 @@ def test_recognize_names_the_video_and_goes_on(package, tiny_data, tmp_path, mon
 class TestMetrics:
     @pytest.fixture
     def metrics(self):
-        return ExpressionMetrics(["a", "b"])
+        return ClassMetrics(["a", "b"])
 
     @pytest.mark.parametrize("broken", [[NAN, NAN], [NAN, 1.0], [math.inf, 0.0], [0.0, -math.inf]])
     def test_there_is_no_score_with_clips_that_are_not_finite(self, metrics, broken):

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from peclip.data.forking import METHOD, main_module_hidden, start_server
 from peclip.errors import InputError
 from peclip.results.scores import recalls, scores, uar, war
-from peclip.train.metrics import AllLogits, ExpressionMetrics, MeanLoss
+from peclip.train.metrics import AllLogits, ClassMetrics, MeanLoss
 
 LABELS = ("happiness", "sadness", "fear")
 
@@ -41,7 +41,7 @@ def test_a_class_that_is_never_right_counts_as_zero():
 
 
 def test_counting_logits_over_batches_gives_the_matrix():
-    metrics = ExpressionMetrics(LABELS)
+    metrics = ClassMetrics(LABELS)
     for piece in (slice(0, 3), slice(3, 4), slice(4, 7)):
         metrics.update(logits(PREDICTED)[piece], torch.tensor(TRUTH)[piece])
     result = metrics.scores()
@@ -55,19 +55,19 @@ def test_counting_logits_over_batches_gives_the_matrix():
 
 
 def test_class_indices_count_like_logits():
-    metrics = ExpressionMetrics(LABELS)
+    metrics = ClassMetrics(LABELS)
     metrics.update(torch.tensor(PREDICTED), torch.tensor(TRUTH))
     assert metrics.scores().confusion.tolist() == HAND.tolist()
 
 
 def test_low_precision_logits_count_like_full_ones():
-    metrics = ExpressionMetrics(LABELS)
+    metrics = ClassMetrics(LABELS)
     metrics.update(logits(PREDICTED).bfloat16(), torch.tensor(TRUTH))
     assert metrics.scores().confusion.tolist() == HAND.tolist()
 
 
 def test_reset_forgets():
-    metrics = ExpressionMetrics(LABELS)
+    metrics = ClassMetrics(LABELS)
     metrics.update(torch.tensor([0, 1]), torch.tensor([1, 0]))
     metrics.scores()
     metrics.reset()
@@ -76,13 +76,13 @@ def test_reset_forgets():
 
 
 def test_counts_are_not_part_of_a_checkpoint():
-    assert ExpressionMetrics(LABELS).state_dict() == {}
+    assert ClassMetrics(LABELS).state_dict() == {}
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
 def test_an_empty_evaluation_is_refused():
     with pytest.raises(InputError, match="no clip was evaluated"):
-        ExpressionMetrics(LABELS).scores()
+        ClassMetrics(LABELS).scores()
     with pytest.raises(InputError, match="no clip was evaluated"):
         uar(np.zeros((3, 3), dtype=int))
     with pytest.raises(InputError, match="no clip was evaluated"):
@@ -91,11 +91,11 @@ def test_an_empty_evaluation_is_refused():
 
 def test_one_class_is_refused_by_name():
     with pytest.raises(InputError, match="happiness"):
-        ExpressionMetrics(["happiness"])
+        ClassMetrics(["happiness"])
 
 
 def test_a_label_of_minus_one_does_not_count():
-    metrics, loss = ExpressionMetrics(LABELS), MeanLoss()
+    metrics, loss = ClassMetrics(LABELS), MeanLoss()
     for truth in ([0, -1, 1], [-1, -1, -1]):
         metrics.update(logits([0, 1, 2]), torch.tensor(truth))
         loss.update(logits([0, 1, 2]), torch.tensor(truth))
@@ -127,7 +127,7 @@ def test_logits_come_in_the_order_of_the_clips_without_those_that_do_not_count()
 
 def evaluate_share(rank, shares, folder):
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=len(shares))
-    metrics, kept = ExpressionMetrics(LABELS), AllLogits()
+    metrics, kept = ClassMetrics(LABELS), AllLogits()
     if shares[rank]:
         metrics.update(logits(PREDICTED)[shares[rank]], torch.tensor(TRUTH)[shares[rank]])
     clips = torch.tensor(shares[rank] or [-1])  # a dummy clip where there is no other
