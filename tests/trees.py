@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from tests.media import numbered_frames, write_video
+
+if TYPE_CHECKING:
+    from peclip.data.manifest import Manifest
 
 SEVEN_FOLDERS = ("Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
 DFEW_ORDER = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
@@ -212,3 +216,8 @@ TREES = {
     "hmdb51": hmdb51_tree,
 }
 """The builders by the names of the benchmarks; each takes the root, makes the tree and returns the root."""
+
+
+def labels_by_path(manifest: Manifest) -> dict[str, str]:
+    """Return the label of each clip by the path in its row."""
+    return dict(zip(manifest.table["path"], manifest.table["label"], strict=True))

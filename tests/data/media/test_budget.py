@@ -9,7 +9,7 @@ import pytest
 from peclip.data.media import budget
 from peclip.data.media.clip import count_frames, every_frame, read_clip, stream_frames
 from peclip.errors import InputError
-from tests.data.broken import write_gif
+from tests.data.hostile import write_gif
 from tests.media import write_frames, write_video
 
 SIDE = 1000

@@ -1,0 +1,88 @@
+"""The readers of UCF101 and HMDB51: their folds, groups, names and suffixes."""
+
+import re
+
+import pytest
+
+from peclip.data.benchmarks import prepare, read_benchmark
+from peclip.data.manifest import Manifest
+from peclip.data.source import split_source
+from peclip.errors import InputError
+from tests.trees import (
+    hmdb51_tree,
+    ucf101_tree,
+)
+
+
+def test_ucf101_tests_each_group_in_its_fold_and_keeps_groups_apart_in_validation(tmp_path):
+    manifest = read_benchmark("ucf101", ucf101_tree(tmp_path, classes=3, groups=(1, 2, 8, 15, 22, 23)))
+    for fold, group in {1: "01", 2: "08", 3: "15"}.items():
+        train, _, test = manifest.splits(fold)
+        tested = {path[-10:-8] for path in test.table["path"]}
+        assert group in tested
+        assert not tested & {path[-10:-8] for path in train.table["path"]}
+    clips = split_source(manifest, 1, 0.3, seed=0)
+    assert len(clips.val)
+    assert not {*clips.val.table["subject"]} & {*clips.train.table["subject"]}
+    assert manifest.labels == ["ArcheryArchery", "ArcheryBilliards", "ArcheryBowling"]
+    assert manifest.clip(0).where == "ucfTrainTestlist/testlist01.txt line 1"
+
+
+def test_ucf101_and_hmdb51_are_found_under_other_names_and_suffixes(tmp_path):
+    ucf101_tree(tmp_path / "ucf", classes=2)
+    (tmp_path / "ucf/UCF-101").rename(tmp_path / "ucf/videos")
+    (tmp_path / "ucf/ucfTrainTestlist").rename(tmp_path / "ucf/annotations")
+    clip = tmp_path / "ucf/videos/ArcheryArchery/v_ArcheryArchery_g08_c01.avi"
+    clip.rename(clip.with_suffix(".mp4"))
+    assert not len(read_benchmark("ucf101", tmp_path / "ucf").missing())
+    hmdb51_tree(tmp_path / "hmdb/hmdb51_org", classes=2)
+    (tmp_path / "hmdb/hmdb51_org/testTrainMulti_7030_splits").rename(tmp_path / "hmdb/splits")
+    assert not len(read_benchmark("hmdb51", tmp_path / "hmdb").missing())
+
+
+def test_hmdb51_folds_may_share_test_clips_and_leave_clips_out(tmp_path):
+    manifest = read_benchmark("hmdb51", hmdb51_tree(tmp_path, classes=2))
+    assert manifest.folds == [1, 2, 3]
+    sizes = [tuple(map(len, manifest.splits(fold))) for fold in manifest.folds]
+    assert sizes == [(6, 0, 2), (4, 0, 2), (6, 0, 2)]
+    again = prepare("hmdb51", tmp_path, tmp_path / "hmdb51.csv")
+    assert [list(Manifest.read(tmp_path / "hmdb51.csv").roles(fold)) for fold in (1, 2, 3)] == [
+        list(again.roles(fold)) for fold in (1, 2, 3)
+    ]
+
+
+def test_hmdb51_has_videos_as_subjects_only_where_its_folds_keep_them_apart(tmp_path):
+    apart = read_benchmark("hmdb51", hmdb51_tree(tmp_path, classes=2))
+    assert apart.table["subject"].nunique() == 6
+    assert apart.notes == ()
+    path = next((tmp_path / "testTrainMulti_7030_splits").glob("*_test_split2.txt"))
+    path.write_text(path.read_text().replace(".avi 0", ".avi 1"))  # now this video is trained and tested on in fold 2
+    mixed = read_benchmark("hmdb51", tmp_path)
+    assert mixed.table["subject"].eq("").all()
+    assert "videos" in mixed.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "tree", "path", "line", "expected"),
+    [
+        (
+            "ucf101",
+            ucf101_tree,
+            "ucfTrainTestlist/trainlist02.txt",
+            "Archery",
+            "trainlist02.txt line 1: 'Archery' is not a line",
+        ),
+        (
+            "hmdb51",
+            hmdb51_tree,
+            "testTrainMulti_7030_splits/archery_archery_test_split2.txt",
+            "a.avi 3",
+            "line 1: 'a.avi 3' is not",
+        ),
+    ],
+)
+def test_a_list_of_actions_that_cannot_be_meant_is_named_with_its_line(tmp_path, name, tree, path, line, expected):
+    tree(tmp_path, classes=2)
+    (tmp_path / path).write_text(f"{line}\n")
+    with pytest.raises(InputError, match=re.escape(expected)):
+        read_benchmark(name, tmp_path)
