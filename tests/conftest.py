@@ -25,34 +25,34 @@ from tests.runs import save_blank, trained, write_config, write_data
 if TYPE_CHECKING:
     from torch import Tensor
 
-# The runs that tests start are forks of one server for the whole session, which imports what a training needs.
-forking.PRELOADED = ["peclip.train.cli.command", "transformers.models.clip.modeling_clip", "pytest"]
+# The runs that tests start are forks of one server for the whole session; it imports what a run needs.
+forking.PRELOADED = ["tests.preloaded"]
 
 LONGEST = (
-    "bad_input/test_options.py",
-    "bad_input/test_models.py",
-    "bad_input/test_data.py",
     "stress/test_kills.py",
-    "train/test_lightning_options.py",
-    "test_trained_models.py",
     "test_configs.py",
-    "inference/test_recognizer.py",
-    "inference/app/test_page.py",
-    "train/test_cv.py",
     "test_cli.py",
+    "test_cluster.py",
+    "test_trained_models.py",
+    "train/test_lightning_options.py",
     "model/io/test_released.py",
-    "model/io/test_onnx.py",
-    "bench/test_bench.py",
+    "bad_input/test_data.py",
+    "train/test_cv.py",
     "test_notebooks.py",
+    "model/io/test_onnx.py",
+    "bad_input/test_options.py",
     "train/test_module.py",
     "model/test_inject.py",
-    "test_cluster.py",
+    "inference/test_recognizer.py",
+    "inference/app/test_page.py",
     "train/test_ranks.py",
-    "test_installed.py",
+    "bench/test_bench.py",
     "stress/test_soak.py",
     "inference/test_memory.py",
+    "data/test_forking.py",
+    "test_other_classes.py",
 )
-"""Test files that take more than ten seconds on a core, the longest first."""
+"""Test files that take longest, the longest first."""
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "pe_clip_small.json").read_text())
 

@@ -90,7 +90,7 @@ def trained(folder: Path, *args: str | Path) -> Path:
     return made
 
 
-def save_blank(figure: Figure, target: Path, dpi: int = 120) -> None:
+def save_blank(figure: Figure | None, target: Path, dpi: int = 120) -> None:
     """Stand in for :func:`peclip.results.figures.save`: a picture of one pixel. Laying it out takes a third of a short run."""
     with atomic_write(target) as path:
         Image.new("L", (1, 1)).save(path, format="png")

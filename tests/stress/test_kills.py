@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
-from contextlib import suppress
+from contextlib import chdir, suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import torch
 
 from tests.cluster import of_slurm
 from tests.processes import AtCall, at_once, in_a_process, send
+from tests.runs import run
 from tests.stress.killed import outcome
 
 KILL = signal.SIGKILL
@@ -65,6 +66,12 @@ def going_on(folder, options, uninterrupted, *more):
     return err
 
 
+def run_in(folder, *args):
+    """Run a command in a folder that ends without a signal: it needs no process of its own."""
+    with chdir(folder):
+        return run(*args)
+
+
 def in_training(step, act=DIE):
     return AtCall(f"{MODULE}.training_step", step, act)
 
@@ -102,7 +109,8 @@ MOMENTS = {
 }
 
 
-IN_SHORT = ("in the second epoch", "in validation", "while a checkpoint is moved")
+IN_SHORT = ("while a checkpoint is moved",)
+"""Tests below resume the run that was killed in the second epoch, too."""
 
 
 @pytest.mark.parametrize(
@@ -116,6 +124,7 @@ def test_a_killed_run_resumes_and_ends_the_same(moment, options, uninterrupted, 
     assert left == {"best.ckpt", "last.ckpt", "previous.ckpt"}
 
 
+@pytest.mark.slow
 def test_a_run_killed_twice_resumes_with_another_number_of_workers(options, uninterrupted, tmp_path):
     assert in_a_process(tmp_path, options, in_training(4))[0] == -KILL
     again = [*options, "--ckpt_path", "last", "--data.num_workers", "2"]
@@ -136,9 +145,9 @@ def test_a_run_whose_checkpoints_are_all_torn_is_refused_and_kept(options, kille
     for name in ("last.ckpt", "previous.ckpt"):
         (folder / "checkpoints" / name).write_bytes(b"torn")
     before = sorted(folder.rglob("*"))
-    status, err = in_a_process(killed, [*options, "--ckpt_path", "last"])
-    assert (status, err.splitlines()[-1].startswith("peclip: error: ")) == (2, True)
-    assert "previous.ckpt" in err.splitlines()[-1]
+    result = run_in(killed, *options, "--ckpt_path", "last")
+    assert (result.status, result.err.splitlines()[-1].startswith("peclip: error: ")) == (2, True)
+    assert "previous.ckpt" in result.err.splitlines()[-1]
     assert sorted(folder.rglob("*")) == before
 
 
@@ -175,16 +184,16 @@ def test_a_run_that_is_asked_to_end_in_slurm_saves_in_its_own_folder(options, un
 
 
 def test_collected_gradients_are_not_lost_when_a_run_is_asked_to_end(options, tmp_path):
-    options = [*options, "--trainer.accumulate_grad_batches", "2"]
+    options = [*options, "--trainer.accumulate_grad_batches", "2", "--trainer.max_epochs", "2"]
     assert in_a_process(tmp_path / "whole", options)[0] == 0
     assert in_a_process(tmp_path / "ended", options, in_training(8, partial(send, signal.SIGTERM)))[0] == 143
     going_on(tmp_path / "ended", options, outcome(tmp_path / "whole/runs/tiny/version_0"))
 
 
 def test_a_run_ended_by_steps_resumes(options, tmp_path):
-    options = [*options, "--trainer.max_steps", "12", "--trainer.max_epochs", "-1"]
+    options = [*options, "--trainer.max_steps", "8", "--trainer.max_epochs", "-1"]
     assert in_a_process(tmp_path / "whole", options)[0] == 0
-    assert in_a_process(tmp_path / "killed", options, in_training(9))[0] == -KILL
+    assert in_a_process(tmp_path / "killed", options, in_training(7))[0] == -KILL
     going_on(tmp_path / "killed", options, outcome(tmp_path / "whole/runs/tiny/version_0"))
 
 
@@ -229,21 +238,23 @@ def test_a_disk_that_fills_up_leaves_the_checkpoints_before(options, uninterrupt
 # --- which run resumes ---
 
 
-def test_the_latest_run_of_the_name_resumes_and_no_test_of_it(options, tmp_path):
-    short = [*options, "--trainer.max_epochs", "1"]
-    assert in_a_process(tmp_path, short)[0] == 0
-    shutil.copytree(tmp_path / "runs/tiny/version_0", tmp_path / "runs/tiny/version_1")
-    assert in_a_process(tmp_path, ["test", *options[1:3], "--ckpt_path", "runs/tiny/version_0"])[0] == 0
-    assert in_a_process(tmp_path, [*short, "--name", "other"])[0] == 0
-    assert in_a_process(tmp_path, [*options, "--ckpt_path", "last"]) == (0, "")
+def test_the_latest_run_of_the_name_resumes_and_no_test_of_it(options, killed):
+    first = killed / "runs/tiny/version_0"
+    shutil.copytree(first, killed / "runs/tiny/version_1")
+    assert run_in(killed, "test", *options[1:3], "--ckpt_path", "runs/tiny/version_0").status == 0
+    shutil.copytree(first, killed / "runs/other/version_7")
+    assert in_a_process(killed, [*options, "--ckpt_path", "last"]) == (0, "")
     steps = {
-        run.name: torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"]
-        for run in tmp_path.glob("runs/tiny/*")
+        str(run.relative_to(killed / "runs")): torch.load(run / "checkpoints/last.ckpt", weights_only=True)[
+            "global_step"
+        ]
+        for run in killed.glob("runs/*/version_*")
         if (run / "checkpoints").exists()
     }
-    assert steps == {"version_0": 5, "version_1": 15}
+    assert steps == {"tiny/version_0": 8, "tiny/version_1": 15, "other/version_7": 8}
 
 
+@pytest.mark.slow
 def test_without_a_run_last_is_the_first(options, uninterrupted, tmp_path):
     going_on(tmp_path, options, uninterrupted)
 
@@ -254,17 +265,16 @@ def test_a_finished_run_resumes_to_its_report(options, finished, uninterrupted, 
     going_on(tmp_path, options, uninterrupted)
 
 
-def test_a_run_resumes_in_a_folder_that_has_moved(options, uninterrupted, tmp_path):
-    assert in_a_process(tmp_path, [*options, "--folder", "mine"], in_training(13))[0] == -KILL
-    (tmp_path / "mine").rename(tmp_path / "moved")
-    assert in_a_process(tmp_path, [*options, "--ckpt_path", str(tmp_path / "moved")]) == (0, "")
-    assert outcome(tmp_path / "moved") == uninterrupted
+def test_a_run_resumes_in_a_folder_that_has_moved(options, uninterrupted, killed):
+    (killed / "runs/tiny/version_0").rename(killed / "moved")
+    assert in_a_process(killed, [*options, "--ckpt_path", str(killed / "moved")]) == (0, "")
+    assert outcome(killed / "moved") == uninterrupted
 
 
 def test_other_batches_are_refused(options, killed):
-    status, err = in_a_process(killed, [*options, "--ckpt_path", "last", "--data.batch_size", "3"])
-    assert status == 2
-    assert "data.batch_size 2 (now 3): resume with the same" in err
+    result = run_in(killed, *options, "--ckpt_path", "last", "--data.batch_size", "3")
+    assert result.status == 2
+    assert "data.batch_size 2 (now 3): resume with the same" in result.err
 
 
 def test_another_number_of_devices_is_refused_unless_a_step_has_the_same_clips(options, killed):
@@ -309,7 +319,8 @@ def test_a_validation_within_an_epoch_is_not_lost(moment, validating, uninterrup
     going_on(tmp_path, validating, uninterrupted_validating)
 
 
-@pytest.mark.parametrize("step", [2, pytest.param(7, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [2, 7, 8])
 def test_a_validation_within_an_epoch_is_run_once_when_a_run_is_asked_to_end(
     step, validating, uninterrupted_validating, tmp_path
 ):

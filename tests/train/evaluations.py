@@ -1,21 +1,28 @@
 """Folders with what an evaluation leaves behind, without a training."""
 
+from unittest.mock import patch
+
 import numpy as np
 
 from peclip.results.evaluation import Metrics, write_evaluation
 from peclip.results.scores import scores
 from peclip.results.training import Training, write_training
+from tests.runs import save_blank
 
 LABELS = ["happiness", "sadness", "anger"]
 
 
 def write_run(folder, truth, predicted, labels=LABELS, seconds=90.0, paths=None, **known):
-    """Write the files of a run that was tested on clips with these true and predicted classes, given by index."""
+    """Write the files of a run that was tested on clips with these true and predicted classes, given by index.
+
+    Its picture is blank: drawing it takes most of the time, and tests of pictures draw their own.
+    """
     folder.mkdir(parents=True)
     confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
     np.add.at(confusion, (truth, predicted), 1)
     known = {"split": "test", "selection": "validation", "trainable": 7714, "parameters": 79587} | known
-    write_evaluation(folder, Metrics(scores=scores(confusion, labels), **known))
+    with patch("peclip.results.evaluation.draw_confusion", lambda target, *_: save_blank(None, target)):
+        write_evaluation(folder, Metrics(scores=scores(confusion, labels), **known))
     paths = paths or [f"{index:03d}.mp4" for index in range(len(truth))]
     rows = [
         ",".join([path, labels[one], labels[other], *["0.5"] * len(labels)])

@@ -17,7 +17,7 @@ from tests.processes import AtCall, in_a_process, send
 from tests.runs import LABELS, run, write_config
 from tests.trees import write_clip
 
-FOLDS = (1, 2, 3, 4, 5)
+FOLDS = (1, 2, 3)
 EVERY_FILE = ("metrics.json", "predictions.csv", "metrics.csv", "confusion.csv")
 
 
@@ -37,16 +37,16 @@ def weights(run_folder):
     return torch.load(run_folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
 
 
-IN_FOLD_3 = AtCall("peclip.train.module:PEClipModule.on_train_epoch_end", 6, partial(send, signal.SIGKILL))
-"""Kills a cross-validation, whose folds have two epochs, at the end of the second of fold 3, before its validation."""
+IN_FOLD_2 = AtCall("peclip.train.module:PEClipModule.on_train_epoch_end", 4, partial(send, signal.SIGKILL))
+"""Kills a cross-validation, whose folds have two epochs, at the end of the second of fold 2, before its validation."""
 
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory, tiny_clip):
-    """A folder with a configuration and the cross-validation ``runs/tiny/cv_0``, killed in fold 3; not to be written to."""
+    """A folder with a configuration and the cross-validation ``runs/tiny/cv_0``, killed in fold 2; not to be written to."""
     folder = tmp_path_factory.mktemp("interrupted")
     config = write_config(folder / "tiny.yaml", tiny_clip, write_folds(folder / "data"))
-    assert in_a_process(folder, ["cv", "--config", config], IN_FOLD_3)[0] == -signal.SIGKILL
+    assert in_a_process(folder, ["cv", "--config", config], IN_FOLD_2)[0] == -signal.SIGKILL
     return folder
 
 
@@ -84,15 +84,14 @@ def assert_refused(result, *says):
 
 def test_a_killed_cross_validation_resumes_with_the_unfinished_folds(interrupted, finished):
     before, after = interrupted / "runs/tiny/cv_0", finished / "runs/tiny/cv_0"
-    assert [fold for fold in FOLDS if (before / f"fold_{fold}/metrics.json").exists()] == [1, 2]
-    assert (before / "fold_3/config.yaml").exists()
+    assert [fold for fold in FOLDS if (before / f"fold_{fold}/metrics.json").exists()] == [1]
+    assert (before / "fold_2/config.yaml").exists()
     assert not (before / "results.json").exists()
-    for fold in (1, 2):
-        for path in (before / f"fold_{fold}").rglob("*.*"):
-            assert (after / path.relative_to(before)).stat().st_mtime_ns == path.stat().st_mtime_ns
+    for path in (before / "fold_1").rglob("*.*"):
+        assert (after / path.relative_to(before)).stat().st_mtime_ns == path.stat().st_mtime_ns
     out = (finished / "out.txt").read_text()
-    assert "Resuming runs/tiny/cv_0, finished before: fold 1, 2" in out
-    assert [line for line in out.splitlines() if line.startswith("Fold ")] == ["Fold 3", "Fold 4", "Fold 5"]
+    assert "Resuming runs/tiny/cv_0, finished before: fold 1" in out
+    assert [line for line in out.splitlines() if line.startswith("Fold ")] == ["Fold 2", "Fold 3"]
     assert [path.name for path in finished.glob("runs/tiny/*")] == ["cv_0"]
 
 
@@ -121,14 +120,14 @@ def test_the_results_are_there_as_page_json_and_pictures_and_nothing_else_is(fin
     }
     assert not list(folder.rglob(".*"))
     results = json.loads((folder / "results.json").read_text())
-    assert (results["clips"], results["selection"], len(results["folds"])) == (30, "validation", 5)
-    assert sum(map(sum, results["pooled"]["confusion"])) == 30
-    assert "Cross-validation tiny: 5 folds, 30 test clips" in (finished / "out.txt").read_text()
+    assert (results["clips"], results["selection"], len(results["folds"])) == (18, "validation", 3)
+    assert sum(map(sum, results["pooled"]["confusion"])) == 18
+    assert "Cross-validation tiny: 3 folds, 18 test clips" in (finished / "out.txt").read_text()
 
 
 def test_a_run_of_a_fold_is_complete_by_itself(finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    fold = finished / "runs/tiny/cv_0/fold_4"
+    fold = finished / "runs/tiny/cv_0/fold_3"
     assert run("test", "--ckpt_path", fold, "--out", "out").status == 0
     again = json.loads((tmp_path / "out/metrics.json").read_text())
     assert again == json.loads((fold / "metrics.json").read_text()) | {"model": str(fold)}
@@ -138,7 +137,7 @@ def test_a_finished_cross_validation_is_compared_and_not_gone_on_with(finished, 
     monkeypatch.chdir(finished)
     result = run("compare", "runs/tiny/cv_0", "runs/tiny/cv_0")
     assert (result.status, result.err) == (0, "")
-    assert "Results on 30 test clips, mean of 5 folds" in result.out
+    assert "Results on 18 test clips, mean of 3 folds" in result.out
 
 
 def test_the_next_cross_validation_gets_a_folder_of_its_own(tmp_path, monkeypatch, tiny_clip, blank_pictures):
@@ -176,7 +175,7 @@ def test_help_says_what_it_does_and_shows_the_options_of_fit():
 def test_other_options_are_not_mixed_with_finished_folds(resuming, option, value, says):
     result = run("cv", "--config", resuming, option, value)
     assert_refused(result, "runs/tiny/cv_0", says, "use the same options to resume, or another --name or --folder")
-    assert not Path("runs/tiny/cv_0/fold_4").exists()
+    assert not Path("runs/tiny/cv_0/fold_3").exists()
 
 
 def test_workers_are_no_part_of_the_result(resuming, monkeypatch):
@@ -184,7 +183,7 @@ def test_workers_are_no_part_of_the_result(resuming, monkeypatch):
     monkeypatch.setattr("peclip.train.cv._train", lambda fold, *_: begun.append(fold) or sys.exit(7))
     before = Path("runs/tiny/cv_0/config.yaml").read_text()
     assert run("cv", "--config", resuming, "--data.num_workers", 1).status == 7
-    assert begun == [3]
+    assert begun == [2]
     assert Path("runs/tiny/cv_0/config.yaml").read_text() == before
 
 
@@ -197,7 +196,7 @@ def test_other_clips_are_not_mixed_with_finished_folds(resuming, tiny_clip):
     data = Path(yaml.safe_load(resuming.read_text())["data"]["manifest"])
     before = data.read_text()
     try:
-        data.write_text(before.replace(f",{LABELS[0]},5", f",{LABELS[1]},5", 1))
+        data.write_text(before.replace(f",{LABELS[0]},3", f",{LABELS[1]},3", 1))
         assert_refused(run("cv", "--config", resuming), "folds.csv has other clips, labels or folds than when")
     finally:
         data.write_text(before)
@@ -205,12 +204,12 @@ def test_other_clips_are_not_mixed_with_finished_folds(resuming, tiny_clip):
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("fold_2/metrics.json", "metrics.json cannot be read"), ("config.yaml", "config.yaml line 2: not valid YAML")],
+    [("fold_1/metrics.json", "metrics.json cannot be read"), ("config.yaml", "config.yaml line 2: not valid YAML")],
 )
 def test_a_torn_file_is_named_before_anything_is_trained(resuming, name, says):
     Path("runs/tiny/cv_0", name).write_text('{"war": [')
     assert_refused(run("cv", "--config", resuming), says)
-    assert not Path("runs/tiny/cv_0/fold_4").exists()
+    assert not Path("runs/tiny/cv_0/fold_3").exists()
 
 
 def test_two_at_once_do_not_work_in_one_folder(resuming):
