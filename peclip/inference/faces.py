@@ -1,6 +1,6 @@
 """Find faces in a frame: YuNet, run by OpenCV (the extra ``faces``)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ CONFIDENCE = 0.7
 """Lowest score of a face. On real videos faces score above 0.9, also half covered; other objects stay below 0.6."""
 
 _COLUMNS = (0, 1, 2, 3, 14, 4, 5, 6, 7)  # of YuNet's output: the box, the score and the eyes
+_ALL = 15
 
 OVERLAP = 0.3
 """Largest intersection over union of two boxes; of two that overlap more, the one with the higher score is kept."""
@@ -50,7 +51,7 @@ class YuNet:
                 'faces: finding faces needs OpenCV: pip install "peclip[faces]", or set faces to none for clips of one face'
             ) from error
         self._cv2: Any = cv2
-        self._file = _fetch() if model is None else model
+        self._file = fetch(HUB, HUB_FILES, "YuNet", "face_model") if model is None else model
         if not Path(self._file).is_file():
             raise InputError(f"face_model {self._file}: no such file, expected the ONNX file of YuNet")
         self._size = (0, 0)
@@ -66,6 +67,19 @@ class YuNet:
             float (N, 9): left, top, width and height in pixels of the frame, score, and x and y of the two eyes; a box may
             reach beyond the frame's edges.
         """
+        found = self.find(frame)
+        return found[:, _COLUMNS].astype(np.float64)
+
+    def find(self, frame: np.ndarray) -> np.ndarray:
+        """Return the faces of a frame as YuNet does.
+
+        Args:
+            frame: uint8 (H, W, 3), RGB.
+
+        Returns:
+            float32 (N, 15): left, top, width and height in pixels of the frame, x and y of the right and the left eye, the tip of
+            the nose, and the right and the left corner of the mouth, and the score.
+        """
         height, width = frame.shape[:2]
         scale = min(1.0, LONGEST_SIDE / max(width, height))
         size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -75,9 +89,8 @@ class YuNet:
         small = self._cv2.resize(frame, size, interpolation=self._cv2.INTER_AREA)
         _, faces = self._net.detect(self._cv2.cvtColor(small, self._cv2.COLOR_RGB2BGR))
         if faces is None:
-            return np.zeros((0, len(_COLUMNS)))
-        x, y = width / size[0], height / size[1]
-        return np.asarray(faces[:, _COLUMNS], np.float64) * (x, y, x, y, 1, x, y, x, y)
+            return np.zeros((0, _ALL), np.float32)
+        return np.asarray(faces, np.float32) * np.float32([width / size[0], height / size[1]] * 7 + [1])
 
     def _load(self) -> Any:
         log = self._cv2.utils.logging
@@ -93,25 +106,37 @@ class YuNet:
         return net
 
 
-def _fetch() -> str:
-    """Return the path of YuNet in the Hub's local cache, after downloading it if it is missing."""
-    for name in HUB_FILES:
+def fetch(hub: str, names: Sequence[str], what: str, option: str) -> str:
+    """Return the path of a model's file in the Hub's local cache, after downloading it if it is missing.
+
+    Args:
+        hub: the repository.
+        names: of the file, of which the first that is there is taken.
+        what: the model, for messages.
+        option: that names a file instead.
+
+    Raises:
+        InputError: it cannot be downloaded.
+    """
+    for name in names:
         try:
-            return hf_hub_download(HUB, name, local_files_only=True)
+            return hf_hub_download(hub, name, local_files_only=True)
         except LocalEntryNotFoundError:
             pass
     level = logging.get_verbosity()
     logging.set_verbosity_error()  # the error is reported once, below
     try:
-        try:
-            return hf_hub_download(HUB, HUB_FILES[0])
-        except LocalEntryNotFoundError:
-            raise
-        except EntryNotFoundError:
-            return hf_hub_download(HUB, HUB_FILES[1])
+        for name in names[:-1]:
+            try:
+                return hf_hub_download(hub, name)
+            except LocalEntryNotFoundError:
+                raise
+            except EntryNotFoundError:
+                pass
+        return hf_hub_download(hub, names[-1])
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise InputError(
-            f"face_model: YuNet cannot be downloaded from the Hub ({HUB}): connect once, or set face_model to the file {HUB_FILES[0]}"
+            f"{option}: {what} cannot be downloaded from the Hub ({hub}): connect once, or set {option} to the file {names[0]}"
         ) from error
     finally:
         logging.set_verbosity(level)

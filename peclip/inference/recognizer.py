@@ -1,7 +1,7 @@
 """Recognizer: frames of a video -> rows that say which expression each face shows in each window."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -86,6 +86,9 @@ class Recognizer:
         precision: ``bf16-mixed``, ``32-true``, or ``auto``: bf16 where the device multiplies it in hardware, as in
             ``peclip test``.
 
+    Attributes:
+        window: length of the windows in seconds.
+
     Raises:
         InputError: an argument is out of its range, the model or YuNet cannot be loaded, or OpenCV is not installed.
     """
@@ -107,7 +110,7 @@ class Recognizer:
         if isinstance(faces, str) and faces not in ("yunet", "none"):
             raise InputError(f"faces is {faces!r}: expected yunet or none")
         Windows(1, window, stride)
-        self._window, self._stride, self._batch_size = window, stride, batch_size
+        self.window, self._stride, self._batch_size = window, stride, batch_size
         self._device = find_device(device)
         self.precision = best_precision(self._device.type) if precision == "auto" else precision
         net = model if isinstance(model, PEClip) else PEClip.from_trained(read_trained(model), backbone)
@@ -140,19 +143,22 @@ class Recognizer:
         """
         yield from self.rows(read_frames(str(source)), str(source))
 
-    def rows(self, frames: Iterable[tuple[float, np.ndarray]], file: str) -> Iterator[Row]:
+    def rows(
+        self, frames: Iterable[tuple[float, np.ndarray]], file: str, watch: Callable[[float, View], None] | None = None
+    ) -> Iterator[Row]:
         """Recognize a stream of frames.
 
         Args:
             frames: seconds, never less than before, and uint8 (H, W, 3) RGB, as
                 :func:`peclip.inference.sources.read_frames` yields them.
             file: name of the source in the rows.
+            watch: called with the seconds and the faces of each frame in which faces are looked for.
 
         Yields:
             as calling the recognizer does.
         """
         waiting: list[tuple[Row, Tensor | None]] = []
-        for window in self._windows(frames):
+        for window in self._windows(frames, watch):
             for sight in window.sights:
                 waiting.append((_row(file, sight, window.not_followed), sight.clip))
             waiting += [
@@ -164,24 +170,35 @@ class Recognizer:
                 waiting = []
         yield from self._answer(waiting)
 
-    def _windows(self, frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[Window]:
+    def _windows(
+        self, frames: Iterable[tuple[float, np.ndarray]], watch: Callable[[float, View], None] | None
+    ) -> Iterator[Window]:
         size = self.net.image_size
-        windows = Windows(self.net.clip_format.num_frames, self._window, self._stride)
+        windows = Windows(self.net.clip_format.num_frames, self.window, self._stride)
         faces = (
             WholeFrames(size) if self._detect is None else FoundFaces(size, self._detect, self.net.clip_format.upright)
         )
         before: tuple[float, np.ndarray, View | None] | None = None
+        watch = watch or _ignore
+
+        def hold(seconds: float, frame: np.ndarray, view: View | None) -> Iterator[Window]:
+            whole = faces.hold(seconds, frame, view)
+            if view is None:
+                watch(seconds, whole)
+            yield from windows.hold(seconds, whole)
+
         for seconds, frame in frames:
             if before is not None and seconds - before[0] >= HELD:
-                yield from windows.hold(before[0], faces.hold(*before))
+                yield from hold(*before)
             view = faces.cut(seconds, frame, windows.wants)
             if view is not None:
+                watch(seconds, view)
                 yield from windows.push(seconds, view)
             before = seconds, frame, view
         end = frames.end if isinstance(frames, FrameStream) else None
         is_held = before is not None and end is not None and end - before[0] >= HELD
         if before is not None and is_held:
-            yield from windows.hold(before[0], faces.hold(*before))
+            yield from hold(*before)
         faces.finish()
         yield from windows.finish(end if is_held else None)
 
@@ -211,6 +228,10 @@ class Recognizer:
         with torch.inference_mode(), computed_in(self.precision, self._device):
             video = normalize(torch.stack(clips).to(self._device), self.net.clip_format)
             return self.net.probabilities(self.net(video)).tolist()
+
+
+def _ignore(seconds: float, view: View) -> None:
+    """Take no notice of the faces of a frame."""
 
 
 def _row(file: str, sight: Sight, not_followed: int) -> Row:

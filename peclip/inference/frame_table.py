@@ -1,0 +1,82 @@
+"""Write a table with a row per frame and face."""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import Self
+
+from peclip.inference.per_frame import FaceInFrame, PerFrame
+from peclip.inference.recognizer import Row
+from peclip.inference.timeline import cell
+from peclip.labels import column
+
+FRAMES = "frames.csv"
+
+_FIRST = ("file", "track", "frame", "time", "label")
+_LAST = ("face_left", "face_top", "face_width", "face_height", "face_score", "caution")
+_TRACK = _FIRST.index("track")
+
+
+class FrameTable:
+    """The faces of one video, frame by frame. They are on disk until the numbers of the persons are known.
+
+    Args:
+        labels: class names, in the order of the probabilities.
+        caution: what has to be said about every answer of the model; empty where there is nothing.
+        window: length of the windows in seconds.
+
+    Attributes:
+        faces: brings frames and rows together.
+    """
+
+    def __init__(self, labels: Sequence[str], caution: str, window: float) -> None:
+        self.faces = PerFrame(window)
+        self._labels, self._caution = labels, caution.partition(":")[0]
+        self._file = TemporaryFile("w+", newline="", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+        self._rows = csv.writer(self._file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def through(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Yield the rows of the video again, and note the frames that they are about."""
+        for row in rows:
+            self._put(self.faces.add(row))
+            yield row
+        self._put(self.faces.finish())
+
+    def write(self, folder: Path, numbers: Mapping[int, int]) -> str:
+        """Write the table into a folder, and return its name.
+
+        Args:
+            folder: of the results of the video.
+            numbers: the number that a face gets, by its own; those that are missing keep theirs.
+        """
+        self._file.seek(0)
+        with (folder / FRAMES).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            table = csv.writer(file)
+            table.writerow([*_FIRST, *map(column, self._labels), *_LAST])
+            for row in csv.reader(self._file):
+                track = int(row[_TRACK])
+                table.writerow([*row[:_TRACK], numbers.get(track, track), *row[_TRACK + 1 :]])
+        return FRAMES
+
+    def _put(self, faces: Iterator[FaceInFrame]) -> None:
+        for face in faces:
+            cautions = "; ".join([*([self._caution] if self._caution else []), *face.cautions])
+            score = "" if face.score is None else f"{face.score:.3f}"
+            self._rows.writerow(
+                [
+                    *(cell(face.file), face.track, face.frame, f"{face.seconds:.3f}", face.label),
+                    *(f"{face.probabilities[label]:.6f}" for label in self._labels),
+                    *(f"{value:.1f}" for value in face.box),
+                    *(score, cautions),
+                ]
+            )

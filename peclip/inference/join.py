@@ -1,0 +1,150 @@
+"""Bring the tracks of one person together: a cut or an absence has given them different numbers."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from tempfile import TemporaryFile
+
+import numpy as np
+import torch
+
+from peclip.inference.recognizer import Row
+
+Features = Callable[[np.ndarray], np.ndarray | None]
+"""Callable that accepts the picture of a face, uint8 (S, S, 3) RGB, and returns who it shows as a vector of length 1, (D,), such
+that the product of two is large where both are one person; None where it cannot tell."""
+
+TOGETHER = 0.1
+"""Seconds for which two tracks may be seen at the same time and still be one person: some pictures are mixed at a cut."""
+
+MOST = 4_000
+"""Tracks that are compared with each other; of more, those that are seen in most windows."""
+
+_NEVER = -np.inf
+
+
+@dataclass
+class Looks:
+    """Who one track shows.
+
+    Attributes:
+        start: seconds at which it is first seen.
+        end: seconds at which it is last seen.
+        total: sum of its features (D,).
+        count: number of them.
+    """
+
+    start: float
+    end: float
+    total: np.ndarray
+    count: int
+
+    def likeness(self, other: "Looks") -> float:
+        """Return the mean product of the features of two tracks, from -1 to 1; that of two that are seen together is -inf."""
+        if min(self.end, other.end) - max(self.start, other.start) > TOGETHER:
+            return _NEVER
+        return float(self.total @ other.total) / (self.count * other.count)
+
+
+def gather(rows: Iterable[Row], features: Features, looks: dict[int, Looks]) -> Iterator[Row]:
+    """Yield rows again, and note who their tracks show. Faces about which :mod:`peclip.inference.cautions` warns do not count.
+
+    Args:
+        rows: of one video.
+        features: of a picture.
+        looks: is filled, by track.
+    """
+    spans: dict[int, tuple[float, float]] = {}
+    for row in rows:
+        if row.track is not None and row.picture is not None:
+            start, end = spans.get(row.track, (row.start, row.end))
+            spans[row.track] = min(start, row.start), max(end, row.end)
+            found = None if row.cautions else features(row.picture.permute(1, 2, 0).contiguous().numpy())
+            if found is not None:
+                seen = looks.setdefault(row.track, Looks(0.0, 0.0, np.zeros_like(found, np.float64), 0))
+                seen.total, seen.count = seen.total + found, seen.count + 1
+        yield row
+    for track, seen in looks.items():
+        seen.start, seen.end = spans[track]
+
+
+def join(looks: Mapping[int, Looks], threshold: float) -> dict[int, int]:
+    """Return the number that each track gets which is brought together with others: the smallest of its person.
+
+    Agglomerative clustering with complete linkage: any two tracks of a person are at least as alike as the threshold, and none are
+    seen at the same time.
+
+    Args:
+        looks: by track.
+        threshold: least likeness of two tracks of one person.
+    """
+    kept = sorted(sorted(looks, key=lambda track: -looks[track].count)[:MOST])
+    if len(kept) < 2:
+        return {}
+    alike = _likenesses([looks[track] for track in kept])
+    groups = [[track] for track in kept]
+    best = alike.argmax(axis=1)
+    while True:
+        one = int(alike[np.arange(len(kept)), best].argmax())
+        other = int(best[one])
+        if alike[one, other] < threshold:
+            break
+        groups[one] += groups[other]
+        groups[other] = []
+        alike[one] = alike[:, one] = np.minimum(alike[one], alike[other])
+        alike[other] = alike[:, other] = _NEVER
+        for place in {one, *np.flatnonzero((best == one) | (best == other)).tolist()}:
+            best[place] = alike[place].argmax()
+    return {track: min(group) for group in groups if len(group) > 1 for track in group}
+
+
+def _likenesses(looks: list[Looks]) -> np.ndarray:
+    """Return how alike tracks are (N, N), as :meth:`Looks.likeness` says; -inf on the diagonal."""
+    means = np.stack([each.total / each.count for each in looks]).astype(np.float32)
+    starts, ends = (np.array([getattr(each, name) for each in looks]) for name in ("start", "end"))
+    alike = means @ means.T
+    shared = np.minimum(ends[:, None], ends) - np.maximum(starts[:, None], starts)
+    alike[shared > TOGETHER] = _NEVER
+    np.fill_diagonal(alike, _NEVER)
+    return alike
+
+
+class Held:
+    """Rows that wait for the end of their video, their pictures on disk."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._file = TemporaryFile()  # noqa: SIM115
+        self._rows: list[Row] = []
+        self._shapes: list[torch.Size | None] = []
+        for row in rows:
+            self._shapes.append(None if row.picture is None else row.picture.shape)
+            if row.picture is not None:
+                self._file.write(row.picture.contiguous().numpy().tobytes())
+            self._rows.append(replace(row, picture=None))
+
+    def __iter__(self) -> Iterator[Row]:
+        """Yield the rows, once."""
+        self._file.seek(0)
+        with self._file:
+            for row, shape in zip(self._rows, self._shapes, strict=True):
+                if shape is None:
+                    yield row
+                else:
+                    picture = torch.frombuffer(bytearray(self._file.read(shape.numel())), dtype=torch.uint8)
+                    yield replace(row, picture=picture.view(shape))
+
+
+def join_rows(rows: Iterable[Row], features: Features, threshold: float) -> Iterator[Row]:
+    """Yield the rows of one video, the tracks of one person with one number, when the video has ended. ::
+
+        for row in join_rows(Recognizer("runs/demo/version_0")("holiday.mp4"), SFace(), SFace.THRESHOLD):
+            print(row.start, row.track, row.label)
+
+    Args:
+        rows: of a recognizer.
+        features: of pictures, such as :class:`peclip.inference.sface.SFace`.
+        threshold: least likeness of two tracks of one person.
+    """
+    looks: dict[int, Looks] = {}
+    held = Held(gather(rows, features, looks))
+    numbers = join(looks, threshold)
+    yield from (row if row.track is None else replace(row, track=numbers.get(row.track, row.track)) for row in held)
