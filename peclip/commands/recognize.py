@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from peclip import __version__
 
 if TYPE_CHECKING:
+    from peclip.inference.join import Joiner
     from peclip.inference.recognizer import Recognizer
 
 
@@ -26,6 +27,8 @@ def recognize(
     texts: str | None = None,
     format: str = "csv,json",
     same: list[str] | None = None,
+    face_features: str = "none",
+    per_frame: bool = False,
     precision: Literal["auto", "bf16-mixed", "32-true"] = "auto",
     trust: bool = False,
 ) -> int:
@@ -57,6 +60,9 @@ def recognize(
             (annotations with a tier per face).
         same: Faces of one video that are one person, by their numbers, such as 3,7; several groups, as 3,7 4,9, or several
             options. All results follow.
+        face_features: Brings the faces of one person together over cuts and absences: sface downloads OpenCV's SFace once, a
+            file is that of SFace; none leaves each a number of its own.
+        per_frame: Also write frames.csv, with a row per frame and face.
         precision: bf16-mixed, 32-true, or auto: bf16 where the device multiplies it in hardware, as in peclip test.
         trust: Import classes of other packages that the model names; for models of people you trust.
 
@@ -81,7 +87,24 @@ def recognize(
     head = {"peclip": __version__, "model": model, "faces": faces, "window": window, "stride": stride}
     head["precision"] = recognizer.precision
     options = _options(recognizer, head, formats) | ({"same": sorted(groups.items())} if groups else {})
-    return recognize_videos(recognizer, videos, Path(out), head, formats, options, groups)
+    joiner = _joiner(face_features, faces, face_model)
+    options |= {"face_features": face_features} if joiner else {}
+    options |= {"per_frame": True} if per_frame else {}
+    return recognize_videos(recognizer, videos, Path(out), head, formats, options, groups, joiner, per_frame)
+
+
+def _joiner(features: str, faces: str, face_model: str | None) -> "Joiner | None":
+    """Return what brings the faces of one person together; None where nothing does."""
+    from peclip.errors import InputError
+    from peclip.inference.faces import YuNet
+    from peclip.inference.join import Joiner
+    from peclip.inference.sface import SFace
+
+    if features == "none":
+        return None
+    if faces == "none":
+        raise InputError("face_features compares faces that are found: leave out --faces none", "face_features")
+    return Joiner(SFace(None if features == "sface" else features, YuNet(face_model)), SFace.THRESHOLD)
 
 
 def _options(recognizer: "Recognizer", head: dict[str, Any], formats: list[str]) -> dict[str, Any]:

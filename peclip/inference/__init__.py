@@ -6,17 +6,24 @@ from peclip._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from peclip.inference.faces import YuNet
+    from peclip.inference.join import Joiner
+    from peclip.inference.per_frame import FaceInFrame, faces_in_frames
     from peclip.inference.recognizer import Recognizer, Row
+    from peclip.inference.sface import SFace
     from peclip.inference.timeline import Timeline
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "FaceInFrame": "peclip.inference.per_frame",
+            "Joiner": "peclip.inference.join",
             "Recognizer": "peclip.inference.recognizer",
             "Row": "peclip.inference.recognizer",
+            "SFace": "peclip.inference.sface",
             "Timeline": "peclip.inference.timeline",
             "YuNet": "peclip.inference.faces",
+            "faces_in_frames": "peclip.inference.per_frame",
         },
     )
 
-__all__ = ("Recognizer", "Row", "Timeline", "YuNet")
+__all__ = ("FaceInFrame", "Joiner", "Recognizer", "Row", "SFace", "Timeline", "YuNet", "faces_in_frames")

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from peclip.errors import InputError, shown
 from peclip.files import atomic_write, locked, read_regular_text, write_json
+from peclip.inference.frame_table import FRAMES
 from peclip.inference.recognizer import Row
 from peclip.inference.sources import STDIN, is_live
 from peclip.inference.timeline import JSON, SEGMENTS, SUMMARY, TABLE, Timeline, check_place
@@ -128,8 +129,12 @@ class Answers:
         return video is not None and video.size >= 0 and (video.size, video.changed) == _state(file)
 
     @contextmanager
-    def video(self, file: str) -> Iterator[Callable[[Row], None]]:
+    def video(self, file: str, write_frames: Callable[[Path], object] | None = None) -> Iterator[Callable[[Row], None]]:
         """Return a function that writes the rows of a video. If the context ends in an error, nothing of it is left.
+
+        Args:
+            file: the video.
+            write_frames: called at the end with the folder of the video, to write the table of its frames there.
 
         Raises:
             InputError: they cannot be written.
@@ -143,6 +148,8 @@ class Answers:
                 timeline = Timeline(temporary, self._labels, self._head, self._caution, self._formats, taken)
                 with timeline, timeline.video(file) as add:
                     yield add
+                if write_frames is not None:
+                    write_frames(temporary)
                 video = Finished(file, timeline.stems[0], size, changed, timeline.rows, timeline.faces)
                 write_json(temporary / DONE, asdict(video))
                 shutil.rmtree(self._videos / video.stem, ignore_errors=True)
@@ -172,7 +179,8 @@ class Answers:
     def _publish(self) -> None:
         """Put the tables together, and lay the pictures of all videos beside them."""
         videos = sorted(self.finished.values(), key=lambda video: self._order.get(video.file, len(self._order)))
-        for name in (TABLE, SEGMENTS, SUMMARY):
+        has_frames = all((self._videos / video.stem / FRAMES).exists() for video in videos)
+        for name in (TABLE, SEGMENTS, SUMMARY, *([FRAMES] if has_frames else [])):
             with atomic_write(self._folder / name, _ADVICE) as path, path.open("wb") as whole:
                 for number, video in enumerate(videos):
                     with (self._videos / video.stem / name).open("rb") as part:
@@ -196,7 +204,7 @@ class Answers:
     def _lay_out(self, part: Path) -> None:
         """Link, or copy, the files of a video but for its tables."""
         for path in part.rglob("*"):
-            if path.is_file() and path.name not in (TABLE, SEGMENTS, SUMMARY, JSON, DONE):
+            if path.is_file() and path.name not in (TABLE, SEGMENTS, SUMMARY, FRAMES, JSON, DONE):
                 target = self._folder / path.relative_to(part)
                 target.parent.mkdir(exist_ok=True)
                 target.unlink(missing_ok=True)

@@ -67,8 +67,7 @@ class YuNet:
             float (N, 9): left, top, width and height in pixels of the frame, score, and x and y of the two eyes; a box may
             reach beyond the frame's edges.
         """
-        found = self.find(frame)
-        return found[:, _COLUMNS].astype(np.float64)
+        return self.find(frame)[:, _COLUMNS]
 
     def find(self, frame: np.ndarray) -> np.ndarray:
         """Return the faces of a frame as YuNet does.
@@ -77,7 +76,7 @@ class YuNet:
             frame: uint8 (H, W, 3), RGB.
 
         Returns:
-            float32 (N, 15): left, top, width and height in pixels of the frame, x and y of the right and the left eye, the tip of
+            float (N, 15): left, top, width and height in pixels of the frame, x and y of the right and the left eye, the tip of
             the nose, and the right and the left corner of the mouth, and the score.
         """
         height, width = frame.shape[:2]
@@ -89,8 +88,8 @@ class YuNet:
         small = self._cv2.resize(frame, size, interpolation=self._cv2.INTER_AREA)
         _, faces = self._net.detect(self._cv2.cvtColor(small, self._cv2.COLOR_RGB2BGR))
         if faces is None:
-            return np.zeros((0, _ALL), np.float32)
-        return np.asarray(faces, np.float32) * np.float32([width / size[0], height / size[1]] * 7 + [1])
+            return np.zeros((0, _ALL))
+        return np.asarray(faces, np.float64) * ([width / size[0], height / size[1]] * 7 + [1])
 
     def _load(self) -> Any:
         log = self._cv2.utils.logging

@@ -9,7 +9,7 @@ from typing import Self
 
 from peclip.inference.per_frame import FaceInFrame, PerFrame
 from peclip.inference.recognizer import Row
-from peclip.inference.timeline import cell
+from peclip.inference.timeline import file_cell
 from peclip.labels import column
 
 FRAMES = "frames.csv"
@@ -74,7 +74,7 @@ class FrameTable:
             score = "" if face.score is None else f"{face.score:.3f}"
             self._rows.writerow(
                 [
-                    *(cell(face.file), face.track, face.frame, f"{face.seconds:.3f}", face.label),
+                    *(file_cell(face.file), face.track, face.frame, f"{face.seconds:.3f}", face.label),
                     *(f"{face.probabilities[label]:.6f}" for label in self._labels),
                     *(f"{value:.1f}" for value in face.box),
                     *(score, cautions),

@@ -133,18 +133,33 @@ class Held:
                     yield replace(row, picture=picture.view(shape))
 
 
-def join_rows(rows: Iterable[Row], features: Features, threshold: float) -> Iterator[Row]:
-    """Yield the rows of one video, the tracks of one person with one number, when the video has ended. ::
+@dataclass(frozen=True)
+class Joiner:
+    """Brings the tracks of one person together in the rows of a video.
 
-        for row in join_rows(Recognizer("runs/demo/version_0")("holiday.mp4"), SFace(), SFace.THRESHOLD):
+    For example::
+
+        joiner = Joiner(sface, sface.THRESHOLD)
+        for row in joiner(Recognizer("runs/demo/version_0")("holiday.mp4")):
             print(row.start, row.track, row.label)
 
-    Args:
-        rows: of a recognizer.
+    Attributes:
         features: of pictures, such as :class:`peclip.inference.sface.SFace`.
         threshold: least likeness of two tracks of one person.
     """
-    looks: dict[int, Looks] = {}
-    held = Held(gather(rows, features, looks))
-    numbers = join(looks, threshold)
-    yield from (row if row.track is None else replace(row, track=numbers.get(row.track, row.track)) for row in held)
+
+    features: Features
+    threshold: float
+
+    def __call__(self, rows: Iterable[Row], numbers: dict[int, int] | None = None) -> Iterator[Row]:
+        """Yield the rows of one video, the tracks of one person with one number, when the video has ended.
+
+        Args:
+            rows: of a recognizer.
+            numbers: is filled as :func:`join` returns it, before the first row is yielded.
+        """
+        looks: dict[int, Looks] = {}
+        numbers = {} if numbers is None else numbers
+        held = Held(gather(rows, self.features, looks))
+        numbers |= join(looks, self.threshold)
+        yield from (row if row.track is None else replace(row, track=numbers.get(row.track, row.track)) for row in held)

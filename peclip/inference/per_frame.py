@@ -11,7 +11,6 @@ from peclip.inference.recognizer import Recognizer, Row
 from peclip.inference.sources import read_frames
 from peclip.inference.windows import Box, Subject, View
 
-
 _LATEST = 256  # frames that may be read ahead
 
 

@@ -15,11 +15,15 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from peclip.console import PlainConsole
 from peclip.errors import InputError, in_one_line, printable
 from peclip.inference.answers import Answers, ends_run
+from peclip.inference.frame_table import FrameTable
+from peclip.inference.join import Joiner
 from peclip.inference.pace import Pace
-from peclip.inference.recognizer import Recognizer
+from peclip.inference.per_frame import Numbered
+from peclip.inference.recognizer import Recognizer, Row
 from peclip.inference.same import bring_together
 from peclip.inference.sources import describe, find_videos, is_live, read_frames
 from peclip.inference.timeline import SUMMARY
+from peclip.inference.windows import View
 from peclip.terminal import say
 
 
@@ -31,6 +35,8 @@ def recognize_videos(
     formats: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
     same: Mapping[int, int] | None = None,
+    joiner: Joiner | None = None,
+    per_frame: bool = False,
 ) -> int:
     """Recognise videos one after another, and write what they show into a folder; finished ones are not read again.
 
@@ -42,6 +48,8 @@ def recognize_videos(
         formats: of files besides csv and json.
         options: what the answers depend on, by name.
         same: the number that a face of the video gets, by its own; see :func:`peclip.inference.same.read_same`.
+        joiner: brings tracks together before that.
+        per_frame: whether a table has a row for each face in each frame.
 
     Returns:
         Exit code: 0 if every video was read, 1 if some were, 2 if none was.
@@ -76,7 +84,10 @@ def recognize_videos(
             pace = Pace(length, partial(_say_pace, console, source))
             advance = partial(_advance, progress, task, pace)
             try:
-                _recognize(recognizer, source, answers, advance, report, same or {})
+                with FrameTable(recognizer.labels, caution, recognizer.window) if per_frame else nullcontext() as table:
+                    numbers = _recognize(recognizer, source, answers, advance, report, same or {}, joiner, table)
+                if numbers:
+                    console.print(f"peclip: {printable(source)}: {_joined(numbers)}", soft_wrap=True)
                 done += 1
             except InputError as error:
                 if ends_run(error):
@@ -141,20 +152,56 @@ def _recognize(
     advance: Callable[[float], None],
     report: Callable[[InputError], None],
     same: Mapping[int, int],
-) -> None:
-    """Write the rows of a video.
+    joiner: Joiner | None,
+    table: FrameTable | None,
+) -> dict[int, int]:
+    """Write the rows of a video, and return the numbers of the tracks that were brought together.
 
     A pipe or a camera may end at any time: if it breaks off, the error is reported and the rows before it are kept.
 
     Raises:
         InputError: the video cannot be read.
     """
-    with answers.video(source) as add:
+    joined: dict[int, int] = {}
+
+    def write_frames(folder: Path) -> None:
+        if table is not None:
+            table.write(folder, {**same, **{track: same.get(person, person) for track, person in joined.items()}})
+
+    with answers.video(source, write_frames) as add:
         frames = read_frames(source)
         with _live(frames, report) if is_live(source) else nullcontext(frames) as watched:
-            for row in bring_together(recognizer.rows(watched, source), same):
+            rows = _followed(_read(recognizer, watched, source, table), advance)
+            for row in bring_together(joiner(rows, joined) if joiner else rows, same):
                 add(row)
-                advance(row.end)
+    return joined
+
+
+def _read(
+    recognizer: Recognizer, frames: Iterator[tuple[float, np.ndarray]], source: str, table: FrameTable | None
+) -> Iterator[Row]:
+    """Return the rows of a video, which a table of frames notes as well."""
+    if table is None:
+        return recognizer.rows(frames, source)
+    numbered, faces = Numbered(frames), table.faces
+
+    def watch(seconds: float, view: View) -> None:
+        faces.see(numbered.number(seconds), seconds, view)
+
+    return table.through(recognizer.rows(numbered, source, watch))
+
+
+def _followed(rows: Iterator[Row], advance: Callable[[float], None]) -> Iterator[Row]:
+    for row in rows:
+        advance(row.end)
+        yield row
+
+
+def _joined(numbers: Mapping[int, int]) -> str:
+    """Return which tracks were brought together."""
+    persons = [[track for track in numbers if numbers[track] == person] for person in sorted({*numbers.values()})]
+    groups = "; ".join(" and ".join(map(str, sorted(tracks))) for tracks in persons)
+    return f"brought together as one person: faces {groups}. With --face_features none each has a picture of its own"
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class SFace:
         if not len(faces):
             return None
         away = np.abs(faces[:, :2] + faces[:, 2:4] / 2 - len(picture) / 2).sum(axis=1)
-        face = faces[away.argmin()]
+        face = faces[away.argmin()].astype(np.float32)
         aligned = self._net.alignCrop(self._cv2.cvtColor(picture, self._cv2.COLOR_RGB2BGR), face)
         feature = self._net.feature(aligned).ravel()
         length = float(np.linalg.norm(feature))

@@ -183,7 +183,7 @@ class Timeline:
         picture = "" if row.track is None or row.picture is None else persons.picture_of(row.track)
         cautions = self._cautions(row.cautions) if row.label else ""
         first = (
-            _cell(row.file),
+            file_cell(row.file),
             "" if row.track is None else row.track,
             f"{row.start:.3f}",
             f"{row.end:.3f}",
@@ -212,7 +212,7 @@ class Timeline:
     def _write_segment(self, file: str, segment: Segment) -> None:
         label, probability = self._labels[segment.label], segment.probabilities[segment.label]
         times = f"{segment.start:.3f}", f"{segment.end:.3f}", f"{segment.seconds:.3f}"
-        cells = [_cell(file), segment.track, *times, label, f"{probability:.6f}", self._cautions(segment.cautions)]
+        cells = [file_cell(file), segment.track, *times, label, f"{probability:.6f}", self._cautions(segment.cautions)]
         self._write(self._segments, cells)
 
     def _write_person(self, file: str, person: Person) -> None:
@@ -220,7 +220,7 @@ class Timeline:
         cautions = [f"{name} ({seconds:.1f} s)" for name, seconds in person.cautions.items()]
         times = f"{person.first:.3f}", f"{person.last:.3f}", f"{person.seconds:.3f}"
         label, values = self._labels[int(person.by_label.argmax())], (*shares, *person.probabilities)
-        first = (_cell(file), person.track, person.picture, *times, label)
+        first = (file_cell(file), person.track, person.picture, *times, label)
         self._write(self._summary, [*first, *(f"{value:.6f}" for value in values), self._cautions(cautions)])
 
     def _cautions(self, of_answers: Sequence[str]) -> str:
@@ -246,7 +246,8 @@ def check_place(folder: Path) -> Path:
     return place
 
 
-def _cell(file: str) -> str:
+def file_cell(file: str) -> str:
+    """Return the name of a video as tables have it."""
     return file if file == STDIN else as_cell(file)
 
 
