@@ -36,7 +36,7 @@ LIGHTNING = "peclip.train.cli.command:run"
 """Function that runs the subcommands of LightningCLI with an unparsed command line."""
 
 SEEDS = "peclip.train.seeds:run"
-"""Function that runs ``fit`` for several seeds with an unparsed command line."""
+"""Function that runs ``fit`` or ``cv`` for several seeds with an unparsed command line."""
 
 FOLDS = "peclip.train.cv:run"
 """Function that runs ``fit`` for every fold with an unparsed command line."""
@@ -141,7 +141,7 @@ def _run(name: str, args: list[str]) -> int:
     if command.target in (LIGHTNING, FOLDS) and args in (["-h"], ["--help"]):
         print(_stored_help(name), end="")
         return 0
-    several = name == "fit" and any(arg.partition("=")[0] == "--seeds" for arg in args)
+    several = name in ("fit", "cv") and any(arg.partition("=")[0] == "--seeds" for arg in args)
     module, _, function = (SEEDS if several else command.target).partition(":")
     gc.disable()  # no import can be collected, and the search for garbage takes a fifth of the time
     try:

@@ -18,6 +18,7 @@ from jsonargparse import Namespace
 
 from peclip.configuration import load
 from peclip.data.manifest import Manifest
+from peclip.data.manifest.soft import soft_columns
 from peclip.data.source import read_source, split_source
 from peclip.errors import InputError, options_below
 from peclip.files import LOCK, file_errors, locked, write_text
@@ -106,7 +107,9 @@ def _check(options: Namespace) -> Manifest:
         raise InputError(f"trainer.{name} leaves no results of the folds to summarise: omit it in peclip cv")
     generate_demo(data)
     with options_below("data"):
-        source = read_source(data.manifest, data.root, data.benchmark, data.options, data.allow_outside)
+        source = read_source(
+            data.manifest, data.root, data.benchmark, data.options, data.allow_outside, data.soft_labels
+        )
     if len(source.folds) < 2:
         there = f"has fold {source.folds[0]} alone" if source.folds else "has no folds"
         raise InputError(f"{source.source} {there}, peclip cv needs two or more: use peclip fit, or add a column fold")
@@ -152,9 +155,11 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
     """
     if (folder / RESULTS).exists():
         raise InputError(f"folder {folder} holds a finished cross-validation: name a new one")
-    if not (folder / OPTIONS).exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    if (names and OPTIONS not in names) or "checkpoints" in names:
         raise InputError(f"folder {folder} holds other files than a cross-validation: name a new one")
-    columns = ["path", "label", "split", "fold", "start", "end", *source.fold_columns.values()]
+    soft = soft_columns(source.table).values()
+    columns = ["path", "label", "split", "fold", "start", "end", *source.fold_columns.values(), *soft]
     digest = hashlib.sha256(source.table[columns].to_csv().encode(errors="surrogateescape")).hexdigest()
     unfinished = _unfinished(folder, source)
     if finished := [fold for fold in source.folds if fold not in unfinished]:

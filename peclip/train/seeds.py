@@ -1,11 +1,11 @@
-"""``peclip fit --seeds N``: train and test with several seeds, one after the other, and print their table.
+"""``peclip fit --seeds N`` and ``peclip cv --seeds N``: train and test with several seeds in turn, and print their table.
 
-Each is the run of ``peclip fit --seed_everything SEED`` in a folder of its own. The same command resumes: finished runs stay, and the
-one that was interrupted continues from its checkpoint.
+Each is the run, or the cross-validation, of ``--seed_everything SEED`` in a folder of its own. The same command resumes: what is finished
+stays, an interrupted run continues from its checkpoint, and an interrupted cross-validation with the folds that it lacks.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,14 @@ from jsonargparse import Namespace
 from peclip.configuration import load
 from peclip.errors import InputError
 from peclip.files import LOCK, file_errors, locked
-from peclip.results.options import read_options
+from peclip.results.crossval import RESULTS
+from peclip.results.evaluation import METRICS
+from peclip.results.options import OPTIONS, read_options
 from peclip.results.table import table
 from peclip.terminal import say
 from peclip.train.cli.command import command
-from peclip.train.cv import FitOptions, train_and_free
+from peclip.train.cv import CLIPS, FitOptions, train_and_free
+from peclip.train.cv import run as cross_validate
 from peclip.train.private_hooks import process_rank
 from peclip.train.runs.checkpoints import LAST
 from peclip.train.runs.folder import ALLOW, RUNS
@@ -35,36 +38,40 @@ OWN = ("seed_everything", "seed", "name")
 
 
 def run(args: list[str]) -> None:
-    """Train and test with every seed, and print the table of the runs.
+    """Train and test with every seed, and print the table of the results.
 
     Args:
-        args: ``fit`` and a command line of ``peclip fit`` with ``--seeds N``.
+        args: ``fit`` or ``cv`` and a command line of ``peclip fit`` with ``--seeds N``.
 
     Raises:
-        InputError: a user's mistake, or a finished run has other options.
+        InputError: a user's mistake, a finished run has other options, or a folder holds something else.
     """
-    number, rest = _split(args[1:])
+    name, (number, rest) = args[0], _split(args[1:])
     given = command(FitOptions, ["fit", *rest])
     options = given.options
     _check(options)
-    folder = Path(options.folder) if options.folder else Path(RUNS, options.name)
-    seeds = range(options.seed_everything, options.seed_everything + number)
+    default = Path(RUNS, options.name, "cv") if name == "cv" else Path(RUNS, options.name)
+    folder = Path(options.folder) if options.folder else default
+    runs = {seed: folder / f"seed_{seed}" for seed in range(options.seed_everything, options.seed_everything + number)}
+    last, train = (RESULTS, _cross_validate) if name == "cv" else (METRICS, _train)
     # With several devices, the other processes start when the first one is in its first run, and continue with it.
     if process_rank():
-        for seed in _unfinished(folder, seeds):
-            _train(folder, seed, rest)
+        for seed, run in _unfinished(runs, last).items():
+            train(run, seed, rest)
         return
-    busy = f"another peclip fit --seeds is running in {folder}: wait for it, or set another --name or --folder"
+    busy = f"another peclip {name} --seeds is running in {folder}: wait for it, or set another --name or --folder"
     folder.mkdir(parents=True, exist_ok=True)
     with file_errors(), _tidied(folder), locked(folder, busy):
-        unfinished = _unfinished(folder, seeds)
-        for seed in seeds:
-            if seed not in unfinished:
-                _check_same(_run_of(folder, seed), load(given.text))
-        for seed in unfinished:
+        unfinished = _unfinished(runs, last)
+        for seed, run in runs.items():
+            if seed in unfinished:
+                _check_kind(run, name)
+            else:
+                _check_same(run, load(given.text))
+        for seed, run in unfinished.items():
             say(f"Seed {seed}")
-            _train(folder, seed, rest)
-        table([str(_run_of(folder, seed)) for seed in seeds])
+            train(run, seed, rest)
+        table([str(run) for run in runs.values()])
         say(f"The runs are in {folder}")
 
 
@@ -124,18 +131,26 @@ def _check_same(run: Path, now: dict[str, Any]) -> None:
             )
 
 
-def _run_of(folder: Path, seed: int) -> Path:
-    return folder / f"seed_{seed}"
+def _check_kind(run: Path, name: str) -> None:
+    """Check that a folder holds nothing but what the same command has begun: a training removes what it cannot resume.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    found = {path.name for path in run.glob("[!.]*")}
+    is_fold = CLIPS in found
+    if found and (OPTIONS not in found or is_fold != (name == "cv")):
+        what = "a cross-validation" if is_fold else "a run of peclip fit" if OPTIONS in found else "other files"
+        raise InputError(f"{run} holds {what}, peclip {name} {OPTION} needs a folder of its own: set another --folder")
 
 
-def _unfinished(folder: Path, seeds: Sequence[int]) -> list[int]:
-    """Return the seeds without results; metrics.json is the last file that a run writes."""
-    return [seed for seed in seeds if not (_run_of(folder, seed) / "metrics.json").exists()]
+def _unfinished(runs: Mapping[int, Path], last: str) -> dict[int, Path]:
+    """Return the folders of the seeds without results, whose last file is missing."""
+    return {seed: run for seed, run in runs.items() if not (run / last).exists()}
 
 
-def _train(folder: Path, seed: int, args: list[str]) -> None:
+def _train(run: Path, seed: int, args: list[str]) -> None:
     """Train and test with a seed, from the checkpoint of the run if it was interrupted."""
-    run = _run_of(folder, seed)
     if (run / "checkpoints" / LAST).exists():
         where = ["--ckpt_path", str(run)]
     else:
@@ -143,3 +158,8 @@ def _train(folder: Path, seed: int, args: list[str]) -> None:
             shutil.rmtree(run, ignore_errors=True)
         where = ["--folder", str(run)]
     train_and_free(["fit", *args, "--seed_everything", str(seed), *where])
+
+
+def _cross_validate(folder: Path, seed: int, args: list[str]) -> None:
+    """Train and test every fold with a seed; an interrupted cross-validation resumes by itself."""
+    cross_validate(["cv", *args, "--seed_everything", str(seed), "--folder", str(folder)])

@@ -1,12 +1,17 @@
 """Trainings with several seeds: one command, one table, and the same command resumes."""
 
+import csv
 import shutil
+import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from peclip.results.options import read_options
-from tests.runs import run
+from tests.processes import AtCall, in_a_process, send
+from tests.runs import run, write_config
+from tests.train.test_cv import write_folds
 
 SHORT = ("--trainer.max_epochs", "1", "--model.zero_shot", "false", "--data.num_workers", "0")
 
@@ -73,3 +78,49 @@ def test_a_mistake_in_the_first_run_leaves_no_folder(tiny_config, tmp_path, monk
     result = run("fit", "--config", tiny_config, "--data.manifest", "nowhere.csv", "--seeds", "2")
     assert (result.status, result.err.count("\n")) == (2, 1)
     assert list(tmp_path.iterdir()) == []
+
+
+# --- cross-validations ---
+
+IN_THE_SECOND_FOLD_OF_THE_SECOND_SEED = AtCall(
+    "peclip.train.module:PEClipModule.on_train_epoch_end", 4, partial(send, signal.SIGKILL)
+)
+
+
+@pytest.mark.slow
+def test_a_killed_cross_validation_with_several_seeds_ends_as_one_that_was_not(tmp_path, tiny_clip, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = write_config(tmp_path / "tiny.yaml", tiny_clip, write_folds(tmp_path / "data", folds=(1, 2)))
+    command = ["cv", "--config", config, *SHORT, "--seed_everything", "3", "--seeds", "2"]
+    assert in_a_process(tmp_path, command, IN_THE_SECOND_FOLD_OF_THE_SECOND_SEED)[0] == -signal.SIGKILL
+    killed = Path("runs/tiny/cv")
+    assert [(killed / f"seed_{seed}/results.json").exists() for seed in (3, 4)] == [True, False]
+    result = run(*command)
+    assert (result.status, result.err) == (0, ""), result.err
+    assert "Seed 3" not in result.out
+    assert "Resuming runs/tiny/cv/seed_4, finished before: fold 1" in result.out
+    assert "Mean ± standard deviation over runs that differ only in the seed." in result.out
+    alone = run("cv", "--config", config, *SHORT, "--seed_everything", "4", "--name", "alone")
+    assert alone.status == 0, alone.err
+    for name in ("fold_1/predictions.csv", "fold_2/predictions.csv", "confusion.csv"):
+        assert (killed / "seed_4" / name).read_text() == Path("runs/alone/cv_0", name).read_text()
+    table = run("table", "runs/tiny/cv", "--format", "csv").out
+    assert [line["seeds"] for line in csv.DictReader(table.splitlines())] == ["3 4"]
+
+
+@pytest.mark.parametrize(
+    ("command", "files", "says"),
+    [
+        ("cv", ("config.yaml", "metrics.csv"), "holds a run of peclip fit"),
+        ("fit", ("config.yaml", "clips.sha256"), "holds a cross-validation"),
+        ("fit", ("thesis.tex",), "holds other files"),
+    ],
+)
+def test_a_folder_that_holds_something_else_is_kept(tiny_config, tmp_path, command, files, says):
+    (tmp_path / "seed_5").mkdir()
+    for name in files:
+        (tmp_path / "seed_5" / name).write_text("mine")
+    result = run(command, "--config", tiny_config, *SHORT, "--folder", tmp_path, "--seed_everything", "5", "--seeds=1")
+    assert (result.status, result.err.count("\n")) == (2, 1), result.err
+    assert says in result.err
+    assert all((tmp_path / "seed_5" / name).read_text() == "mine" for name in files)
