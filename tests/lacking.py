@@ -32,6 +32,7 @@ PROVIDE = {
     "YuNet": f"set PECLIP_FACE_MODEL to its file, or fetch it once: hf download {HUB} {HUB_FILES[0]}",
     "OpenCV": 'pip install "peclip[faces]"',
     "sentencepiece": 'pip install "peclip[siglip]"',
+    "openpyxl": 'pip install "peclip[votes]"',
     "ONNX": 'pip install "peclip[onnx]"',
     "onnxruntime-web": "npm install onnxruntime-web, and set PECLIP_NODE_MODULES to the node_modules that it makes",
     "Gradio": 'pip install "peclip[app]"',

@@ -21,6 +21,7 @@ def prepare(
     scene: str | None = None,
     form: str | None = None,
     first_label: str | None = None,
+    votes: bool = False,
 ) -> None:
     """Read a benchmark in its released layout and write its manifest.
 
@@ -33,10 +34,11 @@ def prepare(
         form: which copy of the clips, where a release has several (frames, faces, video, ...); the error for a wrong one
             lists them.
         first_label: 0 or 1, the number of the first label in DFEW's lists, where they do not show it.
+        votes: write the shares of the annotators of dfew or mafw as soft labels, columns p_LABEL.
     """
     from peclip.data import benchmarks
 
-    given = {"scene": scene, "form": form, "first_label": first_label}
+    given = {"scene": scene, "form": form, "first_label": first_label, "votes": "true" if votes else None}
     chosen = {name: value for name, value in given.items() if value is not None}
     manifest = benchmarks.prepare(benchmark, root, out, **chosen)
     _say_written(manifest, out)

@@ -169,7 +169,7 @@ def mix(
 
     Args:
         video: float ``(B, T, 3, H, W)``, normalised or not.
-        labels: int64 ``(B,)``.
+        labels: int64 ``(B,)``, or anything else with a row for each clip.
         settings: how often and how.
         seed: seed of the run, at least 0.
         epoch: number of the epoch, from 0.

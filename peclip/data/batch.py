@@ -1,8 +1,8 @@
 """A batch of clips, and how one clip of it is named: what crosses from the loader to training and its callbacks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -60,6 +60,8 @@ class Batch:
         skipped: clips of this batch that could not be read.
         other_label: (B,) int64, the labels of the clips that these are mixed with; None where nothing is mixed.
         weight: share of each clip itself in the mixture; the rest is the other clip's.
+        target: (B, C) float32, the probability of each class where labels are soft, else None.
+        other_target: (B, C) float32, the same of the clips that these are mixed with.
     """
 
     video: Tensor
@@ -69,6 +71,8 @@ class Batch:
     skipped: tuple[Skipped, ...] = ()
     other_label: Tensor | None = None
     weight: float = 1.0
+    target: Tensor | None = None
+    other_target: Tensor | None = None
 
     def __len__(self) -> int:
         """Return B."""
@@ -84,32 +88,21 @@ class Batch:
         """
         if non_blocking is None:  # Lightning does not pass it for anything but a tensor
             non_blocking = torch.device(device).type == "cuda"
-        other = self.other_label
-        return replace(
-            self,
-            video=self.video.to(device, non_blocking=non_blocking),
-            label=self.label.to(device, non_blocking=non_blocking),
-            clip=self.clip.to(device, non_blocking=non_blocking),
-            other_label=None if other is None else other.to(device, non_blocking=non_blocking),
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
         """Return the batch in pinned memory, from which a GPU copies without waiting; the loader calls it."""
-        other = self.other_label
-        return replace(
-            self,
-            video=self.video.pin_memory(),
-            label=self.label.pin_memory(),
-            clip=self.clip.pin_memory(),
-            other_label=None if other is None else other.pin_memory(),
-        )
+        return self._each(Tensor.pin_memory)
 
     def share_memory(self) -> Self:
         """Move the tensors into shared memory, and return the batch."""
-        for tensor in (self.video, self.label, self.clip, self.other_label):
-            if tensor is not None:
-                tensor.share_memory_()
-        return self
+        return self._each(Tensor.share_memory_)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """Return the batch with each of its tensors changed."""
+        tensors = {name: value for name in _TENSORS if (value := getattr(self, name)) is not None}
+        changed: dict[str, Any] = {name: change(value) for name, value in tensors.items()}
+        return replace(self, **changed)
 
     def own(self) -> Self:
         """Return the batch without the clips that do not count on this rank.
@@ -120,13 +113,17 @@ class Batch:
         own = [index for index, draw in enumerate(self.draws) if draw.own]
         if len(own) == len(self.draws):
             return self
-        kept, other = on_device(torch.tensor(own or [0]), self.label.device), self.other_label
-        label, clip, other = self.label[kept], self.clip[kept], None if other is None else other[kept]
-        if not own:
-            label, clip = torch.full_like(label, NO_INDEX), torch.full_like(clip, NO_INDEX)
-            other = None if other is None else torch.full_like(other, NO_INDEX)
-        draws = tuple(self.draws[index] for index in own)
-        return replace(self, video=self.video[kept], label=label, clip=clip, draws=draws, other_label=other)
+        rows = on_device(torch.tensor(own or [0]), self.label.device)
+        batch = replace(self._each(lambda tensor: tensor[rows]), draws=tuple(self.draws[index] for index in own))
+        if own:
+            return batch
+        kept = {name: value for name in _INDICES if (value := getattr(batch, name)) is not None}
+        none: dict[str, Any] = {name: torch.full_like(value, NO_INDEX) for name, value in kept.items()}
+        return replace(batch, **none)
+
+
+_INDICES = ("label", "clip", "other_label")
+_TENSORS = ("video", *_INDICES, "target", "other_target")
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -137,10 +134,12 @@ def on_device(tensor: Tensor, device: torch.device) -> Tensor:
 def collate(batches: Sequence[Batch]) -> Batch:
     """Join batches of one clip each, without those that could not be read; where none could, keep one of the dummy clips."""
     read = [batch for batch in batches if batch.draws] or batches[:1]
+    targets = [batch.target for batch in read if batch.target is not None]
     return Batch(
         video=torch.cat([batch.video for batch in read]),
         label=torch.cat([batch.label for batch in read]),
         clip=torch.cat([batch.clip for batch in read]),
+        target=torch.cat(targets) if targets else None,
         draws=tuple(draw for batch in read for draw in batch.draws),
         skipped=tuple(clip for batch in batches for clip in batch.skipped),
     )

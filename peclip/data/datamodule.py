@@ -25,6 +25,7 @@ from peclip.data.media.shard import check_shards
 from peclip.data.run_clips import RunClips
 from peclip.data.samplers import EvalSampler, ShardSampler, TrainSampler, evaluation_order
 from peclip.data.shared_memory import check_shared_memory, collate_shared
+from peclip.data.soft_labels import check_soft_labels
 from peclip.data.source import Validation, check_subjects
 from peclip.data.trouble import explain
 from peclip.data.workers import TIMEOUT, AtWork
@@ -64,6 +65,10 @@ class VideoDataModule(RunClips):
         other_labels: what happens to clips whose label is none of the labels: raise ends the run; skip omits and counts them.
         balanced: whether every class has the same share of each training epoch, which stays as long: clips of small classes
             appear several times, with other frames and augmentation, and clips of large ones not in every epoch.
+        shots: number of training clips of every class, drawn by the seed (few-shot training); at least 1, by default all.
+            Validation and test clips stay.
+        soft_labels: whether training clips are to be recognised as the probabilities of the columns p_LABEL, or as the shares
+            of a benchmark's annotators (dfew, mafw), rather than as their label alone. Evaluations use the labels.
         seed: for sampling, the frames, augmentation and the validation share; taken from seed_everything.
 
     Raises:
@@ -92,9 +97,12 @@ class VideoDataModule(RunClips):
         worker_timeout: float = TIMEOUT,
         other_labels: Literal["raise", "skip"] = "raise",
         balanced: bool = False,
+        shots: int | None = None,
+        soft_labels: bool = False,
     ) -> None:
         super().__init__(
-            *(manifest, root, benchmark, options, fold, labels, val, predict, allow_outside, other_labels, seed)
+            *(manifest, root, benchmark, options, fold, labels, val, predict, allow_outside, other_labels, seed),
+            *(shots, soft_labels),
         )
         eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
         least = {
@@ -102,6 +110,8 @@ class VideoDataModule(RunClips):
             "eval_batch_size": (eval_batch_size, 1),
             "num_workers": (num_workers, 0),
         }
+        if shots is not None:
+            least["shots"] = (shots, 1)
         if num_frames is not None:
             least["num_frames"] = (num_frames, 1)
             if num_frames > MAX_FRAMES:
@@ -157,6 +167,8 @@ class VideoDataModule(RunClips):
             )
             raise InputError(f"{self.source.source} has no {kind}clips{fold} for peclip {stage}")
         chosen.check_labels(self.labels, stage != "fit", "; to omit such clips, set data.other_labels to skip")
+        if stage == "fit" and self.soft_labels:
+            check_soft_labels(chosen, self.labels, others=self.other_labels == "skip")
         unlabelled = chosen.table["label"].eq("")
         if stage != "predict" and unlabelled.any():
             raise InputError(f"{chosen.where(int(unlabelled.to_numpy().argmax()))}: no label, peclip {stage} needs one")
@@ -178,7 +190,7 @@ class VideoDataModule(RunClips):
         form, is_fit = self.clip_format, stage == "fit"
         loaders = [(self._clips_for(stage), self.batch_size if is_fit else self.eval_batch_size)]
         loaders += [(self.splits.val, self.eval_batch_size)] if is_fit else []
-        clip = form.num_frames * 3 * form.image_size**2
+        clip = form.num_frames * 3 * form.image_size**2 + 4 * len(self.labels) * self.soft_labels
         batches = [(math.ceil(len(clips) / size), size * clip) for clips, size in loaders]
         check_shared_memory(self.num_workers, batches, ranks)
 
@@ -189,7 +201,7 @@ class VideoDataModule(RunClips):
         overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
         labels = clips.table["label"] if self.balanced else None
         sampler = TrainSampler(len(clips), self.batch_size, self.seed, rank, world, self._done, pairs, overfit, labels)
-        return self._loader(clips, sampler, self.seed)
+        return self._loader(clips, sampler, self.seed, self.soft_labels)
 
     def val_dataloader(self) -> LateLoader | list[Any]:
         """Return the validation clips in a fixed order that mixes the classes; nothing where there are none."""
@@ -216,8 +228,10 @@ class VideoDataModule(RunClips):
         clips, again, places = ([getattr(draw, name) for draw in draws] for name in ("clip", "again", "place"))
         video = augment(batch.video, clips, self.augment, size=clip_format.image_size, again=again, **key)
         video = normalize(video, clip_format)
-        video, label, other, weight = mix(video, batch.label, self.mix, step=draws[0].step, places=places, **key)
-        return replace(batch, video=video, label=label, other_label=other, weight=weight).own()
+        rows = torch.arange(len(batch), device=video.device)
+        video, _, partners, weight = mix(video, rows, self.mix, step=draws[0].step, places=places, **key)
+        label, target = batch.label[partners], None if batch.target is None else batch.target[partners]
+        return replace(batch, video=video, other_label=label, other_target=target, weight=weight).own()
 
     def what_died(self, error: RuntimeError) -> InputError | None:
         """Return an error that names the dead or silent worker processes and their clips; None for another error."""
@@ -248,11 +262,13 @@ class VideoDataModule(RunClips):
     def _eval_loader(self, clips: Manifest, order: Sequence[int] | np.ndarray) -> LateLoader:
         return self._loader(clips, EvalSampler(order, self.eval_batch_size, *self._rank()))
 
-    def _loader(self, clips: Manifest, sampler: Sampler[list[Draw]], seed: int | None = None) -> LateLoader:
+    def _loader(
+        self, clips: Manifest, sampler: Sampler[list[Draw]], seed: int | None = None, soft: bool = False
+    ) -> LateLoader:
         clip_format = self.clip_format
         check_shards((os.path.join(clips.root, path) for path in clips.table["path"]), clip_format.image_size)
         at_work = AtWork(self.num_workers, self.worker_timeout)
-        dataset = ClipDataset(clips, self.labels, clip_format, seed, at_work, self.on_error)
+        dataset = ClipDataset(clips, self.labels, clip_format, seed, at_work, self.on_error, soft)
         self._datasets.append(dataset)
         share_manifests()
         return LateLoader(

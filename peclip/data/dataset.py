@@ -11,6 +11,7 @@ from peclip.data.batch import NO_INDEX, Batch, Draw, Skipped
 from peclip.data.forking import end_with_main_process
 from peclip.data.manifest import Manifest
 from peclip.data.media.clip import read_clip
+from peclip.data.soft_labels import soft_targets
 from peclip.data.workers import AtWork
 from peclip.errors import InputError
 
@@ -37,6 +38,7 @@ class ClipDataset(Dataset[Batch]):
         seed: for the choice of frames; None chooses the middle of each segment.
         at_work: the processes that read; by default none.
         on_error: what a clip that cannot be read does.
+        soft: whether batches have the probability of each class, see :mod:`peclip.data.soft_labels`.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class ClipDataset(Dataset[Batch]):
         seed: int | None,
         at_work: AtWork | None = None,
         on_error: OnError = "raise",
+        soft: bool = False,
     ) -> None:
         self.clips = clips
         self.index = {label: index for index, label in enumerate(labels)}
@@ -54,6 +57,7 @@ class ClipDataset(Dataset[Batch]):
         self.seed = seed
         self.at_work = AtWork(0) if at_work is None else at_work
         self.on_error = on_error
+        self.soft = soft
 
     def __len__(self) -> int:
         """Return the number of clips."""
@@ -80,10 +84,11 @@ class ClipDataset(Dataset[Batch]):
         finally:
             self.at_work.note(None)
         label = NO_INDEX if clip.label is None else self.index[clip.label]
-        return Batch(video[None], torch.tensor([label]), torch.tensor([draw.clip]), draws=(draw,))
+        target = torch.from_numpy(soft_targets(self.clips, [*self.index], [draw.clip])) if self.soft else None
+        return Batch(video[None], torch.tensor([label]), torch.tensor([draw.clip]), draws=(draw,), target=target)
 
     def _dummy(self, *skipped: Skipped) -> Batch:
         """Return a batch of one black clip that counts for nothing."""
         size, none = self.clip_format.image_size, torch.tensor([NO_INDEX])
         video = torch.zeros((1, self.clip_format.num_frames, 3, size, size), dtype=torch.uint8)
-        return Batch(video, none, none, skipped=skipped)
+        return Batch(video, none, none, skipped=skipped, target=torch.zeros(1, len(self.index)) if self.soft else None)

@@ -132,8 +132,7 @@ def _write_shard(path: Path, clip: _Clip, clips: Iterator[_Clip], header: ShardH
 def _write_manifest(manifest: Manifest, out: Path, shards: list[int]) -> Manifest:
     numbers = [number for number, clips in enumerate(shards) for _ in range(clips)]
     paths = [clip_path(number, clip) for clip, number in enumerate(numbers)]
-    kept = ["label", "split", "fold", "subject", *manifest.fold_columns.values()]
-    table = manifest.table[kept].assign(path=paths)
+    table = manifest.table[manifest.facts].assign(path=paths)
     packed = Manifest(table, source=out / MANIFEST, root=out, notes=manifest.notes)
     packed.write(out / MANIFEST)
     return packed

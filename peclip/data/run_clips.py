@@ -1,6 +1,7 @@
 """RunClips: the clips of a run, their labels, and what each of them is for."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -8,6 +9,7 @@ from lightning.pytorch import LightningDataModule
 
 from peclip import labels as vocabulary
 from peclip.data.manifest import Manifest
+from peclip.data.soft_labels import without_soft_labels
 from peclip.data.source import Splits, Validation, read_source, split_source
 from peclip.errors import InputError, listed
 
@@ -31,16 +33,19 @@ class RunClips(LightningDataModule):
         allow_outside: bool,
         other_labels: Literal["raise", "skip"],
         seed: int,
+        shots: int | None,
+        soft_labels: bool,
     ) -> None:
         super().__init__()
         self.manifest, self.root, self.benchmark, self.options, self.fold = manifest, root, benchmark, options, fold
         self.val, self.predict, self.allow_outside, self.seed = val, predict, allow_outside, seed
         self.other_labels, self._labels = other_labels, labels
+        self.shots, self.soft_labels = shots, soft_labels
 
     @cached_property
     def all_clips(self) -> Manifest:
         """All clips of the manifest or benchmark, those of other labels included."""
-        return read_source(self.manifest, self.root, self.benchmark, self.options, self.allow_outside)
+        return read_source(self.manifest, self.root, self.benchmark, self.options, self.allow_outside, self.soft_labels)
 
     @cached_property
     def source(self) -> Manifest:
@@ -79,7 +84,11 @@ class RunClips(LightningDataModule):
     @cached_property
     def splits(self) -> Splits:
         """The clips by what they are for."""
-        return split_source(self.source, self.fold, self.val, self.seed)
+        splits = split_source(self.source, self.fold, self.val, self.seed)
+        if self.shots is not None:
+            splits = splits.with_shots(self.shots, self.seed)
+        missing = without_soft_labels(splits.train) if self.soft_labels else ()
+        return replace(splits, remarks=(*splits.remarks, *missing))
 
     @cached_property
     def labels(self) -> list[str]:

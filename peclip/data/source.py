@@ -1,12 +1,13 @@
 """Read clips from a manifest or the folder of a benchmark, and choose which of them validate."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from peclip.data.benchmarks import read_benchmark
+from peclip.data.benchmarks import READERS, WITH_VOTES, read_benchmark
 from peclip.data.manifest import Manifest
+from peclip.data.shots import draw_shots
 from peclip.errors import InputError, listed, shown
 
 if TYPE_CHECKING:
@@ -22,18 +23,38 @@ class Splits:
     train: Manifest
     val: Manifest
     test: Manifest
+    remarks: tuple[str, ...] = ()
+    """Sentences on what the training clips lack of what was asked for."""
 
     @property
     def notes(self) -> list[str]:
-        """Sentences on what validation cannot measure."""
+        """Sentences on what training lacks, and on what validation cannot measure."""
         unseen = [label for label in self.train.labels if label not in self.val.labels]
-        return [f"No validation clip shows {listed(unseen)}."] if len(self.val) and unseen else []
+        return [*self.remarks, *([f"No validation clip shows {listed(unseen)}."] if len(self.val) and unseen else [])]
+
+    def with_shots(self, shots: int, seed: int) -> "Splits":
+        """Return the splits with so many training clips of every class, drawn by the seed; the other clips stay."""
+        train, remarks = draw_shots(self.train, shots, seed)
+        return replace(self, train=train, remarks=remarks)
 
 
 def read_source(
-    manifest: str | None, root: str | None, benchmark: str | None, options: dict[str, str] | None, outside: bool
+    manifest: str | None,
+    root: str | None,
+    benchmark: str | None,
+    options: dict[str, str] | None,
+    outside: bool,
+    soft_labels: bool = False,
 ) -> Manifest:
     """Read the one source that the options name.
+
+    Args:
+        manifest: its csv.
+        root: folder of a benchmark.
+        benchmark: its name.
+        options: of its reader.
+        outside: whether clips of a manifest may lie outside its folder.
+        soft_labels: whether the reader of a benchmark has to read the votes of its annotators.
 
     Raises:
         InputError: not exactly one source is named, or it cannot be read.
@@ -44,7 +65,14 @@ def read_source(
         return Manifest.read(manifest, labels_required=False, allow_outside=outside)
     if not root:
         raise InputError("no data: set manifest FILE, or root DIR with benchmark", "manifest", "root", "benchmark")
-    return read_benchmark(benchmark or "folders", root, **(options or {}))
+    name = benchmark or "folders"
+    if soft_labels and name in READERS and name not in WITH_VOTES:
+        raise InputError(
+            f"{name} has no votes of annotators: soft labels are those of {' and '.join(WITH_VOTES)}, or of a manifest with columns "
+            "p_LABEL",
+            "soft_labels",
+        )
+    return read_benchmark(name, root, **(options or {}) | ({"votes": "true"} if soft_labels else {}))
 
 
 def split_source(source: Manifest, fold: int | None, val: Validation, seed: int) -> Splits:

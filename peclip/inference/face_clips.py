@@ -262,7 +262,7 @@ def _write_without(out: Path, manifest: Manifest, without: dict[int, str]) -> No
 
 
 def _write_manifest(manifest: Manifest, out: Path, kept: Sequence[int], targets: Sequence[Path]) -> Manifest:
-    table: pd.DataFrame = manifest.table[["label", "split", "fold", "subject"]].iloc[list(kept)]
+    table: pd.DataFrame = manifest.table[manifest.facts].iloc[list(kept)]
     paths = [str(targets[number].relative_to(out)) for number in kept]
     crops = Manifest(table.assign(path=paths), source=out / MANIFEST, root=out, notes=manifest.notes)
     crops.write(out / MANIFEST)

@@ -18,10 +18,11 @@ from peclip.model import PEClip, Trained
 from peclip.model.arithmetic import clip_flops
 from peclip.model.io.checkpoint import from_checkpoint, to_checkpoint
 from peclip.train.averages import restore_averages, without_frozen
+from peclip.train.class_weights import ClassWeights, loss_of
 from peclip.train.cluster.ranks import mean_over_ranks
 from peclip.train.cluster.sharded import check_strategy, shard
 from peclip.train.evaluation import SAME_ON_ALL_RANKS, EvaluationModule
-from peclip.train.losses import CROSS_ENTROPY, total_loss
+from peclip.train.losses import CROSS_ENTROPY, check_untrained, total_loss
 from peclip.train.lr_scheduler import Recipe, Schedule, set_rates
 from peclip.train.metrics import TrainMeans
 
@@ -62,6 +63,8 @@ class PEClipModule(EvaluationModule):
         calibrate: fit a temperature on the validation clips, by which logits are divided so that probabilities are right as
             often as they say. It changes no prediction. In evaluations, false ignores the temperature of the model.
         lr_temporal: learning rate of the temporal head, if there is one; at least 0, by default that of the adapters.
+        class_weights: factors of the cross entropy by class: balanced (1 on average over the training clips, more for small classes),
+            or numbers of at least 0 in the order of the labels or by label; by default all classes count alike.
 
     Raises:
         InputError: a number is out of range, or the loss has parameters of its own.
@@ -87,6 +90,7 @@ class PEClipModule(EvaluationModule):
         sharded: bool = False,
         calibrate: bool = True,
         lr_temporal: float | None = None,
+        class_weights: ClassWeights | None = None,
     ) -> None:
         super().__init__(net, zero_shot, calibrate)
         rates = {
@@ -104,21 +108,14 @@ class PEClipModule(EvaluationModule):
                 "weight_decay",
                 "optimizer",
             )
-        if loss and any(weight.requires_grad for weight in loss.parameters()):
-            raise InputError(
-                f"loss {type(loss).__name__} has parameters of its own, which would not be trained", "loss"
-            )
+        check_untrained(loss)
         self.strict_loading = False  # a checkpoint holds only what is trainable
-        self.lr_adapters, self.lr_prompts, self.lr_peft, self.lr_temporal = (
-            lr_adapters,
-            lr_prompts,
-            lr_peft,
-            lr_temporal,
-        )
-        self.weight_decay = weight_decay
+        self.lr_adapters, self.lr_prompts, self.lr_peft = lr_adapters, lr_prompts, lr_peft
+        self.lr_temporal, self.weight_decay = lr_temporal, weight_decay
         self.recipe = Recipe(warmup_epochs, warmup_lr, schedule, step_epochs, step_factor)
         self.loss, self.optimizer, self.lr_scheduler = loss or CROSS_ENTROPY, optimizer, lr_scheduler
         self.frozen, self.sharded = frozen, sharded
+        self.class_weights, self._unweighted = class_weights, self.loss
         self._rates_changed = False
         self.train_means = TrainMeans()
 
@@ -152,14 +149,24 @@ class PEClipModule(EvaluationModule):
             self._rates_changed = False
 
     def setup(self, stage: str) -> None:
-        """Convert the frozen weights to the precision ``frozen``.
+        """Convert the frozen weights to the precision ``frozen``, and give the loss of a training its class weights.
 
         Raises:
-            InputError: as :meth:`check_trainer`.
+            InputError: as :meth:`check_trainer` and :meth:`fit_loss_to`.
         """
         self.check_trainer(self.trainer)
+        if stage == "fit":
+            self.fit_loss_to(getattr(self.trainer, "datamodule", None))
         if self.frozen == "bf16":
             self.net.hold_frozen_in(torch.bfloat16)
+
+    def fit_loss_to(self, data: object) -> None:
+        """Give the loss its class weights, and check that it takes the soft labels of the data.
+
+        Raises:
+            InputError: as :func:`peclip.train.class_weights.loss_of`.
+        """
+        self.loss = loss_of(self._unweighted, self.class_weights, self.net.labels, data)
 
     def check_trainer(self, trainer: Trainer) -> None:
         """Check that a trainer has the precision and the strategy that ``frozen`` and ``sharded`` need.
@@ -206,9 +213,9 @@ class PEClipModule(EvaluationModule):
         """Return the loss of a training batch: the mean over the clips of all ranks."""
         logits = self.net(batch.video).float()
         label, other, weight = batch.label, batch.other_label, batch.weight
-        total = total_loss(self.loss, logits, label)
+        total = total_loss(self.loss, logits, label, batch.target)
         if other is not None and weight < 1:
-            total = weight * total + (1 - weight) * total_loss(self.loss, logits, other)
+            total = weight * total + (1 - weight) * total_loss(self.loss, logits, other, batch.other_target)
         loss = mean_over_ranks(total, (label != NO_INDEX).sum())
         self.train_means.update(loss, logits, label if other is None or weight >= 0.5 else other)
         self.log("train/loss", loss, on_step=True, on_epoch=False, batch_size=len(logits))

@@ -7,6 +7,7 @@ from typing import Literal
 
 from peclip.data.benchmarks.folds import FoldList, merge_folds
 from peclip.data.benchmarks.layout import check_folder, children, finder, folders_below, numbered, to_label, to_manifest
+from peclip.data.benchmarks.votes import add_votes
 from peclip.data.lists.reading import fold_of, read_list, role_of
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.formats import NUMBER
@@ -38,6 +39,7 @@ def dfew(
     root: Path,
     form: Literal["auto", "frames", "frames_16", "avi", "video"] = "auto",
     first_label: Literal["auto", "0", "1"] = "auto",
+    votes: Literal["false", "true"] = "false",
 ) -> Manifest:
     """Read DFEW's single-labelled clips with their five folds.
 
@@ -50,9 +52,11 @@ def dfew(
         root: folder with ``EmoLabel_DataSplit`` and ``Clip``.
         form: aligned frames, the same interpolated to 16, aligned videos, or the original videos.
         first_label: number of happiness; by default found in the lists.
+        votes: whether the shares of the ten annotators become soft labels, from ``Annotation/annotation.xlsx`` (or ``.csv``), whose
+            columns are a clip (``order``) and the votes (``1happy`` to ``7fear``).
 
     Raises:
-        InputError: a folder is missing, a line is not ``CLIP,LABEL``, or lists contradict each other.
+        InputError: a folder or the votes are missing, a line is not ``CLIP,LABEL``, or lists contradict each other.
     """
     check_folder(root)
     inside = [child for child in children(root) if child.name.lower().startswith("dfew") and child.is_dir()]
@@ -74,7 +78,8 @@ def dfew(
         for (part, fold), (path, own) in found.items()
     ]
     clips = _clips_folder(base, form, [clip for _, own in found.values() for clip in own])
-    return to_manifest(merge_folds(lists, base, finder(clips)), base, how)
+    rows = merge_folds(lists, base, finder(clips))
+    return to_manifest(rows, base, [*how, *(add_votes(rows, base, SEVEN) if votes == "true" else ())])
 
 
 def _list_paths(base: Path) -> dict[tuple[str, int], list[Path]]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from peclip.data.benchmarks.folds import FoldList, merge_folds
 from peclip.data.benchmarks.layout import finder, first_file, locate, to_label, to_manifest
+from peclip.data.benchmarks.votes import add_votes
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.text import read_bytes
 from peclip.errors import InputError
@@ -26,15 +27,21 @@ LINE = re.compile(rb"(\S+?)(?:\.mp4)?[ \t]+([A-Za-z_]+)(?:\s|$)")
 """``00025.mp4 anger``, or ``00025.mp4<TAB>anger<TAB>captions``, whose encoding does not matter here."""
 
 
-def mafw(root: Path, form: Literal["auto", "faces", "frames", "video"] = "auto") -> Manifest:
+def mafw(
+    root: Path,
+    form: Literal["auto", "faces", "frames", "video"] = "auto",
+    votes: Literal["false", "true"] = "false",
+) -> Manifest:
     """Read MAFW's single-labelled clips with their five folds.
 
     Args:
         root: folder with ``data`` and ``Train & Test Set``.
         form: cropped faces, frames, or the videos of the release.
+        votes: whether the shares of the eleven annotators become soft labels, from a table ``annotation.xlsx`` (or ``.csv``) with a column
+            for the clip and one for each emotion.
 
     Raises:
-        InputError: a folder is missing, a line is not ``NAME EMOTION``, or lists contradict each other.
+        InputError: a folder or the votes are missing, a line is not ``NAME EMOTION``, or lists contradict each other.
     """
     sets = locate(root, "MAFW", "Train & Test Set/single", "anno/single")
     base = sets.parent.parent
@@ -48,10 +55,12 @@ def mafw(root: Path, form: Literal["auto", "faces", "frames", "video"] = "auto")
     ]
     if not lists:
         raise InputError(f"{sets}: no list of MAFW, expected no_caption/set_1/train.txt")
-    manifest = to_manifest(merge_folds(lists, base, finder(clips)), base)
+    rows = merge_folds(lists, base, finder(clips))
+    manifest = to_manifest(rows, base, add_votes(rows, base, LABELS) if votes == "true" else ())
     captions = next((str(one.path.relative_to(base)) for one in lists if "with_caption" in one.path.parts), None)
     if captions and (absent := [label for label in LABELS if label not in manifest.labels]):
         manifest.notes = (
+            *manifest.notes,
             f"the lists with captions ({captions}) have {len(manifest.labels)} classes, no {' and no '.join(absent)}",
         )
     return manifest

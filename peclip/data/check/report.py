@@ -21,6 +21,7 @@ from peclip.data.check.inspection import Inspected, inspect_clips, same_content
 from peclip.data.check.published import PUBLISHED, Published
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.formats import list_command
+from peclip.data.soft_labels import soft_remarks
 from peclip.data.subjects import has_subjects, on_several_sides
 from peclip.errors import InputError, printable, short
 from peclip.labels import MOST
@@ -155,7 +156,8 @@ def check(
         ],
         findings=[*_problems(manifest, seen, num_frames), *_classes(manifest), *_both_sides(manifest, benchmark)],
         notes=[
-            *dict.fromkeys([*manifest.notes, *_remarks(manifest, benchmark, seen), *filter(None, [published.note])])
+            *dict.fromkeys([*manifest.notes, *_remarks(manifest, benchmark, seen), *filter(None, [published.note])]),
+            *soft_remarks(manifest),
         ],
     )
 

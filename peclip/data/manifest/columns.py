@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from peclip import labels as vocabulary
 from peclip.data.manifest.formats import fold_columns
 from peclip.data.manifest.reader import each_value
+from peclip.data.manifest.soft import soft_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +42,8 @@ def complete(table: pd.DataFrame) -> pd.DataFrame:
             columns[name] = table[name].astype(kind)
     for name in fold_columns(table).values():
         columns[name] = _text(table[name].fillna(""), "category")
+    for label, name in soft_columns(table).items():
+        columns[f"p_{label}"] = table[name].astype("float32")
     if "label" in table:
         columns["label"] = each_value(columns["label"], vocabulary.canonical)
     return pd.DataFrame(columns, copy=False).reset_index(drop=True)

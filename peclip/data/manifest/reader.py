@@ -26,6 +26,7 @@ from peclip.data.manifest.formats import (
     list_command,
     recognise,
 )
+from peclip.data.manifest.soft import SOFT, check_classes, mistakes, soft_columns
 from peclip.data.manifest.text import read_utf8
 from peclip.errors import InputError, short, shown
 
@@ -88,6 +89,10 @@ def parse_manifest(path: Path | str, labels_required: bool, allow_outside: bool)
         table[name] = role
     if "subject" in table:
         table["subject"] = each_value(table["subject"], str.strip)
+    for name in soft_columns(table).values():
+        table[name] = _numbers(path, table, name)
+    for bad, message in mistakes(table):
+        _refuse(path, table, bad, message)
     _check_times(path, table)
     _check_duplicates(path, table)
     return table.assign(source=os.path.basename(path))
@@ -164,17 +169,18 @@ def _explain(path: Path | str, message: str, cause: Exception) -> NoReturn:
 
 
 def _check_header(path: Path | str, header: list[str], labels_required: bool) -> None:
-    expected = f"allowed are {', '.join(COLUMNS)}, fold_1, fold_2, ..."
+    expected = f"allowed are {', '.join(COLUMNS)}, fold_1, fold_2, ..., p_LABEL of every class"
     required = ("path", "label") if labels_required else ("path",)
     if not any(header):
         raise InputError(f"{path} line 1: the header path,label is missing; {expected}")
     if not set(header) & set(COLUMNS):
         raise InputError(f"{path} line 1: not the header of a manifest, expected path,label; {expected}")
     for name in header:
-        if name not in COLUMNS and not FOLD.fullmatch(name):
+        if name not in COLUMNS and not FOLD.fullmatch(name) and not SOFT.fullmatch(name):
             raise InputError(f"{path} line 1: unknown column {shown(name)}; {expected}")
         if header.count(name) > 1:
             raise InputError(f"{path} line 1: duplicate column {shown(name)}")
+    check_classes(header, f"{path} line 1")
     if {"subject", "video"} <= {*header}:
         raise InputError(
             f"{path} line 1: columns 'subject' and 'video' say the same: keep the one that joins more clips"

@@ -9,7 +9,8 @@ A manifest is a csv with the header ``path,label`` and, where wanted, ``split,fo
 - ``fold_1``, ``fold_2``, ... instead of ``fold``: ``train``, ``val`` or ``test``, what the clip is for in that fold; nothing where
   the fold does not use it;
 - ``start``, ``end``: seconds; the part of the file that is the clip;
-- ``subject`` (or ``video``): the person, or the longer video, that the clip shows; no one is trained on and validated on.
+- ``subject`` (or ``video``): the person, or the longer video, that the clip shows; no one is trained on and validated on;
+- ``p_LABEL`` of every class: soft labels, see :mod:`peclip.data.soft_labels`.
 
 pandas is imported by what makes or reads a table: it takes half a second, and many answers need no table.
 """
@@ -27,6 +28,7 @@ from peclip import labels as vocabulary
 from peclip.data.manifest.columns import complete
 from peclip.data.manifest.formats import NUMBER, fold_columns, list_command
 from peclip.data.manifest.reader import parse_manifest
+from peclip.data.manifest.soft import soft_columns
 from peclip.data.media.storage import is_address
 from peclip.errors import InputError, listed, shown
 from peclip.files import FORMULA, atomic_write
@@ -61,7 +63,7 @@ class Manifest:
 
     Args:
         table: any of the :data:`~peclip.data.manifest.columns.COLUMNS`, at least ``path``; the others are empty. Labels are made canonical. Besides them,
-            ``fold_1`` and so on, see :attr:`fold_columns`.
+            ``fold_1`` and so on, see :attr:`fold_columns`, and ``p_LABEL`` of every class.
         source: the file or folder that the table was read from.
         root: folder to which relative paths of the table belong, or its address.
         notes: sentences for the user about what a reader skipped.
@@ -118,7 +120,7 @@ class Manifest:
             values = self.table[column]
             if (values.ne("") if column in ("split", "subject") else values.notna()).any():
                 table[column] = values
-        for column in self.fold_columns.values():
+        for column in (*self.fold_columns.values(), *soft_columns(self.table).values()):
             table[column] = self.table[column]
         try:
             with atomic_write(path) as temporary:
@@ -166,6 +168,11 @@ class Manifest:
     def fold_columns(self) -> dict[int, str]:
         """The columns with the role of each clip in a fold, by the fold; empty where the column ``fold`` states the folds."""
         return fold_columns(self.table)
+
+    @property
+    def facts(self) -> list[str]:
+        """The columns that hold for the same clips in other files: all but where they are."""
+        return [str(name) for name in self.table if name not in ("path", "start", "end", "source", "line")]
 
     @property
     def folds(self) -> list[int]:

@@ -14,6 +14,7 @@ from peclip.results.selection import selection_note
 from peclip.results.tables import giga
 from peclip.terminal import say
 from peclip.train.callbacks.run import module_and_data, trainable_parts
+from peclip.train.class_weights import as_sentence
 
 
 class Summary(Callback):
@@ -50,6 +51,8 @@ class Summary(Callback):
             say("train/war is approximate: a mixed clip counts by the label with the larger share.")
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             say("fast_dev_run: a dry run of a few batches, in one epoch; nothing is saved")
+        if net.class_weights is not None:
+            say(as_sentence(net.loss, net.net.labels))
         for note in (*data.source.notes, *splits.notes):
             say(note)
         say(selection_note(data.selection))

@@ -286,6 +286,7 @@ class PEClipCLI(HookedCLI):
             self.model.check_trainer(self.trainer)
             if subcommand == "fit":
                 self.model.parameter_groups()  # refuses a model without any
+                self.model.fit_loss_to(self.datamodule)
         if subcommand == "fit" and (source := arguments["ckpt_path"]):
             with options_below("model"):
                 self.model.load_trained(read_model(source, "ckpt_path").trained)

@@ -188,7 +188,7 @@ def run_options(source: str, other_data: bool, trusted: bool) -> dict[str, Any]:
     manifest = str(data.get("manifest"))
     if not (trusted or other_data) and "://" in manifest:
         raise InputError(f"{path}: data.manifest is the address {manifest}: name it with --data.manifest as well")
-    dropped = {"labels", "num_frames", *MOVED, *(SOURCE if other_data else ())}
+    dropped = {"labels", "num_frames", "soft_labels", *MOVED, *(SOURCE if other_data else ())}
     kept = {
         "data": {name: value for name, value in data.items() if name not in dropped},
         "model": {name: value for name, value in model.items() if name in ("zero_shot", "frozen")},
@@ -199,7 +199,7 @@ def run_options(source: str, other_data: bool, trusted: bool) -> dict[str, Any]:
     return options | ({"seed_everything": seed} if type(seed) is int else {})
 
 
-SOURCE = ("manifest", "root", "benchmark", "options", "fold", "val")
+SOURCE = ("manifest", "root", "benchmark", "options", "fold", "val", "shots")
 """Options of the data that choose the clips and their splits."""
 
 SECTIONS_OF_DATA = ("augment", "mix")

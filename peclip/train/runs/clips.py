@@ -6,6 +6,7 @@ from lightning.pytorch import Trainer
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
+from peclip.data.manifest.soft import soft_columns
 
 BATCH = "data.batch_size times devices"
 
@@ -21,11 +22,16 @@ def same_batches(trainer: Trainer, data: VideoDataModule) -> dict[str, int]:
 
 
 def clip_digests(data: VideoDataModule) -> dict[str, str]:
-    """Return a digest of the clips of each split: their paths, labels and times, in order."""
-    splits = {"training": data.splits.train, "validation": data.splits.val, "test": data.splits.test}
-    return {name: _digest(clips) for name, clips in splits.items()}
+    """Return a digest of the clips of each split: their paths, labels (soft ones where they are used) and times, in order."""
+    splits = data.splits
+    soft = soft_columns(splits.train.table).values() if data.soft_labels else ()
+    return {
+        "training": _digest(splits.train, *soft),
+        "validation": _digest(splits.val),
+        "test": _digest(splits.test),
+    }
 
 
-def _digest(clips: Manifest) -> str:
-    table = clips.table[["path", "label", "start", "end"]]
+def _digest(clips: Manifest, *more: str) -> str:
+    table = clips.table[["path", "label", "start", "end", *more]]
     return hashlib.sha256(table.to_csv(index=False, header=False).encode(errors="surrogateescape")).hexdigest()

@@ -1,0 +1,104 @@
+"""Class weights: which they are, what is refused, and that the loss is the same however clips are divided, mixed and softened."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from peclip.data.batch import NO_INDEX
+from peclip.data.datamodule import VideoDataModule
+from peclip.errors import InputError
+from peclip.train.class_weights import class_weights, weighted
+from peclip.train.losses import CROSS_ENTROPY, check_takes_soft_labels, total_loss
+
+LABELS = ("happiness", "sadness", "anger")
+COUNTS = {"happiness": 6, "sadness": 3, "anger": 1}
+
+
+def module(folder, **options):
+    rows = [f"{label}{number}.mp4,{label}" for label, count in COUNTS.items() for number in range(count)]
+    soft = [f"{row},0.5,0.25,0.25" for row in rows]
+    (folder / "clips.csv").write_text("\n".join(["path,label,p_happy,p_sad,p_angry", *soft]))
+    return VideoDataModule(str(folder / "clips.csv"), num_workers=0, val=0, **options)
+
+
+def test_balanced_weights_are_one_on_average_over_the_clips(tmp_path):
+    found = class_weights("balanced", LABELS, module(tmp_path))
+    assert np.allclose(found, [10 / 18, 10 / 9, 10 / 3])
+    assert np.isclose(sum(count * weight for count, weight in zip(COUNTS.values(), found, strict=True)), 10)
+    assert class_weights("balanced", LABELS, module(tmp_path, shots=1)) == (1.0, 1.0, 1.0)
+    assert np.allclose(class_weights("balanced", LABELS, module(tmp_path, soft_labels=True)), [2 / 3, 4 / 3, 4 / 3])
+
+
+def test_numbers_are_used_in_the_order_of_the_labels_or_by_any_spelling(tmp_path):
+    assert class_weights([1, 2, 3], LABELS, None) == (1.0, 2.0, 3.0)
+    assert class_weights({"angry": 3, "Happy": 1, "sadness": 2.0}, LABELS, None) == (1.0, 2.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"happy": 1, "sad": 1, "bored": 1}, "names 'bored', which is none of the labels"),
+        ({"happy": 1, "sad": 1}, "lacks 'anger'"),
+        ({"happy": 1, "happiness": 1, "sad": 1, "angry": 1}, "names 'happiness' twice"),
+        ([1, 2], "has 2 numbers, expected one for each of"),
+        ([1, -1, 1], "of sadness is -1, expected a number of at least 0"),
+        ([1, float("nan"), 1], "of sadness is nan"),
+        ([0, 0, 0], "are all 0"),
+        ("balanced", "counts the clips of a VideoDataModule"),
+    ],
+)
+def test_other_weights_are_refused(asked, says):
+    with pytest.raises(InputError, match=says):
+        class_weights(asked, LABELS, None)
+
+
+def test_small_classes_are_made_up_for_once(tmp_path):
+    with pytest.raises(InputError, match=r"both make up for small classes"):
+        class_weights("balanced", LABELS, module(tmp_path, balanced=True))
+
+
+@pytest.mark.parametrize("loss", [nn.MultiMarginLoss(), nn.CrossEntropyLoss(torch.ones(3))])
+def test_another_loss_has_its_own_weights(loss):
+    with pytest.raises(InputError, match=r"class_weights"):
+        weighted(loss, (1.0, 2.0, 3.0))
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_loss_is_the_weighted_cross_entropy_however_clips_are_divided(soft, smoothing):
+    """By hand: the sum over classes of weight times smoothed probability times -log p, for both labels of a mixed clip."""
+    rng = torch.Generator().manual_seed(0)
+    logits, weights = torch.randn(6, 3, generator=rng), torch.tensor([0.5, 1.0, 2.5])
+    labels = torch.tensor([0, 1, 2, 2, 1, 0])
+    targets = torch.rand(6, 3, generator=rng).softmax(dim=1) if soft else None
+    loss = weighted(nn.CrossEntropyLoss(label_smoothing=smoothing), weights.tolist())
+    wanted = (torch.eye(3)[labels] if targets is None else targets) * (1 - smoothing) + smoothing / 3
+    by_hand = -(weights * wanted * logits.log_softmax(dim=1)).sum()
+    whole = total_loss(loss, logits, labels, targets)
+    assert torch.allclose(whole, by_hand, atol=1e-5)
+    pieces = [slice(0, 1), slice(1, 4), slice(4, 6)]
+    divided = [total_loss(loss, logits[p], labels[p], None if targets is None else targets[p]) for p in pieces]
+    assert torch.allclose(sum(divided), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "loss", [CROSS_ENTROPY, nn.CrossEntropyLoss(label_smoothing=0.1), weighted(CROSS_ENTROPY, [1, 2, 3])]
+)
+def test_a_dummy_clip_counts_for_nothing(loss):
+    logits = torch.randn(1, 3, requires_grad=True)
+    total_loss(loss, logits, torch.tensor([NO_INDEX]), torch.zeros(1, 3)).backward()
+    assert not logits.grad.any()
+
+
+def test_one_class_for_sure_is_its_label():
+    logits, labels = torch.randn(5, 3), torch.tensor([0, 2, 1, 1, 0])
+    hard = total_loss(CROSS_ENTROPY, logits, labels)
+    assert torch.allclose(hard, total_loss(CROSS_ENTROPY, logits, labels, torch.eye(3)[labels]))
+
+
+def test_a_loss_that_takes_labels_alone_is_refused():
+    with pytest.raises(InputError, match=r"loss MultiMarginLoss does not take the probabilities of classes"):
+        check_takes_soft_labels(nn.MultiMarginLoss(), 3)
+    for loss in (CROSS_ENTROPY, nn.BCEWithLogitsLoss(), weighted(CROSS_ENTROPY, [1, 2, 3])):
+        check_takes_soft_labels(loss, 3)
