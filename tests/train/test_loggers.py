@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from jsonargparse import Namespace
 
+from peclip.train.runs.folder import as_text
 from peclip.train.runs.loggers import Logs, identified, read_logs, rows_ahead, write_logs
 from peclip.train.runs.wandb_logger import ContinuedWandbLogger, Earlier, Row, row_of
 from tests.processes import AtCall, in_a_process, send
@@ -32,6 +33,14 @@ def test_tensorboard_logs_into_the_folder_of_the_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (logger,), logs = identified([tensorboard()], Path("runs/tiny/version_3"), Logs(), None)
     assert (logger.init_args.version, logs.tensorboard) == ("version_3", ("version_3",))
+
+
+def test_the_name_of_a_run_that_reads_as_a_number_stays_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (logger,), _ = identified([tensorboard()], Path("runs/tiny/2024"), Logs(), None)
+    assert Path("runs/tiny", logger.init_args.version) == Path("runs/tiny/2024")
+    assert [as_text(name) for name in ("007", "null", "1e3")] == ["./007", "./null", "./1e3"]
+    assert [as_text(name) for name in ("mine", "version_0", "a-1.b")] == ["mine", "version_0", "a-1.b"]
 
 
 def test_tensorboard_elsewhere_gets_the_next_folder_once(tmp_path, monkeypatch):

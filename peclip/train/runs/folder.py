@@ -4,8 +4,10 @@ A training is ``runs/NAME/version_N``. Evaluations of its model are below it, as
 those of any other model are ``runs/NAME/test_N``. Neither is mistaken for a training.
 """
 
+import re
 from pathlib import Path
 
+import yaml
 from jsonargparse import Namespace
 from lightning.pytorch.loggers import CSVLogger
 
@@ -73,5 +75,11 @@ def check_new_folder(folder: Path, option: str) -> None:
 
 def own_logger(folder: Path) -> Namespace:
     """Return the CSV logger of a run, in the form that it has in a configuration."""
-    place = Namespace(save_dir=str(folder.parent), name="", version=folder.name)
+    place = Namespace(save_dir=str(folder.parent), name="", version=as_text(folder.name))
     return Namespace(class_path=f"{CSVLogger.__module__}.{CSVLogger.__name__}", init_args=place)
+
+
+def as_text(name: str) -> str:
+    """Return the name of a folder in a form that the parser of a logger's options keeps: it would read 2024 as a number."""
+    plain = re.fullmatch(r"[A-Za-z][\w.-]*", name) and isinstance(yaml.safe_load(name), str)
+    return name if plain else f"./{name}"

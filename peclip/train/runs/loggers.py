@@ -11,7 +11,7 @@ from jsonargparse import Namespace
 
 from peclip.files import write_json
 from peclip.results.records import from_json, read_json
-from peclip.train.runs.folder import VERSION, next_folder
+from peclip.train.runs.folder import VERSION, as_text, next_folder
 from peclip.train.runs.wandb_logger import Row, row_of
 
 FILE = "loggers.json"
@@ -91,7 +91,8 @@ def _tensorboard(options: Namespace, folder: Path) -> str:
         version = options.version
         return version if isinstance(version, str) else f"{VERSION}_{version}"
     parent = Path(options.save_dir, options.get("name") or "")
-    return folder.name if parent.resolve() == folder.parent.resolve() else next_folder(parent, VERSION).name
+    same = parent.resolve() == folder.parent.resolve()
+    return as_text(folder.name) if same else next_folder(parent, VERSION).name
 
 
 def _names_run(options: Namespace) -> bool:
