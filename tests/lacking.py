@@ -37,6 +37,8 @@ PROVIDE = {
     "onnxruntime-web": "npm install onnxruntime-web, and set PECLIP_NODE_MODULES to the node_modules that it makes",
     "Gradio": 'pip install "peclip[app]"',
     "Chromium": "apt-get install chromium",
+    "Optuna": 'pip install "peclip[optuna]"',
+    "MLflow": 'pip install "peclip[mlflow]"',
     "real videos": "lay the project's own videos into ../shared/media",
 }
 """Advice on how to provide the need of a test, by the word after "needs" in the reason for which it is skipped."""

@@ -1,13 +1,16 @@
 """The scripts in examples/: the plain PE-CLIP computes what peclip computes, and an adapter of one's own trains."""
 
+import csv
 import json
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from peclip.bench.sizes import backbone_of, model_of
+from tests.lacking import needs
 from tests.model.small import clips, stir
 from tests.runs import trained
 
@@ -60,3 +63,47 @@ def test_an_adapter_of_ones_own_trains(example, tmp_path, tiny_data):
     assert len(gates) == 2
     assert all(gate.item() != 0 for gate in gates.values())
     assert json.loads((folder / "metrics.json").read_text())["clips"] == 6
+
+
+@pytest.fixture
+def optuna_search(example, tmp_path, monkeypatch):
+    """The script that searches with Optuna, in a folder of its own."""
+    pytest.importorskip("optuna", reason=needs("Optuna"))
+    monkeypatch.chdir(tmp_path)
+    return example("optuna_search")
+
+
+def test_a_search_finds_the_best_values_and_resumes(optuna_search, tmp_path, monkeypatch, capsys):
+    started = []
+
+    def train(words):
+        """Write what a training leaves that is the better, the nearer its rate is to one."""
+        options = dict(word[2:].split("=") for word in words if "=" in word)
+        folder = tmp_path / words[words.index("--folder") + 1]
+        folder.mkdir()
+        uar = 1 / (1 + abs(float(options["model.lr_adapters"]) - 1e-3) * 1e3)
+        (folder / "metrics.csv").write_text(f"step,val/uar\n1,0.1\n2,{uar}\n3,\n")
+        started.append((uar, words[:3]))
+        if len(started) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(optuna_search, "main", train)
+    with pytest.raises(KeyboardInterrupt):
+        optuna_search.search(4, ["--config", "demo"])
+    study = optuna_search.search(4, ["--config", "demo"])
+    finished = [uar for place, (uar, _) in enumerate(started) if place != 2]
+    assert {words[0] for _, words in started} == {"fit"}
+    assert (len(finished), study.best_value) == (4, max(finished))
+    assert f"--model.lr_adapters {study.best_params['model.lr_adapters']}" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_search_trains_with_what_optuna_suggests(optuna_search, tmp_path, tiny_config):
+    study = optuna_search.search(2, ["--config", str(tiny_config), "--trainer.max_epochs", "1"])
+    for trial in study.trials:
+        folder = tmp_path / f"runs/optuna/{trial.number:03d}"
+        saved = yaml.safe_load((folder / "config.yaml").read_text())["model"]
+        assert saved["lr_adapters"] == trial.params["model.lr_adapters"]
+        assert saved["net"]["prompts"]["init_args"]["length"] == trial.params["model.net.prompts.init_args.length"]
+        with (folder / "metrics.csv").open(newline="") as file:
+            assert trial.value in [float(row["val/uar"]) for row in csv.DictReader(file) if row["val/uar"]]

@@ -15,8 +15,9 @@ from peclip.clip_format import ClipFormat
 from peclip.data.augment import normalize
 from peclip.train.callbacks.dashboard import FRAMES, SIDE, frames_of
 from peclip.train.cli.arguments import with_loggers
-from peclip.train.runs.boards import surroundings
+from peclip.train.runs.boards import _named_for_mlflow, surroundings
 from peclip.train.runs.wandb_logger import ContinuedWandbLogger, Earlier, Row
+from tests.lacking import needs
 from tests.runs import run
 
 OPTIONS = ("--model.zero_shot", "false", "--trainer.log_every_n_steps", "2", "--name", "board")
@@ -114,6 +115,33 @@ def test_wandb_has_it_all(tmp_path, monkeypatch, tiny_config):
     assert [*path.parent.glob("files/media/table/tables/test/mistakes*.table.json")]
 
 
+@pytest.mark.slow
+def test_mlflow_has_settings_metrics_pictures_mistakes_and_the_report(tmp_path, monkeypatch, tiny_config):
+    mlflow = pytest.importorskip("mlflow", reason=needs("MLflow"))
+    monkeypatch.chdir(tmp_path)
+    site = ("--model.net.adapters", "{'vision.mlp[0:1]': {class_path: peclip.model.SharedAdapter}}")
+    result = run("fit", "--config", tiny_config, "--trainer.logger", "mlflow", *site, *OPTIONS)
+    assert result.status == 0, result.err
+    client = mlflow.MlflowClient("sqlite:///mlflow.db")
+    (experiment,) = client.search_experiments(filter_string="name = 'peclip'")
+    (found,) = client.search_runs([experiment.experiment_id])
+    assert (found.info.status, found.data.tags["mlflow.runName"]) == ("FINISHED", "board")
+    config = yaml.safe_load((tmp_path / "runs/board/version_0/config.yaml").read_text())
+    assert found.data.params["model/lr_adapters"] == str(config["model"]["lr_adapters"])
+    assert found.data.params["model/net/adapters/vision.mlp_0:1_/class_path"] == "peclip.model.SharedAdapter"
+    metrics = json.loads((tmp_path / "runs/board/version_0/metrics.json").read_text())
+    assert found.data.metrics["test/war"] == pytest.approx(metrics["war"])
+    assert {"speed/clips_per_second", "gradient_norm/vision.mlp", "calibration/test/error"} <= {*found.data.metrics}
+    assert len({entry.step for entry in client.get_metric_history(found.info.run_id, "val/war")}) == 2
+
+    def kept(folder):
+        return [Path(entry.path).name for entry in client.list_artifacts(found.info.run_id, folder)]
+
+    assert {"config.yaml", "metrics.json", "predictions.csv", "confusion.png"} <= {*kept("report")}
+    for stage, times in (("val", 2), ("test", 1)):
+        assert len(kept(f"pictures/{stage}/confusion")) == len(kept(f"tables/{stage}/mistakes")) == times
+
+
 class Held:
     """Stands in for a run of W&B whose server has steps up to one."""
 
@@ -146,11 +174,18 @@ def test_frames_of_a_mistake_are_as_they_were_before_normalisation():
     assert np.abs(frames[:, 5, 5].astype(int) - video[0, chosen, :, 0, 0].numpy().astype(int)).max() <= 1
 
 
+def test_the_names_of_settings_are_those_that_mlflow_accepts():
+    given = {"vision.mlp[6:12]": {"..": [{"a/b": 1}]}, "x" * 300: None}
+    assert _named_for_mlflow(given) == {"vision.mlp_6:12_": {"_..": [{"a_b": 1}]}, "x" * 100: None}
+
+
 def test_loggers_have_names_of_one_word():
     for args in (["--trainer.logger", "wandb", "--name", "x"], ["--trainer.logger=wandb", "--name=x"]):
         (text,) = (json.loads(arg.partition("=")[2] or arg) for arg in with_loggers(args) if "WandbLogger" in arg)
         assert text["class_path"] == "lightning.pytorch.loggers.WandbLogger"
         assert text["init_args"]["name"] == "x"
+    (text,) = (json.loads(arg) for arg in with_loggers(["--trainer.logger", "mlflow", "--name", "x"]) if "{" in arg)
+    assert text["init_args"]["run_name"] == "x"
     assert with_loggers(["--trainer.logger", "false"]) == ["--trainer.logger", "false"]
     assert with_loggers(["--trainer.logger"]) == ["--trainer.logger"]
 

@@ -1,10 +1,11 @@
 """Read a command line and its configurations before the parser does: what they name decides how the parser is built."""
 
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from peclip.configuration import load, read_configuration
 from peclip.errors import InputError, shown
@@ -14,14 +15,30 @@ from peclip.recipes import CONFIG_OPTIONS
 SECTIONS = ("trainer", "model", "data", "checkpoint", "last")
 """Options whose value in a configuration may also be the name of another file."""
 
-LOGGERS: dict[str, dict[str, Any]] = {
-    "wandb": {
-        "class_path": "lightning.pytorch.loggers.WandbLogger",
-        "init_args": {"project": "peclip", "save_dir": "."},
-    },
-    "tensorboard": {"class_path": "lightning.pytorch.loggers.TensorBoardLogger", "init_args": {"save_dir": "runs"}},
+
+class KnownLogger(NamedTuple):
+    """A logger that has a name of one word on the command line.
+
+    Attributes:
+        kind: its class.
+        options: of the class.
+        name: the option that gets the name of the run.
+    """
+
+    kind: str
+    options: dict[str, Any]
+    name: str = "name"
+
+
+MLFLOW = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+"""Address at which MLflow keeps runs: a file of SQLite, as by its own default."""
+
+LOGGERS = {
+    "wandb": KnownLogger("WandbLogger", {"project": "peclip", "save_dir": "."}),
+    "tensorboard": KnownLogger("TensorBoardLogger", {"save_dir": "runs"}),
+    "mlflow": KnownLogger("MLFlowLogger", {"experiment_name": "peclip", "tracking_uri": MLFLOW}, name="run_name"),
 }
-"""Loggers that have a name of one word on the command line; the run's name becomes theirs."""
+"""Loggers by their word on the command line."""
 
 TRUST = "trust"
 """Option that lets the files of a trained model name classes of other packages."""
@@ -37,8 +54,11 @@ def with_loggers(args: Sequence[str]) -> list[str]:
         value = value if sign else next(iter(args[place + 1 :]), "")
         if value in LOGGERS:
             logger = LOGGERS[value]
-            own = {**logger["init_args"], "name": value_of(args, "--name") or "peclip"}
-            found[place + (not sign)] = f"{option}=" * bool(sign) + json.dumps({**logger, "init_args": own})
+            given = {
+                "class_path": f"lightning.pytorch.loggers.{logger.kind}",
+                "init_args": {**logger.options, logger.name: value_of(args, "--name") or "peclip"},
+            }
+            found[place + (not sign)] = f"{option}=" * bool(sign) + json.dumps(given)
     return found
 
 

@@ -1,6 +1,7 @@
 """Show pictures, settings and files of a run in experiment trackers: what each kind of logger can hold."""
 
 import platform
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
 from peclip import __version__
@@ -28,7 +29,10 @@ REPORT = (
     "confusion.png",
     "predictions.csv",
 )
-"""Files of a run that are kept with it in W&B."""
+"""Files of a run that are kept with it in W&B and MLflow."""
+
+MLFLOW_NAME = 100
+"""Letters of an option's name in MLflow, which takes 250 with those of the sections above it."""
 
 
 def boards_of(loggers: Sequence[Logger]) -> list[Logger]:
@@ -39,7 +43,7 @@ def boards_of(loggers: Sequence[Logger]) -> list[Logger]:
 def show_settings(boards: Sequence[Logger], settings: Mapping[str, Any]) -> None:
     """Show the options of a run and facts about it as its hyper-parameters."""
     for board in boards:
-        board.log_hyperparams({**settings})
+        board.log_hyperparams(_named_for_mlflow(settings) if isinstance(board, MLFlowLogger) else {**settings})
 
 
 def show_picture(boards: Sequence[Logger], name: str, path: Path, step: int) -> None:
@@ -51,19 +55,26 @@ def show_picture(boards: Sequence[Logger], name: str, path: Path, step: int) -> 
             with Image.open(path) as picture:
                 pixels = np.asarray(picture.convert("RGB"))
             board.experiment.add_image(name, pixels, step, dataformats="HWC")
+        elif isinstance(board, MLFlowLogger):
+            with Image.open(path) as picture:
+                board.experiment.log_image(board.run_id, picture, f"{name}/step_{step:06d}.png")
 
 
 def show_mistakes(boards: Sequence[Logger], name: str, mistakes: Sequence[Mistake], step: int) -> None:
-    """Show mistakes as a table with their frames, where a logger can hold one."""
+    """Show mistakes as a table, where a logger can hold one; in W&B with their frames."""
+    columns = [field.name for field in fields(Mistake)]
     for board in boards:
         if isinstance(board, WandbLogger):
             import wandb
 
-            columns = [field.name for field in fields(Mistake)]
             rows = [
                 [*astuple(mistake)[:-1], wandb.Image(np.concatenate([*mistake.frames], axis=1))] for mistake in mistakes
             ]
             board.log_table(name, columns, rows, step=step)
+        elif isinstance(board, MLFlowLogger):
+            *texts, _ = zip(*map(astuple, mistakes), strict=True) if mistakes else [()] * len(columns)
+            table = dict(zip(columns[:-1], map(list, texts), strict=True))
+            board.experiment.log_table(board.run_id, table, f"{name}/step_{step:06d}.json")
 
 
 def show_numbers(boards: Sequence[Logger], numbers: Mapping[str, float], step: int) -> None:
@@ -74,15 +85,29 @@ def show_numbers(boards: Sequence[Logger], numbers: Mapping[str, float], step: i
 
 def keep_report(boards: Sequence[Logger], folder: Path) -> None:
     """Keep the files of a report with the run, where a logger can hold them."""
+    files = [str(folder / name) for name in REPORT if (folder / name).is_file()]
     for board in boards:
         if isinstance(board, WandbLogger):
             import wandb
 
             artifact = wandb.Artifact(f"report-{board.experiment.id}", "report")
-            for name in REPORT:
-                if (folder / name).is_file():
-                    artifact.add_file(str(folder / name))
+            for file in files:
+                artifact.add_file(file)
             board.experiment.log_artifact(artifact)
+        elif isinstance(board, MLFlowLogger):
+            for file in files:
+                board.experiment.log_artifact(board.run_id, file, "report")
+
+
+def _named_for_mlflow(settings: Any) -> Any:
+    """Return settings whose names MLflow accepts: a site such as ``vision.mlp[6:12]`` has letters that it refuses."""
+    if isinstance(settings, Mapping):
+        names = (re.sub(r"[^\w. :-]", "_", str(name))[:MLFLOW_NAME] for name in settings)
+        return {
+            name if name.strip(".") else f"_{name}": _named_for_mlflow(value)
+            for name, value in zip(names, settings.values(), strict=True)
+        }
+    return [_named_for_mlflow(each) for each in settings] if isinstance(settings, list) else settings
 
 
 def surroundings() -> dict[str, Any]:

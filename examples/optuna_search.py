@@ -1,0 +1,54 @@
+"""Search learning rates and the number of prompts with Optuna: python examples/optuna_search.py 20 --config demo ...
+
+The number is that of the trainings; options of peclip fit follow. Each training is in runs/optuna/TRIAL, and the search in
+runs/optuna/search.log: the same command resumes it. The score is the best UAR on validation clips; test clips select nothing.
+"""
+
+import csv
+import gc
+import sys
+from pathlib import Path
+
+import optuna
+
+from peclip.cli import main
+
+RUNS = Path("runs/optuna")
+
+
+def score(trial: optuna.Trial, options: list[str]) -> float:
+    """Train once with values that Optuna suggests, and return the best UAR on the validation clips."""
+    chosen = {
+        "model.lr_adapters": trial.suggest_float("model.lr_adapters", 5e-5, 5e-3, log=True),
+        "model.lr_prompts": trial.suggest_float("model.lr_prompts", 5e-6, 1e-3, log=True),
+        "model.net.prompts.init_args.length": trial.suggest_categorical(
+            "model.net.prompts.init_args.length", [2, 4, 8]
+        ),
+    }
+    folder = RUNS / f"{trial.number:03d}"
+    main(["fit", *options, "--folder", str(folder), *(f"--{name}={value}" for name, value in chosen.items())])
+    gc.collect()  # the model of the last trial
+    with (folder / "metrics.csv").open() as file:
+        return max(float(row["val/uar"]) for row in csv.DictReader(file) if row.get("val/uar"))
+
+
+def search(trials: int, options: list[str]) -> optuna.Study:
+    """Train so many times, those before an interruption included, and print the best values."""
+    RUNS.mkdir(parents=True, exist_ok=True)
+    file = optuna.storages.journal.JournalFileBackend(str(RUNS / "search.log"))
+    study = optuna.create_study(
+        study_name="peclip",
+        storage=optuna.storages.JournalStorage(file),
+        sampler=optuna.samplers.TPESampler(seed=0),
+        direction="maximize",
+        load_if_exists=True,
+    )
+    finished = len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]))
+    study.optimize(lambda trial: score(trial, options), n_trials=max(trials - finished, 0))
+    print(f"Best UAR on validation clips: {study.best_value:.2%}, in {RUNS}/{study.best_trial.number:03d}")
+    print("\n".join(f"  --{name} {value}" for name, value in study.best_params.items()))
+    return study
+
+
+if __name__ == "__main__":
+    search(int(sys.argv[1]), sys.argv[2:])
