@@ -63,6 +63,7 @@ def test_a_configuration_opens_with_the_command_that_runs_it(path):
     words = command_of(path)
     assert words[1] in ("fit", "cv")
     assert path in configs_in(words)
+    assert "--data.root" in words or merged(words, "data", "root"), "a training needs clips"
 
 
 @pytest.fixture(scope="module")
