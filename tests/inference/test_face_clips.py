@@ -108,8 +108,9 @@ def data(tmp_path):
     visits = [Visit(1, 20, 60, range(40)), Visit(2, 190, 60, range(15))]
     write_video(tmp_path / "two.mp4", 40, fps=FPS, frames=film(visits, 40))
     write_video(tmp_path / "nobody.mp4", 10, fps=FPS, frames=film([], 10))
-    lines = ["two.mp4,happiness,1,anna,,", "two.mp4,anger,2,bert,0.4,0.8", "nobody.mp4,fear,1,anna,,"]
-    (tmp_path / "all.csv").write_text("\n".join(["path,label,fold,subject,start,end", *lines]) + "\n")
+    header = "path,label,fold_1,subject,start,end,p_happy,p_anger,p_fear"
+    lines = ["two.mp4,happiness,train,anna,,,1,0,0", "two.mp4,anger,test,bert,0.4,0.8,0,0.5,0.5"]
+    (tmp_path / "all.csv").write_text("\n".join([header, *lines, "nobody.mp4,fear,train,anna,,,,,"]) + "\n")
     return tmp_path
 
 
@@ -122,9 +123,9 @@ def test_the_command_writes_a_manifest_of_crops_and_resumes(data, monkeypatch):
     assert "2 of 3 clips show a face: faces" in result.out
     assert "1 without a face: listed in faces/without_face.csv" in result.out
     crops = Manifest.read("faces/manifest.csv")
-    assert crops.table[["label", "fold", "subject"]].to_numpy().tolist() == [
-        ["happiness", 1, "anna"],
-        ["anger", 2, "bert"],
+    assert crops.table[["label", "fold_1", "subject", "p_anger"]].to_numpy().tolist() == [
+        ["happiness", "train", "anna", 0],
+        ["anger", "test", "bert", 0.5],
     ]
     (listed,) = csv.DictReader((data / "faces/without_face.csv").read_text().splitlines())
     assert (listed["clip"], listed["path"], listed["why"]) == ("2", "nobody.mp4", "no face was found")
