@@ -130,17 +130,10 @@ class TransformerHead(TemporalHead):
     def forward(self, x: Tensor) -> Tensor:
         """Return the features of clips, (B, T, D) -> (B, D)."""
         token = repeat(self.token, "d -> b 1 d", b=x.shape[0])
-        tokens = torch.cat([token, x + self._places(x.shape[1], x.device) @ self.positions], dim=1)
+        tokens = torch.cat([token, x + at_frames(self.positions, x.shape[1])], dim=1)
         for layer in self.layers:
             tokens = layer(tokens)
         return x.mean(dim=1) + self.out(self.norm(tokens[:, 0]))
-
-    def _places(self, frames: int, device: torch.device) -> Tensor:
-        """Return the share of each position in that of each of T frames, the middles of equal segments: (T, positions)."""
-        count = len(self.positions)
-        at = (torch.arange(frames, device=device) + 0.5) * (count / frames) - 0.5
-        distance = at.clamp(0, count - 1)[:, None] - torch.arange(count, device=device)
-        return F.relu(1 - distance.abs())
 
 
 class Layer(nn.Module):
@@ -166,6 +159,14 @@ class Layer(nn.Module):
         attended = F.scaled_dot_product_attention(query, key, value)
         x = x + self.out(rearrange(attended, "n h l d -> n l (h d)"))
         return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+
+
+def at_frames(positions: Tensor, frames: int) -> Tensor:
+    """Return learnable positions (P, D) at the middles of T equal segments of a clip, (T, D), interpolated between two of them."""
+    count = len(positions)
+    at = (torch.arange(frames, device=positions.device) + 0.5) * (count / frames) - 0.5
+    distance = at.clamp(0, count - 1)[:, None] - torch.arange(count, device=positions.device)
+    return F.relu(1 - distance.abs()) @ positions
 
 
 def _weighted(x: Tensor, weights: Tensor) -> Tensor:

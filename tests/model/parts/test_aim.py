@@ -5,6 +5,7 @@ import torch
 
 from peclip.errors import InputError
 from peclip.model import AIMJointAdapter, AIMTemporalAdapter, SharedAdapter
+from peclip.model.parts.temporal import at_frames
 from peclip.testing import check_adapter
 from tests.model.small import build, clips, size, stir
 
@@ -37,9 +38,17 @@ def test_the_temporal_adapter_reuses_the_attention_of_its_block_without_the_adap
             for clip in range(2):
                 for token in range(5):
                     frames = entering[3 * clip : 3 * clip + 3, token][None]
-                    attended = block.self_attn(hidden_states=block.layer_norm1(frames), attention_mask=None)[0][0]
+                    placed = block.layer_norm1(frames + at_frames(adapter.positions, 3))
+                    attended = block.self_attn(hidden_states=placed, attention_mask=None)[0][0]
                     expected = frames[0] + adapter.up(torch.nn.functional.gelu(adapter.down(attended)))
                     assert torch.allclose(leaving[3 * clip : 3 * clip + 3, token], expected, atol=1e-5)
+
+
+def test_the_order_of_the_frames_counts(tiny_clip):
+    net = stir(build(tiny_clip, adapters=AIM, prompts=None)).eval()
+    video = clips(1, 6)
+    with torch.no_grad():
+        assert (net(video) - net(video.flip(1))).abs().max() > 1e-3
 
 
 def test_the_joint_adapter_is_a_bottleneck_of_the_input():
@@ -54,7 +63,8 @@ def test_the_joint_adapter_is_a_bottleneck_of_the_input():
 
 def test_size_in_vit_b_16():
     bottleneck = 768 * 192 + 192 + 192 * 768 + 768
-    assert size(AIMTemporalAdapter(768)) == size(AIMJointAdapter(768)) == bottleneck
+    assert size(AIMJointAdapter(768)) == bottleneck
+    assert size(AIMTemporalAdapter(768)) == bottleneck + 16 * 768
 
 
 @pytest.mark.parametrize("site", ["text.block", "vision.attention"])
@@ -71,6 +81,7 @@ def test_the_temporal_adapter_is_refused_elsewhere(tiny_clip, site):
             partial(AIMTemporalAdapter, reduction=0),
             "AIMTemporalAdapter: reduction is 0, expected 1 to the width of the tower",
         ),
+        (partial(AIMTemporalAdapter, positions=0), "AIMTemporalAdapter: positions is 0, expected 1 to 10,000"),
         (
             partial(AIMJointAdapter, reduction=33),
             "AIMJointAdapter: reduction is 33, expected 1 to the width of the tower",
