@@ -14,7 +14,6 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, SingleDeviceStrategy
-from wandb.sdk.launch.sweeps import utils as sweeps
 
 from peclip.errors import InputError
 from peclip.recipes import read_recipes, recipe_path
@@ -201,6 +200,8 @@ def test_the_slurm_script_asks_for_a_signal_to_all_tasks_and_may_be_requeued():
 
 def test_a_run_of_the_sweep_trains_in_its_own_folder(options, tmp_path, monkeypatch):
     """The command is put together by wandb's own code from values that its controller would send."""
+    from wandb.sdk.launch.sweeps import utils as sweeps  # for seconds
+
     config = sweeps.load_sweep_config(str(CLUSTER / "sweep.yaml"))
     values = {
         name: {"value": entry.get("max", entry.get("values", [0])[-1])} for name, entry in config["parameters"].items()

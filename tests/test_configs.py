@@ -24,9 +24,10 @@ NAMES = [str(path.relative_to(ROOT)) for path in CONFIGS]
 FAST = {
     "--trainer.accelerator": "cpu",
     "--trainer.max_epochs": 1,
-    "--trainer.limit_train_batches": 2,
-    "--trainer.limit_val_batches": 2,
-    "--trainer.limit_test_batches": 2,
+    "--trainer.limit_train_batches": 1,
+    "--trainer.limit_val_batches": 1,
+    "--trainer.limit_test_batches": 1,
+    "--trainer.num_sanity_val_steps": 0,
     "--data.num_workers": 0,
 }
 
@@ -159,7 +160,10 @@ def test_a_configuration_trains_and_does_what_its_name_says(path, run_of):
     assert (model["texts"] == {label: label for label in model["labels"]}) == (path.stem == "text_names")
 
 
-@pytest.mark.parametrize("name", ["no_tda", "no_sha", "no_ta", "no_maple", "text_names"])
+@pytest.mark.parametrize(
+    "name",
+    ["no_tda", *(pytest.param(name, marks=pytest.mark.slow) for name in ("no_sha", "no_ta", "no_maple", "text_names"))],
+)
 def test_an_ablation_combines_with_the_recipe_and_with_the_released_way(name, run_of):
     folder = run_of(ROOT / "configs/as_released.yaml", ROOT / f"configs/ablations/{name}.yaml")
     model = model_of(folder)

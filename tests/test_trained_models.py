@@ -109,7 +109,7 @@ def assert_same_weights(one, other):
 # --- what every kind can do ---
 
 
-@pytest.mark.parametrize("command", ["test", "validate", "predict"])
+@pytest.mark.parametrize("command", ["test", pytest.param("validate", marks=pytest.mark.slow), "predict"])
 def test_an_evaluation_needs_a_model_and_clips(command, place):
     for kind, model in place.models.items():
         # The run brings its number of workers along.
@@ -160,16 +160,19 @@ def test_every_kind_recognises_expressions_in_a_video(place):
     assert tables["run"] == tables["ckpt"] == tables["package"] != tables["released"]
 
 
-def test_every_fold_of_a_cross_validation_starts_from_the_model(place):
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind == "package" else pytest.mark.slow) for kind in KINDS]
+)
+def test_every_fold_of_a_cross_validation_starts_from_the_model(kind, place):
+    model = place.models[kind]
     rates = ("--model.lr_adapters", "0", "--model.lr_prompts", "0", "--model.warmup_epochs", "0")
     options = ("--data.val", "test", "--data.num_workers", "0", *ONE_STEP)
-    for kind, model in place.models.items():
-        done("cv", "--init_from", model, "--data.manifest", place.folds, "--folder", kind, *rates, *options)
-        for fold in ("fold_1", "fold_2"):
-            assert_same_weights(weights_of(Path(kind, fold)), weights_of(model))
+    done("cv", "--init_from", model, "--data.manifest", place.folds, "--folder", kind, *rates, *options)
+    for fold in ("fold_1", "fold_2"):
+        assert_same_weights(weights_of(Path(kind, fold)), weights_of(model))
 
 
-@pytest.mark.parametrize("what", ["eval", "train"])
+@pytest.mark.parametrize("what", ["eval", pytest.param("train", marks=pytest.mark.slow)])
 def test_every_kind_is_timed(what, place, monkeypatch):
     monkeypatch.setattr(measure, "SIDES", {"cpu": (64,)})
     monkeypatch.setattr(loops, "matmul_rate", partial(measure.matmul_rate, seconds=0.01))

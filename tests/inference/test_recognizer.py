@@ -192,7 +192,16 @@ class EveryThird:
         return self.found
 
 
-@pytest.mark.parametrize("name", ["angry", "disgust", "fear", "happy", "neutral", "sadness", "surprise"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "happy",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("angry", "disgust", "fear", "neutral", "sadness", "surprise")
+        ),
+    ],
+)
 @pytest.mark.usefixtures("real")
 def test_a_person_is_one_track(net, name):
     found = list(Recognizer(net, EveryThird(YuNet(str(YUNET))))(SHARED / "media/ai_generated" / f"{name}.mp4"))
@@ -206,6 +215,7 @@ def test_a_short_video_is_one_track(rows):
     assert [(row.track, row.start, row.end) for row in found] == [(1, 0, 2), (1, 1, pytest.approx(2.4))]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("real")
 def test_a_long_take_has_a_full_timeline(net):
     recognizer = Recognizer(net, EveryThird(YuNet(str(YUNET))))
