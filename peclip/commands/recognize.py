@@ -29,7 +29,9 @@ def recognize(
     same: list[str] | None = None,
     face_features: str = "none",
     per_frame: bool = False,
-    precision: Literal["auto", "bf16-mixed", "32-true"] = "auto",
+    video: bool = False,
+    show: bool = False,
+    precision: Literal["auto", "bf16-mixed", "32-true", "int8"] = "auto",
     trust: bool = False,
 ) -> int:
     """Recognise the expression of each face in videos over time.
@@ -39,8 +41,8 @@ def recognize(
     row per face and the share of its time per class; a picture of each video over time, and one of each face in people/.
 
     Args:
-        videos: Video files, folders of them, - for a video that is piped in, or a camera such as /dev/video0 (end it
-            with Ctrl-C).
+        videos: Video files, folders of them, - for a video that is piped in, or a camera: camera for the first one, or
+            its device, such as /dev/video0 (end it with Ctrl-C). Answers about a camera are printed as they come.
         model: Trained model: the folder of a run, a .ckpt, a package or its Hub id, or a released .pth; zero-shot is CLIP
             without training, with a text per class.
         out: Folder for the results. Interrupted, the same command resumes there; a folder with answers of other options or
@@ -63,7 +65,11 @@ def recognize(
         face_features: Brings the faces of one person together over cuts and absences: sface downloads OpenCV's SFace once, a
             file is that of SFace; none leaves each a number of its own.
         per_frame: Also write frames.csv, with a row per frame and face.
-        precision: bf16-mixed, 32-true, or auto: bf16 where the device multiplies it in hardware, as in peclip test.
+        video: Also write each video as NAME-annotated.mp4, with boxes, numbers, labels, probabilities, a running timeline and
+            its sound.
+        show: Show what a camera sees in a window, with the answers drawn into it; Escape ends it.
+        precision: bf16-mixed, 32-true, or auto: bf16 where the device multiplies it in hardware, as in peclip test; int8 is
+            quicker on CPUs without bf16, and changes probabilities a little.
         trust: Import classes of other packages that the model names; for models of people you trust.
 
     Returns:
@@ -79,8 +85,8 @@ def recognize(
     from peclip.inference.sources import refuse_address
     from peclip.inference.trained import load_model
 
-    for video in videos:
-        refuse_address(video)
+    for source in videos:
+        refuse_address(source)
     formats, groups = chosen_formats(format), read_same(same or [])
     net = load_model(model, backbone, labels, texts, trust)
     recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device, precision=precision)
@@ -90,7 +96,10 @@ def recognize(
     joiner = _joiner(face_features, faces, face_model)
     options |= {"face_features": face_features} if joiner else {}
     options |= {"per_frame": True} if per_frame else {}
-    return recognize_videos(recognizer, videos, Path(out), head, formats, options, groups, joiner, per_frame)
+    options |= {"video": True} if video else {}
+    return recognize_videos(
+        recognizer, videos, Path(out), head, formats, options, groups, joiner, per_frame, video, show
+    )
 
 
 def _joiner(features: str, faces: str, face_model: str | None) -> "Joiner | None":

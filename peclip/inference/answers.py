@@ -129,12 +129,12 @@ class Answers:
         return video is not None and video.size >= 0 and (video.size, video.changed) == _state(file)
 
     @contextmanager
-    def video(self, file: str, write_frames: Callable[[Path], object] | None = None) -> Iterator[Callable[[Row], None]]:
+    def video(self, file: str, beside: Callable[[Path, str], object] | None = None) -> Iterator[Callable[[Row], None]]:
         """Return a function that writes the rows of a video. If the context ends in an error, nothing of it is left.
 
         Args:
             file: the video.
-            write_frames: called at the end with the folder of the video, to write the table of its frames there.
+            beside: called at the end with the folder of the video and a beginning of names, to write other files there.
 
         Raises:
             InputError: they cannot be written.
@@ -148,8 +148,8 @@ class Answers:
                 timeline = Timeline(temporary, self._labels, self._head, self._caution, self._formats, taken)
                 with timeline, timeline.video(file) as add:
                     yield add
-                if write_frames is not None:
-                    write_frames(temporary)
+                if beside is not None:
+                    beside(temporary, timeline.stems[0])
                 video = Finished(file, timeline.stems[0], size, changed, timeline.rows, timeline.faces)
                 write_json(temporary / DONE, asdict(video))
                 shutil.rmtree(self._videos / video.stem, ignore_errors=True)

@@ -5,23 +5,28 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from peclip.console import PlainConsole
-from peclip.errors import InputError, in_one_line, printable
+from peclip.errors import InputError, in_one_line, printable, shown
 from peclip.inference.answers import Answers, ends_run
 from peclip.inference.frame_table import FrameTable
+from peclip.inference.interrupts import interruptible
 from peclip.inference.join import Joiner
+from peclip.inference.overlay.film import Film
+from peclip.inference.overlay.live import Live
+from peclip.inference.overlay.window import ScreenWindow
 from peclip.inference.pace import Pace
 from peclip.inference.per_frame import Numbered
+from peclip.inference.progress import Bar, progress_on
 from peclip.inference.recognizer import Recognizer, Row
 from peclip.inference.same import bring_together
-from peclip.inference.sources import describe, find_videos, is_live, read_frames
+from peclip.inference.sources import STDIN, describe, find_videos, is_camera, is_live, read_frames
 from peclip.inference.timeline import SUMMARY
 from peclip.inference.windows import View
 from peclip.terminal import say
@@ -37,6 +42,8 @@ def recognize_videos(
     same: Mapping[int, int] | None = None,
     joiner: Joiner | None = None,
     per_frame: bool = False,
+    video: bool = False,
+    show: bool = False,
 ) -> int:
     """Recognise videos one after another, and write what they show into a folder; finished ones are not read again.
 
@@ -50,6 +57,8 @@ def recognize_videos(
         same: the number that a face of the video gets, by its own; see :func:`peclip.inference.same.read_same`.
         joiner: brings tracks together before that.
         per_frame: whether a table has a row for each face in each frame.
+        video: whether each video is also written with what was recognised in it.
+        show: whether what a camera sees is shown in a window.
 
     Returns:
         Exit code: 0 if every video was read, 1 if some were, 2 if none was.
@@ -66,10 +75,14 @@ def recognize_videos(
     if caution:
         console.print(f"peclip: caution: {caution}", style="yellow", soft_wrap=True)
     answers = Answers(out, recognizer.labels, head, caution, formats, options or {})
-    with _tidy_end(), answers, _progress(console) as progress:
+    with _tidy_end(), answers, progress_on(console) as progress:
         sources = list(_expand(videos, report))
         if same and len(sources) != 1:
             raise InputError(f"same is for one video, whose faces have these numbers: there are {len(sources)}", "same")
+        if show and (others := [source for source in sources if not is_camera(source)]):
+            raise InputError(
+                f"show is for a camera, of which the window shows the pictures: {shown(others[0])} is none", "show"
+            )
         answers.check(sources)
         if done := sum(map(answers.has, sources)):
             console.print(f"peclip: {done} of {len(sources)} videos are finished in {out}", soft_wrap=True)
@@ -78,22 +91,19 @@ def recognize_videos(
                 continue
             count = f" {number}/{len(sources)}" if len(sources) > 1 else ""
             length, choice = describe(source)
-            task = progress.add_task(f"{printable(os.path.basename(source))}{count}", total=length)
+            note = partial(_note, console, source)
             if choice:
-                console.print(f"peclip: {source}: {choice}", soft_wrap=True)
-            pace = Pace(length, partial(_say_pace, console, source))
-            advance = partial(_advance, progress, task, pace)
+                note(choice)
+            name = f"{printable(os.path.basename(source))}{count}"
+            bar = Bar(progress, name, length, Pace(length, note))
+            one = _Video(recognizer, source, answers, same or {}, joiner, bar, report, note)
             try:
-                with FrameTable(recognizer.labels, caution, recognizer.window) if per_frame else nullcontext() as table:
-                    numbers = _recognize(recognizer, source, answers, advance, report, same or {}, joiner, table)
-                if numbers:
-                    console.print(f"peclip: {printable(source)}: {_joined(numbers)}", soft_wrap=True)
+                one.read(per_frame, Bar(progress, f"{name}: drawing", length) if video else None, show)
                 done += 1
             except InputError as error:
                 if ends_run(error):
                     raise
                 report(error)
-            progress.remove_task(task)
     if done:
         found = answers.finished.values()
         sums = sum(video.rows for video in found), sum(video.faces for video in found), done
@@ -145,56 +155,97 @@ def _expand(videos: Sequence[str], report: Callable[[InputError], None]) -> Iter
                 yield source
 
 
-def _recognize(
-    recognizer: Recognizer,
-    source: str,
-    answers: Answers,
-    advance: Callable[[float], None],
-    report: Callable[[InputError], None],
-    same: Mapping[int, int],
-    joiner: Joiner | None,
-    table: FrameTable | None,
-) -> dict[int, int]:
-    """Write the rows of a video, and return the numbers of the tracks that were brought together.
+@dataclass(frozen=True)
+class _Video:
+    """One video that is recognised."""
 
-    A pipe or a camera may end at any time: if it breaks off, the error is reported and the rows before it are kept.
+    recognizer: Recognizer
+    source: str
+    answers: Answers
+    same: Mapping[int, int]
+    joiner: Joiner | None
+    bar: Bar
+    report: Callable[[InputError], None]
+    note: Callable[[str], None]
+    stopped: threading.Event = field(default_factory=threading.Event)
 
-    Raises:
-        InputError: the video cannot be read.
-    """
-    joined: dict[int, int] = {}
+    def read(self, per_frame: bool, drawing: Bar | None, show: bool) -> None:
+        """Write the rows of a video, and other files about it.
 
-    def write_frames(folder: Path) -> None:
-        if table is not None:
-            table.write(folder, {**same, **{track: same.get(person, person) for track, person in joined.items()}})
+        A pipe or a camera may end at any time: if it breaks off, the error is reported and the rows before it are kept.
 
-    with answers.video(source, write_frames) as add:
-        frames = read_frames(source)
-        with _live(frames, report) if is_live(source) else nullcontext(frames) as watched:
-            rows = _followed(_read(recognizer, watched, source, table), advance)
-            for row in bring_together(joiner(rows, joined) if joiner else rows, same):
-                add(row)
-    return joined
+        Args:
+            per_frame: whether a table has a row for each face in each frame.
+            drawing: how far the video is that is written with its answers; None where none is.
+            show: whether what a camera sees is shown in a window.
 
+        Raises:
+            InputError: the video cannot be read, or not twice, or there is no display.
+        """
+        if drawing is not None and (self.source == STDIN or is_live(self.source)):
+            raise InputError(
+                f"{self.source}: is read only once, so it cannot be written with its answers: omit --video"
+            )
+        known = self.recognizer.labels, self.recognizer.caution
+        with (
+            ScreenWindow(f"peclip: {self.source}") if show else nullcontext() as window,
+            FrameTable(*known, self.recognizer.window) if per_frame else nullcontext() as table,
+            Film(self.source, *known, self.note, drawing) if drawing else nullcontext() as film,
+            self.bar,
+        ):
+            live = Live(*known, window, self.stopped.set) if is_camera(self.source) else None
+            joined = self._read(table, film, live)
+        if joined:
+            self.note(_joined(joined))
+        if live is not None and (summary := live.summary()):
+            self.note(summary)
 
-def _read(
-    recognizer: Recognizer, frames: Iterator[tuple[float, np.ndarray]], source: str, table: FrameTable | None
-) -> Iterator[Row]:
-    """Return the rows of a video, which a table of frames notes as well."""
-    if table is None:
-        return recognizer.rows(frames, source)
-    numbered, faces = Numbered(frames), table.faces
+    def _read(self, table: FrameTable | None, film: Film | None, live: Live | None) -> dict[int, int]:
+        """Write it, and return the numbers of the tracks that were brought together."""
+        joined: dict[int, int] = {}
 
-    def watch(seconds: float, view: View) -> None:
-        faces.see(numbered.number(seconds), seconds, view)
+        def write(folder: Path, stem: str) -> None:
+            numbers = {**self.same, **{track: self.same.get(person, person) for track, person in joined.items()}}
+            if table is not None:
+                table.write(folder, numbers)
+            if film is not None:
+                film.write(folder, stem, numbers)
 
-    return table.through(recognizer.rows(numbered, source, watch))
+        with self.answers.video(self.source, write) as add:
+            frames = read_frames(self.source)
+            source = interruptible(frames, self.report, self.stopped) if is_live(self.source) else nullcontext(frames)
+            with source as watched:
+                rows = self._rows(watched, table, film, live)
+                for row in bring_together(self.joiner(rows, joined) if self.joiner else rows, self.same):
+                    add(row)
+                    if film is not None:
+                        film.record.add(row)
+        return joined
 
+    def _rows(
+        self,
+        frames: Iterator[tuple[float, np.ndarray]],
+        table: FrameTable | None,
+        film: Film | None,
+        live: Live | None,
+    ) -> Iterator[Row]:
+        """Yield the rows, with the numbers of their tracks; table, film and camera note what they need."""
+        numbered = Numbered(live.frames(frames) if live else frames)
 
-def _followed(rows: Iterator[Row], advance: Callable[[float], None]) -> Iterator[Row]:
-    for row in rows:
-        advance(row.end)
-        yield row
+        def watch(seconds: float, view: View) -> None:
+            if table is not None:
+                table.faces.see(numbered.number(seconds), seconds, view)
+            if film is not None:
+                film.record.see(seconds, view)
+            if live is not None:
+                live.see(seconds, view)
+
+        rows = self.recognizer.rows(numbered, self.source, watch, live.omit if live else None)
+        rows = live.through(rows) if live else rows
+        rows = table.through(rows) if table else rows
+        for row in film.record.through(rows) if film else rows:
+            self.bar(row.end)
+            yield row
 
 
 def _joined(numbers: Mapping[int, int]) -> str:
@@ -204,56 +255,5 @@ def _joined(numbers: Mapping[int, int]) -> str:
     return f"brought together as one person: faces {groups}. With --face_features none each has a picture of its own"
 
 
-@contextmanager
-def _live(
-    frames: Iterator[tuple[float, np.ndarray]], report: Callable[[InputError], None]
-) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
-    """Return frames that end where the source breaks off or the user interrupts; a second interrupt ends the process."""
-    stopped = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-
-    def stop(*_: Any) -> None:
-        stopped.set()
-        signal.signal(signal.SIGINT, before)
-
-    def watched() -> Iterator[tuple[float, np.ndarray]]:
-        yield next(frames)  # a source that cannot be read at all fails like a file
-        try:
-            for frame in frames:
-                if stopped.is_set():
-                    return
-                yield frame
-        except InputError as error:
-            report(error)
-
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if in_main_thread:
-        signal.signal(signal.SIGINT, stop)
-    try:
-        yield watched()
-    finally:
-        if in_main_thread:
-            signal.signal(signal.SIGINT, before)
-
-
-def _advance(progress: Progress, task: TaskID, pace: Pace, seconds: float) -> None:
-    progress.update(task, completed=seconds)
-    pace(seconds)
-
-
-def _say_pace(console: PlainConsole, source: str, text: str) -> None:
+def _note(console: PlainConsole, source: str, text: str) -> None:
     console.print(f"peclip: {printable(source)}: {text}", soft_wrap=True)
-
-
-def _progress(console: PlainConsole) -> Progress:
-    """Return a bar of the seconds of video that are done, on stderr; nothing where stderr is not a terminal."""
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.completed:.0f} s of video"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )

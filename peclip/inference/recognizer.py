@@ -1,7 +1,7 @@
 """Recognizer: frames of a video -> rows that say which expression each face shows in each window."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ from peclip.data.augment import normalize
 from peclip.data.media.container import HELD
 from peclip.data.media.stream import FrameStream
 from peclip.errors import InputError
+from peclip.inference.ahead import ahead
 from peclip.inference.cautions import brightness, of_answer, of_model
 from peclip.inference.crops import FoundFaces, WholeFrames
 from peclip.inference.faces import Detector, YuNet
@@ -21,7 +22,11 @@ from peclip.inference.sources import read_frames
 from peclip.inference.trained import find_device
 from peclip.inference.windows import Box, Sight, View, Window, Windows
 from peclip.model import PEClip, read_trained
+from peclip.model.fast.int8 import in_int8
 from peclip.model.precision import best_precision, computed_in
+
+WAITING = 3
+"""Windows that are ready before the model: with crops of sixteen faces each, they take 115 MB."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class Recognizer:
         device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         backbone: Hub id or folder of the CLIP, if it has moved since the training.
         precision: ``bf16-mixed``, ``32-true``, or ``auto``: bf16 where the device multiplies it in hardware, as in
-            ``peclip test``.
+            ``peclip test``. ``int8`` quantises the image tower, on a CPU; clips are then computed one by one.
 
     Attributes:
         window: length of the windows in seconds.
@@ -103,7 +108,7 @@ class Recognizer:
         batch_size: int = 4,
         device: str = "auto",
         backbone: str | None = None,
-        precision: Literal["auto", "bf16-mixed", "32-true"] = "auto",
+        precision: Literal["auto", "bf16-mixed", "32-true", "int8"] = "auto",
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}: expected at least 1")
@@ -113,9 +118,12 @@ class Recognizer:
         self.window, self._stride, self._batch_size = window, stride, batch_size
         self._device = find_device(device)
         self.precision = best_precision(self._device.type) if precision == "auto" else precision
+        if precision == "int8" and self._device.type != "cpu":
+            raise InputError(f"precision int8 is for a CPU: the device is {self._device}; use bf16-mixed", "precision")
         net = model if isinstance(model, PEClip) else PEClip.from_trained(read_trained(model), backbone)
         self._detect = faces if callable(faces) else YuNet(face_model) if faces == "yunet" else None
-        self.net = net.to(self._device).eval()
+        net = net.to(self._device).eval()
+        self.net = in_int8(net) if precision == "int8" else net
 
     @property
     def caution(self) -> str:
@@ -144,35 +152,42 @@ class Recognizer:
         yield from self.rows(read_frames(str(source)), str(source))
 
     def rows(
-        self, frames: Iterable[tuple[float, np.ndarray]], file: str, watch: Callable[[float, View], None] | None = None
+        self,
+        frames: Iterable[tuple[float, np.ndarray]],
+        file: str,
+        watch: Callable[[float, View], None] | None = None,
+        omit: Callable[[Window], object] | None = None,
     ) -> Iterator[Row]:
-        """Recognize a stream of frames.
+        """Recognize a stream of frames. They are read, and faces are found, in a thread while the model computes.
 
         Args:
             frames: seconds, never less than before, and uint8 (H, W, 3) RGB, as
                 :func:`peclip.inference.sources.read_frames` yields them.
             file: name of the source in the rows.
-            watch: called with the seconds and the faces of each frame in which faces are looked for.
+            watch: called by the thread with the seconds and the faces of each frame in which faces are looked for.
+            omit: for a camera: called by the thread with each window that is skipped because the model is too slow. Windows are
+                then answered one by one, and at once.
 
         Yields:
             as calling the recognizer does.
         """
         waiting: list[tuple[Row, Tensor | None]] = []
-        for window in self._windows(frames, watch):
+        batch, most = (self._batch_size, WAITING) if omit is None else (1, 1)
+        for window in ahead(self._windows(frames, watch), most, omit=omit):
             for sight in window.sights:
                 waiting.append((_row(file, sight, window.not_followed), sight.clip))
             waiting += [
                 (Row(file, None, start, end, not_followed=window.not_followed), None) for start, end in window.blanks
             ]
             clips = sum(clip is not None for _, clip in waiting)
-            if clips == 0 or clips >= self._batch_size:
+            if clips == 0 or clips >= batch:
                 yield from self._answer(waiting)
                 waiting = []
         yield from self._answer(waiting)
 
     def _windows(
         self, frames: Iterable[tuple[float, np.ndarray]], watch: Callable[[float, View], None] | None
-    ) -> Iterator[Window]:
+    ) -> Generator[Window, None, None]:
         size = self.net.image_size
         windows = Windows(self.net.clip_format.num_frames, self.window, self._stride)
         faces = (
@@ -225,6 +240,8 @@ class Recognizer:
 
     def _classify(self, clips: list[Tensor]) -> list[list[float]]:
         """Return the probabilities (C) of each clip, uint8 (T, 3, S, S)."""
+        if self.precision == "int8" and len(clips) > 1:  # alone, so that a result does not depend on other clips
+            return [answer for clip in clips for answer in self._classify([clip])]
         with torch.inference_mode(), computed_in(self.precision, self._device):
             video = normalize(torch.stack(clips).to(self._device), self.net.clip_format)
             return self.net.probabilities(self.net(video)).tolist()

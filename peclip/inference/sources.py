@@ -4,6 +4,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
+from glob import glob
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,10 +14,13 @@ from peclip.data.media.clip import stream_frames
 from peclip.data.media.container import open_video
 from peclip.data.media.stream import FrameStream, TimedFrame, timed_frames
 from peclip.errors import InputError
-from peclip.files import VIDEO_SUFFIXES
+from peclip.files import VIDEO_SUFFIXES, natural_key
 
 STDIN = "-"
 """Name of the video that is piped in."""
+
+CAMERA = "camera"
+"""Name of the first camera of the machine."""
 
 LONGEST_GAP = 3600.0
 """Largest gap between two frames in seconds; larger ones are treated as damage."""
@@ -60,8 +64,20 @@ def find_videos(source: str) -> list[str]:
     return sorted(found)
 
 
+def is_camera(source: str) -> bool:
+    """Return whether a source is a camera, by its device or by :data:`CAMERA`."""
+    if source == CAMERA and not os.path.exists(source):
+        return True
+    try:
+        return source != STDIN and stat.S_ISCHR(os.stat(source).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
 def is_live(source: str) -> bool:
     """Return whether a source can be read only once and has no known end: a pipe or a camera."""
+    if is_camera(source):
+        return True
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode if source == STDIN else os.stat(source).st_mode
     except (OSError, ValueError):
@@ -97,7 +113,8 @@ def read_frames(source: str) -> FrameStream:
     """Decode a video in order of presentation, holding one frame at a time.
 
     Args:
-        source: a video file, ``-`` for a video piped to standard input, a named pipe, or a camera (``/dev/video0``).
+        source: a video file, ``-`` for a video piped to standard input, a named pipe, or a camera (``camera``,
+            ``/dev/video0``).
 
     Returns:
         an iterator over seconds from the beginning, never less than those before, and the frame: uint8 (H, W, 3), RGB,
@@ -123,6 +140,22 @@ def _in_order(source: str) -> Iterator[TimedFrame]:
         raise InputError(f"{source}: has no frame")
 
 
+def _camera(source: str) -> tuple[str, str]:
+    """Return the address of a camera, and FFmpeg's name of the devices of this system.
+
+    Raises:
+        InputError: there is none.
+    """
+    if sys.platform == "darwin":
+        return ("0:none" if source == CAMERA else source), "avfoundation"
+    if source != CAMERA:
+        return source, "v4l2"
+    found = sorted(glob("/dev/video*"), key=natural_key)
+    if not found:
+        raise InputError(f"{CAMERA}: this machine has none (no /dev/video0): name a video, or a device")
+    return found[0], "v4l2"
+
+
 def _live(source: str) -> Iterator[TimedFrame]:
     """Read a pipe or a camera; its first frame is at 0 s."""
     address, demuxer = f"file:{source}", None
@@ -130,8 +163,8 @@ def _live(source: str) -> Iterator[TimedFrame]:
         if sys.stdin.isatty():
             raise InputError(f"{STDIN}: standard input is a terminal: pipe a video in")
         address = "pipe:0" if is_live(STDIN) else "file:/dev/stdin"  # a file that is redirected can be sought in
-    elif stat.S_ISCHR(os.stat(source).st_mode):
-        address, demuxer = source, "v4l2"
+    elif is_camera(source):
+        address, demuxer = _camera(source)
     has_begun = False
     try:
         with open_video(Path(source), address, demuxer) as video:

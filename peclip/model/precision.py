@@ -27,6 +27,6 @@ def _cpu_multiplies_bf16() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def computed_in(precision: Precision, device: torch.device) -> torch.autocast:
+def computed_in(precision: str, device: torch.device) -> torch.autocast:
     """Return the context within which a model on a device computes in a precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed")

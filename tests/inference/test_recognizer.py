@@ -14,7 +14,7 @@ from peclip.data.augment import normalize
 from peclip.data.media.clip import read_clip
 from peclip.errors import InputError
 from peclip.inference.faces import YuNet
-from peclip.inference.recognizer import Recognizer
+from peclip.inference.recognizer import WAITING, Recognizer
 from peclip.inference.sources import read_frames
 from peclip.labels import SEVEN
 from peclip.model import PEClip
@@ -120,7 +120,7 @@ def test_rows_come_as_the_video_is_read(net):
     row = next(rows)
     assert (row.file, row.track, row.start, row.end, row.face_share) == ("live", 1, 0, 1, 1.0)
     next(rows)
-    assert len(read) == 21
+    assert 21 <= len(read) <= 21 + 10 * (WAITING + 1)  # a thread reads ahead, but not far
 
 
 def test_a_video_without_frames_at_a_face_is_padded_to_t(net, tmp_path):
@@ -263,3 +263,10 @@ def test_people_that_follow_each_other_are_tracks_of_their_own(real):
         mine = [row for row in found if row.track == track]
         assert min(row.start for row in mine) == pytest.approx(track - 1, abs=0.05)
         assert max(row.end for row in mine) == pytest.approx(track, abs=0.05)
+
+
+def test_a_thread_that_reads_ahead_changes_no_bit(monkeypatch, net, tmp_path):
+    video = video_of(tmp_path / "a.mp4", (80, range(10, 60), ONE), (240, range(100), OTHER), frames=110)
+    rows = list(Recognizer(net, bright_boxes)(video))
+    monkeypatch.setattr("peclip.inference.recognizer.ahead", lambda items, *_, **__: items)
+    assert list(Recognizer(net, bright_boxes)(video)) == rows

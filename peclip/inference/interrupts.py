@@ -1,0 +1,48 @@
+"""Let a user end a recording: what came before the interrupt is kept."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from peclip.errors import InputError
+
+
+@contextmanager
+def interruptible(
+    frames: Iterator[tuple[float, np.ndarray]], report: Callable[[InputError], None], stopped: threading.Event
+) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
+    """Return frames that end where the source breaks off or the user interrupts; a second interrupt ends the process.
+
+    Args:
+        frames: of a pipe or a camera.
+        report: called where it breaks off.
+        stopped: ends the frames where it is set; an interrupt sets it.
+    """
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(*_: Any) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, before)
+
+    def watched() -> Iterator[tuple[float, np.ndarray]]:
+        yield next(frames)  # a source that cannot be read at all fails like a file
+        try:
+            for frame in frames:
+                if stopped.is_set():
+                    return
+                yield frame
+        except InputError as error:
+            report(error)
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread:
+        signal.signal(signal.SIGINT, stop)
+    try:
+        yield watched()
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, before)

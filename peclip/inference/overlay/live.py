@@ -1,0 +1,115 @@
+"""Show what a camera sees, and what is recognised in it: a line for each answer, a window if it is wanted, and the latency."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+
+import numpy as np
+
+from peclip.inference.ahead import ahead
+from peclip.inference.overlay.draw import SPAN, Drawing, Moment
+from peclip.inference.overlay.window import ScreenWindow
+from peclip.inference.recognizer import Row
+from peclip.inference.segments import Segment
+from peclip.inference.windows import Box, View, Window
+from peclip.terminal import say
+
+_KEPT = 10_000  # latencies that are remembered
+
+
+class Live:
+    """A camera that is watched.
+
+    Args:
+        labels: class names, in the order of the probabilities.
+        caution: about every answer; empty where there is nothing.
+        window: where its pictures are shown; None for lines alone.
+        stop: called when the window is closed.
+    """
+
+    def __init__(
+        self, labels: Sequence[str], caution: str, window: ScreenWindow | None, stop: Callable[[], object]
+    ) -> None:
+        self._labels, self._caution, self._window, self._stop = labels, caution, window, stop
+        self._begin: float | None = None  # of the stream, on the clock of the machine
+        self._latencies, self._omitted = deque[float](maxlen=_KEPT), 0
+        self._frame: tuple[float, np.ndarray] | None = None
+        self._latest: tuple[float, np.ndarray, View] | None = None  # not shown yet
+        self._answers = deque[Segment]()
+        self._drawing: Drawing | None = None
+
+    def frames(self, frames: Iterator[tuple[float, np.ndarray]]) -> Iterator[tuple[float, np.ndarray]]:
+        """Yield frames, and note when they came."""
+        for seconds, frame in frames:
+            begin = time.monotonic() - seconds
+            self._begin = begin if self._begin is None else min(self._begin, begin)  # the one that came soonest
+            self._frame = seconds, frame
+            yield seconds, frame
+
+    def see(self, seconds: float, view: View) -> None:
+        """Note the faces of the latest frame."""
+        if self._window is not None and self._frame is not None:
+            self._latest = seconds, self._frame[1], view
+
+    def omit(self, window: Window) -> None:
+        """Note a window that the model is too slow for."""
+        self._omitted += 1
+
+    def through(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """Yield the rows as they come, and print them; pictures are shown meanwhile."""
+        for row in ahead(rows, 1, self._idle if self._window else None):
+            self._answer(row)
+            yield row
+
+    def _answer(self, row: Row) -> None:
+        """Print an answer, and note how long after its last frame it came."""
+        if self._begin is not None:
+            self._latencies.append(time.monotonic() - self._begin - row.end)
+        if row.track is None or row.label is None:
+            say(f"{row.start:.1f}-{row.end:.1f} s: no face")
+            return
+        notes = f" ({', '.join(row.cautions)})" if row.cautions else ""
+        say(f"{row.start:.1f}-{row.end:.1f} s: face {row.track}: {row.label} {row.probabilities[row.label]:.2f}{notes}")
+        before = max((each.end for each in self._answers if each.track == row.track), default=0.0)
+        probabilities = np.array([row.probabilities[label] for label in self._labels], np.float32)
+        start, label = min(max(row.start, before), row.end), list(self._labels).index(row.label)
+        self._answers.append(Segment(row.track, start, row.end, label, probabilities, row.cautions))
+
+    def _idle(self) -> None:
+        """Show the latest frame, and let the window react."""
+        if self._window is None:
+            return
+        latest, self._latest = self._latest, None
+        if latest is not None:
+            self._window.show(self._drawn(*latest))
+        self._window.update()
+        if not self._window.is_open:
+            self._stop()
+
+    def summary(self) -> str:
+        """Return in one sentence how long after a frame the answers came; empty where there was none."""
+        if not self._latencies:
+            return ""
+        text = f"answers came {median(self._latencies):.2f} s after the last frame of their window (median; at most "
+        text += f"{max(self._latencies):.2f} s)"
+        if self._omitted:
+            text += f"; {self._omitted} windows were skipped, because the model is slower than the camera: a larger --stride helps"
+        return text
+
+    def _drawn(self, seconds: float, frame: np.ndarray, view: View) -> np.ndarray:
+        height, width = frame.shape[:2]
+        if self._drawing is None or (self._drawing.width, self._drawing.height) != (width, height):
+            self._drawing = Drawing(width, height, self._labels, self._caution)
+        while self._answers and self._answers[0].end < seconds - SPAN:
+            self._answers.popleft()
+        answers, latest = list(self._answers), dict[int, Segment]()
+        for answer in answers:
+            latest[answer.track] = answer
+        boxes: dict[int, Box] = {
+            subject.number: seen.box for subject, seen in view.faces.items() if subject.number is not None
+        }
+        canvas = np.zeros((height + self._drawing.band, width, 3), np.uint8)
+        canvas[:height] = frame
+        self._drawing.draw(canvas, Moment(seconds, boxes, latest, latest, answers, None, view.not_followed))
+        return canvas

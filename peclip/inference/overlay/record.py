@@ -1,0 +1,141 @@
+"""Remember where each face is and what it shows until the video is read a second time, on disk."""
+
+import sqlite3
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from peclip.inference.recognizer import Row
+from peclip.inference.segments import Cell, Cells, Segment, Segments
+from peclip.inference.windows import Box, Subject, View
+
+_UNSURE = 64
+"""Views that are kept until their faces are confirmed: a face needs three frames with gaps of a second at most, or is dropped."""
+
+_TABLES = """
+CREATE TABLE view (number INTEGER PRIMARY KEY, seconds REAL, not_followed INTEGER);
+CREATE TABLE box (view INTEGER, track INTEGER, x REAL, y REAL, width REAL, height REAL);
+CREATE TABLE cell (track INTEGER, start REAL, end REAL, label INTEGER, probabilities BLOB, cautions TEXT);
+CREATE TABLE segment (track INTEGER, start REAL, end REAL, label INTEGER, probabilities BLOB, cautions TEXT);
+"""
+
+
+class Sighted(NamedTuple):
+    """A frame in which faces were looked for.
+
+    Attributes:
+        seconds: of the frame.
+        not_followed: number of faces that are not followed.
+        boxes: place of each face in pixels, by its number.
+    """
+
+    seconds: float
+    not_followed: int
+    boxes: dict[int, Box]
+
+
+class Record:
+    """The findings of recognition in one video, in order of time. Their memory does not grow with the video.
+
+    It is a temporary database of SQLite, which keeps on disk what its cache has no room for, and is gone when it is closed.
+
+    Attributes:
+        end: seconds at which the last answer ends.
+    """
+
+    def __init__(self) -> None:
+        self.end = 0.0
+        self._numbers: Mapping[int, int] = {}
+        self._disk = sqlite3.connect("")
+        self._disk.executescript(_TABLES)
+        self._views: deque[tuple[float, int, list[tuple[Subject, Box]]]] = deque()
+        self._cells, self._segments = Cells(), Segments()
+        self._number = 0
+
+    def close(self) -> None:
+        """Remove the database."""
+        self._disk.close()
+
+    def see(self, seconds: float, view: View) -> None:
+        """Note where the faces of a frame are. It may be called from another thread than the other methods."""
+        places = [(subject, seen.box) for subject, seen in view.faces.items()]
+        self._views.append((seconds, view.not_followed, places))
+
+    def through(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Yield the rows of the video as they come, and bring what was seen meanwhile onto the disk."""
+        for row in rows:
+            self._write_views(_UNSURE)
+            yield row
+
+    def add(self, row: Row) -> None:
+        """Note an answer, with the number that its face gets; rows come in order of time."""
+        self.end = max(self.end, row.end)
+        self._cut(self._cells.add(row))
+
+    def finish(self, numbers: Mapping[int, int]) -> None:
+        """Note that the video has ended.
+
+        Args:
+            numbers: the number that a face gets, by its own; those that are missing keep theirs.
+        """
+        self._numbers = numbers
+        self._write_views(0)
+        self._cut(self._cells.finish())
+        self._label(self._segments.finish())
+
+    @property
+    def faces(self) -> int:
+        """Return the number of faces that have an answer."""
+        return int(self._disk.execute("SELECT COUNT(DISTINCT track) FROM segment").fetchone()[0])
+
+    def views(self) -> Iterator[Sighted]:
+        """Yield each frame in which faces were looked for."""
+        boxes = self._disk.execute("SELECT view, track, x, y, width, height FROM box ORDER BY rowid")
+        box = next(boxes, None)
+        for number, seconds, not_followed in self._disk.execute("SELECT * FROM view ORDER BY number"):
+            found = {}
+            while box is not None and box[0] == number:
+                found[self._numbers.get(box[1], box[1])] = Box(*box[2:])
+                box = next(boxes, None)
+            yield Sighted(seconds, not_followed, found)
+
+    def cells(self) -> Iterator[Segment]:
+        """Yield the answers in order of their start, without overlap, each with its most probable class."""
+        return self._read("cell")
+
+    def segments(self) -> Iterator[Segment]:
+        """Yield the segments in order of their start."""
+        return self._read("segment")
+
+    def _write_views(self, kept: int) -> None:
+        while len(self._views) > kept:
+            seconds, not_followed, places = self._views.popleft()
+            self._number += 1
+            self._disk.execute("INSERT INTO view VALUES (?, ?, ?)", (self._number, seconds, not_followed))
+            self._disk.executemany(
+                "INSERT INTO box VALUES (?, ?, ?, ?, ?, ?)",
+                [(self._number, subject.number, *box) for subject, box in places if subject.number is not None],
+            )
+
+    def _cut(self, found: Iterator[Cell]) -> None:
+        for cell in found:
+            label = int(cell.probabilities.argmax())
+            self._write("cell", Segment(*cell[:3], label, cell.probabilities, cell.cautions))
+            self._label(self._segments.add(cell))
+
+    def _label(self, found: Iterator[Segment]) -> None:
+        for segment in found:
+            self._write("segment", segment)
+
+    def _write(self, table: str, found: Segment) -> None:
+        probabilities = found.probabilities.astype(np.float32).tobytes()
+        values = (found.track, found.start, found.end, found.label, probabilities, "; ".join(found.cautions))
+        self._disk.execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def _read(self, table: str) -> Iterator[Segment]:
+        for row in self._disk.execute(f"SELECT * FROM {table} ORDER BY start"):
+            track, start, end, label, probabilities, cautions = row
+            words = tuple(cautions.split("; ")) if cautions else ()
+            yield Segment(track, start, end, label, np.frombuffer(probabilities, np.float32), words)
