@@ -1,13 +1,20 @@
-"""Texts that describe the classes to CLIP: action units of expressions, names, templates, or texts of one's own; no torch."""
+"""Texts that describe the classes to CLIP: action units of expressions, names, templates, or texts of one's own; no torch.
+
+A class may have several texts, whose normalised features are averaged and normalised again, as CLIP's authors do for zero-shot
+(https://arxiv.org/abs/2103.00020, section 3.1.4: an ensemble of templates).
+"""
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from peclip.errors import InputError, listed, shown
 from peclip.labels import canonical, class_names
 
 TextStyle = Literal["action_units", "names", "sentences"]
+
+Texts = str | tuple[str, ...]
+"""The text of a class, or several of them."""
 
 LONGEST_TEXT = 10_000
 """Largest number of characters of a class text."""
@@ -53,37 +60,71 @@ def words(name: str) -> str:
     return " ".join(apart.replace("_", " ").split())
 
 
-def class_texts(labels: Sequence[str], texts: str | Mapping[str, str] = "action_units") -> list[str]:
-    """Return one text per class, in the order of the labels.
+def texts_of(texts: Texts) -> tuple[str, ...]:
+    """Return the texts of a class, one or several."""
+    return (texts,) if isinstance(texts, str) else texts
+
+
+def class_texts(
+    labels: Sequence[str], texts: str | Sequence[str] | Mapping[str, str | Sequence[str]] = "action_units"
+) -> list[Texts]:
+    """Return the text of each class, or its texts, in the order of the labels.
 
     Args:
         labels: class names.
         texts: a style (``action_units``: FACS descriptions; ``names``: the plain name; ``sentences``: "an expression
-            of ..."), a template such as "a video of a person {label}", or the texts themselves by label.
+            of ..."), a template such as "a video of a person {label}", a list of several styles and templates, or the texts
+            themselves by label: one or a list.
 
     Raises:
-        InputError: labels are not distinct; a label has no text, an empty one, one that is too long or the same as another;
-            or the style is unknown, and no template.
+        InputError: labels are not distinct; a label has no text, an empty one, one that is too long, one twice, or the same as
+            another; or a style is unknown, and no template.
     """
     names = class_names(labels)
-    if texts == "names":
+    if isinstance(texts, Mapping):
+        found = _of_labels(names, texts_by_name(texts))
+    elif isinstance(texts, str):
+        found = _in_style(names, texts)
+    else:
+        styles = [
+            _in_style(names, _is_text(style, "a list")) for style in _all_of(texts, "a list of styles and templates")
+        ]
+        found = [_joined(each, name) for name, *each in zip(names, *styles, strict=True)]
+    twins: dict[frozenset[str], str] = {}
+    for name, each in zip(names, found, strict=True):
+        if (twin := twins.setdefault(frozenset(text.strip() for text in texts_of(each)), name)) != name:
+            raise same_texts("text", twin, name)
+    return found
+
+
+def _in_style(names: Sequence[str], style: str) -> list[Texts]:
+    """Return one text per class in a style, or by a template.
+
+    Raises:
+        InputError: it is neither, or it has no text for a class.
+    """
+    if style == "action_units":
+        return _of_labels(names, ACTION_UNITS)
+    if style == "names":
         return [*names]
-    if texts == "sentences":
+    if style == "sentences":
         return [f"an expression of {name}" for name in names]
-    if isinstance(texts, str) and texts != "action_units":
-        check_template(texts)
-        texts = {name: texts.replace(PLACEHOLDER, words(name)) for name in names}
-    known = texts_by_name(ACTION_UNITS if isinstance(texts, str) else texts)
+    check_template(style)
+    return _of_labels(names, texts_by_name({name: style.replace(PLACEHOLDER, words(name)) for name in names}))
+
+
+def _of_labels(names: Sequence[str], known: Mapping[str, Texts]) -> list[Texts]:
+    """Return the texts of classes.
+
+    Raises:
+        InputError: one has none.
+    """
     if missing := [name for name in names if name not in known]:
         raise InputError(
             f"texts is missing {missing[0]!r} (known: {listed(known)}): add a text for it, or choose names, sentences or a "
             f"template such as 'a video of {PLACEHOLDER}'",
             "texts",
         )
-    twins: dict[str, str] = {}
-    for name in names:
-        if (twin := twins.setdefault(known[name].strip(), name)) != name:
-            raise same_texts("text", twin, name)
     return [known[name] for name in names]
 
 
@@ -96,7 +137,7 @@ def check_template(template: str) -> None:
     if PLACEHOLDER not in template:
         raise InputError(
             f"texts is {shown(template)}, expected {', '.join(get_args(TextStyle))}, a template with {PLACEHOLDER} such as "
-            f"'a video of a person {PLACEHOLDER}', or a text by label",
+            f"'a video of a person {PLACEHOLDER}', a list of these, or a text by label",
             "texts",
         )
     if {"{", "}"} & {*template.replace(PLACEHOLDER, "")}:
@@ -110,24 +151,61 @@ def same_texts(what: str, first: str, second: str) -> InputError:
     )
 
 
-def texts_by_name(texts: Mapping[str, str]) -> dict[str, str]:
+def texts_by_name(texts: Mapping[str, str | Sequence[str]]) -> dict[str, Texts]:
     """Return class texts by the :func:`canonical` names of their labels.
 
     Raises:
-        InputError: two of the labels are names of one class, or a text is empty, too long or not text.
+        InputError: two of the labels are names of one class, or a text is empty, too long, not text, or twice there.
     """
-    known: dict[str, str] = {}
-    for label, text in texts.items():
+    known: dict[str, Texts] = {}
+    for label, each in texts.items():
         name = canonical(label)
         if name in known:
-            raise InputError(f"texts has two texts for {name!r}: remove one", "texts")
-        if not text.strip():
-            raise InputError(f"texts has an empty text for {label!r}: write one", "texts")
-        if len(text) > LONGEST_TEXT:
             raise InputError(
-                f"texts has {len(text):,} characters for {label!r}, expected at most {LONGEST_TEXT:,}", "texts"
+                f"texts has two texts for {name!r}: remove one, or list both for one of its names", "texts"
             )
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            raise InputError(f"texts has half a character in the text for {label!r}: {shown(text)}", "texts")
-        known[name] = text
+        known[name] = _joined([each] if isinstance(each, str) else _all_of(each, repr(label)), label)
     return known
+
+
+def _all_of(texts: Any, where: str) -> Sequence[Any]:
+    """Return what should be a list of texts.
+
+    Raises:
+        InputError: it is none, or empty.
+    """
+    if not isinstance(texts, list | tuple):
+        raise InputError(f"texts has {shown(texts)} for {where}, expected a text in quotes or a list of texts", "texts")
+    if not texts:
+        raise InputError(f"texts has an empty list for {where}: write a text", "texts")
+    return texts
+
+
+def _joined(texts: Sequence[Any], label: str) -> Texts:
+    """Return checked texts of a class: one as it is, several as a tuple.
+
+    Raises:
+        InputError: as :func:`texts_by_name`.
+    """
+    found = tuple(_is_text(text, repr(label)) for text in texts)
+    for text in found:
+        if sum(text.strip() == other.strip() for other in found) > 1:
+            raise InputError(f"texts has {shown(text)} twice for {label!r}: remove one", "texts")
+    return found[0] if len(found) == 1 else found
+
+
+def _is_text(text: Any, where: str) -> str:
+    """Return a text.
+
+    Raises:
+        InputError: it is empty, too long, or not text.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"texts has {shown(text)} for {where}, expected a text in quotes", "texts")
+    if not text.strip():
+        raise InputError(f"texts has an empty text for {where}: write one", "texts")
+    if len(text) > LONGEST_TEXT:
+        raise InputError(f"texts has {len(text):,} characters for {where}, expected at most {LONGEST_TEXT:,}", "texts")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InputError(f"texts has half a character in the text for {where}: {shown(text)}", "texts")
+    return text

@@ -20,6 +20,7 @@ ORDER = (
             "labels",
             "class_texts",
             "clip_format",
+            "views",
             "recipes",
         ),
         *("configuration", "class_paths", "guard"),

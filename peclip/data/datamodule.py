@@ -16,6 +16,7 @@ from torch.utils.data import Sampler
 from peclip.clip_format import MAX_FRAMES, ClipFormat
 from peclip.data.augment import Augment, Mix, augment, mix, normalize
 from peclip.data.batch import Batch, Draw, collate
+from peclip.data.crops import into_views
 from peclip.data.dataset import ClipDataset, OnError, begin_work
 from peclip.data.forking import METHOD, start_server
 from peclip.data.loader import LateLoader, PredictLoader
@@ -30,6 +31,7 @@ from peclip.data.source import Validation, check_subjects
 from peclip.data.trouble import explain
 from peclip.data.workers import TIMEOUT, AtWork
 from peclip.errors import InputError
+from peclip.views import Views
 
 
 class VideoDataModule(RunClips):
@@ -70,6 +72,7 @@ class VideoDataModule(RunClips):
         soft_labels: whether training clips are to be recognised as the probabilities of the columns p_LABEL, or as the shares
             of a benchmark's annotators (dfew, mafw), rather than as their label alone. Evaluations use the labels.
         seed: for sampling, the frames, augmentation and the validation share; taken from seed_everything.
+        views: how often an evaluation looks at each clip, also the validations of a training: the probabilities are the means.
 
     Raises:
         InputError: an option is out of range, or the source cannot be read.
@@ -99,6 +102,7 @@ class VideoDataModule(RunClips):
         balanced: bool = False,
         shots: int | None = None,
         soft_labels: bool = False,
+        views: Views = Views(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__(
             *(manifest, root, benchmark, options, fold, labels, val, predict, allow_outside, other_labels, seed),
@@ -123,7 +127,7 @@ class VideoDataModule(RunClips):
             raise InputError(f"worker_timeout is {worker_timeout}, expected seconds above 0", "worker_timeout")
         self.num_frames, self.num_workers, self.worker_timeout = num_frames, num_workers, worker_timeout
         self.batch_size, self.eval_batch_size, self.balanced = batch_size, eval_batch_size, balanced
-        self.augment, self.mix, self.on_error = augment, mix, on_error
+        self.augment, self.mix, self.on_error, self.views = augment, mix, on_error, views
         self._datasets: list[ClipDataset] = []
         self._clip_format = ClipFormat()
         self.shards: Sequence[Sequence[range]] | None = None
@@ -188,10 +192,11 @@ class VideoDataModule(RunClips):
             InputError: they have not.
         """
         form, is_fit = self.clip_format, stage == "fit"
-        loaders = [(self._clips_for(stage), self.batch_size if is_fit else self.eval_batch_size)]
-        loaders += [(self.splits.val, self.eval_batch_size)] if is_fit else []
+        evaluated = self.eval_batch_size * self.views.clips
+        loaders = [(self._clips_for(stage), self.batch_size, self.batch_size)] if is_fit else []
+        loaders += [(self.splits.val if is_fit else self._clips_for(stage), self.eval_batch_size, evaluated)]
         clip = form.num_frames * 3 * form.image_size**2 + 4 * len(self.labels) * self.soft_labels
-        batches = [(math.ceil(len(clips) / size), size * clip) for clips, size in loaders]
+        batches = [(math.ceil(len(clips) / size), read * clip) for clips, size, read in loaders]
         check_shared_memory(self.num_workers, batches, ranks)
 
     def train_dataloader(self) -> LateLoader:
@@ -220,9 +225,11 @@ class VideoDataModule(RunClips):
         return PredictLoader(self._loader(self.predicted, sampler))
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Turn uint8 on the device into the model's input: augmented and mixed in training, always normalised."""
+        """Turn uint8 on the device into the model's input: augmented and mixed in training, in views else, always normalised."""
         clip_format, draws = self.clip_format, batch.draws
-        if not (self.trainer and self.trainer.training) or not draws:  # without draws, it is a dummy clip
+        if not (self.trainer and self.trainer.training):
+            return replace(batch, video=into_views(normalize(batch.video, clip_format), self.views)).own()
+        if not draws:  # it is a dummy clip
             return replace(batch, video=normalize(batch.video, clip_format)).own()
         key = {"seed": self.seed, "epoch": draws[0].epoch}
         clips, again, places = ([getattr(draw, name) for draw in draws] for name in ("clip", "again", "place"))
@@ -268,7 +275,8 @@ class VideoDataModule(RunClips):
         clip_format = self.clip_format
         check_shards((os.path.join(clips.root, path) for path in clips.table["path"]), clip_format.image_size)
         at_work = AtWork(self.num_workers, self.worker_timeout)
-        dataset = ClipDataset(clips, self.labels, clip_format, seed, at_work, self.on_error, soft)
+        views = self.views.clips if seed is None else 1
+        dataset = ClipDataset(clips, self.labels, clip_format, seed, at_work, self.on_error, soft, views)
         self._datasets.append(dataset)
         share_manifests()
         return LateLoader(

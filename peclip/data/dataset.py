@@ -39,6 +39,7 @@ class ClipDataset(Dataset[Batch]):
         at_work: the processes that read; by default none.
         on_error: what a clip that cannot be read does.
         soft: whether batches have the probability of each class, see :mod:`peclip.data.soft_labels`.
+        views: choices of frames of each clip, where these are not random; see :func:`peclip.data.media.segment_indices`.
     """
 
     def __init__(
@@ -50,14 +51,14 @@ class ClipDataset(Dataset[Batch]):
         at_work: AtWork | None = None,
         on_error: OnError = "raise",
         soft: bool = False,
+        views: int = 1,
     ) -> None:
         self.clips = clips
         self.index = {label: index for index, label in enumerate(labels)}
         self.clip_format = clip_format
         self.seed = seed
         self.at_work = AtWork(0) if at_work is None else at_work
-        self.on_error = on_error
-        self.soft = soft
+        self.on_error, self.soft, self.views = on_error, soft, views
 
     def __len__(self) -> int:
         """Return the number of clips."""
@@ -76,7 +77,8 @@ class ClipDataset(Dataset[Batch]):
         rng = None if self.seed is None else np.random.default_rng((self.seed, *key))
         self.at_work.note(draw.clip)
         try:
-            video = read_clip(clip.path, form.num_frames, form.image_size, start=clip.start, end=clip.end, rng=rng)
+            shape = form.num_frames, form.image_size
+            video = read_clip(clip.path, *shape, start=clip.start, end=clip.end, rng=rng, views=self.views)
         except InputError as error:
             if self.on_error == "skip":
                 return self._dummy(Skipped(draw.clip, str(error)))
@@ -90,5 +92,5 @@ class ClipDataset(Dataset[Batch]):
     def _dummy(self, *skipped: Skipped) -> Batch:
         """Return a batch of one black clip that counts for nothing."""
         size, none = self.clip_format.image_size, torch.tensor([NO_INDEX])
-        video = torch.zeros((1, self.clip_format.num_frames, 3, size, size), dtype=torch.uint8)
+        video = torch.zeros((1, self.views * self.clip_format.num_frames, 3, size, size), dtype=torch.uint8)
         return Batch(video, none, none, skipped=skipped, target=torch.zeros(1, len(self.index)) if self.soft else None)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from peclip.class_texts import texts_by_name
+from peclip.class_texts import texts_by_name, texts_of
 from peclip.configuration import read_configuration
 from peclip.errors import InputError, listed
 from peclip.labels import SEVEN
@@ -53,7 +53,7 @@ def zero_shot(labels: Sequence[str] | None = None, texts: Path | None = None, ba
 
     Args:
         labels: classes; by default the labels of the texts, or the seven basic expressions.
-        texts: YAML file with a text by label; by default the action units of the classes.
+        texts: YAML file with a text, or a list of texts, by label; by default the action units of the classes.
         backbone: Hub id or folder of a CLIP; by default OpenAI's ViT-B/16.
 
     Raises:
@@ -63,7 +63,8 @@ def zero_shot(labels: Sequence[str] | None = None, texts: Path | None = None, ba
     names = labels if labels is not None else SEVEN if by_label is None else list(by_label)
     if len(names) == 1:  # its probability would always be 1
         raise InputError(f"labels is {listed(names)}: an answer needs two classes or more to choose from", "labels")
-    return PEClip(names, backbone or BACKBONE, adapters={}, prompts=None, texts=by_label or "action_units")
+    given: dict[str, str | list[str]] = {name: [*texts_of(each)] for name, each in (by_label or {}).items()}
+    return PEClip(names, backbone or BACKBONE, adapters={}, prompts=None, texts=given or "action_units")
 
 
 def find_device(name: str) -> torch.device:

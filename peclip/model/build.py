@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from peclip.class_texts import Texts
 from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFormat
 from peclip.errors import InputError, first_line, shown
 from peclip.model.backbones.contract import Backbone
@@ -16,8 +17,16 @@ from peclip.model.backbones.load import load_backbone, load_tokenizer_of_clip
 from peclip.model.io.fits import check_backbone, check_state
 from peclip.model.io.spec import Spec, class_of, describe, resolve
 from peclip.model.io.trained import ModelConfig, Trained
-from peclip.model.modules import AdapterFactory, PromptFactory, TemporalFactory, build_adapters, build_prompts
+from peclip.model.modules import (
+    AdapterFactory,
+    PromptFactory,
+    TemporalFactory,
+    build_adapters,
+    build_norms,
+    build_prompts,
+)
 from peclip.model.parts.adapters import Adapter
+from peclip.model.parts.norms import TrainedNorms
 from peclip.model.parts.peft import make_layers
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import MeanPool, TemporalHead
@@ -38,9 +47,10 @@ class Built:
         prompts: None without prompts.
         temporal: makes the feature of a clip.
         config: describes it all.
-        token_ids: of the class texts, (C, N).
-        ends: place in each text at which its feature is read, (C,).
+        token_ids: of the class texts, (M, N): those of a class follow each other; M is C where each has one.
+        ends: place in each text at which its feature is read, (M,).
         peft: layers of Hugging Face PEFT, by the names of their linear layers; empty without any.
+        norms: copies of norms of the backbone that train, by their names; empty without any.
     """
 
     backbone: Backbone
@@ -51,12 +61,13 @@ class Built:
     token_ids: Tensor
     ends: Tensor
     peft: nn.ModuleDict
+    norms: nn.ModuleDict
 
 
 def build(
     backbone: Backbone,
     labels: Sequence[str],
-    texts: dict[str, str] | Tensor,
+    texts: Mapping[str, Texts] | Tensor,
     adapters: Mapping[str, AdapterFactory],
     prompts: PromptFactory | None,
     logit_scale: float | None,
@@ -65,13 +76,14 @@ def build(
     upright: bool = False,
     temporal: TemporalFactory = MeanPool,
     peft: Spec | None = None,
+    norms: TrainedNorms | None = None,
 ) -> Built:
     """Build adapters, prompts and token ids around a backbone.
 
     Args:
         backbone: see :class:`peclip.model.PEClip`; so are all others.
         labels: C class names.
-        texts: by label; or ready-made token ids (C, N).
+        texts: by label, one or several; or ready-made token ids (C, N), one text for each class.
         adapters: by site.
         prompts: None for none.
         logit_scale: above 0; None for that of the backbone.
@@ -80,6 +92,7 @@ def build(
         upright: see :class:`peclip.model.PEClip`.
         temporal: the head.
         peft: None for none.
+        norms: None for none.
 
     Raises:
         InputError: something is out of range or does not fit the backbone.
@@ -101,14 +114,15 @@ def build(
         spec,
         backbone.logit_scale if logit_scale is None else logit_scale,
         clip_format(backbone, num_frames, normalize, upright),
-        None if isinstance(texts, Tensor) else texts,
+        None if isinstance(texts, Tensor) else dict(texts),
         tuple(map(tuple, ids.tolist())) if isinstance(texts, Tensor) and not ids.is_meta else None,
         temporal=None if class_of(temporal) is MeanPool else describe(temporal),
         peft=peft,
+        norms=norms,
     )
     layers = make_layers(backbone.clip, peft) if peft else nn.ModuleDict()
     head = temporal(backbone.feature_width)
-    return Built(backbone, modules, prompter, head, config, ids, ends.clone(), layers)
+    return Built(backbone, modules, prompter, head, config, ids, ends.clone(), layers, build_norms(backbone, norms))
 
 
 def build_trained(trained: Trained, backbone: str | None) -> Built:
@@ -138,7 +152,7 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
         clip = replace(clip, tokenizer=load_tokenizer_of_clip(name))
     check_backbone(trained, replace(config, backbone=clip.name, fingerprint=clip.fingerprint))
     with _fitting(source, name):
-        expected = _expected_state(clip, adapters, prompts, temporal, config.peft)
+        expected = _expected_state(clip, adapters, prompts, temporal, config.peft, config.norms)
     if expected is not None:
         check_state(trained.state, expected, source)
     with _fitting(source, name):
@@ -147,6 +161,7 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
             upright=clips.upright,
             temporal=temporal,
             peft=config.peft,
+            norms=config.norms,
         )
     if (clips.mean, clips.std) == (
         CLIP_MEAN,
@@ -179,6 +194,7 @@ def _expected_state(
     prompts: PromptFactory | None,
     temporal: TemporalFactory,
     peft: Spec | None,
+    norms: TrainedNorms | None,
 ) -> dict[str, Tensor] | None:
     """Return the trained tensors that a file describes, by name and without their memory; None where this is not known.
 
@@ -194,6 +210,7 @@ def _expected_state(
                 modules["prompts"] = build_prompts(backbone, prompts)[0]
             if peft:
                 modules["peft"] = make_layers(empty_copy(backbone.clip), peft)
+            modules["norms"] = build_norms(backbone, norms)
     except NotImplementedError:  # an adapter from elsewhere that looks at its weights when it is made
         return None
     return modules.state_dict()

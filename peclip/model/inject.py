@@ -144,15 +144,15 @@ def _hook(module: nn.Module, call: _Call) -> Handle:
 
 
 class LayerForward:
-    """Replaces the ``forward`` of a frozen linear layer by that of a layer of PEFT around it."""
+    """Replaces the ``forward`` of a frozen layer: a linear one by a layer of PEFT around it, a norm by a copy that trains."""
 
-    def __init__(self, linear: nn.Module, layer: nn.Module) -> None:
-        self.linear = linear
-        linear.forward = layer.forward
+    def __init__(self, frozen: nn.Module, layer: nn.Module) -> None:
+        self.frozen = frozen
+        frozen.forward = layer.forward
 
     def remove(self) -> None:
         """Restore the layer's own ``forward``."""
-        del self.linear.forward
+        del self.frozen.forward
 
 
 class BlockForward:

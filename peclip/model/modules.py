@@ -1,4 +1,4 @@
-"""Make adapters, prompts and temporal head for a backbone, from factories; the default ones are PE-CLIP's."""
+"""Make adapters, prompts and trained norms for a backbone, from factories; the default ones are PE-CLIP's."""
 
 from collections.abc import Callable, Collection, Mapping
 from inspect import signature
@@ -10,6 +10,7 @@ from peclip.errors import InputError, shown
 from peclip.model.backbones.contract import Backbone
 from peclip.model.io.spec import Spec, class_of, describe
 from peclip.model.parts.adapters import Adapter, SharedAdapter, Takes, TemporalDynamicAdapter, TextAdapter
+from peclip.model.parts.norms import TrainedNorms, copy_norms
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import TemporalHead
 from peclip.model.sites import expand_site
@@ -105,6 +106,12 @@ def build_prompts(backbone: Backbone, factory: PromptFactory) -> tuple[Prompts, 
     spec = describe(factory)
     depth = {"depth": prompts.depth} if "depth" in signature(type(prompts)).parameters else {}
     return prompts, Spec(spec.class_path, spec.init_args | depth)
+
+
+def build_norms(backbone: Backbone, norms: TrainedNorms | None) -> nn.ModuleDict:
+    """Copy the norms of the towers of a backbone that are to train."""
+    towers = [tower.module for name, tower in backbone.towers.items() if norms in ("both", name)]
+    return copy_norms(backbone.clip, towers)
 
 
 def _child(modules: nn.ModuleDict, name: str) -> nn.ModuleDict:

@@ -13,15 +13,19 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from peclip.class_texts import texts_of
 from peclip.clip_format import ClipFormat
 from peclip.errors import InputError, shown
 from peclip.model.build import Built
 from peclip.model.fast.frozen import hold_in
 from peclip.model.inject import Flow, Handle, LayerForward, Run, attach, uses_one_token
 from peclip.model.modules import placed
-from peclip.model.parts.peft import each_layer
+from peclip.model.parts.nested import each_layer
 from peclip.model.text_cache import TextCache
 from peclip.model.tokens import tokenize_texts
+
+AT_ONCE = 1024
+"""Texts that are encoded at a time where no gradients are needed: a thousand classes may have a hundred texts each."""
 
 
 class Network(nn.Module):
@@ -39,7 +43,7 @@ class Network(nn.Module):
         super().__init__()
         self.backbone, self.clip, self.config = built.backbone, built.backbone.clip, built.config
         self.adapters, self.prompts = built.adapters, built.prompts
-        self.temporal, self.peft = built.temporal, built.peft
+        self.temporal, self.peft, self.norms = built.temporal, built.peft, built.norms
         self.register_buffer("token_ids", built.token_ids, persistent=False)
         self.register_buffer("text_ends", built.ends, persistent=False)
         self._flows = {name: Flow() for name in self.backbone.towers}
@@ -54,7 +58,8 @@ class Network(nn.Module):
         self._attach()
 
     def _attach(self) -> None:
-        self._handles += [LayerForward(self.clip.get_submodule(name), layer) for name, layer in each_layer(self.peft)]
+        replaced = (*each_layer(self.peft), *each_layer(self.norms))
+        self._handles += [LayerForward(self.clip.get_submodule(name), layer) for name, layer in replaced]
         for name, tower in self.backbone.towers.items():
             depth = self.prompts.depth_in(name) if self.prompts else 0
             self._handles += attach(tower, placed(self.adapters, name), depth, self._flows[name], self._run)
@@ -138,14 +143,15 @@ class Network(nn.Module):
         features = rearrange(features, "(b t) d -> b t d", t=frames)
         return F.normalize(features.mean(dim=1) if self._is_bare else self.temporal(features), dim=-1)
 
-    def encode_text(self, texts: Sequence[str] | None = None) -> Tensor:
+    def encode_text(self, texts: Sequence[str | Sequence[str]] | None = None) -> Tensor:
         """Return the L2-normalised features (C, D) of texts, in the space of :meth:`encode_video`.
 
         Adapters and prompts of the text tower act on any text. The features of the class texts are computed once without
-        gradients, and again only when a weight that they depend on has changed.
+        gradients, and again only when a weight that they depend on has changed. The normalised features of several texts of a
+        class are averaged, and normalised again.
 
         Args:
-            texts: any C texts; by default the class texts.
+            texts: any C texts, or lists of several texts; by default the class texts.
 
         Raises:
             InputError: there is no text, one has no token or too many, or the backbone has no tokenizer.
@@ -157,20 +163,28 @@ class Network(nn.Module):
             return self._encode_text()
         text = self.adapters["text"].parameters() if "text" in self.adapters else ()
         prompts = self.prompts.parameters() if self.prompts and self.prompt_length else ()
-        weights = (*text, *prompts, *self.peft.parameters(), *self.backbone.text_weights())
+        layers = (*self.peft.parameters(), *self.norms.parameters())
+        weights = (*text, *prompts, *layers, *self.backbone.text_weights())
         return self._texts.get(self._is_bare, self.token_ids.device, weights, self._encode_text)
 
-    def _encode_texts(self, texts: Sequence[str]) -> Tensor:
+    def _encode_texts(self, texts: Sequence[str | Sequence[str]]) -> Tensor:
         if isinstance(texts, str) or not texts:
             raise InputError(f"texts is {shown(texts)}, expected one text or more in a list", "texts")
-        named = {f"text {number}": text for number, text in enumerate(texts)}
+        several = [texts_of(each if isinstance(each, str) else tuple(each)) for each in texts]
+        if () in several:
+            raise InputError(f"text {several.index(())} is an empty list, expected a text or more", "texts")
+        named = [(f"text {number}", text) for number, each in enumerate(several) for text in each]
         ids, ends = tokenize_texts(self.backbone, named, self.prompt_length)
-        return self._encode_tokens(ids.to(self.token_ids.device), ends.to(self.token_ids.device))
+        features = self._encode_tokens(ids.to(self.token_ids.device), ends.to(self.token_ids.device))
+        return _averaged(features, [len(each) for each in several])
 
     def _encode_text(self) -> Tensor:
-        return self._encode_tokens(self.token_ids, self.text_ends)
+        return _averaged(self._encode_tokens(self.token_ids, self.text_ends), self.config.texts_per_class)
 
     def _encode_tokens(self, ids: Tensor, ends: Tensor) -> Tensor:
+        if len(ids) > AT_ONCE and not torch.is_grad_enabled():
+            pieces = zip(ids.split(AT_ONCE), ends.split(AT_ONCE), strict=True)
+            return torch.cat([self._encode_tokens(*piece) for piece in pieces])
         length = ids.shape[1]
         flow = self._flows["text"]
         flow.prompts = self.prompts.text() if self.prompts else ()
@@ -191,7 +205,7 @@ class Network(nn.Module):
 
     @contextmanager
     def bare(self) -> Iterator[Self]:
-        """Take adapters, prompts and temporal head out within the context: there this is the zero-shot CLIP."""
+        """Take out all that is trained within the context: there this is the zero-shot CLIP."""
         if self._is_bare:
             yield self
             return
@@ -219,3 +233,11 @@ class Network(nn.Module):
         super().train(mode)
         self.clip.eval()
         return self
+
+
+def _averaged(features: Tensor, counts: Sequence[int]) -> Tensor:
+    """Return the features (C, D) of classes from the L2-normalised ones of all their texts (M, D), so many of each class."""
+    if len(features) == len(counts):  # one of each: not a bit changes
+        return features
+    means = torch.stack([each.float().mean(dim=0) for each in features.split([*counts])])
+    return F.normalize(means, dim=-1).to(features.dtype)

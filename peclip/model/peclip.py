@@ -20,6 +20,7 @@ from peclip.model.io.released import read_released
 from peclip.model.io.trained import Trained
 from peclip.model.modules import PE_CLIP, AdapterFactory, PromptFactory, TemporalFactory, chosen
 from peclip.model.network import Network
+from peclip.model.parts.norms import TrainedNorms
 from peclip.model.parts.peft import PeftMethod, describe_method
 from peclip.model.parts.prompts import MaPLe
 from peclip.model.parts.temporal import MeanPool
@@ -45,7 +46,8 @@ class PEClip(Network):
             default the four of the paper, ShA, TDA, ShA and TA; {} or null for none.
         prompts: the prompt class; by default MaPLe, 9 deep or as deep as the shorter tower. null for none.
         texts: ``action_units`` (FACS descriptions of expressions), ``names``, ``sentences`` ("an expression of ..."), a template
-            with ``{label}`` such as "a video of a person {label}", or the texts themselves by label.
+            with ``{label}`` such as "a video of a person {label}", a list of several of these, or the texts themselves by
+            label, one or a list. The normalised features of several texts of a class are averaged, and normalised again.
         logit_scale: factor on the cosine similarities; above 0. null for the one that the backbone was trained with.
         compile: whether torch.compile fuses the operations of each block: the first step then takes about a minute.
         checkpointing: whether blocks keep only their input for the gradient and recompute the rest: less memory, more time.
@@ -58,6 +60,7 @@ class PEClip(Network):
         temporal: class of the temporal head, which makes the feature of a clip from those of its frames: by default their mean.
         peft: a configuration of Hugging Face PEFT, such as ``peft.LoraConfig``, whose layers stand around linear layers of the
             frozen backbone, alone or beside adapters and prompts. null for none.
+        norms: the towers of the backbone whose norms train as well: both, vision or text. null for none.
 
     Raises:
         InputError: an unknown site, two adapters at one place, prompts deeper than a tower, a label without a text, a
@@ -73,7 +76,7 @@ class PEClip(Network):
         backbone: str = "openai/clip-vit-base-patch16",
         adapters: dict[str, AdapterFactory] | None = PE_CLIP,
         prompts: PromptFactory | None = MaPLe,
-        texts: dict[str, str] | str = "action_units",
+        texts: dict[str, str | list[str]] | list[str] | str = "action_units",
         logit_scale: float | None = 100.0,
         compile: bool = False,
         checkpointing: bool = False,
@@ -83,12 +86,13 @@ class PEClip(Network):
         upright: bool = False,
         temporal: TemporalFactory = MeanPool,
         peft: PeftMethod | None = None,
+        norms: TrainedNorms | None = None,
     ) -> None:
         sentences = dict(zip(class_names(labels), class_texts(labels, texts), strict=True))
         kept, here = chosen(adapters or {}, without or ()), load_backbone(backbone)
         method = describe_method(peft) if peft else None
         built = build(
-            here, labels, sentences, kept, prompts, logit_scale, num_frames, normalize, upright, temporal, method
+            here, labels, sentences, kept, prompts, logit_scale, num_frames, normalize, upright, temporal, method, norms
         )
         super().__init__(built, Run(compile, checkpointing))
 
@@ -108,6 +112,7 @@ class PEClip(Network):
         upright: bool = False,
         temporal: TemporalFactory = MeanPool,
         peft: PeftMethod | None = None,
+        norms: TrainedNorms | None = None,
     ) -> "PEClip":
         """Build a model from a backbone in memory and ready-made token ids.
 
@@ -130,6 +135,7 @@ class PEClip(Network):
             upright,
             temporal,
             method,
+            norms,
         )
         return cls._of(built, Run(compile, checkpointing))
 
@@ -173,8 +179,8 @@ class PEClip(Network):
         return net
 
     def trainable_state(self) -> dict[str, Tensor]:
-        """Return the tensors of adapters, prompts, temporal head and layers of PEFT by name: all the weights that a checkpoint needs."""
-        own = ("adapters.", "prompts.", "temporal.", "peft.")
+        """Return the tensors of adapters, prompts, temporal head, layers of PEFT and norms by name: all that a checkpoint needs."""
+        own = ("adapters.", "prompts.", "temporal.", "peft.", "norms.")
         return {name: value for name, value in self.state_dict().items() if name.startswith(own)}
 
     def check_owned(self) -> None:
@@ -187,8 +193,8 @@ class PEClip(Network):
             if weight.requires_grad or name not in self._of_clip:
                 what = "is trainable" if weight.requires_grad else "was added to it"
                 raise InputError(
-                    f"{name} of the backbone {what}, but only adapters, prompts, temporal and peft are trained and saved: name layers of "
-                    "Hugging Face PEFT with peft, or freeze the backbone as it was"
+                    f"{name} of the backbone {what}, but only adapters, prompts, temporal, peft and norms are trained and saved: name "
+                    "layers of Hugging Face PEFT with peft, train its norms with norms, or freeze the backbone as it was"
                 )
 
     def load_trainable(self, state: Mapping[str, Tensor], source: str) -> None:
@@ -215,7 +221,7 @@ class PEClip(Network):
         """Take over trained weights, and the temperature that was fitted to them.
 
         Raises:
-            InputError: they were trained with other labels, texts, backbone, adapters, prompts, peft, scale or clip format.
+            InputError: they were trained with other labels, texts, backbone, adapters, prompts, peft, norms, scale or clip format.
         """
         check_fits(trained, self.config, self.token_ids.cpu(), self.backbone.layout, self.prompt_length)
         self.load_trainable(trained.state, trained.source)

@@ -1,37 +1,43 @@
 """Class texts as token ids, with placeholders for the prompts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from peclip.class_texts import same_texts
+from peclip.class_texts import Texts, same_texts, texts_of
 from peclip.errors import InputError, shown
 from peclip.model.backbones.contract import Backbone
 
 
-def tokenize(backbone: Backbone, texts: Mapping[str, str], prompt_length: int) -> tuple[Tensor, Tensor]:
-    """Return the token ids (C, N) of class texts with P placeholders before them, and where each is read (C,).
+def tokenize(backbone: Backbone, texts: Mapping[str, Texts], prompt_length: int) -> tuple[Tensor, Tensor]:
+    """Return the token ids (M, N) of all M class texts with P placeholders before them, and where each is read (M,).
 
     The placeholders follow the start token where the backbone has one.
 
     Args:
         backbone: with its tokenizer.
-        texts: by label.
+        texts: by label, one or several; those of a label follow each other.
         prompt_length: P.
 
     Raises:
-        InputError: as :func:`tokenize_texts`, or a text has the same tokens as another.
+        InputError: as :func:`tokenize_texts`, or the texts of a label have the same tokens as those of another.
     """
-    seen = dict[tuple[int, ...], str]()
-    for label, row in zip(texts, _rows(backbone, texts, prompt_length), strict=True):
-        if (twin := seen.setdefault(tuple(row), label)) != label:  # tokens know neither capitals nor further spaces
+    named = [(label, text) for label, each in texts.items() for text in texts_of(each)]
+    found: dict[str, set[tuple[int, ...]]] = {}
+    for (label, _), row in zip(named, _rows(backbone, named, prompt_length), strict=True):
+        found.setdefault(label, set()).add(tuple(row))
+    seen = dict[frozenset[tuple[int, ...]], str]()
+    for label, rows in found.items():
+        if (
+            twin := seen.setdefault(frozenset(rows), label)
+        ) != label:  # tokens know neither capitals nor further spaces
             raise same_texts("tokens", twin, label)
-    return tokenize_texts(backbone, texts, prompt_length)
+    return tokenize_texts(backbone, named, prompt_length)
 
 
-def tokenize_texts(backbone: Backbone, texts: Mapping[str, str], prompt_length: int) -> tuple[Tensor, Tensor]:
-    """Return token ids and ends as :func:`tokenize`, of texts by their names, which may have the same tokens.
+def tokenize_texts(backbone: Backbone, texts: Sequence[tuple[str, str]], prompt_length: int) -> tuple[Tensor, Tensor]:
+    """Return token ids and ends as :func:`tokenize`, of texts with their names, which may have the same tokens.
 
     Raises:
         InputError: a text does not fit into the context of the text tower, has no token or one that the tower does not know, or
@@ -46,11 +52,11 @@ def tokenize_texts(backbone: Backbone, texts: Mapping[str, str], prompt_length: 
     return torch.tensor(padded), torch.tensor(ends)
 
 
-def _rows(backbone: Backbone, texts: Mapping[str, str], prompt_length: int) -> list[list[int]]:
+def _rows(backbone: Backbone, texts: Sequence[tuple[str, str]], prompt_length: int) -> list[list[int]]:
     """Return the tokens of each text with its placeholders."""
     starts = backbone.layout.starts
     placeholder, rows = _ids(backbone, "X")[starts], []
-    for name, text in texts.items():
+    for name, text in texts:
         ids = _ids(backbone, text)
         count = len(ids) + prompt_length
         if count > backbone.context:

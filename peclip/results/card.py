@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from peclip.class_texts import Texts, texts_of
 from peclip.clip_format import CLIP_MEAN, CLIP_STD, ClipFormat
 from peclip.labels import are_expressions
 from peclip.results.evaluation import Metrics, read_metrics
@@ -63,7 +64,7 @@ class PackageFacts:
     Attributes:
         backbone: Hub id, folder or ``demo``.
         labels: class names in the order of the logits.
-        texts: class texts by label; empty where only their token ids are known.
+        texts: class texts by label, one or several; empty where only their token ids are known.
         clip_format: what the clips of the training looked like.
         parameters: number of trained parameters.
         dtype: precision of the weights.
@@ -73,7 +74,7 @@ class PackageFacts:
 
     backbone: str
     labels: tuple[str, ...]
-    texts: Mapping[str, str]
+    texts: Mapping[str, Texts]
     clip_format: ClipFormat
     parameters: int
     dtype: str
@@ -168,7 +169,8 @@ def _input(clips: ClipFormat) -> str:
 
 
 def _classes(facts: PackageFacts) -> Rows:
-    return ["class", "text"], [[label, facts.texts.get(label, "as token ids in config.json")] for label in facts.labels]
+    unknown = "as token ids in config.json"
+    return ["class", "text"], [[label, "; ".join(texts_of(facts.texts.get(label, unknown)))] for label in facts.labels]
 
 
 def _table(values: Mapping[str, Plain]) -> str:

@@ -19,6 +19,7 @@ from peclip.results.records import from_json, read_json
 from peclip.results.scores import Scores, scores
 from peclip.results.selection import Selection
 from peclip.results.training import Training, read_training
+from peclip.views import Views
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 
@@ -83,8 +84,9 @@ class Metrics:
         classes: how the classes differ from those of the training; None where they do not.
         other_labels: clips of the split that were omitted, by their label, which is none of the model's.
         calibration: whether the model is right as often as its probabilities say; None where the file does not say.
-        flops: floating-point operations of a clip in the vision tower, a multiplication with its addition as two; None where
-            they are not known.
+        flops: floating-point operations of a clip, in all its views, in the vision tower, a multiplication with its addition as
+            two; None where they are not known.
+        views: of each clip, where there are several.
     """
 
     split: Literal["test", "validation"]
@@ -104,6 +106,7 @@ class Metrics:
     other_labels: dict[str, int] | None = None
     calibration: Calibrated | None = None
     flops: int | None = None
+    views: Views | None = None
 
     @classmethod
     def from_json(cls, content: Any, source: str) -> "Metrics":
@@ -117,7 +120,17 @@ class Metrics:
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of metrics.json; rates are fractions."""
-        known = ("model", "clip_format", "model_format", "limited", "classes", "other_labels", "calibration", "flops")
+        known = (
+            "model",
+            "clip_format",
+            "model_format",
+            "limited",
+            "classes",
+            "other_labels",
+            "calibration",
+            "flops",
+            "views",
+        )
         content = {name: value for name, value in asdict(self).items() if name not in known or value is not None}
         del content["scores"], content["zero_shot"]
         zero_shot = {"zero_shot": self.zero_shot.as_json()} if self.zero_shot else {}
@@ -126,7 +139,7 @@ class Metrics:
     @property
     def remarks(self) -> list[str]:
         """Differences from an evaluation of the whole split with the clip format of the training."""
-        remarks = []
+        remarks = [str(self.views)] if self.views else []
         if self.limited:
             remarks.append(f"limited to {self.limited.clips:,} of {self.limited.of:,} clips")
         if self.clip_format and self.model_format:

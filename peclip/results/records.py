@@ -100,7 +100,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if kind in (Union, types.UnionType):
         choices = [choice for choice in args if choice is not types.NoneType]
         is_plain = type(value) in choices or (value is None and types.NoneType in args)
-        return value if is_plain else _value(choices[0], value, where)
+        several = [choice for choice in choices if get_origin(choice) is tuple] if isinstance(value, list) else []
+        return value if is_plain else _value((several or choices)[0], value, where)
     if (type(value) is kind and not args) or (kind is Literal and value in args):
         return value
     if kind is dict and isinstance(value, dict):

@@ -3,6 +3,7 @@
 import math
 from typing import Any, Literal
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
@@ -18,6 +19,21 @@ Stage = Literal["val", "test"]
 
 SAME_ON_ALL_RANKS: dict[str, Any] = {"sync_dist": True, "rank_zero_only": True}
 """Arguments of ``log`` for a value that every rank has computed over all clips, so that no reduction is needed."""
+
+
+def logits_of(net: PEClip, video: Tensor) -> Tensor:
+    """Return the logits (B, C) of clips, float32.
+
+    Args:
+        net: the model.
+        video: normalised (B, T, 3, H, W), or with V views of each clip (B, V, T, 3, H, W). Of several, the logits are the logarithms
+            of the mean probabilities, which is before calibration: so it changes no prediction. Views are computed one after the
+            other, so that they take no more memory than one.
+    """
+    if video.ndim == 5:
+        return net(video).float()
+    each = torch.stack([net(view).float().log_softmax(dim=-1) for view in video.unbind(dim=1)])
+    return each.logsumexp(dim=0) - math.log(len(each))
 
 
 class EvaluationModule(LightningModule):
@@ -60,7 +76,7 @@ class EvaluationModule(LightningModule):
         bare = None
         if self.zero_shot:
             with self.net.bare():
-                bare = self.net(batch.video)
+                bare = logits_of(self.net, batch.video)
         outputs = self._evaluate(batch, self.test_metrics)
         if bare is not None:
             self.zero_shot_metrics.update(bare, batch.label)
@@ -68,7 +84,7 @@ class EvaluationModule(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Outputs:
         """Return the predictions for a batch; its labels are ignored."""
-        return Outputs(batch.clip, self.net(batch.video).float(), self.temperature)
+        return Outputs(batch.clip, logits_of(self.net, batch.video), self.temperature)
 
     def on_validation_epoch_end(self) -> None:
         """Log the results over all validation clips."""
@@ -92,7 +108,7 @@ class EvaluationModule(LightningModule):
             self.scores["zero_shot"] = self._log_scores("zero_shot", self.zero_shot_metrics)
 
     def _evaluate(self, batch: Batch, metrics: ClassMetrics) -> Outputs:
-        logits = self.net(batch.video).float()
+        logits = logits_of(self.net, batch.video)
         metrics.update(logits, batch.label)
         self.eval_loss.update(logits, batch.label)
         self.eval_logits.update(batch.clip, logits, batch.label)

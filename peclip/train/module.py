@@ -22,6 +22,7 @@ from peclip.train.class_weights import ClassWeights, loss_of
 from peclip.train.cluster.ranks import mean_over_ranks
 from peclip.train.cluster.sharded import check_strategy, shard
 from peclip.train.evaluation import SAME_ON_ALL_RANKS, EvaluationModule
+from peclip.train.groups import parameter_groups
 from peclip.train.losses import CROSS_ENTROPY, check_untrained, total_loss
 from peclip.train.lr_scheduler import Recipe, Schedule, set_rates
 from peclip.train.metrics import TrainMeans
@@ -43,7 +44,7 @@ class PEClipModule(EvaluationModule):
         lr_adapters: learning rate of the adapters; at least 0.
         lr_prompts: learning rate of the prompts; at least 0.
         lr_peft: learning rate of the layers of Hugging Face PEFT; at least 0.
-        weight_decay: decoupled weight decay of everything trainable, biases and norms too; at least 0. A custom optimizer
+        weight_decay: decoupled weight decay of everything trainable but norms of the backbone; at least 0. A custom optimizer
             has its own.
         warmup_epochs: epochs of linear warm-up; at least 0.
         warmup_lr: learning rate at the start of the warm-up.
@@ -52,8 +53,8 @@ class PEClipModule(EvaluationModule):
         step_factor: with schedule step, what the rates are then multiplied by; above 0, at most 1.
         loss: a module of logits (B, C) and labels (B,), such as torch.nn.CrossEntropyLoss with label_smoothing;
             by default cross entropy.
-        optimizer: callable of the parameter groups ``adapters``, ``prompts``, ``temporal`` and ``peft``, which carry their learning
-            rates; by default AdamW with weight_decay.
+        optimizer: callable of the parameter groups ``adapters``, ``prompts``, ``temporal``, ``peft`` and ``norms``, which carry
+            their learning rates; by default AdamW with weight_decay.
         lr_scheduler: callable of the optimizer whose result steps once an epoch; replaces the warm-up and schedule above.
         zero_shot: also evaluate CLIP without adapters and prompts when testing.
         frozen: precision in which the matrices of CLIP are held. With trainer.precision bf16-mixed, bf16 needs half the
@@ -65,6 +66,7 @@ class PEClipModule(EvaluationModule):
         lr_temporal: learning rate of the temporal head, if there is one; at least 0, by default that of the adapters.
         class_weights: factors of the cross entropy by class: balanced (1 on average over the training clips, more for small classes),
             or numbers of at least 0 in the order of the labels or by label; by default all classes count alike.
+        lr_norms: learning rate of the norms of the backbone, if they train; at least 0. They have no weight decay.
 
     Raises:
         InputError: a number is out of range, or the loss has parameters of its own.
@@ -91,14 +93,11 @@ class PEClipModule(EvaluationModule):
         calibrate: bool = True,
         lr_temporal: float | None = None,
         class_weights: ClassWeights | None = None,
+        lr_norms: float = 2e-4,
     ) -> None:
         super().__init__(net, zero_shot, calibrate)
-        rates = {
-            "lr_adapters": lr_adapters,
-            "lr_prompts": lr_prompts,
-            "lr_peft": lr_peft,
-            "lr_temporal": lr_temporal or 0.0,
-        }
+        rates = {"lr_adapters": lr_adapters, "lr_prompts": lr_prompts, "lr_peft": lr_peft, "lr_norms": lr_norms}
+        rates["lr_temporal"] = lr_temporal or 0.0
         for name, value in {**rates, "weight_decay": weight_decay}.items():
             if not 0 <= value < math.inf:
                 raise InputError(f"{name} is {value}, expected a number of at least 0", name)
@@ -111,7 +110,7 @@ class PEClipModule(EvaluationModule):
         check_untrained(loss)
         self.strict_loading = False  # a checkpoint holds only what is trainable
         self.lr_adapters, self.lr_prompts, self.lr_peft = lr_adapters, lr_prompts, lr_peft
-        self.lr_temporal, self.weight_decay = lr_temporal, weight_decay
+        self.lr_temporal, self.lr_norms, self.weight_decay = lr_temporal, lr_norms, weight_decay
         self.recipe = Recipe(warmup_epochs, warmup_lr, schedule, step_epochs, step_factor)
         self.loss, self.optimizer, self.lr_scheduler = loss or CROSS_ENTROPY, optimizer, lr_scheduler
         self.frozen, self.sharded = frozen, sharded
@@ -123,7 +122,8 @@ class PEClipModule(EvaluationModule):
     def rates(self) -> dict[str, float]:
         """Learning rates by the name of the parameter group."""
         temporal = self.lr_adapters if self.lr_temporal is None else self.lr_temporal
-        return {"adapters": self.lr_adapters, "prompts": self.lr_prompts, "temporal": temporal, "peft": self.lr_peft}
+        own = {"adapters": self.lr_adapters, "prompts": self.lr_prompts, "temporal": temporal, "peft": self.lr_peft}
+        return own | {"norms": self.lr_norms}
 
     @property
     def lr(self) -> float:
@@ -132,12 +132,11 @@ class PEClipModule(EvaluationModule):
 
     @lr.setter
     def lr(self, value: float) -> None:
-        rates = (self.lr_prompts, self.lr_peft, self.lr_temporal)
-        ratios = [None if rate is None else rate / self.lr_adapters if self.lr_adapters else 1.0 for rate in rates]
-        prompts, peft, temporal = (None if ratio is None else value * ratio for ratio in ratios)
-        assert prompts is not None
-        assert peft is not None
-        self.lr_adapters, self.lr_prompts, self.lr_peft, self.lr_temporal = value, prompts, peft, temporal
+        for name in ("lr_prompts", "lr_peft", "lr_temporal", "lr_norms"):
+            rate = getattr(self, name)
+            if rate is not None:
+                setattr(self, name, value * (rate / self.lr_adapters if self.lr_adapters else 1.0))
+        self.lr_adapters = value
         if self._trainer is not None:
             set_rates(self.trainer, self.rates)
             self._rates_changed = True
@@ -240,31 +239,12 @@ class PEClipModule(EvaluationModule):
         """Return the optimizer over the parameter groups, and the schedule of the learning rates.
 
         Raises:
-            InputError: as :meth:`parameter_groups`, or the schedule has no end.
+            InputError: as :func:`peclip.train.groups.parameter_groups`, or the schedule has no end.
         """
-        groups = self.parameter_groups()
+        groups = parameter_groups(self.net, self.rates)
         optimizer = self.optimizer(groups) if self.optimizer else self._adamw(groups)
         name = "lr" if len(groups) > 1 else f"lr/{groups[0]['name']}"
         return {"optimizer": optimizer, "lr_scheduler": {"name": name, **self._schedule(optimizer)}}
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the groups ``adapters``, ``prompts``, ``temporal`` and ``peft``, each with its parameters, learning rate and name.
-
-        Raises:
-            InputError: the model has none of them, or weights of its backbone are trainable.
-        """
-        self.net.check_owned()
-        rates, groups, names = self.rates, [], ("adapters", "prompts", "temporal", "peft")
-        for name in names:
-            part = getattr(self.net, name)
-            weights = [weight for weight in part.parameters() if weight.requires_grad] if part else []
-            if weights:
-                groups.append({"params": weights, "lr": rates[name], "name": name})
-        if not groups:
-            options = tuple(f"net.{name}" for name in names)
-            listed = f"{', '.join(options[:-1])} or {options[-1]}"
-            raise InputError(f"nothing to train: set {listed}, or use peclip test", *options)
-        return groups
 
     def _adamw(self, groups: list[dict[str, Any]]) -> Optimizer:
         fused = self.trainer.precision != "16-mixed"  # with fused, Lightning cannot clip its gradients

@@ -49,6 +49,7 @@ def read_clip(
     start: float | None = None,
     end: float | None = None,
     rng: np.random.Generator | None = None,
+    views: int = 1,
 ) -> torch.Tensor:
     """Read `num_frames` frames of a clip, chosen by `segment_indices`, at `size` by `size` pixels.
 
@@ -63,15 +64,16 @@ def read_clip(
         start: seconds from the beginning of the video; frames before it do not belong to the clip.
         end: seconds from the beginning of the video; frames at or after it do not belong to the clip.
         rng: None chooses the middle frame of each segment; otherwise a random one.
+        views: V choices of frames, see `segment_indices`.
 
     Returns:
-        uint8 (T, 3, size, size), RGB.
+        uint8 (V * T, 3, size, size), RGB.
 
     Raises:
         InputError: if the clip is missing, is not a video, has no frame in `[start, end)`, or if a chosen frame
             cannot be decoded. The message names the file.
     """
-    return read_chosen(path, num_frames, size, start=start, end=end, rng=rng).clip
+    return read_chosen(path, num_frames, size, start=start, end=end, rng=rng, views=views).clip
 
 
 class ChosenFrames(NamedTuple):
@@ -96,6 +98,7 @@ def read_chosen(
     start: float | None = None,
     end: float | None = None,
     rng: np.random.Generator | None = None,
+    views: int = 1,
 ) -> ChosenFrames:
     """Read frames as :func:`read_clip` does, and say which ones they are; arguments and errors are its."""
     if num_frames < 1 or size < 1:
@@ -109,7 +112,7 @@ def read_chosen(
                 raise InputError(f"{path}: has no frame{since}{until}")
             if rng is not None:
                 rng.bit_generator.state = state  # every way starts from the same one, and so chooses the same frames
-            numbers = segment_indices(way.frames, num_frames, rng)
+            numbers = segment_indices(way.frames, num_frames, rng, views)
             clip = way.read(numbers, size)
             if clip is not None:
                 return ChosenFrames(clip, numbers, way.frames)

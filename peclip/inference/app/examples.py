@@ -6,7 +6,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from peclip.class_texts import class_texts
+from peclip.class_texts import ACTION_UNITS
 from peclip.demo.acting import change, movement, turns
 from peclip.demo.face import Artist, random_person, random_scene
 
@@ -40,8 +40,7 @@ EXAMPLES = (
 def write_example(path: Path, example: Example) -> None:
     """Draw the video of an example and write it, as H.264 that every browser plays."""
     rng, frames = np.random.default_rng(example.seed), FPS * SECONDS
-    before, after = class_texts([example.before, example.after])
-    units = change(rng, before, after, turns(rng, frames))
+    units = change(rng, ACTION_UNITS[example.before], ACTION_UNITS[example.after], turns(rng, frames))
     artist = Artist(random_person(rng), random_scene(rng), SIDE)
     with av.open(str(path), "w", options={"movflags": "faststart"}) as output:
         stream = output.add_stream("libx264", rate=FPS, options={"crf": "20"})

@@ -121,9 +121,9 @@ def _texts(found: Explanation) -> str:
     hidden = len(found.texts) - len(shown)
     more = f"<p>{hidden:,} classes with lower logits are not shown.</p>" if hidden else ""
     return f"""<section><h2>Texts</h2>
-<p>Each class has a text. The parts of a text are sorted by what they add to the logit of their class: the change when the part
-is omitted.</p>
-<table><thead><tr><th>class</th><th>probability</th><th>logit</th><th>parts of its text</th></tr></thead>
+<p>Each class has a text, or several. The parts of a text, or else the texts, are sorted by what they add to the logit of their
+class: the change when one is omitted.</p>
+<table><thead><tr><th>class</th><th>probability</th><th>logit</th><th>parts of its text, or its texts</th></tr></thead>
 <tbody>{"".join(_row(text, found.label, colours[text.label]) for text in shown)}</tbody></table>{more}</section>
 """
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from peclip.class_texts import Texts, texts_of
 from peclip.model import PEClip
 
 MOST = 30
@@ -17,7 +18,7 @@ AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Unit:
-    """A part of a class text.
+    """A part of what describes a class: one of its texts where it has several, else a part of its text.
 
     Attributes:
         name: as the text has it.
@@ -34,11 +35,10 @@ class ClassText:
 
     Attributes:
         label: of the class.
-        text: None where only its tokens are known.
+        text: several are joined by semicolons; None where only its tokens are known.
         logit: of the class for the clip.
         probability: of the class, from 0 to 1.
-        units: the parts of the text, those that are worth most first; none where the text has only one, or where they were
-            not tried.
+        units: its parts, those that are worth most first; none where there is only one, or where they were not tried.
     """
 
     label: str
@@ -48,15 +48,20 @@ class ClassText:
     units: tuple[Unit, ...] = ()
 
 
-def units_of(text: str) -> list[str]:
-    """Return the parts of a text between commas ("Cheek Raiser, Jaw Drop." -> Cheek Raiser, Jaw Drop)."""
-    return [unit.strip() for unit in re.split("[,;،、]", text.strip().rstrip(".")) if unit.strip()]
+def units_of(texts: Texts) -> list[str]:
+    """Return several texts, or the parts of one between commas ("Cheek Raiser, Jaw Drop." -> Cheek Raiser, Jaw Drop)."""
+    if not isinstance(texts, str):
+        return [*texts]
+    return [unit.strip() for unit in re.split("[,;،、]", texts.strip().rstrip(".")) if unit.strip()]
 
 
-def without(text: str, place: int) -> str:
-    """Return a text without one of its parts."""
-    units = units_of(text)
-    return ", ".join(units[:place] + units[place + 1 :]) + ("." if text.strip().endswith(".") else "")
+def without(texts: Texts, place: int) -> Texts:
+    """Return texts, or a text, without one of the parts."""
+    units = units_of(texts)
+    rest = units[:place] + units[place + 1 :]
+    if not isinstance(texts, str):
+        return tuple(rest)
+    return ", ".join(rest) + ("." if texts.strip().endswith(".") else "")
 
 
 def fitting_texts(net: PEClip, feature: Tensor, logits: Tensor) -> list[ClassText]:
@@ -75,12 +80,13 @@ def fitting_texts(net: PEClip, feature: Tensor, logits: Tensor) -> list[ClassTex
     for place in ranked:
         label, logit = net.labels[place], float(logits[place])
         units = sorted(worths.get(label, ()), key=lambda unit: unit.worth, reverse=True)
-        found.append(ClassText(label, texts.get(label), logit, probabilities[place], tuple(units)))
+        text = "; ".join(texts_of(texts[label])) if label in texts else None
+        found.append(ClassText(label, text, logit, probabilities[place], tuple(units)))
     return found
 
 
-def _worths(net: PEClip, feature: Tensor, texts: dict[str, str]) -> dict[str, list[Unit]]:
-    """Return what each part of some class texts is worth, by label."""
+def _worths(net: PEClip, feature: Tensor, texts: dict[str, Texts]) -> dict[str, list[Unit]]:
+    """Return what each part of what describes some classes is worth, by label."""
     several = {label: text for label, text in texts.items() if len(units_of(text)) > 1}
     wanted = [
         *several.values(),

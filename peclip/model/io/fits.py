@@ -20,12 +20,12 @@ def check_fits(
     Args:
         trained: the weights.
         config: of the model.
-        token_ids: of the model's class texts, (C, N).
+        token_ids: of the model's class texts, (M, N).
         layout: of these.
         prompt_length: P, the placeholders among them.
 
     Raises:
-        InputError: labels, CLIP, class texts, logit scale or clip format differ; the message names both values.
+        InputError: labels, CLIP, peft, norms, class texts, logit scale or clip format differ; the message names both values.
     """
     source, before = trained.source, trained.config
     if config.labels != before.labels:
@@ -37,6 +37,9 @@ def check_fits(
     if config.peft != before.peft:
         here, there = (f"{spec.class_path} {spec.init_args}" if spec else "none" for spec in (config.peft, before.peft))
         raise InputError(f"peft is {here}, but {source} was trained with {there}", "peft")
+    if config.norms != before.norms:
+        here, there = (each.norms or "none" for each in (config, before))
+        raise InputError(f"norms is {here}, but {source} was trained with {there}", "norms")
     if config.logit_scale != before.logit_scale:
         raise InputError(
             f"logit_scale is {config.logit_scale}, but {source} was trained with {before.logit_scale}", "logit_scale"
@@ -108,6 +111,7 @@ def _texts_of_both(
     before = trained.config
     if before.texts and config.texts:
         return [(label, before.texts[label], config.texts[label]) for label in config.labels]
-    was = torch.tensor(before.token_ids) if before.token_ids else token_ids
-    rows = [layout.words(ids, prompt_length) for ids in (was, token_ids)]
-    return list(zip(config.labels, *rows, strict=True))
+    rows = iter(layout.words(token_ids, prompt_length))
+    now = [[next(rows) for _ in range(count)] for count in config.texts_per_class]
+    was = [[row] for row in layout.words(torch.tensor(before.token_ids), prompt_length)] if before.token_ids else now
+    return list(zip(config.labels, was, now, strict=True))

@@ -3,17 +3,18 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor, nn
 
-from peclip.class_texts import texts_by_name
+from peclip.class_texts import Texts, texts_by_name, texts_of
 from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFormat
 from peclip.errors import InputError, shown
 from peclip.labels import class_names
 from peclip.model.backbones.contract import Backbone
 from peclip.model.io.spec import Spec, check_import, resolve
 from peclip.model.parts.adapters import Adapter
+from peclip.model.parts.norms import TrainedNorms
 from peclip.model.parts.peft import method_of
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import TemporalHead
@@ -29,7 +30,7 @@ Format 1 has ``input`` instead of ``clip_format``: num_frames, image_size, and n
 
 ENTRIES = (
     *("format", "backbone", "fingerprint", "labels", "adapters", "prompts", "logit_scale", "clip_format"),
-    *("texts", "token_ids", "temperature", "temporal", "peft"),
+    *("texts", "token_ids", "temperature", "temporal", "peft", "norms"),
 )
 
 
@@ -57,12 +58,13 @@ class ModelConfig:
         prompts: class and arguments; None without prompts.
         logit_scale: factor on the cosine similarities.
         clip_format: that of the model.
-        texts: class texts by label; None where only the token ids are known.
+        texts: class texts by label, one or several; None where only the token ids are known.
         token_ids: of the class texts, (C, N), where only these are known.
         temperature: by which logits are divided before the softmax, so that probabilities are calibrated, 0.01 to 100. 1 where
             it was not fitted, as in files of earlier versions.
         temporal: class and arguments of the temporal head; None for the mean over the frames.
         peft: configuration of Hugging Face PEFT and its arguments; None without any.
+        norms: towers of the backbone whose norms are trained; None for neither.
 
     Raises:
         InputError: a value is out of range.
@@ -75,11 +77,12 @@ class ModelConfig:
     prompts: Spec | None
     logit_scale: float
     clip_format: ClipFormat
-    texts: dict[str, str] | None = None
+    texts: dict[str, Texts] | None = None
     token_ids: tuple[tuple[int, ...], ...] | None = None
     temperature: float = 1.0
     temporal: Spec | None = None
     peft: Spec | None = None
+    norms: TrainedNorms | None = None
 
     def __post_init__(self) -> None:
         if not (self.backbone.strip() and self.backbone.isprintable() and len(self.backbone) <= LONGEST_NAME):
@@ -94,8 +97,16 @@ class ModelConfig:
             object.__setattr__(self, "texts", {label: known[label] for label in self.labels})  # the order of the logits
         if not 0 < self.logit_scale < math.inf:
             raise InputError(f"logit_scale is {self.logit_scale}, expected a number above 0", "logit_scale")
+        if self.norms is not None and self.norms not in get_args(TrainedNorms):
+            expected = ", ".join(get_args(TrainedNorms))
+            raise InputError(f"norms is {shown(self.norms)}, expected {expected} or null", "norms")
         if not COLDEST <= self.temperature <= HOTTEST:
             raise InputError(f"temperature is {self.temperature}, expected {COLDEST:g} to {HOTTEST:g}")
+
+    @property
+    def texts_per_class(self) -> tuple[int, ...]:
+        """Number of texts of each class; 1 where only token ids are known."""
+        return tuple(len(texts_of(each)) for each in self.texts.values()) if self.texts else (1,) * len(self.labels)
 
     def to_plain(self) -> dict[str, Any]:
         """Return what a checkpoint or package stores: dicts, lists, strings and numbers."""

@@ -18,6 +18,7 @@ from torch import nn
 
 from peclip.errors import LONGEST_REASON, InputError, shown
 from peclip.model.io.spec import Spec
+from peclip.model.parts.nested import nested
 from peclip.model.skeleton import empty_copy
 
 METHODS = (
@@ -108,7 +109,8 @@ def make_layers(model: nn.Module, spec: Spec) -> nn.ModuleDict:
         spec: from :func:`describe_method`.
 
     Returns:
-        The layers, nested by the names of the modules that they are made for; see :func:`each_layer`.
+        The layers, nested by the names of the modules that they are made for; see
+        :func:`peclip.model.parts.nested.each_layer`.
 
     Raises:
         InputError: as :func:`method_of`; a target matches no linear layer; the method would train or change weights of the model;
@@ -119,25 +121,7 @@ def make_layers(model: nn.Module, spec: Spec) -> nn.ModuleDict:
     size = sum(weight.numel() for layer in trial.values() for weight in layer.parameters())
     if size > (most := sum(weight.numel() for weight in model.parameters())):
         raise InputError(f"peft: it has {size:,} parameters, expected at most those of its backbone, {most:,}", "peft")
-    layers = nn.ModuleDict()
-    for name, layer in _taken_out(model, spec).items():
-        *path, last = name.split(".")
-        place = layers
-        for part in path:
-            if part not in place:
-                place[part] = nn.ModuleDict()
-            place = place[part]  # type: ignore[assignment]  # made here
-        place[last] = layer
-    return layers
-
-
-def each_layer(layers: nn.ModuleDict, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Yield the layers of :func:`make_layers`, each with the name of the module that it is made for."""
-    for name, child in layers.items():
-        if isinstance(child, nn.ModuleDict) and not hasattr(child, "base_layer"):
-            yield from each_layer(child, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", child
+    return nested(_taken_out(model, spec))
 
 
 def _taken_out(model: nn.Module, spec: Spec) -> dict[str, nn.Module]:

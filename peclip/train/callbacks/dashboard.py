@@ -89,14 +89,14 @@ class Dashboard(EvaluationCallback):
             parts = {
                 name: part
                 for name, part in module.net.named_children()
-                if name in ("adapters", "prompts", "temporal", "peft")
+                if name in ("adapters", "prompts", "temporal", "peft", "norms")
             }
             sites = {
                 f"{tower}.{site}": part
                 for tower, sites in parts["adapters"].named_children()
                 for site, part in sites.named_children()
             }
-            others = {name: parts.get(name) for name in ("prompts", "temporal", "peft")}
+            others = {name: parts.get(name) for name in ("prompts", "temporal", "peft", "norms")}
             for name, part in {**sites, **others}.items():
                 gradients = [weight.grad for weight in part.parameters() if weight.grad is not None] if part else []
                 if gradients:
@@ -207,7 +207,7 @@ def mistakes_of(
 
     Args:
         outputs: of the model for it.
-        batch: its normalised video, float (B, T, 3, H, W), and its labels.
+        batch: its normalised video, and its labels.
         clips: the manifest of the clips.
         labels: class names.
         clip_format: how the video was normalised.
@@ -219,7 +219,8 @@ def mistakes_of(
         truth, answer = int(batch.label[place]), int(predicted[place])
         shares = probabilities[place]
         path = str(clips.clip(int(batch.clip[place])).path)
-        frames = frames_of(batch.video[place], clip_format)
+        video = batch.video[place] if batch.video.ndim == 5 else batch.video[place, 0]  # of several views, the first
+        frames = frames_of(video, clip_format)
         found.append(Mistake(path, labels[truth], labels[answer], float(shares[answer]), float(shares[truth]), frames))
     return found
 

@@ -178,6 +178,7 @@ def shard_writer(
         num_frames=data.clip_format.num_frames,
         precision=precision,
         model=model_digest(net),
+        views=str(data.views) if data.views.count > 1 else None,
     )
     return ShardWriter(ShardFolder(path, prediction), data, net.labels)
 

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from peclip.data.batch import Batch
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
-from peclip.model.parts.peft import each_layer
+from peclip.model.parts.nested import each_layer
 from peclip.train.module import PEClipModule
 from peclip.train.outputs import Outputs
 
@@ -72,6 +72,9 @@ def trainable_parts(module: PEClipModule) -> list[tuple[torch.nn.Module, str, in
     for kind in dict.fromkeys(map(type, layers)):
         own = [layer for layer in layers if type(layer) is kind]
         parts.append((own[0], f"{len(own)} linear layers", len(own), sum(map(count_parameters, own))))
+    if norms := [norm for _, norm in each_layer(net.norms)]:
+        where = "both towers" if net.config.norms == "both" else f"{net.config.norms} tower"
+        parts.append((norms[0], where, len(norms), sum(map(count_parameters, norms))))
     return parts
 
 

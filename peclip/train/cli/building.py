@@ -12,11 +12,13 @@ from peclip.errors import InputError, options_below
 from peclip.train.cli.trained_model import TrainedModel
 from peclip.train.module import PEClipModule
 from peclip.train.runs.checkpoints import LastCheckpoint
+from peclip.views import Views
 
 SECTION_OF = {
     PEClipModule: "model",
     Augment: "data.augment",
     Mix: "data.mix",
+    Views: "data.views",
     LastCheckpoint: "last",
 }
 """The classes that the command line builds, and the section of their options; the model and the data have their own functions."""

@@ -52,6 +52,7 @@ class TrainedModel:
             "prompts": _present(config.prompts) if config.prompts else None,
             "temporal": asdict(describe(MeanPool)) if config.temporal is None else _present(config.temporal),
             "peft": asdict(config.peft) if config.peft else None,
+            "norms": config.norms,
             "logit_scale": config.logit_scale,
             "num_frames": config.clip_format.num_frames,
             "normalize": "backbone" if config.clip_format.is_normalised else "none",
@@ -60,7 +61,7 @@ class TrainedModel:
         if self.option == "init_from":
             return {"model": {"net": net}}
         if config.texts is not None:
-            net["texts"] = dict(config.texts)
+            net["texts"] = {label: text if isinstance(text, str) else [*text] for label, text in config.texts.items()}
         options: dict[str, Any] = {"model": {"net": net}}
         precision = self.trained.record.training.get("precision") if self.trained.record else None
         return options | ({"trainer": {"precision": precision}} if isinstance(precision, str) else {})
@@ -108,6 +109,7 @@ class TrainedModel:
         self._check("prompts", _plain(prompts and asdict(prompts)), _plain(own["prompts"]))
         self._check("temporal", _plain(given["temporal"]), _plain(own["temporal"]))
         self._check("peft", asdict(describe_method(given["peft"])) if given["peft"] else None, own["peft"])
+        self._check("norms", given["norms"], own["norms"])
         return net
 
     def _check(self, name: str, stated: Any, known: Any) -> None:
@@ -202,7 +204,7 @@ def run_options(source: str, other_data: bool, trusted: bool) -> dict[str, Any]:
 SOURCE = ("manifest", "root", "benchmark", "options", "fold", "val", "shots")
 """Options of the data that choose the clips and their splits."""
 
-SECTIONS_OF_DATA = ("augment", "mix")
+SECTIONS_OF_DATA = ("augment", "mix", "views")
 """Options of the data that have options of their own."""
 
 MOVED = ("image_size", "normalize")

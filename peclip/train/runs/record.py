@@ -26,12 +26,12 @@ LOCATION = frozenset({"data.manifest", "data.root", "data.benchmark", "data.opti
 VERIFIED = frozenset(
     {
         f"model.net.{name}"
-        for name in ("adapters", "backbone", "labels", "peft", "prompts", "temporal", "texts", "without")
+        for name in ("adapters", "backbone", "labels", "norms", "peft", "prompts", "temporal", "texts", "without")
     }
 )
 """Options that a checkpoint knows better than a configuration, which may express the same in several ways; see check_fits."""
 
-RATES = ("model.lr_adapters", "model.lr_prompts", "model.lr_temporal", "model.lr_peft")
+RATES = ("model.lr_adapters", "model.lr_prompts", "model.lr_temporal", "model.lr_peft", "model.lr_norms")
 
 SCHEDULE = frozenset(
     {

@@ -34,6 +34,7 @@ WORDS = {
     "clips_per_shard": "another --clips_per_shard",
     "labels": "other labels, or in another order",
     "num_frames": "another data.num_frames",
+    "views": "other data.views",
     "precision": "another trainer.precision",
     "model": "another checkpoint or model",
 }
@@ -55,6 +56,7 @@ class Prediction:
         clips_per_shard: n.
         labels: class names in the order of the probabilities.
         num_frames: T.
+        views: of each clip; none in files of earlier versions, which had one.
         precision: that of the trainer.
         model: digest of everything that the logits depend on.
         format: version of the files.
@@ -68,6 +70,7 @@ class Prediction:
     precision: str
     model: str
     format: int = FORMAT
+    views: str | None = None
 
 
 def check_shards_option(options: Namespace, first: bool) -> None:

@@ -9,7 +9,8 @@ from peclip.errors import InputError
 from peclip.model import PEClip, read_trained
 from peclip.model.arithmetic import clip_flops
 from peclip.model.io.checkpoint import from_checkpoint, to_checkpoint
-from peclip.model.parts.peft import METHODS, describe_method, each_layer, method_of
+from peclip.model.parts.nested import each_layer
+from peclip.model.parts.peft import METHODS, describe_method, method_of
 from tests.model.small import build, clips, size, stir, trainable
 
 peft = pytest.importorskip("peft")

@@ -32,6 +32,7 @@ def options_of(recipe):
     options = {name: entry and made(entry, KINDS[name]) for name, entry in net.items() if name in KINDS}
     if "peft" in net:
         options["peft"] = method_of(Spec(**net["peft"]))
+    options |= {"norms": net["norms"]} if "norms" in net else {}
     adapters = {site: made(entry, Adapter) for site, entry in net["adapters"].items()}
     assert options.keys() | {"adapters"} == net.keys()
     return {"adapters": adapters, **options}
