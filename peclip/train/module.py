@@ -239,12 +239,16 @@ class PEClipModule(EvaluationModule):
         """Return the optimizer over the parameter groups, and the schedule of the learning rates.
 
         Raises:
-            InputError: as :func:`peclip.train.groups.parameter_groups`, or the schedule has no end.
+            InputError: as :meth:`parameter_groups`, or the schedule has no end.
         """
-        groups = parameter_groups(self.net, self.rates)
+        groups = self.parameter_groups()
         optimizer = self.optimizer(groups) if self.optimizer else self._adamw(groups)
         name = "lr" if len(groups) > 1 else f"lr/{groups[0]['name']}"
         return {"optimizer": optimizer, "lr_scheduler": {"name": name, **self._schedule(optimizer)}}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the groups of :attr:`rates`; see :func:`peclip.train.groups.parameter_groups`."""
+        return parameter_groups(self.net, self.rates)
 
     def _adamw(self, groups: list[dict[str, Any]]) -> Optimizer:
         fused = self.trainer.precision != "16-mixed"  # with fused, Lightning cannot clip its gradients
