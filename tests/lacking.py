@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,9 @@ def needs(what: str) -> str:
 
 
 needs_yunet = pytest.mark.skipif(YUNET is None, reason=needs("YuNet"))
+
+needs_gradio = pytest.mark.skipif(find_spec("gradio") is None, reason=needs("Gradio"))
+"""Looks for it without importing it, which takes seconds of every process of the tests."""
 
 
 def summary(reasons: list[str]) -> str:

@@ -146,8 +146,14 @@ def unreadable(path):
 BROKEN = [no_video, truncated, empty, without_frames, missing]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("break_it", BROKEN)
+@pytest.mark.parametrize(
+    ("break_it", "workers"),
+    [
+        *((break_it, 0) for break_it in BROKEN),
+        (truncated, 1),
+        *(pytest.param(break_it, 1, marks=pytest.mark.slow) for break_it in BROKEN if break_it != truncated),
+    ],
+)
 def test_a_clip_that_cannot_be_read(break_it, workers, place, config):
     broken = place / "data/train/sadness/3.mp4"
     break_it(broken)

@@ -184,12 +184,15 @@ def test_a_run_that_is_asked_to_end_in_slurm_saves_in_its_own_folder(options, un
 
 
 def test_collected_gradients_are_not_lost_when_a_run_is_asked_to_end(options, tmp_path):
-    options = [*options, "--trainer.accumulate_grad_batches", "2", "--trainer.max_epochs", "2"]
+    """It ends by steps: after six, of two batches or of the last one of an epoch."""
+    until = ["--trainer.max_steps", "6", "--trainer.max_epochs", "-1"]
+    options = [*options, "--trainer.accumulate_grad_batches", "2", *until]
     assert in_a_process(tmp_path / "whole", options)[0] == 0
     assert in_a_process(tmp_path / "ended", options, in_training(8, partial(send, signal.SIGTERM)))[0] == 143
     going_on(tmp_path / "ended", options, outcome(tmp_path / "whole/runs/tiny/version_0"))
 
 
+@pytest.mark.slow
 def test_a_run_ended_by_steps_resumes(options, tmp_path):
     options = [*options, "--trainer.max_steps", "8", "--trainer.max_epochs", "-1"]
     assert in_a_process(tmp_path / "whole", options)[0] == 0

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from peclip.inference.recognizer import Recognizer
-from tests.lacking import YUNET, needs
+from tests.lacking import YUNET
 
 MOST_MB, MOST_SECONDS = 2, 30
 
@@ -16,7 +16,6 @@ MOST_MB, MOST_SECONDS = 2, 30
 @pytest.fixture(scope="session")
 def served(tmp_path_factory, net):
     """A server that answers with a tiny model: its address and its folder."""
-    pytest.importorskip("gradio", reason=needs("Gradio"))
     import uvicorn
 
     from peclip.inference.app.server import build, listening

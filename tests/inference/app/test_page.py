@@ -3,12 +3,11 @@
 import pytest
 
 from tests.inference.app.browser import CHROMIUM, browser
-from tests.lacking import needs, needs_yunet
+from tests.lacking import needs, needs_gradio, needs_yunet
 from tests.media import write_video
 from tests.scenes import FPS, Visit, film
 
-pytest.importorskip("gradio", reason=needs("Gradio"))
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=needs("Chromium"))
+pytestmark = [needs_gradio, pytest.mark.skipif(CHROMIUM is None, reason=needs("Chromium"))]
 
 ANSWERED = "document.querySelector('.pe-timeline img')?.complete"
 

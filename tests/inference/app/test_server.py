@@ -20,11 +20,11 @@ import peclip
 from peclip.commands.serve import serve
 from peclip.errors import InputError
 from tests.inference.app.conftest import MOST_MB
-from tests.lacking import needs, needs_yunet
+from tests.lacking import needs_gradio, needs_yunet
 from tests.media import write_video
 from tests.scenes import Visit, film
 
-pytest.importorskip("gradio", reason=needs("Gradio"))
+pytestmark = needs_gradio
 
 ROOT = Path(peclip.__file__).parents[1]
 

@@ -7,9 +7,10 @@ import torch
 
 from peclip import PEClip
 from peclip.model import load_released, read_trained
+from tests.conftest import write_tiny_clip
 from tests.lacking import needs
 from tests.model.released_small import as_saved, small_state
-from tests.model.small import clips, logits_in_a_process
+from tests.model.small import build, clips, logits_in_a_process
 from tests.runs import LABELS, run, write_data
 
 
@@ -64,8 +65,11 @@ def test_the_precision_is_an_option(tiny_run, package, tmp_path):
     assert {value.dtype for value in read_trained(package).state.values()} == {torch.float32}
 
 
-def test_the_format_is_an_option(package, tmp_path):
+def test_the_format_is_an_option(tmp_path):
+    """A model of one block a tower and no part: tracing takes a second a block, and all parts are in the tests of ONNX."""
     pytest.importorskip("onnxruntime", reason=needs("ONNX"))
+    package = tmp_path / "package"
+    build(write_tiny_clip(tmp_path / "clip", blocks=1), adapters={}, prompts=None).save_pretrained(package)
     result = run("export", package, "--out", tmp_path, "--format", "onnx")
     assert (result.status, result.err) == (0, "")
     assert "model.onnx: 0." in result.out

@@ -170,6 +170,7 @@ def test_the_path_of_the_program_is_not_in_the_file(path):
     assert str(Path(onnx.__file__).parents[2]).encode() not in content
 
 
+@pytest.mark.slow
 def test_the_other_recurrences_are_written(tiny_clip, tmp_path):
     """That of :func:`path` is a GRU."""
     adapters = {
@@ -237,9 +238,15 @@ def test_a_place_that_cannot_be_written_is_named(net, tmp_path):
         write_onnx(net, tmp_path / "file" / "model.onnx")
 
 
-def test_models_without_a_recurrence_or_any_adapter_are_written(one_block, tmp_path):
-    for number, adapters in enumerate(
-        ({}, {"vision.attention": SharedAdapter}, {"vision.mlp": TemporalDynamicAdapter})
-    ):
-        net = stir(build(one_block, adapters=adapters, prompts=None)).eval()
-        assert write_onnx(net, tmp_path / f"{number}.onnx").worst <= TOLERANCE
+@pytest.mark.parametrize(
+    "adapters",
+    [
+        {"vision.attention": SharedAdapter},
+        pytest.param({}, marks=pytest.mark.slow),
+        pytest.param({"vision.mlp": TemporalDynamicAdapter}, marks=pytest.mark.slow),
+    ],
+)
+def test_models_with_one_part_or_none_are_written(one_block, tmp_path, adapters):
+    """That of all parts is :func:`path`; the command writes one of none in the tests of export."""
+    net = stir(build(one_block, adapters=adapters, prompts=None)).eval()
+    assert write_onnx(net, tmp_path / "model.onnx").worst <= TOLERANCE
