@@ -50,6 +50,10 @@ class Network(nn.Module):
         self._texts, self.logit_bias = TextCache(), built.backbone.logit_bias
         self._run = replace(run, draws=self.draws)
         self._of_clip = frozenset(name for name, _ in self.clip.named_parameters())
+        in_text = {id(weight) for weight in self.backbone.text_weights()}
+        self._peft_in_text = tuple(
+            layer for name, layer in each_layer(self.peft) if id(self.clip.get_submodule(name).weight) in in_text
+        )
         self._handles: list[Handle] = []
         self._is_bare = False
         self._mixes = {  # without them too: then adapters that are the identity change no bit
@@ -146,9 +150,10 @@ class Network(nn.Module):
     def encode_text(self, texts: Sequence[str | Sequence[str]] | None = None) -> Tensor:
         """Return the L2-normalised features (C, D) of texts, in the space of :meth:`encode_video`.
 
-        Adapters and prompts of the text tower act on any text. The features of the class texts are computed once without
-        gradients, and again only when a weight that they depend on has changed. The normalised features of several texts of a
-        class are averaged, and normalised again.
+        Adapters and prompts of the text tower act on any text. The features of the class texts are computed once where no
+        gradient goes through them, and again only when a weight that they depend on has changed: in evaluation, and in training
+        where all parts are in the vision tower. The normalised
+        features of several texts of a class are averaged, and normalised again.
 
         Args:
             texts: any C texts, or lists of several texts; by default the class texts.
@@ -158,14 +163,26 @@ class Network(nn.Module):
         """
         if texts is not None:
             return self._encode_texts(texts)
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and not self._text_is_constant:
             self._texts.clear()  # a step may follow, and fused optimizers do not count up the weights' versions
             return self._encode_text()
-        text = self.adapters["text"].parameters() if "text" in self.adapters else ()
-        prompts = self.prompts.parameters() if self.prompts and self.prompt_length else ()
-        layers = (*self.peft.parameters(), *self.norms.parameters())
-        weights = (*text, *prompts, *layers, *self.backbone.text_weights())
-        return self._texts.get(self._is_bare, self.token_ids.device, weights, self._encode_text)
+        weights = [weight for part in self._text_parts for weight in part.parameters()]
+        known = (self.token_ids, self.text_ends, *weights, *self.backbone.text_weights())
+        return self._texts.get(self._is_bare, self.token_ids.device, known, self._encode_text)
+
+    @property
+    def _text_parts(self) -> list[nn.Module]:
+        """Adapters, prompts and layers of PEFT that the features of texts depend on."""
+        adapters = [self.adapters["text"]] if "text" in self.adapters else []
+        prompts = [self.prompts] if self.prompts and self.prompt_length else []
+        norms = [self.norms] if any(True for _ in self.norms.parameters()) else []  # of either tower
+        return [*adapters, *prompts, *norms, *self._peft_in_text]
+
+    @property
+    def _text_is_constant(self) -> bool:
+        """True where the texts' features neither learn nor draw random numbers: nothing is in the frozen text tower."""
+        bare = self._is_bare or not self._text_parts
+        return bare and not any(weight.requires_grad for weight in self.backbone.text_weights())
 
     def _encode_texts(self, texts: Sequence[str | Sequence[str]]) -> Tensor:
         if isinstance(texts, str) or not texts:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class TextCache:
@@ -13,21 +13,20 @@ class TextCache:
     def __init__(self) -> None:
         self._kept: dict[bool, tuple[Any, Tensor]] = {}
 
-    def get(
-        self, bare: bool, device: torch.device, weights: Iterable[nn.Parameter], compute: Callable[[], Tensor]
-    ) -> Tensor:
+    def get(self, bare: bool, device: torch.device, weights: Iterable[Tensor], compute: Callable[[], Tensor]) -> Tensor:
         """Return the features, computed again if the device, the precision or a weight has changed.
 
         Args:
             bare: whether they are those of the model without adapters and prompts.
             device: where they are computed.
-            weights: all that they depend on.
+            weights: all tensors that they depend on.
             compute: returns them.
         """
         dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
         key = (device, dtype, *map(_state, weights))
         if self._kept.get(bare, (None,))[0] != key:
-            self._kept[bare] = (key, compute())
+            with torch.inference_mode(False), torch.no_grad():  # training steps may use what an evaluation has computed
+                self._kept[bare] = (key, compute())
         return self._kept[bare][1]
 
     def clear(self) -> None:
@@ -35,7 +34,7 @@ class TextCache:
         self._kept.clear()
 
 
-def _state(weight: nn.Parameter) -> tuple[int, int, int]:
+def _state(weight: Tensor) -> tuple[int, int, int]:
     """Return what changes with a weight: steps count up its version, and moving or converting it takes new memory."""
     try:
         memory = weight.data_ptr()

@@ -41,6 +41,21 @@ class TestTextFeatures:
             train_step(net)
         assert len(runs) == 3
 
+    def test_are_computed_in_every_pass_in_which_the_text_tower_itself_learns(self, tiny_clip):
+        net = build(tiny_clip, adapters={}, prompts=None)
+        logits(net)
+        net.clip.text_projection.weight.requires_grad_(True)
+        net(clips()).sum().backward()
+        assert net.clip.text_projection.weight.grad.abs().max() > 0
+
+    @pytest.mark.parametrize("site", ["text_model", "vision_model"])
+    def test_depend_on_layers_of_peft_in_their_own_tower_alone(self, tiny_clip, site):
+        peft = pytest.importorskip("peft")
+        layers = peft.LoraConfig(r=2, target_modules=f".*{site}.*q_proj")
+        net = stir(build(tiny_clip, adapters={}, prompts=None, peft=layers))
+        logits(net)
+        assert net.encode_text().requires_grad == (site == "text_model")
+
     @pytest.mark.parametrize("kind", ["foreach", "fused"])
     def test_are_computed_again_after_an_optimizer_step_in_evaluation_mode(self, net, runs, kind):
         logits(net)

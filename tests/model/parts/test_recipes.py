@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from torch.nn import functional as F
 
 from peclip.inference.explain.rollout import maps
 from peclip.model import Adapter, PEClip, Prompts, TemporalHead, read_trained
@@ -17,7 +18,7 @@ from peclip.model.watch import watched
 from peclip.recipes import FOLDER
 from tests.lacking import needs
 from tests.model.backbones.families import WRITERS, write_family
-from tests.model.small import build, clips, stir, trainable
+from tests.model.small import build, clips, stir, train_step, trainable
 from tests.model.test_one_token import check_equal
 
 RECIPES = sorted(Path(FOLDER, "parts").glob("*.yaml"))
@@ -96,6 +97,30 @@ def test_a_new_part_learns(tiny_clip, recipe):
     net(clips()).softmax(-1)[:, 0].sum().backward()
     optimizer.step()
     assert not torch.equal(logits(net), before)
+
+
+IN_TEXT_TOWER = {"coop", "lora"}
+
+
+def test_the_texts_are_encoded_once_for_all_training_steps_where_nothing_in_their_tower_learns(recipe, net):
+    runs, video = [], clips()
+    with torch.inference_mode():
+        net(video)  # an evaluation before, whose features a step may use
+    net.clip.text_model.register_forward_hook(lambda *call: runs.append(1))
+    for seed in range(3):
+        train_step(net.train(), clips(seed=seed))
+        logits(net.eval())
+    assert len(runs) == (2 * 3 if recipe.stem in IN_TEXT_TOWER else 0)
+    found = gradients(net.train(), video)
+    net._texts.clear()
+    assert gradients(net, video).keys() == found.keys()
+    assert all(torch.equal(value, found[name]) for name, value in gradients(net, video).items())
+
+
+def gradients(net, video):
+    net.zero_grad()
+    F.cross_entropy(net(video), torch.tensor([0, 1])).backward()
+    return {name: weight.grad.clone() for name, weight in trainable(net).items()}
 
 
 def test_packages_and_checkpoints_bring_it_back(net, tmp_path):
