@@ -1,6 +1,10 @@
-"""Count the arithmetic of a model without computing anything."""
+"""Count the arithmetic of a model, without computing anything wherever that is possible."""
+
+from contextlib import suppress
+from copy import deepcopy
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from peclip.model.peclip import PEClip
@@ -31,17 +35,35 @@ def video_flops(twin: PEClip, clips: int, frames: int) -> int:
     # Of weights that learn, the counter asks for the history, which an evaluation does not keep.
     twin.requires_grad_(False)
     with torch.no_grad(), counter:
-        twin.encode_video(torch.empty(clips, frames, 3, side, side, device="meta"))
+        twin.encode_video(torch.zeros(clips, frames, 3, side, side, device=twin.token_ids.device))
     return counter.get_total_flops()
 
 
 def clip_flops(net: PEClip) -> int | None:
     """Count the operations of a clip of the T frames that a model was made for, as :func:`video_flops` does.
 
+    A part from elsewhere may ask for values that the meta device does not have: then one black clip is computed.
+
     Returns:
-        The number; None where a part from elsewhere does not run without the values of its weights.
+        The number; None where a part cannot compute a clip.
     """
-    try:
-        return video_flops(meta_copy(net), 1, net.clip_format.num_frames)
-    except (NotImplementedError, RuntimeError):
-        return None
+    for copy in (meta_copy, _working_copy):
+        with suppress(Exception):  # whatever a part from elsewhere raises, its training is to tell
+            twin = copy(net)
+            with _held(twin), sdpa_kernel(SDPBackend.MATH):  # whose products are counted on every device
+                return video_flops(twin, 1, net.clip_format.num_frames)
+    return None
+
+
+def _working_copy(net: PEClip) -> PEClip:
+    """Return a copy that shares the frozen weights, in evaluation mode, and not compiled."""
+    shared = [net.backbone.tokenizer, *net.clip.parameters(), *net.clip.buffers()]
+    twin = deepcopy(net, {id(each): each for each in shared})
+    twin.run_plainly()
+    return twin.eval()
+
+
+def _held(twin: PEClip) -> torch.autocast:
+    """Return the autocast that a copy needs whose frozen matrices are held in its precision."""
+    device, narrow = twin.token_ids.device.type, {weight.dtype for weight in twin.clip.parameters()} - {torch.float32}
+    return torch.autocast(device if narrow else "cpu", next(iter(narrow), torch.bfloat16), enabled=bool(narrow))

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import pytest
 import torch
 from torch import nn
 
@@ -21,6 +22,27 @@ class Looking(Adapter):
 
     def forward(self, x, frames):
         return x * self.scale if x.sum().item() > 0 else x
+
+
+class Plain(Looking):
+    """An adapter that computes the same without looking."""
+
+    def forward(self, x, frames):
+        return x * self.scale
+
+
+class Leaving(Looking):
+    """An adapter that computes with numpy, too."""
+
+    def forward(self, x, frames):
+        return x * self.scale * float(self.scale.detach().numpy().max())
+
+
+class Failing(Looking):
+    """An adapter with a mistake of its author."""
+
+    def forward(self, x, frames):
+        raise KeyError(frames)
 
 
 def test_an_adapter_costs_its_two_products_at_each_token_of_each_frame(tiny_clip):
@@ -56,5 +78,22 @@ def test_the_copy_holds_no_weight_and_a_compiled_or_narrow_model_costs_the_same(
     assert clip_flops(narrow) == clip_flops(net)
 
 
-def test_an_adapter_that_looks_at_values_is_not_counted(tiny_clip):
-    assert clip_flops(build(tiny_clip, adapters={"vision.mlp": Looking}, prompts=None)) is None
+@pytest.mark.parametrize("kind", [Looking, Leaving])
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_an_adapter_that_looks_at_values_is_counted_with_values(tiny_clip, kind, dtype):
+    net, plain = (
+        build(tiny_clip, adapters={"vision.mlp": each, "vision.attention": SharedAdapter}, prompts=None)
+        for each in (kind, Plain)
+    )
+    if dtype:
+        net.hold_frozen_in(dtype)
+    before, drawn = {name: value.clone() for name, value in net.state_dict().items()}, torch.get_rng_state()
+    assert clip_flops(net) == clip_flops(plain)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert net.training
+    assert all(weight.requires_grad for weight in net.adapters.parameters())
+
+
+def test_an_adapter_that_fails_is_not_counted(tiny_clip):
+    assert clip_flops(build(tiny_clip, adapters={"vision.mlp": Failing}, prompts=None)) is None
