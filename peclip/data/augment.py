@@ -131,13 +131,16 @@ def augment(
         float32 ``(B, T, 3, size, size)`` in [0, 1], not yet normalised.
     """
     height, width = video.shape[-2:]
-    moves = settings.area[0] < 1 or settings.flip > 0 or settings.rotation > 0 or (height, width) != (size, size)
+    moves = settings.area[0] < 1 or settings.rotation > 0 or (height, width) != (size, size)
     indices = clips.tolist() if isinstance(clips, Tensor) else clips
     keys = [
         (i, _AUGMENT, *([before] if before else []))
         for i, before in zip(indices, again or [0] * len(indices), strict=True)
     ]
     draws = [_draw(np.random.default_rng((seed, epoch, *key)), settings, height, width) for key in keys]
+    if settings.flip and not moves:  # pixels change places and are not mixed
+        mirrored = [draw[0][0][0] < 0 for draw in draws]
+        video = torch.stack([clip.flip(-1) if turned else clip for clip, turned in zip(video, mirrored, strict=True)])
     pixels = _to_float(video)
     if moves:
         # The frames of a clip share its geometry, so they go through the resample as channels of one picture.

@@ -51,6 +51,20 @@ def test_what_happens_within_another_stage_counts_for_the_inner_one_alone(clock)
     assert stages.seconds == {"input": 7, "validation": 0, "checkpoints": 3, "logging": 1}
 
 
+def test_a_wait_ends_where_its_work_begins(clock):
+    stages, data = Stages(), Saver(clock)
+    stages.leave_before(data, "save", "input")
+    stages.enter("input")
+    clock.now += 2
+    assert data.save(3) == 3  # the device augments the batch that was waited for
+    stages.enter("validation")
+    data.save(4)
+    stages.leave("validation")
+    assert stages.seconds == {"input": 2, "validation": 4, "checkpoints": 0, "logging": 0}
+    stages.release()
+    assert "save" not in vars(data)
+
+
 def test_a_stage_that_fails_is_left_and_afterwards_nothing_is_measured(clock):
     stages, saver = Stages(), Saver(clock)
     stages.time(saver, "save", "checkpoints")

@@ -54,6 +54,18 @@ class Stages:
         setattr(owner, method, timed)
         self._timed.append((owner, method))
 
+    def leave_before(self, owner: Any, method: str, stage: str) -> None:
+        """End a stage before every call of a method of an object, until :meth:`release`."""
+        original: Callable[..., Any] = getattr(owner, method)
+
+        @wraps(original)
+        def called(*args: Any, **options: Any) -> Any:
+            self.leave(stage)
+            return original(*args, **options)
+
+        setattr(owner, method, called)
+        self._timed.append((owner, method))
+
     def release(self) -> None:
         """End the measurement: the methods are what they were."""
         self._settle()
@@ -93,6 +105,8 @@ class TrainingTime(Timer):
         super().on_train_start(trainer, pl_module)
         self._stages.time(trainer, "save_checkpoint", "checkpoints")
         self._stages.time(trainer.fit_loop.epoch_loop.val_loop, "run", "validation")
+        if data := trainer.datamodule:  # type: ignore[attr-defined]  # augmentation is work of the device, and no wait
+            self._stages.leave_before(data, "on_after_batch_transfer", "input")
         for logger in trainer.loggers:
             for method in ("log_metrics", "save"):
                 self._stages.time(logger, method, "logging")
