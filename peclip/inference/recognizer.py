@@ -48,6 +48,7 @@ class Row:
         cautions: why the answer is worth less than its probability, such as ``small face``; see
             :mod:`peclip.inference.cautions`.
         picture: the face in the middle of the clip, uint8 (3, S, S); None without a face.
+        clip: that was classified, uint8 (T, 3, S, S); None without a face, or where clips are not asked for.
     """
 
     file: str
@@ -63,6 +64,7 @@ class Row:
     not_followed: int = 0
     cautions: tuple[str, ...] = ()
     picture: Tensor | None = field(default=None, repr=False, compare=False)
+    clip: Tensor | None = field(default=None, repr=False, compare=False)
 
 
 class Recognizer:
@@ -157,6 +159,8 @@ class Recognizer:
         file: str,
         watch: Callable[[float, View], None] | None = None,
         omit: Callable[[Window], object] | None = None,
+        *,
+        with_clips: bool = False,
     ) -> Iterator[Row]:
         """Recognize a stream of frames. They are read, and faces are found, in a thread while the model computes.
 
@@ -167,6 +171,7 @@ class Recognizer:
             watch: called by the thread with the seconds and the faces of each frame in which faces are looked for.
             omit: for a camera: called by the thread with each window that is skipped because the model is too slow. Windows are
                 then answered one by one, and at once.
+            with_clips: whether rows have the clips of their faces, megabytes each.
 
         Yields:
             as calling the recognizer does.
@@ -181,9 +186,9 @@ class Recognizer:
             ]
             clips = sum(clip is not None for _, clip in waiting)
             if clips == 0 or clips >= batch:
-                yield from self._answer(waiting)
+                yield from self._answer(waiting, with_clips)
                 waiting = []
-        yield from self._answer(waiting)
+        yield from self._answer(waiting, with_clips)
 
     def _windows(
         self, frames: Iterable[tuple[float, np.ndarray]], watch: Callable[[float, View], None] | None
@@ -217,7 +222,7 @@ class Recognizer:
         faces.finish()
         yield from windows.finish(end if is_held else None)
 
-    def _answer(self, waiting: list[tuple[Row, Tensor | None]]) -> Iterator[Row]:
+    def _answer(self, waiting: list[tuple[Row, Tensor | None]], with_clips: bool) -> Iterator[Row]:
         """Complete the rows of faces with the predictions for their clips, uint8 (T, 3, S, S)."""
         clips = [clip for _, clip in waiting if clip is not None]
         answers = iter(
@@ -236,7 +241,8 @@ class Recognizer:
                     raise InputError(
                         f"{row.file} from {row.start:.3f} s: the output of the model is not finite; its weights may be damaged"
                     )
-                yield replace(row, label=max(probabilities, key=probabilities.__getitem__), probabilities=probabilities)
+                label = max(probabilities, key=probabilities.__getitem__)
+                yield replace(row, label=label, probabilities=probabilities, clip=clip if with_clips else None)
 
     def _classify(self, clips: list[Tensor]) -> list[list[float]]:
         """Return the probabilities (C) of each clip, uint8 (T, 3, S, S)."""
@@ -263,5 +269,5 @@ def _row(file: str, sight: Sight, not_followed: int) -> Row:
         brightness=bright,
         not_followed=not_followed,
         cautions=cautions,
-        picture=sight.clip[len(sight.clip) // 2],
+        picture=sight.clip[len(sight.clip) // 2].clone(),  # a view would keep the whole clip
     )

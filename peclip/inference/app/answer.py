@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,8 @@ import torch
 
 from peclip.data.media.stream import FrameStream, TimedFrame
 from peclip.errors import InputError, in_one_line
+from peclip.inference.app.looks import LOOKS, KeptClips, Look, look_at
+from peclip.inference.explain.heat import spread
 from peclip.inference.formats import WRITERS
 from peclip.inference.recognizer import Recognizer, Row
 from peclip.inference.same import bring_together
@@ -21,7 +24,7 @@ from peclip.inference.timeline import SEGMENTS, SUMMARY, Timeline
 
 ARCHIVE = "recognized.zip"
 
-_PICTURES, _FILES = "pictures", "files"
+_PICTURES, _CLIPS, _FILES = "pictures", "clips", "files"
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,16 @@ class Recognized:
     Attributes:
         name: of the video.
         rows: without pictures.
-        folder: has the pictures, and the files of the latest answer.
+        folder: has the pictures, the clips, and the files of the latest answer.
+        clips: of some of the rows that have a face, by their place among these.
+        cost: seconds that each of these rows took.
     """
 
     name: str
     rows: Sequence[Row]
     folder: Path
+    clips: KeptClips
+    cost: float
 
     @property
     def faces(self) -> list[int]:
@@ -97,7 +104,7 @@ class Recognized:
 
 
 class Responder:
-    """Responder uploads with one model, and writes an answer again where persons are chosen or merged.
+    """Answers uploads with one model, and writes an answer again where persons are chosen or merged.
 
     Args:
         recognizer: the model.
@@ -107,6 +114,7 @@ class Responder:
 
     def __init__(self, recognizer: Recognizer, head: Mapping[str, Any], longest: float) -> None:
         self.recognizer, self._head, self._longest = recognizer, dict(head), longest
+        self._seconds_of_look: float | None = None
 
     def recognize(self, video: Path, folder: Path, advance: Callable[[float | None, float], None]) -> Recognized:
         """Recognize a video.
@@ -123,16 +131,53 @@ class Responder:
         if length is not None and length > self._longest:
             raise InputError(f"{video.name} is {span(length)} long: this page accepts {span(self._longest)} at most")
         rows: list[Row] = []
+        clips, faces, begun = KeptClips(folder / _CLIPS), 0, time.perf_counter()
+        frames = self._within(read_frames(str(video)), video.name)
         try:
             with (folder / _PICTURES).open("wb") as pictures:
-                for row in self.recognizer.rows(self._within(read_frames(str(video)), video.name), video.name):
-                    if row.picture is not None:
+                for row in self.recognizer.rows(frames, video.name, with_clips=True):
+                    if row.track is not None and row.picture is not None and row.clip is not None:
                         pictures.write(row.picture.numpy().tobytes())
-                    rows.append(replace(row, picture=None))
+                        clips.add(faces, row.track, row.clip)
+                        faces += 1
+                    rows.append(replace(row, picture=None, clip=None))
                     advance(None if not length else min(row.end / length, 1.0), row.end)
         except InputError as error:  # the name that the visitor gave it, not its place here
             raise InputError(in_one_line(error).replace(str(video), video.name)) from error
-        return Recognized(video.name, rows, folder)
+        return Recognized(video.name, rows, folder, clips, (time.perf_counter() - begun) / max(faces, 1))
+
+    def look(
+        self, found: Recognized, numbers: Mapping[int, int], person: int | None, advance: Callable[[float], None]
+    ) -> list[Look]:
+        """Return where the model looked in some windows of a person, spread over the time for which clips are kept.
+
+        Args:
+            found: the faces.
+            numbers: the person of each face.
+            person: number of the person.
+            advance: called with the share of the windows that are done.
+
+        Raises:
+            InputError: there is no such person, or none of the kept clips shows it.
+        """
+        faces = {face for face, number in numbers.items() if number == person}
+        rows = [row for row in found.rows if row.track is not None]
+        kept = [place for place in found.clips.rows() if rows[place].track in faces]
+        if not faces:
+            raise InputError("choose a person first")
+        if not kept:
+            raise InputError(f"no clip of person {person} was kept: the video has too many faces")
+        chosen, looks, begun = [kept[place] for place in spread(len(kept), LOOKS)], [], time.perf_counter()
+        for place in chosen:
+            advance(len(looks) / len(chosen))
+            looks.append(look_at(self.recognizer.net, rows[place], found.clips.clip(place)))
+        self._seconds_of_look = (time.perf_counter() - begun) / len(chosen)
+        return looks
+
+    def cost_of_look(self, found: Recognized) -> float:
+        """Return about how many seconds :meth:`look` takes: as the last one did, or a pass and its gradient for each window."""
+        each = self._seconds_of_look or 3 * found.cost
+        return each * min(LOOKS, len(found.clips.rows()))
 
     def write(self, found: Recognized, numbers: Mapping[int, int] | None = None) -> Answer:
         """Write the files of an answer.

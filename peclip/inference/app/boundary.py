@@ -31,7 +31,7 @@ LARGEST_CALL = 1 << 16
 
 _OPEN = re.compile(
     r"/(config|theme\.css|manifest\.json|favicon\.ico|robots\.txt|(assets|static|svelte)/.+"
-    r"|gradio_api/(info|openapi\.json|startup-events|app_id|heartbeat/\w+|queue/(join|data)|cancel|reset|call/recognize(/\w+)?))?/?"
+    r"|gradio_api/(info|openapi\.json|startup-events|app_id|heartbeat/\w+|queue/(join|data)|cancel|reset|call/(recognize|merge)(/\w+)?))?/?"
 )
 """Addresses of Gradio that the page and the endpoint need; there are no others."""
 

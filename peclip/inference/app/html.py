@@ -6,7 +6,10 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from PIL import Image
+
 from peclip.inference.app.answer import Answer, Person, span
+from peclip.inference.app.looks import Look
 from peclip.inference.persons import as_image
 from peclip.inference.recognizer import Row
 from peclip.labels import label_colours
@@ -50,6 +53,37 @@ def page_of(answer: Answer, download: str) -> str:
         f'<h2>Timeline</h2><div class="pe-scroll pe-timeline" tabindex="0">{timeline}</div>'
         f'<p><a class="pe-download" href="{escaped(download)}" download>Download all files (zip)</a></p>'
         '<p class="pe-small">Tables, subtitles, annotations for ELAN, and pictures, as peclip recognize writes them.</p></section>'
+    )
+
+
+def looks_of(looks: Sequence[Look], person: int, labels: Sequence[str]) -> str:
+    """Return where the model looked in some windows of a person.
+
+    Args:
+        looks: of the windows, in order of time.
+        person: number of the person.
+        labels: class names.
+    """
+    colours = dict(zip(labels, label_colours(labels), strict=True))
+    windows = "".join(_look(look, colours) for look in looks)
+    return (
+        f'<section class="pe-answer" aria-live="polite"><article class="pe-person pe-looks"><h3>Where the model looked: Person {person}</h3>'
+        "<p>Heat is attention that raises the answer of the window. It shows what the model used, not what is true. Colours of a "
+        f"window share one scale.</p>{windows}</article></section>"
+    )
+
+
+def _look(look: Look, colours: dict[str, str]) -> str:
+    row = look.row
+    assert row.label is not None
+    chance, times = f"{100 * row.probabilities[row.label]:.0f} %", f"{row.start:.1f} to {row.end:.1f} s"
+    frames = "".join(
+        f"<li>{_still(Image.fromarray(frame), f'heat for {row.label}, frame {number} of {len(look.frames)}')}</li>"
+        for number, frame in enumerate(look.frames, 1)
+    )
+    return (
+        f'<h4><b style="border-bottom:3px solid {colours[row.label]}">{escaped(row.label)}</b> {chance} · {times}</h4>'
+        f'<ol class="pe-scroll pe-film pe-heat" tabindex="0">{frames}</ol>'
     )
 
 
@@ -97,15 +131,19 @@ def _film(number: int, rows: Sequence[Row], colours: dict[str, str]) -> str:
     for row in (own[int(place * step)] for place in range(min(len(own), MOST_FRAMES))):
         assert row.picture is not None
         assert row.label is not None
-        file = io.BytesIO()
-        as_image(row.picture).resize((_STILL, _STILL)).save(file, "jpeg", quality=85)
-        still = _picture(file.getvalue(), "jpeg", f"{row.label} at {(row.start + row.end) / 2:.1f} s")
+        still = _still(as_image(row.picture), f"{row.label} at {(row.start + row.end) / 2:.1f} s")
         chance = f"{100 * row.probabilities[row.label]:.0f} %"
         frames.append(
             f'<li style="border-color:{colours[row.label]}">{still}<b>{escaped(row.label)}</b>'
             f"<span>{chance} · {(row.start + row.end) / 2:.1f} s</span></li>"
         )
     return "".join(frames)
+
+
+def _still(picture: Image.Image, text: str) -> str:
+    file = io.BytesIO()
+    picture.resize((_STILL, _STILL)).save(file, "jpeg", quality=85)
+    return _picture(file.getvalue(), "jpeg", text)
 
 
 def _picture(data: bytes, kind: str, text: str) -> str:

@@ -1,7 +1,8 @@
 """The page, in Gradio: upload or record a video, and read what its faces show."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeGuard
 
 import gradio as gr
 from gradio.events import api
@@ -9,12 +10,14 @@ from gradio.events import api
 from peclip.errors import InputError, in_one_line
 from peclip.inference.app.answer import ARCHIVE, Recognized, Responder, span
 from peclip.inference.app.boundary import FILE
+from peclip.inference.app.endpoint import Endpoint, download_of
 from peclip.inference.app.examples import EXAMPLES, write_example
-from peclip.inference.app.html import EMPTY, error_of, escaped, page_of
+from peclip.inference.app.html import EMPTY, error_of, escaped, looks_of, page_of
+from peclip.inference.app.looks import LOOKS
 from peclip.inference.app.store import Store
 from peclip.labels import are_expressions
 
-ENDPOINT = "recognize"
+GONE = "the answer is no longer on the server: upload the video again"
 
 _NAME_OF_VIDEO = "(video) => video ? video.path : ''"
 """Script of the page that hands the name of an upload to the server, instead of a file of Gradio's."""
@@ -38,6 +41,7 @@ class Page:
 
     def __init__(self, responder: Responder, store: Store, waiting: int, limits: str) -> None:
         self._responder, self._store, self._limits = responder, store, limits
+        self._programs = Endpoint(responder, store)
         self._places = [store.new(is_kept=True) for _ in EXAMPLES]
         for token, example in zip(self._places, EXAMPLES, strict=True):
             write_example(store.place(token) / example.file, example)
@@ -82,14 +86,22 @@ class Page:
                             gr.Button("Merge into one"),
                             gr.Button("Start over"),
                         )
+                with gr.Group(visible=False) as places:
+                    person = gr.Radio(label="Where did the model look?", elem_id="pe-person")
+                    look = gr.Button("Show heat maps")
+                heat = gr.HTML(elem_id="pe-heat", padding=False)
         numbers = gr.State(None)
         private: dict[str, Any] = {"api_visibility": "private", "concurrency_id": "model", "show_progress_on": shown}
         start.click(None, video, name, js=_NAME_OF_VIDEO, api_visibility="private").then(
-            self._recognize, [name, found], [shown, found, numbers, people, choice], **private
+            self._recognize, [name, found], [shown, found, numbers, people, places, choice, person, heat], **private
         ).then(None, None, video, js="() => null", api_visibility="private")
         for button, choose in ((only, _only), (join, _joined), (again, _all)):
-            button.click(self._changing(choose), [found, numbers, choice], [shown, numbers, choice], **private)
-        api(self._endpoint, api_name=ENDPOINT, concurrency_id="model")
+            button.click(
+                self._changing(choose), [found, numbers, choice], [shown, numbers, choice, person, heat], **private
+            )
+        look.click(self._look, [found, numbers, person], heat, **{**private, "show_progress_on": heat})
+        api(self._endpoint, api_name="recognize", concurrency_id="model")
+        api(self._merge, api_name="merge", concurrency_id="model")
 
     def _add_examples(self, video: gr.Video) -> None:
         """Add buttons that put an example into the player, in the browser alone."""
@@ -112,13 +124,15 @@ class Page:
         def advance(share: float | None, seconds: float) -> None:
             progress(share, desc=f"{span(seconds)} of the video are done")
 
+        nothing = gr.update(visible=False)
         try:
             found = self._answer(name, advance)
-            shown = page_of(self._responder.write(found), self._download(found))
+            shown = page_of(self._responder.write(found), download_of(found))
         except InputError as error:
-            return error_of(in_one_line(error)), None, None, gr.update(visible=False), gr.update()
+            return error_of(in_one_line(error)), None, None, nothing, nothing, gr.update(), gr.update(), ""
         numbers = {face: face for face in found.faces}
-        return shown, found, numbers, gr.update(visible=len(numbers) > 1), _choices(numbers)
+        people, places = gr.update(visible=len(numbers) > 1), gr.update(visible=bool(numbers))
+        return shown, found, numbers, people, places, _choices(numbers), self._persons(found, numbers), ""
 
     def _answer(self, name: str, advance: Callable[[float | None, float], None]) -> Recognized:
         """Recognize an upload, and delete it.
@@ -144,16 +158,42 @@ class Page:
         """Return a function that shows the answer again for other persons."""
 
         def changed(found: Recognized | None, numbers: dict[int, int], chosen: list[int]) -> tuple[Any, ...]:
-            if found is None or not found.folder.is_dir():
-                return error_of("the answer is no longer on the server: upload the video again"), None, gr.update()
+            if not self._has(found):
+                return error_of(GONE), None, gr.update(), gr.update(), ""
             try:
                 numbers = choose({face: face for face in found.faces} if choose is _all else numbers, chosen)
-                shown = page_of(self._responder.write(found, numbers), self._download(found))
+                shown = page_of(self._responder.write(found, numbers), download_of(found))
             except InputError as error:
                 raise gr.Error(in_one_line(error), print_exception=False) from error
-            return shown, numbers, _choices(numbers)
+            return shown, numbers, _choices(numbers), self._persons(found, numbers), ""
 
         return changed
+
+    def _look(
+        self, found: Recognized | None, numbers: dict[int, int], person: int | None, progress: gr.Progress = _PROGRESS
+    ) -> str:
+        """Return where the model looked in some windows of the chosen person."""
+        if not self._has(found):
+            return error_of(GONE)
+        try:
+            looks = self._responder.look(found, numbers, person, lambda share: progress(share, desc="Looking back"))
+        except InputError as error:
+            return error_of(in_one_line(error))
+        return looks_of(looks, person or 0, self._responder.recognizer.labels)
+
+    def _has(self, found: Recognized | None) -> TypeGuard[Recognized]:
+        """Return whether an answer is still on the server, which then keeps it for another hour."""
+        return found is not None and self._store.find(f"{found.folder.name}/{ARCHIVE}") is not None
+
+    def _persons(self, found: Recognized, numbers: dict[int, int]) -> Any:
+        """Return the choice of the person whose heat maps are shown, and what they cost."""
+        persons = sorted({*numbers.values()})
+        cost = span(max(1, round(self._responder.cost_of_look(found))))
+        return gr.update(
+            choices=[(f"Person {number}", number) for number in persons],
+            value=persons[0] if persons else None,
+            info=f"Heat maps of up to {LOOKS} windows of one person: about {cost} of computing.",
+        )
 
     def _endpoint(self, video: str) -> dict[str, Any]:
         """Recognize the expressions in a video.
@@ -161,33 +201,27 @@ class Page:
         Args:
             video: name of an upload.
         """
-        try:
-            found = self._answer(video, lambda *_: None)
-            answer = self._responder.write(found)
-        except InputError as error:
-            raise gr.Error(in_one_line(error), print_exception=False) from error
-        persons = [
-            {
-                "person": each.number,
-                "label": each.label,
-                "first": each.first,
-                "last": each.last,
-                "seconds": each.seconds,
-            }
-            | {"share": each.shares, "probability": each.probabilities, "caution": each.caution}
-            for each in answer.persons
-        ]
-        return {
-            "file": answer.name,
-            "caution": answer.caution,
-            "labels": [*answer.labels],
-            "persons": persons,
-            "segments": [*answer.segments],
-            "files": self._download(found),
-        }
+        with _one_line():
+            return self._programs.first(self._answer(video, lambda *_: None))
 
-    def _download(self, found: Recognized) -> str:
-        return f"{FILE}{found.folder.name}/{ARCHIVE}"
+    def _merge(self, answer: str, same: list[str]) -> dict[str, Any]:
+        """Answer again, some faces being one person.
+
+        Args:
+            answer: of the first answer.
+            same: groups of faces by their numbers in the first answer, such as ["1,3"].
+        """
+        with _one_line():
+            return self._programs.merged(answer, same)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Let a mistake be the error of a call, in one line."""
+    try:
+        yield
+    except InputError as error:
+        raise gr.Error(in_one_line(error), print_exception=False) from error
 
 
 def _choices(numbers: dict[int, int]) -> Any:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from peclip.inference.app.looks import FRAMES, LOOKS
 from tests.inference.app.browser import CHROMIUM, browser
 from tests.lacking import needs, needs_gradio, needs_yunet
 from tests.media import write_video
@@ -98,12 +99,32 @@ def test_a_video_is_uploaded_and_answered_and_persons_are_merged(page, served, v
     page.wait("document.querySelectorAll('.pe-label').length == 1")
     click(page, "Start over")
     page.wait("document.querySelectorAll('.pe-label').length == 3")
+    # where the model looked, in the windows of the first person
+    click(page, "Show heat maps")
+    page.wait("document.querySelectorAll('.pe-heat img').length")
+    heat = page.run("[...document.querySelectorAll('.pe-heat')].map((strip) => strip.querySelectorAll('img').length)")
+    assert 1 <= len(heat) <= LOOKS
+    assert {*heat} == {min(FRAMES, net.clip_format.num_frames)}
+    assert "of computing" in page.run("document.querySelector('#pe-person').innerText")
+    assert page.run("document.documentElement.scrollWidth") == 390
+    assert overlaps(page) == []
     choose(page, [0, 1], of=3)
     click(page, "Merge into one")
     page.wait("document.body.innerText.includes('at the same time')")
     assert len(labels(page)) == 3
     foreign = [request for request in page.requests if not request.startswith((served.url, "data:", "blob:", "about:"))]
     assert foreign == []
+
+
+@needs_yunet
+def test_a_video_without_a_face_is_said_to_have_none(page, served, tmp_path):
+    path = tmp_path / "nobody.mp4"
+    write_video(path, 20, frames=film([], 20))
+    start(page, served.url, path)
+    page.wait(ANSWERED)
+    assert "No face was found in this video." in page.run("document.querySelector('.pe-answer').innerText")
+    assert labels(page) == []
+    assert not page.run("[...document.querySelectorAll('button')].some((each) => each.innerText == 'Show heat maps')")
 
 
 def test_a_text_named_mp4_gets_a_readable_message(page, served, tmp_path):

@@ -49,10 +49,10 @@ def upload(client, path, name=None):
     return answer.json()[0]
 
 
-def call(client, video):
+def call(client, *data, name="recognize"):
     """The event and the data with which a call ends."""
-    event = client.post("/gradio_api/call/recognize", json={"data": [video]}).json()["event_id"]
-    lines = client.get(f"/gradio_api/call/recognize/{event}").text.strip().splitlines()
+    event = client.post(f"/gradio_api/call/{name}", json={"data": [*data]}).json()["event_id"]
+    lines = client.get(f"/gradio_api/call/{name}/{event}").text.strip().splitlines()
     return lines[-2].removeprefix("event: "), json.loads(lines[-1].removeprefix("data: "))
 
 
@@ -73,6 +73,34 @@ def test_the_endpoint_answers_and_deletes_the_upload(client, served, video, net)
         *("timeline.csv", "timeline.json", "segments.csv", "summary.csv", "people/somebody-1.jpg"),
         *(f"somebody.{suffix}" for suffix in ("png", "srt", "vtt", "eaf")),
     }
+
+
+@needs_yunet
+def test_faces_of_an_answer_are_merged_and_unmerged_by_the_endpoint(client, tmp_path):
+    path = tmp_path / "twice.mp4"
+    visits = [Visit(1, 20, 60, range(25)), Visit(1, 20, 60, range(75, 100)), Visit(4, 190, 60, range(100))]
+    write_video(path, 100, frames=film(visits, 100), codec_options={"crf": "28"})
+    _, (first,) = call(client, upload(client, path))
+    assert [person["person"] for person in first["persons"]] == [1, 2, 3]
+    again = next(person["person"] for person in first["persons"] if person["person"] > 1 and person["seconds"] < 3)
+    event, (merged,) = call(client, first["answer"], [f"1,{again}"], name="merge")
+    assert (event, len(merged["persons"]), merged["answer"]) == ("complete", 2, first["answer"])
+    assert merged["persons"][0]["last"] > first["persons"][0]["last"]
+    archive = zipfile.ZipFile(io.BytesIO(client.get(merged["files"]).content))
+    assert len(archive.read("summary.csv").splitlines()) == 3
+    other = 5 - again
+    for data, says in (
+        ((first["answer"], [f"1,{other}"]), "at the same time"),
+        ((first["answer"], ["1,9"]), "there is no face 9"),
+        ((first["answer"], ["1"]), "expected two or more numbers of faces"),
+        ((first["answer"], [[1, 2]]), "expected a list of groups of faces"),
+        ((first["answer"], None), "expected a list of groups of faces"),
+        (("../etc", ["1,2"]), "there is no such answer on the server"),
+        (([], []), "there is no such answer on the server"),
+    ):
+        event, error = call(client, *data, name="merge")
+        assert (event, says in str(error)) == ("error", True), error
+    assert call(client, first["answer"], [], name="merge")[1][0]["persons"] == first["persons"]
 
 
 def test_gradios_own_client_may_send_a_file(served, video):

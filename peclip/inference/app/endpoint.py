@@ -1,0 +1,79 @@
+"""The endpoint for programs: recognize a video, then bring faces together that are one person."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from peclip.errors import InputError
+from peclip.inference.app.answer import ARCHIVE, Recognized, Responder
+from peclip.inference.app.boundary import FILE
+from peclip.inference.app.store import Store
+from peclip.inference.same import read_same
+
+
+def download_of(found: Recognized) -> str:
+    """Return the address of the zip with all files of an answer."""
+    return f"{FILE}{found.folder.name}/{ARCHIVE}"
+
+
+class Endpoint:
+    """Answers of the endpoint, as JSON; those of a video are kept for as long as its files are.
+
+    Args:
+        responder: of the model.
+        store: of uploads and results.
+    """
+
+    def __init__(self, responder: Responder, store: Store) -> None:
+        self._responder, self._store = responder, store
+        self._answers: dict[str, Recognized] = {}
+
+    def first(self, found: Recognized) -> dict[str, Any]:
+        """Return the answer for a video, and keep what others are made of."""
+        kept = {token: each for token, each in self._answers.items() if each.folder.is_dir()}
+        self._answers = kept | {found.folder.name: found}
+        return self._written(found, None)
+
+    def merged(self, answer: Any, same: Any) -> dict[str, Any]:
+        """Return an answer in which some faces are one person.
+
+        Args:
+            answer: entry ``answer`` of the first one.
+            same: groups of faces by their numbers in the first one, such as ``["1,3"]``; none for what it was at first.
+
+        Raises:
+            InputError: the answer is not there, a group is something else, or two of its faces are seen at the same time.
+        """
+        found = self._answers.get(answer) if isinstance(answer, str) else None
+        if found is None or self._store.find(f"{answer}/{ARCHIVE}") is None:
+            raise InputError("there is no such answer on the server: upload the video again")
+        if not (isinstance(same, list) and all(isinstance(group, str) for group in same)):
+            raise InputError('same: expected a list of groups of faces, such as ["1,3"]')
+        groups = read_same(same)
+        if unknown := sorted(groups.keys() - {*found.faces}):
+            raise InputError(f"same: there is no face {unknown[0]}: expected numbers of persons of the first answer")
+        return self._written(found, {face: groups.get(face, face) for face in found.faces})
+
+    def _written(self, found: Recognized, numbers: Mapping[int, int] | None) -> dict[str, Any]:
+        answer = self._responder.write(found, numbers)
+        persons = [
+            {
+                "person": each.number,
+                "label": each.label,
+                "first": each.first,
+                "last": each.last,
+                "seconds": each.seconds,
+                "share": each.shares,
+                "probability": each.probabilities,
+                "caution": each.caution,
+            }
+            for each in answer.persons
+        ]
+        return {
+            "answer": found.folder.name,
+            "file": answer.name,
+            "caution": answer.caution,
+            "labels": [*answer.labels],
+            "persons": persons,
+            "segments": [*answer.segments],
+            "files": download_of(found),
+        }

@@ -1,0 +1,55 @@
+"""Clips that are kept for heat maps: spread over the time of each face, and bounded."""
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("gradio")
+
+from peclip.inference.app import looks
+from peclip.inference.app.looks import LOOKS, OF_FACE, KeptClips, look_at
+from peclip.inference.recognizer import Row
+
+CLIP = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("windows", [3, OF_FACE, 100])
+def test_the_kept_clips_of_a_face_are_spread_over_its_time(tmp_path, windows):
+    kept = KeptClips(tmp_path / "clips")
+    for row in range(windows):
+        kept.add(row, 1, CLIP + row)
+    rows = kept.rows()
+    assert min(windows, LOOKS) <= len(rows) <= OF_FACE
+    assert len({*np.diff(rows)}) == 1
+    assert rows[0] == 0
+    assert rows[-1] + rows[1] >= windows
+    assert len(list((tmp_path / "clips").iterdir())) == len(rows)
+    assert all((kept.clip(row) == row).all() for row in rows)
+
+
+def test_many_faces_share_the_room_and_the_last_ones_go_without(tmp_path, monkeypatch):
+    monkeypatch.setattr(looks, "MOST_BYTES", 10 * CLIP.nbytes)
+    kept = KeptClips(tmp_path / "clips")
+    for row in range(60):
+        kept.add(row, row % 3, CLIP)
+        assert len(kept.rows()) <= 10
+    assert {row % 3 for row in kept.rows()} == {0, 1, 2}
+    for face in range(100, 130):
+        kept.add(face, face, CLIP)
+        assert len(list((tmp_path / "clips").iterdir())) == len(kept.rows()) <= 10
+
+
+def test_a_look_is_the_heat_of_an_explanation(net):
+    from peclip.data.augment import normalize
+    from peclip.inference.explain.answers import margin
+    from peclip.inference.explain.heat import heated
+    from peclip.inference.explain.rollout import maps
+    from peclip.model.watch import watched
+
+    side, count = net.image_size, net.clip_format.num_frames
+    clip = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    row = Row("film.mp4", 1, 0.0, 2.0, net.labels[1], dict.fromkeys(net.labels, 0.1))
+    seen = watched(net, normalize(clip[None], net.clip_format)[0])
+    heat = maps(seen, margin(seen.logits, 1)).gradient.numpy()
+    expected = heated(clip.permute(0, 2, 3, 1).numpy(), heat)
+    assert np.array_equal(look_at(net, row, clip).frames, expected)
