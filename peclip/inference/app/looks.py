@@ -1,4 +1,4 @@
-"""Where the model looked in some windows of a face: their clips are kept beside the answer, and explained when somebody asks."""
+"""Heat maps of some windows of a face: their clips are kept beside the answer, and explained when somebody asks."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ class KeptClips:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """Where the model looked in a window for the class that it answered.
+    """Frames of a window with the places at which the model looked for its answer.
 
     Attributes:
         row: the answer.
