@@ -46,7 +46,7 @@ NOT_RUN = {
 """Command lines that are not run, and why."""
 
 NEEDED = {
-    r"peclip (recognize holiday|faces |cv --config ravdess ).*": ("YuNet", YUNET is not None),
+    r"peclip (recognize holiday|explain holiday|faces |cv --config ravdess ).*": ("YuNet", YUNET is not None),
     r".* --trainer.logger mlflow": ("MLflow", find_spec("mlflow") is not None),
 }
 """What some command lines need that is not everywhere, and whether it is here."""

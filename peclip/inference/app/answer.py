@@ -167,7 +167,8 @@ class Responder:
             raise InputError("choose a person first")
         if not kept:
             raise InputError(f"no clip of person {person} was kept: the video has too many faces")
-        chosen, looks, begun = [kept[place] for place in spread(len(kept), LOOKS)], [], time.perf_counter()
+        chosen, begun = [kept[place] for place in spread(len(kept), LOOKS)], time.perf_counter()
+        looks: list[Look] = []
         for place in chosen:
             advance(len(looks) / len(chosen))
             looks.append(look_at(self.recognizer.net, rows[place], found.clips.clip(place)))
