@@ -145,7 +145,7 @@ THINGS: dict[str, Printed | Copy | Callable[[Path], object]] = {
     "clips/": lambda target: write_manifest(target.parent / "mine.csv"),
     "holiday.mp4": write_person,
     **dict.fromkeys(("clip.mp4", "face.mp4"), partial(write_clip, number=1)),
-    "film.mp4": partial(write_video, num_frames=25 * 15),
+    "film.mp4": partial(write_person, seconds=15),
     "frames/*.jpg": lambda target: write_frames(target.parent, 5),
     "pe_clip_dfew.pth": write_released,
     "FaRL-Base-Patch16-LAIONFace20M-ep64.pth": write_farl,
