@@ -70,6 +70,39 @@ def test_a_cut_and_back_finds_the_first_track_again():
     assert follow([one] * 5 + [other] * 5 + [one] * 5) == [[1]] * 5 + [[2]] * 5 + [[1]] * 5
 
 
+def room(seed: int) -> np.ndarray:
+    """Return a room, uint8 (240, 320, 3), with large shapes of its own."""
+    shapes = np.random.default_rng(seed).integers(0, 255, (6, 8), dtype=np.uint8)
+    return np.repeat(np.repeat(shapes, 40, 0), 40, 1)[..., None].repeat(3, 2)
+
+
+def in_room(seed: int, shift: int = 0, light: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the same face in a room, which has moved and may be dark; return the frame and its box."""
+    frame, (face, boxes) = np.roll(room(seed), shift, axis=1), scene((100, 100, 40, ONE))
+    frame[80:120, 80:120] = face[80:120, 80:120]
+    return (frame * light).astype(np.uint8), boxes
+
+
+def test_a_cut_to_another_shot_ends_tracks_even_of_faces_that_look_alike():
+    assert follow([in_room(1)] * 5 + [in_room(2)] * 5) == [[1]] * 5 + [[2]] * 5
+
+
+def test_a_black_frame_between_two_shots_hides_no_cut():
+    black = (np.zeros((240, 320, 3), np.uint8), np.zeros((0, 4)))
+    assert follow([in_room(1)] * 5 + [black] + [in_room(2)] * 5)[-1] == [2]
+    assert follow([in_room(1)] * 5 + [black] + [in_room(1)] * 5)[-1] == [1]
+
+
+@pytest.mark.parametrize("light", [0.3, 0.1])
+def test_a_flash_is_no_cut(light):
+    frames = [in_room(1, light=light)] * 4 + [in_room(1)] + [in_room(1, light=light)] * 4
+    assert follow(frames) == [[1]] * 9
+
+
+def test_a_room_that_moves_behind_a_face_is_no_cut():
+    assert follow([in_room(1, 3 * i) for i in range(30)]) == [[1]] * 30
+
+
 def test_a_change_of_light_is_not_a_cut():
     bright, boxes = scene((100, 100, 40, ONE))
     assert follow([(bright, boxes), (bright // 3, boxes)] * 5) == [[1]] * 10
