@@ -152,8 +152,8 @@ class Network(nn.Module):
 
         Adapters and prompts of the text tower act on any text. The features of the class texts are computed once where no
         gradient goes through them, and again only when a weight that they depend on has changed: in evaluation, and in training
-        where all parts are in the vision tower. The normalised
-        features of several texts of a class are averaged, and normalised again.
+        where all parts are in the vision tower. The normalised features of several texts of a class are averaged, and
+        normalised again.
 
         Args:
             texts: any C texts, or lists of several texts; by default the class texts.
