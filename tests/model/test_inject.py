@@ -258,6 +258,24 @@ def test_an_adapter_may_stand_on_a_module_that_returns_a_tuple_or_a_tensor(clip,
     "run",
     [
         {"checkpointing": True},
+        pytest.param({"compile": True}, marks=pytest.mark.slow),  # compiles a second time, for passes without gradients
+        pytest.param({"compile": True, "checkpointing": True}, marks=pytest.mark.slow),
+    ],
+)
+def test_without_gradients_too_and_bare_clip_to_the_bit(run, tiny_clip):
+    plain, other = (stir(build(tiny_clip, **options)).eval() for options in ({}, run))
+    video = clips(2)
+    with torch.no_grad():
+        assert torch.allclose(plain(video), other(video), atol=1e-3)
+        with plain.bare(), other.bare():
+            assert torch.equal(plain(video), other(video))
+        assert torch.allclose(plain(video), other(video), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {"checkpointing": True},
         {"compile": True},
         pytest.param({"compile": True, "checkpointing": True}, marks=pytest.mark.slow),
     ],
@@ -276,15 +294,6 @@ class TestRun:
                 loss.backward()
             for name, weight in trainable(plain).items():
                 assert torch.allclose(weight.grad, trainable(other)[name].grad, rtol=1e-3, atol=1e-4), name
-
-    def test_without_gradients_too_and_bare_clip_to_the_bit(self, run, tiny_clip):
-        plain, other = (stir(build(tiny_clip, **options)).eval() for options in ({}, run))
-        video = clips(2)
-        with torch.no_grad():
-            assert torch.allclose(plain(video), other(video), atol=1e-3)
-            with plain.bare(), other.bare():
-                assert torch.equal(plain(video), other(video))
-            assert torch.allclose(plain(video), other(video), atol=1e-3)
 
     def test_a_copy_runs_with_its_own_weights(self, run, tiny_clip):
         net = stir(build(tiny_clip, **run)).eval()
