@@ -3,13 +3,13 @@
 import math
 from typing import Any, Literal
 
-import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from peclip.data.batch import Batch
 from peclip.model import PEClip
+from peclip.model.views import logits_of
 from peclip.results.calibration import Calibrated, calibrated, fit_temperature
 from peclip.results.scores import Scores
 from peclip.train.metrics import AllLogits, ClassMetrics, MeanLoss
@@ -19,21 +19,6 @@ Stage = Literal["val", "test"]
 
 SAME_ON_ALL_RANKS: dict[str, Any] = {"sync_dist": True, "rank_zero_only": True}
 """Arguments of ``log`` for a value that every rank has computed over all clips, so that no reduction is needed."""
-
-
-def logits_of(net: PEClip, video: Tensor) -> Tensor:
-    """Return the logits (B, C) of clips, float32.
-
-    Args:
-        net: the model.
-        video: normalised (B, T, 3, H, W), or with V views of each clip (B, V, T, 3, H, W). Of several, the logits are the logarithms
-            of the mean probabilities, which is before calibration: so it changes no prediction. Views are computed one after the
-            other, so that they take no more memory than one.
-    """
-    if video.ndim == 5:
-        return net(video).float()
-    each = torch.stack([net(view).float().log_softmax(dim=-1) for view in video.unbind(dim=1)])
-    return each.logsumexp(dim=0) - math.log(len(each))
 
 
 class EvaluationModule(LightningModule):

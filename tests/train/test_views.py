@@ -11,7 +11,7 @@ from peclip.data.crops import into_views
 from peclip.data.media.segments import segment_indices
 from peclip.errors import InputError
 from peclip.model import PEClip
-from peclip.train.evaluation import logits_of
+from peclip.model.views import logits_of
 from peclip.views import Views
 from tests.runs import run
 

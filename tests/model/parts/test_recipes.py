@@ -99,7 +99,7 @@ def test_a_new_part_learns(tiny_clip, recipe):
     assert not torch.equal(logits(net), before)
 
 
-IN_TEXT_TOWER = {"coop", "lora"}
+IN_TEXT_TOWER = {"coop", "lora", "norms"}
 
 
 def test_the_texts_are_encoded_once_for_all_training_steps_where_nothing_in_their_tower_learns(recipe, net):
