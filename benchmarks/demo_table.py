@@ -161,7 +161,7 @@ def show(out: Path, variants: Sequence[Variant], seeds: int) -> None:
     zero_shot = read_evaluation(folder_of(out, variants[0], whole[0])).metrics.zero_shot
     is_ablation = variants == TABLES["ablations"]
     header = ["without" if is_ablation else "part", "trained", "WAR", "standard deviation", "95 % interval"]
-    header += ["costs" if is_ablation else "below PE-CLIP", "95 % interval"]
+    header += ["costs" if is_ablation else "PE-CLIP is ahead by", "95 % interval"]
     cells = [
         [
             row.variant.shown,
