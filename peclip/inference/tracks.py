@@ -19,6 +19,9 @@ REACH = 0.8
 """Largest cost at which a face continues a track: sum of how far it moved, in widths, how much it grew, as a
 logarithm, and how much it looks like another face."""
 
+REACH_AT_CUT = 0.2
+"""The same at a cut, where only a face that hardly changes is that of before: a second person has come into a picture in parts."""
+
 UNLIKE, UNLIKE_LATER = 1.5, 0.75
 """Weights of a different look, within a :data:`MOMENT`, and later, when a head may have turned. Within a shot,
 looks of one face in consecutive frames correlate above 0.9; at a cut to another face, mostly below 0.6."""
@@ -29,7 +32,7 @@ MOMENT = 0.1
 SHOT, SHOT_CHANGE = 0.8, 10.0
 """Likeness of consecutive frames below which, and mean change in grey levels above which, a shot ends and another begins. Frames of
 one shot correlate above 0.9 and change by less than 6 levels even where people run past; those of two shots, mostly below 0.75 and by
-more than 15. In front of a plain wall whatever moves is unlike, but changes little."""
+more than 15. In front of a plain wall a head that moves is unlike, but changes little."""
 
 SETTLE_PLACE, SETTLE_SIZE = 0.1, 0.3
 """Seconds in which the square follows the face's place and size; quicker when the face moves far."""
@@ -121,7 +124,7 @@ class Track:
 
 
 class Tracker:
-    """Assigns the faces of each frame to tracks. All tracks end at a cut, where another face may be at the same place.
+    """Assigns the faces of each frame to tracks. At a cut, where another face may be at the same place, most tracks end.
 
     Args:
         most: maximum number of faces that are tracked at once; of more, the largest are kept.
@@ -149,8 +152,8 @@ class Tracker:
         for track in self._tracks:
             track.shown = seconds if track.seen == self._last else track.shown  # a frame is shown until the next one
         self._last = seconds
-        gap = 0.0 if self._is_cut(frame) else max(GAP, 2 * step)
-        self._tracks = [track for track in self._tracks if gap and seconds - track.shown <= gap]
+        self._tracks = [track for track in self._tracks if seconds - track.shown <= max(GAP, 2 * step)]
+        is_cut = self._is_cut(frame)
         boxes = boxes[np.argsort(-boxes[:, 2] * boxes[:, 3], kind="stable")[: self._most]]
         boxes = boxes[np.argsort(boxes[:, 0], kind="stable")]
         places = [np.array([x + w / 2, y + h / 2, max(w, h, 1.0)]) for x, y, w, h in boxes[:, :4].tolist()]
@@ -164,7 +167,7 @@ class Tracker:
             (cost, old, new)
             for old, track in enumerate(self._tracks)
             for new, (place, look) in enumerate(zip(places, looks, strict=True))
-            if (cost := track.cost(seconds, place, look)) <= REACH
+            if (cost := track.cost(seconds, place, look)) <= (REACH_AT_CUT if is_cut else REACH)
         )
         taken: set[int] = set()
         for _, old, new in costs:
@@ -172,6 +175,8 @@ class Tracker:
                 taken.add(old)
                 found[new] = self._tracks[old]
                 found[new].follow(seconds, places[new], looks[new], scores[new], rolls[new])
+        if is_cut:
+            self._tracks = [*found.values()]
         for new, (place, look) in enumerate(zip(places, looks, strict=True)):
             if new not in found:
                 square = Square(place[0], place[1], MARGIN * place[2], rolls[new] or 0.0)
