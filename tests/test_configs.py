@@ -151,7 +151,9 @@ def test_a_configuration_trains_and_does_what_its_name_says(path, run_of):
     assert metrics["clips"] > 0
     assert metrics["selection"] == ("test" if path.stem == "as_released" else "validation")
     left_out = LEFT_OUT.get(path.stem, [])
-    stated = yaml.safe_load(path.read_text())["model"]["net"] if path.parent.name == "parts" else {}
+    stated = (
+        yaml.safe_load(path.read_text())["model"]["net"] if path.parent.name == "parts" or path.stem == "strong" else {}
+    )
     adapters = stated.get(
         "adapters", {site: {"class_path": name} for site, name in ALL.items() if site not in left_out}
     )
