@@ -44,6 +44,7 @@ SMALL: dict[str, dict[str, str]] = {
     "bench eval": TIMED | {"--backbone": "tiny"},
     "bench eval --model": {"--steps": "1", "--warmup": "1"},
     "bench decode": {"--clips": "2", "--image_size": "32"},
+    "pack": {"--size": "32"},
     "embed": {"--num_workers": "0"},
     "explain": {"--curve_steps": "2"},
 }
