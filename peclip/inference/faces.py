@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ class YuNet:
         if not Path(self._file).is_file():
             raise InputError(f"face_model {self._file}: no such file, expected the ONNX file of YuNet")
         self._size = (0, 0)
-        self._net = self._load()
+        self._net, self._lock = self._load(), Lock()
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """Return the faces of a frame.
@@ -82,11 +83,13 @@ class YuNet:
         height, width = frame.shape[:2]
         scale = min(1.0, LONGEST_SIDE / max(width, height))
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        if size != self._size:
-            self._net.setInputSize(size)
-            self._size = size
         small = self._cv2.resize(frame, size, interpolation=self._cv2.INTER_AREA)
-        _, faces = self._net.detect(self._cv2.cvtColor(small, self._cv2.COLOR_RGB2BGR))
+        small = self._cv2.cvtColor(small, self._cv2.COLOR_RGB2BGR)
+        with self._lock:  # OpenCV's networks are for one thread at a time, and frames are read in a thread
+            if size != self._size:
+                self._net.setInputSize(size)
+                self._size = size
+            _, faces = self._net.detect(small)
         if faces is None:
             return np.zeros((0, _ALL))
         return np.asarray(faces, np.float64) * ([width / size[0], height / size[1]] * 7 + [1])

@@ -1,4 +1,5 @@
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -55,6 +56,17 @@ def test_the_model_in_the_hubs_cache_is_used(monkeypatch):
 
     monkeypatch.setattr(faces, "hf_hub_download", fetch)
     assert YuNet()(np.zeros((90, 120, 3), np.uint8)).shape == (0, 9)
+
+
+@needs_yunet
+def test_threads_may_share_a_detector():
+    pytest.importorskip("cv2", reason=needs("OpenCV"))
+    picture, detect = film([Visit(0, 40, 40, ONCE, 120)], 1)[0], YuNet(str(YUNET))
+    pictures = [picture, np.pad(picture, ((0, 60), (0, 100), (0, 0)))]
+    expected = [detect(each) for each in pictures]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(detect, pictures * 20))
+    assert all(np.array_equal(each, expected[place % 2]) for place, each in enumerate(found))
 
 
 @needs_yunet

@@ -26,7 +26,7 @@ from peclip.inference.app.store import Store
 from peclip.inference.recognizer import Recognizer
 from peclip.terminal import say
 
-_OPEN = 1  # seconds for requests that are open when the server stops; an open page always has one
+_OPEN = 1  # seconds in which requests may end when the server stops; every open page keeps a request
 
 
 class _Server(uvicorn.Server):
