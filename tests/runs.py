@@ -113,6 +113,9 @@ def _as_a_process() -> Iterator[None]:
                 warnings.simplefilter("ignore", kind)
             yield
     finally:
+        if "wandb" in sys.modules:  # its service would write the next run into this one's working folder
+            sys.modules["wandb"].finish()
+            sys.modules["wandb"].teardown()
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
         for handler, stream in zip(handlers, streams, strict=True):
