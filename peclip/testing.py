@@ -31,8 +31,8 @@ from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.freeze import freeze
-from peclip.model.modules import AdapterFactory, TemporalFactory
-from peclip.model.parts.adapters import Adapter, Place, is_token_wise
+from peclip.model.modules import TemporalFactory
+from peclip.model.parts.adapters import Adapter, AdapterFactory, Place, is_token_wise
 from peclip.model.parts.temporal import MeanPool
 
 __all__ = ("check_adapter",)

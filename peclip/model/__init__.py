@@ -1,8 +1,7 @@
 """The model: a frozen CLIP, adapters and prompts put into it, and class texts."""
 
 from peclip.model.io import ModelConfig, Trained, read_released, read_trained
-from peclip.model.modules import PE_CLIP
-from peclip.model.parts.adapters import Adapter, SharedAdapter, TemporalDynamicAdapter, TextAdapter
+from peclip.model.parts.adapters import PE_CLIP, Adapter, SharedAdapter, TemporalDynamicAdapter, TextAdapter
 from peclip.model.parts.adaptformer import AdaptFormer
 from peclip.model.parts.aim import AIMJointAdapter, AIMTemporalAdapter
 from peclip.model.parts.prompts import VPT, CoOp, MaPLe, Prompts

@@ -17,15 +17,8 @@ from peclip.model.backbones.load import load_backbone, load_tokenizer_of_clip
 from peclip.model.io.fits import check_backbone, check_state
 from peclip.model.io.spec import Spec, class_of, describe, resolve
 from peclip.model.io.trained import ModelConfig, Trained
-from peclip.model.modules import (
-    AdapterFactory,
-    PromptFactory,
-    TemporalFactory,
-    build_adapters,
-    build_norms,
-    build_prompts,
-)
-from peclip.model.parts.adapters import Adapter
+from peclip.model.modules import PromptFactory, TemporalFactory, build_adapters, build_norms, build_prompts
+from peclip.model.parts.adapters import Adapter, AdapterFactory
 from peclip.model.parts.norms import TrainedNorms
 from peclip.model.parts.peft import make_layers
 from peclip.model.parts.prompts import Prompts

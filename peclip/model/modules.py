@@ -1,4 +1,4 @@
-"""Make adapters, prompts and trained norms for a backbone, from factories; the default ones are PE-CLIP's."""
+"""Make adapters, prompts and trained norms for a backbone, from factories."""
 
 from collections.abc import Callable, Collection, Mapping
 from inspect import signature
@@ -9,28 +9,17 @@ from torch import nn
 from peclip.errors import InputError, shown
 from peclip.model.backbones.contract import Backbone
 from peclip.model.io.spec import Spec, class_of, describe
-from peclip.model.parts.adapters import Adapter, SharedAdapter, Takes, TemporalDynamicAdapter, TextAdapter
+from peclip.model.parts.adapters import Adapter, AdapterFactory, Takes
 from peclip.model.parts.norms import TrainedNorms, copy_norms
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import TemporalHead
 from peclip.model.sites import expand_site
-
-AdapterFactory = Callable[[int], Adapter]
-"""Makes an adapter for tokens of a width; configurations name the class, and the model supplies the width."""
 
 PromptFactory = Callable[[int, int, int], Prompts]
 """Makes prompts for the width of the text tower, that of the vision tower, and the blocks of the shorter of their towers."""
 
 TemporalFactory = Callable[[int], TemporalHead]
 """Makes a temporal head for features of a width."""
-
-PE_CLIP: dict[str, AdapterFactory] = {
-    "vision.attention": SharedAdapter,
-    "vision.mlp": TemporalDynamicAdapter,
-    "text.attention": SharedAdapter,
-    "text.mlp": TextAdapter,
-}
-"""The adapters of the paper by site: ShA, TDA, ShA and TA, with reduction 8."""
 
 
 def chosen(adapters: Mapping[str, AdapterFactory], without: Collection[str]) -> dict[str, AdapterFactory]:

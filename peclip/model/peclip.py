@@ -18,8 +18,9 @@ from peclip.model.io.fits import check_fits, check_state, digest
 from peclip.model.io.package import Dtype, push_package, with_record, write_package
 from peclip.model.io.released import read_released
 from peclip.model.io.trained import Trained
-from peclip.model.modules import PE_CLIP, AdapterFactory, PromptFactory, TemporalFactory, chosen
+from peclip.model.modules import PromptFactory, TemporalFactory, chosen
 from peclip.model.network import Network
+from peclip.model.parts.adapters import PE_CLIP, AdapterFactory
 from peclip.model.parts.norms import TrainedNorms
 from peclip.model.parts.peft import PeftMethod, describe_method
 from peclip.model.parts.prompts import MaPLe

@@ -69,6 +69,7 @@ class PackageFacts:
         parameters: number of trained parameters.
         dtype: precision of the weights.
         size: of the weights, in bytes.
+        method: name of the parts that were trained, such as "PE-CLIP".
         run: what is known about the training.
     """
 
@@ -79,6 +80,7 @@ class PackageFacts:
     parameters: int
     dtype: str
     size: int
+    method: str
     run: RunRecord | None = None
 
 
@@ -127,8 +129,8 @@ def card(facts: PackageFacts) -> str:
     )
     sections = [
         _head(facts.backbone, faces),
-        f"# PE-CLIP for {'dynamic facial expression recognition' if faces else 'video classification'}",
-        f"Adapters and prompts ({size_and_kind}) for the frozen backbone `{facts.backbone}`.",
+        f"# {facts.method} for {'dynamic facial expression recognition' if faces else 'video classification'}",
+        f"What was trained ({size_and_kind}) for the frozen backbone `{facts.backbone}`.",
         f"A clip{' of a face' if faces else ''} goes in, one of {len(facts.labels)} {'expressions' if faces else 'classes'} comes out.",
         f"{use}\n\nor `peclip {command}`.",
         "## Input",
@@ -152,7 +154,7 @@ def _head(backbone: str, faces: bool) -> str:
     head: dict[str, Any] = {"library_name": "peclip", "pipeline_tag": "video-classification"}
     if "/" in backbone and not Path(backbone).is_absolute():
         head["base_model"] = backbone
-    head["tags"] = [*(["facial-expression-recognition"] if faces else []), "pe-clip", "adapters"]
+    head["tags"] = [*(["facial-expression-recognition"] if faces else []), "adapters"]
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---"
 
 

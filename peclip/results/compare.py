@@ -60,6 +60,7 @@ class Compared:
         parameters: number of all parameters.
         seconds: duration of the training; None where it is unknown.
         devices: on what it was trained.
+        method: name of the parts that were trained; None where it is not known.
         remarks: how its evaluation is special, see :attr:`peclip.results.evaluation.Metrics.remarks`.
     """
 
@@ -74,6 +75,7 @@ class Compared:
     parameters: int
     seconds: float | None
     devices: str
+    method: str | None
     remarks: tuple[str, ...]
 
     @property
@@ -203,6 +205,7 @@ def _compared(entry: Entry, index: int, seen: Rates, drawn: Rates, labels: Seque
         parameters=metrics.parameters,
         seconds=total([test.seconds for test in entry.tests.values()]),
         devices=entry.devices,
+        method=metrics.method,
         remarks=tuple(dict.fromkeys(remark for test in entry.tests.values() for remark in test.metrics.remarks)),
     )
 
@@ -222,6 +225,7 @@ def _tables(comparison: Comparison, file: str | None = None) -> dict[str, Rows]:
     ]
     scores += class_rows(recalls, file)
     scores += [
+        ["method", *(run.method or "unknown" for run in runs)],
         ["trained parameters", *(f"{run.trainable:,}" for run in runs)],
         ["all parameters", *(f"{run.parameters:,}" for run in runs)],
         ["training time", *(duration(run.seconds) for run in runs)],

@@ -69,6 +69,7 @@ def summarise(results: Mapping[int, Evaluation], name: str) -> Summary:
         parameters=metrics.parameters,
         bootstrap=Bootstrap(),
         flops=metrics.flops,
+        method=metrics.method,
     )
 
 
@@ -124,7 +125,7 @@ def as_markdown(summary: Summary) -> str:
             "Clips; truth in rows, predictions in columns.",
             _matrix(summary),
             "![Pooled confusion matrix](confusion.png)",
-            f"{summary.trainable:,} of {summary.parameters:,} parameters are trained.\n",
+            f"{summary.trainable:,} of {summary.parameters:,} parameters are trained{f' ({summary.method})' if summary.method else ''}.\n",
         ]
     )
 

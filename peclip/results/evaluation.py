@@ -87,6 +87,7 @@ class Metrics:
         flops: floating-point operations of a clip, in all its views, in the vision tower, a multiplication with its addition as
             two; None where they are not known.
         views: of each clip, where there are several.
+        method: name of the parts that were trained, such as "PE-CLIP"; None where the file does not say.
     """
 
     split: Literal["test", "validation"]
@@ -107,6 +108,7 @@ class Metrics:
     calibration: Calibrated | None = None
     flops: int | None = None
     views: Views | None = None
+    method: str | None = None
 
     @classmethod
     def from_json(cls, content: Any, source: str) -> "Metrics":
@@ -130,6 +132,7 @@ class Metrics:
             "calibration",
             "flops",
             "views",
+            "method",
         )
         content = {name: value for name, value in asdict(self).items() if name not in known or value is not None}
         del content["scores"], content["zero_shot"]

@@ -69,6 +69,7 @@ class Summary:
         parameters: number of all parameters.
         bootstrap: how the intervals were computed.
         flops: floating-point operations of a clip in the vision tower; None where they are not known.
+        method: name of the parts that were trained; None where the file does not say.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Summary:
     parameters: int
     bootstrap: Bootstrap
     flops: int | None = None
+    method: str | None = None
 
     @property
     def title(self) -> str:

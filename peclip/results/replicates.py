@@ -38,6 +38,7 @@ class Result:
         seconds: duration of the training, summed over the folds; None where it is not known.
         device: on what it was trained; empty where it is not known.
         remarks: how its evaluation is special.
+        method: name of the parts that were trained; None where it is not known.
         kind: what runs of one row have in common, the options among it; None where these are not known.
     """
 
@@ -53,6 +54,7 @@ class Result:
     seconds: float | None
     device: str
     remarks: tuple[str, ...]
+    method: str | None
     kind: str | None = field(repr=False)
 
     def repeats(self, other: "Result") -> bool:
@@ -136,6 +138,7 @@ def _run(folder: Path) -> Result:
         seconds=training.seconds if training else None,
         device=_device(folder) or (_device(run) if run else ""),
         remarks=tuple(metrics.remarks),
+        method=metrics.method,
         kind=_kind(options, of_training, facts if run else [*facts, metrics.model]),
     )
 
@@ -159,6 +162,7 @@ def _cross_validation(folder: Path) -> Result:
         seconds=total([fold.seconds for fold in summary.folds]),
         device=", ".join(devices),
         remarks=tuple(f"fold {fold.fold}: {remark}" for fold in summary.folds for remark in fold.remarks),
+        method=summary.method,
         kind=_kind(options, options, [summary.trainable, summary.parameters, summary.benchmark, folds]),
     )
 

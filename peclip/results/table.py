@@ -22,8 +22,8 @@ ABSENT = "-"
 """Cell of a value that is not known."""
 
 COLUMNS = (
-    *("run", "runs", "seeds", "clips", "war", "war_std", "uar", "uar_std", "trained_parameters", "parameters"),
-    *("flops_per_clip", "training_seconds", "trained_on"),
+    *("run", "method", "runs", "seeds", "clips", "war", "war_std", "uar", "uar_std"),
+    *("trained_parameters", "parameters", "flops_per_clip", "training_seconds", "trained_on"),
 )
 """Columns of the table as csv; rates are fractions, and a value that is not known is an empty cell."""
 
@@ -150,10 +150,11 @@ def as_text(rows: Sequence[Row], notes: Sequence[str], kind: Format) -> str:
 
 
 def _cells(rows: Sequence[Row]) -> Rows:
-    header = ["run", "runs", "clips", "WAR %", "UAR %", "trained", "GFLOPs", "time"]
+    header = ["run", "method", "runs", "clips", "WAR %", "UAR %", "trained", "GFLOPs", "time"]
     cells = [
         [
-            *(row.name, str(len(row.results)), row.clips, str(row.war), str(row.uar), f"{row.first.trainable:,}"),
+            *(row.name, row.first.method or ABSENT, str(len(row.results)), row.clips),
+            *(str(row.war), str(row.uar), f"{row.first.trainable:,}"),
             ABSENT if row.flops is None else giga(row.flops),
             ABSENT if row.seconds is None else duration(row.seconds),
         ]
@@ -170,7 +171,8 @@ def _as_csv(rows: Sequence[Row]) -> str:
         war, uar = row.war, row.uar
         writer.writerow(
             [
-                *(as_cell(row.name), len(row.results), " ".join(map(str, row.seeds)), row.clips.replace(",", "")),
+                *(as_cell(row.name), row.first.method, len(row.results)),
+                *(" ".join(map(str, row.seeds)), row.clips.replace(",", "")),
                 *(war.mean, war.std, uar.mean, uar.std, row.first.trainable, row.first.parameters),
                 *(row.flops, row.seconds, ", ".join(row.devices)),
             ]

@@ -15,6 +15,9 @@ from peclip.terminal import say
 Rows = tuple[list[str], list[list[str]]]
 """A header, and the cells of each row."""
 
+UNNAMED = "model"
+"""Stands for a model whose parts an older file does not name."""
+
 
 def print_table(title: str, table: Rows) -> None:
     """Print a table whose first column is to the left and the others to the right, with a line below UAR."""
@@ -57,18 +60,19 @@ def scores_table(metrics: Metrics, file: str | None = None) -> Rows:
         metrics: of the evaluation.
         file: that has the recalls where the table is for a screen, see :func:`class_rows`.
     """
-    columns = {"PE-CLIP": metrics.scores}
+    names, columns = [metrics.method or UNNAMED], [metrics.scores]
     if metrics.zero_shot:
-        columns["zero-shot CLIP"] = metrics.zero_shot
+        names.append("zero-shot CLIP")
+        columns.append(metrics.zero_shot)
     rows = [
-        ["WAR", *(percent(column.war) for column in columns.values())],
-        ["UAR", *(percent(column.uar) for column in columns.values())],
+        ["WAR", *(percent(column.war) for column in columns)],
+        ["UAR", *(percent(column.uar) for column in columns)],
     ]
     recalls = [
-        [f"recall {label}", *(percent(one.per_class_recall.get(label)) for one in columns.values())]
+        [f"recall {label}", *(percent(one.per_class_recall.get(label)) for one in columns)]
         for label in metrics.scores.per_class_recall
     ]
-    return ["", *columns], [*rows, *class_rows(recalls, file)]
+    return ["", *names], [*rows, *class_rows(recalls, file)]
 
 
 def class_rows(rows: list[list[str]], file: str | None) -> list[list[str]]:

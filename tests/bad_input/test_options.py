@@ -32,6 +32,8 @@ from tests.runs import run
         ("--model.net.texts", "poems", "texts"),
         ("--model.net.num_frames", "0", "model.net.num_frames is 0"),
         ("--model.net.without", "[vision.mpl]", "model.net.without names 'vision.mpl'"),
+        ("--model.net.adapters.vision.mlp", "my.Gate", '--model.net.adapters \'{"vision.mlp": {class_path: my.Gate'),
+        ("--model.net.adapters.text.mlp[1:2].reduction", "4", '\'{"text.mlp[1:2]": {class_path: CLASS,'),
         ("--trainer.max_epochs", "many", "trainer.max_epochs"),
         ("--trainer.precision", "8", "trainer.precision"),
         ("--trainer.max_epochs", "-1", "trainer.max_epochs"),

@@ -37,6 +37,7 @@ FACTS = PackageFacts(
     parameters=9_399_564,
     dtype="bf16",
     size=18_800_000,
+    method="ST-Adapter",
 )
 
 
@@ -107,7 +108,8 @@ def test_a_card_is_filled_in(run):
         "| fold | 2 |",
         "**The checkpoint is chosen on the test clips (val: test), so the test result is optimistic.**",
         "On 40 test clips:",
-        "|  | PE-CLIP | zero-shot CLIP |",
+        "# ST-Adapter for dynamic",
+        "|  | model | zero-shot CLIP |",
         "| WAR | 50.00% | 12.50% |",
         "| UAR | 25.00% | 10.00% |",
         "| recall fear | no clip | no clip |",

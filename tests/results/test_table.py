@@ -38,7 +38,13 @@ def runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
     for seed in range(3):
-        write(tmp_path / f"runs/full/seed_{seed}", seed=seed, flops=2_345_678_901, seconds=60.0 + seed)
+        write(
+            tmp_path / f"runs/full/seed_{seed}",
+            seed=seed,
+            flops=2_345_678_901,
+            seconds=60.0 + seed,
+            method="ST-Adapter",
+        )
     write(tmp_path / "runs/less/version_0", 0.5, model={"without": ["vision.mlp"]}, seconds=None, trainable=1234)
     return tmp_path
 
@@ -87,19 +93,19 @@ def test_a_page_and_a_paper_show_percent_and_say_what_the_numbers_are(runs):
     full, less = rows("runs")
     shown = f"{100 * float(full['war']):.2f} ± {100 * float(full['war_std']):.2f}"
     page = run("table", "runs", "--format", "markdown").out
-    assert f"| full/seed_* | 3 | 90 | {shown} |" in page
+    assert f"| full/seed_* | ST-Adapter | 3 | 90 | {shown} |" in page
     assert "| 7,714 | 2.346 | 1 min 01 s |" in page
     assert "Mean ± standard deviation over runs that differ only in the seed." in page
     paper = run("table", "runs", "--format", "latex").out
-    assert r"full/seed\_* & 3 & 90 & " + shown.replace("±", r"$\pm$") in paper
+    assert r"full/seed\_* & ST-Adapter & 3 & 90 & " + shown.replace("±", r"$\pm$") in paper
     assert paper.count(r" \\") == 3
-    assert r"less/version\_0 & 1 & 90 & " + f"{100 * float(less['war']):.2f} & " in paper
+    assert r"less/version\_0 & - & 1 & 90 & " + f"{100 * float(less['war']):.2f} & " in paper
     screen = run("table", "runs")
     assert (screen.status, screen.err) == (0, "")
     assert shown in screen.out
 
 
-@pytest.mark.parametrize(("name", "start"), [("a.md", "| run"), ("b.csv", "run,runs"), ("c.tex", "% needs")])
+@pytest.mark.parametrize(("name", "start"), [("a.md", "| run"), ("b.csv", "run,method,runs"), ("c.tex", "% needs")])
 def test_a_file_has_the_format_of_its_suffix(runs, name, start):
     result = run("table", "runs", "--out", name)
     assert (result.status, result.err) == (0, "")
@@ -187,8 +193,8 @@ def test_names_from_outside_stay_cells(runs):
     (runs / "runs/full").rename(runs / "runs/=1+1|&_\x1b[31m")
     page, paper = (run("table", "runs", "--format", kind).out for kind in ("markdown", "latex"))
     assert "\x1b" not in page + paper
-    assert "| =1+1\\|&_\\x1b[31m/seed_* | 3 |" in page
-    assert r"=1+1|\&\_\textbackslash{}x1b[31m/seed\_* & 3" in paper
+    assert "| =1+1\\|&_\\x1b[31m/seed_* | ST-Adapter | 3 |" in page
+    assert r"=1+1|\&\_\textbackslash{}x1b[31m/seed\_* & ST-Adapter" in paper
     assert {row["run"] for row in rows("runs")} >= {r"./=1+1|&_\x1b[31m/seed_*"}  # on a screen no terminal obeys it
     assert run("table", "runs", "--out", "table.csv").status == 0
     assert "./=1+1|&_\x1b[31m/seed_*" in (runs / "table.csv").read_text()

@@ -149,7 +149,9 @@ def files(names: tuple[str, ...], rng: np.random.Generator, place: Path) -> None
     assert tuple(map(label_of, table.column_names[3:])) == names
     assert table["predicted"].to_pylist() == [names[label] for label in predicted]
     timeline(names, place)
-    page = card(PackageFacts("demo", names, dict(zip(names, names, strict=True)), ClipFormat(), 1, "fp32", 4))
+    page = card(
+        PackageFacts("demo", names, dict(zip(names, names, strict=True)), ClipFormat(), 1, "fp32", 4, "PE-CLIP")
+    )
     assert yaml.safe_load(page.split("---\n")[1])["library_name"] == "peclip"
     classes = page.split("## Classes\n\n")[1].split("\n\n")[0].split("\n")
     assert len(classes) == 2 + len(names)

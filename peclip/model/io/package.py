@@ -21,6 +21,7 @@ from peclip.files import atomic_folder, read_regular, read_regular_text
 from peclip.model.backbones.checks import quiet
 from peclip.model.backbones.load import DEMO
 from peclip.model.io.trained import ModelConfig, Trained
+from peclip.model.naming import method_name
 from peclip.model.weights import check_weights
 from peclip.results.card import PackageFacts, RunRecord, card, read_run
 from peclip.results.records import parse_json
@@ -83,6 +84,7 @@ def write_package(trained: Trained, folder: Path, dtype: Dtype = "fp32") -> None
         parameters=sum(value.numel() for value in state.values()),
         dtype=dtype,
         size=len(weights),
+        method=method_name(trained.config),
         run=trained.record,
     )
     content = {CONFIG: text.encode(), WEIGHTS: weights, CARD: card(facts).encode()}

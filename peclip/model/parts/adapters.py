@@ -85,6 +85,9 @@ class Adapter(nn.Module):
     needs_place: ClassVar[bool] = False
     """True where :meth:`forward` gets the :class:`Place` as its last argument."""
 
+    title: ClassVar[str] = ""
+    """Its name in tables, of the class that states it alone; the name of the class where empty."""
+
     only_at: ClassVar[tuple[str, ...]] = ()
     """The sites that it is made for; any where empty."""
 
@@ -103,6 +106,10 @@ class Adapter(nn.Module):
             Tokens of the same shape.
         """
         raise NotImplementedError(f"{type(self).__name__} has no forward(x, frames)")
+
+
+AdapterFactory = Callable[[int], Adapter]
+"""Makes an adapter for tokens of a width; configurations name the class, and the model supplies the width."""
 
 
 def is_token_wise(adapter: Adapter) -> bool:
@@ -125,6 +132,7 @@ class SharedAdapter(Adapter):
         InputError: the reduction is not between 1 and the width, or ``init`` is something else.
     """
 
+    title = "ShA"
     token_wise = True
 
     def __init__(self, width: int, reduction: int = 8, init: Literal["zero", "default"] = "zero") -> None:
@@ -147,6 +155,7 @@ class TextAdapter(SharedAdapter):
     PE-CLIP, https://arxiv.org/abs/2503.16945, section "Text Adapter".
     """
 
+    title = "TA"
     token_wise = True
 
 
@@ -168,6 +177,7 @@ class TemporalDynamicAdapter(Adapter):
         InputError: the reduction is not between 1 and the width, or ``scope`` or ``rnn`` is something else.
     """
 
+    title = "TDA"
     token_wise = True
 
     def __init__(
@@ -217,6 +227,15 @@ class TemporalDynamicAdapter(Adapter):
             return rearrange(self.rnn.unrolled(rearrange(x, "(b t) l r -> b t l r", t=steps)), "b t l r -> (b t) l r")
         hidden, _ = self.rnn(rearrange(x, "(b t) l r -> (b l) t r", t=steps))
         return rearrange(hidden, "(b l) t r -> (b t) l r", l=x.shape[1])
+
+
+PE_CLIP: dict[str, AdapterFactory] = {
+    "vision.attention": SharedAdapter,
+    "vision.mlp": TemporalDynamicAdapter,
+    "text.attention": SharedAdapter,
+    "text.mlp": TextAdapter,
+}
+"""The adapters of the paper by site: ShA, TDA, ShA and TA, with reduction 8."""
 
 
 def bottleneck(name: str, width: int, reduction: int, what: str = "the tower") -> int:

@@ -31,6 +31,7 @@ class AIMTemporalAdapter(Adapter):
         InputError: an argument is out of range.
     """
 
+    title = "AIM"
     takes: ClassVar[Takes] = "input"
     needs_place = True
     only_at = ("vision.block",)
@@ -68,6 +69,7 @@ class AIMJointAdapter(Adapter):
         InputError: an argument is out of range.
     """
 
+    title = "AIM"
     takes: ClassVar[Takes] = "both"
     token_wise = True
 

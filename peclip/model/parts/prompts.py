@@ -26,6 +26,9 @@ class Prompts(nn.Module):
 
     towers: ClassVar[tuple[str, ...]] = ("text", "vision")
     """The towers that have prompts."""
+    title: ClassVar[str] = ""
+    """Its name in tables, of the class that states it alone; the name of the class where empty."""
+
     length: int
     """P, prompt tokens per depth."""
     depth: int

@@ -31,6 +31,7 @@ class STAdapter(Adapter):
         InputError: an argument is out of range.
     """
 
+    title = "ST-Adapter"
     takes: ClassVar[Takes] = "input"
     needs_place = True
     only_at = ("vision.block", "vision.attention", "vision.mlp")

@@ -1,5 +1,7 @@
 """Temporal heads: one feature of a clip from the features of its frames."""
 
+from typing import ClassVar
+
 import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
@@ -19,6 +21,9 @@ class TemporalHead(nn.Module):
     A subclass accepts the width D of the features as its first argument, and configurations name it by its import path. The
     features are those that the backbone shares with texts, not normalised. :func:`peclip.testing.check_temporal_head` tests one.
     """
+
+    title: ClassVar[str] = ""
+    """Its name in tables, of the class that states it alone; the name of the class where empty."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features (B, D) of clips from those of their frames, (B, T, D); T may change from batch to batch."""
@@ -52,6 +57,8 @@ class AttentionPool(TemporalHead):
         width: D, of the features.
     """
 
+    title = "attention pooling"
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.alone = nn.Parameter(torch.zeros(width))
@@ -78,6 +85,8 @@ class GRUHead(TemporalHead):
     Raises:
         InputError: the reduction is out of range.
     """
+
+    title = "GRU head"
 
     def __init__(self, width: int, reduction: int = 1) -> None:
         super().__init__()
@@ -110,6 +119,8 @@ class TransformerHead(TemporalHead):
     Raises:
         InputError: an argument is out of range.
     """
+
+    title = "transformer head"
 
     def __init__(self, width: int, depth: int = 1, heads: int = 8, positions: int = 16) -> None:
         super().__init__()

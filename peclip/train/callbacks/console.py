@@ -10,6 +10,7 @@ from rich.table import Table
 
 from peclip.console import PlainConsole
 from peclip.data.batch import Batch
+from peclip.model.naming import method_name
 from peclip.results.selection import selection_note
 from peclip.results.tables import giga
 from peclip.terminal import say
@@ -26,7 +27,8 @@ class Summary(Callback):
             return
         net, data = module_and_data(trainer)
         total = sum(weight.numel() for weight in net.net.parameters())
-        table = Table(title=f"PE-CLIP on {net.net.backbone.name}, frozen", title_justify="left", show_footer=True)
+        title = f"{method_name(net.net.config)} on {net.net.backbone.name}, frozen"
+        table = Table(title=title, title_justify="left", show_footer=True)
         rows = [(_name_of(part), where, blocks, size) for part, where, blocks, size in trainable_parts(net)]
         trainable = sum(size for *_, size in rows)
         table.add_column("trainable part", "all")

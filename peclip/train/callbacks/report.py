@@ -7,6 +7,7 @@ from typing import Literal
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peclip.model import ModelConfig
+from peclip.model.naming import method_name
 from peclip.results.evaluation import Classes, Limited, Metrics, write_evaluation
 from peclip.results.tables import print_metrics
 from peclip.terminal import say
@@ -91,6 +92,7 @@ class Report(Callback):
             skipped=skipped,
             trainable=count_trainable(module),
             parameters=count_parameters(module.net),
+            method=method_name(module.net.config),
             flops=module.flops * data.views.count if module.flops and own.num_frames == used.num_frames else None,
             views=data.views if data.views.count > 1 else None,
             scores=scores,

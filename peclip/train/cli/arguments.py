@@ -40,6 +40,9 @@ LOGGERS = {
 }
 """Loggers by their word on the command line."""
 
+SITE_OPTION = re.compile(r"(--model\.(?:init_args\.)?net\.adapters)\.(\w+(?:\.\w+(?:\[.*?\])?)?)")
+"""An option that names a site, such as ``vision.mlp`` or ``vision.mlp[6:12]``."""
+
 TRUST = "trust"
 """Option that lets the files of a trained model name classes of other packages."""
 
@@ -73,6 +76,22 @@ def check_configs(args: Sequence[str]) -> None:
             raise InputError(f"{path}: {TRUST} is an option of the command line alone: omit it")
         for name in SECTIONS:
             _section(path, options, name)
+
+
+def check_sites(args: Sequence[str]) -> None:
+    """Check that no option names a site of adapters: a site has a dot in its name, at which the parser would divide it.
+
+    Raises:
+        InputError: one does.
+    """
+    for name, value in _options(args):
+        if found := SITE_OPTION.match(name):
+            option, site = found.groups()
+            class_path = value if "." in value else "CLASS"
+            raise InputError(
+                f"{name}: a site has a dot in its name, so no option names one: give all adapters together, as in "
+                f"{option} '{{\"{site}\": {{class_path: {class_path}, init_args: {{}}}}}}'"
+            )
 
 
 def names_module(args: Sequence[str]) -> bool:

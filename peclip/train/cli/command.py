@@ -23,6 +23,7 @@ from peclip.train.callbacks.skipped import SkippedClips
 from peclip.train.callbacks.training_time import TrainingTime
 from peclip.train.cli.arguments import (
     check_configs,
+    check_sites,
     classes_named,
     names_module,
     trusts_model,
@@ -70,6 +71,7 @@ def command(kind: type[Kind], args: list[str]) -> Kind:
     """Create the Lightning CLI of a class, which runs the subcommand of the command line; see :func:`run`."""
     _keep_quiet()
     check_configs(args)
+    check_sites(args)
     args = with_loggers(args)
     with guarded(), trusting(classes_named(args), everything=trusts_model(args)):
         return _create(kind, args)
