@@ -22,9 +22,10 @@ def read_same(groups: Sequence[str]) -> dict[int, int]:
     joined: list[set[int]] = []
     for group in groups:
         words = [word.strip() for word in group.split(",")]
-        if len(words) < 2 or not all(word.isdecimal() and word.isascii() and int(word) for word in words):
+        are_numbers = all(word.isdecimal() and word.isascii() and int(word) for word in words)
+        found = {int(word) for word in words} if are_numbers else set()
+        if len(found) < 2:
             raise InputError(f"same is {group!r}: expected two or more numbers of faces, such as 3,7", "same")
-        found = {int(word) for word in words}
         touched = [other for other in joined if other & found]
         joined = [other for other in joined if not other & found] + [found.union(*touched)]
     return {number: min(group) for group in joined for number in group}

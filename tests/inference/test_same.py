@@ -23,7 +23,7 @@ def test_groups_that_share_a_face_are_one():
     assert read_same(["3,7", "9, 4", "7,12"]) == {3: 3, 7: 3, 12: 3, 4: 4, 9: 4}
 
 
-@pytest.mark.parametrize("group", ["3", "3,", "a,b", "0,1", "", "1;2", "²,3"])
+@pytest.mark.parametrize("group", ["3", "3,", "3, 03", "a,b", "0,1", "", "1;2", "²,3"])
 def test_other_words_are_refused(group):
     with pytest.raises(InputError, match="expected two or more numbers of faces, such as 3,7"):
         read_same([group])

@@ -14,6 +14,7 @@ import torch
 
 from peclip.data.media.stream import FrameStream, TimedFrame
 from peclip.errors import InputError, in_one_line
+from peclip.files import atomic_write
 from peclip.inference.app.looks import LOOKS, KeptClips, Look, look_at
 from peclip.inference.explain.heat import spread
 from peclip.inference.formats import WRITERS
@@ -125,7 +126,7 @@ class Responder:
             advance: called with the share of the video that is done, None where its length is unknown, and the seconds.
 
         Raises:
-            InputError: the video is too long or cannot be read.
+            InputError: the video is too long or cannot be read, or the disk is full.
         """
         length = describe(str(video)).duration
         if length is not None and length > self._longest:
@@ -144,6 +145,10 @@ class Responder:
                     advance(None if not length else min(row.end / length, 1.0), row.end)
         except InputError as error:  # the name that the visitor gave it, not its place here
             raise InputError(in_one_line(error).replace(str(video), video.name)) from error
+        except OSError as error:
+            raise InputError(
+                f"the server cannot keep an answer about {video.name} ({error.strerror or error})"
+            ) from error
         return Recognized(video.name, rows, folder, clips, (time.perf_counter() - begun) / max(faces, 1))
 
     def look(
@@ -206,7 +211,10 @@ class Responder:
             for row in rows:
                 add(row)
         archive = found.folder / ARCHIVE
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        with (
+            atomic_write(archive) as complete,  # somebody may download the one before
+            zipfile.ZipFile(complete, "w", zipfile.ZIP_DEFLATED) as packed,
+        ):
             for path in sorted(path for path in out.rglob("*") if path.is_file()):
                 packed.write(path, path.relative_to(out))
         persons = [_person(row, out, labels) for row in _table(out / SUMMARY)]

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from anyio import to_thread
 from starlette.datastructures import UploadFile
@@ -78,7 +79,7 @@ class Boundary:
         elif path == PROGRESS:
             answer = Response(status_code=204)  # the browser counts what it has sent itself
         elif path.startswith(FILE):
-            answer = self._file(path.removeprefix(FILE))
+            answer = await self._file(path.removeprefix(FILE))
         elif not _OPEN.fullmatch(path):
             answer = PlainTextResponse("not found", 404)
         elif method == "POST":
@@ -104,12 +105,18 @@ class Boundary:
                     return too_large
                 token = self._store.new(is_upload=True)
                 name = clean_name(file.filename or "")
-                await to_thread.run_sync(_copy, file, self._store.place(token) / name)
+                try:
+                    await to_thread.run_sync(_copy, file, self._store.place(token) / name)
+                except OSError:
+                    self._store.delete(token)
+                    raise
         except _TooLarge:
             return too_large
         except (HTTPException, MultiPartException, ValueError, ClientDisconnect) as error:
             busy = isinstance(error, InputError)
             return PlainTextResponse(str(error) if busy else "expected a form with one file", 503 if busy else 400)
+        except OSError as error:
+            return PlainTextResponse(f"the server cannot keep the file ({error.strerror or error})", 507)
         return JSONResponse([f"{token}/{name}"])
 
     def _counted(self, receive: Receive) -> Receive:
@@ -126,19 +133,27 @@ class Boundary:
 
         return counted
 
-    def _file(self, name: str) -> Response:
+    async def _file(self, name: str) -> Response:
+        """Return a file: a video in ranges, as players ask for it, and the files of an answer as they are at this moment.
+
+        A merge may replace these while they are sent.
+        """
+        gone = PlainTextResponse("not found: it was deleted after use", 404)
         path = self._store.find(name)
         if path is None:
-            return PlainTextResponse("not found: it was deleted after use", 404)
+            return gone
+        headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
         kind = mimetypes.guess_type(path.name)[0] or ""
-        is_shown = kind.startswith("video/")
-        return FileResponse(
-            path,
-            media_type=kind if is_shown else "application/octet-stream",
-            filename=path.name,
-            content_disposition_type="inline" if is_shown else "attachment",
-            headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"},
-        )
+        if kind.startswith("video/"):
+            return FileResponse(
+                path, media_type=kind, filename=path.name, content_disposition_type="inline", headers=headers
+            )
+        try:
+            content = await to_thread.run_sync(path.read_bytes)
+        except FileNotFoundError:
+            return gone
+        headers["Content-Disposition"] = f"attachment; filename*=utf-8''{quote(path.name)}"
+        return Response(content, media_type="application/octet-stream", headers=headers)
 
 
 def _with_headers(send: Send) -> Send:

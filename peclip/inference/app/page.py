@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 import gradio as gr
 from gradio.events import api
@@ -25,6 +25,8 @@ _NAME_OF_VIDEO = "(video) => video ? video.path : ''"
 THEME = gr.themes.Default(
     primary_hue="teal", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
 )  # fonts of the visitor's own system: nothing is loaded from elsewhere
+
+Written = TypeVar("Written")
 
 _PROGRESS = gr.Progress()  # as the default of an argument it asks Gradio for the bar of the call
 
@@ -126,19 +128,23 @@ class Page:
 
         nothing = gr.update(visible=False)
         try:
-            found = self._answer(name, advance)
-            shown = page_of(self._responder.write(found), download_of(found))
+            found, shown = self._answer(name, advance, self._shown)
         except InputError as error:
-            return error_of(in_one_line(error)), None, None, nothing, nothing, gr.update(), gr.update(), ""
+            return error_of(self._words(error)), None, None, nothing, nothing, gr.update(), gr.update(), ""
         numbers = {face: face for face in found.faces}
         people, places = gr.update(visible=len(numbers) > 1), gr.update(visible=bool(numbers))
         return shown, found, numbers, people, places, _choices(numbers), self._persons(found, numbers), ""
 
-    def _answer(self, name: str, advance: Callable[[float | None, float], None]) -> Recognized:
-        """Recognize an upload, and delete it.
+    def _shown(self, found: Recognized, numbers: dict[int, int] | None = None) -> str:
+        return page_of(self._responder.write(found, numbers), download_of(found))
+
+    def _answer(
+        self, name: str, advance: Callable[[float | None, float], None], write: Callable[[Recognized], Written]
+    ) -> tuple[Recognized, Written]:
+        """Recognize an upload, write the answer, and delete the upload.
 
         Raises:
-            InputError: there is no such upload, or it cannot be read.
+            InputError: there is no such upload, or it cannot be read, or the answer cannot be written.
         """
         if not name:
             raise InputError("choose or record a video first")
@@ -147,7 +153,8 @@ class Page:
             raise InputError("the video is no longer on the server: upload it again")
         token = self._store.new()
         try:
-            return self._responder.recognize(video, self._store.place(token), advance)
+            found = self._responder.recognize(video, self._store.place(token), advance)
+            return found, write(found)
         except BaseException:
             self._store.delete(token)
             raise
@@ -162,9 +169,9 @@ class Page:
                 return error_of(GONE), None, gr.update(), gr.update(), ""
             try:
                 numbers = choose({face: face for face in found.faces} if choose is _all else numbers, chosen)
-                shown = page_of(self._responder.write(found, numbers), download_of(found))
+                shown = self._shown(found, numbers)
             except InputError as error:
-                raise gr.Error(in_one_line(error), print_exception=False) from error
+                raise gr.Error(self._words(error), print_exception=False) from error
             return shown, numbers, _choices(numbers), self._persons(found, numbers), ""
 
         return changed
@@ -178,7 +185,7 @@ class Page:
         try:
             looks = self._responder.look(found, numbers, person, lambda share: progress(share, desc="Looking back"))
         except InputError as error:
-            return error_of(in_one_line(error))
+            return error_of(self._words(error))
         return looks_of(looks, person or 0, self._responder.recognizer.labels)
 
     def _has(self, found: Recognized | None) -> TypeGuard[Recognized]:
@@ -201,8 +208,8 @@ class Page:
         Args:
             video: name of an upload.
         """
-        with _one_line():
-            return self._programs.first(self._answer(video, lambda *_: None))
+        with self._one_line():
+            return self._answer(video, lambda *_: None, self._programs.first)[1]
 
     def _merge(self, answer: str, same: list[str]) -> dict[str, Any]:
         """Answer again, some faces being one person.
@@ -211,17 +218,19 @@ class Page:
             answer: of the first answer.
             same: groups of faces by their numbers in the first answer, such as ["1,3"].
         """
-        with _one_line():
+        with self._one_line():
             return self._programs.merged(answer, same)
 
+    @contextmanager
+    def _one_line(self) -> Iterator[None]:
+        """Let a mistake be the error of a call, in one line."""
+        try:
+            yield
+        except InputError as error:
+            raise gr.Error(self._words(error), print_exception=False) from error
 
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """Let a mistake be the error of a call, in one line."""
-    try:
-        yield
-    except InputError as error:
-        raise gr.Error(in_one_line(error), print_exception=False) from error
+    def _words(self, error: InputError) -> str:
+        return self._store.without_place(in_one_line(error))
 
 
 def _choices(numbers: dict[int, int]) -> Any:

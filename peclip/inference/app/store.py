@@ -69,6 +69,10 @@ class Store:
         self._used[token] = time.monotonic()
         return path
 
+    def without_place(self, text: str) -> str:
+        """Return a text for a visitor, in which files are named by their names alone."""
+        return re.sub(rf"{re.escape(str(self.folder))}(/[^\s/:]+)*/", "", text)
+
     def delete(self, token: str) -> None:
         """Delete the folder of a token; one that is kept, or is not there, is left."""
         with self._lock:

@@ -1,5 +1,6 @@
 """The server from outside: its endpoint, its limits, and what it does not tell."""
 
+import errno
 import http.client
 import io
 import json
@@ -76,18 +77,22 @@ def test_the_endpoint_answers_and_deletes_the_upload(client, served, video, net)
 
 
 @needs_yunet
-def test_faces_of_an_answer_are_merged_and_unmerged_by_the_endpoint(client, tmp_path):
+def test_faces_of_an_answer_are_merged_and_unmerged_by_the_endpoint(client, served, tmp_path):
     path = tmp_path / "twice.mp4"
     visits = [Visit(1, 20, 60, range(13)), Visit(1, 20, 60, range(47, 60)), Visit(4, 190, 60, range(60))]
     write_video(path, 60, frames=film(visits, 60), codec_options={"crf": "28"})
     _, (first,) = call(client, upload(client, path))
     assert [person["person"] for person in first["persons"]] == [1, 2, 3]
+    before = (served.folder / first["answer"] / "recognized.zip").open("rb")  # a download that has begun
     again = next(person["person"] for person in first["persons"] if person["person"] > 1 and person["seconds"] < 2)
     event, (merged,) = call(client, first["answer"], [f"1,{again}"], name="merge")
     assert (event, len(merged["persons"]), merged["answer"]) == ("complete", 2, first["answer"])
     assert merged["persons"][0]["last"] > first["persons"][0]["last"]
     archive = zipfile.ZipFile(io.BytesIO(client.get(merged["files"]).content))
     assert len(archive.read("summary.csv").splitlines()) == 3
+    assert len(zipfile.ZipFile(before).read("summary.csv").splitlines()) == 4, (
+        "a merge changes what is being downloaded"
+    )
     other = 5 - again
     for data, says in (
         ((first["answer"], [f"1,{other}"]), "at the same time"),
@@ -101,6 +106,30 @@ def test_faces_of_an_answer_are_merged_and_unmerged_by_the_endpoint(client, tmp_
         event, error = call(client, *data, name="merge")
         assert (event, says in str(error)) == ("error", True), error
     assert call(client, first["answer"], [], name="merge")[1][0]["persons"] == first["persons"]
+
+
+@pytest.mark.parametrize(
+    ("full", "says"),
+    [
+        (
+            "peclip.inference.app.answer.KeptClips.add",
+            "the server cannot keep an answer about somebody.mp4 (No space left",
+        ),
+        ("peclip.files.move", "somebody.srt cannot be written: No space left on device"),
+    ],
+)
+def test_a_full_disk_is_one_line_without_a_path(client, served, video, monkeypatch, full, says):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    name, before = upload(client, video), {*served.folder.iterdir()}
+    monkeypatch.setattr(full, fail)
+    event, answer = call(client, name)
+    assert (event, answer["error"].startswith(says)) == ("error", True), answer
+    assert {*served.folder.iterdir()} < before, "half an answer stays on the full disk"
+    monkeypatch.setattr("peclip.inference.app.boundary._copy", fail)
+    refused = client.post("/gradio_api/upload", files={"files": ("a.mp4", b"x")})
+    assert (refused.status_code, refused.text) == (507, "the server cannot keep the file (No space left on device)")
 
 
 def test_gradios_own_client_may_send_a_file(served, video):
