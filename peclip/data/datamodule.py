@@ -129,6 +129,7 @@ class VideoDataModule(RunClips):
         self.batch_size, self.eval_batch_size, self.balanced = batch_size, eval_batch_size, balanced
         self.augment, self.mix, self.on_error, self.views = augment, mix, on_error, views
         self._datasets: list[ClipDataset] = []
+        self._validation: LateLoader | None = None
         self._clip_format = ClipFormat()
         self.shards: Sequence[Sequence[range]] | None = None
         """The clips of the shards that each rank predicts; None where predictions are not sharded."""
@@ -205,13 +206,15 @@ class VideoDataModule(RunClips):
         pairs = self.mix.mixup + self.mix.fmix > 0
         overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
         labels = clips.table["label"] if self.balanced else None
-        sampler = TrainSampler(len(clips), self.batch_size, self.seed, rank, world, self._done, pairs, overfit, labels)
+        order = (len(clips), self.batch_size, self.seed, rank, world, self._done, pairs, overfit, labels)
+        sampler = TrainSampler(*order, self._read_validation_ahead)
         return self._loader(clips, sampler, self.seed, self.soft_labels)
 
     def val_dataloader(self) -> LateLoader | list[Any]:
         """Return the validation clips in a fixed order that mixes the classes; nothing where there are none."""
         clips = self.splits.val
-        return self._eval_loader(clips, evaluation_order(clips.table["label"])) if len(clips) else []
+        self._validation = self._eval_loader(clips, evaluation_order(clips.table["label"])) if len(clips) else None
+        return [] if self._validation is None else self._validation
 
     def test_dataloader(self) -> LateLoader:
         """Return the test clips in a fixed order that mixes the classes."""
@@ -261,6 +264,11 @@ class VideoDataModule(RunClips):
         """Return how many batches of this epoch are trained on: above 0 where a run resumes in mid-epoch."""
         loop = self.trainer.fit_loop.epoch_loop if self.trainer and self.trainer.training else None
         return loop.batch_progress.current.ready if loop else 0
+
+    def _read_validation_ahead(self) -> None:
+        """Begin with the clips of the next validation while the last batches of an epoch are trained on."""
+        if self._validation is not None:
+            self._validation.read_ahead()
 
     def _rank(self) -> tuple[int, int]:
         """Return the rank of this process and the number of ranks."""

@@ -11,15 +11,23 @@ from torch.utils.data import DataLoader
 from peclip.data.batch import Batch
 from peclip.data.dataset import ClipDataset
 from peclip.data.forking import main_module_hidden, start_server
-from peclip.data.waiting import watched
+from peclip.data.waiting import Watched
 from peclip.errors import InputError
 
 
 class LateLoader(DataLoader[Batch]):
-    """A loader that asks its sampler at the first batch, not before.
+    """A loader that asks its sampler at the first batch, not before; or when it is asked to read ahead.
 
     Lightning makes the iterator of a resumed run before it sets the epoch, and workers would read the clips of epoch 0.
     """
+
+    _latest: Watched[Batch] | None = None
+    _ahead: Watched[Batch] | None = None
+
+    def read_ahead(self) -> None:
+        """Let the workers begin with the next iteration now; does nothing where there are none, or they have begun already."""
+        if self.num_workers and self._ahead is None:
+            self._ahead = self._watch()
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # only a DataLoader's iterator knows workers
         """Yield the batches; what ends the waiting for workers is in :mod:`peclip.data.waiting`.
@@ -30,8 +38,16 @@ class LateLoader(DataLoader[Batch]):
         if not self.num_workers:
             yield from self._start()
             return
+        batches, self._ahead = self._ahead or self._watch(), None
+        try:
+            yield from batches
+        finally:
+            batches.end()
+
+    def _watch(self) -> Watched[Batch]:
         start_server()  # which a fork of the main process has not
-        yield from watched(self._start, cast(ClipDataset, self.dataset).at_work)
+        self._latest = Watched(self._start, cast(ClipDataset, self.dataset).at_work, self._latest)
+        return self._latest
 
     def _start(self) -> Iterator[Batch]:
         """Start the workers, or wake up those of the epoch before."""

@@ -35,6 +35,7 @@ class TrainSampler(Sampler[list[Draw]]):
             another rank has to be read here too. An even batch size cuts no pair in two.
         repeat: whether every epoch has the order of the first, as to overfit a few batches on purpose.
         labels: of the clips, to give every class the same share of an epoch; None samples each clip once.
+        after: called when the last batch of an epoch has been asked for: the workers have nothing else to read.
     """
 
     def __init__(
@@ -48,10 +49,11 @@ class TrainSampler(Sampler[list[Draw]]):
         pairs: bool = True,
         repeat: bool = False,
         labels: "pd.Series[str] | None" = None,
+        after: Callable[[], None] = lambda: None,
     ) -> None:
         self.clips, self.batch_size, self.seed, self.rank, self.world = clips, batch_size, seed, rank, world
         self.done, self.pairs, self.repeat = done, pairs, repeat
-        self.labels = labels
+        self.labels, self.after = labels, after
         self.epoch = 0
 
     @property
@@ -86,6 +88,7 @@ class TrainSampler(Sampler[list[Draw]]):
                 Draw(self.epoch, step, int(batch[place]), place, first <= place < end, int(before[place]))
                 for place in read
             ]
+        self.after()
 
     def _cut(self, clips: int, rank: int) -> int:
         """Return where a rank's range of a batch of so many clips begins: between two pairs if the batch size is even."""

@@ -12,8 +12,8 @@ FOLDER = Path("/dev/shm")
 PREFETCH = 2
 """Batches that each process reads ahead."""
 
-IN_USE = 2
-"""Batches of a loader that are trained on or about to be."""
+IN_USE = 3
+"""Batches of a loader that are trained on, that are about to be, and that have been asked for ahead."""
 
 _SMALL = 5 * 4096  # bytes of the small tensors of a batch: a page each
 _MB = 2**20

@@ -1,7 +1,7 @@
 """Wait for the batches of worker processes, but not for ever: a process may be stopped, or blocked in a file.
 
-A thread waits for the batches, because what PyTorch's loader waits for is not always under a limit of time. Meanwhile this
-looks at the processes. It gives up when one of them is stopped, when none of them shows a sign of life, or when none finishes a
+A thread waits for the batches, because what PyTorch's loader waits for is not always under a limit of time. Where a batch is
+not there when it is needed, this looks at the processes. It gives up when one of them is stopped, when none of them shows a sign of life, or when none finishes a
 clip for very long. A sign of life is a clip that is begun or finished, a byte that is read, or a second of a processor's
 time; so a slow disk is waited for as long as it delivers anything at all.
 """
@@ -31,42 +31,68 @@ LONGEST = 6
 _SECOND = 100  # units of the kernel's processor times
 
 
-def watched(start: Callable[[], Iterator[T]], at_work: AtWork) -> Iterator[T]:
-    """Yield batches of worker processes.
+class Watched(Iterator[T]):
+    """Batches of worker processes. The next one is always asked for: it arrives while the one before is trained on.
 
     Args:
-        start: starts or wakes up the workers of a loader, and returns their batches.
+        start: starts or wakes up the workers of a loader, and returns their batches; called at once, in a thread.
         at_work: the processes, and the time for which they may be silent.
-
-    Raises:
-        SilentWorkers: they are waited for in vain. Then they are killed.
+        before: an earlier iteration of the same workers: it is ended, and what it has asked for is waited for.
     """
-    requests, answers = queue.SimpleQueue[bool](), queue.SimpleQueue[T | BaseException]()
-    # a daemon: where it waits for ever, it does not keep the program from ending
-    threading.Thread(target=_fetch, args=(start, requests, answers), name="batches", daemon=True).start()
-    try:
-        while True:
-            requests.put(True)
-            answer = _wait(answers, at_work)
-            if isinstance(answer, StopIteration):
-                return
-            if isinstance(answer, BaseException):
-                raise answer
-            yield answer
-    finally:
-        requests.put(False)
+
+    def __init__(self, start: Callable[[], Iterator[T]], at_work: AtWork, before: Watched[T] | None = None) -> None:
+        self._requests, self._answers = queue.SimpleQueue[bool](), queue.SimpleQueue[T | BaseException]()
+        self._at_work = at_work
+        if before is not None:
+            before.end()
+        earlier = None if before is None else before._thread
+        # a daemon: where it waits for ever, it does not keep the program from ending
+        self._thread: threading.Thread = threading.Thread(
+            target=_fetch, args=([start], earlier, self._requests, self._answers), name="batches", daemon=True
+        )
+        self._thread.start()
+        self._requests.put(True)
+
+    def __next__(self) -> T:
+        """Return the next batch.
+
+        Raises:
+            SilentWorkers: it is waited for in vain. Then the processes are killed.
+        """
+        answer = _wait(self._answers, self._at_work)
+        if isinstance(answer, BaseException):
+            self._answers.put(StopIteration())
+            raise answer
+        self._requests.put(True)
+        return answer
+
+    def end(self) -> None:
+        """Ask for no further batch."""
+        self._requests.put(False)
+
+    def __del__(self) -> None:
+        """Let the thread end."""
+        self.end()
 
 
 def _fetch(
-    start: Callable[[], Iterator[T]], requests: queue.SimpleQueue[bool], answers: queue.SimpleQueue[T | BaseException]
+    start: list[Callable[[], Iterator[T]]],
+    earlier: threading.Thread | None,
+    requests: queue.SimpleQueue[bool],
+    answers: queue.SimpleQueue[T | BaseException],
 ) -> None:
-    batches: Iterator[T] | None = None
-    while requests.get():
-        try:
-            batches = start() if batches is None else batches
+    """Get the batches that are asked for, once the thread of an earlier iteration has ended.
+
+    The list is emptied: a thread that is not asked for anything must not keep the loader alive.
+    """
+    try:
+        if earlier is not None:
+            earlier.join()
+        batches = start.pop()()
+        while requests.get():
             answers.put(next(batches))
-        except BaseException as error:  # noqa: BLE001 - it is raised by the thread that waits
-            answers.put(error)
+    except BaseException as error:  # noqa: BLE001 - it is raised by the thread that waits
+        answers.put(error)
 
 
 def _wait(answers: queue.SimpleQueue[T | BaseException], at_work: AtWork) -> T | BaseException:
@@ -104,10 +130,10 @@ def _verdict(at_work: AtWork, silent: float, without_clip: float, stopped: dict[
             f"have shown no sign of life for {patience:g} s, neither a clip nor a byte read nor work of a processor",
             "inspect the disk and the file, or set a longer worker_timeout",
         )
-    if without_clip >= LONGEST * at_work.timeout:
+    if without_clip >= LONGEST * patience:
         return SilentWorkers(
             reading,
-            f"have finished no clip for {LONGEST * at_work.timeout:g} s",
+            f"have finished no clip for {LONGEST * patience:g} s",
             "inspect the file with peclip check, or set a longer worker_timeout",
         )
     return None

@@ -17,7 +17,7 @@ from peclip.data.dataset import ClipDataset
 from peclip.data.forking import METHOD, main_module_hidden, start_server
 from peclip.data.shared_memory import check_shared_memory, collate_shared
 from peclip.data.trouble import explain
-from peclip.data.waiting import watched
+from peclip.data.waiting import Watched
 from peclip.data.workers import AtWork, SilentWorkers
 from peclip.errors import InputError
 from tests.data.test_datamodule import module, training_batches
@@ -57,7 +57,7 @@ def batches_of(act: Callable[[], object], timeout: float) -> Iterator[int]:
         with main_module_hidden():
             return iter(loader)
 
-    return watched(start, at_work)
+    return Watched(start, at_work)
 
 
 def stop_itself() -> None:
@@ -146,15 +146,15 @@ def free(megabytes: float) -> Callable[[object], os.statvfs_result]:
 
 
 def test_batches_that_wait_are_compared_with_the_shared_memory_there_is(monkeypatch: pytest.MonkeyPatch):
-    """Two processes read two batches of 10 MB ahead each, and two are in use: 60 MB; of 3 batches, 30 MB."""
+    """Two processes read two batches of 10 MB ahead each, and three are in use: 70 MB; of 3 batches, 30 MB."""
     size = 10 * 2**20
-    monkeypatch.setattr(os, "statvfs", free(61))
+    monkeypatch.setattr(os, "statvfs", free(71))
     check_shared_memory(2, [(100, size)])
     check_shared_memory(2, [(3, size), (3, size)])
     check_shared_memory(0, [(100, 100 * size)])
     for batches, ranks in (([(100, size), (3, size)], 1), ([(100, size)], 2)):
         with pytest.raises(
-            InputError, match=r"/dev/shm has 61\.0 MB free, .* need \d+\.\d MB, .* docker run --shm-size 1g"
+            InputError, match=r"/dev/shm has 71\.0 MB free, .* need \d+\.\d MB, .* docker run --shm-size 1g"
         ):
             check_shared_memory(2, batches, ranks)
 

@@ -1,0 +1,52 @@
+"""Batches that are asked for ahead: the same ones, in the same order, and nothing is left behind."""
+
+import gc
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from tests.data.test_datamodule import module
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    """Wait for up to 30 s until something holds."""
+    end = time.monotonic() + 30
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.02)
+    return holds()
+
+
+def test_validation_is_read_while_the_last_batches_are_trained_on(tiny_data: Path):
+    data = module(tiny_data, num_workers=1, batch_size=2, val=0.4)
+    training, validation = data.train_dataloader(), data.val_dataloader()
+    assert not validation.dataset.at_work.pids
+    batches = iter(training)
+    next(batches)  # of three: the last is asked for
+    assert eventually(lambda: validation.dataset.at_work.notes >= 2 * len(validation.dataset))
+    expected = [batch.clip for batch in module(tiny_data, batch_size=2, val=0.4).val_dataloader()]
+    for _ in range(2):
+        read = [batch.clip for batch in validation]
+        assert all(torch.equal(*pair) for pair in zip(read, expected, strict=True))
+    assert len(list(batches)) == 2
+
+
+def test_an_iteration_that_is_left_does_not_disturb_the_next_one(tiny_data: Path):
+    data = module(tiny_data, num_workers=1, batch_size=1)
+    loader = data.train_dataloader()
+    expected = [int(batch.clip[0]) for batch in loader]
+    left = iter(loader)
+    assert [int(batch.clip[0]) for batch in islice(left, 3)] == expected[:3]
+    assert [int(batch.clip[0]) for batch in loader] == expected  # while the other one still has a batch on its way
+
+
+def test_a_loader_that_nobody_holds_leaves_no_thread(tiny_data: Path):
+    loader = module(tiny_data, num_workers=1, batch_size=1).test_dataloader()
+    loader.read_ahead()
+    thread = loader._latest._thread
+    assert thread.is_alive()
+    del loader
+    gc.collect()
+    assert eventually(lambda: not thread.is_alive())
