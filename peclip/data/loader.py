@@ -4,6 +4,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import cast
 
 from torch.utils.data import DataLoader
@@ -23,11 +24,14 @@ class LateLoader(DataLoader[Batch]):
 
     _latest: Watched[Batch] | None = None
     _ahead: Watched[Batch] | None = None
+    _is_iterated = False
+    _turn = Lock()
 
     def read_ahead(self) -> None:
-        """Let the workers begin with the next iteration now; does nothing where there are none, or they have begun already."""
-        if self.num_workers and self._ahead is None:
-            self._ahead = self._watch()
+        """Let the workers begin with the next iteration now; does nothing where there are none, or they are in one already."""
+        with self._turn:
+            if self.num_workers and self._ahead is None and not self._is_iterated:
+                self._ahead = self._watch()
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # only a DataLoader's iterator knows workers
         """Yield the batches; what ends the waiting for workers is in :mod:`peclip.data.waiting`.
@@ -38,11 +42,16 @@ class LateLoader(DataLoader[Batch]):
         if not self.num_workers:
             yield from self._start()
             return
-        batches, self._ahead = self._ahead or self._watch(), None
+        with self._turn:
+            batches, self._ahead = self._ahead or self._watch(), None
+            self._is_iterated = True
         try:
-            yield from batches
+            for number, batch in enumerate(batches, 1):
+                self._is_iterated = number < len(self)  # Lightning does not ask for the end after the last batch
+                yield batch
         finally:
             batches.end()
+            self._is_iterated &= batches is not self._latest
 
     def _watch(self) -> Watched[Batch]:
         start_server()  # which a fork of the main process has not

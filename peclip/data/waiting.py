@@ -91,6 +91,7 @@ def _fetch(
         batches = start.pop()()
         while requests.get():
             answers.put(next(batches))
+        answers.put(RuntimeError("the loader was asked for its batches again before these came to their end"))
     except BaseException as error:  # noqa: BLE001 - it is raised by the thread that waits
         answers.put(error)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.data.test_datamodule import module
@@ -40,6 +41,24 @@ def test_an_iteration_that_is_left_does_not_disturb_the_next_one(tiny_data: Path
     left = iter(loader)
     assert [int(batch.clip[0]) for batch in islice(left, 3)] == expected[:3]
     assert [int(batch.clip[0]) for batch in loader] == expected  # while the other one still has a batch on its way
+
+
+def test_a_validation_that_runs_is_not_disturbed_by_the_batch_that_comes_meanwhile(tiny_data: Path):
+    loader = module(tiny_data, num_workers=1, batch_size=1).test_dataloader()
+    expected = [int(batch.clip[0]) for batch in loader]
+    running = iter(loader)
+    read = [int(next(running).clip[0])]
+    loader.read_ahead()
+    assert read + [int(batch.clip[0]) for batch in running] == expected
+
+
+def test_an_iteration_during_which_another_began_ends_with_an_error_and_not_early(tiny_data: Path):
+    loader = module(tiny_data, num_workers=1, batch_size=1).test_dataloader()
+    first = iter(loader)
+    next(first)
+    assert len(list(loader)) == len(loader)
+    with pytest.raises(RuntimeError, match="asked for its batches again"):
+        list(first)
 
 
 def test_a_loader_that_nobody_holds_leaves_no_thread(tiny_data: Path):
