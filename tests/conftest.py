@@ -19,6 +19,7 @@ os.environ["WANDB_MODE"] = "offline"
 import pytest
 
 from peclip.data import forking
+from tests.backbones import loaded_once
 from tests.lacking import summary
 from tests.runs import save_blank, trained, write_config, write_data
 
@@ -42,7 +43,7 @@ LONGEST = (
     "model/io/test_onnx.py",
     "bad_input/test_options.py",
     "train/test_module.py",
-    "model/test_inject.py",
+    "model/test_blocks.py",
     "inference/test_recognizer.py",
     "inference/app/test_page.py",
     "train/test_ranks.py",
@@ -86,6 +87,12 @@ def pytest_collection_finish() -> None:
     torch.set_num_threads(1)
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _backbones_are_loaded_once() -> Iterator[None]:
+    with loaded_once():
+        yield
 
 
 @pytest.fixture(scope="session")

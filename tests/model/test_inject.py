@@ -1,12 +1,10 @@
-from copy import deepcopy
-
 import pytest
 import torch
 
 from peclip.model import Adapter
 from peclip.model.backbones.load import load_backbone
 from peclip.model.inject import Flow, attach
-from tests.model.small import build, clips, stir, trainable
+from tests.model.small import clips
 
 LENGTH = 3
 """Prompt tokens per depth."""
@@ -252,63 +250,3 @@ def test_an_adapter_may_stand_on_a_module_that_returns_a_tuple_or_a_tensor(clip,
     assert [type(output) for output in outputs] == [type(output) for output in adapted] == [tuple, torch.Tensor]
     assert torch.equal(adapted[0][0], outputs[0][0] + 1)
     assert adapted[0][1:] == outputs[0][1:]
-
-
-@pytest.mark.parametrize(
-    "run",
-    [
-        {"checkpointing": True},
-        pytest.param({"compile": True}, marks=pytest.mark.slow),  # compiles a second time, for passes without gradients
-        pytest.param({"compile": True, "checkpointing": True}, marks=pytest.mark.slow),
-    ],
-)
-def test_without_gradients_too_and_bare_clip_to_the_bit(run, tiny_clip):
-    plain, other = (stir(build(tiny_clip, **options)).eval() for options in ({}, run))
-    video = clips(2)
-    with torch.no_grad():
-        assert torch.allclose(plain(video), other(video), atol=1e-3)
-        with plain.bare(), other.bare():
-            assert torch.equal(plain(video), other(video))
-        assert torch.allclose(plain(video), other(video), atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    "run",
-    [
-        {"checkpointing": True},
-        {"compile": True},
-        pytest.param({"compile": True, "checkpointing": True}, marks=pytest.mark.slow),
-    ],
-)
-class TestRun:
-    """Blocks compiled or computed again: the same function."""
-
-    def test_values_and_gradients_are_the_same(self, run, tiny_clip):
-        plain, other = (stir(build(tiny_clip, **options)) for options in ({}, run))
-        video = clips(2)
-        for frames in (3,) if run == {"compile": True} else (3, 2):  # T may change; compiling again takes long
-            losses = [net(video[:, :frames]).square().mean() for net in (plain, other)]
-            assert torch.allclose(*losses, rtol=1e-4)
-            for net, loss in zip((plain, other), losses, strict=True):
-                net.zero_grad()
-                loss.backward()
-            for name, weight in trainable(plain).items():
-                assert torch.allclose(weight.grad, trainable(other)[name].grad, rtol=1e-3, atol=1e-4), name
-
-    def test_a_copy_runs_with_its_own_weights(self, run, tiny_clip):
-        net = stir(build(tiny_clip, **run)).eval()
-        video = clips(2)
-        with torch.no_grad():
-            before = net(video)
-            copy = deepcopy(net)
-            for weight in trainable(copy).values():
-                weight.zero_()
-            assert torch.equal(net(video), before)
-            assert not torch.allclose(copy(video), before, atol=1e-2)
-
-    def test_taken_out_the_blocks_are_as_they_were(self, run, tiny_clip):
-        net = build(tiny_clip, **run)
-        blocks = [block for tower in net.backbone.towers.values() for block in tower.blocks]
-        assert all("forward" in vars(block) for block in blocks)
-        with net.bare():
-            assert not any("forward" in vars(block) for block in blocks)

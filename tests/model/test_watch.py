@@ -6,7 +6,6 @@ import torch
 from peclip.labels import SEVEN
 from peclip.model import PEClip
 from peclip.model.watch import Attention, _Seen, watched
-from tests.model.backbones.families import write_family
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +80,8 @@ def test_the_gradient_of_the_weights_is_that_of_autograd(projected):
     assert torch.allclose(attention.gradient(of_out), expected, atol=1e-5)
 
 
-def test_of_a_backbone_without_a_class_token_the_head_is_seen(tmp_path):
-    path = write_family("siglip", tmp_path / "siglip").path
-    net = PEClip(SEVEN, str(path), num_frames=3).eval()
+def test_of_a_backbone_without_a_class_token_the_head_is_seen(families):
+    net = PEClip(SEVEN, str(families("siglip").path), num_frames=3).eval()
     seen = watched(net, torch.randn(3, 3, 32, 32))
     head = net.backbone.pooling
     tokens = torch.randn(3, 4 + net.prompt_length, 32)

@@ -10,20 +10,26 @@ from peclip.model import PEClip, read_trained
 from peclip.model.arithmetic import clip_flops
 from peclip.model.backbones.load import load_backbone
 from peclip.model.io.checkpoint import to_checkpoint
-from tests.model.backbones.families import WRITERS, write_family
+from tests.model.backbones.families import WRITERS
 from tests.model.small import LABELS, build, clips, stir, trainable
 from tests.runs import trained
 
 
 @pytest.fixture(scope="module", params=WRITERS)
-def family(request, tmp_path_factory):
-    return write_family(request.param, tmp_path_factory.mktemp("families") / request.param)
+def family(request, families):
+    return families(request.param)
 
 
 @pytest.fixture(scope="module")
 def whole(family):
     """A model with every part, none of them the identity; tests leave it as it was."""
     return stir(build(family.path)).eval()
+
+
+@pytest.fixture(scope="module")
+def bare(family):
+    """The backbone without any part; tests leave it as it was."""
+    return build(family.path, adapters={}, prompts=None)
 
 
 def normalized(features):
@@ -53,16 +59,16 @@ def test_texts_have_the_features_of_hugging_face(family, prompts):
 
 
 @torch.no_grad()
-def test_any_texts_have_features(family, whole):
+def test_any_texts_have_features(family, whole, bare):
     texts = class_texts(LABELS, "names")
-    for net in (whole, build(family.path, adapters={}, prompts=None)):
+    for net in (whole, bare):
         assert torch.allclose(net.encode_text(list(net.config.texts.values())), net.encode_text(), atol=1e-6)
     assert (net.encode_text(texts) - normalized(family.text_features(texts))).abs().max() <= 1e-6
     assert not torch.allclose(whole.encode_text(texts), net.encode_text(texts), atol=1e-3)
 
 
-def test_pixels_are_normalised_as_the_preprocessor_states(family):
-    clip_format = build(family.path).clip_format
+def test_pixels_are_normalised_as_the_preprocessor_states(family, whole):
+    clip_format = whole.clip_format
     assert (clip_format.mean, clip_format.std) == family.pixels
 
 
@@ -83,25 +89,24 @@ def test_a_gradient_reaches_every_parameter_of_every_part_and_none_of_the_backbo
     assert not any(weight.requires_grad or weight.grad is not None for weight in net.clip.parameters())
 
 
-def test_every_part_changes_the_logits(family, whole):
-    bare = logits(build(family.path, adapters={}, prompts=None))
+def test_every_part_changes_the_logits(family, whole, bare):
+    plain = logits(bare)
     for site in whole.config.adapters:
         kept = {name: factory for name, factory in PEClip.__init__.__defaults__[1].items() if name == site}
-        assert not torch.allclose(logits(stir(build(family.path, adapters=kept, prompts=None))), bare, atol=1e-3), site
-    assert not torch.allclose(logits(stir(build(family.path, adapters={}))), bare, atol=1e-3)
+        assert not torch.allclose(logits(stir(build(family.path, adapters=kept, prompts=None))), plain, atol=1e-3), site
+    assert not torch.allclose(logits(stir(build(family.path, adapters={}))), plain, atol=1e-3)
 
 
-def test_adapters_that_have_learned_nothing_change_nothing(family):
-    assert torch.equal(logits(build(family.path, prompts=None)), logits(build(family.path, adapters={}, prompts=None)))
+def test_adapters_that_have_learned_nothing_change_nothing(family, bare):
+    assert torch.equal(logits(build(family.path, prompts=None)), logits(bare))
 
 
-def test_removing_the_parts_restores_the_bare_backbone(family, whole):
-    bare = logits(build(family.path, adapters={}, prompts=None))
-    before = logits(whole)
+def test_removing_the_parts_restores_the_bare_backbone(whole, bare):
+    plain, before = logits(bare), logits(whole)
     with whole.bare():
-        assert torch.equal(logits(whole), bare)
+        assert torch.equal(logits(whole), plain)
     assert torch.equal(logits(whole), before)
-    assert not torch.allclose(before, bare, atol=1e-3)
+    assert not torch.allclose(before, plain, atol=1e-3)
 
 
 def test_the_prompts_of_each_depth_act(family, whole):
@@ -177,6 +182,5 @@ def test_a_run_resumes_from_its_checkpoint_and_ends_with_the_same_weights(family
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-def test_the_arithmetic_of_a_clip_is_counted(whole, family):
-    bare = build(family.path, adapters={}, prompts=None)
+def test_the_arithmetic_of_a_clip_is_counted(whole, bare):
     assert 0 < clip_flops(bare) < clip_flops(whole)

@@ -15,21 +15,19 @@ from peclip.labels import SEVEN
 from peclip.model import PEClip
 from peclip.model.backbones.load import load_backbone
 from tests.lacking import needs
-from tests.model.backbones.families import openai_state, write_family, write_letters
+from tests.model.backbones.families import openai_state, write_letters
 from tests.model.released_small import as_saved, small_state
 from tests.model.small import build
 from tests.runs import run
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """Return the folder of a family, which is written once."""
-    root, done = tmp_path_factory.mktemp("formats"), {}
+def written(families):
+    """Return the folder of a family; not to be written to."""
 
     def folder(kind):
-        if kind not in done:
-            done[kind] = write_family(kind, root / kind)
-        return root / kind
+        path = families(kind).path
+        return path.parent if path.is_file() else path
 
     return folder
 

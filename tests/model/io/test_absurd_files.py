@@ -46,7 +46,7 @@ def adapter(name="TextAdapter", **arguments):
 
 CLIPS = {"num_frames": 16, "image_size": 32, "mean": [0.48145466, 0.4578275, 0.40821073]}
 CLIPS |= {"std": [0.26862954, 0.26130258, 0.27577711]}
-MANY = [str(number) for number in range(200_000)]
+MANY = [str(number) for number in range(20_000)]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ MANY = [str(number) for number in range(200_000)]
         (adapter(init=["zero"] * 1000), r"init is \['zero', .*\.\.\.\S*, expected zero or default"),
         (adapter("Adapter"), "its adapters, prompts or temporal head cannot be built"),
         ({"adapters": {f"vision.mlp[{i}]": {} for i in range(3000)}}, "lacks class_path"),
-        ({"labels": MANY, "texts": dict.fromkeys(MANY, "x")}, "labels has 200,000 names, expected at most 10,000"),
+        ({"labels": MANY, "texts": dict.fromkeys(MANY, "x")}, "labels has 20,000 names, expected at most 10,000"),
         ({"labels": ["x" * 10**6, "b"]}, "it has 1,000,000 characters, expected at most 1,000"),
         (
             {"texts": {"happiness": "x" * 10**7}},
@@ -82,8 +82,8 @@ MANY = [str(number) for number in range(200_000)]
         ({"logit_scale": 10**400}, r"logit_scale is 10+\.\.\.0+, expected a number"),
         ({"logit_scale": float("inf")}, "is torn or not JSON: Infinity is not a finite number"),
         (
-            {"texts": None, "token_ids": [[0] * 10**6] * 3},
-            r"token_ids have shape \(3, 1000000\), expected \(3, 2 to 160\)",
+            {"texts": None, "token_ids": [[0] * 10**5] * 3},
+            r"token_ids have shape \(3, 100000\), expected \(3, 2 to 160\)",
         ),
         ({"texts": None, "token_ids": [[2**70] * 5] * 3}, "token_ids is .*, expected whole numbers from 0"),
         ({"backbone": "x" * 10**5}, r"backbone is 'x+\.\.\.x+', expected a Hub id, a folder or demo"),
@@ -121,13 +121,14 @@ def test_prompts_leave_room_for_a_text(tiny_clip):
         build(tiny_clip, prompts=partial(MaPLe, length=157))
 
 
-def repack(source, target, compression=zipfile.ZIP_DEFLATED, replace=()):
-    """Write the entries of an archive again, some of them with other contents."""
-    replace = dict(replace)
-    with zipfile.ZipFile(source) as stored, zipfile.ZipFile(target, "w", compression) as packed:
+def repack(source, target, compression=zipfile.ZIP_DEFLATED, zeros=()):
+    """Write the entries of an archive again, some of them with so many megabytes of zeros instead."""
+    zeros, megabyte = dict(zeros), bytes(1_000_000)
+    with zipfile.ZipFile(source) as stored, zipfile.ZipFile(target, "w", compression, compresslevel=1) as packed:
         for entry in stored.infolist():
-            content = replace.get(entry.filename.split("/", 1)[1], stored.read(entry))
-            packed.writestr(entry.filename, content)
+            size = zeros.get(entry.filename.split("/", 1)[1])
+            with packed.open(entry.filename, "w") as written:
+                written.writelines(size * [megabyte] if size else [stored.read(entry)])
     return target
 
 
@@ -144,7 +145,7 @@ def saved(request, net, tmp_path):
 
 def test_a_compressed_checkpoint_is_refused(saved, tmp_path):
     path, read = saved
-    bomb = repack(path, tmp_path / f"bomb{path.suffix}", replace={"data/0": bytes(500_000_000)})
+    bomb = repack(path, tmp_path / f"bomb{path.suffix}", zeros={"data/0": MEGABYTES + 50})
     assert bomb.stat().st_size < 10_000_000
     with refused(r"its entry '.*' is compressed, which no checkpoint of PyTorch is"):
         read(bomb)
@@ -207,9 +208,9 @@ def test_settings_that_hold_one_list_many_times_are_refused(net, tmp_path):
 
 def test_a_released_file_of_very_many_blocks_is_refused(tmp_path):
     state = small_state()
-    state |= {f"image_encoder.transformer.resblocks.{index}.ln_1.weight": torch.ones(128) for index in range(3, 10_000)}
+    state |= {f"image_encoder.transformer.resblocks.{index}.ln_1.weight": torch.ones(128) for index in range(3, 1000)}
     torch.save(as_saved(state), tmp_path / "a.pth")
-    with refused(r"its shapes do not fit: num_hidden_layers is 10000, expected 1 to 200"):
+    with refused(r"its shapes do not fit: num_hidden_layers is 1000, expected 1 to 200"):
         load_released(tmp_path / "a.pth", token_ids=small_ids())
 
 

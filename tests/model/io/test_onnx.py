@@ -238,13 +238,10 @@ def test_a_place_that_cannot_be_written_is_named(net, tmp_path):
         write_onnx(net, tmp_path / "file" / "model.onnx")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "adapters",
-    [
-        {"vision.attention": SharedAdapter},
-        pytest.param({}, marks=pytest.mark.slow),
-        pytest.param({"vision.mlp": TemporalDynamicAdapter}, marks=pytest.mark.slow),
-    ],
+    [{"vision.attention": SharedAdapter}, {}, {"vision.mlp": TemporalDynamicAdapter}],
 )
 def test_models_with_one_part_or_none_are_written(one_block, tmp_path, adapters):
     """That of all parts is :func:`path`; the command writes one of none in the tests of export."""

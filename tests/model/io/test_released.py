@@ -47,7 +47,9 @@ WAYS = pytest.mark.parametrize(
     "run",
     [
         pytest.param({}, id="eager"),
-        pytest.param({"checkpointing": True}, id="checkpointing"),
+        pytest.param(
+            {"checkpointing": True}, id="checkpointing", marks=pytest.mark.slow
+        ),  # small ones are in test_blocks
         pytest.param({"compile": True}, id="compiled", marks=pytest.mark.slow),
         pytest.param({"compile": True, "checkpointing": True}, id="both", marks=pytest.mark.slow),
     ],

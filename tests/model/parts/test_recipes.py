@@ -17,7 +17,7 @@ from peclip.model.parts.peft import method_of
 from peclip.model.watch import watched
 from peclip.recipes import FOLDER
 from tests.lacking import needs
-from tests.model.backbones.families import WRITERS, write_family
+from tests.model.backbones.families import WRITERS
 from tests.model.small import build, clips, stir, train_step, trainable
 from tests.model.test_one_token import check_equal
 
@@ -57,15 +57,32 @@ def bare_logits(net):
         return logits(net)
 
 
-@pytest.fixture(params=RECIPES, ids=lambda path: path.stem)
+@pytest.fixture(scope="module", params=RECIPES, ids=lambda path: path.stem)
 def recipe(request):
     return request.param
 
 
-@pytest.fixture
-def net(tiny_clip, recipe):
-    """A model in which nothing is the identity any more."""
+@pytest.fixture(scope="module")
+def whole(tiny_clip, recipe):
+    """A model in which nothing is the identity any more. Tests leave it as it was."""
     return stir(build(tiny_clip, **options_of(recipe))).eval()
+
+
+@pytest.fixture
+def net(whole):
+    """A copy of it that a test may change."""
+    return deepcopy(whole)
+
+
+@pytest.fixture(scope="module")
+def bare(tiny_clip):
+    """The backbone without any part."""
+    return build(tiny_clip, adapters={}, prompts=None)
+
+
+@pytest.fixture(scope="module")
+def bare_flops(bare):
+    return clip_flops(bare)
 
 
 def test_a_new_model_is_zero_shot_clip_where_the_part_starts_as_the_identity(tiny_clip, recipe):
@@ -74,12 +91,12 @@ def test_a_new_model_is_zero_shot_clip_where_the_part_starts_as_the_identity(tin
     assert same == starts_as_the_backbone(recipe)
 
 
-def test_taken_out_it_leaves_the_bare_backbone(tiny_clip, net):
-    bare = logits(build(tiny_clip, adapters={}, prompts=None))
+def test_taken_out_it_leaves_the_bare_backbone(bare, net):
+    expected = logits(bare)
     before = logits(net)
-    assert torch.equal(bare_logits(net), bare)
+    assert torch.equal(bare_logits(net), expected)
     assert torch.equal(logits(net), before)
-    assert not torch.allclose(before, bare, atol=1e-2)
+    assert not torch.allclose(before, expected, atol=1e-2)
 
 
 def test_a_gradient_reaches_every_parameter_and_none_of_the_backbone(net):
@@ -150,11 +167,10 @@ def test_blocks_that_are_recomputed_for_the_gradient_give_the_same_one(tiny_clip
     check_equal(other.train(), clips(), net.train())
 
 
-def test_its_operations_can_be_counted(tiny_clip, net):
-    bare = clip_flops(build(tiny_clip, adapters={}, prompts=None))
+def test_its_operations_can_be_counted(bare_flops, net):
     found = clip_flops(net)
     assert found is not None
-    assert found > bare or not list(net.adapters.parameters())
+    assert found > bare_flops or not list(net.adapters.parameters())
 
 
 def test_where_its_blocks_look_can_be_watched(net):
@@ -188,9 +204,8 @@ def test_onnx_files_give_the_same_logits(net, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in WRITERS if kind != "clip"])
-def test_it_fits_every_family_of_backbones(kind, recipe, tmp_path):
-    path = write_family(kind, tmp_path / kind).path
-    net = stir(build(path, **options_of(recipe)))
+def test_it_fits_every_family_of_backbones(kind, recipe, families):
+    net = stir(build(families(kind).path, **options_of(recipe)))
     other = deepcopy(net)
     assert not torch.allclose(logits(net), bare_logits(net), atol=1e-2)
     net.train()(clips()).square().sum().backward()

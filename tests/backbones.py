@@ -1,0 +1,52 @@
+"""Backbones of tests are loaded from their files once a process: loading one takes ten times as long as copying it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from peclip.model.backbones.contract import Backbone
+
+USERS = ("peclip.model.build", "peclip.model.peclip", "peclip.inference.cautions", "peclip.bench.sizes")
+"""Modules that load backbones by their names. Tests of loading call the function itself, which loads at every call."""
+
+
+@contextmanager
+def loaded_once() -> Iterator[None]:
+    """Let models get copies of backbones whose files have not changed since they were loaded."""
+    with pytest.MonkeyPatch.context() as patch:
+        for user in USERS:
+            if user in sys.modules:
+                patch.setattr(f"{user}.load_backbone", _once(sys.modules[user].load_backbone))
+        yield
+
+
+LOADED: dict[tuple[object, ...], Backbone] = {}
+
+
+def _once(load: Callable[[str], Backbone]) -> Callable[[str], Backbone]:
+    def loaded(name: str) -> Backbone:
+        key = (name, os.getcwd(), _files(name))
+        if key not in LOADED:
+            LOADED[key] = load(name)
+        # nothing writes to a tokenizer
+        return replace(deepcopy(replace(LOADED[key], tokenizer=None)), tokenizer=LOADED[key].tokenizer)
+
+    return loaded
+
+
+def _files(path: str) -> tuple[object, ...]:
+    """Return what changes with a folder, or with a file and those beside it, such as its tokenizer's."""
+    folder = os.path.dirname(path) or "." if os.path.isfile(path) else path
+    found = [(each.name, each.stat()) for each in os.scandir(folder)] if os.path.isdir(folder) else []
+    return tuple(sorted((name, status.st_ino, status.st_size, status.st_mtime_ns) for name, status in found))

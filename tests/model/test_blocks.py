@@ -1,0 +1,90 @@
+"""Blocks that are compiled, or computed again for the gradient: the same function."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+
+from tests.conftest import write_tiny_clip
+from tests.model.small import build, clips, stir, trainable
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        {"checkpointing": True},
+        pytest.param({"compile": True}, marks=pytest.mark.slow),  # compiles a second time, for passes without gradients
+        pytest.param({"compile": True, "checkpointing": True}, marks=pytest.mark.slow),
+    ],
+)
+def test_without_gradients_too_and_bare_clip_to_the_bit(run, tiny_clip):
+    plain, other = (stir(build(tiny_clip, **options)).eval() for options in ({}, run))
+    video = clips(2)
+    with torch.no_grad():
+        assert torch.allclose(plain(video), other(video), atol=1e-3)
+        with plain.bare(), other.bare():
+            assert torch.equal(plain(video), other(video))
+        assert torch.allclose(plain(video), other(video), atol=1e-3)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        ({"checkpointing": True}, 2),
+        ({"compile": True}, 1),
+        pytest.param(({"compile": True}, 2), marks=pytest.mark.slow),
+        pytest.param(({"compile": True, "checkpointing": True}, 2), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def way(request):
+    """How blocks run, and how many there are in each tower: compiling one takes seconds."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def pair(way, tmp_path_factory):
+    """A model and the same one whose blocks run so: compiled once for all tests, which leave them as they were."""
+    options, blocks = way
+    folder = write_tiny_clip(tmp_path_factory.mktemp("clip") / "clip", blocks)
+    plain, other = (stir(build(folder, **options)) for options in ({}, options))
+    if blocks == 1:  # a whole block in one tower, one token in the other
+        plain._mixes["vision"] = other._mixes["vision"] = True
+    return plain, other
+
+
+@pytest.fixture
+def other(pair):
+    return pair[1]
+
+
+def test_values_and_gradients_are_the_same(way, pair):
+    video = clips(2)
+    for frames in (3,) if way[0] == {"compile": True} else (3, 2):  # T may change; compiling again takes long
+        losses = [net(video[:, :frames]).square().mean() for net in pair]
+        assert torch.allclose(*losses, rtol=1e-4)
+        for net, loss in zip(pair, losses, strict=True):
+            net.zero_grad()
+            loss.backward()
+        plain, other = map(trainable, pair)
+        for name, weight in plain.items():
+            assert torch.allclose(weight.grad, other[name].grad, rtol=1e-3, atol=1e-4), name
+
+
+def test_a_copy_runs_with_its_own_weights(other):
+    """With gradients, because blocks are compiled again without."""
+    video = clips(2)
+    before = other(video).detach()
+    copy = deepcopy(other)
+    with torch.no_grad():
+        for weight in trainable(copy).values():
+            weight.zero_()
+    assert torch.equal(other(video), before)
+    assert not torch.allclose(copy(video), before, atol=1e-2)
+
+
+def test_taken_out_the_blocks_are_as_they_were(other):
+    blocks = [block for tower in other.backbone.towers.values() for block in tower.blocks]
+    assert all("forward" in vars(block) for block in blocks)
+    with other.bare():
+        assert not any("forward" in vars(block) for block in blocks)
