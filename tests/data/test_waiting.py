@@ -1,5 +1,6 @@
 """Worker processes that are stopped, blocked or slow: the first two end the waiting, the last does not."""
 
+import gc
 import os
 import signal
 import threading
@@ -198,10 +199,16 @@ def test_a_batch_without_room_is_an_error_of_the_worker_and_not_of_a_thread_of_i
 def test_a_system_that_starts_no_worker_gives_one_line(tiny_data: Path, capfd: pytest.CaptureFixture[str]):
     import resource
 
+    gc.collect()
+    for thread in threading.enumerate():
+        if thread.name == "batches":  # of a test before: it would close files below
+            thread.join(30)
     data = module(tiny_data, num_workers=2)
     loader = data.train_dataloader()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 1, limits[1]))
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, limits[1]))
     try:
         with pytest.raises(InputError, match=r"cannot be started \(Too many open files\): set num_workers 0"):
             list(loader)
