@@ -123,6 +123,16 @@ def test_wandb_gets_every_row_once(last, logged):
     assert run.logged == logged
 
 
+def test_other_ranks_log_nothing_to_a_resumed_run_of_wandb(monkeypatch):
+    from lightning.pytorch.loggers.logger import DummyExperiment  # what they have in place of a run
+    from lightning.pytorch.utilities import rank_zero_only
+
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    logger = ContinuedWandbLogger(earlier=Earlier(), experiment=None)
+    monkeypatch.setattr(ContinuedWandbLogger, "experiment", DummyExperiment())
+    logger.log_metrics({"loss": 1.0}, 3)
+
+
 def test_the_identity_of_a_row_is_the_same_in_the_file_and_in_the_logger():
     assert row_of(3, {"b": "1", "a": "2", "step": "3"}) == row_of(3, {"a": 2.0, "b": 1.0})
 
@@ -146,6 +156,7 @@ def assert_continued(folder, steps):
     events.Reload()
     assert [event.step for event in events.Scalars("train/loss")] == list(range(steps))
     assert [event.step for event in events.Scalars("test/loss")] == [steps]
+    assert len(events.Scalars("hp_metric")) == 1
 
 
 @pytest.mark.slow

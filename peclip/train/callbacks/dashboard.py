@@ -135,7 +135,9 @@ class Dashboard(EvaluationCallback):
         if not outputs or not trainer.is_global_zero:
             return
         module, _ = module_and_data(trainer)
-        labels, step, clips = module.net.labels, trainer.global_step, evaluated_clips(trainer)
+        labels, clips = module.net.labels, evaluated_clips(trainer)
+        # As Lightning counts for the metrics: a validation belongs to the last step that it sees, which a resumed run keeps.
+        step = trainer.global_step - int(trainer.state.fn == "fit" and stage == "val")
         truth = clips.table["label"].map({label: place for place, label in enumerate(labels)}).to_numpy()
         clip = torch.cat([each.clip for each in outputs]).numpy()
         found = calibration(torch.cat([each.probabilities for each in outputs]).numpy(), truth[clip])

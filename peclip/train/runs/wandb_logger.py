@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 STEP = "trainer/global_step"
 """Name of the step in the rows of WandbLogger."""
@@ -63,6 +64,7 @@ class ContinuedWandbLogger(WandbLogger):
         self._skipped: frozenset[Row] = frozenset()
         self._reached = -1  # step up to which pictures and the like are not shown again
 
+    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log metrics, unless they were logged before the interruption."""
         if self._earlier:
