@@ -68,4 +68,4 @@ def embed(
     if picture == "tsne":
         draw_map(target.with_suffix(".png"), clips, shown, Path(manifest).name)
     skipped = f", {len(clips) - done:,} skipped" if done < len(clips) else ""
-    say(f"{target}: {done:,} clips{skipped}, {shown.values.shape[1]} numbers each")
+    say(f"{target}: {done:,} {'clip' if done == 1 else 'clips'}{skipped}, {shown.values.shape[1]} numbers each")

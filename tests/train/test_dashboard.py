@@ -59,7 +59,7 @@ def test_tensorboard_has_pictures_of_each_evaluation(board):
     assert set(events.Tags()["images"]) == names
     steps = [image.step for image in events.Images("pictures/val/confusion")]
     assert len(steps) == 2
-    assert steps == [event.step for event in events.Scalars("val/war")], "a run that resumes there would lose the last one"
+    assert steps == [event.step for event in events.Scalars("val/war")], "a resumed run loses the last one"
     assert len(events.Images("pictures/test/mistakes")) == 1
 
 

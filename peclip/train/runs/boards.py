@@ -43,7 +43,7 @@ def boards_of(loggers: Sequence[Logger]) -> list[Logger]:
 def show_settings(boards: Sequence[Logger], settings: Mapping[str, Any]) -> None:
     """Show the options of a run and facts about it as its hyper-parameters."""
     for board in boards:
-        if isinstance(board, TensorBoardLogger):  # which logs a metric beside the settings, and has both where a run resumes
+        if isinstance(board, TensorBoardLogger):  # which adds a metric to them, and has both where a run resumes
             sessions = [*Path(board.experiment.log_dir).glob("events.out.tfevents.*")]
             board.log_hyperparams({**settings}, {} if len(sessions) > 1 else None)
         else:
