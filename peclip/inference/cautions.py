@@ -1,5 +1,7 @@
 """Say where an answer is worth less than its probability: of the model, and of single faces."""
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -28,10 +30,14 @@ _LUMA = (0.299, 0.587, 0.114)
 
 def of_model(net: PEClip) -> str:
     """Return what has to be said about every answer of a model, in one sentence; empty where there is nothing."""
-    is_demo = net.config.backbone == DEMO or net.config.fingerprint == load_backbone(DEMO).fingerprint
-    if is_demo:
+    if net.config.backbone == DEMO or net.config.fingerprint == _fingerprint_of_demo():
         return SYNTHETIC if are_expressions(net.labels) else SYNTHETIC_CLIP
     return "" if net.trainable_state() else ZERO_SHOT
+
+
+@cache
+def _fingerprint_of_demo() -> str:
+    return load_backbone(DEMO).fingerprint
 
 
 def of_answer(box: Box, bright: float, seconds: float) -> tuple[str, ...]:

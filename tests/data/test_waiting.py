@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from peclip.data import shared_memory
@@ -26,10 +27,11 @@ from tests.processes import AtCall, in_a_process
 
 
 class Working(Dataset):
-    """Items that call a function in a worker."""
+    """Two items, of which the second calls a function in its worker once the first has arrived, however late."""
 
     def __init__(self, at_work: AtWork, act: Callable[[], object]) -> None:
         self.at_work, self.act = at_work, act
+        self.arrived = torch.zeros(1, dtype=torch.bool).share_memory_()
 
     def __len__(self) -> int:
         return 2
@@ -37,6 +39,8 @@ class Working(Dataset):
     def __getitem__(self, index: int) -> int:
         self.at_work.note(index)
         if index == 1:
+            while not self.arrived:
+                time.sleep(0.01)
             self.act()
         self.at_work.note(None)
         return index
@@ -50,15 +54,16 @@ def batches_of(act: Callable[[], object], timeout: float) -> Iterator[int]:
     """Yield the items of two workers, the second of which calls a function."""
     start_server()
     at_work = AtWork(2, timeout)
-    loader = DataLoader(
-        Working(at_work, act), None, num_workers=2, multiprocessing_context=METHOD, worker_init_fn=begin, timeout=0
-    )
+    items = Working(at_work, act)
+    loader = DataLoader(items, None, num_workers=2, multiprocessing_context=METHOD, worker_init_fn=begin, timeout=0)
 
     def start() -> Iterator[int]:
         with main_module_hidden():
             return iter(loader)
 
-    return Watched(start, at_work)
+    for item in Watched(start, at_work):
+        items.arrived[:] = True
+        yield item
 
 
 def stop_itself() -> None:

@@ -232,6 +232,7 @@ def test_a_video_without_a_face_has_rows_that_say_so(rows):
     ]
 
 
+@pytest.mark.slow  # synthetic people come and go in test_scenes
 def test_a_face_that_goes_ends_its_track(rows):
     found = rows("real_unlabelled/face_noface.mov")
     assert {row.track for row in found} == {1, None}
@@ -240,6 +241,7 @@ def test_a_face_that_goes_ends_its_track(rows):
     assert [row.start for row in found if not row.track][2:] == [3, 4, 5]
 
 
+@pytest.mark.slow
 def test_a_face_that_comes_begins_its_track(rows):
     found = rows("real_unlabelled/noface_face.mov")
     assert {row.track for row in found} == {1, None}
@@ -248,6 +250,7 @@ def test_a_face_that_comes_begins_its_track(rows):
     assert max(row.end for row in found if not row.track) == pytest.approx(3.945, abs=0.05)
 
 
+@pytest.mark.slow  # synthetic people follow each other in test_scenes
 def test_people_that_follow_each_other_are_tracks_of_their_own(real):
     def frames():
         offset = 0.0

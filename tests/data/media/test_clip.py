@@ -14,17 +14,7 @@ from PIL import Image
 from peclip.data.media.clip import count_frames, every_frame, read_clip, stream_frames
 from peclip.data.media.segments import segment_indices
 from peclip.errors import InputError
-from tests.lacking import SHARED, needs
 from tests.media import numbered_frames, write_frames, write_video
-from tests.scenes import Visit, film
-
-REAL = sorted(path for path in (SHARED / "media").glob("*/*") if path.suffix in (".mp4", ".mov"))
-
-# as cameras and editors write them: many frames between keyframes, which refer to each other, and losses
-USUAL = {
-    "H.264.mp4": {"codec_options": {"crf": "24", "qp": "-1", "b_strategy": "1", "preset": "medium"}, "gop": 60},
-    "H.265.mov": {"codec": "libx265", "codec_options": {"x265-params": "crf=28:log-level=none"}, "gop": 60},
-}
 
 UNEVEN = np.cumsum(np.random.default_rng(0).integers(1, 200, 40)).tolist()
 MILLISECOND = Fraction(1, 1000)
@@ -315,26 +305,3 @@ def test_a_folder_has_no_times(tmp_path: Path):
     write_frames(tmp_path / "clip", 3)
     with pytest.raises(InputError, match="clip: start and end apply to a video"):
         read_clip(tmp_path / "clip", 3, 32, start=1.0)
-
-
-@pytest.mark.parametrize("name", USUAL)
-def test_frames_of_usual_videos_are_those_of_a_full_decode(tmp_path: Path, name: str):
-    write_video(tmp_path / name, 100, frames=film([Visit(1, 20, 60, range(100), speed=1.5)], 100), **USUAL[name])
-    check_against_a_full_decode(tmp_path / name)
-
-
-@pytest.mark.skipif(not REAL, reason=needs("real videos"))
-@pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
-def test_frames_of_real_videos_are_those_of_a_full_decode(path: Path):
-    check_against_a_full_decode(path)
-
-
-def check_against_a_full_decode(path: Path) -> None:
-    with av.open(str(path)) as container:
-        container.streams.video[0].thread_type = "AUTO"
-        frames = list(container.decode(video=0))
-    assert count_frames(path) == len(frames)
-    whole = np.stack([frames[i].to_ndarray(format="gbrp") for i in segment_indices(len(frames), 16)])
-    side = min(whole.shape[1:3])
-    top, left = ((length - side) // 2 for length in whole.shape[1:3])
-    assert torch.equal(read_clip(path, 16, side), as_clip(whole[:, top : top + side, left : left + side]))
