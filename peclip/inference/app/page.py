@@ -24,6 +24,13 @@ _NAME_OF_VIDEO = "(video) => video ? video.path : ''"
 
 THEME = gr.themes.Default(
     primary_hue="teal", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+).set(  # Gradio's own colours of these have 2.5 to 1, where a text needs 4.5
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_800",
+    block_info_text_color="*neutral_600",
+    block_info_text_color_dark="*neutral_300",
 )  # fonts of the visitor's own system: nothing is loaded from elsewhere
 
 Written = TypeVar("Written")
