@@ -120,7 +120,9 @@ def _draw_texts(figure: "SubFigure", found: Explanation) -> None:
     colours = [by_label[text.label] for text in shown]
     classes.barh(rows, [text.logit for text in shown], color=colours)
     for row, text in enumerate(shown):
-        classes.annotate(f"{text.probability:.1%}", (max(text.logit, 0), row), (3, 0), va="center", textcoords="offset points")
+        classes.annotate(
+            f"{text.probability:.1%}", (max(text.logit, 0), row), (3, 0), va="center", textcoords="offset points"
+        )
     classes.set_yticks(rows, [shortened(text.label) for text in shown], parse_math=False)
     classes.invert_yaxis()
     classes.margins(x=0.22)
