@@ -8,6 +8,8 @@ import pytest
 
 from tests.runs import run, write_data
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 TEXTS = "{contempt: Dimpler., boredom: Eyes closed.}"
 
 

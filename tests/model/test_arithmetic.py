@@ -1,12 +1,13 @@
 """The arithmetic of a clip is counted without any weights, and leaves no trace in the model."""
 
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from peclip.model import Adapter, SharedAdapter
+from peclip.model import Adapter, GRUHead, SharedAdapter
 from peclip.model.arithmetic import clip_flops, meta_copy
 from tests.model.small import build, clips, stir
 
@@ -57,6 +58,14 @@ def test_frames_cost_in_proportion_and_texts_nothing(tiny_clip):
     assert many == 3 * few > 0
     only_text = build(tiny_clip, adapters={"text.mlp": SharedAdapter}, prompts=None, num_frames=2)
     assert clip_flops(only_text) == few
+
+
+@pytest.mark.parametrize("options", [{}, {"temporal": GRUHead}])
+def test_a_gru_costs_the_products_of_its_steps(options, tiny_clip, monkeypatch):
+    net = build(tiny_clip, num_frames=5, **options)
+    at_once = clip_flops(net)
+    monkeypatch.setattr("peclip.model.arithmetic._StepsAtOnce", nullcontext)
+    assert clip_flops(net) == at_once
 
 
 def test_counting_changes_neither_the_model_nor_the_random_numbers_to_come(tiny_clip):

@@ -37,7 +37,7 @@ SECONDS = 10
 LONGEST = 1000
 """Letters of the longest line of an error."""
 
-CHUNK = 400
+CHUNK = 100
 """Items that a process reads before the clock is looked at."""
 
 CLIPS = tuple(f"{number:05d}" for number in range(1, 8))

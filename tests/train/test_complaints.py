@@ -11,6 +11,8 @@ from peclip.errors import InputError
 from peclip.train.cli.complaints import as_input_error
 from tests.runs import run
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 RAISED = """
 
 -- Process 1 terminated with the following error:

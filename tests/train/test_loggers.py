@@ -15,6 +15,8 @@ from peclip.train.runs.wandb_logger import ContinuedWandbLogger, Earlier, Row, r
 from tests.processes import AtCall, in_a_process, send
 from tests.runs import run
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 def tensorboard(**options):
     options = {"save_dir": "runs", "name": "tiny", "version": None, "purge_step": None} | options

@@ -13,6 +13,8 @@ from peclip.model.io import read_trained
 from tests.processes import AtCall, in_a_process, send
 from tests.runs import run
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 pytest.importorskip("peft")
 
 LORA = {

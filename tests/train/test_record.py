@@ -15,6 +15,8 @@ from peclip.train.runs.record import changes_on_resuming, mixed_results, repeats
 from peclip.train.runs.resume import Interrupted
 from tests.runs import run, trained, write_config, write_data
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 BEFORE = {
     "seed_everything": 0,
     "trainer": {"max_epochs": 6, "max_steps": -1, "precision": "32-true", "devices": 1, "callbacks": None},

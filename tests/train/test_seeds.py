@@ -13,6 +13,8 @@ from tests.processes import AtCall, in_a_process, send
 from tests.runs import run, write_config
 from tests.train.test_cv import write_folds
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 SHORT = ("--trainer.max_epochs", "1", "--model.zero_shot", "false", "--data.num_workers", "0")
 
 

@@ -20,6 +20,8 @@ from tests.ranked import in_ranks
 from tests.runs import LABELS, run, write_config, write_data
 from tests.stress.killed import outcome
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 SKIP = ("--data.on_error", "skip", "--trainer.max_epochs", "1")
 
 

@@ -15,6 +15,8 @@ from peclip.model.views import logits_of
 from peclip.views import Views
 from tests.runs import run
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 
 @pytest.mark.parametrize(("frames", "num"), [(1, 3), (2, 3), (3, 3), (5, 4), (7, 4), (100, 16)])
 def test_a_view_in_time_takes_its_piece_of_every_segment(frames, num):
