@@ -272,11 +272,11 @@ def test_another_number_of_workers_is_the_same_run(tiny_run, tiny_config, tmp_pa
     assert weights(other / "checkpoints" / "last.ckpt") == weights(tiny_run / "checkpoints" / "last.ckpt")
 
 
-def test_a_run_resumes_from_its_last_checkpoint(tiny_run, tiny_config, tmp_path):
-    long = trained(tmp_path, "--config", tiny_config, "--trainer.max_epochs", "3", "--checkpoint.save_top_k", "-1",
-                   "--checkpoint.filename", "{epoch}")  # fmt: skip
-    (middle,) = long.glob("checkpoints/epoch=1*.ckpt")
-    resumed = trained(tmp_path, "--config", tiny_config, "--trainer.max_epochs", "3", "--ckpt_path", middle)
+def test_a_run_resumes_from_its_last_checkpoint(tiny_config, tmp_path):
+    every = ("--checkpoint.save_top_k", "-1", "--checkpoint.filename", "{epoch}")
+    long = trained(tmp_path, "--config", tiny_config, *every)
+    (middle,) = long.glob("checkpoints/epoch=0*.ckpt")
+    resumed = trained(tmp_path, "--config", tiny_config, "--ckpt_path", middle)
     assert weights(resumed / "checkpoints" / "last.ckpt") == weights(long / "checkpoints" / "last.ckpt")
 
 

@@ -8,20 +8,27 @@ import pytest
 from tests.runs import run, trained
 
 
-def test_tensorboard_by_configuration_is_written_and_read_back(tmp_path, tiny_config):
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory, tiny_config):
+    """The folder of a run with both loggers below the folder that it was started in; not to be written to."""
+    folder = tmp_path_factory.mktemp("logged")
+    (folder / "both.yaml").write_text(
+        "trainer: {max_epochs: 1, logger: [{class_path: TensorBoardLogger, init_args: {save_dir: board}}, "
+        "{class_path: WandbLogger, init_args: {offline: true, project: faces}}]}\n"
+    )
+    return trained(folder, "--config", tiny_config, "--config", folder / "both.yaml")
+
+
+def test_tensorboard_by_configuration_is_written_and_read_back(logged):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    (tmp_path / "board.yaml").write_text(
-        "trainer: {max_epochs: 1, logger: {class_path: TensorBoardLogger, init_args: {save_dir: board}}}\n"
-    )
-    folder = trained(tmp_path, "--config", tiny_config, "--config", tmp_path / "board.yaml")
-    (log,) = {file.parent for file in tmp_path.rglob("events.out.tfevents.*")}
+    (log,) = {file.parent for file in logged.parents[2].rglob("events.out.tfevents.*")}
     board = EventAccumulator(str(log))
     board.Reload()
     assert len(board.Scalars("train/loss")) == 3
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = json.loads((logged / "metrics.json").read_text())
     assert [entry.value for entry in board.Scalars("test/war")] == pytest.approx([metrics["war"]])
-    assert (folder / "metrics.csv").is_file()
+    assert (logged / "metrics.csv").is_file()
 
 
 def wandb_records(path):
@@ -43,23 +50,19 @@ def wandb_records(path):
             parts = []
 
 
-def test_an_offline_wandb_run_is_written_and_read_back(tmp_path, tiny_config):
-    (tmp_path / "wandb.yaml").write_text(
-        "trainer: {max_epochs: 1, logger: {class_path: WandbLogger, init_args: {offline: true, project: faces}}}\n"
-    )
-    folder = trained(tmp_path, "--config", tiny_config, "--config", tmp_path / "wandb.yaml")
-    (file,) = tmp_path.rglob("run-*.wandb")
+def test_an_offline_wandb_run_is_written_and_read_back(logged):
+    (file,) = logged.parents[2].rglob("run-*.wandb")
     values, projects = {}, set()
     for record in wandb_records(file):
         if record.run.project:
             projects.add(record.run.project)
         for item in record.history.item:
             values.setdefault(item.key or ".".join(item.nested_key), []).append(json.loads(item.value_json))
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = json.loads((logged / "metrics.json").read_text())
     assert projects == {"faces"}
     assert len(values["train/loss"]) == 3
     assert values["test/war"] == pytest.approx([metrics["war"]])
-    assert (folder / "metrics.csv").is_file()
+    assert (logged / "metrics.csv").is_file()
 
 
 def test_a_csv_logger_of_ones_own_stays_the_only_one(tmp_path, tiny_config, monkeypatch):

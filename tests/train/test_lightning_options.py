@@ -2,6 +2,7 @@
 
 import csv
 import json
+from contextlib import chdir
 from pathlib import Path
 from typing import Union
 
@@ -30,6 +31,16 @@ def fit(tmp_path, monkeypatch, tiny_config):
         return tmp_path / "runs/tiny/version_0", result
 
     return start
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory, tiny_config):
+    """The folder of such a training without further options, and what it printed; not to be written to."""
+    folder = tmp_path_factory.mktemp("plain")
+    with chdir(folder):
+        result = run("fit", "--config", tiny_config, *ONE_EPOCH)
+    assert result.status == 0, result.err
+    return folder / "runs/tiny/version_0", result
 
 
 def column(folder, name):
@@ -157,14 +168,14 @@ def test_another_schedule_steps_once_an_epoch(fit):
     assert column(folder, "lr/prompts") == pytest.approx([3e-5] * 3 + [3e-6] * 3)
 
 
-def test_another_loss_of_torch_is_used(fit):
+def test_another_loss_of_torch_is_used(fit, plain):
     def losses(folder, *options):
         return column(fit("--folder", folder, *options)[0].parents[2] / folder, "train/loss")
 
     loss = ("--model.loss", "torch.nn.CrossEntropyLoss", "--model.loss.label_smoothing")
-    plain, same, smooth = losses("plain"), losses("same", *loss, "0.0"), losses("smooth", *loss, "0.3")
-    assert same == pytest.approx(plain, rel=1e-5)
-    assert smooth != pytest.approx(plain, rel=1e-5)
+    usual, same, smooth = column(plain[0], "train/loss"), losses("same", *loss, "0.0"), losses("smooth", *loss, "0.3")
+    assert same == pytest.approx(usual, rel=1e-5)
+    assert smooth != pytest.approx(usual, rel=1e-5)
 
 
 def test_a_loss_of_ones_own_is_used(fit):
@@ -232,8 +243,8 @@ def test_a_callback_is_added_to_those_of_peclip(fit):
     assert (folder / "checkpoints/best.ckpt").exists()
 
 
-def test_the_console_shows_the_means_of_an_epoch(fit):
-    folder, result = fit()
+def test_the_console_shows_the_means_of_an_epoch(plain):
+    folder, result = plain
     (line,) = [line for line in result.out.splitlines() if line.startswith("epoch ")]
     losses, sizes = column(folder, "train/loss"), [4, 4, 1]
     mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / 9
