@@ -93,7 +93,8 @@ def test_the_memory_of_a_step_is_what_it_takes_above_what_was_there():
     assert len(watch.seconds) == 1
 
 
-def test_decoding_is_timed_for_generated_clips_and_for_those_of_a_manifest(tmp_path, tiny_data):
+def test_decoding_is_timed_for_generated_clips_and_for_those_of_a_manifest(tmp_path, tiny_data, monkeypatch):
+    monkeypatch.setattr(bench_input, "SYNTHETIC", 2)
     found, shown = figures(tmp_path / "made.json", "decode", "--clips", "2", "--num_frames", "3", "--image_size", "32")
     assert "generated clips" in shown
     assert (len(found["step_seconds"]["all"]), found["machine"]["threads"]) == (2, 1)

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("gradio")
-
 from peclip.inference.app import looks
 from peclip.inference.app.looks import LOOKS, OF_FACE, KeptClips, look_at
 from peclip.inference.recognizer import Row
