@@ -1,15 +1,17 @@
 """Track faces from frame to frame, and choose the square to crop around each."""
 
 import math
+from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 MARGIN = 1.3
 """Side of the square over the longer side of the face's box: chin, forehead and some hair, as benchmark crops have."""
 
-GAP = 1.0
-"""Longest time in seconds for which a track survives without its face; at least one frame."""
+GAP = 1.5
+"""Longest time in seconds for which a track survives without its face, as behind a pillar; at least one frame."""
 
 CONFIRMED, CONFIRMED_SECONDS = 3, 0.1
 """Frames in which a face must be found before it is a track, or fewer where these last so long: shorter detections
@@ -22,12 +24,20 @@ logarithm, and how much it looks like another face."""
 REACH_AT_CUT = 0.2
 """The same at a cut, where only a face that hardly changes is that of before: a second person has come into a picture in parts."""
 
-UNLIKE, UNLIKE_LATER = 1.5, 0.75
-"""Weights of a different look, within a :data:`MOMENT`, and later, when a head may have turned. Within a shot,
-looks of one face in consecutive frames correlate above 0.9; at a cut to another face, mostly below 0.6."""
+UNLIKE, UNLIKE_LATER, UNLIKE_MOVED = 1.5, 0.75, 0.4
+"""Weights of a different look: within a :data:`MOMENT`; later, when a head may have turned; and where a face that moved is expected
+after it was hidden, since it comes out as it went in, half covered. Within a shot, looks of one face in consecutive frames correlate
+above 0.9; at a cut to another face, mostly below 0.6."""
 
 MOMENT = 0.1
 """Seconds within which a face looks much the same and keeps its speed."""
+
+MEMORY, COVERED = 1.0, 0.25
+"""Seconds before a face was last found from which its looks and places are remembered, and the last of these, in which it was half
+covered if something came between: the middle of what was left of it does not show its speed."""
+
+MOVED = 0.3
+"""Least distance in widths from the last place of a hidden face to where it is expected now, or it counts as one that stays."""
 
 SHOT, SHOT_CHANGE = 0.8, 10.0
 """Likeness of consecutive frames below which, and mean change in grey levels above which, a shot ends and another begins. Frames of
@@ -65,6 +75,14 @@ class Square:
     roll: float = 0.0
 
 
+class Found(NamedTuple):
+    """A face in a frame: seconds, place as in :class:`Track`, and what it looked like, as :func:`_look` returns it."""
+
+    seconds: float
+    place: np.ndarray
+    look: np.ndarray
+
+
 @dataclass(eq=False)
 class Track:
     """One face over time.
@@ -73,7 +91,7 @@ class Track:
         number: from 1 in order of appearance; None until the face is confirmed.
         place: x and y of the centre and the larger side of the box, as last found.
         speed: of the centre, in pixels a second.
-        look: what the face looked like, as :func:`_look` returns it.
+        recent: when it was found, in the :data:`MEMORY` before it was last found.
         born: seconds.
         seen: seconds when it was last found.
         shown: seconds until which the frame was shown in which it was last found.
@@ -83,7 +101,7 @@ class Track:
     """
 
     place: np.ndarray
-    look: np.ndarray
+    recent: deque[Found]
     born: float
     seen: float
     shown: float
@@ -93,21 +111,42 @@ class Track:
     hits: int = 1
     number: int | None = None
 
-    def cost(self, seconds: float, place: np.ndarray, look: np.ndarray) -> float:
-        """Return the cost of continuing this track with a face at a place and time and with a look."""
-        passed = seconds - self.seen
-        expected = self.place[:2] + self.speed * (passed if passed <= MOMENT else 0)
-        size = math.sqrt(self.place[2] * place[2])
-        moved = float(np.hypot(*(place[:2] - expected))) / size
-        grown = abs(math.log(place[2] / self.place[2]))
-        weight = UNLIKE if passed <= MOMENT else UNLIKE_LATER
-        return moved + grown + weight * (1 - _likeness(self.look, look))
+    def cost(self, seconds: float, place: np.ndarray, look: np.ndarray) -> tuple[float, bool]:
+        """Return the cost of continuing this track with a face at a place and time and with a look.
+
+        Returns:
+            the cost, and whether the motion of the face speaks for it: it was found a moment ago, or is where it was expected.
+        """
+        passed, grown = seconds - self.seen, abs(math.log(place[2] / self.place[2]))
+        expected = self.place[:2] + self.speed * passed if passed <= MOMENT else self._expected(seconds)
+        went_on, stayed = _apart(place, expected) + grown, _apart(place, self.place) + grown
+        if min(went_on, stayed) > REACH:
+            return math.inf, False
+        unlike = 1 - max(_likeness(each.look, look) for each in self.recent)
+        if passed <= MOMENT:
+            return went_on + UNLIKE * unlike, True
+        went_on, stayed = went_on + UNLIKE_MOVED * unlike, stayed + UNLIKE_LATER * unlike
+        if went_on < stayed and _apart(self.place, expected) > MOVED:
+            return went_on, True
+        return stayed, False
+
+    def _expected(self, seconds: float) -> np.ndarray:
+        """Return x and y of a hidden face that goes on as it did before it was covered."""
+        clear = [each for each in self.recent if each.seconds <= self.seen - COVERED]
+        if len(clear) < 2:
+            return self.place[:2]
+        first, last = clear[0], clear[-1]
+        speed = (last.place - first.place)[:2] / max(last.seconds - first.seconds, COVERED)
+        return last.place[:2] + speed * (seconds - last.seconds)
 
     def follow(self, seconds: float, place: np.ndarray, look: np.ndarray, score: float, roll: float | None) -> None:
         """Continue the track at a place; the roll of the head may be unknown."""
         passed = max(seconds - self.seen, 1e-3)
         self.speed = 0.5 * self.speed + 0.5 * (place[:2] - self.place[:2]) / passed
-        self.place, self.look, self.seen, self.shown, self.score = place, look, seconds, seconds, score
+        self.recent.append(Found(seconds, place, look))
+        while seconds - self.recent[0].seconds > MEMORY:
+            self.recent.popleft()
+        self.place, self.seen, self.shown, self.score = place, seconds, seconds, score
         self.hits += 1
         old, side = self.square, MARGIN * place[2]
         off = math.hypot(place[0] - old.x, place[1] - old.y) / old.side
@@ -163,14 +202,15 @@ class Tracker:
         )
         looks = [_look(frame, place) for place in places]
         found: dict[int, Track] = {}
-        costs = sorted(
-            (cost, old, new)
+        costs = sorted(  # a face that was hidden has lost its first frames to a new track, and gets it back before it has a number
+            (track.number is None or not is_moving, cost, old, new)
             for old, track in enumerate(self._tracks)
             for new, (place, look) in enumerate(zip(places, looks, strict=True))
-            if (cost := track.cost(seconds, place, look)) <= (REACH_AT_CUT if is_cut else REACH)
+            for cost, is_moving in (track.cost(seconds, place, look),)
+            if cost <= (REACH_AT_CUT if is_cut else REACH)
         )
         taken: set[int] = set()
-        for _, old, new in costs:
+        for _, _, old, new in costs:
             if old not in taken and new not in found:
                 taken.add(old)
                 found[new] = self._tracks[old]
@@ -180,7 +220,8 @@ class Tracker:
         for new, (place, look) in enumerate(zip(places, looks, strict=True)):
             if new not in found:
                 square = Square(place[0], place[1], MARGIN * place[2], rolls[new] or 0.0)
-                found[new] = Track(place, look, seconds, seconds, seconds, square, np.zeros(2), scores[new])
+                recent = deque([Found(seconds, place, look)])
+                found[new] = Track(place, recent, seconds, seconds, seconds, square, np.zeros(2), scores[new])
                 self._tracks.append(found[new])
         needed = CONFIRMED if step == 0 else min(CONFIRMED, 1 + round(CONFIRMED_SECONDS / step))
         for track in self._tracks:
@@ -207,6 +248,11 @@ class Tracker:
     def _number(self, track: Track) -> None:
         self._numbered += 1
         track.number = self._numbered
+
+
+def _apart(place: np.ndarray, other: np.ndarray) -> float:
+    """Return how far a face (x, y and side) is from a place, in its sides."""
+    return math.hypot(place[0] - other[0], place[1] - other[1]) / float(place[2])
 
 
 def _roll(width: float, left: float, above: float, right: float, below: float) -> float | None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from peclip.inference.tracks import CONFIRMED, MARGIN, Tracker
+from peclip.inference.tracks import CONFIRMED, GAP, MARGIN, Tracker
 
 FPS = 25
 ONE, OTHER = (np.random.default_rng(seed).integers(0, 255, (8, 8)) for seed in (1, 2))
@@ -52,12 +52,46 @@ def test_numbers_follow_the_order_of_appearance():
 
 def test_a_face_may_be_out_of_sight_for_a_while():
     shown, hidden = scene((100, 100, 40, ONE)), scene()
-    assert follow([shown] * 5 + [hidden] * (FPS - 5) + [shown] * 5)[-1] == [1]
+    assert follow([shown] * 5 + [hidden] * (round(GAP * FPS) - 5) + [shown] * 5)[-1] == [1]
 
 
 def test_a_face_that_was_away_for_long_is_a_new_track():
     shown, hidden = scene((100, 100, 40, ONE)), scene()
-    assert follow([shown] * 5 + [hidden] * (FPS + 5) + [shown] * 5)[-1] == [2]
+    assert follow([shown] * 5 + [hidden] * (round(GAP * FPS) + 5) + [shown] * 5)[-1] == [2]
+
+
+def walk(*xs: float, pillar: int = 60) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Draw a face at places behind a pillar in the middle; it is found where half of it is seen, and the box is around that half."""
+    frames, left, right = [], 160 - pillar / 2, 160 + pillar / 2
+    for x in xs:
+        frame, _ = scene((x, 120, 40, ONE))
+        frame[:, int(left) : int(right)] = 60
+        first, last = (x - 20, min(x + 20, left)) if x < 160 else (max(x - 20, right), x + 20)
+        frames.append((frame, np.array([[first, 100, last - first, 40]] if last - first >= 20 else []).reshape(-1, 4)))
+    return frames
+
+
+@pytest.mark.parametrize(("speed", "pillar"), [(3, 60), (4, 80), (5, 80), (7, 60)])
+def test_a_face_that_walks_behind_something_keeps_its_number(speed, pillar):
+    frames = walk(*np.arange(30, 290, speed), pillar=pillar)
+    assert [] in [list(boxes) for _, boxes in frames]
+    assert {number for numbers in follow(frames) for number in numbers} <= {1, None}
+    assert follow(frames)[-1] == [1]
+
+
+def test_a_face_that_turns_back_behind_something_keeps_its_number():
+    there = np.arange(80, 160, 4)
+    assert follow(walk(*there, *there[::-1]))[-1] == [1]
+
+
+def test_of_faces_that_cross_the_hidden_one_keeps_its_number():
+    frames = []
+    for i in range(30):
+        near, far = 230 - 5 * i, 90 + 5 * i
+        frame, boxes = scene((far, 120, 40, ONE), (near, 120, 40, OTHER))
+        frames.append((frame, boxes if abs(near - far) > 20 else boxes[1:]))
+    numbers = follow(frames)
+    assert (numbers[0], numbers[-1]) == ([1, 2], [2, 1])
 
 
 def test_a_cut_to_another_face_at_the_same_place_is_a_new_track():
