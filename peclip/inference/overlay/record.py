@@ -11,8 +11,9 @@ from peclip.inference.recognizer import Row
 from peclip.inference.segments import Cell, Cells, Segment, Segments
 from peclip.inference.windows import Box, Subject, View
 
-_UNSURE = 64
-"""Views that are kept until their faces are confirmed: a face needs three frames with gaps of a second at most, or is dropped."""
+_UNSURE = 96
+"""Views that are kept until their faces are confirmed: a face needs three frames with gaps of at most a track's GAP, or is
+dropped, and there are at most 32 a second."""
 
 _TABLES = """
 CREATE TABLE view (number INTEGER PRIMARY KEY, seconds REAL, not_followed INTEGER);
