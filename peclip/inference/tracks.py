@@ -131,7 +131,7 @@ class Track:
         return stayed, False
 
     def _expected(self, seconds: float) -> np.ndarray:
-        """Return x and y of a hidden face that goes on as it did before it was covered."""
+        """Return x and y of a hidden face at the speed that it had before it was covered."""
         clear = [each for each in self.recent if each.seconds <= self.seen - COVERED]
         if len(clear) < 2:
             return self.place[:2]
