@@ -47,6 +47,9 @@ def recipe(shown: str, name: str, *further: str) -> Variant:
 
 WIDE_ADAPTFORMER = "{vision.mlp: {class_path: peclip.model.AdaptFormer, init_args: {hidden: 146}}}"
 
+TWO_TOKENS = ("--model.net.prompts.init_args.length", "2")
+"""As many as PE-CLIP's prompts have."""
+
 TABLES = {
     "ablations": (
         Variant("nothing", "full"),
@@ -68,9 +71,9 @@ TABLES = {
         recipe("GRU over frames", "parts/gru_head"),
         recipe("transformer over frames", "parts/transformer_head"),
         recipe("attention pooling", "parts/attention_pool"),
-        recipe("CoOp", "parts/coop"),
-        recipe("VPT-shallow", "parts/vpt_shallow"),
-        recipe("VPT-deep", "parts/vpt_deep"),
+        recipe("CoOp, 2 tokens", "parts/coop", *TWO_TOKENS),
+        recipe("VPT-shallow, 2 tokens", "parts/vpt_shallow", *TWO_TOKENS),
+        recipe("VPT-deep, 2 tokens", "parts/vpt_deep", *TWO_TOKENS),
     ),
 }
 """The variants of each table; the first is what the others are compared with."""

@@ -26,6 +26,7 @@ from peclip.train.groups import parameter_groups
 from peclip.train.losses import CROSS_ENTROPY, check_untrained, total_loss
 from peclip.train.lr_scheduler import Recipe, Schedule, set_rates
 from peclip.train.metrics import TrainMeans
+from peclip.train.private_hooks import average_exactly
 
 WEIGHT_DECAY = 1e-2
 """Weight decay of the paper."""
@@ -140,6 +141,10 @@ class PEClipModule(EvaluationModule):
         if self._trainer is not None:
             set_rates(self.trainer, self.rates)
             self._rates_changed = True
+
+    def on_fit_start(self) -> None:
+        """Keep frozen weights as they are in averages."""
+        average_exactly(self.trainer)
 
     def on_train_start(self) -> None:
         """Start from the rates that a finder has set: Lightning gives all groups the same one until the first step."""

@@ -4,12 +4,16 @@ Lightning is held to the minor versions that the tests run on (pyproject.toml) b
 them disappears. The rest of the project uses the public names that this file gives them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 HOOKS = {
@@ -125,3 +129,19 @@ def ignore_in_ddp(module: LightningModule, names: Sequence[str]) -> None:
 def process_rank() -> int:
     """Return the rank of this process before there is a trainer; 0 where none is known."""
     return int(getattr(rank_zero_only, "rank", 0) or 0)
+
+
+def average_exactly(trainer: Trainer) -> None:
+    """Let the average of a weight that never changes be that weight, to the bit, once the callbacks are set up.
+
+    Lightning averages frozen weights too. ``d * w + (1 - d) * w`` is not always w, so they would drift from those of the
+    backbone, and neither a resumed run nor an evaluation of the checkpoint would have them.
+    """
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        averages = callback._average_model if isinstance(callback, WeightAveraging) else None
+        if averages and averages.avg_fn:
+            averages.avg_fn = partial(_unless_equal, averages.avg_fn)
+
+
+def _unless_equal(average: Callable[..., Tensor], mean: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+    return torch.where(mean == current, mean, average(mean, current, count))

@@ -4,11 +4,16 @@ import inspect
 import pkgutil
 from importlib import import_module
 from operator import attrgetter
+from types import SimpleNamespace
 
 import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch import nn
 
 import peclip
-from peclip.train.private_hooks import HOOKS
+from peclip.train.private_hooks import HOOKS, average_exactly
 
 
 @pytest.mark.parametrize("path", HOOKS)
@@ -32,6 +37,22 @@ def test_private_methods_of_lightning_and_torch_are_overridden_in_one_file_alone
                 found |= {(module.name, name) for name in _overridden(kind)}
     assert {name for module, name in found if module == "peclip.train.private_hooks"}
     assert {(module, name) for module, name in found if module != "peclip.train.private_hooks"} == set()
+
+
+def test_the_average_of_a_frozen_weight_is_that_weight_to_the_bit():
+    callback = EMAWeightAveraging(decay=0.9)
+    module = LightningModule()
+    module.frozen, module.trained = (nn.Parameter(torch.rand(1000)) for _ in range(2))
+    callback.setup(Trainer(logger=False), module, "fit")
+    average_exactly(SimpleNamespace(callbacks=[callback]))
+    before, start = module.frozen.clone(), module.trained.clone()
+    averages = callback._average_model
+    averages.update_parameters(module)
+    with torch.no_grad():
+        module.trained += 1
+    averages.update_parameters(module)
+    assert torch.equal(averages.module.frozen, before)
+    torch.testing.assert_close(averages.module.trained, start + 0.1)
 
 
 def _overridden(kind):

@@ -5,6 +5,9 @@ from functools import partial
 
 import pandas as pd
 import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
 
 from tests.data.test_soft_labels import soften
 from tests.processes import AtCall, in_a_process, send
@@ -21,6 +24,11 @@ ALL = {
     "data.shots": 6,
     "data.mix.mixup": 0.5,
     "data.mix.fmix": 0.5,
+    "data.views": "{clips: 2, crops: 2}",
+    "model.net.norms": "both",
+    "model.lr_norms": 0.01,
+    "model.net.texts": "[action_units, names]",
+    "trainer.callbacks+": "lightning.pytorch.callbacks.EMAWeightAveraging",
     "trainer.accumulate_grad_batches": 2,
     "last.every_n_steps": 1,
 }
@@ -54,10 +62,42 @@ def test_a_killed_run_and_one_on_two_ranks_end_as_one_that_was_neither(config, t
     assert in_a_process(killed, fit(config, 4, "--ckpt_path", "last", "--data.num_workers", "1")) == (0, "")
     one, again = (folder / "runs/tiny/version_0" for folder in (whole, killed))
     assert outcome(one) == outcome(again)
+    _assert_alike_in_packages_and_on_ranks(one, again, tmp_path)
     assert [result.status for result in in_ranks(ranks, fit(config, 2), 2)] == [0, 0]
     losses = logged(one, "train/loss")
     assert len(losses) == 6
     assert logged(ranks / "runs/tiny/version_0", "train/loss") == pytest.approx(losses, abs=1e-4)
+
+
+def _assert_alike_in_packages_and_on_ranks(one, again, folder):
+    """Export both runs, and test the package of one, with several views, in one process and on two ranks: the same bytes."""
+    packages = [folder / "packages" / name for name in ("one", "again")]
+    for source, package in zip((one, again), packages, strict=True):
+        assert run("export", source, "--out", package).status == 0
+    tensors, others = (load_file(package / "adapters.safetensors") for package in packages)
+    assert tensors.keys() == others.keys()
+    assert all(torch.equal(tensors[name], others[name]) for name in tensors)
+    assert any(name.startswith("norms.") for name in tensors)
+    manifest = yaml.safe_load((one / "config.yaml").read_text().partition("\n")[2])["data"]["manifest"]
+    views = ["--data.views", ALL["data.views"], "--data.eval_batch_size", "2", "--data.manifest", str(manifest)]
+    for number, source in enumerate((one, packages[1])):
+        words = [
+            "test",
+            "--ckpt_path",
+            str(source),
+            *views,
+            "--trainer.accelerator",
+            "cpu",
+            "--out",
+            str(folder / f"test_{number}"),
+        ]
+        if number:
+            assert [result.status for result in in_ranks(folder / "ranks_of_test", words, 2)] == [0, 0]
+        else:
+            assert in_a_process(folder, words) == (0, "")
+    tables = [(folder / f"test_{number}" / "predictions.csv").read_text() for number in (0, 1)]
+    assert tables[0] == tables[1]
+    assert len(tables[0].splitlines()) == 1 + 6
 
 
 @pytest.mark.slow
