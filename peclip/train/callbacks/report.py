@@ -30,14 +30,16 @@ def other_classes(config: ModelConfig, trained: ModelConfig) -> Classes | None:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Facts about the clips of an evaluation, known before the first is read.
+    """Facts about an evaluation that are known before the first clip is read.
 
     Attributes:
-        clips: their number.
+        method: name of the parts of the model.
+        clips: number of clips.
         selection: the clips on which the checkpoint was chosen.
         other_labels: number of omitted clips by their label.
     """
 
+    method: str
     clips: int
     selection: Literal["validation", "test", "none"]
     other_labels: dict[str, int] | None
@@ -54,16 +56,17 @@ class Report(Callback):
     def __init__(self, model: str | None = None, trained: ModelConfig | None = None) -> None:
         self._model, self._trained = model, trained
         self._classes: Classes | None = None
-        self._evaluated = Evaluated(0, "none", None)
+        self._evaluated = Evaluated("", 0, "none", None)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compare the classes with those of the training, and count operations and clips, before the first clip is read."""
+        """Name the model, compare its classes with those of the training, and count operations and clips, before the first clip is read."""
         module, data = module_and_data(trainer)
         _ = module.flops
         if self._trained:
             self._classes = other_classes(module.net.config, self._trained)
         omitted = data.other_clips("test" if trainer.testing else "val") or None
-        self._evaluated = Evaluated(len(evaluated_clips(trainer)), data.selection, omitted)
+        method = method_name(module.net.config)
+        self._evaluated = Evaluated(method, len(evaluated_clips(trainer)), data.selection, omitted)
 
     on_validation_start = on_test_start
 
@@ -92,7 +95,7 @@ class Report(Callback):
             skipped=skipped,
             trainable=count_trainable(module),
             parameters=count_parameters(module.net),
-            method=method_name(module.net.config),
+            method=self._evaluated.method,
             flops=module.flops * data.views.count if module.flops and own.num_frames == used.num_frames else None,
             views=data.views if data.views.count > 1 else None,
             scores=scores,

@@ -79,8 +79,8 @@ def test_the_endpoint_answers_and_deletes_the_upload(client, served, video, net)
 @needs_yunet
 def test_faces_of_an_answer_are_merged_and_unmerged_by_the_endpoint(client, served, tmp_path):
     path = tmp_path / "twice.mp4"
-    visits = [Visit(1, 20, 60, range(13)), Visit(1, 20, 60, range(47, 60)), Visit(4, 190, 60, range(60))]
-    write_video(path, 60, frames=film(visits, 60), codec_options={"crf": "28"})
+    visits = [Visit(1, 20, 60, range(13)), Visit(1, 20, 60, range(57, 70)), Visit(4, 190, 60, range(70))]
+    write_video(path, 70, frames=film(visits, 70), codec_options={"crf": "28"})
     _, (first,) = call(client, upload(client, path))
     assert [person["person"] for person in first["persons"]] == [1, 2, 3]
     before = (served.folder / first["answer"] / "recognized.zip").open("rb")  # a download that has begun
