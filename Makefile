@@ -17,7 +17,7 @@ READY := .venv/ready-$(shell { pwd; $(PYTHON) -c 'import sys; print(sys.base_pre
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' Makefile
 
-demo: $(READY) ## train on synthetic faces and show the results (about three minutes on two cores)
+demo: $(READY) ## train on synthetic faces and show the results (three to five minutes on two cores)
 	.venv/bin/peclip fit --config demo
 
 # The tests of a file run in one process, which makes what they share once; without compiled modules each would compile all.

@@ -27,6 +27,10 @@ BLUE, ORANGE = "#0072b2", "#d55e00"
 """Of Okabe and Ito's colours, which people with any colour blindness distinguish; solid and dashed lines differ as well."""
 
 
+OF_MANY_COLOURS = "explanation.png"
+"""The picture whose photographs and heat leave no room for the labels' colours in a palette of 256."""
+
+
 def main(run: Path, manifest: Path, out: Path) -> None:
     """Draw all pictures into a folder."""
     out.mkdir(parents=True, exist_ok=True)
@@ -53,7 +57,8 @@ def main(run: Path, manifest: Path, out: Path) -> None:
         peclip(["embed", str(manifest), "--model", str(run), "--out", "features", "--num_workers", "0"])
         shutil.copy(next(Path("features").glob("*.png")), out / "embedding.png")
     for picture in out.glob("*.png"):
-        Image.open(picture).convert("RGB").quantize(256).save(picture, optimize=True)
+        if picture.name != OF_MANY_COLOURS:
+            Image.open(picture).convert("RGB").quantize(256).save(picture, optimize=True)
 
 
 def draw_training(metrics: Path, target: Path) -> None:
