@@ -230,7 +230,8 @@ def test_a_signal_to_all_ranks_or_to_one_saves_and_ends_all(who, number, config,
     wait_until(lambda: gone(second))
     assert (tmp_path / "err").read_text() == "peclip: asked to end: resume with --ckpt_path last\n"
     saved = steps(tmp_path)
-    more = ["--trainer.max_epochs", saved // 20 + 2, "--ckpt_path", "last", "--data.batch_size", 2]
+    shorter = ["--trainer.max_epochs", saved // 20 + 2, "--allow_changes", "true"]
+    more = [*shorter, "--ckpt_path", "last", "--data.batch_size", 2]
     assert start(tmp_path, "fit", "--config", config, *TWO, *more).wait(300) == 0
     assert f"from step {saved}\n" in (tmp_path / "out").read_text()
 
