@@ -7,6 +7,8 @@ global batches. It fails where a trainable weight differs by more than 1e-4, and
 """
 
 import argparse
+import json
+import math
 import os
 import shutil
 import signal
@@ -17,6 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -66,11 +69,21 @@ def compare(folder: Path, config: Path, steps: int, launcher: str) -> None:
         f"{steps} steps by {launcher} on two nodes ({two - one:.0f} s) and in one process ({one - begun:.0f} s): trainable "
         f"weights differ by at most {apart:.1e}; those that began at zero are up to {moved:.1e}"
     )
-    for name in ("metrics.json", "confusion.csv"):
-        same = (folder / "one" / name).read_text() == (folder / "two" / name).read_text()
-        print(f"{name}: {'equal' if same else 'not equal'}")
+    metrics = [json.loads((folder / name / "metrics.json").read_text()) for name in ("one", "two")]
+    print(f"metrics.json: {'equal' if agree(*metrics) else 'not equal'}")
+    confusions = [(folder / name / "confusion.csv").read_text() for name in ("one", "two")]
+    print(f"confusion.csv: {'equal' if confusions[0] == confusions[1] else 'not equal'}")
     if not apart <= LIMIT:
         raise SystemExit(f"two_nodes.py: the weights differ by {apart:.1e}, expected at most {LIMIT:.0e}")
+
+
+def agree(one: Any, other: Any) -> bool:
+    """Return whether two results are equal, their calibration to a millionth: weights differ by the order of a sum."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(agree(one[key], other[key]) for key in one)
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-6)
+    return bool(one == other)
 
 
 def start(node: str, rank: int, fit: Sequence[object], launcher: str, folder: Path) -> subprocess.Popen[bytes]:

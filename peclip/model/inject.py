@@ -24,6 +24,9 @@ BLOCK = "block"
 GATHERING = ("attention", BLOCK)
 """Parts of a block that get all tokens even where the last block computes one alone."""
 
+MOST_KINDS = 256
+"""Kinds of blocks that may be compiled in a process, of all models together; more run as they are."""
+
 
 @dataclass
 class Flow:
@@ -179,7 +182,7 @@ class BlockForward:
         if self._forward is None:
             own: Callable[..., Any] = MethodType(type(self.block).forward, self.block)
             own = partial(_adapt_block, self.around, own) if self.around else own
-            self._forward = torch.compile(own) if self.run.compile else own
+            self._forward = _compiled(own) if self.run.compile else own
         try:
             if not (self.run.checkpointing and torch.is_grad_enabled()):
                 return self._forward(*args, **options)
@@ -206,6 +209,17 @@ class BlockForward:
     def __getstate__(self) -> dict[str, Any]:
         """Omit the compiled function, which a copy cannot take over."""
         return self.__dict__ | {"_forward": None}
+
+
+def _compiled(own: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile the forward of a block.
+
+    By default torch does not look at hooks when it looks for a compiled block to use again: a model with parts would compute as one
+    without, which was compiled before it in the same process. Blocks of many models then share the code of one ``forward``.
+    """
+    torch._dynamo.config.skip_nnmodule_hook_guards = False
+    torch._dynamo.config.recompile_limit = MOST_KINDS
+    return torch.compile(own)
 
 
 def _is_of_the_compiler(error: RuntimeError) -> bool:

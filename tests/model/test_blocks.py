@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.conftest import write_tiny_clip
-from tests.model.small import build, clips, stir, trainable
+from tests.model.small import build, clips, logits, stir, trainable
 
 
 @pytest.mark.parametrize(
@@ -88,3 +88,10 @@ def test_taken_out_the_blocks_are_as_they_were(other):
     assert all("forward" in vars(block) for block in blocks)
     with other.bare():
         assert not any("forward" in vars(block) for block in blocks)
+
+
+@pytest.mark.slow
+def test_a_compiled_model_does_not_compute_as_another_that_was_compiled_before_it(tiny_clip):
+    for options in ({"adapters": {}, "prompts": None}, {"adapters": {}}, {}):
+        expected = logits(stir(build(tiny_clip, **options)).eval())
+        assert torch.allclose(logits(stir(build(tiny_clip, compile=True, **options)).eval()), expected, atol=1e-3)
