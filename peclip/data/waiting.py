@@ -1,9 +1,9 @@
 """Wait for the batches of worker processes, but not for ever: a process may be stopped, or blocked in a file.
 
 A thread waits for the batches, because what PyTorch's loader waits for is not always under a limit of time. Where a batch is
-not there when it is needed, this looks at the processes. It gives up when one of them is stopped, when none of them shows a sign of life, or when none finishes a
-clip for very long. A sign of life is a clip that is begun or finished, a byte that is read, or a second of a processor's
-time; so a slow disk is waited for as long as it delivers anything at all.
+not there when it is needed, this looks at the processes. It gives up when one of them is stopped, when none of them shows a
+sign of life, or when none finishes a clip for very long. A sign of life is a clip that is begun or finished, a byte that is
+read, or a second of a processor's time; so a slow disk is waited for as long as it delivers anything at all.
 """
 
 from __future__ import annotations

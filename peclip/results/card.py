@@ -128,7 +128,7 @@ def card(facts: PackageFacts) -> str:
         else "predict --ckpt_path FOLDER_OR_HUB_ID --data.manifest CLIPS.csv"
     )
     sections = [
-        _head(facts.backbone, faces),
+        _head(facts.backbone, facts.method, faces),
         f"# {facts.method} for {'dynamic facial expression recognition' if faces else 'video classification'}",
         f"What was trained ({size_and_kind}) for the frozen backbone `{facts.backbone}`.",
         f"A clip{' of a face' if faces else ''} goes in, one of {len(facts.labels)} {'expressions' if faces else 'classes'} comes out.",
@@ -150,11 +150,12 @@ def card(facts: PackageFacts) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _head(backbone: str, faces: bool) -> str:
+def _head(backbone: str, method: str, faces: bool) -> str:
     head: dict[str, Any] = {"library_name": "peclip", "pipeline_tag": "video-classification"}
     if "/" in backbone and not Path(backbone).is_absolute():
         head["base_model"] = backbone
-    head["tags"] = [*(["facial-expression-recognition"] if faces else []), "adapters"]
+    own = ["pe-clip"] if method.startswith("PE-CLIP") else []
+    head["tags"] = [*(["facial-expression-recognition"] if faces else []), *own, "adapters"]
     return f"---\n{yaml.safe_dump(head, sort_keys=False)}---"
 
 

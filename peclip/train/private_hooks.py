@@ -33,6 +33,12 @@ HOOKS = {
 }
 """Path of each hook, and the reason why it is overridden or called."""
 
+SETTINGS = {
+    "torch._dynamo.config:skip_nnmodule_hook_guards": "compiled models that do not compute as one another, see model/inject",
+    "torch._dynamo.config:recompile_limit": "the same",
+}
+"""Path of each private setting of torch that is changed, and the reason."""
+
 
 NUMBERS = {
     **dict.fromkeys(("limit_train_batches", "limit_val_batches", "limit_test_batches"), int | float | None),

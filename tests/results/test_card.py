@@ -124,6 +124,14 @@ def test_what_is_not_known_is_said_to_be_so():
     assert text.count("Not known.") == 2
 
 
+@pytest.mark.parametrize(
+    ("method", "tagged"), [("PE-CLIP", True), ("PE-CLIP without TDA", True), ("ST-Adapter", False)]
+)
+def test_only_pe_clip_and_what_is_left_of_it_is_tagged_so(method, tagged):
+    head = yaml.safe_load(card(replace(FACTS, method=method)).split("---")[1])
+    assert ("pe-clip" in head["tags"]) == tagged
+
+
 @pytest.mark.parametrize("backbone", ["demo", "/home/me/clip"])
 def test_only_a_backbone_of_the_hub_is_linked(backbone):
     assert "base_model" not in card(replace(FACTS, backbone=backbone))

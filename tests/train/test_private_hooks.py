@@ -13,13 +13,19 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import nn
 
 import peclip
-from peclip.train.private_hooks import HOOKS, average_exactly
+from peclip.train.private_hooks import HOOKS, SETTINGS, average_exactly
 
 
 @pytest.mark.parametrize("path", HOOKS)
 def test_every_private_hook_is_still_there(path):
     module, _, name = path.partition(":")
     assert callable(attrgetter(name)(import_module(module)))
+
+
+@pytest.mark.parametrize("path", SETTINGS)
+def test_every_private_setting_is_still_there(path):
+    module, _, name = path.partition(":")
+    assert hasattr(import_module(module), name)
 
 
 def test_a_hook_that_has_disappeared_is_noticed():
