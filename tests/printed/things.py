@@ -118,8 +118,9 @@ RUN = "runs/ferv39k/version_0"
 
 THINGS: dict[str, Printed | Copy | Callable[[Path], object]] = {
     RUN: Printed("peclip fit --config ferv39k --data.root /data/FERV39K"),
-    "runs/dfew/version_0": Printed(
-        "peclip fit --config dfew --config as_released --data.root /data/DFEW --data.fold 1"
+    "runs/dfew/version_0": Printed("peclip fit --config dfew --data.root /data/DFEW --data.fold 1"),
+    "runs/dfew_as_released/version_0": Printed(
+        "peclip fit --config dfew --config as_released --data.root /data/DFEW --data.fold 1 --name dfew_as_released"
     ),
     "runs/dfew/cv_0": Printed("peclip cv --config dfew --data.root /data/DFEW"),
     "runs/demo/version_0": Printed("peclip fit --config demo"),
