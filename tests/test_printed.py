@@ -29,6 +29,7 @@ from peclip.train.cv import FitOptions
 from tests.lacking import YUNET, needs, needs_yunet
 from tests.printed.blocks import ROOT, SHOWN, TRIED, blocks, is_script, lines
 from tests.printed.stage import TRAINED, Stage, here, small_demo, tiny_hub
+from tests.printed.things import THINGS
 from tests.runs import run, save_blank, write_data
 
 NOT_RUN = {
@@ -89,8 +90,9 @@ def stage(tmp_path_factory, hub):
 def quick_stage(tmp_path_factory, hub, tiny_run):
     """Where cheap commands run, with copies of one run."""
     stage = Stage(tmp_path_factory.mktemp("quick_stage"))
-    for name in ("ferv39k", "dfew", "demo"):
-        shutil.copytree(tiny_run, stage.folder / f"runs/{name}/version_0")
+    for name in THINGS:
+        if re.fullmatch(r"runs/\w+/version_0", name):
+            shutil.copytree(tiny_run, stage.folder / name)
     crossval = stage.folder / "runs/dfew/cv_0"
     folds = {fold: shutil.copytree(tiny_run, crossval / f"fold_{fold}") for fold in (1, 2)}
     shutil.copy(tiny_run / "config.yaml", crossval)
