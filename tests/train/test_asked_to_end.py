@@ -18,7 +18,7 @@ def ranks(monkeypatch):
         return [max(numbers[0], found.other), numbers[1]]
 
     monkeypatch.setattr(signals, "largest", largest)
-    monkeypatch.setattr(signals.time, "monotonic", lambda: found.now)
+    monkeypatch.setattr(signals, "time", SimpleNamespace(monotonic=lambda: found.now))
     return found
 
 

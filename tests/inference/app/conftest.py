@@ -33,3 +33,4 @@ def served(tmp_path_factory, net):
         yield SimpleNamespace(url=f"http://127.0.0.1:{port.getsockname()[1]}", folder=folder)
         server.should_exit = True
         thread.join(20)
+        assert not thread.is_alive(), "the server does not end"
