@@ -1,8 +1,12 @@
 """peclip: dynamic facial expression recognition with PE-CLIP. Importing the package imports no torch."""
 
+import sys
 from typing import TYPE_CHECKING
 
 from peclip._lazy import lazy_exports
+
+if sys.platform == "win32":
+    raise ImportError("peclip needs Linux or macOS: on Windows, install it in WSL 2 (Windows Subsystem for Linux)")
 
 if TYPE_CHECKING:
     from peclip.clip_format import ClipFormat

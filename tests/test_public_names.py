@@ -2,6 +2,7 @@
 
 import ast
 import pkgutil
+import runpy
 import subprocess
 import sys
 from importlib import import_module
@@ -71,3 +72,9 @@ def test_importing_a_package_imports_nothing_heavy(package):
     code = f"import sys, {package}; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_windows_is_told_what_peclip_needs(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(ImportError, match="needs Linux or macOS: on Windows, install it in WSL 2"):
+        runpy.run_path(peclip.__file__)
