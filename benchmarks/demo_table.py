@@ -47,9 +47,6 @@ def recipe(shown: str, name: str, *further: str) -> Variant:
 
 WIDE_ADAPTFORMER = "{vision.mlp: {class_path: peclip.model.AdaptFormer, init_args: {hidden: 146}}}"
 
-TWO_TOKENS = ("--model.net.prompts.init_args.length", "2")
-"""As many as PE-CLIP's prompts have."""
-
 TABLES = {
     "ablations": (
         Variant("nothing", "full"),
@@ -71,9 +68,9 @@ TABLES = {
         recipe("GRU over frames", "parts/gru_head"),
         recipe("transformer over frames", "parts/transformer_head"),
         recipe("attention pooling", "parts/attention_pool"),
-        recipe("CoOp, 2 tokens", "parts/coop", *TWO_TOKENS),
-        recipe("VPT-shallow, 2 tokens", "parts/vpt_shallow", *TWO_TOKENS),
-        recipe("VPT-deep, 2 tokens", "parts/vpt_deep", *TWO_TOKENS),
+        recipe("CoOp, 16 tokens", "parts/coop"),
+        recipe("VPT-shallow, 10 tokens", "parts/vpt_shallow"),
+        recipe("VPT-deep, 10 tokens", "parts/vpt_deep"),
     ),
 }
 """The variants of each table; the first is what the others are compared with."""
