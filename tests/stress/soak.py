@@ -73,7 +73,7 @@ def soak(folder: Path, clip: Path, steps: int, every: int) -> list[Sample]:
     manifest.write_text("\n".join([f"{head},start", *many]) + "\n")
     config = write_config(folder / "tiny.yaml", clip, manifest)
     options = {"trainer.max_epochs": -1, "trainer.max_steps": steps, "data.num_workers": 2, "data.num_frames": 2, "model.net.num_frames": 2,
-               "data.batch_size": 2, "last.every_n_steps": 100, "model.zero_shot": "false"}  # fmt: skip
+               "data.batch_size": 2, "last.every_n_steps": 200, "model.zero_shot": "false"}  # fmt: skip
     args = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     status, err = in_a_process(
         folder, ["fit", "--config", str(config), *args], partial(sampled, folder, every), limit=24 * 3600
