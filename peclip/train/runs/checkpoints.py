@@ -2,7 +2,10 @@
 
 import io
 import os
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +23,81 @@ from peclip.train.runs.clips import clip_digests, same_batches
 
 LAST, PREVIOUS, NEXT = "last.ckpt", "previous.ckpt", ".next.ckpt"
 
+IN_MEMORY = 2
+"""Checkpoints that wait to be written at a time: an epoch ends with the best one and with the last."""
+
 ADVICE = "; the checkpoints before it are as they were. Free some space, then resume with --ckpt_path last"
 
 
 class SyncedIO(TorchCheckpointIO):
-    """Writes a checkpoint under a temporary name, syncs it to disk and renames it, so that it is complete or absent."""
+    """Writes a checkpoint under a temporary name, syncs it to disk and renames it, so that it is complete or absent.
+
+    Steps wait until it is copied to memory, not for the disk: a thread writes and removes files, in the order in which it is
+    asked to. After an error it does nothing more, so that no file is removed for one that could not be written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = ThreadPoolExecutor(1, "checkpoints")
+        self._tasks = deque[Future[None]]()
+        self._error: BaseException | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether :meth:`finish` would not wait."""
+        return all(task.done() for task in self._tasks)
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint; a new ``last.ckpt`` waits under another name until :class:`LastCheckpoint` publishes it.
 
         Raises:
-            InputError: it cannot be written, for example for lack of space; existing checkpoints are kept.
+            InputError: an earlier one cannot be written.
         """
-        content, target = io.BytesIO(), Path(path)
+        content = io.BytesIO()
         torch.save(checkpoint, content)
-        try:
-            write_bytes(target.with_name(NEXT) if target.name == LAST else target, content.getbuffer(), ADVICE)
-        except InputError as error:
-            raise InputError(str(error).replace(NEXT, LAST)) from error
+        self._ask(partial(_write, Path(path), content))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint once those that were saved before are on disk."""
+        self._ask(partial(super().remove_checkpoint, path))
+
+    def load_checkpoint(self, path: Any, *args: Any, **options: Any) -> dict[str, Any]:
+        """Return the content of a file, which may be one that is still to be written."""
+        self.finish()
+        return super().load_checkpoint(path, *args, **options)
+
+    def finish(self, left: int = 0) -> None:
+        """Wait until no more than so many files are left to be written or removed.
+
+        Raises:
+            InputError: a file cannot be written, for example for lack of space; existing checkpoints are kept.
+        """
+        while len(self._tasks) > left:
+            wait([self._tasks.popleft()])
+        if self._error is not None:
+            raise self._error
+
+    def teardown(self) -> None:
+        """Wait for all files; Lightning calls it when a training or an evaluation has ended."""
+        self.finish()
+
+    def _ask(self, act: Callable[[], None]) -> None:
+        self.finish(IN_MEMORY - 1)
+        self._tasks.append(self._thread.submit(self._try, act))
+
+    def _try(self, act: Callable[[], None]) -> None:
+        if self._error is None:
+            try:
+                act()
+            except BaseException as error:  # noqa: BLE001 - it is raised by the thread that waits
+                self._error = error
+
+
+def _write(target: Path, content: io.BytesIO) -> None:
+    try:
+        write_bytes(target.with_name(NEXT) if target.name == LAST else target, content.getbuffer(), ADVICE)
+    except InputError as error:
+        raise InputError(str(error).replace(NEXT, LAST)) from error
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -74,8 +134,8 @@ class LastCheckpoint(Checkpoint):
     """Writes ``checkpoints/last.ckpt``, from which an interrupted run resumes, and keeps the one before as ``previous.ckpt``.
 
     It is written after every epoch, every few steps within an epoch, and when the training is stopped on request. A new
-    checkpoint takes the place of ``last.ckpt`` when the metrics of its step are logged and a validation that is due after its
-    step has ended: what it is past is not repeated, so it must not be lost.
+    checkpoint takes the place of ``last.ckpt`` when it is on disk, the metrics of its step are logged, and a validation that is
+    due after its step has ended: what it is past is not repeated, so it must not be lost.
 
     Args:
         every_n_steps: optimizer steps between two checkpoints within an epoch; 0 writes only after epochs.
@@ -94,7 +154,7 @@ class LastCheckpoint(Checkpoint):
         self.folder = Path()
         self.options: Mapping[str, Any] = {}
         self._saved = 0
-        self._is_new = self._is_due = False
+        self._is_new = self._is_due = self._is_logged = False
         self._data: dict[str, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -117,8 +177,8 @@ class LastCheckpoint(Checkpoint):
         self._data = {"order": same_batches(trainer, data), "clips": clip_digests(data)}
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Publish the checkpoint of the step before."""
-        self._publish(trainer)
+        """Publish the checkpoint of an earlier step once it is on disk."""
+        self._publish(trainer, is_urgent=False)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -138,12 +198,12 @@ class LastCheckpoint(Checkpoint):
         within = not trainer.sanity_checking and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         if trainer.state.fn == TrainerFn.FITTING and within and (self._is_due or stops):
             self._save(trainer)
-            self._publish(trainer)
+            self._publish(trainer, is_urgent=False)
         self._is_due = False
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Publish the checkpoint of the epoch before."""
-        self._publish(trainer)
+        """Publish the checkpoint of the epoch before once it is on disk."""
+        self._publish(trainer, is_urgent=False)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save after every epoch."""
@@ -154,26 +214,38 @@ class LastCheckpoint(Checkpoint):
         self._publish(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save when the training is stopped on request, unless gradients are being accumulated."""
+        """Save when the training is stopped on request, unless gradients are being accumulated; publish what is due."""
         if isinstance(exception, SIGTERMException) and trainer.state.fn == TrainerFn.FITTING:
             if trainer.training and _is_between_steps(trainer) and trainer.global_step != self._saved:
                 self._save(trainer)
             self._publish(trainer)
+        self._move(trainer)
 
     def _save(self, trainer: Trainer) -> None:
         """Write the next ``last.ckpt``."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
+        self._move(trainer)
         trainer.save_checkpoint(self.folder / LAST)
         self._saved, self._is_new = trainer.global_step, True
 
-    def _publish(self, trainer: Trainer) -> None:
-        """Let the new checkpoint take the place of ``last.ckpt``, if there is one."""
-        if not self._is_new:
+    def _publish(self, trainer: Trainer, is_urgent: bool = True) -> None:
+        """Let the new checkpoint take the place of ``last.ckpt``, if there is one; without waiting, only if it is on disk."""
+        if self._is_new:
+            self._is_new, self._is_logged = False, True
+            for logger in trainer.loggers:
+                logger.save()  # metrics of the steps before a checkpoint are not logged again
+        files = trainer.strategy.checkpoint_io
+        if is_urgent or not isinstance(files, SyncedIO) or files.is_done:
+            self._move(trainer)
+
+    def _move(self, trainer: Trainer) -> None:
+        """Wait for the checkpoint whose step is logged, if there is one, and let it take the place of ``last.ckpt``."""
+        if not self._is_logged:
             return
-        self._is_new = False
-        for logger in trainer.loggers:
-            logger.save()  # metrics of the steps before a checkpoint are not logged again
+        self._is_logged = False
+        if isinstance(files := trainer.strategy.checkpoint_io, SyncedIO):
+            files.finish()
         last, following = self.folder / LAST, self.folder / NEXT
         if trainer.is_global_zero and following.exists():
             with file_errors():
