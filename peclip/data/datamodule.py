@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import Sampler
 
 from peclip.clip_format import MAX_FRAMES, ClipFormat
+from peclip.data.ahead import Ahead
 from peclip.data.augment import Augment, Mix, augment, mix, normalize
 from peclip.data.batch import Batch, Draw, collate
 from peclip.data.crops import into_views
@@ -129,7 +130,7 @@ class VideoDataModule(RunClips):
         self.batch_size, self.eval_batch_size, self.balanced = batch_size, eval_batch_size, balanced
         self.augment, self.mix, self.on_error, self.views = augment, mix, on_error, views
         self._datasets: list[ClipDataset] = []
-        self._validation: LateLoader | None = None
+        self._ahead = Ahead(self)
         self._clip_format = ClipFormat()
         self.shards: Sequence[Sequence[range]] | None = None
         """The clips of the shards that each rank predicts; None where predictions are not sharded."""
@@ -206,15 +207,21 @@ class VideoDataModule(RunClips):
         pairs = self.mix.mixup + self.mix.fmix > 0
         overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
         labels = clips.table["label"] if self.balanced else None
-        order = (len(clips), self.batch_size, self.seed, rank, world, self._done, pairs, overfit, labels)
-        sampler = TrainSampler(*order, self._read_validation_ahead)
-        return self._loader(clips, sampler, self.seed, self.soft_labels)
+        order = (len(clips), self.batch_size, self.seed, rank, world, self._ahead.done, pairs, overfit, labels)
+        sampler = TrainSampler(*order, self._ahead.read_validation)
+        self._ahead.training = self._loader(clips, sampler, self.seed, self.soft_labels)
+        return self._ahead.training
 
     def val_dataloader(self) -> LateLoader | list[Any]:
         """Return the validation clips in a fixed order that mixes the classes; nothing where there are none."""
         clips = self.splits.val
-        self._validation = self._eval_loader(clips, evaluation_order(clips.table["label"])) if len(clips) else None
-        return [] if self._validation is None else self._validation
+        self._ahead.validation = (
+            self._eval_loader(clips, evaluation_order(clips.table["label"])) if len(clips) else None
+        )
+        if self._ahead.validation is None:
+            return []
+        self._ahead.validation.at_first = self._ahead.read_training
+        return self._ahead.validation
 
     def test_dataloader(self) -> LateLoader:
         """Return the test clips in a fixed order that mixes the classes."""
@@ -259,16 +266,6 @@ class VideoDataModule(RunClips):
                 f"model with num_frames={self.num_frames}",
                 "num_frames",
             )
-
-    def _done(self) -> int:
-        """Return how many batches of this epoch are trained on: above 0 where a run resumes in mid-epoch."""
-        loop = self.trainer.fit_loop.epoch_loop if self.trainer and self.trainer.training else None
-        return loop.batch_progress.current.ready if loop else 0
-
-    def _read_validation_ahead(self) -> None:
-        """Begin with the clips of the next validation while the last batches of an epoch are trained on."""
-        if self._validation is not None:
-            self._validation.read_ahead()
 
     def _rank(self) -> tuple[int, int]:
         """Return the rank of this process and the number of ranks."""

@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import cast
@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from peclip.data.batch import Batch
 from peclip.data.dataset import ClipDataset
 from peclip.data.forking import main_module_hidden, start_server
+from peclip.data.samplers import TrainSampler
 from peclip.data.waiting import Watched
 from peclip.errors import InputError
 
@@ -20,17 +21,27 @@ class LateLoader(DataLoader[Batch]):
     """A loader that asks its sampler at the first batch, not before; or when it is asked to read ahead.
 
     Lightning makes the iterator of a resumed run before it sets the epoch, and workers would read the clips of epoch 0.
+
+    Attributes:
+        at_first: called when an iteration is asked for its first batch.
     """
 
+    at_first: Callable[[], None] | None = None
     _latest: Watched[Batch] | None = None
     _ahead: Watched[Batch] | None = None
     _is_iterated = False
     _turn = Lock()
 
-    def read_ahead(self) -> None:
-        """Let the workers begin with the next iteration now; does nothing where there are none, or they are in one already."""
+    def read_ahead(self, epoch: int | None = None) -> None:
+        """Let the workers begin with the next iteration now; does nothing where there are none, or they are in one already.
+
+        Args:
+            epoch: that it belongs to, where a :class:`~peclip.data.samplers.TrainSampler` chooses its clips.
+        """
         with self._turn:
             if self.num_workers and self._ahead is None and not self._is_iterated:
+                if epoch is not None:
+                    cast(TrainSampler, self.batch_sampler).set_epoch(epoch)
                 self._ahead = self._watch()
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # only a DataLoader's iterator knows workers
@@ -39,6 +50,8 @@ class LateLoader(DataLoader[Batch]):
         Raises:
             InputError: the system does not let workers start.
         """
+        if self.at_first is not None:
+            self.at_first()
         if not self.num_workers:
             yield from self._start()
             return

@@ -30,7 +30,7 @@ class TrainSampler(Sampler[list[Draw]]):
         seed: of the order.
         rank: of this process.
         world: number of ranks.
-        done: returns, when an epoch begins, how many of its batches were trained on before the run was interrupted.
+        done: called with an epoch when it begins; returns how many of its batches were trained on before an interruption.
         pairs: whether neighbours (0 with 1, 2 with 3, ... of all ranks together) are mixed, so that one that counts on
             another rank has to be read here too. An even batch size cuts no pair in two.
         repeat: whether every epoch has the order of the first, as to overfit a few batches on purpose.
@@ -45,7 +45,7 @@ class TrainSampler(Sampler[list[Draw]]):
         seed: int,
         rank: int,
         world: int,
-        done: Callable[[], int] = lambda: 0,
+        done: Callable[[int], int] = lambda epoch: 0,
         pairs: bool = True,
         repeat: bool = False,
         labels: "pd.Series[str] | None" = None,
@@ -75,7 +75,7 @@ class TrainSampler(Sampler[list[Draw]]):
         order = rng.permutation(self.clips) if self.labels is None else balanced_order(self.labels, rng)
         again = _appearances(order)
         whole = self.batch_size * self.world
-        for step in range(self.done(), len(self)):
+        for step in range(self.done(self.epoch), len(self)):
             batch = order[step * whole : (step + 1) * whole]
             first, end = (self._cut(len(batch), rank) for rank in (self.rank, self.rank + 1))
             read = range(first, end)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -32,6 +33,32 @@ def test_validation_is_read_while_the_last_batches_are_trained_on(tiny_data: Pat
         read = [batch.clip for batch in validation]
         assert all(torch.equal(*pair) for pair in zip(read, expected, strict=True))
     assert len(list(batches)) == 2
+
+
+def test_the_next_epoch_is_read_while_a_validation_runs_if_there_is_one(tiny_data: Path):
+    data = module(tiny_data, num_workers=1, batch_size=2, val=0.4)
+    training, validation = data.train_dataloader(), data.val_dataloader()
+    data.trainer = SimpleNamespace(
+        state=SimpleNamespace(fn="fit"), sanity_checking=True, current_epoch=0, training=False,
+        fit_loop=SimpleNamespace(max_epochs=2),
+    )  # fmt: skip
+    next(iter(validation))
+    assert not training.dataset.at_work.pids  # the epoch of a run that resumes is not known yet
+    data.trainer.sanity_checking = False
+    epochs = []
+    for epoch in range(2):
+        training.batch_sampler.set_epoch(epoch)
+        data.trainer.current_epoch = epoch
+        epochs.append([int(clip) for batch in training for clip in batch.clip])
+        notes = training.dataset.at_work.notes
+        assert len(list(validation)) == len(validation)
+        if epoch == 0:
+            assert eventually(lambda notes=notes: training.dataset.at_work.notes > notes)
+    assert training.dataset.at_work.notes == notes  # no epoch follows
+    alone = module(tiny_data, batch_size=2, val=0.4).train_dataloader()
+    for epoch, clips in enumerate(epochs):
+        alone.batch_sampler.set_epoch(epoch)
+        assert clips == [int(clip) for batch in alone for clip in batch.clip]
 
 
 def test_an_iteration_that_is_left_does_not_disturb_the_next_one(tiny_data: Path):

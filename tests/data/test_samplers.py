@@ -142,6 +142,6 @@ def test_balanced_batches_do_not_depend_on_ranks_and_a_resumed_epoch_ends_with_t
     ranks = [batches(epoch=2, batch_size=12 // world, labels=UNEVEN, rank=rank, world=world) for rank in range(world)]
     for step, batch in enumerate(whole):
         assert [draw for rank in ranks for draw in rank[step] if draw.own] == batch
-    sampler = TrainSampler(len(UNEVEN), 12, 0, 0, 1, done=lambda: 4, labels=UNEVEN)
+    sampler = TrainSampler(len(UNEVEN), 12, 0, 0, 1, done=lambda epoch: 4, labels=UNEVEN)
     sampler.set_epoch(2)
     assert list(sampler) == whole[4:]
