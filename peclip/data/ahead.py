@@ -1,4 +1,4 @@
-"""What worker processes read next in a training: the clips of a validation, then those of the next epoch."""
+"""The order in which worker processes read the clips of a training: those of a validation, then those of the next epoch."""
 
 from typing import Any
 

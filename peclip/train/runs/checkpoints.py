@@ -44,7 +44,7 @@ class SyncedIO(TorchCheckpointIO):
 
     @property
     def is_done(self) -> bool:
-        """Whether :meth:`finish` would not wait."""
+        """Return whether :meth:`finish` would not wait."""
         return all(task.done() for task in self._tasks)
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
