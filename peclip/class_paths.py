@@ -2,7 +2,8 @@
 
 import re
 import sys
-from inspect import isclass
+from collections.abc import Mapping
+from inspect import isclass, signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, Union
@@ -86,8 +87,21 @@ def problem_of_option(value: Any, expected: Any) -> Problem | None:
         if not any(types.is_subclass_or_implements_protocol(found, kind) for kind in kinds):
             return Problem(f"names {shown(path)}, which is not a subclass of {names}")
     if kinds and isinstance(value, dict) and (own := path_of(value)):
-        return Problem(f"names {shown(own)} with arguments that it does not accept")
+        return Problem(
+            f"names {shown(own)} with {_unknown_argument(own, value) or 'arguments'} that it does not accept"
+        )
     return None
+
+
+def _unknown_argument(path: str, value: Mapping[str, Any]) -> str:
+    """Return, in words, the first argument that a class does not have; nothing if it is another mistake."""
+    given = value.get("init_args")
+    try:
+        known = signature(import_object(path)).parameters
+    except (ImportError, AttributeError, ValueError, TypeError):  # a short name, or a class written in C
+        return ""
+    names = [name for name in given if name not in known] if isinstance(given, dict) else []
+    return f"the argument {shown(names[0])}" if names else ""
 
 
 def _paths(value: Any, expected: Any) -> list[str]:

@@ -8,7 +8,7 @@ from torch import nn
 from peclip.model.io.spec import Spec, class_of, resolve
 from peclip.model.io.trained import ModelConfig
 from peclip.model.parts.adapters import PE_CLIP
-from peclip.model.parts.peft import method_of
+from peclip.model.parts.peft_config import method_of
 from peclip.model.parts.prompts import MaPLe
 
 PROMPTS = "prompts"

@@ -104,7 +104,10 @@ class Network(nn.Module):
     @property
     def draws(self) -> bool:
         """True where a pass in training mode draws random numbers, as with dropout."""
-        return any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in self.modules())
+        of_peft = self.config.peft.init_args if self.config.peft else {}  # LoHa's, for example, is not a module
+        return any(name.endswith("dropout") and value for name, value in of_peft.items()) or any(
+            isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in self.modules()
+        )
 
     @property
     def prompt_length(self) -> int:

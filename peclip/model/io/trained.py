@@ -15,7 +15,7 @@ from peclip.model.backbones.contract import Backbone
 from peclip.model.io.spec import Spec, check_import, resolve
 from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.norms import TrainedNorms
-from peclip.model.parts.peft import method_of
+from peclip.model.parts.peft_config import method_of
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import TemporalHead
 from peclip.model.weights import check_weights

@@ -4,101 +4,18 @@ PEFT replaces modules of the model by its own. Here its layers are made as PEFT 
 modules, state dict and weights stay as they were, and each layer computes around the linear layer that it was made for.
 """
 
-import importlib
-import warnings
-from abc import ABC
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
-from enum import Enum
+import re
+from collections.abc import Collection
 from typing import Any
 
 import torch
 from torch import nn
 
-from peclip.errors import LONGEST_REASON, InputError, shown
+from peclip.errors import InputError, shown
 from peclip.model.io.spec import Spec
 from peclip.model.parts.nested import nested
+from peclip.model.parts.peft_config import errors_in_one_line, method_of, peft_package
 from peclip.model.skeleton import empty_copy
-
-METHODS = (
-    "LoraConfig",
-    "LoHaConfig",
-    "LoKrConfig",
-    "IA3Config",
-    "HRAConfig",
-    "MissConfig",
-    "C3AConfig",
-    "FourierFTConfig",
-)
-"""Configurations of PEFT whose layers each stand around one linear layer and train like any other weights."""
-
-UNSUPPORTED = (
-    *("megatron_config", "megatron_core"),  # modules that PEFT would import
-    *(
-        "modules_to_save",
-        "trainable_token_indices",
-        "target_parameters",
-        "layer_replication",
-    ),  # no layer around a layer
-)
-"""Arguments that are refused."""
-
-
-class PeftMethod(ABC):  # noqa: B024 - a configuration of PEFT, which is imported only where one is named
-    """The configuration of a method of Hugging Face PEFT, such as ``peft.LoraConfig``."""
-
-    @classmethod
-    def __subclasshook__(cls, kind: type) -> bool:
-        """Return whether a class is a configuration of PEFT."""
-        return any((each.__module__, each.__name__) == ("peft.config", "PeftConfig") for each in kind.__mro__)
-
-
-def describe_method(method: Any) -> Spec:
-    """Return the class of a configuration of PEFT, and those of its arguments that are not the defaults.
-
-    Raises:
-        InputError: it is none, or not of the :data:`METHODS`, or an argument is not supported.
-    """
-    kind: Any = type(method)
-    if (
-        not PeftMethod.__subclasshook__(kind)
-        or kind.__name__ not in METHODS
-        or kind.__module__.partition(".")[0] != "peft"
-    ):
-        raise InputError(
-            f"peft is {shown(method)}, expected one of {', '.join(f'peft.{name}' for name in METHODS)}", "peft"
-        )
-    if method.inference_mode:
-        raise InputError("peft: inference_mode is true, which would train nothing: omit it", "peft")
-    of_every_method = {field.name for field in fields(_peft().PeftConfig)}
-    plain = kind()
-    arguments = {}
-    for field in fields(method):
-        value: Any = getattr(method, field.name)
-        make: Any = type(value)
-        nested = is_dataclass(value) and value == make()
-        if field.init and field.name not in of_every_method and value != getattr(plain, field.name) and not nested:
-            arguments[field.name] = _plain(value, field.name)
-    return Spec(f"peft.{kind.__name__}", arguments)
-
-
-def method_of(spec: Spec) -> Any:
-    """Return the configuration of PEFT that a spec describes.
-
-    Raises:
-        InputError: it is not of the :data:`METHODS`, an argument is not supported, or PEFT is missing or refuses it.
-    """
-    package, _, name = spec.class_path.partition(".")
-    if package != "peft" or name not in METHODS:
-        raise InputError(
-            f"peft: class {spec.class_path!r} is none of {', '.join(f'peft.{name}' for name in METHODS)}", "peft"
-        )
-    for argument in UNSUPPORTED:
-        if argument in spec.init_args:
-            raise InputError(f"peft: {argument} is not supported: omit it", "peft")
-    with _one_line():
-        return getattr(_peft(), name)(**spec.init_args)
 
 
 def make_layers(model: nn.Module, spec: Spec) -> nn.ModuleDict:
@@ -126,12 +43,14 @@ def make_layers(model: nn.Module, spec: Spec) -> nn.ModuleDict:
 
 def _taken_out(model: nn.Module, spec: Spec) -> dict[str, nn.Module]:
     """Let PEFT put its layers into a model, detach them again, and return them by the names of their modules."""
-    peft, method = _peft(), method_of(spec)
-    before = {name: _state(weight) for name, weight in model.named_parameters()}
+    peft, method = peft_package(), method_of(spec)
+    before = _states(model)
     own = {name for name, module in model.named_modules() if type(module) is nn.Linear}
     _check_targets(spec, own)
+    _check_targets(spec, own, "exclude_modules")
+    _check_blocks(spec, own)
     is_empty = all(weight.is_meta for weight in model.parameters())
-    with _one_line():
+    with errors_in_one_line():
         peft.inject_adapter_in_model(method, model, low_cpu_mem_usage=is_empty)
     layers = {}
     for name, layer in list(model.named_modules()):
@@ -149,36 +68,53 @@ def _taken_out(model: nn.Module, spec: Spec) -> dict[str, nn.Module]:
     if hasattr(model, "peft_config"):
         del model.peft_config
     _check_targets(spec, layers)
-    _check_unchanged(spec, before, model)
+    _check_unchanged(spec, before, _states(model))
     return layers
 
 
-def _check_targets(spec: Spec, names: Collection[str]) -> None:
-    """Check that every target that is named matches one of some linear layers.
+def _check_targets(spec: Spec, names: Collection[str], argument: str = "target_modules") -> None:
+    """Check that every module that an argument names is one of some linear layers.
 
     Raises:
-        InputError: one does not, or a pattern matches none.
+        InputError: one is not, or a pattern matches none.
     """
-    targets = spec.init_args.get("target_modules")
-    if isinstance(targets, list):
-        unmatched = [each for each in targets if not any(f".{name}".endswith(f".{each}") for name in names)]
-    else:  # a pattern or all-linear; without any, PEFT says what it needs
-        unmatched = [targets] if targets and not names else []
+    named = spec.init_args.get(argument)
+    if isinstance(named, list):
+        unmatched = [each for each in named if not any(f".{name}".endswith(f".{each}") for name in names)]
+    elif argument == "target_modules":  # a pattern or all-linear; without any, PEFT says what it needs
+        unmatched = [named] if named and not names else []
+    else:
+        unmatched = [named] if named and not any(re.fullmatch(named, name) for name in names) else []
     if unmatched:
         raise InputError(
-            f"peft: target_modules has {shown(unmatched[0])}, which matches no linear layer that the method reaches: expected "
+            f"peft: {argument} has {shown(unmatched[0])}, which matches no linear layer that the method reaches: expected "
             "names such as q_proj, k_proj, v_proj, out_proj, fc1 and fc2, a pattern of whole names, or all-linear",
             "peft",
         )
 
 
-def _check_unchanged(spec: Spec, before: dict[str, Any], model: nn.Module) -> None:
+def _check_blocks(spec: Spec, names: Collection[str]) -> None:
+    """Check that each of the layers to transform is a block with some linear layers.
+
+    Raises:
+        InputError: one is not.
+    """
+    wanted: Any = spec.init_args.get("layers_to_transform")
+    found = sorted({int(number) for name in names for number in re.findall(r"\.(\d+)\.", name)})
+    for number in [] if wanted is None else [wanted] if isinstance(wanted, int) else wanted:
+        if number not in found:
+            raise InputError(
+                f"peft: layers_to_transform has {shown(number)}, expected blocks from {found[0]} to {found[-1]}",
+                "peft",
+            )
+
+
+def _check_unchanged(spec: Spec, before: dict[str, Any], after: dict[str, Any]) -> None:
     """Check that a model is as it was.
 
     Raises:
         InputError: a weight was written to, replaced or thawed.
     """
-    after = {name: _state(weight) for name, weight in model.named_parameters()}
     if changed := [name for name in {**before, **after} if before.get(name) != after.get(name)]:
         arguments = ", ".join(f"{name} {shown(value)}" for name, value in spec.init_args.items())
         raise InputError(
@@ -188,9 +124,15 @@ def _check_unchanged(spec: Spec, before: dict[str, Any], model: nn.Module) -> No
         )
 
 
-def _state(weight: nn.Parameter) -> tuple[Any, ...]:
-    """Return what changes with a weight that is written to, replaced or thawed."""
-    return id(weight), weight._version, weight.data_ptr(), weight.requires_grad
+def _states(model: nn.Module) -> dict[str, Any]:
+    """Return what changes with weights that are written to, replaced or thawed, by their names.
+
+    Writing to ``weight.data``, as some initialisations of LoRA do, changes nothing here: they are refused by their names.
+    """
+    return {
+        name: (id(weight), weight._version, weight.data_ptr(), weight.requires_grad)
+        for name, weight in model.named_parameters()
+    }
 
 
 def _share(layer: nn.Module, linear: nn.Linear) -> None:
@@ -201,47 +143,3 @@ def _share(layer: nn.Module, linear: nn.Linear) -> None:
     inner.__dict__["_parameters"] = linear._parameters  # the same ones when they are moved, converted or sharded
     del layer._modules["base_layer"]
     layer.__dict__["base_layer"] = inner
-
-
-def _plain(value: Any, name: str) -> Any:
-    """Return the value of an argument as plain data.
-
-    Raises:
-        InputError: it is none.
-    """
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, set | frozenset | list | tuple):
-        items = [_plain(item, name) for item in value]
-        return sorted(items) if isinstance(value, set | frozenset) else items
-    if isinstance(value, dict):
-        return {str(key): _plain(item, name) for key, item in value.items()}
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise InputError(f"peft: {name} is {shown(value)}, which no file could describe: omit it", "peft")
-
-
-def _peft() -> Any:
-    """Return the package.
-
-    Raises:
-        InputError: it is missing.
-    """
-    try:
-        return importlib.import_module("peft")
-    except ImportError as error:
-        raise InputError("peft needs the package peft, which is missing: pip install 'peclip[peft]'", "peft") from error
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """Let errors of PEFT be an :class:`InputError`."""
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*loftq_config")  # the parser states the defaults of all arguments
-            yield
-    except InputError:
-        raise
-    except Exception as error:  # whatever it says of its arguments
-        words = " ".join(str(error).split())
-        raise InputError(f"peft: {words[:LONGEST_REASON]}{'...' * (len(words) > LONGEST_REASON)}", "peft") from error

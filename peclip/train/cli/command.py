@@ -49,7 +49,6 @@ NOISE = (
     r".*your dataloader is not resumable",  # the checkpoint says where the epoch was interrupted
     r".*using the WeightAveraging callback with a model that overrides",  # sharded weights are refused
     r".*checkpoint was not created with WeightAveraging",  # an evaluation needs the averages alone
-    r".*`loftq_config` specified but will be ignored",  # the parser states the defaults of all arguments
     r".*irectory .* exists and is not empty",  # a resumed run stays in its folder
 )
 
@@ -130,6 +129,7 @@ def _keep_quiet() -> None:
         logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.INFO)
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
+    warnings.filterwarnings("ignore", module=r"peft\.")  # where a model is built they are errors; the parser tries more
 
 
 def _trainer_defaults(terminal: bool, source: str | None, model: TrainedModel | None) -> dict[str, Any]:

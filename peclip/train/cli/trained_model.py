@@ -21,7 +21,7 @@ from peclip.model import PEClip
 from peclip.model.io import Trained, read_trained
 from peclip.model.io.spec import Spec, describe, resolve
 from peclip.model.modules import build_prompts
-from peclip.model.parts.peft import describe_method
+from peclip.model.parts.peft_config import describe_method
 from peclip.model.parts.temporal import MeanPool
 from peclip.results.options import OPTIONS, read_options
 from peclip.train.runs.folder import run_of_model

@@ -10,7 +10,7 @@ from peclip.model import PEClip, read_trained
 from peclip.model.arithmetic import clip_flops
 from peclip.model.io.checkpoint import from_checkpoint, to_checkpoint
 from peclip.model.parts.nested import each_layer
-from peclip.model.parts.peft import METHODS, describe_method, method_of
+from peclip.model.parts.peft_config import METHODS, describe_method, method_of
 from tests.model.small import build, clips, size, stir, trainable
 
 peft = pytest.importorskip("peft")
@@ -147,6 +147,16 @@ def test_recomputed_blocks_drop_the_same_values(tiny_clip):
     assert net.draws
 
 
+@pytest.mark.parametrize("arguments", [{"rank_dropout": 0.5}, {"module_dropout": 0.5}])
+def test_layers_that_draw_without_a_module_for_it_are_seeded_too(tiny_clip, arguments):
+    """LoHa and LoKr call torch's generator themselves: recomputed blocks and resumed steps must draw the same."""
+    for kind in (peft.LoHaConfig, peft.LoKrConfig):
+        net = alone(tiny_clip, kind(r=2, target_modules=["q_proj", "fc1"], **arguments), checkpointing=True)
+        assert net.draws
+        assert net._run.draws
+        assert not alone(tiny_clip, kind(r=2, target_modules=["q_proj"])).draws
+
+
 def test_text_features_follow_the_layers(tiny_clip):
     net = alone(tiny_clip, lora()).eval()
     with torch.no_grad():
@@ -165,9 +175,43 @@ REFUSED = {
     "a pattern of sub-layers": ({"target_modules": r".*\.(self_attn|q_proj)"}, "CLIPAttention"),
     "a convolution": ({"target_modules": r".*\.(patch_embedding|q_proj)"}, "only linear layers can be targets"),
     "no target": ({"target_modules": None}, "specify `target_modules`"),
-    "no block": ({"layers_to_transform": [7]}, "peft: "),
+    "no block": ({"layers_to_transform": 7}, "layers_to_transform has 7, expected blocks from 0 to 1"),
     "biases": ({"bias": "all"}, "of the frozen backbone, expected weights of its own alone"),
-    "weights that are changed": ({"init_lora_weights": "pissa"}, "of the frozen backbone, expected weights of its own"),
+    "weights that are changed": ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa', expected true, false"),
+    "weights that are changed unseen": (
+        {"init_lora_weights": "olora"},
+        "which need no clips and leave the frozen backbone",
+    ),
+    "an initialisation by clips": (
+        {"init_lora_weights": "lora_ga"},
+        "init_lora_weights is 'lora_ga', expected true, false",
+    ),
+    "several adapters": ({"arrow_config": {"top_k": 3}}, "arrow_config is ArrowConfig"),
+    "quantised layers": ({"use_qalora": True}, "use_qalora is not supported: omit it"),
+    "another layout": ({"fan_in_fan_out": True}, "fan_in_fan_out is set to True but"),
+    "a rank of nothing": ({"rank_pattern": {"nothing": 4}}, "rank_pattern keys did not match any targeted module"),
+    "a rank that is none": (
+        {"rank_pattern": {"q_proj": "many"}},
+        "rank_pattern has 'many' for 'q_proj', expected a number",
+    ),
+    "a factor of nothing": ({"alpha_pattern": {"nothing": 4}}, "alpha_pattern keys did not match any targeted module"),
+    "a factor of 0": ({"lora_alpha": 0}, "lora_alpha is 0, which would train nothing"),
+    "excluding nothing": (
+        {"exclude_modules": ["v_proj", "nothing"]},
+        "exclude_modules has 'nothing', which matches no",
+    ),
+    "excluding no pattern": (
+        {"exclude_modules": r".*\.nothing"},
+        "exclude_modules has '.*\\\\.nothing', which matches no",
+    ),
+    "no regular expression": (
+        {"target_modules": ".*(q_proj"},
+        "target_modules has '.*(q_proj', which is not a regular expr",
+    ),
+    "a block too many": (
+        {"layers_to_transform": [0, 7]},
+        "layers_to_transform has 7, expected blocks from 0 to 1",
+    ),
     "weights to save": ({"modules_to_save": ["fc1"]}, "modules_to_save is not supported: omit it"),
     "a module to import": ({"megatron_core": "this"}, "megatron_core is not supported"),
     "no rank": ({"r": 0}, "`r` should be a positive integer"),
@@ -187,7 +231,7 @@ def test_what_it_cannot_be_is_refused_in_one_line(tiny_clip, what):
 
 
 def test_methods_of_other_kinds_are_refused(tiny_clip):
-    with pytest.raises(InputError, match=r"expected one of peft\.LoraConfig"):
+    with pytest.raises(InputError, match=r"peft is 'AdaLoraConfig', expected one of peft\.LoraConfig"):
         alone(tiny_clip, peft.AdaLoraConfig(target_modules=["q_proj"], total_step=10))
 
 

@@ -13,7 +13,7 @@ from peclip.model import Adapter, PEClip, Prompts, TemporalHead, read_trained
 from peclip.model.arithmetic import clip_flops
 from peclip.model.io.checkpoint import to_checkpoint
 from peclip.model.io.spec import Spec, resolve
-from peclip.model.parts.peft import method_of
+from peclip.model.parts.peft_config import method_of
 from peclip.model.watch import watched
 from peclip.recipes import FOLDER
 from tests.lacking import needs
