@@ -22,6 +22,7 @@ from tests.cluster import of_slurm
 from tests.processes import AtCall, at_once, send
 from tests.ranked import in_ranks
 from tests.runs import run, write_config, write_data
+from tests.wandb_files import ended_by_wandb, rows_of_wandb
 
 CLUSTER = Path(__file__).parent.parent / "cluster"
 
@@ -198,8 +199,9 @@ def test_the_slurm_script_asks_for_a_signal_to_all_tasks_and_may_be_requeued():
 # --- Weights & Biases ---
 
 
-def test_a_run_of_the_sweep_trains_in_its_own_folder(options, tmp_path, monkeypatch):
-    """The command is put together by wandb's own code from values that its controller would send."""
+@pytest.fixture
+def of_agent(tmp_path):
+    """Options that an agent passes to a run, and the values in them."""
     from wandb.sdk.launch.sweeps import utils as sweeps  # for seconds
 
     config = sweeps.load_sweep_config(str(CLUSTER / "sweep.yaml"))
@@ -216,6 +218,12 @@ def test_a_run_of_the_sweep_trains_in_its_own_folder(options, tmp_path, monkeypa
     (tmp_path / "peclip").chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "WANDB_RUN_ID": "abc", "DATA": "/my data"}
     asked = subprocess.run(words, env=environment, check=True, capture_output=True, text=True).stdout.splitlines()
+    return asked, values
+
+
+def test_a_run_of_the_sweep_trains_in_its_own_folder(options, of_agent, tmp_path, monkeypatch):
+    """The command is put together by wandb's own code from values that its controller would send."""
+    asked, values = of_agent
     assert asked[:3] == ["fit", "--config", "dfew"]
     place = asked.index("--data.root")
     assert asked[place + 1] == "/my data"
@@ -228,3 +236,20 @@ def test_a_run_of_the_sweep_trains_in_its_own_folder(options, tmp_path, monkeypa
     saved = yaml.safe_load((tmp_path / "runs/sweep/abc/config.yaml").read_text())
     assert saved["model"]["lr_adapters"] == values["model.lr_adapters"]["value"]
     assert list(tmp_path.glob("runs/wandb/offline-run-*-abc"))
+
+
+@pytest.mark.slow
+def test_a_run_of_the_sweep_that_was_killed_resumes_in_its_folder(options, of_agent, tmp_path):
+    """W&B sends the same command again; its own server may send it to another agent."""
+    asked, _ = of_agent
+    own = [*options, "--config", str(CLUSTER / "wandb.yaml"), *asked[asked.index("--folder") :]]
+    killed = AtCall("peclip.train.module:PEClipModule.training_step", 5, partial(send, signal.SIGKILL))
+    (result,) = at_once(tmp_path, own, [{"WANDB_RUN_ID": "abc"}], killed)
+    assert result.status == -signal.SIGKILL
+    (result,) = at_once(tmp_path, own, [{"WANDB_RUN_ID": "abc"}], ended_by_wandb)
+    assert result.status == 0, result.err
+    assert [path.name for path in (tmp_path / "runs/sweep").iterdir()] == ["abc"]
+    assert {path.name for path in tmp_path.glob("runs/wandb/offline-*/*.wandb")} == {"run-abc.wandb"}
+    rows = rows_of_wandb(tmp_path / "runs")
+    assert sorted(row.step for row in rows if "train/loss" in row.names) == [*range(6)]
+    assert len({*rows}) == len(rows)

@@ -55,6 +55,7 @@ def serve(
     Raises:
         InputError: gradio is not installed, the model cannot be loaded, an option is out of range, or the port is taken.
     """
+    import os
     from importlib.util import find_spec
     from math import isfinite
     from pathlib import Path
@@ -71,11 +72,16 @@ def serve(
 
     net = load_model(model, backbone, labels, texts, trust)
     recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device, precision=precision)
-    from peclip.inference.app.server import serve_page
+    from peclip.inference.app.folder import temporary_folder
 
     named = (
         Path(model).resolve().name if Path(model).exists() else model
     )  # the files of visitors name no place of this machine
     head: dict[str, Any] = {"peclip": __version__, "model": named, "faces": faces, "window": window, "stride": stride}
     head["precision"] = recognizer.precision
-    serve_page(recognizer, head, host, port, max_mb, max_seconds, queue)
+    with temporary_folder() as folder:
+        from peclip.inference.app.server import serve_page
+
+        is_busy = serve_page(recognizer, head, folder, host, port, max_mb, max_seconds, queue)
+    if is_busy:
+        os._exit(0)  # Python would wait for the model, which nobody waits for any more

@@ -14,6 +14,7 @@ from peclip.train.runs.loggers import Logs, identified, read_logs, rows_ahead, w
 from peclip.train.runs.wandb_logger import ContinuedWandbLogger, Earlier, Row, row_of
 from tests.processes import AtCall, in_a_process, send
 from tests.runs import run
+from tests.wandb_files import ended_by_wandb, rows_of_wandb
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -75,8 +76,12 @@ def test_each_run_of_wandb_has_an_id_that_it_keeps(tmp_path, monkeypatch):
 def test_a_run_of_wandb_that_has_a_name_keeps_it(own, tmp_path, monkeypatch):
     if not own:
         monkeypatch.setenv("WANDB_RUN_ID", "of-a-sweep")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
     (logger,), logs = identified([wandb(**own)], tmp_path, Logs(), None)
     assert (logger.init_args, logs.wandb) == (wandb(**own).init_args, ())
+    for given, resume in ((own, "allow"), (own | {"resume": "must"}, "must"), (own | {"offline": True}, None)):
+        (again,), logs = identified([wandb(**given)], tmp_path, Logs(), 10)
+        assert (again.init_args, logs.wandb) == (wandb(**given | {"resume": resume}).init_args, ())
 
 
 def test_names_are_kept_in_the_folder_of_the_run(tmp_path):
@@ -176,24 +181,7 @@ def test_a_killed_run_continues_its_logs(tmp_path, tiny_config):
     assert status == 0, err
 
     assert_continued(tmp_path / "tb/tiny", steps=10)
-    files = sorted(tmp_path.glob("wb/wandb/offline-*/*.wandb"))
-    assert len({path.name for path in files}) == 1
-    reader = ContinuedWandbLogger(experiment=SimpleNamespace())
-    rows = [row for path in files for row in reader._rows_in(path)]
+    assert len({path.name for path in tmp_path.glob("wb/wandb/offline-*/*.wandb")}) == 1
+    rows = rows_of_wandb(tmp_path / "wb")
     assert sorted(row.step for row in rows if "train/loss" in row.names) == list(range(10))
     assert len({*rows}) == len(rows)
-
-
-def ended_by_wandb():
-    """Let W&B write its file at the end of a process that has no exit handlers."""
-    import os
-
-    import wandb
-
-    end = os._exit
-
-    def finish(status):
-        wandb.finish()
-        end(status)
-
-    os._exit = finish

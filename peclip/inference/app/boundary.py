@@ -4,6 +4,7 @@ Gradio names files by their paths on the server. Here nothing that a visitor sen
 have random names (:class:`peclip.inference.app.store.Store`), and Gradio is given these names as plain texts.
 """
 
+import asyncio
 import json
 import mimetypes
 import re
@@ -22,10 +23,11 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from peclip.errors import InputError
+from peclip.inference.app.callers import Callers
 from peclip.inference.app.store import Store, clean_name
 
 API = "/gradio_api"
-UPLOAD, PROGRESS, FILE = f"{API}/upload", f"{API}/upload_progress", f"{API}/file="
+UPLOAD, PROGRESS, FILE, CANCEL = f"{API}/upload", f"{API}/upload_progress", f"{API}/file=", f"{API}/cancel"
 
 LARGEST_CALL = 1 << 16
 """Bytes of a call, which holds names and choices and never a video."""
@@ -58,17 +60,20 @@ class Boundary:
     Args:
         app: Gradio's.
         store: of uploads and results.
+        callers: who wait for answers.
         megabytes: that an upload may have.
     """
 
-    def __init__(self, app: ASGIApp, store: Store, megabytes: float) -> None:
-        self._app, self._store, self._megabytes = app, store, megabytes
+    def __init__(self, app: ASGIApp, store: Store, callers: Callers, megabytes: float) -> None:
+        self._app, self._store, self._callers, self._megabytes = app, store, callers, megabytes
         self._most = int(megabytes * 1e6)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or hand it on."""
         if scope["type"] == "lifespan":
+            sweeping = asyncio.create_task(self._store.keep_swept())
             await self._app(scope, receive, send)
+            sweeping.cancel()
             return
         if scope["type"] != "http":
             return
@@ -84,12 +89,22 @@ class Boundary:
             answer = PlainTextResponse("not found", 404)
         elif method == "POST":
             try:
-                scope, receive = await _call(Request(scope, receive))
+                scope, receive, body = await _call(Request(scope, receive))
+                send = self._called(path, body, send)
             except _TooLarge:
                 answer = PlainTextResponse(f"a call has {LARGEST_CALL} bytes at most", 413)
             except (ValueError, RecursionError, ClientDisconnect):
                 answer = PlainTextResponse("a call is an object in JSON", 400)
+        receive, send = self._callers.listening(scope, receive, send)
         await (answer or self._app)(scope, receive, _with_headers(send))
+
+    def _called(self, path: str, body: Any, send: Send) -> Send:
+        """Let the callers know of a call; return a send of its answer."""
+        if path.rstrip("/") == CANCEL:
+            if isinstance(body, dict):
+                self._callers.leave(str(body.get("session_hash")))
+            return send
+        return self._callers.calling(body, send)
 
     async def _upload(self, request: Request) -> Response:
         """Store the file of a form, and return its name as Gradio's clients expect it."""
@@ -170,22 +185,26 @@ def _copy(file: UploadFile, path: Path) -> None:
         shutil.copyfileobj(file.file, target, 1 << 20)
 
 
-async def _call(request: Request) -> tuple[Scope, Receive]:
-    """Return a call in which each file is the name of an upload, as a plain text: Gradio opens and fetches none."""
-    body = b""
+async def _call(request: Request) -> tuple[Scope, Receive, Any]:
+    """Return a call in which each file is the name of an upload, as a plain text: Gradio opens and fetches none.
+
+    The last is its body, from JSON.
+    """
+    body, call = b"", None
     async for chunk in request.stream():
         body += chunk
         if len(body) > LARGEST_CALL:
             raise _TooLarge
     if body:
-        body = json.dumps(_without_files(json.loads(body))).encode()
+        call = _without_files(json.loads(body))
+        body = json.dumps(call).encode()
     headers = [pair for pair in request.scope["headers"] if pair[0] != b"content-length"]
     waiting = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:
         return waiting.pop() if waiting else await request.receive()
 
-    return {**request.scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}, receive
+    return {**request.scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}, receive, call
 
 
 def _without_files(value: Any) -> Any:

@@ -10,6 +10,7 @@ from gradio.events import api
 from peclip.errors import InputError, in_one_line
 from peclip.inference.app.answer import ARCHIVE, Recognized, Responder, span
 from peclip.inference.app.boundary import FILE
+from peclip.inference.app.callers import Callers
 from peclip.inference.app.endpoint import Endpoint, download_of
 from peclip.inference.app.examples import EXAMPLES, write_example
 from peclip.inference.app.html import EMPTY, error_of, escaped, looks_of, page_of
@@ -33,6 +34,9 @@ THEME = gr.themes.Default(
     block_info_text_color_dark="*neutral_300",
 )  # fonts of the visitor's own system: nothing is loaded from elsewhere
 
+_POLL = 0.05
+"""Seconds between two looks of Gradio at its queue: it looks every millisecond, which takes 6 % of a core, and no option changes it."""
+
 Written = TypeVar("Written")
 
 _PROGRESS = gr.Progress()  # as the default of an argument it asks Gradio for the bar of the call
@@ -44,12 +48,13 @@ class Page:
     Args:
         responder: of the model.
         store: of uploads and results.
+        callers: who wait for answers.
         waiting: number of videos that may wait for their turn.
         limits: what the page accepts, in words.
     """
 
-    def __init__(self, responder: Responder, store: Store, waiting: int, limits: str) -> None:
-        self._responder, self._store, self._limits = responder, store, limits
+    def __init__(self, responder: Responder, store: Store, callers: Callers, waiting: int, limits: str) -> None:
+        self._responder, self._store, self._callers, self._limits = responder, store, callers, limits
         self._programs = Endpoint(responder, store)
         self._places = [store.new(is_kept=True) for _ in EXAMPLES]
         for token, example in zip(self._places, EXAMPLES, strict=True):
@@ -57,6 +62,7 @@ class Page:
         with gr.Blocks(title="peclip", analytics_enabled=False) as self.blocks:
             self._fill()
         self.blocks.queue(max_size=waiting, default_concurrency_limit=1, api_open=False)
+        self.blocks._queue.sleep_when_free = self.blocks._queue.progress_update_sleep_when_free = _POLL
 
     def _fill(self) -> None:
         caution = self._responder.recognizer.caution
@@ -124,7 +130,9 @@ class Page:
                 None, None, video, js=script, api_visibility="private"
             )
 
-    def _recognize(self, name: str, before: Recognized | None, progress: gr.Progress = _PROGRESS) -> tuple[Any, ...]:
+    def _recognize(
+        self, name: str, before: Recognized | None, request: gr.Request, progress: gr.Progress = _PROGRESS
+    ) -> tuple[Any, ...]:
         """Answer the page: what it shows, the faces, their persons, and the choice of them."""
         if before is not None:
             self._store.delete(before.folder.name)
@@ -135,7 +143,7 @@ class Page:
 
         nothing = gr.update(visible=False)
         try:
-            found, shown = self._answer(name, advance, self._shown)
+            found, shown = self._answer(name, request, advance, self._shown)
         except InputError as error:
             return error_of(self._words(error)), None, None, nothing, nothing, gr.update(), gr.update(), ""
         numbers = {face: face for face in found.faces}
@@ -146,12 +154,16 @@ class Page:
         return page_of(self._responder.write(found, numbers), download_of(found))
 
     def _answer(
-        self, name: str, advance: Callable[[float | None, float], None], write: Callable[[Recognized], Written]
+        self,
+        name: str,
+        request: gr.Request,
+        advance: Callable[[float | None, float], None],
+        write: Callable[[Recognized], Written],
     ) -> tuple[Recognized, Written]:
         """Recognize an upload, write the answer, and delete the upload.
 
         Raises:
-            InputError: there is no such upload, or it cannot be read, or the answer cannot be written.
+            InputError: there is no such upload, or it cannot be read, or the answer cannot be written, or nobody waits for it.
         """
         if not name:
             raise InputError("choose or record a video first")
@@ -160,7 +172,13 @@ class Page:
             raise InputError("the video is no longer on the server: upload it again")
         token = self._store.new()
         try:
-            found = self._responder.recognize(video, self._store.place(token), advance)
+            with self._callers.answered(request.session_hash) as check:
+
+                def step(share: float | None, seconds: float) -> None:
+                    check()
+                    advance(share, seconds)
+
+                found = self._responder.recognize(video, self._store.place(token), step)
             return found, write(found)
         except BaseException:
             self._store.delete(token)
@@ -184,13 +202,24 @@ class Page:
         return changed
 
     def _look(
-        self, found: Recognized | None, numbers: dict[int, int], person: int | None, progress: gr.Progress = _PROGRESS
+        self,
+        found: Recognized | None,
+        numbers: dict[int, int],
+        person: int | None,
+        request: gr.Request,
+        progress: gr.Progress = _PROGRESS,
     ) -> str:
         """Return where the model looked in some windows of the chosen person."""
         if not self._has(found):
             return error_of(GONE)
         try:
-            looks = self._responder.look(found, numbers, person, lambda share: progress(share, desc="Looking back"))
+            with self._callers.answered(request.session_hash) as check:
+
+                def step(share: float) -> None:
+                    check()
+                    progress(share, desc="Looking back")
+
+                looks = self._responder.look(found, numbers, person, step)
         except InputError as error:
             return error_of(self._words(error))
         return looks_of(looks, person or 0, self._responder.recognizer.labels)
@@ -209,14 +238,14 @@ class Page:
             info=f"Heat maps of up to {LOOKS} windows of one person: about {cost} of computing.",
         )
 
-    def _endpoint(self, video: str) -> dict[str, Any]:
+    def _endpoint(self, video: str, request: gr.Request) -> dict[str, Any]:
         """Recognize the expressions in a video.
 
         Args:
             video: name of an upload.
         """
         with self._one_line():
-            return self._answer(video, lambda *_: None, self._programs.first)[1]
+            return self._answer(video, request, lambda *_: None, self._programs.first)[1]
 
     def _merge(self, answer: str, same: list[str]) -> dict[str, Any]:
         """Answer again, some faces being one person.

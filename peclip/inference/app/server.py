@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import socket
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from fastapi import FastAPI
 from peclip.errors import InputError
 from peclip.inference.app.answer import Responder, span
 from peclip.inference.app.boundary import Boundary
+from peclip.inference.app.callers import Callers
 from peclip.inference.app.html import STYLE
 from peclip.inference.app.page import THEME, Page
 from peclip.inference.app.store import Store
@@ -30,12 +30,22 @@ _OPEN = 1  # seconds in which requests may end when the server stops; every open
 
 
 class _Server(uvicorn.Server):
-    """A server that ends on signals without raising them again: the folder is deleted, and the status is 0."""
+    """A server that ends on signals without raising them again: the folder is deleted, and the status is 0.
+
+    Args:
+        config: of uvicorn.
+        callers: who get no answer any more when it ends.
+    """
+
+    def __init__(self, config: uvicorn.Config, callers: Callers) -> None:
+        super().__init__(config)
+        self._callers = callers
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         def stop(number: int, frame: FrameType | None) -> None:
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # requests of open pages that are cut off
+            self._callers.stop()
             self.handle_exit(number, frame)
 
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -66,8 +76,8 @@ def listening(host: str, port: int) -> socket.socket:
 
 def build(
     recognizer: Recognizer, head: Mapping[str, Any], folder: Path, megabytes: float, seconds: float, queue: int
-) -> Boundary:
-    """Return the application.
+) -> tuple[Boundary, Callers]:
+    """Return the application, and who wait for its answers.
 
     Args:
         recognizer: the model.
@@ -77,10 +87,10 @@ def build(
         seconds: that a video may last.
         queue: number of videos that may wait.
     """
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "gradio")
     store = Store(folder, most=2 * queue)
+    callers = Callers(store)
     limits = f"At most {megabytes:g} MB and {span(seconds)}."
-    blocks = Page(Responder(recognizer, head, seconds), store, queue, limits).blocks
+    blocks = Page(Responder(recognizer, head, seconds), store, callers, queue, limits).blocks
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app = gr.mount_gradio_app(
         *(outer, blocks, "/"),
@@ -95,17 +105,25 @@ def build(
         theme=THEME,
         css=STYLE,
     )
-    return Boundary(app, store, megabytes)
+    return Boundary(app, store, callers, megabytes), callers
 
 
 def serve_page(
-    recognizer: Recognizer, head: Mapping[str, Any], host: str, port: int, megabytes: float, seconds: float, queue: int
-) -> None:
-    """Serve the page until the process is interrupted or terminated.
+    recognizer: Recognizer,
+    head: Mapping[str, Any],
+    folder: Path,
+    host: str,
+    port: int,
+    megabytes: float,
+    seconds: float,
+    queue: int,
+) -> bool:
+    """Serve the page until the process is interrupted or terminated; return whether a thread still computes an answer.
 
     Args:
         recognizer: the model.
         head: first entries of the json file.
+        folder: temporary one of uploads and results.
         host: address to listen on.
         port: to listen on; 0 takes a free one.
         megabytes: that an upload may have.
@@ -115,14 +133,12 @@ def serve_page(
     Raises:
         InputError: the port cannot be opened.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="peclip-serve-", ignore_cleanup_errors=True) as folder,
-        listening(host, port) as open_port,
-    ):
-        app = build(recognizer, head, Path(folder), megabytes, seconds, queue)
+    with listening(host, port) as open_port:
+        app, callers = build(recognizer, head, folder, megabytes, seconds, queue)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=_OPEN
         )
         name = f"[{host}]" if ":" in host else host
         say(f"peclip serve: http://{name}:{open_port.getsockname()[1]} (end it with Ctrl-C)")
-        _Server(config).run([open_port])
+        _Server(config, callers).run([open_port])
+    return callers.are_answered

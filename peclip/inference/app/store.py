@@ -1,5 +1,6 @@
 """The temporary folder of a server: what visitors upload, and what they may download, under names that nobody can guess."""
 
+import asyncio
 import re
 import secrets
 import shutil
@@ -11,6 +12,8 @@ from peclip.errors import InputError
 
 KEPT = 3600.0
 """Seconds after which an upload that nobody used, and a result that nobody asks for any more, is deleted."""
+
+_EVERY = 60  # seconds from one look for what is too old to the next
 
 _LONGEST_NAME = 80
 _TOKEN = re.compile(r"[\w-]{22}")
@@ -41,7 +44,7 @@ class Store:
         Raises:
             InputError: too many uploads wait.
         """
-        self._sweep()
+        self.sweep()
         token = secrets.token_urlsafe(16)
         with self._lock:
             if is_upload and len(self._uploads) >= self._most:
@@ -69,6 +72,15 @@ class Store:
         self._used[token] = time.monotonic()
         return path
 
+    def has(self, token: str) -> bool:
+        """Return whether there is a folder with this token."""
+        return token in self._used
+
+    def upload_of(self, name: str) -> str | None:
+        """Return the token of the upload that a name from outside means; None where there is none."""
+        token = name.partition("/")[0]
+        return token if token in self._uploads else None
+
     def without_place(self, text: str) -> str:
         """Return a text for a visitor, in which files are named by their names alone."""
         return re.sub(rf"{re.escape(str(self.folder))}(/[^\s/:]+)*/", "", text)
@@ -81,7 +93,14 @@ class Store:
             self._uploads.discard(token)
         shutil.rmtree(self.place(token), ignore_errors=True)
 
-    def _sweep(self) -> None:
+    async def keep_swept(self) -> None:
+        """Delete what is too old, for as long as the server runs, whether anybody comes or not."""
+        while True:
+            self.sweep()
+            await asyncio.sleep(_EVERY)
+
+    def sweep(self) -> None:
+        """Delete what is too old."""
         now = time.monotonic()
         for token in [token for token, used in [*self._used.items()] if now - used > KEPT]:
             self.delete(token)

@@ -18,6 +18,9 @@ FILE = "loggers.json"
 
 TENSORBOARD, WANDB = "TensorBoardLogger", "WandbLogger"
 
+_RESUMES = "resume", "resume_from", "fork_from"
+"""Options of a WandbLogger with which the user says how W&B resumes; without, it would begin a run of the same id anew."""
+
 
 @dataclass(frozen=True)
 class Logs:
@@ -70,13 +73,15 @@ def identified(loggers: Sequence[Any], folder: Path, known: Logs, steps: int | N
             logs = replace(logs, tensorboard=(*logs.tensorboard, version))
             logger = logger.clone()
             logger.init_args.update(Namespace(version=version, purge_step=steps))
-        elif kind == WANDB and not _names_run(logger.init_args):
+        elif kind == WANDB and _names_run(logger.init_args):
+            if steps is not None and not any(logger.init_args.get(name) for name in _RESUMES):
+                logger = logger.clone()
+                logger.init_args.resume = _resumed(logger.init_args)
+        elif kind == WANDB:
             version = _next(known.wandb, logs.wandb) or secrets.token_hex(4)
             logs = replace(logs, wandb=(*logs.wandb, version))
             logger = logger.clone()
-            offline = logger.init_args.get("offline") or os.environ.get("WANDB_MODE", "online") != "online"
-            # W&B warns where it cannot ask its server for the run.
-            logger.init_args.update(Namespace(version=version, resume=None if offline else "allow"))
+            logger.init_args.update(Namespace(version=version, resume=_resumed(logger.init_args)))
         named.append(logger)
     return named, logs
 
@@ -93,6 +98,12 @@ def _tensorboard(options: Namespace, folder: Path) -> str:
     parent = Path(options.save_dir, options.get("name") or "")
     same = parent.resolve() == folder.parent.resolve()
     return as_text(folder.name) if same else next_folder(parent, VERSION).name
+
+
+def _resumed(options: Namespace) -> str | None:
+    """Return how W&B resumes: it warns where it is offline and cannot ask its server for the run."""
+    offline = options.get("offline") or os.environ.get("WANDB_MODE", "online") != "online"
+    return None if offline else "allow"
 
 
 def _names_run(options: Namespace) -> bool:

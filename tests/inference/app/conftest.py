@@ -23,14 +23,14 @@ def served(tmp_path_factory, net):
     folder = tmp_path_factory.mktemp("served")
     recognizer = Recognizer(net, "yunet" if YUNET else "none", None if YUNET is None else str(YUNET))
     with pytest.MonkeyPatch.context() as patch, listening("127.0.0.1", 0) as port:
-        patch.setenv("GRADIO_TEMP_DIR", "")
-        app = build(recognizer, {"model": "tiny"}, folder, MOST_MB, MOST_SECONDS, queue=32)
+        patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
+        app, _ = build(recognizer, {"model": "tiny"}, folder, MOST_MB, MOST_SECONDS, queue=32)
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([port])))
         thread.start()
         while not server.started:
             time.sleep(0.01)
-        yield SimpleNamespace(url=f"http://127.0.0.1:{port.getsockname()[1]}", folder=folder)
+        yield SimpleNamespace(url=f"http://127.0.0.1:{port.getsockname()[1]}", folder=folder, recognizer=recognizer)
         server.should_exit = True
         thread.join(20)
         assert not thread.is_alive(), "the server does not end"

@@ -1,0 +1,110 @@
+"""Who waits for an answer: for a visitor who has left nothing more is computed, and the upload is deleted.
+
+Gradio drops the calls of somebody who has left, but the function that it has called for them goes to its end, and so would
+the next visitor's wait.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.types import Message, Receive, Scope, Send
+
+from peclip.errors import InputError
+from peclip.inference.app.store import Store
+
+_STREAM = re.compile(r"/gradio_api/(queue/data|call/\w+/(?P<event>\w+))/?")
+
+
+class Callers:
+    """The visitors and programs that wait for answers, by the names that Gradio gives them.
+
+    Args:
+        store: of uploads.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._uploads: dict[str, list[str]] = {}
+        self._answered: set[str] = set()
+        self._left: set[str] = set()
+        self._stopped = False
+
+    @property
+    def are_answered(self) -> bool:
+        """Whether something is computed for somebody."""
+        return bool(self._answered)
+
+    @contextmanager
+    def answered(self, caller: str | None) -> Iterator[Callable[[], None]]:
+        """Yield a function that raises an InputError as soon as the caller has left, or the server stops."""
+        caller = caller or ""
+        self._answered.add(caller)
+
+        def check() -> None:
+            if self._stopped or caller in self._left:
+                raise InputError("nobody waits for the answer")
+
+        try:
+            yield check
+        finally:
+            self._answered.discard(caller)
+            self._left.discard(caller)
+
+    def leave(self, caller: str) -> None:
+        """Take note that a caller has left."""
+        if caller in self._answered:
+            self._left.add(caller)
+        for token in self._uploads.pop(caller, ()):
+            self._store.delete(token)
+
+    def stop(self) -> None:
+        """Let nothing more be computed or said."""
+        self._stopped = True
+
+    def calling(self, body: Any, send: Send) -> Send:
+        """Return a send of the answer to a call that says which uploads the caller waits for.
+
+        Args:
+            body: of the call, from JSON.
+            send: of the server.
+        """
+        data = body.get("data") if isinstance(body, dict) else None
+        names = [text for text in data if isinstance(text, str)] if isinstance(data, list) else []
+        tokens = [token for name in names if (token := self._store.upload_of(name))]
+        if not tokens:
+            return send
+
+        async def sent(message: Message) -> None:
+            with suppress(KeyError, TypeError, ValueError):  # a call that is refused has no event
+                event = json.loads(message["body"])["event_id"]
+                self._uploads = {name: of for name, of in self._uploads.items() if any(map(self._store.has, of))}
+                self._uploads.setdefault(body.get("session_hash") or event, []).extend(tokens)
+            await send(message)
+
+        return sent
+
+    def listening(self, scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
+        """Return a receive and a send of a stream of messages that notice whether its reader leaves before it ends."""
+        stream = _STREAM.fullmatch(scope["path"])
+        if scope["method"] != "GET" or stream is None:
+            return receive, send
+        caller = stream["event"] or parse_qs(scope["query_string"].decode("latin1")).get("session_hash", [""])[0]
+        ended = False
+
+        async def received() -> Message:
+            message = await receive()
+            if message["type"] == "http.disconnect" and not ended:
+                self.leave(caller)
+            return message
+
+        async def sent(message: Message) -> None:
+            nonlocal ended
+            ended = ended or (message["type"] == "http.response.body" and not message.get("more_body", False))
+            if not self._stopped:  # Gradio would say what it was doing, with paths of this machine
+                await send(message)
+
+        return received, sent

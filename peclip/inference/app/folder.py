@@ -1,0 +1,18 @@
+"""The temporary folder of a server, which goes with it."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Make the folder, and delete it at the end.
+
+    Gradio makes a folder of its own where this variable says when it is imported, and that is in here: import it afterwards.
+    """
+    with tempfile.TemporaryDirectory(prefix="peclip-serve-", ignore_cleanup_errors=True) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "gradio")
+        yield Path(folder)

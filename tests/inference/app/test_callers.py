@@ -1,0 +1,167 @@
+"""Visitors and programs that leave before they are answered, and a server that ends meanwhile."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import count
+from pathlib import Path
+from threading import Event
+
+import httpx
+import pytest
+
+import peclip
+from peclip.inference.app import store as stores
+from peclip.inference.app.boundary import Boundary
+from peclip.inference.app.store import Store
+from peclip.inference.recognizer import Row
+from tests.lacking import needs_gradio
+from tests.media import write_video
+
+pytestmark = needs_gradio
+
+ROOT = Path(peclip.__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("video") / "somebody.mp4"
+    write_video(path, 5)
+    return path
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    with httpx.Client(base_url=served.url, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture
+def endless(served, monkeypatch):
+    """Let each video be computed for ever, and say whether one is."""
+    begun, ended = Event(), Event()
+
+    def rows(frames, file, *, with_clips):
+        begun.set()
+        try:
+            for second in count():
+                yield Row(file, None, second, second + 1)
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(served.recognizer, "rows", rows)
+    return begun, ended
+
+
+def upload(client, video, name):
+    with video.open("rb") as file:
+        return client.post("/gradio_api/upload", files={"files": (name, file)}).json()[0]
+
+
+def call(client, upload, session):
+    """Ask for the answer as a program does, or as the page with a session does; return the address of its stream."""
+    if session is None:
+        event = client.post("/gradio_api/call/recognize", json={"data": [upload]}).json()["event_id"]
+        return f"/gradio_api/call/recognize/{event}"
+    functions = client.get("/config").json()["dependencies"]
+    number = next(each["id"] for each in functions if each["api_name"].startswith("_recognize"))
+    body = {"data": [upload, None], "fn_index": number, "session_hash": session}
+    assert client.post("/gradio_api/queue/join", json=body).status_code == 200
+    return f"/gradio_api/queue/data?session_hash={session}"
+
+
+def leave(client, stream):
+    """Open a stream of messages, as one who closes the page then."""
+    with client.stream("GET", stream) as messages:
+        assert messages.status_code == 200
+
+
+def uploads(served):
+    return {path.name for path in served.folder.glob("*/*.mp4") if path.name.startswith("of_")}
+
+
+def wait(until):
+    end = time.monotonic() + 5
+    while not until():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("session", [None, "page"])
+def test_nothing_is_computed_for_somebody_who_has_left(client, served, video, endless, session):
+    begun, ended = endless
+    stream = call(client, upload(client, video, "of_first.mp4"), session)
+    assert begun.wait(5)
+    waiting = call(client, upload(client, video, "of_second.mp4"), session and "other")
+    leave(client, waiting)  # while it waits
+    wait(lambda: uploads(served) == {"of_first.mp4"})
+    assert not ended.is_set()
+    begun.clear()
+    leave(client, stream)  # while it is computed
+    assert ended.wait(5)
+    wait(lambda: not uploads(served))
+    assert not begun.wait(0.1), "a video is computed for one who has left"
+
+
+def test_a_call_that_is_cancelled_ends(client, served, video, endless):
+    """As Gradio's client cancels it; other callers stay."""
+    begun, ended = endless
+    call(client, upload(client, video, "of_first.mp4"), "cancels")
+    assert begun.wait(5)
+    for session, is_over in (("nobody", False), ("cancels", True)):
+        client.post("/gradio_api/cancel", json={"session_hash": session, "fn_index": 0, "event_id": "x"})
+        assert ended.wait(0.1 if not is_over else 5) == is_over
+    wait(lambda: not uploads(served))
+
+
+def test_a_server_that_nobody_uses_hardly_looks_at_its_queue(served, monkeypatch):
+    looks, sleep = [], asyncio.sleep
+
+    def counted(seconds, *result):
+        looks.append(seconds)
+        return sleep(seconds, *result)
+
+    monkeypatch.setattr("gradio.queueing.asyncio.sleep", counted)
+    time.sleep(0.2)
+    assert 1 <= len(looks) < 20
+
+
+def test_what_is_too_old_is_deleted_although_nobody_comes(tmp_path, monkeypatch):
+    store = Store(tmp_path, most=1)
+    old, kept = store.new(is_upload=True), store.new(is_kept=True)
+    monkeypatch.setattr(stores, "KEPT", -1.0)
+
+    async def app(scope, receive, send):
+        await asyncio.sleep(0.01)
+
+    asyncio.run(Boundary(app, store, None, 1)({"type": "lifespan"}, None, None))
+    assert (store.has(old), [path.name for path in tmp_path.iterdir()]) == (False, [kept])
+
+
+@pytest.mark.slow
+def test_the_server_ends_at_once_while_a_video_is_computed(checkpoint, tmp_path):
+    """Fifty windows a second, of a minute; the folder of PyTorch's compiler is not ours."""
+    write_video(tmp_path / "minute.mp4", 300, fps=5)
+    command = [sys.executable, "-m", "peclip", "serve", "--port", "0", "--model", checkpoint, "--faces", "none"]
+    place = tmp_path / "temporary"
+    place.mkdir()
+    environment = os.environ | {"TMPDIR": str(place), "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    process = subprocess.Popen(
+        [*command, "--stride", "0.02"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    line = process.stdout.readline()
+    with httpx.Client(base_url=line.split()[2], timeout=20) as client:
+        stream = call(client, upload(client, tmp_path / "minute.mp4", "a.mp4"), None)
+        leave(client, "/gradio_api/heartbeat/page")  # pages keep a request open
+        begun = time.monotonic()
+        with client.stream("GET", stream) as messages, pytest.raises(httpx.RemoteProtocolError):
+            process.send_signal(signal.SIGINT)
+            assert "/" not in messages.read().decode(), "a path of the server"
+        out, errors = process.communicate(timeout=20)
+    assert time.monotonic() - begun < 10
+    assert (process.returncode, out, errors) == (0, "", "")
+    assert not [path.name for path in place.iterdir() if not path.name.startswith("torchinductor")]
