@@ -1,7 +1,7 @@
 """Search learning rates and the number of prompts with Optuna: python examples/optuna_search.py 20 --config demo ...
 
 The number is that of the trainings; options of peclip fit follow. Each training is in runs/optuna/TRIAL, and the search in
-runs/optuna/search.log: the same command resumes it. The score is the best UAR on validation clips; test clips select nothing.
+runs/optuna/search.log: the same command resumes both, in mid-epoch too. The score is the best UAR on validation clips; test clips select nothing.
 """
 
 import csv
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import optuna
+from optuna.trial import TrialState as State
 
 from peclip.cli import main
 
@@ -25,11 +26,28 @@ def score(trial: optuna.Trial, options: list[str]) -> float:
             "model.net.prompts.init_args.length", [2, 4, 8]
         ),
     }
-    folder = RUNS / f"{trial.number:03d}"
-    main(["fit", *options, "--folder", str(folder), *(f"--{name}={value}" for name, value in chosen.items())])
+    folder = folder_of(trial)
+    own = ["--folder", str(folder), "--ckpt_path", "last"]
+    main(["fit", *options, *own, *(f"--{name}={value}" for name, value in chosen.items())])
     gc.collect()  # the model of the last trial
     with (folder / "metrics.csv").open() as file:
         return max(float(row["val/uar"]) for row in csv.DictReader(file) if row.get("val/uar"))
+
+
+def folder_of(trial: optuna.Trial | optuna.trial.FrozenTrial) -> Path:
+    """Return the folder of a training, which it keeps when another trial resumes it."""
+    return RUNS / str(trial.user_attrs.get("folder", f"{trial.number:03d}"))
+
+
+def resume(study: optuna.Study) -> None:
+    """Let the next trials resume the trainings that were interrupted, and those after them try other values."""
+    for trial in study.get_trials(states=[State.RUNNING]):
+        study.tell(trial.number, state=State.FAIL)
+    begun = {folder_of(trial): trial.params for trial in study.get_trials() if trial.params}
+    settled = {folder_of(trial) for trial in study.get_trials(states=[State.COMPLETE, State.WAITING])}
+    for folder in sorted(begun.keys() - settled):
+        study.enqueue_trial(begun[folder], user_attrs={"folder": folder.name})
+    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))
 
 
 def search(trials: int, options: list[str]) -> optuna.Study:
@@ -39,13 +57,13 @@ def search(trials: int, options: list[str]) -> optuna.Study:
     study = optuna.create_study(
         study_name="peclip",
         storage=optuna.storages.JournalStorage(file),
-        sampler=optuna.samplers.TPESampler(seed=0),
         direction="maximize",
         load_if_exists=True,
     )
-    finished = len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE]))
+    resume(study)
+    finished = len(study.get_trials(states=[State.COMPLETE]))
     study.optimize(lambda trial: score(trial, options), n_trials=max(trials - finished, 0))
-    print(f"Best UAR on validation clips: {study.best_value:.2%}, in {RUNS}/{study.best_trial.number:03d}")
+    print(f"Best UAR on validation clips: {study.best_value:.2%}, in {folder_of(study.best_trial)}")
     print("\n".join(f"  --{name} {value}" for name, value in study.best_params.items()))
     return study
 

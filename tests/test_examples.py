@@ -80,21 +80,25 @@ def test_a_search_finds_the_best_values_and_resumes(optuna_search, tmp_path, mon
         """Write what a training leaves that is the better, the nearer its rate is to one."""
         options = dict(word[2:].split("=") for word in words if "=" in word)
         folder = tmp_path / words[words.index("--folder") + 1]
-        folder.mkdir()
+        folder.mkdir(exist_ok=words[words.index("--ckpt_path") + 1] == "last")
         uar = 1 / (1 + abs(float(options["model.lr_adapters"]) - 1e-3) * 1e3)
         (folder / "metrics.csv").write_text(f"step,val/uar\n1,0.1\n2,{uar}\n3,\n")
-        started.append((uar, words[:3]))
-        if len(started) == 3:
+        started.append((folder.name, uar))
+        if len(started) in (3, 4):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(optuna_search, "main", train)
-    with pytest.raises(KeyboardInterrupt):
-        optuna_search.search(4, ["--config", "demo"])
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            optuna_search.search(4, ["--config", "demo"])
     study = optuna_search.search(4, ["--config", "demo"])
-    finished = [uar for place, (uar, _) in enumerate(started) if place != 2]
-    assert {words[0] for _, words in started} == {"fit"}
-    assert (len(finished), study.best_value) == (4, max(finished))
-    assert f"--model.lr_adapters {study.best_params['model.lr_adapters']}" in capsys.readouterr().out
+    assert [folder for folder, _ in started] == ["000", "001", "002", "002", "002", started[-1][0]]
+    assert len({*started}) == 4, "other values in a folder, or the same in two"
+    assert study.best_value == max(uar for _, uar in started)
+    best = next(folder for folder, uar in started if uar == study.best_value)
+    printed = capsys.readouterr().out
+    assert f"runs/optuna/{best}\n" in printed
+    assert f"--model.lr_adapters {study.best_params['model.lr_adapters']}" in printed
 
 
 @pytest.mark.slow
