@@ -4,7 +4,6 @@ import json
 from functools import partial
 from pathlib import Path
 from signal import SIGKILL
-from types import SimpleNamespace
 
 import pytest
 from jsonargparse import Namespace

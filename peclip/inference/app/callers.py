@@ -35,7 +35,7 @@ class Callers:
 
     @property
     def are_answered(self) -> bool:
-        """Whether something is computed for somebody."""
+        """Return whether something is computed for somebody."""
         return bool(self._answered)
 
     @contextmanager

@@ -238,7 +238,7 @@ class Page:
             info=f"Heat maps of up to {LOOKS} windows of one person: about {cost} of computing.",
         )
 
-    def _endpoint(self, video: str, request: gr.Request) -> dict[str, Any]:
+    def _endpoint(self, video: str, request: gr.Request) -> dict[str, Any]:  # noqa: D417 - programs send no request
         """Recognize the expressions in a video.
 
         Args:

@@ -19,7 +19,7 @@ FILE = "loggers.json"
 TENSORBOARD, WANDB = "TensorBoardLogger", "WandbLogger"
 
 _RESUMES = "resume", "resume_from", "fork_from"
-"""Options of a WandbLogger with which the user says how W&B resumes; without, it would begin a run of the same id anew."""
+"""Options of a WandbLogger with which the user says how W&B resumes; without, it would overwrite the run of the same id."""
 
 
 @dataclass(frozen=True)
