@@ -8,7 +8,7 @@ Selection = Literal["validation", "test", "none"]
 SELECTION: dict[Selection, str] = {
     "validation": "the checkpoint is chosen on validation clips; the test clips are read once, at the end.",
     "test": "the checkpoint is chosen on the test clips (val: test), so the test result is optimistic.",
-    "none": "there are no validation clips, so the last checkpoint is kept.",
+    "none": "no validation or test clips choose the checkpoint, which is the last one by default.",
 }
 
 

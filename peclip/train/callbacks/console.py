@@ -14,7 +14,7 @@ from peclip.model.naming import method_name
 from peclip.results.selection import selection_note
 from peclip.results.tables import giga
 from peclip.terminal import say
-from peclip.train.callbacks.run import module_and_data, trainable_parts
+from peclip.train.callbacks.run import module_and_data, selection_of, trainable_parts
 from peclip.train.class_weights import as_sentence
 
 
@@ -57,7 +57,7 @@ class Summary(Callback):
             say(as_sentence(net.loss, net.net.labels))
         for note in (*data.source.notes, *splits.notes):
             say(note)
-        say(selection_note(data.selection))
+        say(selection_note(selection_of(trainer, data)))
 
 
 def _name_of(part: object) -> str:
@@ -107,6 +107,8 @@ class EpochLines(Callback):
     def __init__(self) -> None:
         self._start = self._epoch_start = 0.0
         self._first_step = self._clips = 0
+        self._validated = False
+        self._unprinted = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start both clocks, because an epoch that is resumed midway has no start."""
@@ -123,21 +125,34 @@ class EpochLines(Callback):
         """Count the clips of a batch."""
         self._clips += len(batch.draws) * trainer.world_size
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that this epoch has validation scores of its own."""
+        self._validated = not trainer.sanity_checking
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the line of the epoch; the scores of one that ends before its last batch are logged after this hook."""
+        self._unprinted = trainer.current_epoch + 1
+        if trainer.is_last_batch:
+            self._print(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the line of a last epoch that has ended before its last batch."""
+        if self._unprinted:
+            self._print(trainer)
+
+    def _print(self, trainer: Trainer) -> None:
         """Print loss, scores, rate and remaining time of the epoch, on rank 0."""
-        if not trainer.is_global_zero:
-            return
-        now = time.perf_counter()
-        done, epochs = trainer.current_epoch + 1, trainer.max_epochs or -1
-        share_of_run = (
-            trainer.global_step - self._first_step
-        ) / trainer.global_step  # the rest was before the interruption
-        values = _shown(trainer, ("val/loss", "val/war", "val/uar"))
+        (done, self._unprinted), epochs = (self._unprinted, 0), trainer.max_epochs or -1
+        now, step = time.perf_counter(), trainer.global_step
+        share_of_run = (step - self._first_step) / step  # the rest was before the interruption
+        values = _shown(trainer, ("val/loss", "val/war", "val/uar") if self._validated else ())
         shown = " ".join(f"{name} {value:.3f}" for name, value in values.items())
         each = (now - self._start) / (done * share_of_run)
-        left = f", {each * (epochs - done):.0f} s left" if epochs > 0 else ""
-        rate, self._clips = self._clips / (now - self._epoch_start), 0
-        say(f"epoch {done}/{epochs}: {shown}, {rate:.1f} clips/s with validation{left}")
+        left = f", {each * (epochs - done):.0f} s left" if epochs > 0 and trainer.is_last_batch else ""
+        rate = f"{self._clips / (now - self._epoch_start):.1f} clips/s{' with validation' if self._validated else ''}"
+        self._clips, self._validated = 0, False
+        if trainer.is_global_zero:
+            say(f"epoch {done}{f'/{epochs}' if epochs > 0 else ''}: {', '.join(filter(None, (shown, rate)))}{left}")
 
 
 def _shown(trainer: Trainer, evaluation: Sequence[str]) -> dict[str, float]:

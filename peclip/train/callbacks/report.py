@@ -11,7 +11,13 @@ from peclip.model.naming import method_name
 from peclip.results.evaluation import Classes, Limited, Metrics, write_evaluation
 from peclip.results.tables import print_metrics
 from peclip.terminal import say
-from peclip.train.callbacks.run import count_parameters, count_trainable, evaluated_clips, module_and_data
+from peclip.train.callbacks.run import (
+    count_parameters,
+    count_trainable,
+    evaluated_clips,
+    module_and_data,
+    selection_of,
+)
 from peclip.train.callbacks.skipped import skipped_clips
 
 
@@ -66,7 +72,8 @@ class Report(Callback):
             self._classes = other_classes(module.net.config, self._trained)
         omitted = data.other_clips("test" if trainer.testing else "val") or None
         method = method_name(module.net.config)
-        self._evaluated = Evaluated(method, len(evaluated_clips(trainer)), data.selection, omitted)
+        selection = data.selection if self._model else selection_of(trainer, data, is_over=True)
+        self._evaluated = Evaluated(method, len(evaluated_clips(trainer)), selection, omitted)
 
     on_validation_start = on_test_start
 

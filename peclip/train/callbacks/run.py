@@ -9,8 +9,10 @@ from peclip.data.batch import Batch
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
 from peclip.model.parts.nested import each_layer
+from peclip.results.selection import Selection
 from peclip.train.module import PEClipModule
 from peclip.train.outputs import Outputs
+from peclip.train.runs.checkpoints import best_checkpoint
 
 
 class EvaluationCallback(Callback):
@@ -76,6 +78,19 @@ def trainable_parts(module: PEClipModule) -> list[tuple[torch.nn.Module, str, in
         where = "both towers" if net.config.norms == "both" else f"{net.config.norms} tower"
         parts.append((norms[0], where, len(norms), sum(map(count_parameters, norms))))
     return parts
+
+
+def selection_of(trainer: Trainer, data: VideoDataModule, is_over: bool = False) -> Selection:
+    """Return the clips by whose scores a training chooses its best checkpoint; none where it does not validate.
+
+    Args:
+        trainer: of the training.
+        data: of the training.
+        is_over: whether the training has ended, possibly before its first validation.
+    """
+    best = best_checkpoint(trainer)
+    chooses = best and (best.monitor or "").startswith("val/") and (best.best_model_path or not is_over)
+    return data.selection if chooses else "none"
 
 
 def count_trainable(module: PEClipModule) -> int:

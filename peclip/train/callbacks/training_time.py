@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
 
 from peclip.results.training import STAGES, Training, Waits, write_training
@@ -80,7 +80,7 @@ class Stages:
         self._since = now
 
 
-class TrainingTime(Timer):
+class TrainingTime(Callback):
     """Writes ``training.json``: duration of the training, what its steps waited for, device, and number of epochs.
 
     Checkpoints carry the times, so that they include those before an interruption. On a GPU, a step that is still computed
@@ -88,21 +88,21 @@ class TrainingTime(Timer):
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._stages = Stages()
+        # It is not a Timer itself: beside a callback that is one, Lightning ignores trainer.max_time.
+        self._timer, self._stages = Timer(), Stages()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the times so far."""
-        return {**super().state_dict(), "waits": dict(self._stages.seconds)}
+        return {**self._timer.state_dict(), "waits": dict(self._stages.seconds)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue with the times of an interrupted run; a checkpoint of peclip 0.1.0 has no waits."""
-        super().load_state_dict(state_dict)
+        self._timer.load_state_dict(state_dict)
         self._stages.seconds.update(state_dict.get("waits", {}))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock, and watch those that a step may wait for."""
-        super().on_train_start(trainer, pl_module)
+        self._timer.on_train_start(trainer, pl_module)
         self._stages.time(trainer, "save_checkpoint", "checkpoints")
         self._stages.time(trainer.fit_loop.epoch_loop.val_loop, "run", "validation")
         if data := trainer.datamodule:  # type: ignore[attr-defined]  # augmentation is work of the device, and no wait
@@ -125,12 +125,10 @@ class TrainingTime(Timer):
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """Wait for the next batch."""
-        super().on_train_batch_end(trainer, *args)
         self._stages.enter("input")
 
     def on_train_epoch_end(self, trainer: Trainer, *args: Any) -> None:
         """There is no further batch to wait for."""
-        super().on_train_epoch_end(trainer, *args)
         self._stages.leave("input")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -139,12 +137,12 @@ class TrainingTime(Timer):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write ``training.json`` and say what the steps waited for, on rank 0."""
-        super().on_train_end(trainer, pl_module)
+        self._timer.on_train_end(trainer, pl_module)
         self._stages.release()
         folder = trainer.log_dir  # a collective call: all ranks make it
         if not folder or not trainer.is_global_zero:
             return
-        device, seconds = pl_module.device, self.time_elapsed()
+        device, seconds = pl_module.device, self._timer.time_elapsed()
         waits = Waits(**{stage: round(value, 3) for stage, value in self._stages.seconds.items()})
         training = Training(
             seconds=round(seconds, 3),

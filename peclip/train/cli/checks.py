@@ -37,6 +37,9 @@ def check_values(options: Namespace, training: bool) -> None:
     for name in ("val_check_interval", "check_val_every_n_epoch"):
         if trainer[name] == 0:
             raise InputError(f"trainer.{name} is 0, expected more; trainer.limit_val_batches 0 omits validation")
+    for name in ("gradient_clip_val", "check_val_every_n_epoch", "log_every_n_steps"):
+        if isinstance(trainer[name], int | float) and trainer[name] < 0:  # Lightning takes it for another number
+            raise InputError(f"trainer.{name} is {trainer[name]}, expected no negative number")
     if training and trainer.limit_train_batches is not None and not trainer.limit_train_batches > 0:
         raise InputError(f"trainer.limit_train_batches is {trainer.limit_train_batches}: no batch remains to train on")
 
@@ -59,14 +62,3 @@ def check_averaging(trainer: Trainer, sharded: bool, weights_only: bool) -> None
             raise InputError(
                 f"{option} is true, but {kinds[0]} needs whole checkpoints of whole weights: set it to false"
             )
-
-
-def fits_cluster(trainer: Trainer) -> Trainer:
-    """Return the trainer after checking that SLURM or torchrun has started a process for each of its devices.
-
-    Raises:
-        ValueError: the numbers differ; Lightning's message names both.
-    """
-    if environment := getattr(trainer.strategy, "cluster_environment", None):
-        environment.validate_settings(num_devices=trainer.num_devices, num_nodes=trainer.num_nodes)
-    return trainer

@@ -33,6 +33,7 @@ from peclip.train.cli.arguments import (
 from peclip.train.cli.dump import dump_in_one_line
 from peclip.train.cli.lightning import PEClipCLI
 from peclip.train.cli.trained_model import TrainedModel, read_model, run_options
+from peclip.train.cli.trainer import LOG_EVERY
 from peclip.train.cluster.allocator import keep_freed_memory
 from peclip.train.cluster.signals import AskedToEnd
 from peclip.train.module import PEClipModule
@@ -49,6 +50,9 @@ NOISE = (
     r".*your dataloader is not resumable",  # the checkpoint says where the epoch was interrupted
     r".*using the WeightAveraging callback with a model that overrides",  # sharded weights are refused
     r".*checkpoint was not created with WeightAveraging",  # an evaluation needs the averages alone
+    r".*ModelCheckpoint\(monitor='val/score'\)` could not find",  # a line after the training says that nothing was validated
+    r".*You are trying to `self\.log\(\)` but `Trainer\(barebones=True\)`",
+    r".*SWA is currently only supported every epoch",  # the schedule that it replaces steps more often
     r".*irectory .* exists and is not empty",  # a resumed run stays in its folder
 )
 
@@ -136,18 +140,18 @@ def _trainer_defaults(terminal: bool, source: str | None, model: TrainedModel | 
     # The report comes last: where there is a metrics.json, the run is complete.
     callbacks: list[Callback] = [
         Summary(),
+        Progress() if terminal else EpochLines(),
         TrainingTime(),
         FiniteLoss(),
         SkippedClips(),
         AskedToEnd(),
         PredictionWriter(),
         Report(source, model.trained.config if model else None),
-        Progress() if terminal else EpochLines(),
     ]
     return {
         "callbacks": callbacks,
         "use_distributed_sampler": False,
         "enable_model_summary": False,
         "enable_progress_bar": terminal,
-        "log_every_n_steps": 10,
+        "log_every_n_steps": LOG_EVERY,
     }

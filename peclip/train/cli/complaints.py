@@ -3,7 +3,9 @@
 import re
 from traceback import walk_tb
 
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from peclip.errors import InputError, in_one_line
@@ -28,9 +30,25 @@ def as_input_error(error: Exception) -> InputError | None:
         return too_many_open_files()
     if isinstance(error, MisconfigurationException) or (isinstance(error, ValueError) and _raised_by_lightning(error)):
         return InputError(f"{REFUSED}{in_one_line(error)}")
+    if callback := _failed_callback(error):
+        return InputError(f"{callback} of trainer.callbacks does not work here: {in_one_line(error)}")
     if isinstance(error, ProcessRaisedException):
         return _of_process(str(error))
     return InputError(in_one_line(error)) if isinstance(error, ProcessExitedException) else None
+
+
+def _failed_callback(error: Exception) -> str:
+    """Return the name of the callback of Lightning that an error comes from; empty where peclip's or a user's code raised it."""
+    if isinstance(error, OSError | torch.OutOfMemoryError):
+        return ""
+    failed = ""
+    for frame, _ in walk_tb(error.__traceback__):
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, Callback) and type(owner).__module__.startswith("lightning."):
+            failed = type(owner).__name__
+        elif not frame.f_globals.get("__name__", "").startswith(("lightning.", "torch.", "contextlib")):
+            failed = ""  # what the callback called
+    return failed
 
 
 def _raised_by_lightning(error: Exception) -> bool:

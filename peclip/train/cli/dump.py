@@ -3,8 +3,10 @@
 import re
 from typing import Any
 
+import torch
 import yaml
 from jsonargparse import set_dumper
+from jsonargparse.typing import register_type
 
 
 class Dumper(yaml.SafeDumper):
@@ -28,3 +30,4 @@ def dump_in_one_line(options: Any) -> str:
 
 
 set_dumper("yaml", dump)
+register_type(torch.device)  # the default of an argument of StochasticWeightAveraging

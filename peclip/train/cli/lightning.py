@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -15,7 +14,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.open_files import allow_open_files
-from peclip.errors import InputError, first_line, in_one_line, listed, options_below
+from peclip.errors import InputError, first_line, listed, options_below
 from peclip.model import PEClip
 from peclip.model.precision import best_precision
 from peclip.results.options import by_name
@@ -24,16 +23,25 @@ from peclip.train.callbacks.dashboard import Dashboard, Speed
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
 from peclip.train.callbacks.resumed import Resumed
 from peclip.train.cli.building import SECTION_OF, build, build_data, generate_demo, give_frames_to_model
-from peclip.train.cli.checks import SEEDS, check_averaging, check_values, fits_cluster
+from peclip.train.cli.checks import SEEDS, check_averaging, check_values
 from peclip.train.cli.complaints import as_input_error
 from peclip.train.cli.options import CHECKPOINT, add_own_options
 from peclip.train.cli.places import choose_folder, choose_loggers, find_interrupted
 from peclip.train.cli.remarks import check_faces, say_what_differs
 from peclip.train.cli.trained_model import TrainedModel, read_model
+from peclip.train.cli.trainer import (
+    check_monitors,
+    entries,
+    fits_cluster,
+    imply_barebones,
+    plugins,
+    refused,
+    replace_bar,
+)
 from peclip.train.cluster.shutdown import ended_together
 from peclip.train.cluster.signals import asked_to_end, usr1_as_sigterm
 from peclip.train.private_hooks import HookedCLI
-from peclip.train.runs.checkpoints import BestCheckpoint, LastCheckpoint, SyncedIO
+from peclip.train.runs.checkpoints import BestCheckpoint, LastCheckpoint, best_checkpoint
 from peclip.train.runs.folder import RUNS
 from peclip.train.runs.record import changed_at, recorded_options
 from peclip.train.runs.recorder import Recorder
@@ -57,6 +65,8 @@ class PEClipCLI(HookedCLI):
     """The run whose training continues, in its own folder or in a new one."""
     folder: Path
     """The folder of the run, or of the results of an evaluation."""
+    callbacks_named: list[Callback]
+    """Those of the options, without peclip's own."""
     recorder: Recorder
 
     def __init__(self, *args: Any, model_named: TrainedModel | None = None, **options: Any) -> None:
@@ -129,6 +139,7 @@ class PEClipCLI(HookedCLI):
         with options_below("data"):
             allow_open_files(options.data.num_workers, options.trainer.devices in ("auto", "1", 1))
         generate_demo(options.data)
+        imply_barebones(options.trainer)
         if self.config.subcommand == "fit":
             self.resumed = find_interrupted(options)
         self.folder = choose_folder(options, self.config.subcommand, self.resumed)
@@ -190,26 +201,19 @@ class PEClipCLI(HookedCLI):
         Raises:
             InputError: its options cannot be combined, or a device is missing.
         """
-        options = self.options.trainer
+        options, given = self.options.trainer, self.config_init[self.config.subcommand].trainer
         if options.enable_checkpointing is False:
             keys = self.subcommand_parser(self.config.subcommand).callback_keys
             keys[:] = [key for key in keys if key not in ("checkpoint", "last")]
+        self.callbacks_named = entries(given.callbacks)
         callbacks: list[Callback] = self.trainer_defaults["callbacks"]
+        kwargs |= replace_bar(callbacks, self.callbacks_named)
         if options.logger is not False:
             callbacks += [LearningRateMonitor("step"), Dashboard(self.recorder), Speed()]
         if self.resumed:
             callbacks.insert(0, Resumed(changed_at(self.resumed, self.recorder.changes)))
-        plugins = self.config_init[self.config.subcommand].trainer.plugins or []
-        plugins = [*plugins] if isinstance(plugins, list) else [plugins]
-        try:
-            trainer = super().instantiate_trainer(**kwargs, plugins=[*plugins, SyncedIO()])
-            return fits_cluster(trainer)
-        except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
-            given = self.options.trainer
-            raise InputError(
-                f"cannot create a trainer with trainer.accelerator {given.accelerator}, trainer.devices {given.devices}, "
-                f"trainer.strategy {given.strategy} and trainer.precision {given.precision}: {in_one_line(error)}"
-            ) from error
+        with refused(options):
+            return fits_cluster(super().instantiate_trainer(**kwargs, plugins=plugins(entries(given.plugins))))
 
     def run_subcommand(self, subcommand: str) -> None:
         """Run the subcommand; report an error in one line, on one of the ranks."""
@@ -253,24 +257,26 @@ class PEClipCLI(HookedCLI):
             InputError: there is no such score, or averaged weights cannot be saved.
         """
         check_averaging(self.trainer, self.model.sharded, self.options.checkpoint.save_weights_only)
-        monitor = self.options.checkpoint.monitor
-        if monitor is not None and monitor not in (scores := self.model.monitors):
+        scores, monitor = self.model.monitors, self.options.checkpoint.monitor
+        if monitor is not None and monitor not in scores:
             raise InputError(f"checkpoint.monitor is {monitor!r}, expected one of {listed(scores)}")
+        check_monitors(self.callbacks_named, self.model, scores)
         with options_below("data"):
-            selection = self.datamodule.selection
-        if selection == "none":
-            for callback in self.trainer.checkpoint_callbacks:
-                if isinstance(callback, ModelCheckpoint):
-                    callback.monitor = None
+            validates = self.datamodule.selection != "none" and self.trainer.limit_val_batches
+        best = best_checkpoint(self.trainer)
+        if best and monitor and monitor.startswith("val/") and not validates:
+            best.monitor = None
 
     def after_fit(self) -> None:
         """Evaluate the best checkpoint once: on the test clips, or on the validation clips where there are none."""
-        callback = self.trainer.checkpoint_callback
-        best = callback.best_model_path if isinstance(callback, ModelCheckpoint) else ""
+        best = best_checkpoint(self.trainer)
         splits = self.datamodule.splits
         run = self.trainer.test if len(splits.test) else self.trainer.validate if len(splits.val) else None
+        path = best.best_model_path or None if best else None
+        if best and best.monitor and not path and not self.options.trainer.fast_dev_run:
+            rank_zero_only(say)(f"No checkpoint has a {best.monitor}, so the results are those of the last weights.")
         if run and not self.trainer.interrupted:
-            run(self.model, datamodule=self.datamodule, ckpt_path=best or None, weights_only=True, verbose=False)
+            run(self.model, datamodule=self.datamodule, ckpt_path=path, weights_only=True, verbose=False)
         if self.trainer.is_global_zero and not self.options.trainer.fast_dev_run:
             say(f"The run is in {self.folder}")
 

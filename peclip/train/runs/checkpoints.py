@@ -130,6 +130,11 @@ class BestCheckpoint(ModelCheckpoint):
         super().load_state_dict({**state_dict, **paths, "best_k_models": known, "dirpath": self.dirpath})
 
 
+def best_checkpoint(trainer: Trainer) -> BestCheckpoint | None:
+    """Return the callback that writes the best checkpoint of a run, whichever others the options name; None without it."""
+    return next((each for each in trainer.checkpoint_callbacks if isinstance(each, BestCheckpoint)), None)
+
+
 class LastCheckpoint(Checkpoint):
     """Writes ``checkpoints/last.ckpt``, from which an interrupted run resumes, and keeps the one before as ``previous.ckpt``.
 

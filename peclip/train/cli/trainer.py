@@ -1,0 +1,114 @@
+"""Fit the options of Lightning's Trainer to what peclip adds to them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.fabric.plugins import CheckpointIO
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ProgressBar
+
+from peclip.errors import InputError, in_one_line, listed
+from peclip.train.runs.checkpoints import SyncedIO
+
+LOG_EVERY = 10
+"""Steps between two rows of the metrics of a training, unless the user states another number."""
+
+MONITORING = (Checkpoint, EarlyStopping)
+"""Callbacks that read a metric by its name, ``monitor``."""
+
+
+def imply_barebones(trainer: Namespace) -> None:
+    """Switch off what ``barebones`` excludes and peclip has on, as Lightning does for its own defaults."""
+    if trainer.barebones:
+        trainer.logger = trainer.logger if isinstance(trainer.logger, Namespace | list) else False
+        trainer.enable_checkpointing = trainer.enable_checkpointing or False
+        if trainer.log_every_n_steps == LOG_EVERY:
+            trainer.log_every_n_steps = 0
+
+
+def entries(option: Any) -> list[Any]:
+    """Return the entries of an option that holds one object, a list of them, or none."""
+    return [*option] if isinstance(option, list) else [] if option is None else [option]
+
+
+def plugins(named: list[Any]) -> list[Any]:
+    """Return the plugins that the options name, with the writer of checkpoints.
+
+    Raises:
+        InputError: another writer of checkpoints is among them.
+    """
+    for plugin in named:
+        if isinstance(plugin, CheckpointIO):
+            raise InputError(
+                f"trainer.plugins names {type(plugin).__name__}, but checkpoints are written by SyncedIO alone, complete or not at "
+                "all, because an interrupted run resumes from them: omit it"
+            )
+    return [*named, SyncedIO()]
+
+
+def replace_bar(own: list[Callback], named: list[Callback]) -> dict[str, Any]:
+    """Remove peclip's own progress bar where the options name one.
+
+    Args:
+        own: the callbacks of peclip, which are changed.
+        named: those of the options.
+
+    Returns:
+        Arguments of the Trainer, because a bar is named to be seen, also where the output is no terminal.
+    """
+    if not any(isinstance(callback, ProgressBar) for callback in named):
+        return {}
+    own[:] = [callback for callback in own if not isinstance(callback, ProgressBar)]
+    return {"enable_progress_bar": True}
+
+
+def check_monitors(callbacks: list[Callback], module: LightningModule, scores: list[str]) -> None:
+    """Check, before the first epoch, that there is the metric that each callback of the options reads.
+
+    Args:
+        callbacks: those of the options.
+        module: a module of one's own that overrides ``monitors`` names the metrics that it logs.
+        scores: names of the metrics, besides the learning rates.
+
+    Raises:
+        InputError: a metric is not logged.
+    """
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None) if isinstance(callback, MONITORING) else None
+        if monitor is not None and monitor not in scores and not monitor.startswith("lr/"):
+            raise InputError(
+                f"trainer.callbacks: the monitor of {type(callback).__name__} is {monitor!r}, which {type(module).__name__} does "
+                f"not log, expected one of {listed(scores)}"
+            )
+
+
+@contextmanager
+def refused(trainer: Namespace) -> Iterator[None]:
+    """Let errors of Lightning's Trainer name the options that it got.
+
+    Raises:
+        InputError: the options cannot be combined, or a device or a package is missing.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (ImportError, MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"cannot create a trainer with trainer.accelerator {trainer.accelerator}, trainer.devices {trainer.devices}, "
+            f"trainer.strategy {trainer.strategy} and trainer.precision {trainer.precision}: {in_one_line(error)}"
+        ) from error
+
+
+def fits_cluster(trainer: Trainer) -> Trainer:
+    """Return the trainer after checking that SLURM or torchrun has started a process for each of its devices.
+
+    Raises:
+        ValueError: the numbers differ; Lightning's message names both.
+    """
+    if environment := getattr(trainer.strategy, "cluster_environment", None):
+        environment.validate_settings(num_devices=trainer.num_devices, num_nodes=trainer.num_nodes)
+    return trainer

@@ -1,0 +1,167 @@
+"""peclip's callbacks and plugins beside those that a configuration names."""
+
+import io
+from contextlib import redirect_stdout
+from types import SimpleNamespace
+
+import pytest
+from jsonargparse import ArgumentParser, Namespace
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
+    EarlyStopping,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+    Timer,
+    TQDMProgressBar,
+)
+
+from peclip.errors import InputError
+from peclip.train.callbacks.console import EpochLines, Progress
+from peclip.train.callbacks.run import selection_of
+from peclip.train.cli import dump
+from peclip.train.cli.command import _trainer_defaults
+from peclip.train.cli.complaints import as_input_error
+from peclip.train.cli.trainer import check_monitors, imply_barebones, plugins, refused, replace_bar
+from peclip.train.runs.checkpoints import BestCheckpoint, best_checkpoint
+
+
+def trainer_with(*callbacks, **options):
+    """A trainer with all of peclip's callbacks and others."""
+    own = _trainer_defaults(False, None, None)["callbacks"]
+    return Trainer(callbacks=[*callbacks, *own], accelerator="cpu", logger=False, **options)
+
+
+# --- beside callbacks that the options name ---
+
+
+def test_a_limit_of_time_is_kept():
+    (timer,) = [each for each in trainer_with(max_time="00:00:00:02").callbacks if isinstance(each, Timer)]
+    assert timer.time_remaining() == 2
+
+
+def test_the_best_checkpoint_is_that_of_peclip_beside_others(tmp_path):
+    best = BestCheckpoint(monitor="val/score")
+    trainer = trainer_with(ModelCheckpoint(tmp_path, monitor="val/uar"), best)
+    assert trainer.checkpoint_callback is not best
+    assert best_checkpoint(trainer) is best
+    assert best_checkpoint(trainer_with(enable_checkpointing=False)) is None
+
+
+@pytest.mark.parametrize(
+    ("monitor", "path", "selection"),
+    [("val/war", "best.ckpt", "validation"), ("val/war", "", "none"), ("train/war", "x", "none"), (None, "x", "none")],
+)
+def test_a_report_names_the_clips_that_have_chosen_a_checkpoint(monitor, path, selection):
+    best = BestCheckpoint(monitor=monitor)
+    best.best_model_path = path
+    trainer, data = SimpleNamespace(checkpoint_callbacks=[best]), SimpleNamespace(selection="validation")
+    assert selection_of(trainer, data, is_over=True) == selection
+
+
+@pytest.mark.parametrize("kind", [EarlyStopping, ModelCheckpoint])
+def test_a_metric_that_is_not_logged_is_refused_before_the_first_epoch(kind):
+    module = LightningModule()
+    check_monitors([kind(monitor="val/war"), kind(monitor="lr/adapters"), Callback()], module, ["val/war"])
+    with pytest.raises(InputError, match=f"the monitor of {kind.__name__} is 'val_acc'.* expected one of val/war$"):
+        check_monitors([kind(monitor="val_acc")], module, ["val/war"])
+
+
+def test_a_progress_bar_of_the_options_replaces_that_of_peclip():
+    own = [Progress(), EpochLines()]
+    assert replace_bar(own, [Callback()]) == {}
+    assert replace_bar(own, [TQDMProgressBar()]) == {"enable_progress_bar": True}
+    assert [type(each) for each in own] == [EpochLines]
+
+
+def test_another_writer_of_checkpoints_is_refused():
+    with pytest.raises(InputError, match=r"trainer\.plugins names TorchCheckpointIO, but"):
+        plugins([TorchCheckpointIO()])
+
+
+def test_barebones_switches_off_what_it_excludes_and_nobody_has_asked_for():
+    options = Namespace(barebones=True, logger=None, enable_checkpointing=None, log_every_n_steps=10)
+    imply_barebones(options)
+    assert (options.logger, options.enable_checkpointing, options.log_every_n_steps) == (False, False, 0)
+    asked = Namespace(barebones=True, logger=[Namespace()], enable_checkpointing=True, log_every_n_steps=5)
+    before = asked.clone()
+    imply_barebones(asked)
+    assert asked == before
+
+
+def test_a_package_that_the_trainer_misses_is_one_line():
+    options = Namespace(accelerator="cpu", devices=1, strategy="auto", precision="32-true")
+    with pytest.raises(InputError, match=r"torch_xla is missing$"), refused(options):
+        raise ModuleNotFoundError("torch_xla is missing")
+
+
+# --- callbacks that fail ---
+
+
+def test_a_callback_of_lightning_that_does_not_fit_the_model_is_one_line():
+    with pytest.raises(AttributeError) as raised:
+        BackboneFinetuning().setup(trainer_with(), LightningModule(), "fit")
+    said = str(as_input_error(raised.value))
+    assert said.startswith("BackboneFinetuning of trainer.callbacks does not work here: ")
+    assert said.endswith("has no attribute 'backbone'")
+
+
+class Own(Callback):
+    """A callback of one's own, and what it calls."""
+
+    def on_fit_start(self, trainer, pl_module):
+        raise AttributeError("a fault of one's own")
+
+
+class Calling(EarlyStopping):
+    on_fit_start = Own.on_fit_start
+
+
+@pytest.mark.parametrize("kind", [Own, Calling])
+def test_the_faults_of_ones_own_callback_keep_their_traceback(kind):
+    with pytest.raises(AttributeError) as raised:
+        kind.on_fit_start(object.__new__(kind), None, None)
+    assert as_input_error(raised.value) is None
+
+
+def test_a_device_is_written_into_the_configuration_as_it_is_read():
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--average", type=Callback)
+    given = ["--average", "lightning.pytorch.callbacks.StochasticWeightAveraging", "--average.swa_lrs", "0.1"]
+    written = parser.dump(parser.parse_args(given))
+    assert "device: cpu" in written
+    average = parser.instantiate(parser.parse_string(written)).average
+    assert isinstance(average, StochasticWeightAveraging)
+    assert dump.dump({"device": "cpu"}) == "device: cpu\n"
+
+
+# --- the line of an epoch ---
+
+
+def epoch_line(is_last, validates, epochs=5):
+    """What is printed for the first epoch, whose own scores are logged late where it ends before its last batch."""
+    lines, out = EpochLines(), io.StringIO()
+    known = {"val/loss": 3.0, "train/loss_epoch": 1.0 if is_last else 9.0}
+    trainer = SimpleNamespace(
+        is_global_zero=True, is_last_batch=is_last, sanity_checking=False, current_epoch=0, max_epochs=epochs
+    )
+    trainer.global_step, trainer.callback_metrics = 0, known
+    lines.on_train_start(trainer, None)
+    trainer.global_step = 3
+    if validates:
+        lines.on_validation_end(trainer, None)
+    with redirect_stdout(out):
+        lines.on_train_epoch_end(trainer, None)
+        known["train/loss_epoch"] = 1.0
+        lines.on_train_end(trainer, None)
+    return out.getvalue()
+
+
+def test_the_line_of_an_epoch_has_the_scores_of_this_epoch_alone():
+    assert (
+        epoch_line(True, True) == "epoch 1/5: train/loss 1.000 val/loss 3.000, 0.0 clips/s with validation, 0 s left\n"
+    )
+    assert epoch_line(True, False) == "epoch 1/5: train/loss 1.000, 0.0 clips/s, 0 s left\n"
+    assert epoch_line(False, False) == "epoch 1/5: train/loss 1.000, 0.0 clips/s\n"
+    assert epoch_line(True, False, epochs=-1) == "epoch 1: train/loss 1.000, 0.0 clips/s\n"
