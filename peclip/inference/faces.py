@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-from huggingface_hub.utils import logging
 
 from peclip.errors import InputError
+from peclip.model.backbones.checks import quiet
+from peclip.model.hub import is_reachable
 
 Detector = Callable[[np.ndarray], np.ndarray]
 """Callable that accepts a frame, uint8 (H, W, 3) RGB, and returns its faces: (N, 4) left, top, width, height in pixels. A fifth
@@ -125,20 +126,19 @@ def fetch(hub: str, names: Sequence[str], what: str, option: str) -> str:
             return hf_hub_download(hub, name, local_files_only=True)
         except LocalEntryNotFoundError:
             pass
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()  # the error is reported once, below
     try:
-        for name in names[:-1]:
-            try:
-                return hf_hub_download(hub, name)
-            except LocalEntryNotFoundError:
-                raise
-            except EntryNotFoundError:
-                pass
-        return hf_hub_download(hub, names[-1])
+        with quiet():  # the error is reported once, below
+            if not is_reachable(hub):
+                raise LocalEntryNotFoundError(hub)
+            for name in names[:-1]:
+                try:
+                    return hf_hub_download(hub, name)
+                except LocalEntryNotFoundError:
+                    raise
+                except EntryNotFoundError:
+                    pass
+            return hf_hub_download(hub, names[-1])
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise InputError(
             f"{option}: {what} cannot be downloaded from the Hub ({hub}): connect once, or set {option} to the file {names[0]}"
         ) from error
-    finally:
-        logging.set_verbosity(level)

@@ -1,4 +1,4 @@
-"""Check a backbone from anyone before and after it is loaded, and keep transformers quiet meanwhile."""
+"""Check a backbone from anyone before and after it is loaded, and keep transformers and huggingface_hub quiet meanwhile."""
 
 import os
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.utils import logging as hub_logging
 from transformers import PreTrainedConfig
 from transformers.utils import logging
 
@@ -43,14 +44,16 @@ SMALL = 200e6
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence the reports, warnings and progress bars of transformers within the context; errors are raised all the same."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    """Silence what transformers and huggingface_hub report within the context, and progress bars; errors are raised all the same."""
+    level, bars, of_hub = logging.get_verbosity(), logging.is_progress_bar_enabled(), hub_logging.get_verbosity()
     logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(level)
+        hub_logging.set_verbosity(of_hub)
         if bars:
             logging.enable_progress_bar()
 

@@ -26,6 +26,7 @@ from peclip.model.backbones.open_clip import CONFIG as OPEN_CLIP
 from peclip.model.backbones.open_clip import load_open_clip
 from peclip.model.backbones.openai import HUB
 from peclip.model.backbones.siglip import SigLIP, check_config, fixed_size
+from peclip.model.hub import on_hub
 from peclip.model.weights import check_weights
 
 DEMO = "demo"
@@ -38,6 +39,8 @@ WORKING = "CLIP, MetaCLIP 2, SigLIP or SigLIP 2 (model_type clip, metaclip_2, si
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer_config.json")
 """Files by which a folder shows that it has a tokenizer; files and folders without one have CLIP's."""
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 
 PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
@@ -180,6 +183,9 @@ def _read_pixels(source: str) -> Pixels | None:
 def _source(name: str) -> str:
     """Return the folder, file or Hub id of a backbone; files can be read to their end."""
     source = str(DEMO_FOLDER) if name == DEMO else name
+    if not os.path.exists(source) and _HUB_ID.fullmatch(name):
+        with _advising(name, source), quiet():
+            source = on_hub(name)
     for path in Path(source).iterdir() if os.path.isdir(source) else (source,):  # Path.is_dir raises for some names
         if not os.path.isdir(path):
             check_regular(path)
@@ -234,7 +240,7 @@ def _advice(name: str, source: str, error: Exception) -> str:
             f"backbone {name!r} cannot be loaded as a {_family(source)} (expected config.json, model.safetensors and the "
             f"tokenizer files): {reason}"
         )
-    if not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", name) or Path(name).suffix in (".pt", ".pth", ".bin", ".ckpt"):
+    if not _HUB_ID.fullmatch(name) or Path(name).suffix in (".pt", ".pth", ".bin", ".ckpt"):
         return f"backbone {name!r} is neither a folder nor a file"
     return (
         f"backbone {name!r} is neither a folder nor a file nor in the local Hugging Face cache, and could not be fetched from "

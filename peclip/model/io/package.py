@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import torch
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
@@ -20,6 +19,7 @@ from peclip.errors import InputError, first_line
 from peclip.files import atomic_folder, read_regular, read_regular_text
 from peclip.model.backbones.checks import quiet
 from peclip.model.backbones.load import DEMO
+from peclip.model.hub import HUB_ERRORS
 from peclip.model.io.trained import ModelConfig, Trained
 from peclip.model.naming import method_name
 from peclip.model.weights import check_weights
@@ -39,9 +39,6 @@ LIMIT = 16_000_000
 
 Dtype = Literal["fp32", "bf16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-HUB_ERRORS: Any = (HfHubHTTPError.__mro__[1], OSError, ValueError)
-"""Exceptions of huggingface_hub; the first is the base class of its HTTP client's errors, and that library varies."""
 
 
 def is_hub_id(name: str) -> bool:
