@@ -43,6 +43,8 @@ class Finished:
         changed: when it was last changed, in nanoseconds.
         rows: of the timeline.
         faces: in it.
+        cautions: about single answers, and the seconds for which each holds, summed over the faces.
+        not_followed: largest number of faces at a time that are not followed.
     """
 
     file: str
@@ -51,6 +53,8 @@ class Finished:
     changed: int
     rows: int
     faces: int
+    cautions: dict[str, float]
+    not_followed: int
 
 
 class Answers:
@@ -150,7 +154,8 @@ class Answers:
                     yield add
                 if beside is not None:
                     beside(temporary, timeline.stems[0])
-                video = Finished(file, timeline.stems[0], size, changed, timeline.rows, timeline.faces)
+                counts = timeline.rows, timeline.faces, timeline.cautions, timeline.not_followed
+                video = Finished(file, timeline.stems[0], size, changed, *counts)
                 write_json(temporary / DONE, asdict(video))
                 shutil.rmtree(self._videos / video.stem, ignore_errors=True)
                 os.replace(temporary, self._videos / video.stem)

@@ -1,4 +1,4 @@
-"""Say early how long a video will take."""
+"""Say early how long the videos will take."""
 
 import time
 from collections.abc import Callable
@@ -6,33 +6,58 @@ from collections.abc import Callable
 WORTH = 10.0
 """Seconds that are worth a line."""
 
+SETTLED = 2.0
+"""Seconds after the first answers from which on the pace is known: what was read ahead meanwhile is used up."""
+
+_BATCH = 0.25  # seconds within which answers are taken to be of one batch, and to come at once
+
 
 class Pace:
-    """Watches how fast a video is recognised, and says once how long the rest takes.
+    """Watches how fast videos are recognised, and says once how long the rest takes.
 
-    The first answers also pay for what happens once, so the pace is that of the second ones.
+    The first answers also pay for what happens once, and answers come in batches, so the pace is that from one batch to another.
 
     Args:
-        length: of the video in seconds; None where it is not known.
+        length: of the videos in seconds; None where it is not known.
         report: called with the sentence.
     """
 
     def __init__(self, length: float | None, report: Callable[[str], object]) -> None:
-        self._length, self._report = length, report
-        self._first: tuple[float, float] | None = None
+        self._length, self._report, self._before = length, report, 0.0
+        self._batches: list[
+            tuple[float, float]
+        ] = []  # when each came, and up to which second; the last may not be complete
 
     def __call__(self, end: float) -> None:
-        """Note that the video is recognised up to a second."""
+        """Note that the videos are recognised up to a second."""
         now = time.monotonic()
         if self._length is None:
             return
-        if self._first is None:
-            self._first = now, end
-        elif end > self._first[1]:
-            left = (self._length - end) * (now - self._first[0]) / (end - self._first[1])
-            if left >= WORTH:
-                self._report(f"{self._length:,.0f} s of video; about {duration(left)} left")
-            self._length = None
+        if self._batches and now - self._batches[-1][0] < _BATCH:
+            self._batches[-1] = self._batches[-1][0], max(end, self._batches[-1][1])
+            return
+        if len(self._batches) > 1:
+            (began, first), (came, done) = self._batches[0], self._batches[-1]
+            if came - began >= SETTLED and done > first:
+                self._say((self._length - done) * (came - began) / (done - first) - (now - came))
+                return
+            self._batches.pop()
+        self._batches.append((now, end))
+
+    def of_next(self, length: float | None) -> Callable[[float], None]:
+        """Return a function to call with the seconds of the next video.
+
+        Args:
+            length: of that video in seconds; None where it is not known, and does not count.
+        """
+        before = self._before
+        self._before += length or 0.0
+        return lambda end: None if length is None else self(before + min(end, length))
+
+    def _say(self, left: float) -> None:
+        if left >= WORTH:
+            self._report(f"{self._length:,.0f} s of video; about {duration(left)} left")
+        self._length = None
 
 
 def duration(seconds: float) -> str:

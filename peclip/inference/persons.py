@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from peclip.inference.recognizer import Row
-from peclip.inference.segments import Segment
+from peclip.inference.segments import Cell, Segment
 
 FOLDER = "people"
 """Folder of the pictures, below that of the results."""
@@ -43,6 +43,11 @@ class Person:
     weighted: np.ndarray = field(default_factory=lambda: np.zeros(1))
 
     @property
+    def warnings(self) -> list[str]:
+        """Return the cautions as tables and pictures have them, such as ``small face (1.2 s)``."""
+        return [f"{name} ({max(seconds, 0.1):.1f} s)" for name, seconds in self.cautions.items()]
+
+    @property
     def seconds(self) -> float:
         """Return for how long it is seen."""
         return float(self.by_label.sum())
@@ -65,6 +70,7 @@ class Persons:
     def __init__(self, folder: Path, stem: str, classes: int) -> None:
         self._folder, self._stem, self._classes = folder, stem, classes
         self._persons: dict[int, Person] = {}
+        self._cautions: dict[int, dict[str, float]] = {}
         self._worth: dict[int, float] = {}
 
     def picture_of(self, track: int) -> str:
@@ -83,8 +89,14 @@ class Persons:
             path.parent.mkdir(exist_ok=True)
             as_image(row.picture).save(path, quality=90)
 
+    def warn(self, cell: Cell) -> None:
+        """Add the time of the cautions of a cell."""
+        of_face = self._cautions.setdefault(cell.track, {}) if cell.cautions else {}
+        for caution in cell.cautions:
+            of_face[caution] = of_face.get(caution, 0.0) + cell.seconds
+
     def add(self, segment: Segment) -> None:
-        """Add the time of a segment."""
+        """Add the time of a segment, after that of its cells."""
         person = self._persons.get(segment.track)
         if person is None:
             picture, none = self.picture_of(segment.track), np.zeros(self._classes)
@@ -93,12 +105,11 @@ class Persons:
         person.first, person.last = min(person.first, segment.start), max(person.last, segment.end)
         person.by_label[segment.label] += segment.seconds
         person.weighted += segment.probabilities * segment.seconds
-        for caution in segment.cautions:
-            person.cautions[caution] = person.cautions.get(caution, 0.0) + segment.seconds
 
     def __iter__(self) -> Iterator[Person]:
         """Yield the persons by number."""
-        yield from (self._persons[track] for track in sorted(self._persons))
+        for track in sorted(self._persons):
+            yield replace(self._persons[track], cautions=self._cautions.get(track, {}))
 
     @property
     def pictures(self) -> list[str]:

@@ -1,6 +1,6 @@
 """Draw the timeline of a video: the expression of each face over time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -26,6 +26,7 @@ _MOST_NAMED = 10  # classes that are drawn one by one where there are more than 
 _MOST_KEPT = 64  # faces whose probabilities are kept until it is known which are seen longest
 _LONGEST_TITLE = 110  # characters that fit in a line; the end of a path says most
 _TOP = 2.05  # of a strip: probabilities up to 1, above them the label and the faces
+_RED, _HATCH = "#b3261e", "#1c1c1c"  # of the cautions, and of the answers that they are about
 _CELLS = 600  # intervals that a picture can resolve
 
 
@@ -130,14 +131,22 @@ def _coarser(cells: list[Cell], grain: float) -> list[Cell]:
             continue
         lengths = np.array([last.end - last.start, cell.end - cell.start]) + 1e-9
         mean = np.average([last.probabilities, cell.probabilities], axis=0, weights=lengths)
-        joined[-1] = last._replace(end=cell.end, probabilities=mean)
+        cautions = tuple(dict.fromkeys(last.cautions + cell.cautions))
+        joined[-1] = last._replace(end=cell.end, probabilities=mean, cautions=cautions)
     return joined
 
 
-def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str, caution: str = "") -> None:
+def draw_timeline(
+    path: Path,
+    summary: Summary,
+    labels: list[str],
+    title: str,
+    caution: str = "",
+    warnings: Mapping[int, str] | None = None,
+) -> None:
     """Draw the probabilities of every class over time, one strip per face, with the most probable class and the face above it.
 
-    Of more than :data:`peclip.results.figures.MOST_CLASSES` classes the most probable ones are drawn, and the others together.
+    Answers with a caution of their own are hatched. Of more than :data:`peclip.results.figures.MOST_CLASSES` classes the most probable ones are drawn, and the others together.
 
     Args:
         path: the picture, a .png.
@@ -145,14 +154,16 @@ def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str, c
         labels: C class names, in the order of the probabilities.
         title: of the picture.
         caution: sentence below the title.
+        warnings: the cautions of a face by its number.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     tracks = summary.tracks()
+    above = _above(tracks, caution, warnings or {})
     places, names = drawn_classes(tracks, labels)
     strips = max(1, len(tracks))
-    figure = Figure(figsize=(12, 1.3 + 1.9 * strips + 0.25 * bool(caution)), layout="constrained")
+    figure = Figure(figsize=(12, 1.3 + 1.9 * strips + 0.25 * sum(map(len, above))), layout="constrained")
     every = figure.subplots(strips, 1, sharex=True, squeeze=False)[:, 0]
     colours = label_colours(names)
     if len(names) < len(labels):
@@ -176,8 +187,8 @@ def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str, c
     if summary.not_followed:
         omitted += f", and up to {summary.not_followed} faces at a time that were not followed"
     figure.suptitle(readable + omitted, parse_math=False)
-    if caution:
-        every[0].set_title(caution, color="#b3261e", fontsize=10, parse_math=False)
+    for axes, lines in zip(every, above, strict=True):
+        axes.set_title("\n".join(lines), color=_RED, fontsize=10, parse_math=False)
     if tracks:
         patches = [*(Patch(color=colour) for colour in colours), Patch(facecolor="#f3f3f3", edgecolor="#999999")]
         columns = min(len(patches), 8)
@@ -185,6 +196,12 @@ def draw_timeline(path: Path, summary: Summary, labels: list[str], title: str, c
         for text, name in zip(legend.get_texts(), [*names, "not in sight"], strict=True):
             text.set(text=shortened(name), parse_math=False)  # a legend would omit a name that begins with _
     save(figure, path, dpi=110)
+
+
+def _above(tracks: Iterable[int], caution: str, warnings: Mapping[int, str]) -> list[list[str]]:
+    """Return the lines above each strip: the cautions of its answers, and above the first one that of the model."""
+    every = [[f"hatched: {warnings[track]}"] if warnings.get(track) else [] for track in tracks] or [[]]
+    return [[caution, *every[0]] if caution else every[0], *every[1:]]
 
 
 def drawn_classes(tracks: dict[int, list[Cell]], labels: list[str]) -> tuple[np.ndarray, list[str]]:
@@ -219,6 +236,8 @@ def _draw_face(axes: Any, cells: list[Cell], places: np.ndarray, colours: list[s
     stacked = np.vstack([np.zeros(len(times)), np.cumsum(np.array(shares).T, axis=0)])
     for index, colour in enumerate(colours):
         axes.fill_between(times, stacked[index], stacked[index + 1], color=colour, linewidth=0)
+    doubtful = [(cell.start, cell.seconds) for cell in cells if cell.cautions]
+    axes.broken_barh(doubtful, (0, 1), facecolor="none", edgecolor=_HATCH, hatch="////", linewidth=0)
     axes.set(ylim=(0, _TOP), yticks=[0, 0.5, 1], facecolor="#f3f3f3")
 
 

@@ -3,7 +3,8 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +15,7 @@ import numpy as np
 
 from peclip.console import PlainConsole
 from peclip.errors import InputError, in_one_line, printable, shown
-from peclip.inference.answers import Answers, ends_run
+from peclip.inference.answers import Answers, Finished, ends_run
 from peclip.inference.frame_table import FrameTable
 from peclip.inference.interrupts import interruptible
 from peclip.inference.join import Joiner
@@ -26,8 +27,8 @@ from peclip.inference.per_frame import Numbered
 from peclip.inference.progress import Bar, progress_on
 from peclip.inference.recognizer import Recognizer, Row
 from peclip.inference.same import bring_together
-from peclip.inference.sources import STDIN, describe, find_videos, is_camera, is_live, read_frames
-from peclip.inference.timeline import SUMMARY
+from peclip.inference.sources import STDIN, Described, describe, find_videos, is_camera, is_live, read_frames
+from peclip.inference.timeline import SUMMARY, TABLE
 from peclip.inference.windows import View
 from peclip.terminal import say
 
@@ -86,16 +87,19 @@ def recognize_videos(
         answers.check(sources)
         if done := sum(map(answers.has, sources)):
             console.print(f"peclip: {done} of {len(sources)} videos are finished in {out}", soft_wrap=True)
+        ahead = {source: describe(source) for source in sources if not answers.has(source)}
+        several = f"{len(ahead)} videos" if len(ahead) > 1 else ""
+        pace = Pace(_length(ahead.values()), lambda text: _note(console, several or next(iter(ahead)), text))
         for number, source in enumerate(sources, start=1):
-            if answers.has(source):
+            if source not in ahead:
                 continue
             count = f" {number}/{len(sources)}" if len(sources) > 1 else ""
-            length, choice = describe(source)
+            length, choice = ahead[source]
             note = partial(_note, console, source)
             if choice:
                 note(choice)
             name = f"{printable(os.path.basename(source))}{count}"
-            bar = Bar(progress, name, length, Pace(length, note))
+            bar = Bar(progress, name, length, pace.of_next(length))
             one = _Video(recognizer, source, answers, same or {}, joiner, bar, report, note)
             try:
                 one.read(per_frame, Bar(progress, f"{name}: drawing", length) if video else None, show)
@@ -108,12 +112,32 @@ def recognize_videos(
         found = answers.finished.values()
         sums = sum(video.rows for video in found), sum(video.faces for video in found), done
         rows, faces, read = (_count(*each) for each in zip(sums, ("row", "face", "video"), strict=True))
+        for warning in _warnings(found):
+            console.print(f"peclip: caution: {warning}", style="yellow", soft_wrap=True)
         say(f"{out / SUMMARY}: {faces} in {read}, {rows}; beside it segments, the timeline and pictures")
     return 2 if not done else 1 if failed else 0
 
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _length(videos: Iterable[Described]) -> float | None:
+    """Return the seconds of all videos; None where one is known of none."""
+    known = [video.duration for video in videos if video.duration is not None]
+    return sum(known) if known else None
+
+
+def _warnings(videos: Collection[Finished]) -> Iterator[str]:
+    """Yield the cautions about single answers and for how long each holds, and how many faces were not followed."""
+    seconds: Counter[str] = Counter()
+    for video in videos:
+        seconds.update(video.cautions)
+    if seconds:
+        every = ", ".join(f"{name} ({max(each, 0.1):.1f} s)" for name, each in seconds.items())
+        yield f"{every}; see the column caution"
+    if most := max(video.not_followed for video in videos):
+        yield f"up to {_count(most, 'face')} at a time were not followed; see faces_not_followed in {TABLE}"
 
 
 @contextmanager

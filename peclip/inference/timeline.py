@@ -55,6 +55,8 @@ class Timeline:
         stems: beginnings of the names of the pictures of each video that was finished.
         rows: number of rows of the videos that were finished.
         faces: number of faces in them.
+        cautions: about single answers, and the seconds for which each holds, summed over the faces.
+        not_followed: largest number of faces at a time that are not followed.
 
     Raises:
         InputError: nothing can be written there.
@@ -70,7 +72,8 @@ class Timeline:
         taken: Sequence[str] = (),
         links: bool = True,
     ) -> None:
-        self.rows = self.faces = 0
+        self.rows = self.faces = self.not_followed = 0
+        self.cautions: dict[str, float] = {}
         self._formats, self._taken, self._links = formats, taken, links
         self._folder, self._labels, self._head, self._caution = folder, labels, head, caution
         self._of_videos: list[str] = []
@@ -130,7 +133,7 @@ class Timeline:
     def video(self, file: str) -> Iterator[Callable[[Row], None]]:
         """Return a function that writes the rows of a video. If the context ends in an error, its rows are removed."""
         opened = (self._table, self._segments, self._summary, self._json)
-        before, places = (self.rows, self.faces), [each.tell() for each in opened]
+        before, places = self.rows, [each.tell() for each in opened]
         stem = self._stem(file)
         persons = Persons(self._temporary, stem, len(self._labels))
         summary, cells, segments = Summary(), Cells(), Segments()
@@ -139,6 +142,7 @@ class Timeline:
         def cut(found: Iterator[Cell]) -> None:
             for cell in found:
                 summary.add(cell)
+                persons.warn(cell)
                 label(segments.add(cell))
 
         def label(found: Iterator[Segment]) -> None:
@@ -161,17 +165,21 @@ class Timeline:
             label(segments.finish())
             for person in persons:
                 self._write_person(file, person)
-                self.faces += 1
             video = Annotated(file, self._labels, kept, self._caution, self._links)
             written = [write_format(name, self._temporary, stem, video) for name in self._formats]
-            draw_timeline(self._temporary / f"{stem}.png", summary, self._labels, file, self._caution)
+            warnings = {person.track: ", ".join(person.warnings) for person in persons}
+            draw_timeline(self._temporary / f"{stem}.png", summary, self._labels, file, self._caution, warnings)
         except BaseException:
-            self.rows, self.faces = before
+            self.rows = before
             for each, place in zip(opened, places, strict=True):
                 each.seek(place)
                 each.truncate()
             raise
         self.stems.append(stem)
+        self.faces += len(warnings)
+        self.not_followed = max(self.not_followed, summary.not_followed)
+        for caution, seconds in (pair for person in persons for pair in person.cautions.items()):
+            self.cautions[caution] = self.cautions.get(caution, 0.0) + seconds
         self._of_videos += [f"{stem}.png", *persons.pictures, *written]
 
     def _write(self, file: TextIO, cells: Sequence[object]) -> None:
@@ -217,11 +225,10 @@ class Timeline:
 
     def _write_person(self, file: str, person: Person) -> None:
         shares = person.by_label / max(person.seconds, 1e-9)
-        cautions = [f"{name} ({seconds:.1f} s)" for name, seconds in person.cautions.items()]
         times = f"{person.first:.3f}", f"{person.last:.3f}", f"{person.seconds:.3f}"
         label, values = self._labels[int(person.by_label.argmax())], (*shares, *person.probabilities)
         first = (file_cell(file), person.track, person.picture, *times, label)
-        self._write(self._summary, [*first, *(f"{value:.6f}" for value in values), self._cautions(cautions)])
+        self._write(self._summary, [*first, *(f"{value:.6f}" for value in values), self._cautions(person.warnings)])
 
     def _cautions(self, of_answers: Sequence[str]) -> str:
         return "; ".join([*([self._caution.partition(":")[0]] if self._caution else []), *of_answers])

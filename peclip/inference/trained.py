@@ -7,7 +7,7 @@ import torch
 
 from peclip.class_texts import texts_by_name, texts_of
 from peclip.configuration import read_configuration
-from peclip.errors import InputError, listed
+from peclip.errors import InputError, shown
 from peclip.labels import SEVEN
 from peclip.model import PEClip, read_trained
 from peclip.model.io.spec import trusting
@@ -39,10 +39,10 @@ def load_model(
         InputError: the model cannot be loaded, or has labels and texts of its own.
     """
     if model == ZERO_SHOT:
-        names = [name.strip() for entry in labels for name in entry.split(",")] if labels else None
+        names = None if labels is None else [name.strip() for entry in labels for name in entry.split(",")]
         return zero_shot(names, None if texts is None else Path(texts), backbone)
-    if labels or texts:
-        given = "labels" if labels else "texts"
+    if labels is not None or texts is not None:
+        given = "texts" if labels is None else "labels"
         raise InputError(f"{given} is for --model {ZERO_SHOT}: {model} has its own", given)
     with trusting(everything=trust):
         return PEClip.from_trained(read_trained(model), backbone)
@@ -61,8 +61,10 @@ def zero_shot(labels: Sequence[str] | None = None, texts: Path | None = None, ba
     """
     by_label = None if texts is None else texts_by_name(read_configuration(texts))
     names = labels if labels is not None else SEVEN if by_label is None else list(by_label)
-    if len(names) == 1:  # its probability would always be 1
-        raise InputError(f"labels is {listed(names)}: an answer needs two classes or more to choose from", "labels")
+    if len(names) < 2:  # its probability would always be 1
+        raise InputError(
+            f"labels is {shown(', '.join(names))}: an answer needs two classes or more to choose from", "labels"
+        )
     given: dict[str, str | list[str]] = {name: [*texts_of(each)] for name, each in (by_label or {}).items()}
     return PEClip(names, backbone or BACKBONE, adapters={}, prompts=None, texts=given or "action_units")
 

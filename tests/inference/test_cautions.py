@@ -66,5 +66,6 @@ def test_zero_shot_takes_labels_and_texts(tiny_clip, tmp_path):
 
 
 def test_a_single_class_is_refused_because_it_would_always_be_sure(tiny_clip):
-    with pytest.raises(InputError, match="labels is fear: an answer needs two classes or more"):
-        zero_shot(["fear"], backbone=str(tiny_clip))
+    for labels in (["fear"], [""], []):
+        with pytest.raises(InputError, match=f"labels is '{''.join(labels)}': an answer needs two classes or more"):
+            zero_shot(labels, backbone=str(tiny_clip))

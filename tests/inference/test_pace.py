@@ -29,6 +29,23 @@ def test_the_rest_is_estimated_from_the_second_answers_and_said_once(clock):
     assert said(clock, 104.0, answers) == ["104 s of video; about 3 min left"]
 
 
+def test_the_answers_of_a_batch_come_at_once_and_say_nothing_about_the_pace(clock):
+    batches = [(4.0 * place + 0.001 * row, 4.0 * place + row + 2) for place in range(4) for row in range(4)]
+    assert said(clock, 125.0, batches) == ["125 s of video; about 2 min left"]
+
+
+def test_many_short_videos_are_one_long_wait(clock):
+    lines = []
+    pace = Pace(40 * 5.0, lines.append)
+    for _ in range(5):
+        of_video = pace.of_next(5.0)
+        for end in (2.0, 3.0, 4.0, 5.0):
+            clock.now += 0.001
+            of_video(end)
+        clock.now += 4.0
+    assert lines == ["200 s of video; about 2 min left"]
+
+
 @pytest.mark.parametrize(("length", "step"), [(None, 100.0), (8.0, 0.5)])
 def test_nothing_is_said_of_a_stream_or_a_short_wait(clock, length, step):
     assert said(clock, length, [(number * step, number + 1.0) for number in range(6)]) == []

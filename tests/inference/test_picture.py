@@ -97,6 +97,19 @@ def test_faces_stand_above_their_strip_and_the_caution_below_the_title(tmp_path)
     assert (0xB3, 0x26, 0x1E) in set(map(tuple, picture.reshape(-1, 3)))
 
 
+def test_answers_with_a_caution_are_hatched_and_it_stands_above_the_strip(tmp_path):
+    rows = [row(1, 0, 2, 1, 0, 0), row(1, 2, 4, 1, 0, 0)]
+    doubtful = summarised([rows[0], replace(rows[1], cautions=("dark face",))])
+    draw_timeline(tmp_path / "a.png", doubtful, LABELS, "a.mp4", warnings={1: "dark face (2.0 s)"})
+    assert (0xB3, 0x26, 0x1E) in colours(tmp_path / "a.png"), "the words"
+    picture = np.array(Image.open(tmp_path / "a.png").convert("RGB"))
+    middle = picture.shape[1] // 2
+    strip = picture[(picture[:, middle // 2] == (0xDD, 0x9D, 0x0B)).all(axis=1)]
+    is_dark = (strip == 0x1C).all(axis=2)
+    assert not is_dark[:, middle // 2 : middle].any(), "the first answer needs no caution"
+    assert is_dark[:, middle + middle // 4 : middle + middle // 2].sum() > 100
+
+
 def test_the_pictures_of_a_face_are_few_however_long_it_is_seen():
     summary = Summary()
     for second in range(10_000):

@@ -83,6 +83,17 @@ def test_segments_and_summary_add_up(tmp_path):
     ]
 
 
+def test_a_caution_counts_for_the_time_for_which_it_holds(tmp_path):
+    """Of the 2.4 s of a face, the last window has it for 0.2 s only, half of what overlaps with the one before."""
+    long, moment = replace(face("a.mp4", 0), cautions=()), replace(face("a.mp4", 2), cautions=("seen for a moment",))
+    timeline = write(tmp_path, {"a.mp4": [long, replace(long, start=1, end=2.4), replace(moment, end=2.4)]})
+    with (tmp_path / "summary.csv").open(newline="") as file:
+        (person,) = csv.DictReader(file)
+    assert person["caution"] == "It knows drawings only; seen for a moment (0.2 s)"
+    assert timeline.cautions == {"seen for a moment": pytest.approx(0.2)}
+    assert timeline.not_followed == 2
+
+
 def test_every_face_has_a_picture_and_it_is_the_best_one(tmp_path):
     small, large = face("a.mp4", 0), face("a.mp4", 2)
     large = replace(large, box=Box(0, 0, 90, 90), picture=torch.full((3, 8, 8), 50, dtype=torch.uint8))
