@@ -92,7 +92,7 @@ def build(
     """
     length = _prompt_length(backbone, prompts)
     if isinstance(texts, Tensor):
-        check_tokens(texts, len(labels), backbone)
+        check_tokens(texts, len(labels), backbone, length)
         ids, ends = texts, backbone.layout.ends(texts)
     else:
         ids, ends = tokenize(backbone, texts, length)

@@ -3,7 +3,7 @@
 Letters: B clips, T frames of a clip, L tokens, D width, C classes, P prompt tokens.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Self
@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from peclip.class_texts import texts_of
+from peclip.class_texts import texts_by_name, texts_of
 from peclip.clip_format import ClipFormat
 from peclip.errors import InputError, shown
 from peclip.model.build import Built
@@ -162,7 +162,7 @@ class Network(nn.Module):
             texts: any C texts, or lists of several texts; by default the class texts.
 
         Raises:
-            InputError: there is no text, one has no token or too many, or the backbone has no tokenizer.
+            InputError: there is no text, one is empty, twice in a list, too long or not text, or the backbone has no tokenizer.
         """
         if texts is not None:
             return self._encode_texts(texts)
@@ -188,12 +188,12 @@ class Network(nn.Module):
         return bare and not any(weight.requires_grad for weight in self.backbone.text_weights())
 
     def _encode_texts(self, texts: Sequence[str | Sequence[str]]) -> Tensor:
-        if isinstance(texts, str) or not texts:
+        found = [*texts] if isinstance(texts, Iterable) and not isinstance(texts, str | bytes | Mapping) else []
+        if not found:
             raise InputError(f"texts is {shown(texts)}, expected one text or more in a list", "texts")
-        several = [texts_of(each if isinstance(each, str) else tuple(each)) for each in texts]
-        if () in several:
-            raise InputError(f"text {several.index(())} is an empty list, expected a text or more", "texts")
-        named = [(f"text {number}", text) for number, each in enumerate(several) for text in each]
+        known = texts_by_name({f"text {number}": each for number, each in enumerate(found)})
+        several = [texts_of(each) for each in known.values()]
+        named = [(name, text) for name, each in known.items() for text in texts_of(each)]
         ids, ends = tokenize_texts(self.backbone, named, self.prompt_length)
         features = self._encode_tokens(ids.to(self.token_ids.device), ends.to(self.token_ids.device))
         return _averaged(features, [len(each) for each in several])

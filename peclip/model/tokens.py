@@ -70,7 +70,7 @@ def _rows(backbone: Backbone, texts: Sequence[tuple[str, str]], prompt_length: i
     return rows
 
 
-def check_tokens(token_ids: Tensor, classes: int, backbone: Backbone) -> None:
+def check_tokens(token_ids: Tensor, classes: int, backbone: Backbone, prompt_length: int) -> None:
     """Check ready-made token ids.
 
     Args:
@@ -78,16 +78,24 @@ def check_tokens(token_ids: Tensor, classes: int, backbone: Backbone) -> None:
             one of the vocabulary.
         classes: C.
         backbone: whose text tower reads them.
+        prompt_length: P, placeholders before the end of each text.
 
     Raises:
-        InputError: they are different.
+        InputError: they are different, or there is no class.
     """
+    if not classes:
+        raise InputError("labels is empty, expected one class or more", "labels")
     shape = tuple(token_ids.shape)
     least = 2 if backbone.layout.fill is None else backbone.context
     if len(shape) != 2 or shape[0] != classes or not least <= shape[1] <= backbone.context:
         tokens = f"2 to {backbone.context}" if least == 2 else str(least)
         raise InputError(f"token_ids have shape {shape}, expected ({classes}, {tokens})", "token_ids")
-    if token_ids.is_floating_point() or token_ids.min() < 0 or token_ids.max() >= backbone.vocabulary:
+    if (
+        token_ids.is_floating_point()
+        or token_ids.dtype == torch.bool
+        or token_ids.min() < 0
+        or token_ids.max() >= backbone.vocabulary
+    ):
         raise InputError(f"token_ids: expected whole numbers from 0 to {backbone.vocabulary - 1}", "token_ids")
     if backbone.layout.fill is None:
         end = int(token_ids.max()) if backbone.layout.end is None else backbone.layout.end
@@ -97,6 +105,14 @@ def check_tokens(token_ids: Tensor, classes: int, backbone: Backbone) -> None:
                 f"token_ids: text {ended.index(False)} has no end, expected the token {end} in each of the rows",
                 "token_ids",
             )
+        first = backbone.layout.starts + prompt_length
+        for number, place in enumerate(backbone.layout.ends(token_ids).tolist()):
+            if place < first:
+                raise InputError(
+                    f"token_ids: text {number} ends at position {place}, where its start or a placeholder for prompts is expected: "
+                    f"the token {end} may be at {first} or after it",
+                    "token_ids",
+                )
 
 
 def _ids(backbone: Backbone, text: str) -> list[int]:

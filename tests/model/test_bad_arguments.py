@@ -86,8 +86,18 @@ class TestBadInput:
             (torch.full((3, 12), 190), r"expected whole numbers from 0 to 189"),
             (torch.full((3, 12), -1), r"expected whole numbers from 0 to 189"),
             (torch.ones(3, 12), r"expected whole numbers from 0 to 189"),
+            (torch.ones(3, 12, dtype=torch.bool), r"expected whole numbers from 0 to 189"),
+            (
+                torch.full((3, 12), 5),
+                r"text 0 ends at position 0, where its start or a placeholder .* may be at 3 or after it",
+            ),
+            (torch.tensor([[1, 1, 5, 5]] * 3), r"text 0 ends at position 2, where its start or a placeholder"),
         ],
     )
     def test_token_ids_that_do_not_fit_are_refused(self, whole, token_ids, message):
         with pytest.raises(InputError, match=message):
-            PEClip.assemble(whole.backbone, token_ids, LABELS, {}, None)
+            PEClip.assemble(whole.backbone, token_ids, LABELS, {})
+
+    def test_no_class_is_refused(self, whole):
+        with pytest.raises(InputError, match="labels is empty, expected one class or more"):
+            PEClip.assemble(whole.backbone, torch.ones(0, 12, dtype=torch.long), [])

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -147,12 +148,28 @@ class TestTexts:
         net.encode_text(["a smile"]).square().sum().backward()
         assert all(weight.grad is not None for weight in net.adapters["text"].parameters())
 
+    def test_texts_may_be_in_an_array_or_come_one_by_one(self, whole):
+        with torch.no_grad():
+            expected = whole.encode_text(["a", "b"])
+            assert torch.equal(whole.encode_text(np.array(["a", "b"])), expected)
+            assert torch.equal(whole.encode_text(text for text in ("a", "b")), expected)
+
     @pytest.mark.parametrize(
         ("texts", "says"),
         [
             ("a smile", "texts is 'a smile', expected one text or more in a list"),
             ([], r"texts is \[\], expected one text or more in a list"),
-            ([""], "texts: the text for 'text 0' has no token"),
+            ([""], "texts has an empty text for 'text 0'"),
+            (["a", ["b", "  "]], "texts has an empty text for 'text 1'"),
+            (["a", []], "texts has an empty list for 'text 1'"),
+            ([["b", "b"]], "texts has 'b' twice for 'text 0'"),
+            (["a", 3], "texts has 3 for 'text 1', expected a text in quotes or a list of texts"),
+            ([["a", None]], "texts has None for 'text 0', expected a text in quotes"),
+            (["\ud800a"], "texts has half a character in the text for 'text 0'"),
+            (b"a smile", "texts is b'a smile', expected one text or more in a list"),
+            ({"a": "a smile"}, "texts is {'a': 'a smile'}, expected one text or more in a list"),
+            (3, "texts is 3, expected one text or more in a list"),
+            (torch.ones(2, 3), r"texts has tensor\(.* for 'text 0', expected a text in quotes"),
             (["a", "b" * 200], "has 204 tokens with its prompts, .* accepts at most 160"),
         ],
     )

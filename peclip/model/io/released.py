@@ -62,7 +62,7 @@ def read_released(
         check_weights(dict(backbone.clip.named_parameters()), where)
         length = len(state["prompt_learner.ctx"])
         ids = _token_ids(state, token_ids, texts, backbone, length)
-        check_tokens(ids, len(ids), backbone)
+        check_tokens(ids, len(ids), backbone, length)
         adapters, prompts = (
             _adapters(state, scope),
             Spec("peclip.model.MaPLe", {"length": length, "depth": _depth(state)}),
