@@ -10,6 +10,7 @@ from peclip.data.source import split_source
 from peclip.errors import InputError
 from tests.trees import (
     hmdb51_tree,
+    mafw_tree,
     ucf101_tree,
 )
 
@@ -79,6 +80,20 @@ def test_hmdb51_has_videos_as_subjects_only_where_its_folds_keep_them_apart(tmp_
             "a.avi 3",
             "line 1: 'a.avi 3' is not",
         ),
+        (
+            "ucf101",
+            ucf101_tree,
+            "ucfTrainTestlist/trainlist02.txt",
+            "../clip.avi",
+            "trainlist02.txt line 1: '../clip.avi' is not a line",
+        ),
+        (
+            "hmdb51",
+            hmdb51_tree,
+            "testTrainMulti_7030_splits/archery_archery_test_split2.txt",
+            "/etc/a.avi 1",
+            "line 1: '/etc/a.avi 1' is not",
+        ),
     ],
 )
 def test_a_list_of_actions_that_cannot_be_meant_is_named_with_its_line(tmp_path, name, tree, path, line, expected):
@@ -86,3 +101,31 @@ def test_a_list_of_actions_that_cannot_be_meant_is_named_with_its_line(tmp_path,
     (tmp_path / path).write_text(f"{line}\n")
     with pytest.raises(InputError, match=re.escape(expected)):
         read_benchmark(name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "tree", "path", "says"),
+    [
+        ("ucf101", ucf101_tree, "ucfTrainTestlist/testlist02.txt", "of fold 2, whose list of test clips is missing"),
+        (
+            "hmdb51",
+            hmdb51_tree,
+            "testTrainMulti_7030_splits/archery_archery_test_split2.txt",
+            "archery_archery_test_split2.txt is missing, but other classes have their lists of fold 2",
+        ),
+    ],
+)
+def test_a_list_without_which_a_fold_would_be_another_is_missed(tmp_path, name, tree, path, says):
+    tree(tmp_path, classes=2)
+    (tmp_path / path).unlink()
+    with pytest.raises(InputError, match=says):
+        read_benchmark(name, tmp_path)
+
+
+@pytest.mark.parametrize("start", ["../x/", "/etc/"])
+def test_a_list_that_leads_out_of_the_data_set_is_refused(tmp_path, start):
+    mafw_tree(tmp_path)
+    for path in tmp_path.rglob("set_1/test.txt"):
+        path.write_text(start + path.read_text())
+    with pytest.raises(InputError, match=r"test.txt line 1: .* leads out of the folder of the data set"):
+        read_benchmark("mafw", tmp_path)

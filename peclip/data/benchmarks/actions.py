@@ -32,6 +32,9 @@ HMDB_LIST = re.compile(r"(?P<label>.+)_test_split(?P<fold>[123])\.txt")
 HMDB_ROLES = {"0": "", "1": "train", "2": "test"}
 """Meaning of the numbers in HMDB51's lists; 0 is for clips that a split does not use."""
 
+OUTSIDE = (".", "..")
+"""Folders that are no class."""
+
 DEEPEST = 2
 """Levels of folders in which lists and clips are searched."""
 
@@ -72,10 +75,11 @@ def hmdb51(root: Path) -> Manifest:
     them apart.
 
     Raises:
-        InputError: a folder or the lists are missing, or a line is not ``NAME.avi`` with 0, 1 or 2.
+        InputError: a folder or a list is missing, or a line is not ``NAME.avi`` with 0, 1 or 2.
     """
     expected = "testTrainMulti_7030_splits/brush_hair_test_split1.txt"
     release = _release(root, "HMDB51", HMDB_LIST, expected, lambda _, found: found["label"])
+    _check_lists(root, {(found["label"], found["fold"]) for _, found in release.lists})
     folds = sorted({f"fold_{found['fold']}" for _, found in release.lists})
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for path, found in release.lists:
@@ -124,6 +128,18 @@ def _release(
     return _Release(root, sorted(lists), _finder(clips))
 
 
+def _check_lists(root: Path, found: set[tuple[str, str]]) -> None:
+    """Check that every class of HMDB51 has a list of each fold: without it the fold would lack the class.
+
+    Raises:
+        InputError: one is missing.
+    """
+    for label, fold in sorted({(label, fold) for label, _ in found for _, fold in found} - found):
+        raise InputError(
+            f"{root}: {label}_test_split{fold}.txt is missing, but other classes have their lists of fold {fold}"
+        )
+
+
 def _finder(clips: Path) -> Callable[[str, str], Path]:
     """Return a function that finds a clip by class and name, as a video of any suffix or as a folder of frames.
 
@@ -154,7 +170,12 @@ def _ucf_lines(path: Path) -> Iterator[tuple[str, tuple[str, int]]]:
     for line, text in read_lines(path):
         name, _, number = text.partition(".avi")
         label, slash, clip = name.partition("/")
-        if not (label and slash and clip) or "/" in clip or not (number.strip().isdecimal() or not number.strip()):
+        if (
+            not (label and slash and clip)
+            or "/" in clip
+            or label in OUTSIDE
+            or not (number.strip().isdecimal() or not number.strip())
+        ):
             raise InputError(f"{path} line {line}: {shown(text)} is not a line of UCF101, expected CLASS/CLIP.avi")
         if name in seen:
             raise InputError(f"{path} line {line}: duplicate clip {shown(name)}, first in line {seen[name]}")
@@ -165,7 +186,7 @@ def _ucf_lines(path: Path) -> Iterator[tuple[str, tuple[str, int]]]:
 def _hmdb_lines(path: Path) -> Iterator[tuple[int, str, str]]:
     for line, text in read_lines(path):
         name, _, number = text.rpartition(" ")
-        if not name.strip() or number not in HMDB_ROLES:
+        if not name.strip() or "/" in name or number not in HMDB_ROLES:
             raise InputError(
                 f"{path} line {line}: {shown(text)} is not a line of HMDB51, expected NAME.avi and 0, 1 or 2"
             )

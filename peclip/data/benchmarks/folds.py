@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peclip.errors import InputError
+from peclip.errors import InputError, shown
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,32 @@ def merge_folds(lists: Sequence[FoldList], base: Path, find: Callable[[str], Pat
         find: returns the path of a clip.
 
     Raises:
-        InputError: a clip has two labels, is tested in two folds, or is trained and tested on in one.
+        InputError: a clip has two labels, is tested in two folds, is trained and tested on in one, or is not below the base; or a fold
+            has no list of test clips.
     """
+    tested = {one.fold for one in lists if one.test}
+    for one in lists:
+        if one.fold not in tested:
+            raise InputError(
+                f"{one.path} is the list of the training clips of fold {one.fold}, whose list of test clips is missing"
+            )
     rows: dict[str, dict[str, Any]] = {}
     for one in sorted(lists, key=lambda one: (not one.test, one.fold)):
         source = str(one.path.relative_to(base))
         for name, (label, line) in one.clips.items():
             row = rows.get(name)
             if row is None:
-                path = str(find(name).relative_to(base))
+                path = find(name)
+                if not path.is_relative_to(base):
+                    raise InputError(f"{one.path} line {line}: {shown(name)} leads out of the folder of the data set")
                 fold = one.fold if one.test else None
-                rows[name] = {"path": path, "label": label, "fold": fold, "source": source, "line": line}
+                rows[name] = {
+                    "path": str(path.relative_to(base)),
+                    "label": label,
+                    "fold": fold,
+                    "source": source,
+                    "line": line,
+                }
                 continue
             here, there = f"{one.path} line {line}: clip {name}", f"{row['source']} line {row['line']}"
             if row["label"] != label:

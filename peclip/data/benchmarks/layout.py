@@ -115,7 +115,7 @@ def to_manifest(rows: Sequence[Mapping[str, Any]], root: Path, notes: Sequence[s
     """Return the manifest of a benchmark from its rows, with paths relative to the root.
 
     Raises:
-        InputError: there is no row, or a clip is in two rows.
+        InputError: there is no row, a clip is in two rows, or a path leads out of the root.
     """
     import pandas as pd
 
@@ -129,6 +129,9 @@ def to_manifest(rows: Sequence[Mapping[str, Any]], root: Path, notes: Sequence[s
         path = str(manifest.table["path"].iat[place])
         first = int(manifest.table["path"].eq(path).to_numpy().argmax())
         raise InputError(f"{root}: {manifest.where(place)}: duplicate clip {path}, first in {manifest.where(first)}")
+    for place, path in enumerate(manifest.table["path"]):
+        if ".." in Path(path).parts:
+            raise InputError(f"{root}: {manifest.where(place)}: {shown(path)} leads out of the folder of the data set")
     return manifest
 
 
