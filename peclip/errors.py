@@ -12,6 +12,7 @@ PARSER_WORDS = (  # what jsonargparse says, and how a person would
     (r" Given value type: <class '[\w.]+'>", ""),
     (r" Given value: ", ". Got value: "),
     (r"; see \S+ --help", ""),
+    (r"NestedArg\(key='([^']*)', val=(.*?)\)(?=;|$)", r"\1 \2"),
     (r'Parser key "([^"]+)":', r"\1:"),
     (r"Expected a <class '([\w.]+)'>", r"expected \1"),
     (r"Expected a typing\.Literal\[(.*?)\]", r"expected one of \1"),

@@ -12,7 +12,7 @@ from peclip.data.datamodule import VideoDataModule
 from peclip.data.soft_labels import soft_targets
 from peclip.errors import InputError, listed, shown
 from peclip.labels import canonical
-from peclip.train.losses import check_takes_soft_labels
+from peclip.train.losses import check_takes
 
 ClassWeights = Literal["balanced"] | list[float] | dict[str, float]
 """``balanced``, or numbers in the order of the labels, or by label."""
@@ -31,12 +31,13 @@ def loss_of(loss: nn.Module, asked: ClassWeights | None, labels: Sequence[str], 
         data: of the training.
 
     Raises:
-        InputError: as :func:`class_weights` and :func:`weighted`, or the loss does not take the soft labels of the data.
+        InputError: as :func:`class_weights` and :func:`weighted`, or the loss does not take the labels of the data.
     """
     if asked is not None:
         loss = weighted(loss, class_weights(asked, labels, data))
-    if getattr(data, "soft_labels", False):
-        check_takes_soft_labels(loss, len(labels))
+    soft_labels = getattr(data, "soft_labels", False)
+    if soft_labels or type(loss).__module__.startswith("torch."):  # one of one's own may count its calls
+        check_takes(loss, len(labels), soft_labels)
     return loss
 
 

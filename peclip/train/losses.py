@@ -1,5 +1,7 @@
 """Compute the loss of a training batch with any torch loss of logits and labels."""
 
+from warnings import catch_warnings
+
 import torch
 from torch import Tensor, nn
 
@@ -32,24 +34,34 @@ def total_loss(loss: nn.Module, logits: Tensor, labels: Tensor, targets: Tensor 
     return value * (counted.any() if getattr(loss, "reduction", "mean") == "sum" else counted.sum())
 
 
-def check_takes_soft_labels(loss: nn.Module, classes: int) -> None:
-    """Check that a loss accepts the probabilities of classes in place of labels, by trying it.
+def check_takes(loss: nn.Module, classes: int, soft_labels: bool) -> None:
+    """Check that a loss accepts logits with labels, or with the probabilities of classes where labels are soft, by trying it.
+
+    Args:
+        loss: of any kind.
+        classes: number of classes C.
+        soft_labels: whether the loss gets (B, C) probabilities in place of labels (B,).
 
     Raises:
         InputError: it does not.
     """
+    clips = classes + 1  # shapes of B and C cannot be taken for one another
+    labels = torch.full((clips, classes), 1 / classes) if soft_labels else torch.zeros(clips, dtype=torch.int64)
     try:
-        value = loss(torch.zeros(2, classes), torch.full((2, classes), 1 / classes))
-        fits = isinstance(value, Tensor) and value.shape in ((), (2,))
+        with catch_warnings(action="ignore"):  # of shapes that are broadcast
+            value = loss(torch.zeros(clips, classes), labels)
+        fits = isinstance(value, Tensor) and value.shape in ((), (clips,))
         why = "" if fits else f"it returns {tuple(value.shape) if isinstance(value, Tensor) else value!r}"
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         why = first_line(error)
-    if why:
+    if why and soft_labels:
         raise InputError(
             f"data.soft_labels is true, but loss {type(loss).__name__} does not take the probabilities of classes, (B, C), in "
             f"place of labels, (B,): {why}",
             "loss",
         )
+    if why:
+        raise InputError(f"loss {type(loss).__name__} does not take logits (B, C) and labels (B,): {why}", "loss")
 
 
 def check_untrained(loss: nn.Module | None) -> None:

@@ -26,6 +26,7 @@ from peclip.train.groups import parameter_groups
 from peclip.train.losses import CROSS_ENTROPY, check_untrained, total_loss
 from peclip.train.lr_scheduler import Recipe, Schedule, set_rates
 from peclip.train.metrics import TrainMeans
+from peclip.train.optimizers import check_rate, described
 from peclip.train.private_hooks import average_exactly
 
 WEIGHT_DECAY = 1e-2
@@ -244,10 +245,11 @@ class PEClipModule(EvaluationModule):
         """Return the optimizer over the parameter groups, and the schedule of the learning rates.
 
         Raises:
-            InputError: as :meth:`parameter_groups`, or the schedule has no end.
+            InputError: as :meth:`parameter_groups`; a custom optimizer states a rate; the schedule has no end or no metric.
         """
         groups = self.parameter_groups()
         optimizer = self.optimizer(groups) if self.optimizer else self._adamw(groups)
+        check_rate(optimizer)
         name = "lr" if len(groups) > 1 else f"lr/{groups[0]['name']}"
         return {"optimizer": optimizer, "lr_scheduler": {"name": name, **self._schedule(optimizer)}}
 
@@ -262,8 +264,7 @@ class PEClipModule(EvaluationModule):
     def _schedule(self, optimizer: Optimizer) -> dict[str, Any]:
         """Return Lightning's description of the schedule: a custom one steps by epochs, the recipe by steps."""
         if self.lr_scheduler:
-            scheduler = self.lr_scheduler(optimizer)
-            return {"scheduler": scheduler, "interval": "epoch", "monitor": getattr(scheduler, "monitor", None)}
+            return described(self.lr_scheduler(optimizer), self.monitors)
         total = self.trainer.estimated_stepping_batches
         if math.isinf(total):
             raise InputError("the schedule needs an end: set trainer.max_epochs or trainer.max_steps")

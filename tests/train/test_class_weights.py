@@ -8,8 +8,8 @@ from torch import nn
 from peclip.data.batch import NO_INDEX
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError
-from peclip.train.class_weights import class_weights, weighted
-from peclip.train.losses import CROSS_ENTROPY, check_takes_soft_labels, total_loss
+from peclip.train.class_weights import class_weights, loss_of, weighted
+from peclip.train.losses import CROSS_ENTROPY, check_takes, total_loss
 
 LABELS = ("happiness", "sadness", "anger")
 COUNTS = {"happiness": 6, "sadness": 3, "anger": 1}
@@ -99,6 +99,22 @@ def test_one_class_for_sure_is_its_label():
 
 def test_a_loss_that_takes_labels_alone_is_refused():
     with pytest.raises(InputError, match=r"loss MultiMarginLoss does not take the probabilities of classes"):
-        check_takes_soft_labels(nn.MultiMarginLoss(), 3)
+        check_takes(nn.MultiMarginLoss(), 3, soft_labels=True)
     for loss in (CROSS_ENTROPY, nn.BCEWithLogitsLoss(), weighted(CROSS_ENTROPY, [1, 2, 3])):
-        check_takes_soft_labels(loss, 3)
+        check_takes(loss, 3, soft_labels=True)
+
+
+@pytest.mark.parametrize(
+    "loss", [nn.MSELoss(), nn.BCEWithLogitsLoss(), nn.CrossEntropyLoss(label_smoothing=2.0), nn.Identity()]
+)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_loss_of_torch_that_takes_no_labels_is_refused_before_the_first_batch(loss, classes):
+    with pytest.raises(
+        InputError, match=rf"^loss {type(loss).__name__} does not take logits \(B, C\) and labels \(B,\): "
+    ):
+        loss_of(loss, None, [*"abc"][:classes], None)
+
+
+@pytest.mark.parametrize("loss", [CROSS_ENTROPY, nn.CrossEntropyLoss(), nn.MultiMarginLoss(reduction="none")])
+def test_a_loss_of_torch_for_classes_is_taken(loss):
+    assert loss_of(loss, None, [*"abc"], None) is loss

@@ -1,5 +1,6 @@
 """Build data and parts from their options; an error about an argument names its option."""
 
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from jsonargparse import Namespace
@@ -50,6 +51,19 @@ def build_data(
                 data.use_labels(labels)
         _ = data.labels
         return data
+
+
+def replace_source(data: Namespace, named: AbstractSet[str]) -> None:
+    """Let a source of clips on the command line replace that of the configuration.
+
+    Args:
+        data: the options of the data.
+        named: the options on the command line.
+    """
+    if "--data.manifest" in named and not named & {"--data.root", "--data.benchmark"}:
+        data.root = data.benchmark = None
+    elif named & {"--data.root", "--data.benchmark"} and "--data.manifest" not in named:
+        data.manifest = None
 
 
 def give_frames_to_model(net: Namespace, data: Namespace) -> None:

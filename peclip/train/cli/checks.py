@@ -1,5 +1,6 @@
 """Check options before anything is built or written."""
 
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,25 @@ def check_values(options: Namespace, training: bool) -> None:
             raise InputError(f"trainer.{name} is {trainer[name]}, expected no negative number")
     if training and trainer.limit_train_batches is not None and not trainer.limit_train_batches > 0:
         raise InputError(f"trainer.limit_train_batches is {trainer.limit_train_batches}: no batch remains to train on")
+
+
+def check_words(options: Namespace, subcommand: str, named: AbstractSet[str]) -> None:
+    """Check that options stand where they have a meaning.
+
+    Args:
+        options: of the subcommand.
+        subcommand: which one.
+        named: the options on the command line.
+
+    Raises:
+        InputError: one does not.
+    """
+    if subcommand == "fit" and options.seeds is not None:
+        raise InputError("seeds is an option of the command line of peclip fit alone: set it there with --seeds")
+    if subcommand != "fit" and "--init_from" in named:
+        raise InputError(
+            f"--init_from is an option of fit: name the model that peclip {subcommand} takes with --ckpt_path"
+        )
 
 
 def check_averaging(trainer: Trainer, sharded: bool, weights_only: bool) -> None:

@@ -7,6 +7,8 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from peclip.errors import InputError, in_one_line
 from peclip.files import too_many_open_files
@@ -14,6 +16,11 @@ from peclip.files import too_many_open_files
 OPEN_FILES = re.compile(r"Too many open files|received \d+ items of ancdata")
 """Errors of torch where a process has no room for another open file."""
 
+
+PARTS = {Callback: "trainer.callbacks", Optimizer: "model.optimizer", LRScheduler: "model.lr_scheduler"}
+"""Kinds of objects that are built as the options say, and the option of each."""
+
+LIBRARIES = ("lightning.", "torch.")
 
 REFUSED = "Lightning refuses the options of the trainer: "
 
@@ -30,24 +37,25 @@ def as_input_error(error: Exception) -> InputError | None:
         return too_many_open_files()
     if isinstance(error, MisconfigurationException) or (isinstance(error, ValueError) and _raised_by_lightning(error)):
         return InputError(f"{REFUSED}{in_one_line(error)}")
-    if callback := _failed_callback(error):
-        return InputError(f"{callback} of trainer.callbacks does not work here: {in_one_line(error)}")
+    if failed := _failed_part(error):
+        return InputError(f"{failed} does not work here: {in_one_line(error)}")
     if isinstance(error, ProcessRaisedException):
         return _of_process(str(error))
     return InputError(in_one_line(error)) if isinstance(error, ProcessExitedException) else None
 
 
-def _failed_callback(error: Exception) -> str:
-    """Return the name of the callback of Lightning that an error comes from; empty where peclip's or a user's code raised it."""
-    if isinstance(error, OSError | torch.OutOfMemoryError):
+def _failed_part(error: Exception) -> str:
+    """Return the part of the options, of Lightning or torch, that an error comes from; empty where other code raised it."""
+    if isinstance(error, OSError | torch.OutOfMemoryError | torch.AcceleratorError):
         return ""
     failed = ""
     for frame, _ in walk_tb(error.__traceback__):
         owner = frame.f_locals.get("self")
-        if isinstance(owner, Callback) and type(owner).__module__.startswith("lightning."):
-            failed = type(owner).__name__
-        elif not frame.f_globals.get("__name__", "").startswith(("lightning.", "torch.", "contextlib")):
-            failed = ""  # what the callback called
+        option = next((option for kind, option in PARTS.items() if isinstance(owner, kind)), "")
+        if option and type(owner).__module__.startswith(LIBRARIES):
+            failed = f"{type(owner).__name__} of {option}"
+        elif not frame.f_globals.get("__name__", "").startswith((*LIBRARIES, "contextlib")):
+            failed = ""  # what the part called
     return failed
 
 

@@ -16,14 +16,12 @@ from peclip.data.datamodule import VideoDataModule
 from peclip.data.open_files import allow_open_files
 from peclip.errors import InputError, first_line, listed, options_below
 from peclip.model import PEClip
-from peclip.model.precision import best_precision
-from peclip.results.options import by_name
 from peclip.terminal import say
 from peclip.train.callbacks.dashboard import Dashboard, Speed
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
 from peclip.train.callbacks.resumed import Resumed
-from peclip.train.cli.building import SECTION_OF, build, build_data, generate_demo, give_frames_to_model
-from peclip.train.cli.checks import SEEDS, check_averaging, check_values
+from peclip.train.cli.building import SECTION_OF, build, build_data, generate_demo, give_frames_to_model, replace_source
+from peclip.train.cli.checks import SEEDS, check_averaging, check_values, check_words
 from peclip.train.cli.complaints import as_input_error
 from peclip.train.cli.options import CHECKPOINT, add_own_options
 from peclip.train.cli.places import choose_folder, choose_loggers, find_interrupted
@@ -35,15 +33,17 @@ from peclip.train.cli.trainer import (
     fits_cluster,
     imply_barebones,
     plugins,
+    precision_of,
     refused,
     replace_bar,
 )
 from peclip.train.cluster.shutdown import ended_together
 from peclip.train.cluster.signals import asked_to_end, usr1_as_sigterm
+from peclip.train.optimizers import check_custom
 from peclip.train.private_hooks import HookedCLI
 from peclip.train.runs.checkpoints import BestCheckpoint, LastCheckpoint, best_checkpoint
 from peclip.train.runs.folder import RUNS
-from peclip.train.runs.record import changed_at, recorded_options
+from peclip.train.runs.record import changed_at
 from peclip.train.runs.recorder import Recorder
 from peclip.train.runs.resume import Interrupted, remove_empty_run
 from peclip.train.runs.wandb_logger import ContinuedWandbLogger
@@ -120,16 +120,8 @@ class PEClipCLI(HookedCLI):
         options, subcommand = self.options, self.config.subcommand
         check_values(options, training=subcommand == "fit")
         named = {arg.partition("=")[0] for arg in args}
-        if subcommand == "fit" and options.seeds is not None:
-            raise InputError("seeds is an option of the command line of peclip fit alone: set it there with --seeds")
-        if subcommand != "fit" and "--init_from" in named:
-            raise InputError(
-                f"--init_from is an option of fit: name the model that peclip {subcommand} takes with --ckpt_path"
-            )
-        if "--data.manifest" in named and not named & {"--data.root", "--data.benchmark"}:
-            options.data.root = options.data.benchmark = None
-        elif named & {"--data.root", "--data.benchmark"} and "--data.manifest" not in named:
-            options.data.manifest = None
+        check_words(options, subcommand, named)
+        replace_source(options.data, named)
         if subcommand == "fit" and not self.model_named:
             give_frames_to_model(self.net_options, options.data)
 
@@ -143,7 +135,7 @@ class PEClipCLI(HookedCLI):
         if self.config.subcommand == "fit":
             self.resumed = find_interrupted(options)
         self.folder = choose_folder(options, self.config.subcommand, self.resumed)
-        options.trainer.precision = self._precision(options.trainer)
+        options.trainer.precision = precision_of(options.trainer, self.resumed)
         self.recorder = Recorder(self.subcommand_parser(self.config.subcommand), options, self.resumed)
         self.save_config_kwargs = {"recorder": self.recorder}
         if options.trainer.default_root_dir is None or options.trainer.logger is False:
@@ -180,11 +172,6 @@ class PEClipCLI(HookedCLI):
             what = f"{type(error).__name__}, {first_line(error)}"
             self._unbuilt = InputError(f"cannot build {class_type.__name__}: {what}")
             raise self._unbuilt from error
-
-    def _precision(self, trainer: Namespace) -> str:
-        """Return the precision: that of the options, or of the run that resumes, or the best of this machine."""
-        recorded = dict(by_name(recorded_options(self.resumed))) if self.resumed else {}
-        return trainer.precision or recorded.get("trainer.precision") or best_precision(trainer.accelerator)
 
     def _build_net(self, class_type: type[PEClip], **given: Any) -> PEClip:
         """Build the model: the named one, or that of the options; an error about an argument names its option."""
@@ -291,7 +278,8 @@ class PEClipCLI(HookedCLI):
         with options_below("model"):
             self.model.check_trainer(self.trainer)
             if subcommand == "fit":
-                self.model.parameter_groups()  # refuses a model without any
+                module = self.model
+                check_custom(module.parameter_groups(), module.optimizer, module.lr_scheduler, module.monitors)
                 self.model.fit_loss_to(self.datamodule)
         if subcommand == "fit" and (source := arguments["ckpt_path"]):
             with options_below("model"):

@@ -11,7 +11,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ProgressBar
 
 from peclip.errors import InputError, in_one_line, listed
+from peclip.model.precision import best_precision
+from peclip.results.options import by_name
 from peclip.train.runs.checkpoints import SyncedIO
+from peclip.train.runs.record import recorded_options
+from peclip.train.runs.resume import Interrupted
 
 LOG_EVERY = 10
 """Steps between two rows of the metrics of a training, unless the user states another number."""
@@ -27,6 +31,12 @@ def imply_barebones(trainer: Namespace) -> None:
         trainer.enable_checkpointing = trainer.enable_checkpointing or False
         if trainer.log_every_n_steps == LOG_EVERY:
             trainer.log_every_n_steps = 0
+
+
+def precision_of(trainer: Namespace, resumed: Interrupted | None) -> str:
+    """Return the precision: that of the options, or of the run that resumes, or the best of this machine."""
+    recorded = dict(by_name(recorded_options(resumed))) if resumed else {}
+    return trainer.precision or recorded.get("trainer.precision") or best_precision(trainer.accelerator)
 
 
 def entries(option: Any) -> list[Any]:

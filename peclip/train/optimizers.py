@@ -1,0 +1,73 @@
+"""Optimizers and schedules that a configuration names in place of those of PE-CLIP."""
+
+from collections.abc import Callable, Sequence
+from inspect import signature
+from typing import Any
+
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from peclip.errors import InputError, listed
+
+Scheduler = LRScheduler | ReduceLROnPlateau
+
+
+def check_custom(
+    groups: list[dict[str, Any]],
+    optimizer: Callable[[Any], Optimizer] | None,
+    lr_scheduler: Callable[[Optimizer], Scheduler] | None,
+    scores: Sequence[str],
+) -> None:
+    """Build a custom optimizer and schedule once, so that a fault is found before a folder is made for the run.
+
+    Args:
+        groups: of the parameters.
+        optimizer: callable of the groups; None for the default.
+        lr_scheduler: callable of the optimizer; None for the default.
+        scores: names of the metrics that a schedule may read.
+
+    Raises:
+        InputError: as :func:`check_rate` and :func:`described`, or one of them cannot be built.
+    """
+    built = optimizer(groups) if optimizer else SGD(groups)
+    check_rate(built)
+    if lr_scheduler:
+        described(lr_scheduler(built), scores)
+
+
+def check_rate(optimizer: Optimizer) -> None:
+    """Check that an optimizer states no learning rate of its own, which would have no effect: each group carries one.
+
+    Raises:
+        InputError: it does.
+    """
+    known = signature(type(optimizer)).parameters.get("lr")
+    stated = optimizer.defaults.get("lr")
+    if known and known.default is not known.empty and stated != known.default:
+        raise InputError(
+            f"optimizer {type(optimizer).__name__} has lr {stated}, but every group of parameters has a rate of its own: set "
+            "lr_adapters, lr_prompts and the others instead",
+            "optimizer",
+            "lr_adapters",
+            "lr_prompts",
+        )
+
+
+def described(scheduler: Scheduler, scores: Sequence[str]) -> dict[str, Any]:
+    """Return Lightning's description of a custom schedule, which steps by epochs.
+
+    Args:
+        scheduler: of torch, or Lightning's ReduceLROnPlateau, which has a ``monitor``.
+        scores: names of the metrics that it may read.
+
+    Raises:
+        InputError: a ReduceLROnPlateau has no metric to read, or one that is not logged.
+    """
+    monitor = getattr(scheduler, "monitor", None)
+    if isinstance(scheduler, ReduceLROnPlateau) and monitor not in scores:
+        kind = "lightning.pytorch.cli.ReduceLROnPlateau"
+        raise InputError(
+            f"lr_scheduler ReduceLROnPlateau reads {monitor!r}: name {kind}, and set its monitor to one of {listed(scores)}",
+            "lr_scheduler",
+        )
+    return {"scheduler": scheduler, "interval": "epoch", "monitor": monitor}
