@@ -109,7 +109,7 @@ def _strip(found: Explanation, chosen: np.ndarray, pictures: np.ndarray) -> str:
     largest = max(float(np.abs(worth).max()), 1e-9)
     return "".join(
         f'<li><img src="{_data(picture)}" alt="frame {found.numbers[place]}" width="{SIDE}" height="{SIDE}">'
-        f"{_bar(float(worth[place]), largest)}<small>frame {found.numbers[place]}: {worth[place]:+.2f}</small></li>"
+        f"{_bar(float(worth[place]), largest)}<small>frame {found.numbers[place]}<br>{worth[place]:+.2f}</small></li>"
         for place, picture in zip(chosen.tolist(), pictures, strict=True)
     )
 
@@ -119,17 +119,18 @@ def _texts(found: Explanation) -> str:
     shown = [*found.texts[:CLASSES], *(text for text in own if text not in found.texts[:CLASSES])]
     colours = dict(zip(found.labels, label_colours(found.labels), strict=True))
     hidden = len(found.texts) - len(shown)
+    largest = max((abs(unit.worth) for text in shown for unit in text.units), default=1.0) or 1.0
+    rows = "".join(_row(text, found.label, colours[text.label], largest) for text in shown)
     more = f"<p>{hidden:,} classes with lower logits are not shown.</p>" if hidden else ""
     return f"""<section><h2>Texts</h2>
 <p>Each class has a text, or several. The parts of a text, or else the texts, are sorted by what they add to the logit of their
-class: the change when one is omitted.</p>
+class: the change when one is omitted. All bars share one scale.</p>
 <table><thead><tr><th>class</th><th>probability</th><th>logit</th><th>parts of its text, or its texts</th></tr></thead>
-<tbody>{"".join(_row(text, found.label, colours[text.label]) for text in shown)}</tbody></table>{more}</section>
+<tbody>{rows}</tbody></table>{more}</section>
 """
 
 
-def _row(text: ClassText, label: str, colour: str) -> str:
-    largest = max((abs(unit.worth) for unit in text.units), default=1.0) or 1.0
+def _row(text: ClassText, label: str, colour: str, largest: float) -> str:
     units = "".join(
         f"<li><span>{_name(unit.name)}</span>{_bar(unit.worth, largest)}<small>{unit.worth:+.2f}</small></li>"
         for unit in text.units
@@ -137,7 +138,8 @@ def _row(text: ClassText, label: str, colour: str) -> str:
     words = f'<ul class="units">{units}</ul>' if units else _name(text.text or "its tokens only are known")
     own = ' class="own"' if text.label == label else ""
     head = f'<th style="border-left:6px solid {colour}">{_name(text.label)}</th>'
-    return f"<tr{own}>{head}<td>{text.probability:.1%}</td><td>{text.logit:.2f}</td><td>{words}</td></tr>"
+    numbers = f'<td>{text.probability:.1%}</td><td data-name="logit ">{text.logit:.2f}</td>'
+    return f"<tr{own}>{head}{numbers}<td>{words}</td></tr>"
 
 
 def _curves(found: Explanation) -> str:
@@ -150,7 +152,8 @@ def _curves(found: Explanation) -> str:
         "random": "random",
     }
     rows = "".join(
-        f"<tr><th>{words}</th><td>{found.curves[name].areas[0]:.3f}</td><td>{found.curves[name].areas[1]:.3f}</td>"
+        f'<tr><th>{words}</th><td data-name="deletion ">{found.curves[name].areas[0]:.3f}</td>'
+        f'<td data-name="insertion ">{found.curves[name].areas[1]:.3f}</td>'
         f"<td>{_plot(found.curves[name].deletion, found.curves[name].insertion)}</td></tr>"
         for name, words in names.items()
     )

@@ -34,7 +34,7 @@ def draw_explanation(path: Path, found: Explanation) -> None:
     side = WIDTH / max(len(chosen), FEWEST)
     high = side * len(strips) + 1.7 + (1.7 if found.scales else 0.0)
     figure = new_figure(13, 0.9 + high + 3.6)
-    title = f"{found.file}\n{_answer(found)}"
+    title = f"{Path(found.file).name}\n{_answer(found)}"
     figure.suptitle(title.encode(errors="replace").decode()[-220:], parse_math=False, fontsize=12)
     halves = figure.subfigures(2, 1, height_ratios=[high, 3.6], squeeze=False)[:, 0]
     _draw_time(halves[0], found, chosen, strips, side)
@@ -125,7 +125,7 @@ def _draw_texts(figure: "SubFigure", found: Explanation) -> None:
         )
     classes.set_yticks(rows, [shortened(text.label) for text in shown], parse_math=False)
     classes.invert_yaxis()
-    classes.margins(x=0.22)
+    classes.margins(x=0.3)
     classes.set(title="class texts", xlabel="logit; beside it the probability")
     own = next(text for text in found.texts if text.label == found.label)
     _draw_units(units, own.units[:CLASSES], found.label)
@@ -156,5 +156,5 @@ def _draw_curves(axes: "Axes", found: Explanation) -> None:
         axes.plot(share, curve.insertion, "s--", color=colour, markersize=3, label=f"inserted {words}: {up:.2f}")
     axes.set(ylim=(-0.02, 1.02), title="deletion and insertion of patches", xlabel="share of the patches")
     axes.set_ylabel(f"probability of {shortened(found.label)}", parse_math=False)
-    axes.legend(fontsize=8, loc="center right")
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
     axes.grid(alpha=0.3)

@@ -34,7 +34,7 @@ vertical-align:top}td{font-variant-numeric:tabular-nums}.own{background:var(--ow
 .units{list-style:none;margin:0;padding:0}.units li{display:grid;grid-template-columns:minmax(120px,1fr) 140px 52px;gap:10px;
 align-items:center}.units small{text-align:right}.units .bar{margin:0}
 @media (max-width:640px){thead{display:none}tbody tr{display:block;border-bottom:1px solid var(--line);padding:6px 0}
-th,td{display:inline-block;border:0}td:last-child{display:block}}
+th,td{display:inline-block;border:0}td:last-child{display:block}td::before{content:attr(data-name);color:var(--soft)}}
 svg rect{fill:none;stroke:var(--line)}polyline{fill:none;stroke:var(--for);stroke-width:2}.up{stroke-dasharray:5 3}
 """
     + _SHOWN

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -144,6 +145,30 @@ def test_the_page_stands_alone_and_names_are_text(answer):
     assert not re.search(r"https?://|<script|<link|@import|url\(", page)
     assert {source[:23] for source in re.findall(r'src="([^"]+)"', page)} == {"data:image/jpeg;base64,"}
     assert len(re.findall(r"<img ", page)) == 3 * (3 + 2)  # three frames in three views and two blocks
+
+
+def test_the_parts_of_all_class_texts_share_one_scale(answer):
+    page = (answer / "<b>&clip.html").read_text()
+    shown = [
+        (float(width), abs(float(worth)))
+        for table in re.findall(r'<ul class="units">.*?</ul>', page)
+        for width, worth in re.findall(r"width:([\d.]+)%.*?<small>([+-][\d.]+)</small>", table)
+    ]
+    largest = max(worth for _, worth in shown)
+    assert len(shown) == 2 + 3 + 4
+    assert all(width == pytest.approx(50 * worth / largest, abs=0.5) for width, worth in shown)
+
+
+def test_the_legend_of_the_curves_covers_none(tmp_path):
+    from peclip.inference.explain.curves import Curve
+    from peclip.inference.explain.picture import _draw_curves
+    from peclip.results.figures import new_figure, save
+
+    curve = Curve(np.linspace(1, 0, 4), np.linspace(0, 1, 4))
+    axes = (figure := new_figure(4, 3.6)).subplots()
+    _draw_curves(axes, SimpleNamespace(curves={"gradient": curve, "random": curve}, label="happiness"))
+    save(figure, tmp_path / "curves.png")
+    assert not axes.get_legend().get_window_extent().overlaps(axes.get_window_extent())
 
 
 def test_a_class_may_be_chosen_in_any_spelling(tiny_run, tiny_data, tmp_path):
