@@ -157,8 +157,11 @@ def _run(name: str, args: list[str]) -> int:
 
 def _stored_help(name: str) -> str:
     """Return the help of a subcommand of Lightning's; the options of ``cv`` are those of ``fit``."""
-    files = ("cv", "fit") if name == "cv" else (name,)
-    return "\n".join((HELP_TEXTS / f"{file}.txt").read_text(encoding="utf-8") for file in files)
+    text = (HELP_TEXTS / f"{name}.txt").read_text(encoding="utf-8")
+    if name != "cv":
+        return text
+    of_fit = _stored_help("fit")
+    return text + of_fit[of_fit.index("\noptions:\n") :]
 
 
 def _parse(name: str, command: Command, target: Callable[..., Any], args: list[str]) -> dict[str, Any]:

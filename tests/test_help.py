@@ -105,3 +105,12 @@ def test_the_stored_help_travels_with_the_package():
     assert {path for pattern in data for path in Path(peclip.__file__).parent.glob(pattern)} >= set(
         HELP_TEXTS.iterdir()
     )
+
+
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.target == LIGHTNING])
+def test_the_help_of_a_command_says_within_a_screen_what_it_does_and_how_to_call_it(name):
+    lines = (HELP_TEXTS / f"{name}.txt").read_text(encoding="utf-8").split("\noptions:\n")[0].splitlines()
+    assert len(lines) < 20
+    assert lines[2].lower() == f"{COMMANDS[name].text}.".lower()
+    assert any(line.startswith(f"  peclip {name} ") for line in lines)
+    assert max(map(len, lines)) <= 105

@@ -33,8 +33,8 @@ def explain(
             without training, with a text per class.
         out: Folder for the results. Files of the same names in it are replaced.
         label: Class to explain; by default the most probable one.
-        faces: Detector of faces: yunet, which --faces alone means, finds faces as peclip recognize does, and the one that is
-            seen longest is explained (needs the extra peclip[faces]); none is for a clip of one face.
+        faces: Detector of faces: yunet finds faces as peclip recognize does, and the one that is seen longest is explained
+            (--faces alone means yunet; needs the extra peclip[faces]); none is for a clip of one face.
         face_model: ONNX file of YuNet; by default it is downloaded from the Hub once.
         start: Seconds from the beginning of a video at which the clip begins.
         end: Seconds from the beginning of a video at which the clip ends.

@@ -22,12 +22,12 @@ def faces(
 
     Args:
         manifest: csv file that peclip prepare wrote, or any other manifest.
-        out: folder for the crops and their manifest.csv, which data.manifest accepts in training.
-        size: side of the crops in pixels, an even number: that of the model.
-        upright: turn faces so that the eyes are level; the model then needs --model.net.upright true.
-        workers: clips read at a time; one for each core by default.
+        out: Folder for the crops and their manifest.csv, which data.manifest accepts in training.
+        size: Side of the crops in pixels, an even number: that of the model.
+        upright: Turn faces so that the eyes are level; the model then needs --model.net.upright true.
+        workers: Clips read at a time; one for each core by default.
         face_model: ONNX file of YuNet; by default it is downloaded from the Hub once.
-        on_error: end at a clip that cannot be read, or skip it; without_face.csv lists those that are skipped.
+        on_error: End at a clip that cannot be read, or skip it; without_face.csv lists those that are skipped.
     """
     from rich.progress import Progress
 
