@@ -12,7 +12,7 @@ from peclip.inference.app.answer import Answer, Person, span
 from peclip.inference.app.looks import Look
 from peclip.inference.persons import as_image
 from peclip.inference.recognizer import Row
-from peclip.labels import label_colours
+from peclip.labels import are_expressions, label_colours
 
 MOST_SHOWN = 8
 """Persons that are shown one by one, and classes of each; the files have all."""
@@ -25,6 +25,17 @@ _STILL = 88  # pixels of a frame in the filmstrip
 STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
 EMPTY = '<div class="pe-empty">The answer appears here: who is seen, when, and what each face shows.</div>'
+
+
+def head_of(labels: Sequence[str], caution: str | None) -> str:
+    """Return the head of the page of a model with these classes, with its caution if it has one."""
+    note = f'<div class="pe-answer"><p class="pe-caution" role="note">{escaped(caution)}</p></div>' if caution else ""
+    faces = are_expressions(labels)
+    what, warning = ("expression", " An expression is not a feeling.") if faces else ("class", "")
+    return (
+        f'<div class="pe-head"><h1>Which {what} does a face show?</h1><p>Give a video. peclip finds the faces in it, follows '
+        f"them, and says which {what} each shows, and when.{warning}</p>{note}</div>"
+    )
 
 
 def page_of(answer: Answer, download: str) -> str:

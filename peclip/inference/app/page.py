@@ -13,10 +13,9 @@ from peclip.inference.app.boundary import FILE
 from peclip.inference.app.callers import Callers
 from peclip.inference.app.endpoint import Endpoint, download_of
 from peclip.inference.app.examples import EXAMPLES, write_example
-from peclip.inference.app.html import EMPTY, error_of, escaped, looks_of, page_of
+from peclip.inference.app.html import EMPTY, error_of, escaped, head_of, looks_of, page_of
 from peclip.inference.app.looks import LOOKS
 from peclip.inference.app.store import Store
-from peclip.labels import are_expressions
 
 GONE = "the answer is no longer on the server: upload the video again"
 
@@ -65,16 +64,8 @@ class Page:
         self.blocks._queue.sleep_when_free = self.blocks._queue.progress_update_sleep_when_free = _POLL
 
     def _fill(self) -> None:
-        caution = self._responder.recognizer.caution
-        note = (
-            f'<div class="pe-answer"><p class="pe-caution" role="note">{escaped(caution)}</p></div>' if caution else ""
-        )
-        what = "expression" if are_expressions(self._responder.recognizer.labels) else "class"
-        gr.HTML(
-            f'<div class="pe-head"><h1>Which {what} does a face show?</h1><p>Give a video. peclip finds the faces in it, follows '
-            f"them, and says which {what} each shows, and when. An expression is not a feeling.</p>{note}</div>",
-            padding=False,
-        )
+        recognizer = self._responder.recognizer
+        gr.HTML(head_of(recognizer.labels, recognizer.caution), padding=False)
         found = gr.State(None)
         name = gr.Textbox(visible=False)
         with gr.Row():

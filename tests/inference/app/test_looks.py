@@ -1,10 +1,11 @@
-"""Clips that are kept for heat maps: spread over the time of each face, and bounded."""
+"""Clips that are kept for heat maps: spread over the time of each face, and bounded; the head of the page."""
 
 import numpy as np
 import pytest
 import torch
 
 from peclip.inference.app import looks
+from peclip.inference.app.html import head_of
 from peclip.inference.app.looks import LOOKS, OF_FACE, KeptClips, look_at
 from peclip.inference.recognizer import Row
 
@@ -51,3 +52,11 @@ def test_a_look_is_the_heat_of_an_explanation(net):
     heat = maps(seen, margin(seen.logits, 1)).gradient.numpy()
     expected = heated(clip.permute(0, 2, 3, 1).numpy(), heat)
     assert np.array_equal(look_at(net, row, clip).frames, expected)
+
+
+def test_the_head_of_the_page_speaks_of_expressions_where_the_classes_are():
+    assert "Which expression does a face show?" in head_of(["happiness", "anger"], None)
+    assert "An expression is not a feeling." in head_of(["happiness", "anger"], None)
+    other = head_of(["ApplyEyeMakeup", "Archery"], "trained on <nothing>")
+    assert "expression" not in other.lower()
+    assert "trained on &lt;nothing&gt;" in other
