@@ -82,6 +82,19 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be written to, or made, before anything is computed for it.
+
+    Raises:
+        InputError: it is such a folder.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(f"{folder} cannot be written: {there} is a file, expected a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{folder} cannot be written: {os.strerror(errno.EACCES)}")
+
+
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a new temporary folder to fill; on success sync its files and move it to ``folder``.

@@ -55,17 +55,21 @@ def explain(
 
     from peclip.console import PlainConsole
     from peclip.errors import InputError
+    from peclip.files import check_folder
     from peclip.inference.explain.explanation import explained, passes, read_moving
     from peclip.inference.explain.faces import read_face
     from peclip.inference.explain.page import write_page
     from peclip.inference.explain.picture import draw_explanation
     from peclip.inference.faces import YuNet
+    from peclip.inference.sources import refuse_address
     from peclip.inference.trained import find_device, load_model
     from peclip.terminal import say
 
     for name, value, least in (("curve_steps", curve_steps, 0), ("batch_size", batch_size, 1)):
         if value < least:
             raise InputError(f"{name} is {value}, expected at least {least}", name)
+    refuse_address(clip)
+    check_folder(Path(out))
     net = load_model(model, backbone, labels, texts, trust).to(find_device(device)).eval()
     if faces == "none":
         read = read_moving(clip, net, start, end)

@@ -6,13 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from peclip.errors import InputError
+
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
     """Make the folder, and delete it at the end.
 
     Gradio makes a folder of its own where this variable says when it is imported, and that is in here: import it afterwards.
+
+    Raises:
+        InputError: it cannot be made.
     """
-    with tempfile.TemporaryDirectory(prefix="peclip-serve-", ignore_cleanup_errors=True) as folder:
+    try:
+        made = tempfile.TemporaryDirectory(prefix="peclip-serve-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise InputError(f"no folder for uploads can be made ({error.strerror}): let TMPDIR name one with room") from error
+    with made as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "gradio")
         yield Path(folder)

@@ -8,6 +8,7 @@ from einops import repeat
 from torch import Tensor
 from torch.nn import functional as F
 
+from peclip.errors import InputError
 from peclip.inference.explain.answers import Answers
 
 RANDOM = 3
@@ -50,10 +51,15 @@ def curves(answers: Answers, video: Tensor, label: int, maps: dict[str, np.ndarr
         video: normalised clip, float (T, 3, H, W).
         label: place of the class.
         maps: (T, rows, columns) each, by name.
-        steps: N, at least 1; 0 for no curves.
+        steps: N, from 1 to the number of patches of all frames; 0 for no curves.
+
+    Raises:
+        InputError: there are more steps than patches.
     """
     if not steps:
         return {}
+    if steps > (most := next(iter(maps.values())).size):
+        raise InputError(f"curve_steps is {steps}: expected at most {most}, the number of patches of all frames")
     shape, rng = next(iter(maps.values())).shape, np.random.default_rng(0)
     orders = {name: np.argsort(-relevance.ravel(), kind="stable") for name, relevance in maps.items()}
     orders |= {f"random{number}": rng.permutation(int(np.prod(shape))) for number in range(RANDOM)}

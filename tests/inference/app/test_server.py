@@ -20,6 +20,7 @@ import pytest
 import peclip
 from peclip.commands.serve import serve
 from peclip.errors import InputError
+from peclip.inference.app.folder import temporary_folder
 from tests.inference.app.conftest import MOST_MB
 from tests.lacking import needs_gradio, needs_yunet
 from tests.media import write_video
@@ -270,6 +271,18 @@ def test_the_command_serves_until_it_is_ended_and_leaves_nothing(checkpoint, tmp
 def test_a_mistake_is_one_line(options, says):
     with pytest.raises(InputError, match=says):
         serve(**options)
+
+
+def test_a_server_without_room_for_uploads_is_one_line(monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", full)
+    with (
+        pytest.raises(InputError, match=r"no folder for uploads can be made \(No space left on device\): let TMPDIR"),
+        temporary_folder(),
+    ):
+        pass
 
 
 def test_without_gradio_the_extra_is_named(monkeypatch):

@@ -213,6 +213,7 @@ def missing(path):
         (one_frame, "one.mp4: has one frame"),
         (no_frames, "empty: has no image"),
         (missing, "nowhere.mp4: cannot be read"),
+        (lambda _: "https://example.org/a.mp4", "https://example.org/a.mp4: is an address: download the video first"),
     ],
 )
 def test_a_clip_that_does_not_move_is_one_line(make, says, tiny_run, tmp_path):
@@ -227,6 +228,9 @@ def test_a_clip_that_does_not_move_is_one_line(make, says, tiny_run, tmp_path):
     [
         (["--label", "joy"], "label is 'joy': expected one of happiness, sadness, anger"),
         (["--curve_steps", "-1"], "curve_steps is -1"),
+        (["--curve_steps", "13"], "curve_steps is 13: expected at most 12, the number of patches of all frames"),
+        (["--out", __file__], f"{__file__} cannot be written: {__file__} is a file, expected a folder"),
+        (["--out", f"{__file__}/a/b"], f"{__file__} is a file, expected a folder"),
         (["--batch_size", "0"], "batch_size is 0"),
         (["--device", "abacus"], "device is 'abacus'"),
         (["--labels", "[a,b]"], "labels is for --model zero-shot"),
