@@ -21,7 +21,9 @@ def temporary_folder() -> Iterator[Path]:
     try:
         made = tempfile.TemporaryDirectory(prefix="peclip-serve-", ignore_cleanup_errors=True)
     except OSError as error:
-        raise InputError(f"no folder for uploads can be made ({error.strerror}): let TMPDIR name one with room") from error
+        raise InputError(
+            f"no folder for uploads can be made ({error.strerror}): let TMPDIR name one with room"
+        ) from error
     with made as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "gradio")
         yield Path(folder)
