@@ -33,6 +33,28 @@ def test_every_recipe_of_a_benchmark_is_in_the_documents():
     assert all(f"`{name}`" in text for name in of_benchmarks if "/" not in name and name != "as_released")
 
 
+def test_every_page_is_in_the_index():
+    linked = set(re.findall(r"\]\((\w+\.md)\)", (ROOT / "docs/index.md").read_text()))
+    assert linked == {path.name for path in ROOT.glob("docs/*.md")} - {"index.md"}
+
+
+def test_the_accuracies_of_the_demo_are_the_same_in_the_readme_and_in_the_recipes():
+    readme = (ROOT / "README.md").read_text()
+    rows = dict(
+        re.findall(r"^\| (nothing|TDA|ShA|text adapter|prompts|everything.*?) \| ([\d.]+) %", readme, re.MULTILINE)
+    )
+    ablations = {"TDA": "tda", "ShA": "sha", "text adapter": "ta", "prompts": "maple"}
+    said = {row: (ROOT / f"configs/ablations/no_{name}.yaml").read_text() for row, name in ablations.items()}
+    assert {row: re.findall(r"WAR ([\d.]+) over", text) for row, text in said.items()} == {
+        row: [rows[row]] for row in ablations
+    }
+    demo = (ROOT / "configs/demo.yaml").read_text()
+    assert re.findall(r"(?:WAR|zero-shot CLIP) ([\d.]+)", demo) == [
+        rows["nothing"],
+        rows["everything (zero-shot CLIP)"],
+    ]
+
+
 def test_the_citation_names_the_paper():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert {"cff-version", "message", "title", "authors"} <= set(citation)

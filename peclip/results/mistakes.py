@@ -52,6 +52,10 @@ def draw_mistakes(target: Path, mistakes: Sequence[Mistake], title: str) -> None
         axes.imshow(np.concatenate([*mistake.frames], axis=1))
         truth = f"{shortened(mistake.truth)} ({mistake.probability_of_truth:.2f})"
         predicted = f"{shortened(mistake.predicted)} ({mistake.probability:.2f})"
-        title = f"{Path(mistake.path).name[-LONGEST:]}: {truth}, predicted {predicted}"
-        axes.set_title(title, fontsize=9, parse_math=False)
+        axes.set_title(f"{_name(mistake.path)}: {truth}, predicted {predicted}", fontsize=9, parse_math=False)
     save(figure, target)
+
+
+def _name(path: str) -> str:
+    """Return the end of a clip's path: in a folder for each class, files of several have the same name."""
+    return "/".join(Path(path).parts[-2:])[-LONGEST:]

@@ -148,7 +148,7 @@ class Dashboard(EvaluationCallback):
             assert confusion is not None
             draw_confusion(pictures["confusion"], confusion, labels, title)
             draw_calibration(pictures["calibration"], found, title)
-            draw_mistakes(pictures["mistakes"], mistakes, title)
+            draw_mistakes(pictures["mistakes"], mistakes, f"worst mistakes: {title}")
             for name, path in pictures.items():
                 show_picture(self._boards, f"pictures/{stage}/{name}", path, step)
             show_mistakes(self._boards, f"tables/{stage}/mistakes", mistakes, step)
