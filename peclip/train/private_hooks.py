@@ -1,7 +1,8 @@
-"""Gather the private hooks of Lightning and torch that peclip overrides or calls, each with its reason.
+"""Gather the private names of other libraries that peclip overrides, calls or reads, each with its reason.
 
 Lightning is held to the minor versions that the tests run on (pyproject.toml) because of these; a test fails when one of
-them disappears. The rest of the project uses the public names that this file gives them.
+them disappears, and another where a file uses one that is not listed here. Training uses the public names that this file
+gives the hooks of Lightning; rooms below it, which cannot import this file, use what :data:`NAMES` lists.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,6 +40,47 @@ SETTINGS = {
 }
 """Path of each private setting of torch that is changed, and the reason."""
 
+_PARSER = "jsonargparse._typehints"
+
+NAMES = {
+    "jsonargparse._typehints:adapt_typehints": "a value is judged before anything is imported, see guard",
+    "jsonargparse._typehints:ActionTypeHint": "the name of the option whose value is judged, see guard",
+    "jsonargparse._typehints:ActionTypeHint._check_type": "the same",
+    "jsonargparse._typehints:ActionTypeHint._typehint": "the same",
+    "jsonargparse._actions:_ActionConfigLoad": "a section of options, see guard",
+    "jsonargparse._actions:ActionConfigFile": "a configuration is a regular file of bounded size, see guard",
+    "jsonargparse._loaders_dumpers:get_yaml_default_loader": "YAML is bounded, and its names are texts, see guard",
+    "jsonargparse._common:parsing_settings": "the settings of other parsers are restored, see guard",
+    "jsonargparse._optionals:_get_config_read_mode": "the same",
+    "jsonargparse._common:is_subclasses_disabled": "which types an option accepts, read as its parser reads them, see class_paths",
+    "jsonargparse._util:NestedArg": "the same",
+    "jsonargparse._util:get_typehint_origin": "the same",
+    "jsonargparse._util:import_object": "the same",
+    **dict.fromkeys((f"{_PARSER}:{name}_origin_types" for name in ("callable", "mapping", "sequence")), "the same"),
+    **dict.fromkeys((f"{_PARSER}:{name}_origin_types" for name in ("sequence_or_mapping", "tuple_set")), "the same"),
+    **dict.fromkeys((f"{_PARSER}:{name}" for name in ("type_expression_types", "accepts_any_value")), "the same"),
+    **dict.fromkeys((f"{_PARSER}:get_subclass_{name}types" for name in ("", "or_closed_")), "the same"),
+    f"{_PARSER}:is_instance_factory_protocol": "the same",
+    f"{_PARSER}:is_subclass_or_implements_protocol": "the same",
+    "lightning.pytorch.callbacks:WeightAveraging._average_model": "see average_exactly",
+    "lightning.pytorch.loggers:WandbLogger._prefix": "names of metrics in the files of W&B, see runs/wandb_logger",
+    "multiprocessing.forkserver:_forkserver": "a fork of the main process needs a server of its own, see data/forking",
+    "multiprocessing.forkserver:_forkserver._forkserver_pid": "the same",
+    "multiprocessing.forkserver:_forkserver._forkserver_alive_fd": "the same",
+    "multiprocessing.forkserver:_forkserver._forkserver_address": "the same",
+    "torch:Tensor._version": "whether a weight was written to, see model/text_cache and model/parts/peft",
+    "torch:_softmax_backward_data": "the gradient of a softmax without a copy, see model/fast/frozen",
+    "torch._inductor.exc:InductorError": "compiling has failed, see model/inject",
+    "torch.cpu:_is_vnni_supported": "whether int8 is fast here, see model/fast/int8",
+    "torch.nn:Module._modules": "a layer of PEFT that holds no second copy of its linear layer, see model/parts/peft",
+    "torch.nn:Module._parameters": "the same",
+    "torch.nn.modules.dropout:_DropoutNd": "whether a model has dropout of any kind, see model/network",
+    "transformers:PretrainedConfig._attn_implementation": "which attention a backbone computes, see model/backbones/layers",
+    "torch.utils._python_dispatch:TorchDispatchMode": "the bytes that a step moves, see bench/floor",
+    "torch.utils._pytree:tree_leaves": "the same",
+    "torch._ops:OpOverload._overloadpacket": "the same",
+}
+"""Path of each private name that is read, or used by rooms below, and the reason."""
 
 NUMBERS = {
     **dict.fromkeys(("limit_train_batches", "limit_val_batches", "limit_test_batches"), int | float | None),

@@ -1,9 +1,12 @@
 """Private names of Lightning and torch on which peclip stands."""
 
+import ast
 import inspect
 import pkgutil
+import re
 from importlib import import_module
 from operator import attrgetter
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,13 +16,43 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import nn
 
 import peclip
-from peclip.train.private_hooks import HOOKS, SETTINGS, average_exactly
+from peclip.train.private_hooks import HOOKS, NAMES, SETTINGS, average_exactly
 
 
 @pytest.mark.parametrize("path", HOOKS)
 def test_every_private_hook_is_still_there(path):
     module, _, name = path.partition(":")
     assert callable(attrgetter(name)(import_module(module)))
+
+
+@pytest.mark.parametrize("path", NAMES)
+def test_every_private_name_that_other_rooms_use_is_still_there(path):
+    module, _, name = path.partition(":")
+    *owner, last = name.split(".")
+    thing = attrgetter(".".join(owner))(import_module(module)) if owner else import_module(module)
+    # Attributes of objects may be declared by annotations, or set when an object is made.
+    assert hasattr(thing, last) or re.search(
+        rf"^ +(self\.)?{last}(: .*| = .*)$", inspect.getsource(thing), re.MULTILINE
+    )
+
+
+def test_every_private_name_of_another_library_is_listed():
+    listed = {*HOOKS, *SETTINGS, *NAMES}
+    known = listed | {path.replace(":", ".").rpartition(".")[2] for path in listed} | {"_dynamo"}
+    texts = {path.name: path.read_text() for path in Path(peclip.__path__[0]).rglob("*.py")}
+    own = {name for text in texts.values() for name in OWN.findall(text)}
+    used = {
+        (file, name)
+        for file, text in texts.items()
+        for name in {*PRIVATE.findall(IMPORT.sub("", text))} - own
+        if file != "private_hooks.py"
+    }
+    used |= {
+        (file, name) for file, text in texts.items() if HIDDEN.search(text) for name in _of_modules(ast.parse(text))
+    }
+    for place in (("forking.py", "_forkserver"), ("guard.py", "jsonargparse._typehints:adapt_typehints")):
+        assert place in used
+    assert {(file, name) for file, name in used if name not in known} == set()
 
 
 @pytest.mark.parametrize("path", SETTINGS)
@@ -59,6 +92,37 @@ def test_the_average_of_a_frozen_weight_is_that_weight_to_the_bit():
     averages.update_parameters(module)
     assert torch.equal(averages.module.frozen, before)
     torch.testing.assert_close(averages.module.trained, start + 0.1)
+
+
+OWN = re.compile(r"(?:def |class |self\.|^ *)(_[a-z]\w*)(?= ?[(:=,]|\b.*? = )", re.MULTILINE | re.IGNORECASE)
+"""A private name where it is defined."""
+
+PRIVATE = re.compile(r"(?:(?<=[\w)\]]\.)|(?<=\)\[\"))(?!_exit|_replace)(_[a-z]\w*)", re.IGNORECASE)
+"""A private attribute, or one taken from ``vars(...)``; two documented names of Python begin with an underscore."""
+
+IMPORT = re.compile(r"^ *from .*$", re.MULTILINE)
+
+HIDDEN = re.compile(r"^ *from (?!peclip)(\S*\b_[a-z]\S* import|\S+ import _[a-z])", re.MULTILINE)
+"""An import of a private module, or from one."""
+
+
+def _of_modules(tree):
+    """Yield the names of private modules of other libraries that a file uses, each with its module."""
+    modules = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and not node.module.startswith(("peclip", "__future__")):
+            for name in node.names:
+                if name.name.startswith("_"):
+                    modules[name.asname or name.name] = f"{node.module}.{name.name}"
+                elif "._" in node.module:
+                    yield f"{node.module}:{name.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") in modules:
+            yield f"{modules[node.value.id]}:{node.attr}"
+        elif (
+            isinstance(node, ast.Tuple) and node.elts and getattr(node.elts[0], "id", "") in modules
+        ):  # what guard replaces, by its name
+            yield f"{modules[node.elts[0].id]}:{node.elts[1].value}"
 
 
 def _overridden(kind):
