@@ -96,6 +96,17 @@ class OneLineErrors:
         raise _ParserError(f"{words}; see {self.prog.replace(' [options]', '')} --help") from ex
 
 
+def check_choice(name: str, value: object, known: Iterable[str | None]) -> None:
+    """Check an argument that has few values. The parser of the command has checked options; a Python caller is checked here.
+
+    Raises:
+        InputError: the value is another one.
+    """
+    values = [*known]
+    if value not in values:
+        raise InputError(f"{name} is {shown(value)}, expected one of {listed(map(str, values))}", name)
+
+
 def in_one_line(error: Any) -> str:
     """Return the message of an error as one printable line.
 

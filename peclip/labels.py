@@ -172,6 +172,8 @@ def class_names(labels: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InputError: there is none or there are more than :data:`MOST`, one has a :func:`flaw`, or two are the same.
     """
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels or ()):
+        raise InputError(f"labels is {shown(labels)}, expected a list of class names", "labels")
     if not labels:
         raise InputError("labels is empty, expected at least one class name", "labels")
     if len(labels) > MOST:

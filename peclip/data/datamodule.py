@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from peclip.data.soft_labels import check_soft_labels
 from peclip.data.source import Validation, check_subjects
 from peclip.data.trouble import explain
 from peclip.data.workers import TIMEOUT, AtWork
-from peclip.errors import InputError
+from peclip.errors import InputError, check_choice
 from peclip.views import Views
 
 
@@ -121,6 +121,7 @@ class VideoDataModule(RunClips):
             least["num_frames"] = (num_frames, 1)
             if num_frames > MAX_FRAMES:
                 raise InputError(f"num_frames is {num_frames}, expected at most {MAX_FRAMES}", "num_frames")
+        check_choice("on_error", on_error, get_args(OnError))
         for name, (value, smallest) in least.items():
             if value < smallest:
                 raise InputError(f"{name} is {value}, expected at least {smallest}", name)

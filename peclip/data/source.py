@@ -95,7 +95,7 @@ def split_source(source: Manifest, fold: int | None, val: Validation, seed: int)
         if not len(test):
             raise InputError(f"val is test, but {source.source} has no test clips: set a share such as 0.1", "val")
         return Splits(train, test, test)
-    if not 0 <= val < 1:
+    if isinstance(val, str) or not 0 <= val < 1:
         raise InputError(f"val is {val}, expected a share of the training clips from 0 to below 1, or test", "val")
     if len(own) or not val:
         return Splits(train, own, test)

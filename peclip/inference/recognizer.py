@@ -13,7 +13,7 @@ from torch import Tensor
 from peclip.data.augment import normalize
 from peclip.data.media.container import HELD
 from peclip.data.media.stream import FrameStream
-from peclip.errors import InputError
+from peclip.errors import InputError, check_choice
 from peclip.inference.ahead import ahead
 from peclip.inference.cautions import brightness, of_answer, of_model
 from peclip.inference.crops import FoundFaces, WholeFrames
@@ -116,6 +116,7 @@ class Recognizer:
             raise InputError(f"batch_size is {batch_size}: expected at least 1")
         if isinstance(faces, str) and faces not in ("yunet", "none"):
             raise InputError(f"faces is {faces!r}: expected yunet or none")
+        check_choice("precision", precision, ("auto", "bf16-mixed", "32-true", "int8"))
         Windows(1, window, stride)
         self.window, self._stride, self._batch_size = window, stride, batch_size
         self._device = find_device(device)

@@ -4,13 +4,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 from lightning.pytorch import Trainer
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from peclip.errors import InputError
+from peclip.errors import InputError, check_choice
 
 Schedule = Literal["cosine", "step"]
 
@@ -37,6 +37,7 @@ class Recipe:
     step_factor: float = 0.5
 
     def __post_init__(self) -> None:
+        check_choice("schedule", self.schedule, get_args(Schedule))
         for name in ("warmup_epochs", "warmup_lr"):
             if not 0 <= (value := getattr(self, name)) < math.inf:
                 raise InputError(f"{name} is {value}, expected a number of at least 0", name)

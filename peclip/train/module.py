@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from peclip.data.batch import NO_INDEX, Batch
-from peclip.errors import InputError, options_below
+from peclip.errors import InputError, check_choice, options_below
 from peclip.model import PEClip, Trained
 from peclip.model.arithmetic import clip_flops
 from peclip.model.io.checkpoint import from_checkpoint, to_checkpoint
@@ -109,6 +109,7 @@ class PEClipModule(EvaluationModule):
                 "weight_decay",
                 "optimizer",
             )
+        check_choice("frozen", frozen, ("fp32", "bf16"))
         check_untrained(loss)
         self.strict_loading = False  # a checkpoint holds only what is trainable
         self.lr_adapters, self.lr_prompts, self.lr_peft = lr_adapters, lr_prompts, lr_peft

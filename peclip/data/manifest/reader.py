@@ -5,30 +5,18 @@ All checks run on whole columns, so that a manifest of a million rows is read in
 
 from __future__ import annotations
 
-import io
 import os
 import re
-import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from peclip.data.manifest.formats import (
-    COLUMNS,
-    FOLD,
-    NUMBER,
-    cells_of,
-    delimiter_of,
-    first_lines,
-    fold_columns,
-    list_command,
-    recognise,
-)
-from peclip.data.manifest.soft import SOFT, check_classes, mistakes, soft_columns
-from peclip.data.manifest.text import read_utf8
-from peclip.errors import InputError, short, shown
+from peclip.data.manifest.formats import fold_columns, list_command
+from peclip.data.manifest.lines import PIECE, read_table, refuse
+from peclip.data.manifest.soft import mistakes, soft_columns
+from peclip.errors import InputError, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,9 +34,6 @@ SPLITS = {
 }
 """Spellings of the splits, in lower case, and the one name peclip uses."""
 
-PIECE = 10_000
-"""Rows that are read, or turned into Python's own strings, at once."""
-
 ODD_PATH = re.compile(r"^\s*$|^/|\\|^[A-Za-z]:|(?:^|/)\.{0,2}(?:/|$)", re.MULTILINE)
 """A path that is empty, absolute, has a backslash, or a part that is empty, ``.`` or ``..``."""
 
@@ -65,142 +50,37 @@ def parse_manifest(path: Path | str, labels_required: bool, allow_outside: bool)
     Raises:
         InputError: the file or a line of it is invalid.
     """
-    table = _read_table(path, labels_required)
+    table = read_table(path, labels_required)
     if table.empty:
         raise InputError(f"{path}: the manifest is empty, it has a header and no clip")
     if "label" in table:
         table["label"] = each_value(table["label"], str.strip)
         second_header = table["path"].eq("path") & table["label"].eq("label")
-        _refuse(path, table, second_header, "a second header; were two files joined? keep one header")
+        refuse(path, table, second_header, "a second header; were two files joined? keep one header")
         if labels_required:
-            _refuse(path, table, table["label"].eq(""), "the label is empty")
+            refuse(path, table, table["label"].eq(""), "the label is empty")
     table["path"] = _normalised_paths(path, table, allow_outside)
     if "split" in table:
         split = each_value(table["split"], lambda name: SPLITS.get(name.strip().lower()))
-        _refuse(path, table, split.isna(), "unknown split {}, expected train, val or test", "split")
+        refuse(path, table, split.isna(), "unknown split {}, expected train, val or test", "split")
         table["split"] = split
     if "fold" in table:
         fold = _numbers(path, table, "fold")
-        _refuse(path, table, fold.notna() & (fold.mod(1).ne(0) | fold.lt(0)), "fold {} is not a whole number", "fold")
+        refuse(path, table, fold.notna() & (fold.mod(1).ne(0) | fold.lt(0)), "fold {} is not a whole number", "fold")
         table["fold"] = fold.astype("Int64")
     for name in fold_columns(table).values():
         role = each_value(table[name], lambda name: SPLITS.get(name.strip().lower()))
-        _refuse(path, table, role.isna(), name + " is {}, expected train, val, test, or nothing where unused", name)
+        refuse(path, table, role.isna(), name + " is {}, expected train, val, test, or nothing where unused", name)
         table[name] = role
     if "subject" in table:
         table["subject"] = each_value(table["subject"], str.strip)
     for name in soft_columns(table).values():
         table[name] = _numbers(path, table, name)
     for bad, message in mistakes(table):
-        _refuse(path, table, bad, message)
+        refuse(path, table, bad, message)
     _check_times(path, table)
     _check_duplicates(path, table)
     return table.assign(source=os.path.basename(path))
-
-
-def _read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
-    """Return all values as text, with the number of each line."""
-    import pandas as pd
-
-    raw = read_utf8(path)
-    first = raw.split(b"\n", 1)[0].decode()
-    if re.fullmatch(r"sep=.", first.strip()):
-        raise InputError(f"{path} line 1: {first.strip()!r} is for Excel: remove this line")
-    delimiter = delimiter_of(first)
-    header = cells_of(first, delimiter)
-    try:
-        _check_header(path, header, labels_required)
-    except InputError as error:
-        raise InputError(f"{error}{_as_list(path, raw)}") from error
-    try:
-        with warnings.catch_warnings():
-            # pandas drops surplus values of the first row with a warning: here they are a mistake like any other.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            # In pieces, each of which is held as Python's own strings only until the next one.
-            pieces = pd.read_csv(
-                io.BytesIO(raw),
-                names=header,
-                header=0,
-                dtype=str,
-                na_filter=False,
-                skip_blank_lines=False,  # or lines could not be counted
-                index_col=False,
-                sep=delimiter,
-                chunksize=PIECE,
-            )
-            table = pd.concat(pieces, ignore_index=True)
-    except pd.errors.ParserWarning as warning:
-        raise InputError(f"{path} line 2: more values than the {len(header)} columns of the header") from warning
-    except pd.errors.ParserError as error:
-        _explain(path, str(error), error)
-    table["line"] = range(2, len(table) + 2)
-    table = table.rename(columns={"video": "subject"})
-    header = ["subject" if name == "video" else name for name in header]
-    if b'"' in raw:
-        broken = table["path"].str.contains("\n")
-        for name in header:
-            broken |= table[name].str.contains("\n")
-        _refuse(path, table, broken, "a value continues on the next line; is a quote missing?")
-    blank = table[header[0]].eq("")
-    for name in header[1:]:
-        blank &= table[name].eq("")
-    return table[~blank].reset_index(drop=True) if blank.any() else table
-
-
-def _as_list(path: Path | str, raw: bytes) -> str:
-    """Return how a manifest is made of a file that is a list of another form, nothing if it is none."""
-    lines = first_lines(raw)
-    found = recognise(lines)
-    if found is None:
-        return ""
-    last = found.cells(lines[-1]) or []
-    numbers = bool(NUMBER.fullmatch(last[found.label])) if last else False
-    return f"; this is {found}: {list_command(path, numbers)} makes a manifest of it"
-
-
-def _explain(path: Path | str, message: str, cause: Exception) -> NoReturn:
-    """Turn a message of pandas' parser into one for people."""
-    if found := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message):
-        wanted, line, saw = found.groups()
-        raise InputError(f"{path} line {line}: {saw} values, the header has {wanted}") from cause
-    if found := re.search(r"EOF inside string starting at row (\d+)", message):
-        raise InputError(f"{path} line {int(found[1]) + 1}: a quote is not closed") from cause
-    raise InputError(f"{path}: not a valid csv ({message.strip()})") from cause
-
-
-def _check_header(path: Path | str, header: list[str], labels_required: bool) -> None:
-    expected = f"allowed are {', '.join(COLUMNS)}, fold_1, fold_2, ..., p_LABEL of every class"
-    required = ("path", "label") if labels_required else ("path",)
-    if not any(header):
-        raise InputError(f"{path} line 1: the header path,label is missing; {expected}")
-    if not set(header) & set(COLUMNS):
-        raise InputError(f"{path} line 1: not the header of a manifest, expected path,label; {expected}")
-    for name in header:
-        if name not in COLUMNS and not FOLD.fullmatch(name) and not SOFT.fullmatch(name):
-            raise InputError(f"{path} line 1: unknown column {shown(name)}; {expected}")
-        if header.count(name) > 1:
-            raise InputError(f"{path} line 1: duplicate column {shown(name)}")
-    check_classes(header, f"{path} line 1")
-    if {"subject", "video"} <= {*header}:
-        raise InputError(
-            f"{path} line 1: columns 'subject' and 'video' say the same: keep the one that joins more clips"
-        )
-    if "fold" in header and (roles := [*fold_columns(header).values()]):
-        raise InputError(f"{path} line 1: columns 'fold' and {roles[0]!r} both state the folds: keep one kind")
-    for name in required:
-        if name not in header:
-            raise InputError(f"{path} line 1: column {name!r} is missing; {expected}")
-
-
-def _refuse(
-    path: Path | str, table: pd.DataFrame, bad: pd.Series, message: str, column: str | None = None, *arguments: str
-) -> None:
-    """Raise for the first row where ``bad`` is true; ``{}`` in the message is the row's value of the column."""
-    if bad.any():
-        row = int(bad.to_numpy().argmax())
-        value = table[column].iat[row] if column else ""
-        named = message.replace("{}", shown(value) if isinstance(value, str) else str(value), 1)
-        raise InputError(f"{path} line {table['line'].iat[row]}: {named}", *arguments)
 
 
 def _numbers(path: Path | str, table: pd.DataFrame, column: str) -> pd.Series:
@@ -210,7 +90,7 @@ def _numbers(path: Path | str, table: pd.DataFrame, column: str) -> pd.Series:
     text = table[column]
     number = pd.to_numeric(text.where(text.ne("")), errors="coerce").astype("float64")
     bad = text.ne("") & (number.isna() | number.abs().eq(float("inf")))
-    _refuse(path, table, bad, column + " {} is not a number", column)
+    refuse(path, table, bad, column + " {} is not a number", column)
     return number
 
 
@@ -228,11 +108,11 @@ def _check_times(path: Path | str, table: pd.DataFrame) -> None:
     for column in ("start", "end"):
         if column in table:
             seconds = _numbers(path, table, column)
-            _refuse(path, table, seconds.lt(0), column + " {} is before the beginning of the file", column)
+            refuse(path, table, seconds.lt(0), column + " {} is before the beginning of the file", column)
             table[column] = seconds
     if "end" in table:
         start = table["start"].fillna(0) if "start" in table else 0.0
-        _refuse(path, table, table["end"].le(start), "the clip ends at {} s, not after its start", "end")
+        refuse(path, table, table["end"].le(start), "the clip ends at {} s, not after its start", "end")
 
 
 def _check_duplicates(path: Path | str, table: pd.DataFrame) -> None:
@@ -264,11 +144,11 @@ def _normalised_paths(path: Path | str, table: pd.DataFrame, allow_outside: bool
     if not any(ODD_PATH.search("\n".join(piece.to_numpy())) for piece in pieces):
         return paths
     odd = paths.str.contains(ODD_PATH)
-    _refuse(path, table, odd & paths.str.strip().eq(""), "the path is empty")
+    refuse(path, table, odd & paths.str.strip().eq(""), "the path is empty")
     folder = os.path.abspath(os.path.dirname(path))
     finds = f"{list_command(path)} finds its clips on this machine"
     windows = odd & paths.map(lambda name: bool(WINDOWS.match(name)) and not _exists(folder, name))
-    _refuse(path, table, windows, "{} is a path of Windows: " + finds, "path")
+    refuse(path, table, windows, "{} is a path of Windows: " + finds, "path")
     named = paths[odd].map(lambda name: _with_slashes(name, folder))
     straight = named.map(lambda name: os.path.relpath(os.path.join(folder, name), folder))
     outside = straight.str.match(r"\.\.(?:/|\\|$)")
@@ -277,7 +157,7 @@ def _normalised_paths(path: Path | str, table: pd.DataFrame, allow_outside: bool
         gone = not os.path.exists(absolute[outside].iloc[0])
         hint = "{} is outside the manifest's folder; set allow_outside to true if you trust this file"
         moved = f"; if it is a path of another machine, {finds}" if gone else ""
-        _refuse(path, table, _rows(paths, straight.index[outside]), hint + moved, "path", "allow_outside")
+        refuse(path, table, _rows(paths, straight.index[outside]), hint + moved, "path", "allow_outside")
     paths = paths.copy()
     paths[odd] = straight.where(~outside, absolute)
     return paths

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import Namespace
 
 from peclip.data.manifest import Manifest
-from peclip.data.manifest.reader import PIECE
+from peclip.data.manifest.lines import PIECE
 from peclip.errors import InputError, in_one_line
 from peclip.files import check_regular, read_regular_text, write_bytes, write_json
 from peclip.terminal import say
