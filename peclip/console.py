@@ -1,11 +1,14 @@
 """The console of tables and progress bars; lines are printed by :func:`peclip.terminal.say`."""
 
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
 from peclip.errors import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
 
 
 class PlainConsole(Console):
@@ -23,3 +26,15 @@ class PlainConsole(Console):
     def render_str(self, text: str, **style: Any) -> Text:
         """Return a string as text; line breaks in it stay."""
         return super().render_str("\n".join(map(printable, text.split("\n"))), **style)
+
+
+def progress_bars(*columns: "str | ProgressColumn") -> "Progress":
+    """Return progress bars on stderr, which vanish at their end; nothing, not even an empty line, where stderr is not a terminal.
+
+    Args:
+        columns: of a bar; those of rich by default.
+    """
+    from rich.progress import Progress
+
+    console = PlainConsole(error=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -4,9 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.progress import Progress
-
-from peclip.console import PlainConsole
+from peclip.console import PlainConsole, progress_bars
 from peclip.errors import InputError
 from peclip.terminal import say
 
@@ -102,7 +100,7 @@ def check(
     from peclip.data.manifest import Manifest
 
     table = Manifest.read(manifest, allow_outside=True)
-    with Progress(transient=True, console=PlainConsole()) as progress:
+    with progress_bars() as progress:
         report = check_clips(table, benchmark, num_frames=num_frames, full=full, workers=workers, progress=progress)
     report.print(PlainConsole())
     return 0 if report.fit_to_train else 1
@@ -127,7 +125,7 @@ def pack(
 
     packing = Packing(size, quality, shard_size, os.cpu_count() or 1 if workers is None else workers)
     table = Manifest.read(manifest, labels_required=False, allow_outside=True)
-    with Progress(transient=True, console=PlainConsole()) as progress:
+    with progress_bars() as progress:
         packed = write_shards(table, Path(out), packing, progress)
     shards = sorted(Path(out).glob("shard-*.zip"))
     total = sum(shard.stat().st_size for shard in shards)

@@ -14,13 +14,13 @@ def download(name: str, out: str, accept_licence: bool = False, workers: int = 4
         accept_licence: that you have read the licence, which the command names without this option, and accept it.
         workers: files fetched at a time.
     """
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 
-    from peclip.console import PlainConsole
+    from peclip.console import progress_bars
     from peclip.data.download import download as fetch_all
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True, console=PlainConsole()) as progress:
+    with progress_bars(*columns) as progress:
         videos = fetch_all(name, Path(out), accept_licence, workers, progress)
     say(f"{videos:,} videos: {out}")
     say(f"next: peclip prepare {name} --root {out} --out {Path(out) / 'all.csv'}")

@@ -41,9 +41,7 @@ def embed(
         InputError: the model, the manifest or a clip cannot be read, scikit-learn is not installed, an option is out of range, or
             the folder cannot be written.
     """
-    from rich.progress import Progress
-
-    from peclip.console import PlainConsole
+    from peclip.console import progress_bars
     from peclip.inference.embed import data_of, features_of, write_features
     from peclip.inference.map import check_installed, draw_map
     from peclip.inference.trained import find_device, load_model
@@ -54,9 +52,8 @@ def embed(
     net = load_model(model, backbone, trust=trust).to(find_device(device)).eval()
     data = data_of(net, manifest, batch_size, num_workers, on_error)
     target, clips = Path(out) / f"features.{format}", data.predicted
-    console = PlainConsole(error=True)
     done = 0
-    with Progress(transient=True, console=console, disable=not console.is_terminal) as progress:
+    with progress_bars() as progress:
         task = progress.add_task("clips", total=len(clips))
 
         def advance(more: int) -> None:

@@ -51,9 +51,7 @@ def explain(
         InputError: the model or the clip cannot be read, the clip does not move or shows no face, the model has no such class, an
             option is out of range, or the folder cannot be written.
     """
-    from rich.progress import Progress
-
-    from peclip.console import PlainConsole
+    from peclip.console import PlainConsole, progress_bars
     from peclip.errors import InputError
     from peclip.files import check_folder
     from peclip.inference.explain.explanation import explained, passes, read_moving
@@ -75,8 +73,7 @@ def explain(
         read = read_moving(clip, net, start, end)
     else:
         read = read_face(clip, net, YuNet(face_model), start, end)
-    console = PlainConsole(error=True)
-    with Progress(transient=True, console=console, disable=not console.is_terminal) as progress:
+    with progress_bars() as progress:
         task = progress.add_task("explaining", total=passes(net, curve_steps))
         found = explained(net, clip, read, label, curve_steps, batch_size, lambda more: progress.advance(task, more))
     stem = Path(out) / (Path(clip).stem or "clip")
@@ -84,5 +81,5 @@ def explain(
     draw_explanation(stem.with_name(f"{stem.name}.png"), found)
     write_page(stem.with_name(f"{stem.name}.html"), found)
     if found.caution:
-        console.print(f"peclip: caution: {found.caution}", style="yellow", soft_wrap=True)
+        PlainConsole(error=True).print(f"peclip: caution: {found.caution}", style="yellow", soft_wrap=True)
     say(f"{stem}.html: {found.label}, {found.probabilities[found.place]:.1%}; beside it the picture and the numbers")

@@ -29,16 +29,14 @@ def faces(
         face_model: ONNX file of YuNet; by default it is downloaded from the Hub once.
         on_error: End at a clip that cannot be read, or skip it; without_face.csv lists those that are skipped.
     """
-    from rich.progress import Progress
-
-    from peclip.console import PlainConsole
+    from peclip.console import progress_bars
     from peclip.data.manifest import Manifest
     from peclip.inference.face_clips import MANIFEST, WITHOUT, Cropping, crop_faces
 
     cores = os.cpu_count() or 1
     cropping = Cropping(size, upright, cores if workers is None else workers, on_error == "skip", face_model)
     table = Manifest.read(manifest, labels_required=False, allow_outside=True)
-    with Progress(transient=True, console=PlainConsole()) as progress:
+    with progress_bars() as progress:
         found = crop_faces(table, Path(out), cropping, progress)
     say(f"{len(found.manifest)} of {len(table)} clips show a face: {out}")
     if found.without or found.unreadable:

@@ -143,7 +143,7 @@ class Answers:
         Raises:
             InputError: they cannot be written.
         """
-        taken = [video.stem for video in self.finished.values() if video.file != file]
+        taken = [OPTIONS, *(video.stem for video in self.finished.values() if video.file != file)]
         size, changed = _state(file)
         with self._written():
             temporary = Path(tempfile.mkdtemp(prefix=".peclip-", dir=self._videos))
@@ -230,11 +230,16 @@ class Answers:
     def _written(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
-            raise InputError(f"out {self._folder}: cannot be written ({error.strerror}){_ADVICE}") from error
+        except (OSError, InputError) as error:
+            cause = (
+                error.__cause__ if ends_run(error) else error
+            )  # a picture that cannot be written names its temporary place
+            if not isinstance(cause, OSError):
+                raise
+            raise InputError(f"out {self._folder}: cannot be written ({cause.strerror}){_ADVICE}") from cause
 
 
-def ends_run(error: InputError) -> bool:
+def ends_run(error: Exception) -> bool:
     """Return whether an error about one video will be that of all others: the disk is full."""
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno in _FULL

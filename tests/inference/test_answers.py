@@ -81,10 +81,22 @@ def test_a_killed_run_leaves_finished_videos_and_its_torn_one_is_removed(night, 
     assert len(json.loads((tmp_path / "out/timeline.json").read_text())["rows"]) == 4
 
 
-def test_a_full_disk_ends_the_run_in_one_line_and_keeps_what_is_finished(night, tmp_path, monkeypatch):
+def full_disk(wrapped):
+    """The error of a full disk: of a table, or of a picture, which names its temporary place."""
+    error = OSError(errno.ENOSPC, "No space left on device")
+    if not wrapped:
+        return error
+    picture = InputError("out/.videos/.peclip-x/b.png cannot be written: No space left on device")
+    picture.__cause__ = error
+    return picture
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_full_disk_ends_the_run_in_one_line_and_keeps_what_is_finished(night, tmp_path, monkeypatch, wrapped):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"No space left on device.*; finished videos are kept") as found:
-        night(["a.mp4", "b.mp4"], "b.mp4", OSError(errno.ENOSPC, "No space left on device"))
+    line = rf"^out {tmp_path / 'out'}: cannot be written \(No space left on device\); finished videos are kept"
+    with pytest.raises(InputError, match=line) as found:
+        night(["a.mp4", "b.mp4"], "b.mp4", full_disk(wrapped))
     assert answers.ends_run(found.value)
     assert not answers.ends_run(InputError("torn"))
     assert night(["a.mp4", "b.mp4"]) == ["b.mp4"]
@@ -149,3 +161,8 @@ def test_an_address_is_refused_with_advice(checkpoint, tmp_path):
         "https://example.org/a.mp4: is an address: download the video first, then name its file\n"
     )
     assert not (tmp_path / "o").exists()
+
+
+def test_a_video_may_have_the_name_of_the_options(night):
+    assert night(["options.json.mp4"]) == ["options.json.mp4"]
+    assert night(["options.json.mp4"]) == []

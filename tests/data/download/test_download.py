@@ -166,7 +166,7 @@ def test_the_licence_is_shown_and_has_to_be_accepted(server, tmp_path):
 def test_other_data_sets_are_refused_in_one_line(name, message, tmp_path):
     result = run("download", name, "--out", tmp_path)
     assert message in result.err
-    assert result.err.count("\n") == 1
+    assert (result.out, result.err.count("\n")) == ("", 1)
 
 
 def test_a_server_that_does_not_answer_is_one_line(server, tmp_path):
