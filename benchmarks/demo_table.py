@@ -57,6 +57,7 @@ TABLES = {
     ),
     "parts": (
         Variant("PE-CLIP", "full"),
+        recipe("TDA alone", "parts/tda"),
         recipe(
             "LoRA, rank 44",
             "parts/lora",
