@@ -39,12 +39,20 @@ from peclip.train.module import PEClipModule
 
 
 def measure_training(setup: Setup) -> Result:
-    """Measure training steps."""
+    """Measure the time, memory and throughput of training steps: forward, backward and the step of the optimizer.
+
+    Args:
+        setup: model, clips and number of steps; B and T are those of the setup.
+    """
     return _measured("train", setup, Trainer.fit, training_flops)
 
 
 def measure_evaluation(setup: Setup) -> Result:
-    """Measure the evaluation of batches."""
+    """Measure the time, memory and throughput of evaluating batches: forward and metrics, without gradients.
+
+    Args:
+        setup: model, clips and number of steps; B and T are those of the setup.
+    """
     return _measured("eval", setup, _test, evaluation_flops)
 
 

@@ -262,6 +262,13 @@ def load_released(
 ) -> PEClip:
     """Build a model from a checkpoint in the layout of the authors' released program, in evaluation mode.
 
-    The arguments and errors are those of :func:`peclip.model.io.read_released`.
+    Args:
+        source: a ``.pth``, of which only the tensors are read, or a state dict.
+        token_ids: int64 (C, L) with P placeholders after the start token; wins over ``texts``.
+        texts: C class texts. Without either, the token ids are recovered from the checkpoint.
+        scope: what the recurrence of the temporal adapter runs over; ``batch`` in the authors' program.
+
+    Raises:
+        InputError: as :func:`peclip.model.io.read_released`.
     """
     return PEClip.from_trained(read_released(source, token_ids, texts, scope))

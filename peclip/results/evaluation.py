@@ -220,6 +220,9 @@ def read_metrics(folder: Path) -> Metrics | None:
 def read_evaluation(folder: Path) -> Evaluation:
     """Read what an evaluation wrote into a folder; its training is that of the run above it where it trained nothing itself.
 
+    Args:
+        folder: of a run, a fold, or of results such as ``test_0`` below a run.
+
     Raises:
         InputError: there is no run or no evaluation, a file is torn, or two files are of different evaluations.
     """

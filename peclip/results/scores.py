@@ -50,7 +50,13 @@ class Scores:
 
 
 def war(confusion: np.ndarray) -> float:
-    """Return the weighted average recall, correct clips over all clips, of a ``(C, C)`` matrix with truth in rows.
+    """Return the weighted average recall (WAR): correct clips over all clips.
+
+    Args:
+        confusion: counts (C, C), with the truth in rows and the prediction in columns.
+
+    Returns:
+        A share from 0 to 1.
 
     Raises:
         InputError: the matrix holds no clip.
@@ -59,7 +65,13 @@ def war(confusion: np.ndarray) -> float:
 
 
 def uar(confusion: np.ndarray) -> float:
-    """Return the unweighted average recall, over the classes that occur, of a ``(C, C)`` matrix with truth in rows.
+    """Return the unweighted average recall (UAR): the mean recall over the classes that occur.
+
+    Args:
+        confusion: counts (C, C), with the truth in rows and the prediction in columns.
+
+    Returns:
+        A share from 0 to 1.
 
     Raises:
         InputError: the matrix holds no clip.
@@ -69,7 +81,14 @@ def uar(confusion: np.ndarray) -> float:
 
 
 def recalls(confusion: np.ndarray) -> np.ndarray:
-    """Return the recall of each class, float64 ``(C,)``; NaN for a class that does not occur."""
+    """Return the recall of each class: its correct clips over its clips.
+
+    Args:
+        confusion: counts (C, C), with the truth in rows and the prediction in columns.
+
+    Returns:
+        float64 (C,), shares from 0 to 1; NaN for a class that does not occur.
+    """
     occurring = confusion.sum(axis=1)
     return np.divide(confusion.diagonal(), occurring, out=np.full(len(confusion), np.nan), where=occurring > 0)
 

@@ -23,6 +23,7 @@ from peclip.train.callbacks.run import selection_of
 from peclip.train.cli import dump
 from peclip.train.cli.command import _trainer_defaults
 from peclip.train.cli.complaints import as_input_error
+from peclip.train.cli.remarks import say_what_differs
 from peclip.train.cli.trainer import check_monitors, imply_barebones, plugins, refused, replace_bar
 from peclip.train.runs.checkpoints import BestCheckpoint, best_checkpoint
 
@@ -94,6 +95,14 @@ def test_a_package_that_the_trainer_misses_is_one_line():
     options = Namespace(accelerator="cpu", devices=1, strategy="auto", precision="32-true")
     with pytest.raises(InputError, match=r"torch_xla is missing$"), refused(options):
         raise ModuleNotFoundError("torch_xla is missing")
+
+
+def test_predictions_with_another_number_of_frames_say_so(capsys):
+    formats = [SimpleNamespace(clip_format=SimpleNamespace(num_frames=frames), config=None) for frames in (3, 5)]
+    for data in formats:
+        data.all_clips = data.source = ()
+        say_what_differs(formats[0], data, None)
+    assert capsys.readouterr().out == "num_frames 5, but the model was trained with 3\n"
 
 
 # --- callbacks that fail ---

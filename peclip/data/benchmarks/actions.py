@@ -53,6 +53,9 @@ def ucf101(root: Path) -> Manifest:
 
     The groups of the clips are their subjects, so that no group is trained and validated on.
 
+    Args:
+        root: folder of the release.
+
     Raises:
         InputError: a folder or the lists are missing, a line is not ``CLASS/CLIP.avi``, or lists contradict each other.
     """
@@ -73,6 +76,9 @@ def hmdb51(root: Path) -> Manifest:
 
     A clip may be tested in several folds, and unused in others. The videos in the names are the subjects, if the folds keep
     them apart.
+
+    Args:
+        root: folder of the release.
 
     Raises:
         InputError: a folder or a list is missing, or a line is not ``NAME.avi`` with 0, 1 or 2.

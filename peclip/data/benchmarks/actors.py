@@ -27,6 +27,9 @@ def ravdess(root: Path) -> Manifest:
 
     Song is skipped. Of a clip with sound and its copy without, the former is read.
 
+    Args:
+        root: folder of the release.
+
     Raises:
         InputError: no folder ``Actor_01`` and so on, or a video whose name is not one of RAVDESS.
     """
@@ -55,6 +58,9 @@ def cremad(root: Path) -> Manifest:
     """Read CREMA-D with five subject-disjoint folds; four broken files of the release are skipped, with a note.
 
     Actors go to the folds in turn: the first, the sixth, ... to fold 1.
+
+    Args:
+        root: folder of the release.
 
     Raises:
         InputError: no folder ``VideoFlash``, or a video in it whose name is not one of CREMA-D.

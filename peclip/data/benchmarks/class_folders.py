@@ -14,6 +14,9 @@ def afew(root: Path) -> Manifest:
 
     The labels of ``Test`` are not public, so that ``Val`` is the split that everyone tests on, and here too.
 
+    Args:
+        root: folder of the release.
+
     Raises:
         InputError: a folder is missing, empty, or of an unknown emotion.
     """
@@ -22,6 +25,9 @@ def afew(root: Path) -> Manifest:
 
 def caer(root: Path) -> Manifest:
     """Read CAER: ``train/Anger/0001.avi``, and the like in ``validation`` and ``test``.
+
+    Args:
+        root: folder of the release.
 
     Raises:
         InputError: a folder is missing, empty, or of an unknown emotion.

@@ -28,6 +28,9 @@ def folders(root: Path) -> Manifest:
     class; ``happy.mp4``, ``happy_01.mp4`` and ``01-happy.mp4`` must hold the name of a known expression. Both may lie
     in folders ``train``, ``val`` and ``test``.
 
+    Args:
+        root: folder of the clips.
+
     Raises:
         InputError: no such folder, no clip in it or in one of its classes, or a file whose name does not determine its class.
     """

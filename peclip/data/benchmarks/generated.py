@@ -8,12 +8,26 @@ from peclip.errors import InputError
 
 
 def demo(root: Path) -> Manifest:
-    """Read the clips of the demo: seven expressions."""
+    """Read the clips of the demo: synthetic faces that show seven expressions.
+
+    Args:
+        root: folder given to :func:`peclip.demo.generate`, which has the folder ``demo``.
+
+    Raises:
+        InputError: the clips are missing.
+    """
     return _read(root, "demo")
 
 
 def demo_order(root: Path) -> Manifest:
-    """Read the clips of the order demo: a smile that appears or fades."""
+    """Read the clips of the order demo: a smile that appears or fades, which differ in the order of frames alone.
+
+    Args:
+        root: folder given to :func:`peclip.demo.generate`, which has the folder ``demo_order``.
+
+    Raises:
+        InputError: the clips are missing.
+    """
     return _read(root, "demo_order")
 
 

@@ -124,7 +124,14 @@ def every_frame(
 ) -> Iterator[np.ndarray]:
     """Read all frames of a clip as `read_clip` reads some; of a video or a folder, only one is in memory at a time.
 
-    Args and errors are those of `read_clip`.
+    Args:
+        path: a video file, or a folder of frames.
+        size: side of the square frames, in pixels.
+        start: of the clip, in seconds from the beginning of the file; None for the beginning.
+        end: of the clip, in seconds; None for the end of the file.
+
+    Raises:
+        InputError: as :func:`read_clip`.
 
     Yields:
         uint8 (3, size, size), RGB; overwritten by the next.
@@ -135,8 +142,14 @@ def every_frame(
 def count_frames(path: Path | str) -> int:
     """Count the frames of a whole clip, without decoding where that is exact.
 
+    Args:
+        path: a video file, or a folder of frames.
+
+    Returns:
+        The number of frames, at least 1.
+
     Raises:
-        InputError: if the clip cannot be read.
+        InputError: the clip cannot be read.
     """
     with closing(_ways(path, None, None)) as ways:
         return next(ways).frames

@@ -91,7 +91,11 @@ class Scene:
 
 
 def random_person(rng: np.random.Generator) -> Person:
-    """Choose the looks of a person."""
+    """Choose the looks of a person: skin, hair, proportions and glasses.
+
+    Args:
+        rng: its state alone determines the person.
+    """
     skin = _between(rng, SKINS)
     hair = np.clip(np.array(HAIRS[rng.integers(len(HAIRS))], np.float32) * rng.uniform(0.8, 1.2), 0, 1)
     masculine = rng.random() < 0.5
@@ -141,7 +145,11 @@ def random_person(rng: np.random.Generator) -> Person:
 
 
 def random_scene(rng: np.random.Generator) -> Scene:
-    """Choose a background and a light."""
+    """Choose the background, light and exposure of a clip.
+
+    Args:
+        rng: its state alone determines the scene.
+    """
     lamp = rng.uniform(0, 2 * np.pi)
     blobs = np.concatenate(
         (rng.uniform(-1, 1, (4, 2)), rng.uniform(0.15, 0.5, (4, 1)), [_muted(rng) for _ in range(4)]), 1

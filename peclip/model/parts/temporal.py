@@ -26,7 +26,11 @@ class TemporalHead(nn.Module):
     """Its name in tables, of the class that states it alone; the name of the class where empty."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the features (B, D) of clips from those of their frames, (B, T, D); T may change from batch to batch."""
+        """Return the features (B, D) of clips from those of their frames, (B, T, D); T may change from batch to batch.
+
+        Raises:
+            NotImplementedError: the subclass has none.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no forward(x)")
 
 

@@ -25,10 +25,12 @@ def check_faces(clips: Manifest, net: PEClip, is_fit: bool) -> None:
 
 
 def say_what_differs(net: PEClip, data: VideoDataModule, trained: Trained | None) -> None:
-    """Print how classes differ from those of the training, and how many clips were omitted; a test reports it."""
+    """Print how T and classes differ from those of the training, and how many clips were omitted; a test reports it."""
     found = other_classes(net.config, trained.config) if trained else None
     omitted = len(data.all_clips) - len(data.source)
+    here, there = data.clip_format.num_frames, net.clip_format.num_frames
     remarks = [
+        *([f"num_frames {here}, but the model was trained with {there}"] if here != there else ()),
         *(found.remarks if found else ()),
         *([f"{omitted:,} clips of other labels omitted"] if omitted else ()),
     ]
