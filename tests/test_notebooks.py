@@ -67,7 +67,9 @@ def run_cells(path):
 def said(text):
     """The lines of a text without their numbers, which a short training changes, as it changes what is said of single answers."""
     lines = {re.sub(r"[\d.,]+", "0", line).strip() for line in text.splitlines()}
-    return {line for line in lines if not re.match(r"peclip: caution|shown:|checkpoints/previous|Calibration error", line)}
+    return {
+        line for line in lines if not re.match(r"peclip: caution|shown:|checkpoints/previous|Calibration error", line)
+    }
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
