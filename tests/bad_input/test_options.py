@@ -41,6 +41,7 @@ from tests.runs import run
         ("--trainer.devices", "abc", "trainer.devices abc"),
         ("--trainer.accumulate_grad_batches", "0", "trainer.accumulate_grad_batches is 0"),
         ("--trainer.limit_train_batches", "0", "trainer.limit_train_batches is 0"),
+        ("--trainer.use_distributed_sampler", "true", "trainer.use_distributed_sampler is true"),
         ("--trainer.gradient_clip_val", "-1", "trainer.gradient_clip_val is -1"),
         ("--checkpoint.monitor", "val/wra", "checkpoint.monitor is 'val/wra', expected one of val/score, val/war"),
         ("--name", "../../x", "name is '../../x'"),

@@ -35,6 +35,8 @@ def check_values(options: Namespace, training: bool) -> None:
     if training and 0 in (trainer.max_epochs, trainer.max_steps):
         name = "max_epochs" if trainer.max_epochs == 0 else "max_steps"
         raise InputError(f"trainer.{name} is 0: nothing would be trained; peclip test evaluates a model as it is")
+    if trainer.use_distributed_sampler:
+        raise InputError("trainer.use_distributed_sampler is true, but peclip distributes the clips itself: omit it")
     for name in ("val_check_interval", "check_val_every_n_epoch"):
         if trainer[name] == 0:
             raise InputError(f"trainer.{name} is 0, expected more; trainer.limit_val_batches 0 omits validation")
