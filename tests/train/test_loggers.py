@@ -8,6 +8,7 @@ from signal import SIGKILL
 import pytest
 from jsonargparse import Namespace
 
+from peclip.errors import InputError
 from peclip.train.runs.folder import as_text
 from peclip.train.runs.loggers import Logs, identified, read_logs, rows_ahead, write_logs
 from peclip.train.runs.wandb_logger import ContinuedWandbLogger, Earlier, Row, row_of
@@ -137,6 +138,13 @@ def test_other_ranks_log_nothing_to_a_resumed_run_of_wandb(monkeypatch):
     logger = ContinuedWandbLogger(earlier=Earlier(), experiment=None)
     monkeypatch.setattr(ContinuedWandbLogger, "experiment", DummyExperiment())
     logger.log_metrics({"loss": 1.0}, 3)
+
+
+def test_settings_that_wandb_refuses_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "bogus")
+    with pytest.raises(InputError, match=r"^W&B cannot begin a run: .*mode Input should be 'online'.*'bogus'[^\n]*$"):
+        ContinuedWandbLogger(save_dir=tmp_path).experiment  # noqa: B018 - it begins when it is asked for
 
 
 def test_the_identity_of_a_row_is_the_same_in_the_file_and_in_the_logger():

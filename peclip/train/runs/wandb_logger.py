@@ -14,6 +14,8 @@ from typing import Any
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from peclip.errors import InputError
+
 STEP = "trainer/global_step"
 """Name of the step in the rows of WandbLogger."""
 
@@ -63,6 +65,21 @@ class ContinuedWandbLogger(WandbLogger):
         self._earlier = earlier
         self._skipped: frozenset[Row] = frozenset()
         self._reached = -1  # step up to which pictures and the like are not shown again
+
+    @property
+    def experiment(self) -> Any:
+        """The run of W&B, which begins when it is first asked for.
+
+        Raises:
+            InputError: W&B refuses to begin it, as for settings that it does not know.
+        """
+        try:
+            return super().experiment
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] not in ("wandb", "pydantic_core"):
+                raise
+            reason = " ".join(str(error).partition("For further information")[0].split())
+            raise InputError(f"W&B cannot begin a run: {reason}", "trainer.logger") from error
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
