@@ -24,7 +24,7 @@ from peclip.train.cli import dump
 from peclip.train.cli.command import _trainer_defaults
 from peclip.train.cli.complaints import as_input_error
 from peclip.train.cli.remarks import say_what_differs
-from peclip.train.cli.trainer import check_monitors, imply_barebones, plugins, refused, replace_bar
+from peclip.train.cli.trainer import check_monitors, imply_barebones, plugins, refused, replace_bar, without_limit
 from peclip.train.runs.checkpoints import BestCheckpoint, best_checkpoint
 
 
@@ -40,6 +40,13 @@ def trainer_with(*callbacks, **options):
 def test_a_limit_of_time_is_kept():
     (timer,) = [each for each in trainer_with(max_time="00:00:00:02").callbacks if isinstance(each, Timer)]
     assert timer.time_remaining() == 2
+
+
+def test_without_a_limit_no_number_of_epochs_is_assumed():
+    """Lightning would train 1,000, and the schedule of the rates would be that long."""
+    assert without_limit(Namespace(max_epochs=None, max_steps=-1)) == {"max_epochs": -1}
+    assert without_limit(Namespace(max_epochs=3, max_steps=-1)) == {}
+    assert without_limit(Namespace(max_epochs=None, max_steps=5)) == {}
 
 
 def test_the_best_checkpoint_is_that_of_peclip_beside_others(tmp_path):

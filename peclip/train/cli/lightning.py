@@ -36,6 +36,7 @@ from peclip.train.cli.trainer import (
     precision_of,
     refused,
     replace_bar,
+    without_limit,
 )
 from peclip.train.cluster.shutdown import ended_together
 from peclip.train.cluster.signals import asked_to_end, usr1_as_sigterm
@@ -194,7 +195,7 @@ class PEClipCLI(HookedCLI):
             keys[:] = [key for key in keys if key not in ("checkpoint", "last")]
         self.callbacks_named = entries(given.callbacks)
         callbacks: list[Callback] = self.trainer_defaults["callbacks"]
-        kwargs |= replace_bar(callbacks, self.callbacks_named)
+        kwargs |= replace_bar(callbacks, self.callbacks_named) | without_limit(options)
         if options.logger is not False:
             callbacks += [LearningRateMonitor("step"), Dashboard(self.recorder), Speed()]
         if self.resumed:

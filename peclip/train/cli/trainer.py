@@ -75,6 +75,11 @@ def replace_bar(own: list[Callback], named: list[Callback]) -> dict[str, Any]:
     return {"enable_progress_bar": True}
 
 
+def without_limit(trainer: Namespace) -> dict[str, Any]:
+    """Return the argument of the Trainer for options that limit neither epochs nor steps, for which Lightning assumes 1,000 epochs."""
+    return {"max_epochs": -1} if trainer.max_epochs is None and trainer.max_steps == -1 else {}
+
+
 def check_monitors(callbacks: list[Callback], module: LightningModule, scores: list[str]) -> None:
     """Check, before the first epoch, that there is the metric that each callback of the options reads.
 
