@@ -148,7 +148,7 @@ class TestParts:
         config = CLIPConfig(vision_config={**vision, "patch_size": 16, "image_size": 224}, projection_dim=512)
         with torch.device("meta"):
             backbone = CLIP("openai/clip-vit-base-patch16", freeze(CLIPModel(config)))
-            net = PEClip.assemble(backbone, torch.ones(7, 20, dtype=torch.long, device="cpu"), SEVEN)
+            net = PEClip.assemble(backbone, torch.arange(20, device="cpu").repeat(7, 1), SEVEN)
         assert size(net) == 9_399_564
         assert sum(parameter.numel() for parameter in net.parameters()) == 159_020_301
 

@@ -80,8 +80,8 @@ def test_the_weights_of_vit_b_16_are_38_mb_or_19(tmp_path):
     config = CLIPConfig(vision_config={**vision, "patch_size": 16}, text_config=text, projection_dim=512)
     with torch.device("meta"):  # the frozen weights do not come into it
         clip = freeze(CLIPModel(config))
-    ids = torch.arange(1, 15).view(7, 2)
-    ids[:, -1] = 14  # the end of each
+    ids = torch.arange(1, 36).view(7, 5)  # start, two placeholders, a word
+    ids[:, -1] = 35  # and the end of each
     backbone = CLIP("openai/clip-vit-base-patch16", clip)
     net = PEClip.assemble(backbone, ids, list("abcdefg"))
     for dtype, megabytes in (("fp32", 37.6), ("bf16", 18.8)):
