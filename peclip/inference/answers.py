@@ -68,6 +68,9 @@ class Answers:
         formats: besides csv and json.
         options: what the answers depend on, by the name of the option; a folder of answers with others is refused.
 
+    Attributes:
+        outdated: videos that another version of peclip has finished, of which it noted less; they are read again.
+
     Raises:
         InputError: nothing can be written there, another run is writing there, or it holds other answers.
     """
@@ -82,6 +85,7 @@ class Answers:
         options: Mapping[str, Any],
     ) -> None:
         self.finished: dict[str, Finished] = {}
+        self.outdated = 0
         self._folder, self._videos, self._options = folder, folder / VIDEOS, dict(options)
         self._labels, self._head, self._caution, self._formats = labels, head, caution, formats
         self._order: dict[str, int] = {}
@@ -100,8 +104,11 @@ class Answers:
             for torn in self._videos.glob(".peclip-*"):  # of a run that was killed
                 shutil.rmtree(torn, ignore_errors=True)
             for note in self._videos.glob(f"*/{DONE}"):
-                with suppress(ValueError, TypeError):
+                try:
                     video = Finished(**json.loads(read_regular_text(note)))
+                except (ValueError, TypeError):  # what else the answers lack is not known
+                    self.outdated += 1
+                else:
                     self.finished[video.file] = video
             opening.pop_all()
         return self

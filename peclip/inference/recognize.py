@@ -87,6 +87,9 @@ def recognize_videos(
         answers.check(sources)
         if done := sum(map(answers.has, sources)):
             console.print(f"peclip: {done} of {len(sources)} videos are finished in {out}", soft_wrap=True)
+        if answers.outdated:
+            before = f"{_count(answers.outdated, 'video')} by another version of peclip, which counted no cautions"
+            console.print(f"peclip: {out} holds {before}: answered again", soft_wrap=True)
         ahead = {source: describe(source) for source in sources if not answers.has(source)}
         several = f"{len(ahead)} videos" if len(ahead) > 1 else ""
         pace = Pace(_length(ahead.values()), lambda text: _note(console, several or next(iter(ahead)), text))

@@ -9,7 +9,7 @@ import pytest
 
 from peclip.errors import InputError
 from peclip.inference import answers
-from peclip.inference.answers import VIDEOS, Answers
+from peclip.inference.answers import DONE, VIDEOS, Answers
 from tests.inference.test_timeline import LABELS, blank, face
 from tests.media import write_video
 from tests.runs import run
@@ -147,6 +147,14 @@ def test_the_command_resumes_and_names_the_option_that_differs(checkpoint, tmp_p
     assert result.status == 0, result.err
     assert "1 of 2 videos are finished" in result.err
     assert "2 faces in 2 videos, 2 rows" in result.out
+    note = tmp_path / "out" / VIDEOS / "a" / DONE
+    known = json.loads(note.read_text())
+    del known["cautions"], known["not_followed"]  # as an earlier version left it
+    note.write_text(json.dumps(known))
+    result = run(*command[:2], tmp_path / "b.mp4", *command[2:])
+    assert "1 of 2 videos are finished" in result.err
+    assert "holds 1 video by another version of peclip, which counted no cautions: answered again\n" in result.err
+    assert "cautions" in json.loads(note.read_text())
     result = run(*command, "--stride", "0.5")
     assert result.err.count("\n") == 1
     assert "holds answers with stride 1.0, not 0.5" in result.err
