@@ -69,4 +69,8 @@ def search(trials: int, options: list[str]) -> optuna.Study:
 
 
 if __name__ == "__main__":
-    search(int(sys.argv[1]), sys.argv[2:])
+    try:
+        search(int(sys.argv[1]), sys.argv[2:])
+    except KeyboardInterrupt:  # between trainings; within one, peclip ends like this
+        print("interrupted: the same command resumes", file=sys.stderr)
+        sys.exit(130)

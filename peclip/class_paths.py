@@ -79,6 +79,10 @@ def problem_of_option(value: Any, expected: Any) -> Problem | None:
     value, kinds = _read(value), types.get_subclass_types(expected, also_containers=True, callable_return=True)
     for path in _paths(value, expected) if kinds else ():
         names = " or ".join(dict.fromkeys(kind.__name__ for kind in kinds))
+        if "." not in path:
+            if types.resolve_class_path_by_name(kinds, path) == path:
+                return Problem(f"names {shown(path)}, expected the import path of a subclass of {names}")
+            continue
         try:
             found = import_object(path)
         except (ImportError, AttributeError, ValueError) as error:
@@ -112,7 +116,7 @@ def _paths(value: Any, expected: Any) -> list[str]:
         several = value
     elif isinstance(value, dict) and origins & types.mapping_origin_types:
         several = [value, *value.values()]
-    return [path for path in map(path_of, several) if path and "." in path]
+    return [path for path in map(path_of, several) if path and re.fullmatch(r"[\w.]+", path)]
 
 
 def path_of(value: Any) -> str | None:
@@ -181,7 +185,7 @@ def _class_in(value: Any) -> Problem | None:
 def _read(value: Any) -> Any:
     """Return what a value holds that is the text of one; the value itself where no class is named in it."""
     try:
-        return load(value) if isinstance(value, str) and "class_path" in value else value
+        return load(value) if isinstance(value, str) and ("class_path" in value or value[:1] in ("[", "{")) else value
     except yaml.YAMLError:
         return value
 

@@ -90,8 +90,8 @@ class PEClip(Network):
         norms: TrainedNorms | None = None,
     ) -> None:
         sentences = dict(zip(class_names(labels), class_texts(labels, texts), strict=True))
-        kept, here = chosen(adapters or {}, without or ()), load_backbone(backbone)
         method = describe_method(peft) if peft else None
+        kept, here = chosen(adapters or {}, without or ()), load_backbone(backbone)
         built = build(
             here, labels, sentences, kept, prompts, logit_scale, num_frames, normalize, upright, temporal, method, norms
         )

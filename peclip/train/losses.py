@@ -11,6 +11,9 @@ from peclip.errors import InputError, first_line
 CROSS_ENTROPY = nn.CrossEntropyLoss(reduction="sum", ignore_index=NO_INDEX)
 """The loss of PE-CLIP, summed over the clips of a batch."""
 
+LARGE = 1000.0
+"""A large logit."""
+
 
 def total_loss(loss: nn.Module, logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Tensor:
     """Return a loss summed over the clips of a batch, for any reduction of the loss itself.
@@ -37,6 +40,8 @@ def total_loss(loss: nn.Module, logits: Tensor, labels: Tensor, targets: Tensor 
 def check_takes(loss: nn.Module, classes: int, soft_labels: bool) -> None:
     """Check that a loss accepts logits with labels, or with the probabilities of classes where labels are soft, by trying it.
 
+    One that falls without limit as logits grow is for log-probabilities.
+
     Args:
         loss: of any kind.
         classes: number of classes C.
@@ -49,9 +54,14 @@ def check_takes(loss: nn.Module, classes: int, soft_labels: bool) -> None:
     labels = torch.full((clips, classes), 1 / classes) if soft_labels else torch.zeros(clips, dtype=torch.int64)
     try:
         with catch_warnings(action="ignore"):  # of shapes that are broadcast
-            value = loss(torch.zeros(clips, classes), labels)
+            value = loss(torch.full((clips, classes), LARGE), labels)
         fits = isinstance(value, Tensor) and value.shape in ((), (clips,))
         why = "" if fits else f"it returns {tuple(value.shape) if isinstance(value, Tensor) else value!r}"
+        if fits and value.min() < -1:
+            why = (
+                f"it is {value.min().item():,.0f} where all logits are {LARGE:,.0f}, as one of log-probabilities is; "
+                "torch.nn.CrossEntropyLoss takes logits"
+            )
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         why = first_line(error)
     if why and soft_labels:

@@ -1,11 +1,15 @@
-"""Ranks ask each other about once a second whether one of them was asked to end."""
+"""Ranks ask each other about once a second whether one of them was asked to end; Ctrl-C ends a training as it ends others."""
 
+import signal
+import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from peclip.train.cluster import signals
+from peclip.train.module import PEClipModule
+from tests.runs import run
 
 
 @pytest.fixture
@@ -63,3 +67,27 @@ def test_a_single_process_asks_itself_after_every_step():
         callback._signals.asked = asked
         callback.on_train_batch_end(trainer, None, None, None, 0)
         assert callback._signals.received_sigterm == asked
+
+
+def end_as_lightning_does():
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        sys.exit(1)
+
+
+@pytest.mark.parametrize(("is_first", "ending"), [(True, KeyboardInterrupt), (False, SystemExit)])
+def test_ctrl_c_is_reported_by_the_first_rank_and_heeded_afterwards(is_first, ending):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(ending), signals.interrupted_by_ctrl_c(SimpleNamespace(is_global_zero=is_first)):
+        end_as_lightning_does()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.slow
+def test_ctrl_c_within_a_training_is_one_line_and_the_status_of_shells(tmp_path, monkeypatch, tiny_config):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(PEClipModule, "training_step", lambda *_: signal.raise_signal(signal.SIGINT))
+    result = run("fit", "--config", tiny_config)
+    assert (result.status, result.err) == (130, "peclip: interrupted\n")

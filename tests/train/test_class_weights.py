@@ -115,6 +115,12 @@ def test_a_loss_of_torch_that_takes_no_labels_is_refused_before_the_first_batch(
         loss_of(loss, None, [*"abc"][:classes], None)
 
 
+@pytest.mark.parametrize(("loss", "soft_labels"), [(nn.NLLLoss(), False), (nn.KLDivLoss(), True), (nn.BCELoss(), True)])
+def test_a_loss_of_log_probabilities_or_probabilities_takes_no_logits(loss, soft_labels):
+    with pytest.raises(InputError, match=r"log-probabilities|between 0 and 1"):
+        check_takes(loss, 3, soft_labels)
+
+
 @pytest.mark.parametrize("loss", [CROSS_ENTROPY, nn.CrossEntropyLoss(), nn.MultiMarginLoss(reduction="none")])
 def test_a_loss_of_torch_for_classes_is_taken(loss):
     assert loss_of(loss, None, [*"abc"], None) is loss

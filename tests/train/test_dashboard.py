@@ -51,6 +51,23 @@ def test_tensorboard_has_every_option(board):
     assert set(shown["facts"]["clips"]) == {"training", "validation", "test"}
 
 
+def test_the_hyper_parameters_of_tensorboard_stand_beside_results_that_are_logged(board):
+    from tensorboard.plugins.hparams import metadata
+
+    folder, events = board
+    found = {
+        tag: metadata.parse_experiment_plugin_data(content) if tag == metadata.EXPERIMENT_TAG else content
+        for tag, content in events.PluginTagToContent(metadata.PLUGIN_NAME).items()
+    }
+    results = {info.name.tag for info in found[metadata.EXPERIMENT_TAG].metric_infos}
+    assert results == {"val/uar", "val/war", "test/uar", "test/war"}
+    assert results <= {*events.Tags()["scalars"]}
+    assert "hp_metric" not in events.Tags()["scalars"]
+    options = metadata.parse_session_start_info_plugin_data(found[metadata.SESSION_START_INFO_TAG]).hparams
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert options["model.lr_adapters"].number_value == config["model"]["lr_adapters"]
+
+
 def test_tensorboard_has_pictures_of_each_evaluation(board):
     _, events = board
     names = {

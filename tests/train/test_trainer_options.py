@@ -21,6 +21,7 @@ from peclip.errors import InputError
 from peclip.train.callbacks.console import EpochLines, Progress
 from peclip.train.callbacks.run import selection_of
 from peclip.train.cli import dump
+from peclip.train.cli.checks import check_effects
 from peclip.train.cli.command import _trainer_defaults
 from peclip.train.cli.complaints import as_input_error
 from peclip.train.cli.remarks import say_what_differs
@@ -32,6 +33,31 @@ def trainer_with(*callbacks, **options):
     """A trainer with all of peclip's callbacks and others."""
     own = _trainer_defaults(False, None, None)["callbacks"]
     return Trainer(callbacks=[*callbacks, *own], accelerator="cpu", logger=False, **options)
+
+
+# --- options without an effect ---
+
+COSINE = {"schedule": "cosine", "warmup_epochs": 3, "lr_scheduler": None}
+OWN = COSINE | {"lr_scheduler": {"class_path": "torch.optim.lr_scheduler.StepLR"}}
+
+
+@pytest.mark.parametrize(
+    ("option", "model", "why"),
+    [
+        *((f"lr_{part}", COSINE, f"the model trains no {part}") for part in ("prompts", "temporal", "norms")),
+        ("lr_peft", COSINE, "the model trains no layers of PEFT"),
+        *((name, OWN, "model.lr_scheduler replaces") for name in ("schedule", "warmup_epochs", "step_factor")),
+        ("step_epochs", COSINE, "model.schedule is cosine"),
+        ("warmup_lr", COSINE | {"warmup_epochs": 0}, "model.warmup_epochs is 0"),
+    ],
+)
+@pytest.mark.parametrize("section", ["model", "model.init_args"])
+def test_an_option_without_an_effect_is_refused_on_the_command_line(section, option, model, why):
+    own = Namespace(init_args=Namespace(model)) if section != "model" else Namespace(model)
+    options = Namespace(model=own)
+    with pytest.raises(InputError, match=f"^{section}.{option} has no effect, because {why}"):
+        check_effects(options, {f"--{section}.{option}"}, {"adapters"})
+    check_effects(options, {f"--{section}.lr_adapters", "--config"}, {"adapters"})
 
 
 # --- beside callbacks that the options name ---

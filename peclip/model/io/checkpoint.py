@@ -74,6 +74,11 @@ def _read_folder(path: Path) -> Trained:
     for name in ("best", "last"):
         if (file := path / "checkpoints" / f"{name}.ckpt").is_file():
             return _read_ckpt(file)
+    if (path / "adapter_config.json").exists():
+        raise InputError(
+            f"{path} is an adapter that Hugging Face PEFT has saved, expected a run, a package or a checkpoint of peclip: it can be "
+            "merged into its CLIP (merge_and_unload, save_pretrained), to be the backbone"
+        )
     inside = sorted(path.glob("*/checkpoints/*.ckpt"), key=lambda file: (file.stat().st_mtime, natural_key(str(file))))
     hint = f"; it contains runs, the latest is {inside[-1].parent.parent}" if inside else ""
     raise InputError(f"{path} is neither a run (checkpoints/best.ckpt) nor a package ({CONFIG}){hint}")

@@ -1,6 +1,7 @@
 """Configurations of Hugging Face PEFT as plain data: which methods and arguments are supported, and what is wrong with others."""
 
 import importlib
+import os
 import re
 import warnings
 from abc import ABC
@@ -10,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
-from peclip.errors import LONGEST_REASON, InputError, shown
+from peclip.errors import LONGEST_REASON, InputError, short, shown
 from peclip.model.io.spec import Spec
 
 METHODS = (
@@ -59,6 +60,7 @@ def describe_method(method: Any) -> Spec:
     Raises:
         InputError: it is none, or not of the :data:`METHODS`, or an argument is not supported.
     """
+    refuse_files(method)
     kind: Any = type(method)
     if (
         not PeftMethod.__subclasshook__(kind)
@@ -80,6 +82,20 @@ def describe_method(method: Any) -> Spec:
         if field.init and field.name not in of_every_method and value != getattr(plain, field.name) and not nested:
             arguments[field.name] = _plain(value, field.name)
     return Spec(f"peft.{kind.__name__}", arguments)
+
+
+def refuse_files(method: object) -> None:
+    """Check that a method is not named by a folder or a file, such as those in which PEFT saves an adapter.
+
+    Raises:
+        InputError: it is.
+    """
+    if isinstance(method, str | os.PathLike) and os.path.exists(method):
+        raise InputError(
+            f"peft is {short(str(method))!r}, expected a configuration such as peft.LoraConfig, whose layers are trained here: an "
+            "adapter that PEFT has saved can be merged into its CLIP (merge_and_unload, save_pretrained), to be the backbone",
+            "peft",
+        )
 
 
 def method_of(spec: Spec) -> Any:

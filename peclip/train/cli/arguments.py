@@ -7,10 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lightning.pytorch import loggers
+
 from peclip.configuration import load, read_configuration
-from peclip.errors import InputError, shown
+from peclip.errors import InputError, options_below, shown
 from peclip.guard import options_in
+from peclip.model.parts.peft_config import refuse_files
 from peclip.recipes import CONFIG_OPTIONS
+from peclip.train.cli.checks import SEEDS
 
 SECTIONS = ("trainer", "model", "data", "checkpoint", "last")
 """Options whose value in a configuration may also be the name of another file."""
@@ -43,12 +47,21 @@ LOGGERS = {
 SITE_OPTION = re.compile(r"(--model\.(?:init_args\.)?net\.adapters)\.(\w+(?:\.\w+(?:\[.*?\])?)?)")
 """An option that names a site, such as ``vision.mlp`` or ``vision.mlp[6:12]``."""
 
+SWITCHES = ("true", "false", "null", "yes", "no", "on", "off")
+"""Words of YAML that name nothing."""
+
+SEED = "seed_everything"
+
 TRUST = "trust"
 """Option that lets the files of a trained model name classes of other packages."""
 
 
 def with_loggers(args: Sequence[str]) -> list[str]:
-    """Return a command line in which ``--trainer.logger wandb`` has become the class of that logger."""
+    """Return a command line in which ``--trainer.logger wandb`` has become the class of that logger.
+
+    Raises:
+        InputError: it is another word, which names no logger, or a configuration has a word.
+    """
     found = list(args)
     for place, arg in enumerate(args):
         option, sign, value = arg.partition("=")
@@ -62,7 +75,39 @@ def with_loggers(args: Sequence[str]) -> list[str]:
                 "init_args": {**logger.options, logger.name: value_of(args, "--name") or "peclip"},
             }
             found[place + (not sign)] = f"{option}=" * bool(sign) + json.dumps(given)
+        elif _names_no_logger(value):
+            raise InputError(
+                f"trainer.logger is {value}, expected {', '.join(LOGGERS)}, false, or the import path of a logger such as "
+                "lightning.pytorch.loggers.CometLogger"
+            )
+    for path, options in _configurations(args):
+        if _names_no_logger(word := _section(path, options, "trainer").get("logger")):
+            raise InputError(
+                f"{path}: trainer.logger is {word}, expected the class_path of a logger; {', '.join(LOGGERS)} are words of the "
+                "command line, as in --trainer.logger wandb"
+            )
     return found
+
+
+def _names_no_logger(value: Any) -> bool:
+    """Return whether the value of an option is a word that is no class of Lightning's loggers."""
+    is_word = isinstance(value, str) and re.fullmatch(r"[\w-]+", value)
+    return bool(is_word) and value.lower() not in SWITCHES and value not in loggers.__all__
+
+
+def check_seed(args: Sequence[str]) -> None:
+    """Check the seed: Lightning's ``true`` and ``false`` are none.
+
+    Raises:
+        InputError: it is not a whole number.
+    """
+    given = [value for name, value in _options(args) if name == f"--{SEED}" and value]
+    given += [json.dumps(options[SEED], default=str) for _, options in _configurations(args) if SEED in options]
+    for value in given:
+        if not re.fullmatch(r"[+-]?\d+", value):
+            raise InputError(
+                f"{SEED} is {shown(value)}, expected 0 to {SEEDS - 1}: every run has a seed, with which it can be repeated"
+            )
 
 
 def check_configs(args: Sequence[str]) -> None:
@@ -92,6 +137,22 @@ def check_sites(args: Sequence[str]) -> None:
                 f"{name}: a site has a dot in its name, so no option names one: give all adapters together, as in "
                 f"{option} '{{\"{site}\": {{class_path: {class_path}, init_args: {{}}}}}}'"
             )
+
+
+def check_peft(args: Sequence[str]) -> None:
+    """Check that PEFT's method is not named by a folder, in which the parser would look for a class.
+
+    Raises:
+        InputError: it is.
+    """
+    given: list[object] = [value for name, value in _options(args) if name.endswith("net.peft")]
+    for path, options in _configurations(args):
+        model = _section(path, options, "model")
+        net = model.get("init_args", model).get("net")
+        given += [net.get("peft")] if isinstance(net, dict) else []
+    for value in given:
+        with options_below("model.net"):
+            refuse_files(value)
 
 
 def names_module(args: Sequence[str]) -> bool:

@@ -1,5 +1,6 @@
 """Check options before anything is built or written."""
 
+from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,18 @@ from peclip.errors import InputError
 
 SEEDS = 2**32
 """NumPy accepts seeds from 0 to below this."""
+
+PARTS = {
+    "adapters": "adapters",
+    "prompts": "prompts",
+    "temporal": "temporal head",
+    "peft": "layers of PEFT",
+    "norms": "norms of the backbone",
+}
+"""Kinds of parts that train, each with a learning rate of its own, in words."""
+
+SCHEDULE = ("warmup_epochs", "warmup_lr", "schedule", "step_epochs", "step_factor")
+"""Options of the model for the rates over time."""
 
 
 def check_values(options: Namespace, training: bool) -> None:
@@ -64,6 +77,33 @@ def check_words(options: Namespace, subcommand: str, named: AbstractSet[str]) ->
         raise InputError(
             f"--init_from is an option of fit: name the model that peclip {subcommand} takes with --ckpt_path"
         )
+
+
+def check_effects(options: Namespace, named: AbstractSet[str], parts: Collection[str]) -> None:
+    """Check that options on the command line of a training have an effect; a configuration may serve several models.
+
+    Args:
+        options: of the training.
+        named: the options on the command line.
+        parts: the kinds of parts that the model trains, such as ``adapters``.
+
+    Raises:
+        InputError: one has none.
+    """
+    model = options.model.get("init_args", options.model)
+    is_replaced, is_cosine = model.get("lr_scheduler") is not None, model.get("schedule") == "cosine"
+    idle = {f"lr_{part}": f"the model trains no {words}" for part, words in PARTS.items() if part not in parts}
+    if is_replaced:
+        idle |= dict.fromkeys(SCHEDULE, "model.lr_scheduler replaces the warm-up and the schedule")
+    elif is_cosine:
+        idle |= dict.fromkeys(("step_epochs", "step_factor"), "model.schedule is cosine")
+    if not is_replaced and model.get("warmup_epochs") == 0:
+        idle["warmup_lr"] = "model.warmup_epochs is 0"
+    for name, why in idle.items():
+        if option := next(
+            (each for each in (f"model.{name}", f"model.init_args.{name}") if f"--{each}" in named), None
+        ):
+            raise InputError(f"{option} has no effect, because {why}: omit it")
 
 
 def check_averaging(trainer: Trainer, sharded: bool, weights_only: bool) -> None:

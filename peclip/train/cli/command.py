@@ -23,6 +23,8 @@ from peclip.train.callbacks.skipped import SkippedClips
 from peclip.train.callbacks.training_time import TrainingTime
 from peclip.train.cli.arguments import (
     check_configs,
+    check_peft,
+    check_seed,
     check_sites,
     classes_named,
     names_module,
@@ -75,6 +77,8 @@ def command(kind: type[Kind], args: list[str]) -> Kind:
     _keep_quiet()
     check_configs(args)
     check_sites(args)
+    check_seed(args)
+    check_peft(args)
     args = with_loggers(args)
     with guarded(), trusting(classes_named(args), everything=trusts_model(args)):
         return _create(kind, args)

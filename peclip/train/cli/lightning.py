@@ -21,7 +21,7 @@ from peclip.train.callbacks.dashboard import Dashboard, Speed
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
 from peclip.train.callbacks.resumed import Resumed
 from peclip.train.cli.building import SECTION_OF, build, build_data, generate_demo, give_frames_to_model, replace_source
-from peclip.train.cli.checks import SEEDS, check_averaging, check_values, check_words
+from peclip.train.cli.checks import SEEDS, check_averaging, check_effects, check_values, check_words
 from peclip.train.cli.complaints import as_input_error
 from peclip.train.cli.options import CHECKPOINT, add_own_options
 from peclip.train.cli.places import choose_folder, choose_loggers, find_interrupted
@@ -39,7 +39,7 @@ from peclip.train.cli.trainer import (
     without_limit,
 )
 from peclip.train.cluster.shutdown import ended_together
-from peclip.train.cluster.signals import asked_to_end, usr1_as_sigterm
+from peclip.train.cluster.signals import asked_to_end, interrupted_by_ctrl_c, usr1_as_sigterm
 from peclip.train.optimizers import check_custom
 from peclip.train.private_hooks import HookedCLI
 from peclip.train.runs.checkpoints import BestCheckpoint, LastCheckpoint, best_checkpoint
@@ -120,9 +120,9 @@ class PEClipCLI(HookedCLI):
         self.config = parser.parse_args(args)
         options, subcommand = self.options, self.config.subcommand
         check_values(options, training=subcommand == "fit")
-        named = {arg.partition("=")[0] for arg in args}
-        check_words(options, subcommand, named)
-        replace_source(options.data, named)
+        self._named = {arg.partition("=")[0] for arg in args}
+        check_words(options, subcommand, self._named)
+        replace_source(options.data, self._named)
         if subcommand == "fit" and not self.model_named:
             give_frames_to_model(self.net_options, options.data)
 
@@ -206,7 +206,7 @@ class PEClipCLI(HookedCLI):
     def run_subcommand(self, subcommand: str) -> None:
         """Run the subcommand; report an error in one line, on one of the ranks."""
         try:
-            with usr1_as_sigterm(), ended_together(self.trainer):
+            with usr1_as_sigterm(), interrupted_by_ctrl_c(self.trainer), ended_together(self.trainer):
                 super().run_subcommand(subcommand)
         except SIGTERMException as error:
             in_shards = self.options.get("shards") and "resume with the same command"
@@ -280,8 +280,11 @@ class PEClipCLI(HookedCLI):
             self.model.check_trainer(self.trainer)
             if subcommand == "fit":
                 module = self.model
-                check_custom(module.parameter_groups(), module.optimizer, module.lr_scheduler, module.monitors)
+                groups = module.parameter_groups()
+                check_custom(groups, module.optimizer, module.lr_scheduler, module.monitors)
                 self.model.fit_loss_to(self.datamodule)
+        if subcommand == "fit":
+            check_effects(self.options, self._named, {group.get("name") for group in groups})
         if subcommand == "fit" and (source := arguments["ckpt_path"]):
             with options_below("model"):
                 self.model.load_trained(read_model(source, "ckpt_path").trained)

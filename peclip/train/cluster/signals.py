@@ -123,3 +123,22 @@ def usr1_as_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+@contextmanager
+def interrupted_by_ctrl_c(trainer: Trainer) -> Iterator[None]:
+    """Let Ctrl-C be an interrupt, as it is elsewhere: Lightning ends the process with status 1, and ignores Ctrl-C from then on.
+
+    Raises:
+        KeyboardInterrupt: in place of Lightning's SystemExit, on rank 0; the other ranks have nothing to say.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt) and trainer.is_global_zero:
+            raise error.__context__ from None
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)

@@ -3,7 +3,7 @@
 import platform
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +31,9 @@ REPORT = (
 )
 """Files of a run that are kept with it in W&B and MLflow."""
 
+RESULTS = ("val/uar", "val/war", "test/uar", "test/war")
+"""Metrics beside the settings of a run in TensorBoard's table of hyper-parameters."""
+
 MLFLOW_NAME = 100
 """Letters of an option's name in MLflow, which takes 250 with those of the sections above it."""
 
@@ -43,11 +46,34 @@ def boards_of(loggers: Sequence[Logger]) -> list[Logger]:
 def show_settings(boards: Sequence[Logger], settings: Mapping[str, Any]) -> None:
     """Show the options of a run and facts about it as its hyper-parameters."""
     for board in boards:
-        if isinstance(board, TensorBoardLogger):  # which adds a metric to them, and has both where a run resumes
-            sessions = [*Path(board.experiment.log_dir).glob("events.out.tfevents.*")]
-            board.log_hyperparams({**settings}, {} if len(sessions) > 1 else None)
+        if isinstance(board, TensorBoardLogger):
+            board.log_hyperparams({**settings}, {})  # with a metric it would log one of its own, hp_metric
+            if (
+                len([*Path(board.experiment.log_dir).glob("events.out.tfevents.*")]) == 1
+            ):  # has them where a run resumes
+                _compare_in_tensorboard(board, settings)
         else:
             board.log_hyperparams(_named_for_mlflow(settings) if isinstance(board, MLFlowLogger) else {**settings})
+
+
+def _compare_in_tensorboard(board: TensorBoardLogger, settings: Mapping[str, Any]) -> None:
+    """Let the table of hyper-parameters in TensorBoard show settings beside the results that the run logs."""
+    from torch.utils.tensorboard.summary import hparams
+
+    plain = {
+        name: value if isinstance(value, bool | int | float | str) else str(value) for name, value in _flat(settings)
+    }
+    for summary in hparams(plain, dict.fromkeys(RESULTS)):
+        board.experiment.file_writer.add_summary(summary)
+
+
+def _flat(settings: Mapping[str, Any], below: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield settings by their dotted names."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{below}{name}.")
+        else:
+            yield f"{below}{name}", value
 
 
 def show_picture(boards: Sequence[Logger], name: str, path: Path, step: int) -> None:

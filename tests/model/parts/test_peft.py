@@ -11,6 +11,7 @@ from peclip.model.arithmetic import clip_flops
 from peclip.model.io.checkpoint import from_checkpoint, to_checkpoint
 from peclip.model.parts.nested import each_layer
 from peclip.model.parts.peft_config import METHODS, describe_method, method_of
+from peclip.train.cli.arguments import check_peft
 from tests.model.small import build, clips, size, stir, trainable
 
 peft = pytest.importorskip("peft")
@@ -281,3 +282,16 @@ def test_a_run_is_read_wherever_a_model_is(tiny_clip, tmp_path):
     net = stir(alone(tiny_clip)).eval()
     net.save_pretrained(tmp_path / "package", dtype="bf16")
     assert read_trained(tmp_path / "package").config.peft.init_args == {"r": 2, "target_modules": ["q_proj", "v_proj"]}
+
+
+@pytest.mark.parametrize("name", ["", "adapter_config.json"])
+def test_an_adapter_that_peft_has_saved_is_named_and_said_to_be_merged(tmp_path, name):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    saved = tmp_path / name
+    says = "an adapter that PEFT has saved can be merged into its CLIP"
+    with pytest.raises(InputError, match=rf"^peft is '{saved}', expected a configuration.*{says}"):
+        PEClip(["anger", "fear"], peft=saved)
+    with pytest.raises(InputError, match=rf"^model.net.peft is '{saved}', .*{says}"):
+        check_peft([f"--model.net.peft={saved}"])
+    with pytest.raises(InputError, match="is an adapter that Hugging Face PEFT has saved, expected a run"):
+        read_trained(tmp_path)
