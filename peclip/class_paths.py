@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from inspect import isclass, signature
 from pathlib import Path
 from types import ModuleType
@@ -80,7 +80,7 @@ def problem_of_option(value: Any, expected: Any) -> Problem | None:
     for path in _paths(value, expected) if kinds else ():
         names = " or ".join(dict.fromkeys(kind.__name__ for kind in kinds))
         if "." not in path:
-            if types.resolve_class_path_by_name(kinds, path) == path:
+            if not _has_subclass(kinds, path):
                 return Problem(f"names {shown(path)}, expected the import path of a subclass of {names}")
             continue
         try:
@@ -95,6 +95,11 @@ def problem_of_option(value: Any, expected: Any) -> Problem | None:
             f"names {shown(own)} with {_unknown_argument(own, value) or 'arguments'} that it does not accept"
         )
     return None
+
+
+def _has_subclass(kinds: Iterable[type], name: str) -> bool:
+    """Return whether a name is that of one of some classes, or of a class below them that has been imported."""
+    return any(kind.__name__ == name or _has_subclass(kind.__subclasses__(), name) for kind in kinds)
 
 
 def _unknown_argument(path: str, value: Mapping[str, Any]) -> str:
@@ -116,7 +121,7 @@ def _paths(value: Any, expected: Any) -> list[str]:
         several = value
     elif isinstance(value, dict) and origins & types.mapping_origin_types:
         several = [value, *value.values()]
-    return [path for path in map(path_of, several) if path and re.fullmatch(r"[\w.]+", path)]
+    return [path for path in map(path_of, several) if path and ("." in path or path.isidentifier())]
 
 
 def path_of(value: Any) -> str | None:
