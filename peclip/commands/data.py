@@ -119,12 +119,15 @@ def pack(
         shard_size: MB of a shard.
         workers: clips decoded at a time; one for each core by default.
     """
+    from peclip.data.benchmarks.whole import advice_on_whole_frames
     from peclip.data.manifest import Manifest
     from peclip.data.pack import MANIFEST, Packing
     from peclip.data.pack import pack as write_shards
 
     packing = Packing(size, quality, shard_size, os.cpu_count() or 1 if workers is None else workers)
     table = Manifest.read(manifest, labels_required=False, allow_outside=True)
+    if advice := advice_on_whole_frames(table):
+        say(advice)  # the frames of packed clips are square
     with progress_bars() as progress:
         packed = write_shards(table, Path(out), packing, progress)
     shards = sorted(Path(out).glob("shard-*.zip"))

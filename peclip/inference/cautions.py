@@ -57,6 +57,11 @@ def of_answer(box: Box, bright: float, seconds: float) -> tuple[str, ...]:
     return tuple(name for name, is_true in found.items() if is_true)
 
 
+def timed(caution: str, seconds: float) -> str:
+    """Return a caution with the seconds for which it holds, such as ``small face (1.2 s)``."""
+    return f"{caution} ({max(seconds, 0.1):.1f} s)"
+
+
 def brightness(clip: Tensor) -> float:
     """Return the mean brightness, 0 to 255, of a clip, uint8 (T, 3, S, S)."""
     return float(clip.float().mean(dim=(0, 2, 3)) @ torch.tensor(_LUMA))

@@ -93,19 +93,18 @@ def as_elan(video: Annotated) -> str:
         url, mime = Path(video.file).absolute().as_uri(), guess_type(video.file)[0] or "unknown"
         ElementTree.SubElement(header, "MEDIA_DESCRIPTOR", MEDIA_URL=url, MIME_TYPE=mime)
     kind = "expression" if are_expressions(video.labels) else "label"
-    order = ElementTree.SubElement(root, "TIME_ORDER")
+    segments = sorted(video.segments, key=lambda each: (each.track, each.start))
+    slots = _time_order(ElementTree.SubElement(root, "TIME_ORDER"), segments)
     tiers: dict[int, ElementTree.Element] = {}
-    for number, segment in enumerate(sorted(video.segments, key=lambda each: (each.track, each.start))):
+    for number, segment in enumerate(segments):
         if segment.track not in tiers:
             name = {"TIER_ID": f"face {segment.track}", "LINGUISTIC_TYPE_REF": kind}
             tiers[segment.track] = ElementTree.SubElement(root, "TIER", name)
-        slots = f"ts{2 * number + 1}", f"ts{2 * number + 2}"
-        for slot, seconds in zip(slots, (segment.start, segment.end), strict=True):
-            ElementTree.SubElement(order, "TIME_SLOT", TIME_SLOT_ID=slot, TIME_VALUE=str(round(1000 * seconds)))
         annotation = ElementTree.SubElement(
             ElementTree.SubElement(tiers[segment.track], "ANNOTATION"),
             "ALIGNABLE_ANNOTATION",
-            {"ANNOTATION_ID": f"a{number + 1}", "TIME_SLOT_REF1": slots[0], "TIME_SLOT_REF2": slots[1]}
+            {"ANNOTATION_ID": f"a{number + 1}"}
+            | {"TIME_SLOT_REF1": slots[2 * number], "TIME_SLOT_REF2": slots[2 * number + 1]}
             | {"CVE_REF": f"cve{segment.label + 1}"},
         )
         ElementTree.SubElement(annotation, "ANNOTATION_VALUE").text = video.labels[segment.label]
@@ -123,6 +122,16 @@ def as_elan(video: Annotated) -> str:
         ElementTree.SubElement(entry, "CVE_VALUE", LANG_REF=_LANGUAGE, DESCRIPTION="").text = label
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _time_order(parent: ElementTree.Element, segments: Sequence[Segment]) -> list[str]:
+    """Add the starts and ends of segments in order of time, as ELAN expects them; return their ids, two for each segment."""
+    times = [round(1000 * seconds) for segment in segments for seconds in (segment.start, segment.end)]
+    slots = [""] * len(times)
+    for number, place in enumerate(sorted(range(len(times)), key=times.__getitem__), start=1):
+        slots[place] = f"ts{number}"
+        ElementTree.SubElement(parent, "TIME_SLOT", TIME_SLOT_ID=slots[place], TIME_VALUE=str(times[place]))
+    return slots
 
 
 WRITERS: dict[str, tuple[str, Callable[[Annotated], str]]] = {

@@ -10,6 +10,7 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
+from peclip.inference.cautions import timed
 from peclip.inference.recognizer import Row
 from peclip.inference.segments import Cell, Segment
 
@@ -45,7 +46,7 @@ class Person:
     @property
     def warnings(self) -> list[str]:
         """Return the cautions as tables and pictures have them, such as ``small face (1.2 s)``."""
-        return [f"{name} ({max(seconds, 0.1):.1f} s)" for name, seconds in self.cautions.items()]
+        return [timed(name, seconds) for name, seconds in self.cautions.items()]
 
     @property
     def seconds(self) -> float:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from peclip.inference.cautions import timed
 from peclip.inference.recognizer import Row
 from peclip.inference.windows import LONGEST
 
@@ -73,7 +74,7 @@ class Segment(NamedTuple):
         end: seconds.
         label: place of the class in the labels.
         probabilities: mean over its time (C).
-        cautions: of all its answers.
+        cautions: of its answers, with seconds where one does not hold for all of it, as in ``seen for a moment (0.2 s)``.
     """
 
     track: int
@@ -96,13 +97,16 @@ class _Run(NamedTuple):
     start: float
     end: float
     weighted: np.ndarray  # sum of probabilities times seconds
-    cautions: dict[str, None]
+    cautions: dict[str, float]  # seconds for which each holds
 
     def with_next(self, other: "_Run") -> "_Run":
         return _Run(
             *(self.label, self.start, other.end),
             self.weighted + other.weighted,
-            self.cautions | other.cautions,
+            {
+                name: self.cautions.get(name, 0.0) + other.cautions.get(name, 0.0)
+                for name in self.cautions | other.cautions
+            },
         )
 
 
@@ -163,7 +167,7 @@ class _Face:
         beside = [self._cells[max(place - 1, 0)], self._cells[min(place + 1, len(self._cells) - 1)]]
         smooth = cell.probabilities / 2 + sum(other.probabilities for other in beside) / 4
         weighted = cell.probabilities.astype(np.float64) * max(cell.seconds, 1e-9)
-        return _Run(int(smooth.argmax()), cell.start, cell.end, weighted, dict.fromkeys(cell.cautions))
+        return _Run(int(smooth.argmax()), cell.start, cell.end, weighted, dict.fromkeys(cell.cautions, cell.seconds))
 
     def _join(self, run: _Run) -> Iterator[Segment]:
         segment, change = self._segment, self._change
@@ -187,5 +191,6 @@ class _Face:
             self._segment, self._change = change, None
 
     def _closed(self, run: _Run) -> Segment:
-        mean = run.weighted / run.weighted.sum()
-        return Segment(self._track, run.start, run.end, run.label, mean, tuple(run.cautions))
+        mean, whole = run.weighted / run.weighted.sum(), run.end - run.start - _TOGETHER
+        cautions = (name if seconds >= whole else timed(name, seconds) for name, seconds in run.cautions.items())
+        return Segment(self._track, run.start, run.end, run.label, mean, tuple(cautions))

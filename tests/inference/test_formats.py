@@ -59,6 +59,7 @@ def test_elan_has_a_tier_per_face_and_the_classes_as_vocabulary(tmp_path, monkey
     Path("a b.mp4").touch()
     root = ElementTree.fromstring(as_elan(VIDEO).encode())
     times = {slot.get("TIME_SLOT_ID"): int(slot.get("TIME_VALUE", "")) for slot in root.iter("TIME_SLOT")}
+    assert [*times.values()] == [0, 1000, 2500, 3661250], "in order of time over all faces"
     found = {
         tier.get("TIER_ID"): [
             (times[each.get("TIME_SLOT_REF1")], times[each.get("TIME_SLOT_REF2")], each.findtext("ANNOTATION_VALUE"))

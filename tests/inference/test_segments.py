@@ -84,7 +84,13 @@ def test_a_segment_has_the_mean_of_its_time_and_every_caution():
     rows = [row(1, 0, 2, 0, ("dark face",)), row(1, 2, 6, 0, ("small face",)), row(1, 6, 7, 1)]
     (segment,) = segments_of([*rows, *(row(1, 7 + second, 8 + second, 0) for second in range(3))])
     assert segment.probabilities == pytest.approx([(9 * 0.8 + 0.1) / 10, (0.8 + 9 * 0.1) / 10, 0.1])
-    assert segment.cautions == ("dark face", "small face")
+    assert segment.cautions == ("dark face (2.0 s)", "small face (4.0 s)")
+
+
+def test_a_caution_that_holds_for_all_of_a_segment_needs_no_seconds():
+    rows = [row(1, 0, 2, 0, ("dark face",)), row(1, 2, 2.04, 0, ("dark face", "seen for a moment"))]
+    (segment,) = segments_of(rows)
+    assert segment.cautions == ("dark face", "seen for a moment (0.1 s)"), "never 0.0 s"
 
 
 def test_nothing_is_kept_of_faces_that_left_long_ago():

@@ -79,7 +79,8 @@ def cremad(root: Path) -> Manifest:
             continue
         label = to_label(found["emotion"], CREMAD_LABELS, str(clip))
         rows.append(row_of(clip, base, label) | {"subject": found["actor"]})
-    notes = [f"{len(broken)} files known to be broken are skipped: {', '.join(broken)}"] if broken else []
+    known = f"{len(broken)} file{'s are' if len(broken) > 1 else ' is'} skipped, known to be broken"
+    notes = [f"{known}: {', '.join(broken)}"] if broken else []
     return to_manifest(_with_folds(rows, 5, blocks=False), base, notes)
 
 

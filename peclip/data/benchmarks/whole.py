@@ -3,32 +3,48 @@
 from pathlib import Path
 
 from peclip.data.benchmarks.actors import actor_of
-from peclip.data.manifest import Manifest
+from peclip.data.manifest import Clip, Manifest
 from peclip.data.media.clip import clip_frames
 from peclip.errors import InputError
+from peclip.labels import are_expressions
 
 NAMES = {"ravdess": "RAVDESS", "cremad": "CREMA-D"}
-"""Data sets whose releases show head and shoulders in a wide picture."""
+"""Data sets whose releases show head and shoulders in a wide picture, and whose clips are known by their names."""
 
-WIDE = 1.2
-"""Width of a frame over its height from which it is not the crop of a face."""
+WIDE, TALL = 1.2, 1.6
+"""Width of a frame over its height, and height over its width, from which it is not the crop of a face: the boxes of faces are
+taller than wide, and videos of telephones 16 : 9."""
+
+_LOOKED_AT = 5  # clips; a manifest may list several data sets one after another
 
 
 def advice_on_whole_frames(manifest: Manifest) -> str:
-    """Return a line of advice where clips are whole frames of RAVDESS or CREMA-D; empty for others."""
-    if not len(manifest):
+    """Return a line of advice where clips of expressions are whole frames by their shape; empty for others.
+
+    A few clips are looked at, from the first to the last.
+    """
+    count = len(manifest)
+    places = sorted({place * (count - 1) // (_LOOKED_AT - 1) for place in range(_LOOKED_AT)}) if count else []
+    clips = [manifest.clip(place) for place in places]
+    known = [name for clip in clips for name in NAMES if actor_of(name, Path(clip.path))]
+    if not known and not are_expressions(manifest.labels):
         return ""
-    clip = manifest.clip(0)
-    names = [name for benchmark, name in NAMES.items() if actor_of(benchmark, Path(clip.path))]
-    if not names:
+    sizes = [size for clip in clips if (size := _size(clip))]
+    whole = [(width, height) for width, height in sizes if width >= WIDE * height or height >= TALL * width]
+    if not whole:
         return ""
-    try:
-        _, frame = next(clip_frames(clip.path, clip.start, clip.end))
-    except (InputError, StopIteration):
-        return ""  # the training reports it
-    if frame.shape[1] < WIDE * frame.shape[0]:
-        return ""
+    width, height = whole[0]
     return (
-        f"These clips of {names[0]} are whole frames, but peclip recognize crops faces: crop these with peclip faces before, see "
-        f"peclip recipes {next(key for key in NAMES if NAMES[key] == names[0])}"
+        f"{'These' if len(whole) == len(sizes) else 'Some'} clips{f' of {NAMES[known[0]]}' if known else ''} are whole frames "
+        f"({width} x {height}), but peclip recognize crops faces: crop these with peclip faces before"
+        f"{f', see peclip recipes {known[0]}' if known else ''}"
     )
+
+
+def _size(clip: Clip) -> tuple[int, int] | None:
+    """Return width and height of the first frame of a clip; None where it cannot be read, which the training reports."""
+    try:
+        _, frame = next(clip_frames(clip.path))  # frames of one file have one size: its beginning is read at once
+    except (InputError, StopIteration):
+        return None
+    return frame.shape[1], frame.shape[0]

@@ -109,7 +109,7 @@ class Drawing:
         if segment is not None:
             letters = self._inks[segment.label]
             text = f"{track} {self._labels[segment.label]} {segment.probabilities[segment.label]:.0%}"
-            text += "".join(f", {caution}" for caution in segment.cautions)
+            text += "".join(f", {caution}" for caution in (answer or segment).cautions)
         wide = width_of(text, self._font) + self._gap
         x = min(max(left, 0), max(self.width - wide, 0))
         y = top - self._line if top >= self._line else max(top, 0)

@@ -8,9 +8,11 @@ import pytest
 
 from peclip.commands.recognize import recognize
 from peclip.errors import InputError
+from peclip.inference.overlay.draw import Drawing, Moment
 from peclip.inference.overlay.film import READABLE, write_film
 from peclip.inference.overlay.record import Record
 from peclip.inference.recognizer import Row
+from peclip.inference.segments import Segment
 from peclip.inference.sources import read_frames
 from peclip.inference.windows import Box, Seen, View
 from peclip.labels import COLOURS
@@ -119,6 +121,20 @@ def test_values_and_meaning_of_colours_come_back(tmp_path):
         assert [context.color_primaries for context in contexts] == [1, 1]
         planes = [next(file.decode(video=0)).to_ndarray(format="yuv420p") for file in (one, other)]
     assert np.abs(planes[0][:480].astype(int) - planes[1][:480]).mean() < 2.5  # another matrix changes it by 9
+
+
+def test_a_box_has_the_cautions_of_the_answer_at_this_time_not_those_of_the_whole_segment():
+    segment = Segment(1, 0.0, 4.0, 0, np.array([0.8, 0.2]), ("seen for a moment (0.2 s)",))
+    drawing, box = Drawing(600, 300, LABELS, ""), {1: Box(100, 100, 90, 90)}
+
+    def drawn(label: Segment, answer: Segment) -> np.ndarray:
+        canvas = np.full((300 + drawing.band, 600, 3), 90, np.uint8)
+        drawing.draw(canvas, Moment(1.0, box, {1: label}, {1: answer}, []))
+        return canvas
+
+    sure, unsure = segment._replace(cautions=()), segment._replace(cautions=("seen for a moment",))
+    assert (drawn(segment, sure) == drawn(sure, sure)).all()
+    assert (drawn(segment, unsure) != drawn(segment, sure)).any()
 
 
 def test_answers_are_recorded_in_order_with_the_numbers_that_faces_get():
