@@ -24,7 +24,7 @@ from peclip.train.cli.command import command
 from peclip.train.cv import CLIPS, FitOptions, train_and_free
 from peclip.train.cv import run as cross_validate
 from peclip.train.private_hooks import process_rank
-from peclip.train.runs.checkpoints import LAST
+from peclip.train.runs.checkpoint_io import LAST
 from peclip.train.runs.folder import ALLOW, RUNS
 from peclip.train.runs.record import mixed_results
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from peclip.train.runs.checkpoints import SyncedIO
+from peclip.train.runs.checkpoint_io import SyncedIO
 from tests.cluster import of_slurm
 from tests.processes import AtCall, at_once, in_a_process, send
 from tests.runs import run

@@ -238,9 +238,28 @@ def test_averages_that_no_checkpoint_would_hold_are_refused(tmp_path, monkeypatc
 
 def test_a_callback_is_added_to_those_of_peclip(fit):
     stop = callback("EarlyStopping", monitor="train/loss_epoch", mode="max", patience=0, min_delta=1e9)
-    folder, _ = fit(*stop, "--trainer.max_epochs", "5")
+    save = callback("ModelCheckpoint", dirpath="mine", filename="{epoch}", save_top_k=-1, save_last=True)
+    folder, _ = fit(*stop, *save, "--trainer.max_epochs", "5", "--checkpoint.save_last", "link")
     assert json.loads((folder / "training.json").read_text())["epochs"] == 2
-    assert (folder / "checkpoints/best.ckpt").exists()
+    assert {path.name for path in Path("mine").iterdir()} == {"epoch=0.ckpt", "epoch=1.ckpt", "last.ckpt"}
+    left = {path.name: path.is_symlink() for path in (folder / "checkpoints").iterdir()}
+    assert left == dict.fromkeys(("best.ckpt", "last.ckpt", "previous.ckpt"), False)
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        callback("EarlyStopping", monitor="val/uar"),
+        ("--model.lr_scheduler", "lightning.pytorch.cli.ReduceLROnPlateau", "--model.lr_scheduler.monitor", "val/uar"),
+    ],
+)
+def test_a_score_of_a_validation_that_there_is_not_is_refused_before_the_first_epoch(
+    tmp_path, monkeypatch, tiny_config, reader
+):
+    monkeypatch.chdir(tmp_path)
+    result = run("fit", "--config", tiny_config, *ONE_EPOCH, "--trainer.limit_val_batches", "0", *reader)
+    assert (result.status, result.err.count("\n"), "val/uar" in result.err) == (2, 1, True)
+    assert not Path("runs").exists()
 
 
 def test_the_console_shows_the_means_of_an_epoch(plain):

@@ -32,6 +32,7 @@ from peclip.train.cli.trainer import (
     entries,
     fits_cluster,
     imply_barebones,
+    logged_scores,
     plugins,
     precision_of,
     refused,
@@ -245,14 +246,11 @@ class PEClipCLI(HookedCLI):
             InputError: there is no such score, or averaged weights cannot be saved.
         """
         check_averaging(self.trainer, self.model.sharded, self.options.checkpoint.save_weights_only)
-        scores, monitor = self.model.monitors, self.options.checkpoint.monitor
-        if monitor is not None and monitor not in scores:
-            raise InputError(f"checkpoint.monitor is {monitor!r}, expected one of {listed(scores)}")
-        check_monitors(self.callbacks_named, self.model, scores)
-        with options_below("data"):
-            validates = self.datamodule.selection != "none" and self.trainer.limit_val_batches
-        best = best_checkpoint(self.trainer)
-        if best and monitor and monitor.startswith("val/") and not validates:
+        monitor, logged = self.options.checkpoint.monitor, logged_scores(self.model, self.datamodule, self.trainer)
+        if monitor is not None and monitor not in self.model.monitors:
+            raise InputError(f"checkpoint.monitor is {monitor!r}, expected one of {listed(self.model.monitors)}")
+        check_monitors(self.callbacks_named, self.model, logged)
+        if (best := best_checkpoint(self.trainer)) and monitor not in logged:
             best.monitor = None
 
     def after_fit(self) -> None:
@@ -280,8 +278,8 @@ class PEClipCLI(HookedCLI):
             self.model.check_trainer(self.trainer)
             if subcommand == "fit":
                 module = self.model
-                groups = module.parameter_groups()
-                check_custom(groups, module.optimizer, module.lr_scheduler, module.monitors)
+                groups, scores = module.parameter_groups(), logged_scores(module, self.datamodule, self.trainer)
+                check_custom(groups, module.optimizer, module.lr_scheduler, scores)
                 self.model.fit_loss_to(self.datamodule)
         if subcommand == "fit":
             check_effects(self.options, self._named, {group.get("name") for group in groups})

@@ -10,10 +10,12 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ProgressBar
 
-from peclip.errors import InputError, in_one_line, listed
+from peclip.data.datamodule import VideoDataModule
+from peclip.errors import InputError, in_one_line, listed, options_below
 from peclip.model.precision import best_precision
 from peclip.results.options import by_name
-from peclip.train.runs.checkpoints import SyncedIO
+from peclip.train.module import PEClipModule
+from peclip.train.runs.checkpoint_io import SyncedIO
 from peclip.train.runs.record import recorded_options
 from peclip.train.runs.resume import Interrupted
 
@@ -96,8 +98,15 @@ def check_monitors(callbacks: list[Callback], module: LightningModule, scores: l
         if monitor is not None and monitor not in scores and not monitor.startswith("lr/"):
             raise InputError(
                 f"trainer.callbacks: the monitor of {type(callback).__name__} is {monitor!r}, which {type(module).__name__} does "
-                f"not log, expected one of {listed(scores)}"
+                f"not log here, expected one of {listed(scores)}"
             )
+
+
+def logged_scores(module: PEClipModule, data: VideoDataModule, trainer: Trainer) -> list[str]:
+    """Return the scores that callbacks and schedules can read: none of a validation where there is none."""
+    with options_below("data"):
+        validates = data.selection != "none" and trainer.limit_val_batches
+    return [name for name in module.monitors if validates or not name.startswith("val/")]
 
 
 @contextmanager

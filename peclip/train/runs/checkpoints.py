@@ -1,109 +1,50 @@
 """Write the checkpoints of a run safely: ``last.ckpt``, from which it resumes, the one before it, and the best."""
 
-import io
 import os
-from collections import deque
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peclip.errors import InputError
-from peclip.files import file_errors, move, write_bytes
+from peclip.files import file_errors, move
 from peclip.model.torch_file import read_checkpoint
+from peclip.train.runs.checkpoint_io import LAST, NEXT, SyncedIO, in_background
 from peclip.train.runs.clips import clip_digests, same_batches
 
-LAST, PREVIOUS, NEXT = "last.ckpt", "previous.ckpt", ".next.ckpt"
-
-IN_MEMORY = 2
-"""Checkpoints that wait to be written at a time: an epoch ends with the best one and with the last."""
-
-ADVICE = "; the checkpoints before it are as they were. Free some space, then resume with --ckpt_path last"
-
-
-class SyncedIO(TorchCheckpointIO):
-    """Writes a checkpoint under a temporary name, syncs it to disk and renames it, so that it is complete or absent.
-
-    Steps wait until it is copied to memory, not for the disk: a thread writes and removes files, in the order in which it is
-    asked to. After an error it does nothing more, so that no file is removed for one that could not be written.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._thread = ThreadPoolExecutor(1, "checkpoints")
-        self._tasks = deque[Future[None]]()
-        self._error: BaseException | None = None
-
-    @property
-    def is_done(self) -> bool:
-        """Return whether :meth:`finish` would not wait."""
-        return all(task.done() for task in self._tasks)
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write a checkpoint; a new ``last.ckpt`` waits under another name until :class:`LastCheckpoint` publishes it.
-
-        Raises:
-            InputError: an earlier one cannot be written.
-        """
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        self._ask(partial(_write, Path(path), content))
-
-    def remove_checkpoint(self, path: Any) -> None:
-        """Remove a checkpoint once those that were saved before are on disk."""
-        self._ask(partial(super().remove_checkpoint, path))
-
-    def load_checkpoint(self, path: Any, *args: Any, **options: Any) -> dict[str, Any]:
-        """Return the content of a file, which may be one that is still to be written."""
-        self.finish()
-        return super().load_checkpoint(path, *args, **options)
-
-    def finish(self, left: int = 0) -> None:
-        """Wait until no more than so many files are left to be written or removed.
-
-        Raises:
-            InputError: a file cannot be written, for example for lack of space; existing checkpoints are kept.
-        """
-        while len(self._tasks) > left:
-            wait([self._tasks.popleft()])
-        if self._error is not None:
-            raise self._error
-
-    def teardown(self) -> None:
-        """Wait for all files; Lightning calls it when a training or an evaluation has ended."""
-        self.finish()
-
-    def _ask(self, act: Callable[[], None]) -> None:
-        self.finish(IN_MEMORY - 1)
-        self._tasks.append(self._thread.submit(self._try, act))
-
-    def _try(self, act: Callable[[], None]) -> None:
-        if self._error is None:
-            try:
-                act()
-            except BaseException as error:  # noqa: BLE001 - it is raised by the thread that waits
-                self._error = error
-
-
-def _write(target: Path, content: io.BytesIO) -> None:
-    try:
-        write_bytes(target.with_name(NEXT) if target.name == LAST else target, content.getbuffer(), ADVICE)
-    except InputError as error:
-        raise InputError(str(error).replace(NEXT, LAST)) from error
+PREVIOUS = "previous.ckpt"
+"""What was ``last.ckpt`` before."""
 
 
 class BestCheckpoint(ModelCheckpoint):
     """ModelCheckpoint that re-roots saved paths when the run folder has moved."""
 
     _step = 0
+
+    def file_exists(self, filepath: str | Path, trainer: Trainer) -> bool:
+        """Return whether there is a file, or will be as soon as it is written."""
+        if isinstance(files := trainer.strategy.checkpoint_io, SyncedIO):
+            files.finish()
+        return super().file_exists(filepath, trainer)
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Save where a number of steps is set, while the training goes on."""
+        with in_background(trainer):
+            super().on_train_batch_end(trainer, *args)
+
+    def on_train_epoch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Save after an epoch without validation, while the training goes on."""
+        with in_background(trainer):
+            super().on_train_epoch_end(trainer, *args)
+
+    def on_validation_end(self, trainer: Trainer, *args: Any) -> None:
+        """Save where the scores are better, while the training goes on."""
+        with in_background(trainer):
+            super().on_validation_end(trainer, *args)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Note the step at which a run resumes."""
@@ -176,8 +117,11 @@ class LastCheckpoint(Checkpoint):
         return {"options": dict(self.options), **self._data}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the batches and the clips of the run."""
+        """Note the batches and the clips of the run; no other callback writes ``last.ckpt`` there."""
         self._saved = trainer.global_step
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and Path(callback.dirpath or "") == self.folder:
+                callback.save_last = False
         data = trainer.datamodule  # type: ignore[attr-defined]
         self._data = {"order": same_batches(trainer, data), "clips": clip_digests(data)}
 
@@ -231,7 +175,8 @@ class LastCheckpoint(Checkpoint):
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         self._move(trainer)
-        trainer.save_checkpoint(self.folder / LAST)
+        with in_background(trainer):
+            trainer.save_checkpoint(self.folder / NEXT)
         self._saved, self._is_new = trainer.global_step, True
 
     def _publish(self, trainer: Trainer, is_urgent: bool = True) -> None:

@@ -15,7 +15,8 @@ from peclip.files import is_temporary, read_regular_text
 from peclip.model.torch_file import read_checkpoint
 from peclip.results.options import CHANGES, OPTIONS
 from peclip.terminal import say
-from peclip.train.runs.checkpoints import LAST, PREVIOUS, LastCheckpoint
+from peclip.train.runs.checkpoint_io import LAST
+from peclip.train.runs.checkpoints import PREVIOUS, LastCheckpoint
 from peclip.train.runs.folder import VERSION, number_of, run_of_model
 from peclip.train.runs.loggers import FILE as LOGS
 

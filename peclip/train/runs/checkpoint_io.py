@@ -1,0 +1,129 @@
+"""Write checkpoints in a thread, each complete or not at all."""
+
+import io
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import Trainer
+
+from peclip.errors import InputError
+from peclip.files import file_errors, write_bytes
+
+LAST, NEXT = "last.ckpt", ".next.ckpt"
+"""The checkpoint from which a run resumes, and the one that will take its place."""
+
+IN_MEMORY = 2
+"""Checkpoints that wait to be written at a time: an epoch ends with the best one and with the last."""
+
+ADVICE = "; the checkpoints before it are as they were. Free some space, then resume with --ckpt_path last"
+
+
+class SyncedIO(TorchCheckpointIO):
+    """Writes a checkpoint under a temporary name, syncs it to disk and renames it, so that it is complete or absent.
+
+    A thread writes and removes files, in the order in which it is asked to. Within :meth:`in_background` nobody waits for it: a
+    checkpoint is copied to memory, and steps go on. After an error the thread does nothing more, so that no file is removed for
+    one that could not be written. A process that is spawned gets a thread of its own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = ThreadPoolExecutor(1, "checkpoints")
+        self._writes = deque[Future[None]]()
+        self._latest: Future[None] | None = None
+        self._error: BaseException | None = None
+        self._waits = True
+
+    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
+        return type(self), ()
+
+    @property
+    def is_done(self) -> bool:
+        """Return whether :meth:`finish` would not wait."""
+        return self._latest is None or self._latest.done()
+
+    @contextmanager
+    def in_background(self) -> Iterator[None]:
+        """Let files be written and removed later: by :meth:`finish` at the latest."""
+        self._waits, before = False, self._waits
+        try:
+            yield
+        finally:
+            self._waits = before
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            InputError: it, or an earlier one, cannot be written, for example for lack of space; existing checkpoints are kept.
+        """
+        if len(self._writes) == IN_MEMORY:
+            wait([self._writes.popleft()])
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        self._writes.append(self._ask(partial(_write, Path(path), content)))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint once those that were saved before are on disk."""
+        self._ask(partial(_remove, super().remove_checkpoint, path))
+
+    def load_checkpoint(self, path: Any, *args: Any, **options: Any) -> dict[str, Any]:
+        """Return the content of a file, which may be one that is still to be written."""
+        self.finish()
+        return super().load_checkpoint(path, *args, **options)
+
+    def finish(self) -> None:
+        """Wait until all files are written or removed.
+
+        Raises:
+            InputError: as :meth:`save_checkpoint`.
+        """
+        if self._latest is not None:
+            wait([self._latest])
+        if self._error is not None:
+            raise self._error
+
+    def teardown(self) -> None:
+        """Wait for all files; Lightning calls it when a training or an evaluation has ended."""
+        self.finish()
+
+    def _ask(self, act: Callable[[], None]) -> Future[None]:
+        if self._error is not None:
+            raise self._error
+        self._latest = asked = self._thread.submit(self._try, act)
+        if self._waits:
+            self.finish()
+        return asked
+
+    def _try(self, act: Callable[[], None]) -> None:
+        if self._error is None:
+            try:
+                act()
+            except BaseException as error:  # noqa: BLE001 - it is raised by the thread that waits
+                self._error = error
+
+
+def _write(target: Path, content: io.BytesIO) -> None:
+    try:
+        write_bytes(target, content.getbuffer(), ADVICE)
+    except InputError as error:
+        raise InputError(str(error).replace(NEXT, LAST)) from error
+
+
+def _remove(remove: Callable[[Any], None], path: Any) -> None:
+    with file_errors():
+        remove(path)
+
+
+def in_background(trainer: Trainer) -> AbstractContextManager[None]:
+    """Return a context in which checkpoints are written while the training goes on, unless a logger is to upload them."""
+    files = trainer.strategy.checkpoint_io
+    is_read = any(getattr(logger, "_log_model", False) for logger in trainer.loggers)
+    return files.in_background() if isinstance(files, SyncedIO) and not is_read else nullcontext()
