@@ -29,7 +29,7 @@ class SyncedIO(TorchCheckpointIO):
     """Writes a checkpoint under a temporary name, syncs it to disk and renames it, so that it is complete or absent.
 
     A thread writes and removes files, in the order in which it is asked to. Within :meth:`in_background` nobody waits for it: a
-    checkpoint is copied to memory, and steps go on. After an error the thread does nothing more, so that no file is removed for
+    checkpoint is copied to memory, and steps continue. After an error the thread does nothing more, so that no file is removed for
     one that could not be written. A process that is spawned gets a thread of its own.
     """
 
@@ -123,7 +123,7 @@ def _remove(remove: Callable[[Any], None], path: Any) -> None:
 
 
 def in_background(trainer: Trainer) -> AbstractContextManager[None]:
-    """Return a context in which checkpoints are written while the training goes on, unless a logger is to upload them."""
+    """Return a context in which checkpoints are written while the training continues, unless a logger is to upload them."""
     files = trainer.strategy.checkpoint_io
     is_read = any(getattr(logger, "_log_model", False) for logger in trainer.loggers)
     return files.in_background() if isinstance(files, SyncedIO) and not is_read else nullcontext()

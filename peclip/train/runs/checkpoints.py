@@ -17,7 +17,7 @@ from peclip.train.runs.checkpoint_io import LAST, NEXT, SyncedIO, in_background
 from peclip.train.runs.clips import clip_digests, same_batches
 
 PREVIOUS = "previous.ckpt"
-"""What was ``last.ckpt`` before."""
+"""The checkpoint that was ``last.ckpt`` before."""
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -32,17 +32,17 @@ class BestCheckpoint(ModelCheckpoint):
         return super().file_exists(filepath, trainer)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        """Save where a number of steps is set, while the training goes on."""
+        """Save where a number of steps is set, while the training continues."""
         with in_background(trainer):
             super().on_train_batch_end(trainer, *args)
 
     def on_train_epoch_end(self, trainer: Trainer, *args: Any) -> None:
-        """Save after an epoch without validation, while the training goes on."""
+        """Save after an epoch without validation, while the training continues."""
         with in_background(trainer):
             super().on_train_epoch_end(trainer, *args)
 
     def on_validation_end(self, trainer: Trainer, *args: Any) -> None:
-        """Save where the scores are better, while the training goes on."""
+        """Save where the scores are better, while the training continues."""
         with in_background(trainer):
             super().on_validation_end(trainer, *args)
 
