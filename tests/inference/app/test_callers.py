@@ -154,19 +154,21 @@ def test_the_server_ends_at_once_while_a_video_is_computed(checkpoint, tmp_path)
     place = tmp_path / "temporary"
     place.mkdir()
     environment = os.environ | {"TMPDIR": str(place), "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    process = subprocess.Popen(
-        [*command, "--stride", "0.02"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    line = process.stdout.readline()
-    with httpx.Client(base_url=line.split()[2], timeout=20) as client:
-        stream = call(client, upload(client, tmp_path / "minute.mp4", "a.mp4"), None)
-        leave(client, "/gradio_api/heartbeat/page")  # pages keep a request open
-        begun = time.monotonic()
-        with client.stream("GET", stream) as messages:
-            process.send_signal(signal.SIGINT)
-            with pytest.raises(httpx.RemoteProtocolError):  # it says nothing, and no path of its own
-                messages.read()
-        out, errors = process.communicate(timeout=20)
+    options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, "--stride", "0.02"], **options) as process:
+        try:
+            line = process.stdout.readline()
+            with httpx.Client(base_url=line.split()[2], timeout=20) as client:
+                stream = call(client, upload(client, tmp_path / "minute.mp4", "a.mp4"), None)
+                leave(client, "/gradio_api/heartbeat/page")  # pages keep a request open
+                begun = time.monotonic()
+                with client.stream("GET", stream) as messages:
+                    process.send_signal(signal.SIGINT)
+                    with pytest.raises(httpx.RemoteProtocolError):  # it says nothing, and no path of its own
+                        messages.read()
+                out, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert time.monotonic() - begun < 10
     assert (process.returncode, out, errors) == (0, "", "")
     assert not [path.name for path in place.iterdir() if not path.name.startswith("torchinductor")]
