@@ -72,8 +72,10 @@ class Boundary:
         """Answer a request, or hand it on."""
         if scope["type"] == "lifespan":
             sweeping = asyncio.create_task(self._store.keep_swept())
-            await self._app(scope, receive, send)
-            sweeping.cancel()
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                sweeping.cancel()
             return
         if scope["type"] != "http":
             return

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from threading import Event
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -29,8 +30,7 @@ class Callers:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._uploads: dict[str, list[str]] = {}
-        self._answered: set[str] = set()
-        self._left: set[str] = set()
+        self._answered: dict[str, Event] = {}  # set when the caller has left
         self._stopped = False
 
     @property
@@ -41,23 +41,22 @@ class Callers:
     @contextmanager
     def answered(self, caller: str | None) -> Iterator[Callable[[], None]]:
         """Yield a function that raises an InputError as soon as the caller has left, or the server stops."""
-        caller = caller or ""
-        self._answered.add(caller)
+        caller, left = caller or "", Event()
+        self._answered[caller] = left
 
         def check() -> None:
-            if self._stopped or caller in self._left:
+            if self._stopped or left.is_set():
                 raise InputError("nobody waits for the answer")
 
         try:
             yield check
         finally:
-            self._answered.discard(caller)
-            self._left.discard(caller)
+            self._answered.pop(caller, None)
 
     def leave(self, caller: str) -> None:
         """Take note that a caller has left."""
-        if caller in self._answered:
-            self._left.add(caller)
+        if left := self._answered.get(caller):
+            left.set()
         for token in self._uploads.pop(caller, ()):
             self._store.delete(token)
 
@@ -66,7 +65,7 @@ class Callers:
         self._stopped = True
 
     def calling(self, body: Any, send: Send) -> Send:
-        """Return a send of the answer to a call that says which uploads the caller waits for.
+        """Return a send of the answer to a call that says for which uploads the caller waits: they are kept until then.
 
         Args:
             body: of the call, from JSON.
@@ -83,6 +82,8 @@ class Callers:
                 event = json.loads(message["body"])["event_id"]
                 self._uploads = {name: of for name, of in self._uploads.items() if any(map(self._store.has, of))}
                 self._uploads.setdefault(body.get("session_hash") or event, []).extend(tokens)
+                for token in tokens:
+                    self._store.hold(token)
             await send(message)
 
         return sent

@@ -162,6 +162,7 @@ class Page:
         if video is None:
             raise InputError("the video is no longer on the server: upload it again")
         token = self._store.new()
+        self._store.hold(token)
         try:
             with self._callers.answered(request.session_hash) as check:
 
@@ -175,6 +176,7 @@ class Page:
             self._store.delete(token)
             raise
         finally:
+            self._store.release(token)
             self._store.delete(video.parent.name)
 
     def _changing(self, choose: Callable[[dict[int, int], Sequence[int]], dict[int, int]]) -> Callable[..., Any]:

@@ -1,6 +1,7 @@
 """The temporary folder of a server: what visitors upload, and what they may download, under names that nobody can guess."""
 
 import asyncio
+import math
 import re
 import secrets
 import shutil
@@ -69,7 +70,7 @@ class Store:
         path = self.place(token) / file
         if not path.is_file():
             return None
-        self._used[token] = time.monotonic()
+        self._use(token, time.monotonic())
         return path
 
     def has(self, token: str) -> bool:
@@ -80,6 +81,21 @@ class Store:
         """Return the token of the upload that a name from outside means; None where there is none."""
         token = name.partition("/")[0]
         return token if token in self._uploads else None
+
+    def hold(self, token: str) -> None:
+        """Let the folder of a token not grow too old, however long its turn or its answer takes."""
+        self._use(token, math.inf)
+
+    def release(self, token: str) -> None:
+        """Let it grow old from now on."""
+        with self._lock:
+            if token in self._used:
+                self._used[token] = time.monotonic()
+
+    def _use(self, token: str, until: float) -> None:
+        with self._lock:
+            if token in self._used:
+                self._used[token] = max(until, self._used[token])
 
     def without_place(self, text: str) -> str:
         """Return a text for a visitor, in which files are named by their names alone."""

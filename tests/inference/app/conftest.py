@@ -29,8 +29,10 @@ def served(tmp_path_factory, net):
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([port])))
         thread.start()
         while not server.started:
+            assert thread.is_alive()
             time.sleep(0.01)
-        yield SimpleNamespace(url=f"http://127.0.0.1:{port.getsockname()[1]}", folder=folder, recognizer=recognizer)
+        url = f"http://127.0.0.1:{port.getsockname()[1]}"
+        yield SimpleNamespace(url=url, folder=folder, recognizer=recognizer, sweep=app._store.sweep)
         server.should_exit = True
         thread.join(20)
         assert not thread.is_alive(), "the server does not end"

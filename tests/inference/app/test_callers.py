@@ -88,6 +88,13 @@ def uploads(served):
     return {Path(name).name for name in glob("*/of_*.mp4", root_dir=served.folder)}
 
 
+def delete_all(served, monkeypatch):
+    """Delete what is not in use, as after an hour."""
+    with monkeypatch.context() as later:
+        later.setattr(stores, "KEPT", -1.0)
+        served.sweep()
+
+
 def wait(until):
     end = time.monotonic() + 20
     while not until():
@@ -96,11 +103,16 @@ def wait(until):
 
 
 @pytest.mark.parametrize("session", [None, "page"])
-def test_nothing_is_computed_for_somebody_who_has_left(client, served, video, endless, session):
+def test_nothing_is_computed_for_somebody_who_has_left(client, served, video, endless, session, monkeypatch):
+    """What waits or is computed is not too old meanwhile."""
     begun, ended = endless
+    delete_all(served, monkeypatch)
     stream = call(client, upload(client, video, "of_first.mp4"), session)
     assert begun.wait(20)
     waiting = call(client, upload(client, video, "of_second.mp4"), session and "other")
+    before = {*os.listdir(served.folder)}
+    delete_all(served, monkeypatch)
+    assert {*os.listdir(served.folder)} == before
     leave(client, waiting)  # while it waits
     wait(lambda: uploads(served) == {"of_first.mp4"})
     assert not ended.is_set()
@@ -130,8 +142,8 @@ def test_a_server_that_nobody_uses_hardly_looks_at_its_queue(served, monkeypatch
         return sleep(seconds, *result)
 
     monkeypatch.setattr("gradio.queueing.asyncio.sleep", counted)
-    time.sleep(0.2)
-    assert 1 <= len(looks) < 20
+    wait(lambda: len(looks) >= 5)
+    assert min(looks) >= 0.05
 
 
 def test_what_is_too_old_is_deleted_although_nobody_comes(tmp_path, monkeypatch):
@@ -148,27 +160,25 @@ def test_what_is_too_old_is_deleted_although_nobody_comes(tmp_path, monkeypatch)
 
 @pytest.mark.slow
 def test_the_server_ends_at_once_while_a_video_is_computed(checkpoint, tmp_path):
-    """Fifty windows a second, of a minute; the folder of PyTorch's compiler is not ours."""
+    """Sixty thousand windows, which take minutes; the folder of PyTorch's compiler is not ours."""
     write_video(tmp_path / "minute.mp4", 300, fps=5)
     command = [sys.executable, "-m", "peclip", "serve", "--port", "0", "--model", checkpoint, "--faces", "none"]
     place = tmp_path / "temporary"
     place.mkdir()
     environment = os.environ | {"TMPDIR": str(place), "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([*command, "--stride", "0.02"], **options) as process:
+    with subprocess.Popen([*command, "--stride", "0.001"], **options) as process:
         try:
             line = process.stdout.readline()
             with httpx.Client(base_url=line.split()[2], timeout=20) as client:
                 stream = call(client, upload(client, tmp_path / "minute.mp4", "a.mp4"), None)
                 leave(client, "/gradio_api/heartbeat/page")  # pages keep a request open
-                begun = time.monotonic()
                 with client.stream("GET", stream) as messages:
                     process.send_signal(signal.SIGINT)
                     with pytest.raises(httpx.RemoteProtocolError):  # it says nothing, and no path of its own
                         messages.read()
-                out, errors = process.communicate(timeout=20)
+                out, errors = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert time.monotonic() - begun < 10
     assert (process.returncode, out, errors) == (0, "", "")
     assert not [path.name for path in place.iterdir() if not path.name.startswith("torchinductor")]
