@@ -8,6 +8,7 @@ import pytest
 
 from peclip.recipes import read_recipes
 from peclip.results.scores import scores
+from tests.lacking import needs
 from tests.train.evaluations import LABELS, outcomes, write_run
 
 SCRIPTS = Path(__file__).parent.parent / "benchmarks"
@@ -89,3 +90,14 @@ def test_only_seeds_with_all_variants_are_in_the_table(trainings, script, capsys
     assert "Seeds 0, 2; zero-shot CLIP 33.3 %." in capsys.readouterr().out
     with pytest.raises(SystemExit, match="no seed for which all variants are finished"):
         module.show(trainings / "nothing", module.TABLES["ablations"], 3)
+
+
+def test_what_fewer_bits_change_is_printed(script, capsys):
+    pytest.importorskip("onnxruntime", reason=needs("ONNX"))
+    bits, logits = script("fewer_bits"), np.array([[4.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
+    exact = bits.Answers(logits, 2.0)
+    found = bits.Answers(np.add(logits, [[0.0, 0.0], [2.0, 0.0], [0.0, 0.0]]), 1.0, 3.0)
+    bits.show({"torch, fp32": exact, "torch, int8": found}, exact, np.array([0, 0, 1]), 2.0)
+    *_, line = (line for line in capsys.readouterr().out.splitlines() if line.startswith("| torch"))
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells == ["torch, int8", "3.0 MB", "3.3e-01", "2.0e+00", "2.4e-01", "66.7%", "100.0%", "0.50"]
