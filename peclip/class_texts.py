@@ -159,6 +159,8 @@ def texts_by_name(texts: Mapping[str, str | Sequence[str]]) -> dict[str, Texts]:
     """
     known: dict[str, Texts] = {}
     for label, each in texts.items():
+        if not isinstance(label, str):
+            raise InputError(f"texts has {shown(label)} for a label, expected its name in quotes", "texts")
         name = canonical(label)
         if name in known:
             raise InputError(

@@ -4,9 +4,11 @@ The model owns it, checkpoints carry it, and data are read to fit it.
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from peclip.arguments import check
 from peclip.errors import InputError, shown
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -47,9 +49,14 @@ class ClipFormat:
         if not _is_whole(self.image_size):
             raise InputError(f"image_size is {shown(self.image_size)}, expected at least 1")
         for name, values, low in (("mean", self.mean, -math.inf), ("std", self.std, 0.0)):
-            if len(values) != 3 or not all(_is_number(value) and value > low for value in values):
+            if (
+                not isinstance(values, Collection)
+                or len(values) != 3
+                or not all(_is_number(value) and value > low for value in values)
+            ):
                 raise InputError(f"{name} is {shown(values)}, expected three numbers{' above 0' if low == 0 else ''}")
             object.__setattr__(self, name, tuple(float(value) for value in values))
+        check("upright", self.upright, bool)
 
     @property
     def is_normalised(self) -> bool:
@@ -58,6 +65,7 @@ class ClipFormat:
 
     def differences(self, other: "ClipFormat") -> dict[str, tuple[Any, Any]]:
         """Return the fields in which another format differs, each with this format's value and the other's."""
+        check("other", other, ClipFormat)
         mine, others = asdict(self), asdict(other)
         return {name: (mine[name], others[name]) for name in mine if mine[name] != others[name]}
 

@@ -138,7 +138,7 @@ def first_line(error: BaseException) -> str:
 
 def shown(value: Any) -> str:
     """Return a value as a message shows it: on one line, and short, however much it holds."""
-    text = _SHORT.repr(value)
+    text = " ".join(line.strip() for line in _SHORT.repr(value).split("\n"))
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

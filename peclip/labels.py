@@ -172,14 +172,16 @@ def class_names(labels: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InputError: there is none or there are more than :data:`MOST`, one has a :func:`flaw`, or two are the same.
     """
-    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels or ()):
+    is_list = isinstance(labels, Iterable) and not isinstance(labels, str | set)
+    named = [*labels] if is_list else []
+    if not is_list or not all(isinstance(label, str) for label in named):
         raise InputError(f"labels is {shown(labels)}, expected a list of class names", "labels")
-    if not labels:
+    if not named:
         raise InputError("labels is empty, expected at least one class name", "labels")
-    if len(labels) > MOST:
-        raise InputError(f"labels has {len(labels):,} names, expected at most {MOST:,}", "labels")
-    beside, names = {canonical(label) for label in labels}, dict[str, str]()
-    for label in labels:
+    if len(named) > MOST:
+        raise InputError(f"labels has {len(named):,} names, expected at most {MOST:,}", "labels")
+    beside, names = {canonical(label) for label in named}, dict[str, str]()
+    for label in named:
         name = canonical(label)
         if what := flaw(name, beside):
             raise InputError(f"labels: {shown(label)} {what}", "labels")

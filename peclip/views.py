@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from peclip.arguments import check_fields
 from peclip.errors import InputError
 
 MOST = 32
@@ -24,6 +25,7 @@ class Views:
     crops: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, value in (("clips", self.clips), ("crops", self.crops)):
             if not 1 <= value <= MOST:
                 raise InputError(f"{name} is {value}, expected 1 to {MOST}", name)

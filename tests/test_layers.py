@@ -13,6 +13,7 @@ ORDER = (
             "__init__",
             "_lazy",
             "errors",
+            "arguments",
             "terminal",
             "console",
             "streams",

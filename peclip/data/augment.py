@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from peclip.arguments import check_fields
 from peclip.clip_format import ClipFormat
 from peclip.data.batch import on_device
 from peclip.errors import InputError
@@ -41,6 +42,7 @@ class Augment:
     brightness: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         low, high = self.area
         _require(0 < low <= high <= 1, "area", self.area, "two shares with 0 < smallest <= largest <= 1")
         low, high = self.aspect
@@ -72,6 +74,7 @@ class Mix:
     fmix_decay: float = 3.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _require(0 <= self.mixup <= 1, "mixup", self.mixup, "a probability from 0 to 1")
         _require(0 <= self.fmix <= 1, "fmix", self.fmix, "a probability from 0 to 1")
         together = self.mixup + self.fmix

@@ -7,12 +7,13 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch.utils.data import Sampler
 
+from peclip.arguments import check, checked
 from peclip.clip_format import MAX_FRAMES, ClipFormat
 from peclip.data.ahead import Ahead
 from peclip.data.augment import Augment, Mix, augment, mix, normalize
@@ -31,7 +32,7 @@ from peclip.data.soft_labels import check_soft_labels
 from peclip.data.source import Validation, check_subjects
 from peclip.data.trouble import explain
 from peclip.data.workers import TIMEOUT, AtWork
-from peclip.errors import InputError, check_choice
+from peclip.errors import InputError
 from peclip.views import Views
 
 
@@ -79,6 +80,7 @@ class VideoDataModule(RunClips):
         InputError: an option is out of range, or the source cannot be read.
     """
 
+    @checked("labels")
     def __init__(
         self,
         manifest: str | None = None,
@@ -114,6 +116,7 @@ class VideoDataModule(RunClips):
             "batch_size": (batch_size, 1),
             "eval_batch_size": (eval_batch_size, 1),
             "num_workers": (num_workers, 0),
+            "seed": (seed, 0),
         }
         if shots is not None:
             least["shots"] = (shots, 1)
@@ -121,7 +124,6 @@ class VideoDataModule(RunClips):
             least["num_frames"] = (num_frames, 1)
             if num_frames > MAX_FRAMES:
                 raise InputError(f"num_frames is {num_frames}, expected at most {MAX_FRAMES}", "num_frames")
-        check_choice("on_error", on_error, get_args(OnError))
         for name, (value, smallest) in least.items():
             if value < smallest:
                 raise InputError(f"{name} is {value}, expected at least {smallest}", name)
@@ -149,6 +151,7 @@ class VideoDataModule(RunClips):
 
     @clip_format.setter
     def clip_format(self, clip_format: ClipFormat) -> None:
+        check("clip_format", clip_format, ClipFormat)
         self._clip_format = clip_format
 
     def setup(self, stage: str) -> None:

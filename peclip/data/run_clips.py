@@ -11,7 +11,7 @@ from peclip import labels as vocabulary
 from peclip.data.manifest import Manifest
 from peclip.data.soft_labels import without_soft_labels
 from peclip.data.source import Splits, Validation, read_source, split_source
-from peclip.errors import InputError, check_choice, listed
+from peclip.errors import InputError, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,8 +37,8 @@ class RunClips(LightningDataModule):
         soft_labels: bool,
     ) -> None:
         super().__init__()
-        check_choice("predict", predict, (None, "train", "val", "test", "all"))
-        check_choice("other_labels", other_labels, ("raise", "skip"))
+        if labels is not None:
+            vocabulary.class_names(labels)
         self.manifest, self.root, self.benchmark, self.options, self.fold = manifest, root, benchmark, options, fold
         self.val, self.predict, self.allow_outside, self.seed = val, predict, allow_outside, seed
         self.other_labels, self._labels = other_labels, labels

@@ -9,7 +9,7 @@ import numpy as np
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
-from peclip.errors import InputError
+from peclip.errors import InputError, shown
 from peclip.model.backbones.checks import quiet
 from peclip.model.hub import is_reachable
 
@@ -142,3 +142,17 @@ def fetch(hub: str, names: Sequence[str], what: str, option: str) -> str:
         raise InputError(
             f"{option}: {what} cannot be downloaded from the Hub ({hub}): connect once, or set {option} to the file {names[0]}"
         ) from error
+
+
+def checked_faces(detect: Detector) -> Detector:
+    """Return a detector of one's own whose answers are checked."""
+
+    def checked(frame: np.ndarray) -> np.ndarray:
+        found = detect(frame)
+        if not (isinstance(found, np.ndarray) and found.ndim == 2 and found.shape[1] >= 4):
+            raise InputError(
+                f"faces returns {shown(found)}, expected an array (N, 4) or wider: left, top, width and height", "faces"
+            )
+        return found
+
+    return checked

@@ -10,15 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from peclip.arguments import checked
 from peclip.data.augment import normalize
 from peclip.data.media.container import HELD
 from peclip.data.media.stream import FrameStream
-from peclip.errors import InputError, check_choice
+from peclip.errors import InputError
 from peclip.inference.ahead import ahead
 from peclip.inference.cautions import brightness, of_answer, of_model
 from peclip.inference.crops import FoundFaces, WholeFrames
-from peclip.inference.faces import Detector, YuNet
-from peclip.inference.sources import read_frames
+from peclip.inference.faces import Detector, YuNet, checked_faces
+from peclip.inference.sources import checked_frames, read_frames
 from peclip.inference.trained import find_device
 from peclip.inference.windows import Box, Sight, View, Window, Windows
 from peclip.model import PEClip, read_trained
@@ -100,6 +101,7 @@ class Recognizer:
         InputError: an argument is out of its range, the model or YuNet cannot be loaded, or OpenCV is not installed.
     """
 
+    @checked()
     def __init__(
         self,
         model: str | Path | PEClip,
@@ -108,23 +110,20 @@ class Recognizer:
         window: float = 2.0,
         stride: float = 1.0,
         batch_size: int = 4,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         backbone: str | None = None,
         precision: Literal["auto", "bf16-mixed", "32-true", "int8"] = "auto",
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}: expected at least 1")
-        if isinstance(faces, str) and faces not in ("yunet", "none"):
-            raise InputError(f"faces is {faces!r}: expected yunet or none")
-        check_choice("precision", precision, ("auto", "bf16-mixed", "32-true", "int8"))
         Windows(1, window, stride)
         self.window, self._stride, self._batch_size = window, stride, batch_size
-        self._device = find_device(device)
+        self._device = find_device(str(device))
         self.precision = best_precision(self._device.type) if precision == "auto" else precision
         if precision == "int8" and self._device.type != "cpu":
             raise InputError(f"precision int8 is for a CPU: the device is {self._device}; use bf16-mixed", "precision")
         net = model if isinstance(model, PEClip) else PEClip.from_trained(read_trained(model), backbone)
-        self._detect = faces if callable(faces) else YuNet(face_model) if faces == "yunet" else None
+        self._detect = checked_faces(faces) if callable(faces) else YuNet(face_model) if faces == "yunet" else None
         net = net.to(self._device).eval()
         self.net = in_int8(net) if precision == "int8" else net
 
@@ -138,6 +137,7 @@ class Recognizer:
         """Return the class names, in the order of the probabilities."""
         return self.net.labels
 
+    @checked()
     def __call__(self, source: str | Path) -> Iterator[Row]:
         """Recognize a video.
 
@@ -154,6 +154,7 @@ class Recognizer:
         """
         yield from self.rows(read_frames(str(source)), str(source))
 
+    @checked()
     def rows(
         self,
         frames: Iterable[tuple[float, np.ndarray]],
@@ -208,7 +209,7 @@ class Recognizer:
                 watch(seconds, whole)
             yield from windows.hold(seconds, whole)
 
-        for seconds, frame in frames:
+        for seconds, frame in checked_frames(frames):
             if before is not None and seconds - before[0] >= HELD:
                 yield from hold(*before)
             view = faces.cut(seconds, frame, windows.wants)

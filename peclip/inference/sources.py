@@ -1,19 +1,22 @@
 """Read frames from video files, folders of them, a pipe on standard input, or a camera."""
 
+import math
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from glob import glob
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
 import av
+import numpy as np
 
 from peclip.data.media.clip import stream_frames
 from peclip.data.media.container import open_video
 from peclip.data.media.stream import FrameStream, TimedFrame, timed_frames
-from peclip.errors import InputError
+from peclip.errors import InputError, shown
 from peclip.files import VIDEO_SUFFIXES, natural_key
 
 STDIN = "-"
@@ -177,3 +180,18 @@ def _live(source: str) -> Iterator[TimedFrame]:
                 f"{error}; a pipe needs a format that can be read from front to end: Matroska, MPEG-TS or fragmented MP4"
             ) from error
         raise
+
+
+def checked_frames(frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield frames with their seconds.
+
+    Raises:
+        InputError: one is something else.
+    """
+    for each in frames:
+        seconds, frame = each if isinstance(each, tuple | list) and len(each) == 2 else (each, None)
+        is_time = isinstance(seconds, Real) and math.isfinite(seconds)
+        is_frame = isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
+        if not (is_time and is_frame):
+            raise InputError(f"frames has {shown(each)}, expected seconds and a frame, uint8 (H, W, 3)", "frames")
+        yield seconds, frame

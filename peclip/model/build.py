@@ -17,7 +17,14 @@ from peclip.model.backbones.load import load_backbone, load_tokenizer_of_clip
 from peclip.model.io.fits import check_backbone, check_state
 from peclip.model.io.spec import Spec, class_of, describe, resolve
 from peclip.model.io.trained import ModelConfig, Trained
-from peclip.model.modules import PromptFactory, TemporalFactory, build_adapters, build_norms, build_prompts
+from peclip.model.modules import (
+    PromptFactory,
+    TemporalFactory,
+    build_adapters,
+    build_norms,
+    build_prompts,
+    check_factory,
+)
 from peclip.model.parts.adapters import Adapter, AdapterFactory
 from peclip.model.parts.norms import TrainedNorms
 from peclip.model.parts.peft import make_layers
@@ -90,6 +97,11 @@ def build(
     Raises:
         InputError: something is out of range or does not fit the backbone.
     """
+    for site, factory in adapters.items():
+        check_factory(f"adapters[{site!r}]", factory, Adapter)
+    if prompts is not None:
+        check_factory("prompts", prompts, Prompts)
+    check_factory("temporal", temporal, TemporalHead)
     length = _prompt_length(backbone, prompts)
     if isinstance(texts, Tensor):
         check_tokens(texts, len(labels), backbone, length)

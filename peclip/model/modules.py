@@ -1,11 +1,13 @@
 """Make adapters, prompts and trained norms for a backbone, from factories."""
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from inspect import signature
-from typing import get_args
+from typing import Any, get_args, get_type_hints
 
 from torch import nn
 
+from peclip.arguments import check
 from peclip.errors import InputError, shown
 from peclip.model.backbones.contract import Backbone
 from peclip.model.io.spec import Spec, class_of, describe
@@ -34,6 +36,39 @@ def chosen(adapters: Mapping[str, AdapterFactory], without: Collection[str]) -> 
             "without",
         )
     return {site: factory for site, factory in adapters.items() if site not in without}
+
+
+def check_factory(name: str, factory: Callable[..., nn.Module], kind: type[nn.Module]) -> None:
+    """Check that a factory is a class of a kind, or a ``functools.partial`` of one with arguments that the class accepts.
+
+    Args:
+        name: of the argument that it was passed as, for the message.
+        factory: of adapters, prompts or a temporal head.
+        kind: the base class.
+
+    Raises:
+        InputError: it is not.
+    """
+    try:
+        found = class_of(factory)
+    except InputError as error:
+        raise InputError(f"{name}: {error}", name) from error
+    if not issubclass(found, kind):
+        raise InputError(f"{name} has {found.__name__}, expected a subclass of {kind.__name__}", name)
+    if not isinstance(factory, partial):
+        return
+    if factory.func is found and factory.args:
+        raise InputError(f"{name}: {found.__name__} has arguments without a name: name them", name)
+    make: Any = found.__init__
+    try:
+        signature(found).bind_partial(**factory.keywords)
+        types = get_type_hints(make)
+    except TypeError as error:
+        raise InputError(f"{name}: {found.__name__} {error}", name) from error
+    except NameError:  # a class of one's own with annotations that are known to type checkers alone
+        return
+    for argument in factory.keywords.keys() & types.keys():
+        check(f"{name}: {found.__name__}: {argument}", factory.keywords[argument], types[argument])
 
 
 def build_adapters(backbone: Backbone, adapters: Mapping[str, AdapterFactory]) -> nn.ModuleDict:

@@ -13,6 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from peclip.arguments import check
 from peclip.class_texts import texts_by_name, texts_of
 from peclip.clip_format import ClipFormat
 from peclip.errors import InputError, shown
@@ -89,6 +90,7 @@ class Network(nn.Module):
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return the calibrated probabilities (B, C) of logits (B, C) of :meth:`forward`."""
+        check("logits", logits, Tensor)
         return (logits.float() / self.temperature).softmax(dim=-1)
 
     @property
@@ -138,6 +140,7 @@ class Network(nn.Module):
             ValueError: the video has another shape or holds integers.
         """
         side = self.image_size
+        check("video", video, Tensor)
         if video.ndim != 5 or video.shape[2:] != (3, side, side):
             raise ValueError(f"video has shape {tuple(video.shape)}, expected (B, T, 3, {side}, {side})")
         if not video.is_floating_point():
@@ -215,6 +218,7 @@ class Network(nn.Module):
 
     def hold_frozen_in(self, dtype: torch.dtype) -> None:
         """Convert the frozen matrices to the precision of the autocast to come: the same results, half the memory."""
+        check("dtype", dtype, torch.dtype)
         hold_in(self.clip, dtype)
         self._texts.clear()
 

@@ -6,6 +6,7 @@ from typing import Literal, final
 
 from torch import Tensor
 
+from peclip.arguments import checked
 from peclip.class_texts import class_texts
 from peclip.errors import InputError
 from peclip.labels import class_names
@@ -71,6 +72,7 @@ class PEClip(Network):
     _record: tuple[RunRecord, str] | None = None
     """Record of the training of the weights, with their digest; None where there is none."""
 
+    @checked("labels", "texts", "peft")
     def __init__(
         self,
         labels: Sequence[str],
@@ -89,15 +91,17 @@ class PEClip(Network):
         peft: PeftMethod | None = None,
         norms: TrainedNorms | None = None,
     ) -> None:
-        sentences = dict(zip(class_names(labels), class_texts(labels, texts), strict=True))
+        names = class_names(labels)
+        sentences = dict(zip(names, class_texts(names, texts), strict=True))
         method = describe_method(peft) if peft else None
         kept, here = chosen(adapters or {}, without or ()), load_backbone(backbone)
         built = build(
-            here, labels, sentences, kept, prompts, logit_scale, num_frames, normalize, upright, temporal, method, norms
+            here, names, sentences, kept, prompts, logit_scale, num_frames, normalize, upright, temporal, method, norms
         )
         super().__init__(built, Run(compile, checkpointing))
 
     @classmethod
+    @checked("labels", "peft")
     def assemble(
         cls,
         backbone: Backbone,
@@ -126,7 +130,7 @@ class PEClip(Network):
         method = describe_method(peft) if peft else None
         built = build(
             backbone,
-            labels,
+            class_names(labels),
             token_ids,
             adapters,
             prompts,
@@ -141,6 +145,7 @@ class PEClip(Network):
         return cls._of(built, Run(compile, checkpointing))
 
     @classmethod
+    @checked()
     def from_trained(
         cls, trained: Trained, backbone: str | None = None, compile: bool = False, checkpointing: bool = False
     ) -> "PEClip":
@@ -161,6 +166,7 @@ class PEClip(Network):
         return net.eval()
 
     @classmethod
+    @checked()
     def from_pretrained(cls, source: str | Path, backbone: str | None = None) -> "PEClip":
         """Build a trained model, in evaluation mode; :attr:`clip_format` describes the clips that it was trained on.
 
@@ -198,6 +204,7 @@ class PEClip(Network):
                     "layers of Hugging Face PEFT with peft, train its norms with norms, or freeze the backbone as it was"
                 )
 
+    @checked()
     def load_trainable(self, state: Mapping[str, Tensor], source: str) -> None:
         """Load what :meth:`trainable_state` returned.
 
@@ -218,6 +225,7 @@ class PEClip(Network):
         record = self._record[0] if self._record and self._record[1] == digest(state) else None
         return Trained(self.config, state, "this model", record=record)
 
+    @checked()
     def load_trained(self, trained: Trained) -> None:
         """Take over trained weights, and the temperature that was fitted to them.
 
@@ -228,6 +236,7 @@ class PEClip(Network):
         self.load_trainable(trained.state, trained.source)
         self.temperature = trained.config.temperature
 
+    @checked()
     def save_pretrained(self, folder: str | Path, dtype: Dtype = "fp32") -> None:
         """Write a package: adapters and prompts, what rebuilds the model around them, and a model card.
 
@@ -240,6 +249,7 @@ class PEClip(Network):
         """
         write_package(self.to_trained(), Path(folder), dtype)
 
+    @checked()
     def push_to_hub(self, repository: str, dtype: Dtype = "fp32", private: bool = False) -> str:
         """Upload a package to the Hub and return its address.
 
@@ -254,6 +264,7 @@ class PEClip(Network):
         return push_package(self.to_trained(), repository, dtype, private)
 
 
+@checked()
 def load_released(
     source: str | Path | Mapping[str, Tensor],
     token_ids: Tensor | None = None,

@@ -12,8 +12,9 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from peclip.arguments import checked
 from peclip.data.batch import NO_INDEX, Batch
-from peclip.errors import InputError, check_choice, options_below
+from peclip.errors import InputError, options_below
 from peclip.model import PEClip, Trained
 from peclip.model.arithmetic import clip_flops
 from peclip.model.io.checkpoint import from_checkpoint, to_checkpoint
@@ -74,6 +75,7 @@ class PEClipModule(EvaluationModule):
         InputError: a number is out of range, or the loss has parameters of its own.
     """
 
+    @checked()
     def __init__(
         self,
         net: PEClip,
@@ -99,8 +101,7 @@ class PEClipModule(EvaluationModule):
     ) -> None:
         super().__init__(net, zero_shot, calibrate)
         rates = {"lr_adapters": lr_adapters, "lr_prompts": lr_prompts, "lr_peft": lr_peft, "lr_norms": lr_norms}
-        rates["lr_temporal"] = lr_temporal or 0.0
-        for name, value in {**rates, "weight_decay": weight_decay}.items():
+        for name, value in {**rates, "lr_temporal": lr_temporal or 0.0, "weight_decay": weight_decay}.items():
             if not 0 <= value < math.inf:
                 raise InputError(f"{name} is {value}, expected a number of at least 0", name)
         if optimizer and weight_decay != WEIGHT_DECAY:
@@ -109,7 +110,6 @@ class PEClipModule(EvaluationModule):
                 "weight_decay",
                 "optimizer",
             )
-        check_choice("frozen", frozen, ("fp32", "bf16"))
         check_untrained(loss)
         self.strict_loading = False  # a checkpoint holds only what is trainable
         self.lr_adapters, self.lr_prompts, self.lr_peft = lr_adapters, lr_prompts, lr_peft

@@ -51,7 +51,7 @@ class TestBadInput:
                 r"texts is 'poems', expected action_units, names, sentences, a template with \{label\} such as",
             ),
             ({"num_frames": 0}, r"num_frames is 0, expected 1 to 10000"),
-            ({"normalize": "imagenet"}, r"normalize is 'imagenet', expected backbone or none"),
+            ({"normalize": "imagenet"}, r"normalize is 'imagenet', expected one of backbone, none"),
             ({"without": ["vision.mpl"]}, r"without names 'vision.mpl', where no adapter is: expected .* vision.mlp,"),
         ],
     )
@@ -99,5 +99,5 @@ class TestBadInput:
             PEClip.assemble(whole.backbone, token_ids, LABELS, {})
 
     def test_no_class_is_refused(self, whole):
-        with pytest.raises(InputError, match="labels is empty, expected one class or more"):
+        with pytest.raises(InputError, match="labels is empty, expected at least one class name"):
             PEClip.assemble(whole.backbone, torch.ones(0, 12, dtype=torch.long), [])

@@ -22,15 +22,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from peclip import labels as vocabulary
+from peclip.arguments import check, checked
 from peclip.data.manifest.columns import complete
 from peclip.data.manifest.formats import NUMBER, fold_columns, list_command
 from peclip.data.manifest.reader import parse_manifest
 from peclip.data.manifest.soft import soft_columns
 from peclip.data.media.storage import is_address
-from peclip.errors import InputError, listed, shown
+from peclip.errors import InputError, check_choice, listed, shown
 from peclip.files import FORMULA, atomic_write
 
 if TYPE_CHECKING:
@@ -73,19 +74,24 @@ class Manifest:
             ``line`` is 0 where the source has no lines (a folder tree).
     """
 
-    def __init__(self, table: pd.DataFrame, source: Path, root: Path | str, notes: Sequence[str] = ()) -> None:
+    @checked()
+    def __init__(self, table: pd.DataFrame, source: Path | str, root: Path | str, notes: Sequence[str] = ()) -> None:
         """Add the missing columns; see the class.
 
         Raises:
             InputError: a label cannot be the name of a class; the message names the row.
         """
+        import pandas as pd
+
+        check("table", table, pd.DataFrame)
         self.table = complete(table)
-        self.source = source
+        self.source = Path(source)
         self.root = root if is_address(root) else Path(os.path.abspath(root))
         self.notes = tuple(notes)
         self._check_names()
 
     @classmethod
+    @checked()
     def read(cls, path: Path | str, labels_required: bool = True, allow_outside: bool = False) -> Manifest:
         """Read a manifest file; see the module for its columns.
 
@@ -106,6 +112,7 @@ class Manifest:
             manifest.notes = (f"the labels are numbers: {list_command(path, numbers=True)} names them",)
         return manifest
 
+    @checked()
     def write(self, path: Path | str) -> None:
         """Write the csv as a whole or not at all, with paths relative to it where they lie below it.
 
@@ -134,6 +141,7 @@ class Manifest:
         """Return the number of clips."""
         return len(self.table)
 
+    @checked()
     def clip(self, index: int) -> Clip:
         """Return row ``index``, counted from 0; the table's own index plays no part."""
         # Column by column: a row of all columns would be converted to one common type first.
@@ -146,6 +154,7 @@ class Manifest:
             where=self.where(index),
         )
 
+    @checked()
     def where(self, index: int) -> str:
         """Return where row ``index`` comes from: a file and its line, or a folder."""
         source, line = (cast(Any, self.table[name].iat[index]) for name in ("source", "line"))
@@ -154,7 +163,11 @@ class Manifest:
     def select(self, which: Split | pd.Series) -> Manifest:
         """Return the rows of a split, or those where a boolean column is true; a row without split is training."""
         if isinstance(which, str):
+            check_choice("which", which, get_args(Split))
             which = self.table["split"].eq(which) | (self.table["split"].eq("") & (which == "train"))
+        import pandas as pd
+
+        check("which", which, pd.Series)
         if which.all():
             return self  # rather than a copy of the table
         return Manifest(self.table[which], self.source, self.root, self.notes)
@@ -181,6 +194,7 @@ class Manifest:
             return [*roles]
         return sorted(int(fold) for fold in self.table["fold"].dropna().unique())
 
+    @checked()
     def splits(self, fold: int | None = None) -> tuple[Manifest, Manifest, Manifest]:
         """Return what is trained on, validated on and tested on; the last two may be empty.
 
@@ -189,6 +203,7 @@ class Manifest:
         role = self.roles(fold)
         return self.select(role.eq("train")), self.select(role.eq("val")), self.select(role.eq("test"))
 
+    @checked()
     def roles(self, fold: int | None = None) -> pd.Series[str]:
         """Return ``train``, ``val`` or ``test`` for each row, empty for a row that the fold does not use.
 
@@ -214,6 +229,7 @@ class Manifest:
         tested = self.table["fold"].eq(fold).fillna(False).astype(bool) | (split.eq("test") & ~has_fold)
         return split.where(split.eq("val"), "train").where(~tested, "test")
 
+    @checked()
     def check_labels(self, labels: Sequence[str], allow_empty: bool = False, advice: str = "") -> None:
         """Check the rows, usually those of training, against a list of classes.
 
@@ -254,6 +270,7 @@ class Manifest:
             pd.Series([not os.path.exists(os.path.join(self.root, path)) for path in self.table["path"]], dtype=bool)
         )
 
+    @checked()
     def reaches_outside(self, path: Path | str) -> bool:
         """Return whether a csv at ``path`` has to name clips outside its own folder."""
         paths = self._paths_from(Path(os.path.abspath(path)).parent)

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from peclip.errors import InputError
+from peclip.errors import InputError, shown
 
 MOVED = ("peclip.model.adapters.", "peclip.model.prompts.")
 """Modules in which files of peclip 0.1.0 name adapters and prompts; they are public names of :mod:`peclip.model` now."""
@@ -49,7 +49,7 @@ def class_of(factory: Callable[..., nn.Module]) -> type[Any]:
         found = next((part for part in (*factory.args, factory.func) if isclass(part)), factory)
     if not isclass(found):
         raise InputError(
-            f"{factory!r} cannot be saved: expected a class or functools.partial(class, ...), which a checkpoint can name"
+            f"{shown(factory)} cannot be saved: expected a class or functools.partial(class, ...), which a checkpoint can name"
         )
     return found
 

@@ -140,7 +140,7 @@ class TestWriting:
             write_package(trained, tmp_path / "out")
 
     def test_another_precision_is_refused(self, net, tmp_path):
-        with pytest.raises(InputError, match="dtype is 'fp16', expected fp32 or bf16"):
+        with pytest.raises(InputError, match="dtype is 'fp16', expected one of fp32, bf16"):
             net.save_pretrained(tmp_path / "out", dtype="fp16")
 
 
