@@ -238,9 +238,8 @@ class Answers:
         try:
             yield
         except (OSError, InputError) as error:
-            cause = (
-                error.__cause__ if ends_run(error) else error
-            )  # a picture that cannot be written names its temporary place
+            # a picture that cannot be written names its temporary place
+            cause = error.__cause__ if ends_run(error) else error
             if not isinstance(cause, OSError):
                 raise
             raise InputError(f"out {self._folder}: cannot be written ({cause.strerror}){_ADVICE}") from cause

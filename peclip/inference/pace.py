@@ -24,9 +24,8 @@ class Pace:
 
     def __init__(self, length: float | None, report: Callable[[str], object]) -> None:
         self._length, self._report, self._before = length, report, 0.0
-        self._batches: list[
-            tuple[float, float]
-        ] = []  # when each came, and up to which second; the last may not be complete
+        # when each came, and up to which second; the last may not be complete
+        self._batches: list[tuple[float, float]] = []
 
     def __call__(self, end: float) -> None:
         """Note that the videos are recognised up to a second."""

@@ -146,7 +146,8 @@ def draw_timeline(
 ) -> None:
     """Draw the probabilities of every class over time, one strip per face, with the most probable class and the face above it.
 
-    Answers with a caution of their own are hatched. Of more than :data:`peclip.results.figures.MOST_CLASSES` classes the most probable ones are drawn, and the others together.
+    Answers with a caution of their own are hatched. Of more than :data:`peclip.results.figures.MOST_CLASSES` classes the most
+    probable ones are drawn, and the others together.
 
     Args:
         path: the picture, a .png.
@@ -157,7 +158,6 @@ def draw_timeline(
         warnings: the cautions of a face by its number.
     """
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
 
     tracks = summary.tracks()
     above = _above(tracks, caution, warnings or {})
@@ -180,22 +180,31 @@ def draw_timeline(
     every[-1].set_xlabel("minutes:seconds" if summary.end > 120 else "seconds")
     if summary.end > 120:
         every[-1].xaxis.set_major_formatter(lambda value, _: f"{int(value) // 60}:{int(value) % 60:02d}")
-    omitted = f" (the {len(tracks)} of {summary.faces} faces that are seen longest)" if summary.faces > strips else ""
-    readable = title.encode(errors="replace").decode()  # a name need not be UTF-8
-    if len(readable) > _LONGEST_TITLE:
-        readable = f"…{readable[1 - _LONGEST_TITLE :]}"
-    if summary.not_followed:
-        omitted += f", and up to {summary.not_followed} faces at a time that were not followed"
-    figure.suptitle(readable + omitted, parse_math=False)
+    figure.suptitle(_headline(title, summary, strips), parse_math=False)
     for axes, lines in zip(every, above, strict=True):
         axes.set_title("\n".join(lines), color=_RED, fontsize=10, parse_math=False)
     if tracks:
-        patches = [*(Patch(color=colour) for colour in colours), Patch(facecolor="#f3f3f3", edgecolor="#999999")]
-        columns = min(len(patches), 8)
-        legend = figure.legend(patches, [""] * len(patches), loc="outside lower center", ncols=columns, frameon=False)
-        for text, name in zip(legend.get_texts(), [*names, "not in sight"], strict=True):
-            text.set(text=shortened(name), parse_math=False)  # a legend would omit a name that begins with _
+        _draw_legend(figure, names, colours)
     save(figure, path, dpi=110)
+
+
+def _headline(title: str, summary: Summary, strips: int) -> str:
+    """Return the end of a title, and how many faces are not drawn in so many strips."""
+    omitted = f" (the {strips} of {summary.faces} faces that are seen longest)" if summary.faces > strips else ""
+    if summary.not_followed:
+        omitted += f", and up to {summary.not_followed} faces at a time that were not followed"
+    readable = title.encode(errors="replace").decode()  # a name need not be UTF-8
+    return (f"…{readable[1 - _LONGEST_TITLE :]}" if len(readable) > _LONGEST_TITLE else readable) + omitted
+
+
+def _draw_legend(figure: Any, names: Sequence[str], colours: Sequence[str]) -> None:
+    from matplotlib.patches import Patch
+
+    patches = [*(Patch(color=colour) for colour in colours), Patch(facecolor="#f3f3f3", edgecolor="#999999")]
+    columns = min(len(patches), 8)
+    legend = figure.legend(patches, [""] * len(patches), loc="outside lower center", ncols=columns, frameon=False)
+    for text, name in zip(legend.get_texts(), [*names, "not in sight"], strict=True):
+        text.set(text=shortened(name), parse_math=False)  # a legend would omit a name that begins with _
 
 
 def _above(tracks: Iterable[int], caution: str, warnings: Mapping[int, str]) -> list[list[str]]:

@@ -78,12 +78,7 @@ def recognize_videos(
     answers = Answers(out, recognizer.labels, head, caution, formats, options or {})
     with _tidy_end(), answers, progress_on(console) as progress:
         sources = list(_expand(videos, report))
-        if same and len(sources) != 1:
-            raise InputError(f"same is for one video, whose faces have these numbers: there are {len(sources)}", "same")
-        if show and (others := [source for source in sources if not is_camera(source)]):
-            raise InputError(
-                f"show is for a camera, of which the window shows the pictures: {shown(others[0])} is none", "show"
-            )
+        _check(sources, bool(same), show)
         answers.check(sources)
         if done := sum(map(answers.has, sources)):
             console.print(f"peclip: {done} of {len(sources)} videos are finished in {out}", soft_wrap=True)
@@ -113,12 +108,30 @@ def recognize_videos(
                 report(error)
     if done:
         found = answers.finished.values()
-        sums = sum(video.rows for video in found), sum(video.faces for video in found), done
-        rows, faces, read = (_count(*each) for each in zip(sums, ("row", "face", "video"), strict=True))
         for warning in _warnings(found):
             console.print(f"peclip: caution: {warning}", style="yellow", soft_wrap=True)
-        say(f"{out / SUMMARY}: {faces} in {read}, {rows}; beside it segments, the timeline and pictures")
+        say(f"{out / SUMMARY}: {_sums(found, done)}; beside it segments, the timeline and pictures")
     return 2 if not done else 1 if failed else 0
+
+
+def _check(sources: Sequence[str], has_same: bool, show: bool) -> None:
+    """Check that options for one video, or for cameras, get what they are for.
+
+    Raises:
+        InputError: they do not.
+    """
+    if has_same and len(sources) != 1:
+        raise InputError(f"same is for one video, whose faces have these numbers: there are {len(sources)}", "same")
+    if show and (others := [source for source in sources if not is_camera(source)]):
+        raise InputError(
+            f"show is for a camera, of which the window shows the pictures: {shown(others[0])} is none", "show"
+        )
+
+
+def _sums(videos: Collection[Finished], read: int) -> str:
+    """Return how many faces and rows all videos have, of which so many were read."""
+    rows, faces = sum(video.rows for video in videos), sum(video.faces for video in videos)
+    return f"{_count(faces, 'face')} in {_count(read, 'video')}, {_count(rows, 'row')}"
 
 
 def _count(number: int, what: str) -> str:

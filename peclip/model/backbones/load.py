@@ -183,13 +183,18 @@ def _read_pixels(source: str) -> Pixels | None:
 def _source(name: str) -> str:
     """Return the folder, file or Hub id of a backbone; files can be read to their end."""
     source = str(DEMO_FOLDER) if name == DEMO else name
-    if not os.path.exists(source) and _HUB_ID.fullmatch(name):
+    if not os.path.exists(source) and _may_be_on_hub(name):
         with _advising(name, source), quiet():
             source = on_hub(name)
     for path in Path(source).iterdir() if os.path.isdir(source) else (source,):  # Path.is_dir raises for some names
         if not os.path.isdir(path):
             check_regular(path)
     return source
+
+
+def _may_be_on_hub(name: str) -> bool:
+    """Return whether a name that is no path could be that of a repository: it is no misspelt file."""
+    return bool(_HUB_ID.fullmatch(name)) and Path(name).suffix not in (".pt", ".pth", ".bin", ".ckpt")
 
 
 def _is_open_clip(source: str) -> bool:
@@ -240,7 +245,7 @@ def _advice(name: str, source: str, error: Exception) -> str:
             f"backbone {name!r} cannot be loaded as a {_family(source)} (expected config.json, model.safetensors and the "
             f"tokenizer files): {reason}"
         )
-    if not _HUB_ID.fullmatch(name) or Path(name).suffix in (".pt", ".pth", ".bin", ".ckpt"):
+    if not _may_be_on_hub(name):
         return f"backbone {name!r} is neither a folder nor a file"
     return (
         f"backbone {name!r} is neither a folder nor a file nor in the local Hugging Face cache, and could not be fetched from "

@@ -128,7 +128,8 @@ def test_a_torn_safetensors_file_is_named_as_such(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["farl.pth", "weights/farl.pt", "/nowhere/clip", "./clip", "~/clip"])
-def test_a_path_that_leads_nowhere_is_not_looked_for_on_the_hub(name):
+def test_a_path_that_leads_nowhere_is_not_looked_for_on_the_hub(name, monkeypatch):
+    monkeypatch.delattr("peclip.model.backbones.load.on_hub")
     assert refusal(name) == f"backbone {name!r} is neither a folder nor a file"
 
 
