@@ -261,7 +261,7 @@ class PEClipCLI(HookedCLI):
         path = best.best_model_path or None if best else None
         if best and best.monitor and not path and not self.options.trainer.fast_dev_run:
             rank_zero_only(say)(f"No checkpoint has a {best.monitor}, so the results are those of the last weights.")
-        if run and not self.trainer.interrupted:
+        if run:
             run(self.model, datamodule=self.datamodule, ckpt_path=path, weights_only=True, verbose=False)
         if self.trainer.is_global_zero and not self.options.trainer.fast_dev_run:
             say(f"The run is in {self.folder}")
