@@ -20,10 +20,11 @@ help: ## list these targets
 demo: $(READY) ## train on synthetic faces and show the results (three to five minutes on two cores)
 	.venv/bin/peclip fit --config demo
 
-# The tests of a file run in one process, which makes what they share once; without compiled modules each would compile all.
+# The tests of a file run in one process, and so do those of some folders (tests/conftest.py), which makes what they share
+# once; without compiled modules each would compile all.
 test: $(READY) ## run the tests
 	env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 .venv/bin/pytest -m "not slow and not gpu" \
-		-n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+		-n auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 
 check: $(READY) ## check style and types
 	.venv/bin/ruff check

@@ -55,6 +55,9 @@ LONGEST = (
 )
 """Test files that take longest, the longest first."""
 
+TOGETHER = "inference/app/"
+"""Tests of one server, which takes seconds to start: one process runs them all."""
+
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "pe_clip_small.json").read_text())
 
 
@@ -75,9 +78,12 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, so that no worker is left with one of them at the end."""
+    """Begin with the files that take longest, so that no worker is left with one at the end, and say what runs together."""
     places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0].removeprefix("tests/"), len(LONGEST)))
+    file_of = {item: item.nodeid.partition("::")[0].removeprefix("tests/") for item in items}
+    items.sort(key=lambda item: places.get(file_of[item], len(LONGEST)))
+    for item, file in file_of.items():
+        item.add_marker(pytest.mark.xdist_group(TOGETHER if file.startswith(TOGETHER) else file))
 
 
 def pytest_collection_finish() -> None:

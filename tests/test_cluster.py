@@ -221,6 +221,7 @@ def of_agent(tmp_path):
     return asked, values
 
 
+@pytest.mark.slow
 def test_a_run_of_the_sweep_trains_in_its_own_folder(options, of_agent, tmp_path, monkeypatch):
     """The command is put together by wandb's own code from values that its controller would send."""
     asked, values = of_agent

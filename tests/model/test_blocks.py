@@ -1,6 +1,7 @@
 """Blocks that are compiled, or computed again for the gradient: the same function."""
 
 from copy import deepcopy
+from functools import partial
 
 import pytest
 import torch
@@ -31,15 +32,20 @@ def test_without_gradients_too_and_bare_clip_to_the_bit(run, tiny_clip):
     scope="module",
     params=[
         ({"checkpointing": True}, 2),
-        ({"compile": True}, 1),
+        ({"compile": True}, 1, "aot_eager"),
+        pytest.param(({"compile": True}, 1), marks=pytest.mark.slow),
         pytest.param(({"compile": True}, 2), marks=pytest.mark.slow),
         pytest.param(({"compile": True, "checkpointing": True}, 2), marks=pytest.mark.slow),
     ],
     ids=str,
 )
 def way(request):
-    """How blocks run, and how many there are in each tower: compiling one takes seconds."""
-    return request.param
+    """How blocks run, how many there are in each tower, and the compiler: torch's own takes seconds for one of them."""
+    options, blocks, *compiler = request.param
+    with pytest.MonkeyPatch.context() as patch:
+        if compiler:  # the same graphs of the forward and the backward pass, which are not made into machine code
+            patch.setattr(torch, "compile", partial(torch.compile, backend=compiler[0]))
+        yield options, blocks
 
 
 @pytest.fixture(scope="module")
