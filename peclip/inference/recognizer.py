@@ -218,11 +218,10 @@ class Recognizer:
                 yield from windows.push(seconds, view)
             before = seconds, frame, view
         end = frames.end if isinstance(frames, FrameStream) else None
-        is_held = before is not None and end is not None and end - before[0] >= HELD
-        if before is not None and is_held:
+        if before is not None and end is not None and end - before[0] >= HELD:
             yield from hold(*before)
         faces.finish()
-        yield from windows.finish(end if is_held else None)
+        yield from windows.finish(end)
 
     def _answer(self, waiting: list[tuple[Row, Tensor | None]], with_clips: bool) -> Iterator[Row]:
         """Complete the rows of faces with the predictions for their clips, uint8 (T, 3, S, S)."""

@@ -175,13 +175,17 @@ class Windows:
         """Yield the windows up to the end of the video, the last of which ends with it; none if there was no frame.
 
         Args:
-            end: seconds until which the last frame is shown, where it is held; by default it is shown as long as the shortest
-                of the frames before it.
+            end: seconds until which the last frame of the video is shown, if that is known. Unless it is held, it is taken to be shown
+                at most as long as the shortest of the frames before it.
         """
         if not self._frames:
             return
         last = self._frames[-1].seconds
-        end = round(last + min(filter(None, self._gaps), default=_ONE_FRAME), 6) if end is None else max(end, last)
+        usual = round(last + min(filter(None, self._gaps), default=_ONE_FRAME), 6)
+        if end is None or end <= last:
+            end = usual
+        elif end - last < HELD:
+            end = min(end, usual)
         yield from self._advance(end)
         before = self._start - self._stride + self._length if self._number else -1.0
         if before < end - _SLACK:

@@ -57,6 +57,11 @@ def test_a_clip_of_one_window_gets_the_logits_of_evaluation(net, tmp_path):
     assert (row.file, row.track, row.start, row.end, row.face_share) == (str(tmp_path / "a.mp4"), 1, 0, 1.8, 1)
 
 
+def test_rows_end_with_a_video_of_which_every_other_frame_is_looked_at(net, tmp_path):
+    write_video(tmp_path / "fast.mp4", 61, fps=60)  # the last frame is looked at
+    assert [row.end for row in Recognizer(net, faces="none")(tmp_path / "fast.mp4")] == [pytest.approx(61 / 60)]
+
+
 def test_pixels_are_normalised_as_in_training(net, tmp_path):
     write_video(tmp_path / "a.mp4", 10)
     (with_clip,) = Recognizer(net, faces="none")(tmp_path / "a.mp4")

@@ -131,6 +131,22 @@ def test_the_last_frame_is_shown_until_the_end_of_the_video():
     assert [len(window.sights) for window in closed] == [1, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("times", "end", "expected"),
+    [
+        ([0, 0.25, 0.5], 0.55, 0.55),
+        ([0, 0.1, 0.2], 0.35, 0.3),  # shown for longer than any other, but not held
+        ([0, 0.1, 0.2], 0.2, 0.3),  # the file does not say for how long
+        ([0, 0.1, 0.2], None, 0.3),
+    ],
+)
+def test_no_window_ends_after_the_video(times, end, expected):
+    windows, someone = Windows(2, 2.0, 1.0), Someone()
+    for seconds in times:
+        assert not list(windows.push(seconds, view_of({someone: torch.zeros(3, 2, 2, dtype=torch.uint8)})))
+    assert spans([*windows.finish(end)]) == [(0, expected)]
+
+
 def test_a_frame_that_turns_out_to_be_held_gets_its_crops():
     windows, someone = Windows(1, 1.0, 1.0), Someone()
     crop = torch.zeros(3, 2, 2, dtype=torch.uint8)
