@@ -171,7 +171,7 @@ class Page:
                     advance(share, seconds)
 
                 found = self._responder.recognize(video, self._store.place(token), step)
-            return found, write(found)
+                return found, write(found)
         except BaseException:
             self._store.delete(token)
             raise

@@ -1,7 +1,6 @@
 """The temporary folder of a server: what visitors upload, and what they may download, under names that nobody can guess."""
 
 import asyncio
-import math
 import re
 import secrets
 import shutil
@@ -13,6 +12,9 @@ from peclip.errors import InputError
 
 KEPT = 3600.0
 """Seconds after which an upload that nobody used, and a result that nobody asks for any more, is deleted."""
+
+HELD = 86_400.0
+"""Seconds for which more an upload may wait for its turn and an answer be computed; a call that nobody reads holds none for ever."""
 
 _EVERY = 60  # seconds from one look for what is too old to the next
 
@@ -83,8 +85,8 @@ class Store:
         return token if token in self._uploads else None
 
     def hold(self, token: str) -> None:
-        """Let the folder of a token not grow too old, however long its turn or its answer takes."""
-        self._use(token, math.inf)
+        """Let the folder of a token not grow too old while it waits for its turn, or its answer is computed."""
+        self._use(token, time.monotonic() + HELD)
 
     def release(self, token: str) -> None:
         """Let it grow old from now on."""

@@ -24,7 +24,7 @@ def served(tmp_path_factory, net):
     recognizer = Recognizer(net, "yunet" if YUNET else "none", None if YUNET is None else str(YUNET))
     with pytest.MonkeyPatch.context() as patch, listening("127.0.0.1", 0) as port:
         patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
-        app, _ = build(recognizer, {"model": "tiny"}, folder, MOST_MB, MOST_SECONDS, queue=32)
+        app, callers = build(recognizer, {"model": "tiny"}, folder, MOST_MB, MOST_SECONDS, queue=32)
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([port])))
         thread.start()
@@ -32,7 +32,7 @@ def served(tmp_path_factory, net):
             assert thread.is_alive()
             time.sleep(0.01)
         url = f"http://127.0.0.1:{port.getsockname()[1]}"
-        yield SimpleNamespace(url=url, folder=folder, recognizer=recognizer, sweep=app._store.sweep)
+        yield SimpleNamespace(url=url, folder=folder, recognizer=recognizer, callers=callers, sweep=app._store.sweep)
         server.should_exit = True
         thread.join(20)
         assert not thread.is_alive(), "the server does not end"

@@ -10,12 +10,15 @@ from glob import glob
 from itertools import count
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
 import peclip
+from peclip.errors import InputError
 from peclip.inference.app import store as stores
+from peclip.inference.app.answer import Responder
 from peclip.inference.app.boundary import Boundary
 from peclip.inference.app.store import Store
 from peclip.inference.recognizer import Row
@@ -134,6 +137,19 @@ def test_a_call_that_is_cancelled_ends(client, served, video, endless):
     wait(lambda: not uploads(served))
 
 
+def test_an_answer_is_computed_until_its_files_are_written(client, served, video, monkeypatch):
+    """The process waits for what is not, and its folder is gone then."""
+    seen = []
+    monkeypatch.setattr(Responder, "write", lambda *_: seen.append(served.callers.are_answered) or fail())
+    with client.stream("GET", call(client, upload(client, video, "of_first.mp4"), None)) as messages:
+        assert "event: error" in messages.read().decode()
+    assert (seen, served.callers.are_answered) == ([True], False)
+
+
+def fail():
+    raise InputError("not written")
+
+
 def test_a_server_that_nobody_uses_hardly_looks_at_its_queue(served, monkeypatch):
     looks, sleep = [], asyncio.sleep
 
@@ -147,15 +163,19 @@ def test_a_server_that_nobody_uses_hardly_looks_at_its_queue(served, monkeypatch
 
 
 def test_what_is_too_old_is_deleted_although_nobody_comes(tmp_path, monkeypatch):
-    store = Store(tmp_path, most=1)
-    old, kept = store.new(is_upload=True), store.new(is_kept=True)
-    monkeypatch.setattr(stores, "KEPT", -1.0)
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(stores, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    store = Store(tmp_path, most=2)
+    old, waits, kept = store.new(is_upload=True), store.new(is_upload=True), store.new(is_kept=True)
+    store.hold(waits)
 
     async def app(scope, receive, send):
         await asyncio.sleep(0.01)
 
-    asyncio.run(Boundary(app, store, None, 1)({"type": "lifespan"}, None, None))
-    assert (store.has(old), [path.name for path in tmp_path.iterdir()]) == (False, [kept])
+    for clock.now, left in ((stores.KEPT + 1, {waits, kept}), (stores.HELD + stores.KEPT + 1, {kept})):
+        asyncio.run(Boundary(app, store, None, 1)({"type": "lifespan"}, None, None))
+        assert {path.name for path in tmp_path.iterdir()} == left
+    assert not store.has(old)
 
 
 @pytest.mark.slow
