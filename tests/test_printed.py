@@ -91,7 +91,7 @@ def quick_stage(tmp_path_factory, hub, tiny_run):
     """Where cheap commands run, with copies of one run."""
     stage = Stage(tmp_path_factory.mktemp("quick_stage"))
     for name in THINGS:
-        if re.fullmatch(r"runs/\w+/version_0", name):
+        if re.fullmatch(r"runs/\w+/(version_0|cv_0/fold_1)", name):
             shutil.copytree(tiny_run, stage.folder / name)
     crossval = stage.folder / "runs/dfew/cv_0"
     folds = {fold: shutil.copytree(tiny_run, crossval / f"fold_{fold}") for fold in (1, 2)}

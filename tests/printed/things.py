@@ -128,6 +128,8 @@ THINGS: dict[str, Printed | Copy | Callable[[Path], object]] = {
     "packed/manifest.csv": Printed("peclip pack ferv39k.csv --out packed"),
     "/data/RAVDESS/all.csv": Printed("peclip prepare ravdess --root /data/RAVDESS --out /data/RAVDESS/all.csv"),
     "faces/manifest.csv": Printed("peclip faces /data/RAVDESS/all.csv --out faces"),
+    "runs/ravdess/cv_0/fold_1": Printed("peclip cv --config ravdess --data.manifest faces/manifest.csv"),
+    "ravdess_package": Printed("peclip export runs/ravdess/cv_0/fold_1 --out ravdess_package"),
     "model.onnx": Printed(f"peclip export {RUN} --out model.onnx --format onnx"),
     "predictions": Printed(
         f"peclip predict --ckpt_path {RUN} --data.manifest mine.csv --data.predict all --shards predictions"
