@@ -1,10 +1,13 @@
 """A training says how long it took, and what its steps waited for."""
 
+from unittest.mock import MagicMock
+
 import pytest
 
 from peclip.results.training import STAGES, read_training
 from peclip.train.callbacks import training_time
 from peclip.train.callbacks.training_time import Stages, TrainingTime
+from peclip.train.runs.checkpoint_io import SyncedIO
 
 
 class Clock:
@@ -75,6 +78,16 @@ def test_a_stage_that_fails_is_left_and_afterwards_nothing_is_measured(clock):
     saver.save(5)
     assert stages.seconds["checkpoints"] == 3
     assert "save" not in vars(saver)
+
+
+def test_waiting_for_the_disk_is_waiting_for_checkpoints(clock, monkeypatch):
+    monkeypatch.setattr(SyncedIO, "finish", lambda _: Saver(clock).save(3))
+    trainer, callback = MagicMock(datamodule=None, loggers=[], callbacks=[]), TrainingTime()
+    trainer.strategy.checkpoint_io = SyncedIO()
+    callback.on_train_start(trainer, None)
+    callback.on_train_batch_end(trainer)
+    trainer.strategy.checkpoint_io.finish()
+    assert callback._stages.seconds == {"input": 0, "validation": 0, "checkpoints": 3, "logging": 0}
 
 
 def test_a_run_that_resumes_adds_to_what_it_waited_before():
