@@ -1,6 +1,7 @@
 """Tasks without faces: clips in folders whose class is the order in which a shape moves, with texts by template."""
 
 import json
+import re
 from contextlib import chdir
 
 import numpy as np
@@ -83,3 +84,17 @@ def test_the_order_of_a_motion_is_learnt_where_frames_without_order_tell_nothing
     assert found["clips"] == 60
     assert found["zero_shot"]["war"] == 0.5  # the mean over the frames is the same for both
     assert found["war"] >= 0.8  # less than one in 10**6 of those who guess 60 clips are right so often
+    with chdir(tmp_path):
+        options = ("--faces", "none", "--format", "srt,vtt,elan", "--per_frame", "--video")
+        answered = run("recognize", "clips/test/rises_up", "--model", folder, "--out", "answers", *options)
+        explained = run("explain", "clips/test/rises_up/0.mp4", "--model", folder, "--out", "explained")
+    assert "answers/summary.csv: 30 videos, 30 rows;" in answered.out
+    assert "small picture (4.8 s), seen for a moment (4.8 s); see the column caution" in answered.err
+    assert explained.status == 0, explained.err
+    texts = [path.read_text() for path in tmp_path.glob("answers/*.*") if path.suffix in (".srt", ".vtt", ".eaf")]
+    for name in ("timeline", "segments", "summary", "frames"):
+        texts += (tmp_path / f"answers/{name}.csv").read_text().splitlines()[1:]
+    texts += [path.read_text() for path in tmp_path.glob("explained/*.html")]
+    for text in (answered.out, answered.err, explained.out, *texts):
+        plain = re.sub('base64,[^"]*', "", text)
+        assert not re.search("face|expression", plain, re.IGNORECASE), plain[:200]

@@ -1,5 +1,6 @@
 """Say where an answer is worth less than its probability: of the model, and of single faces."""
 
+from collections.abc import Iterable
 from functools import cache
 
 import torch
@@ -22,7 +23,7 @@ SHORTEST = 0.5
 SYNTHETIC = (
     "This model has seen synthetic faces only (its CLIP is the demo's): what it says about real people means nothing."
 )
-SYNTHETIC_CLIP = "The CLIP of this model has seen synthetic faces only (it is the demo's): what it says about real videos means nothing."
+SYNTHETIC_CLIP = "The CLIP of this model has seen synthetic pictures only (it is the demo's): what it says about real videos means nothing."
 ZERO_SHOT = "This is zero-shot CLIP: nothing in it was trained on these classes, and it is often wrong."
 
 _LUMA = (0.299, 0.587, 0.114)
@@ -40,18 +41,30 @@ def _fingerprint_of_demo() -> str:
     return load_backbone(DEMO).fingerprint
 
 
-def of_answer(box: Box, bright: float, seconds: float) -> tuple[str, ...]:
+def about_faces(labels: Iterable[str], faces: object) -> bool:
+    """Return whether answers are about faces, rather than about whole frames of anything else.
+
+    Args:
+        labels: class names.
+        faces: the detector; ``none`` or None for whole frames.
+    """
+    return faces not in ("none", None) or are_expressions(labels)
+
+
+def of_answer(box: Box, bright: float, seconds: float, is_face: bool = True) -> tuple[str, ...]:
     """Return the cautions about one answer.
 
     Args:
         box: place of the face in pixels.
         bright: its brightness, see :func:`brightness`.
         seconds: for which it is seen.
+        is_face: whether it is about a face, see :func:`about_faces`.
     """
+    what = "face" if is_face else "picture"
     found = {
-        "small face": max(box.width, box.height) < SMALLEST,
-        "dark face": bright < DARKEST,
-        "overexposed face": bright > BRIGHTEST,
+        f"small {what}": max(box.width, box.height) < SMALLEST,
+        f"dark {what}": bright < DARKEST,
+        f"overexposed {what}": bright > BRIGHTEST,
         "seen for a moment": seconds < SHORTEST,
     }
     return tuple(name for name, is_true in found.items() if is_true)

@@ -33,6 +33,7 @@ class Annotated:
         labels: class names.
         segments: in any order.
         caution: what has to be said about every answer; empty where there is nothing.
+        is_about_faces: whether they are about faces, see :func:`peclip.inference.cautions.about_faces`.
         is_linked: whether the text may name the place of the video on this machine.
     """
 
@@ -41,6 +42,7 @@ class Annotated:
     segments: Sequence[Segment]
     caution: str
     is_linked: bool = True
+    is_about_faces: bool = True
 
 
 def chosen_formats(text: str) -> list[str]:
@@ -98,7 +100,8 @@ def as_elan(video: Annotated) -> str:
     tiers: dict[int, ElementTree.Element] = {}
     for number, segment in enumerate(segments):
         if segment.track not in tiers:
-            name = {"TIER_ID": f"face {segment.track}", "LINGUISTIC_TYPE_REF": kind}
+            tier = f"face {segment.track}" if video.is_about_faces else "video"
+            name = {"TIER_ID": tier, "LINGUISTIC_TYPE_REF": kind}
             tiers[segment.track] = ElementTree.SubElement(root, "TIER", name)
         annotation = ElementTree.SubElement(
             ElementTree.SubElement(tiers[segment.track], "ANNOTATION"),
@@ -159,7 +162,8 @@ def _cues(video: Annotated) -> Iterator[tuple[float, float, str]]:
 
 def _line(video: Annotated, segment: Segment) -> str:
     cautions = f", {', '.join(segment.cautions)}" if segment.cautions else ""
-    return f"face {segment.track}: {video.labels[segment.label]} ({segment.probabilities[segment.label]:.2f}{cautions})"
+    who = f"face {segment.track}: " if video.is_about_faces else ""
+    return f"{who}{video.labels[segment.label]} ({segment.probabilities[segment.label]:.2f}{cautions})"
 
 
 def _time(seconds: float, point: str) -> str:

@@ -143,6 +143,7 @@ def draw_timeline(
     title: str,
     caution: str = "",
     warnings: Mapping[int, str] | None = None,
+    is_about_faces: bool = True,
 ) -> None:
     """Draw the probabilities of every class over time, one strip per face, with the most probable class and the face above it.
 
@@ -156,6 +157,7 @@ def draw_timeline(
         title: of the picture.
         caution: sentence below the title.
         warnings: the cautions of a face by its number.
+        is_about_faces: whether answers are about faces, which then have numbers; else about whole frames.
     """
     from matplotlib.figure import Figure
 
@@ -172,9 +174,16 @@ def draw_timeline(
         _draw_face(axes, cells, places, colours)
         _draw_segments(axes, summary.segments(number), places, [*map(shortened, names)], colours, summary.end)
         _draw_stills(axes, summary.stills(number))
-        axes.set_ylabel(f"face {number}\nprobability")
+        axes.set_ylabel(f"face {number}\nprobability" if is_about_faces else "probability")
     if not tracks:
-        every[0].text(0.5, 0.5, "no face was found", transform=every[0].transAxes, ha="center", va="center")
+        every[0].text(
+            0.5,
+            0.5,
+            "no face was found" if is_about_faces else "no answer",
+            transform=every[0].transAxes,
+            ha="center",
+            va="center",
+        )
         every[0].set(yticks=[], facecolor="#f3f3f3")
     every[-1].set_xlim(0, max(summary.end, 1e-3))
     every[-1].set_xlabel("minutes:seconds" if summary.end > 120 else "seconds")

@@ -110,7 +110,9 @@ def recognize_videos(
         found = answers.finished.values()
         for warning in _warnings(found):
             console.print(f"peclip: caution: {warning}", style="yellow", soft_wrap=True)
-        say(f"{out / SUMMARY}: {_sums(found, done)}; beside it segments, the timeline and pictures")
+        say(
+            f"{out / SUMMARY}: {_sums(found, done, recognizer.is_about_faces)}; beside it segments, the timeline and pictures"
+        )
     return 2 if not done else 1 if failed else 0
 
 
@@ -128,10 +130,11 @@ def _check(sources: Sequence[str], has_same: bool, show: bool) -> None:
         )
 
 
-def _sums(videos: Collection[Finished], read: int) -> str:
-    """Return how many faces and rows all videos have, of which so many were read."""
+def _sums(videos: Collection[Finished], read: int, is_about_faces: bool) -> str:
+    """Return how many faces, if answers are about faces, and rows all videos have, of which so many were read."""
     rows, faces = sum(video.rows for video in videos), sum(video.faces for video in videos)
-    return f"{_count(faces, 'face')} in {_count(read, 'video')}, {_count(rows, 'row')}"
+    of_faces = f"{_count(faces, 'face')} in " if is_about_faces else ""
+    return f"{of_faces}{_count(read, 'video')}, {_count(rows, 'row')}"
 
 
 def _count(number: int, what: str) -> str:
@@ -233,7 +236,11 @@ class _Video:
             Film(self.source, *known, self.note, drawing) if drawing else nullcontext() as film,
             self.bar,
         ):
-            live = Live(*known, window, self.stopped.set) if is_camera(self.source) else None
+            live = (
+                Live(*known, self.recognizer.is_about_faces, window, self.stopped.set)
+                if is_camera(self.source)
+                else None
+            )
             joined = self._read(table, film, live)
         if joined:
             self.note(_joined(joined))

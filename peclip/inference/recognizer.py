@@ -16,7 +16,7 @@ from peclip.data.media.container import HELD
 from peclip.data.media.stream import FrameStream
 from peclip.errors import InputError
 from peclip.inference.ahead import ahead
-from peclip.inference.cautions import brightness, of_answer, of_model
+from peclip.inference.cautions import about_faces, brightness, of_answer, of_model
 from peclip.inference.crops import FoundFaces, WholeFrames
 from peclip.inference.faces import Detector, YuNet, checked_faces
 from peclip.inference.sources import checked_frames, read_frames
@@ -133,6 +133,11 @@ class Recognizer:
         return of_model(self.net)
 
     @property
+    def is_about_faces(self) -> bool:
+        """Return whether the answers are about faces, see :func:`peclip.inference.cautions.about_faces`."""
+        return about_faces(self.labels, self._detect)
+
+    @property
     def labels(self) -> list[str]:
         """Return the class names, in the order of the probabilities."""
         return self.net.labels
@@ -182,7 +187,7 @@ class Recognizer:
         batch, most = (self._batch_size, WAITING) if omit is None else (1, 1)
         for window in ahead(self._windows(frames, watch), most, omit=omit):
             for sight in window.sights:
-                waiting.append((_row(file, sight, window.not_followed), sight.clip))
+                waiting.append((_row(file, sight, window.not_followed, self.is_about_faces), sight.clip))
             waiting += [
                 (Row(file, None, start, end, not_followed=window.not_followed), None) for start, end in window.blanks
             ]
@@ -258,10 +263,10 @@ def _ignore(seconds: float, view: View) -> None:
     """Take no notice of the faces of a frame."""
 
 
-def _row(file: str, sight: Sight, not_followed: int) -> Row:
+def _row(file: str, sight: Sight, not_followed: int, is_face: bool) -> Row:
     """Return the row of a face, which has no answer yet."""
     bright = brightness(sight.clip)
-    cautions = of_answer(sight.box, bright, sight.share * (sight.end - sight.start))
+    cautions = of_answer(sight.box, bright, sight.share * (sight.end - sight.start), is_face)
     return Row(
         *(file, sight.track, sight.start, sight.end),
         face_share=sight.share,

@@ -13,6 +13,7 @@ from typing import Any, Self, TextIO
 
 from peclip.errors import InputError
 from peclip.files import as_cell
+from peclip.inference.cautions import about_faces
 from peclip.inference.formats import Annotated, write_format
 from peclip.inference.persons import Person, Persons
 from peclip.inference.picture import Summary, draw_timeline
@@ -76,6 +77,7 @@ class Timeline:
         self.cautions: dict[str, float] = {}
         self._formats, self._taken, self._links = formats, taken, links
         self._folder, self._labels, self._head, self._caution = folder, labels, head, caution
+        self._is_about_faces = about_faces(labels, head.get("faces", "yunet"))
         self._of_videos: list[str] = []
         self.stems: list[str] = []
         self._files = ExitStack()
@@ -165,10 +167,11 @@ class Timeline:
             label(segments.finish())
             for person in persons:
                 self._write_person(file, person)
-            video = Annotated(file, self._labels, kept, self._caution, self._links)
+            video = Annotated(file, self._labels, kept, self._caution, self._links, self._is_about_faces)
             written = [write_format(name, self._temporary, stem, video) for name in self._formats]
             warnings = {person.track: ", ".join(person.warnings) for person in persons}
-            draw_timeline(self._temporary / f"{stem}.png", summary, self._labels, file, self._caution, warnings)
+            titles = file, self._caution, warnings, self._is_about_faces
+            draw_timeline(self._temporary / f"{stem}.png", summary, self._labels, *titles)
         except BaseException:
             self.rows = before
             for each, place in zip(opened, places, strict=True):

@@ -6,7 +6,7 @@ import torch
 
 from peclip.demo import CLIP
 from peclip.errors import InputError
-from peclip.inference.cautions import SYNTHETIC, ZERO_SHOT, brightness, of_answer, of_model
+from peclip.inference.cautions import SYNTHETIC, ZERO_SHOT, about_faces, brightness, of_answer, of_model
 from peclip.inference.recognizer import Recognizer
 from peclip.inference.trained import zero_shot
 from peclip.inference.windows import Box
@@ -43,6 +43,21 @@ def test_a_trained_model_needs_no_caution(net):
 )
 def test_what_makes_an_answer_worth_less_is_named(box, bright, seconds, found):
     assert of_answer(box, bright, seconds) == found
+    of_whole_frames = tuple(name.replace("face", "picture") for name in found)
+    assert of_answer(box, bright, seconds, is_face=False) == of_whole_frames
+
+
+@pytest.mark.parametrize(
+    ("labels", "faces", "found"),
+    [
+        (["happiness", "waving"], "none", True),
+        (["waving"], "none", False),
+        (["waving"], None, False),
+        (["waving"], "yunet", True),
+    ],
+)
+def test_answers_are_about_faces_but_for_whole_frames_of_another_task(labels, faces, found):
+    assert about_faces(labels, faces) == found
 
 
 def test_brightness_is_that_of_the_eye():

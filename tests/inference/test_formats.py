@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -47,6 +48,13 @@ def test_webvtt_escapes_names():
     text = as_vtt(VIDEO)
     assert text.startswith("WEBVTT\n\n00:00:00.000 --> 00:00:01.000\nface 1: happiness (0.80)\n(It is new)\n\n")
     assert "face 2: &lt;fear&gt; &amp; co" in text
+
+
+def test_answers_about_whole_frames_name_no_face():
+    video = Annotated("a", ["falls", "rises"], [segment(1, 0, 1, 0, "small picture")], "", is_about_faces=False)
+    assert "\nfalls (0.80, small picture)\n" in as_srt(video)
+    assert '<TIER TIER_ID="video" LINGUISTIC_TYPE_REF="label">' in as_elan(video)
+    assert not re.search("face|expression", as_srt(video) + as_vtt(video) + as_elan(video))
 
 
 def test_a_stretch_without_a_face_has_no_subtitle():

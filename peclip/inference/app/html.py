@@ -24,13 +24,22 @@ _STILL = 88  # pixels of a frame in the filmstrip
 
 STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
-EMPTY = '<div class="pe-empty">The answer appears here: who is seen, when, and what each face shows.</div>'
+
+def empty_of(is_about_faces: bool) -> str:
+    """Return what stands in the place of the answer at first."""
+    what = "who is seen, when, and what each face shows" if is_about_faces else "what the video shows, and when"
+    return f'<div class="pe-empty">The answer appears here: {what}.</div>'
 
 
-def head_of(labels: Sequence[str], caution: str | None) -> str:
+def head_of(labels: Sequence[str], caution: str | None, is_about_faces: bool = True) -> str:
     """Return the head of the page of a model with these classes, with its caution if it has one."""
     note = f'<div class="pe-answer"><p class="pe-caution" role="note">{escaped(caution)}</p></div>' if caution else ""
     faces = are_expressions(labels)
+    if not is_about_faces:
+        return (
+            '<div class="pe-head"><h1>Which class does a video show?</h1><p>Give a video. peclip says which class it shows, '
+            f"and when.</p>{note}</div>"
+        )
     what, warning = ("expression", " An expression is not a feeling.") if faces else ("class", "")
     return (
         f'<div class="pe-head"><h1>Which {what} does a face show?</h1><p>Give a video. peclip finds the faces in it, follows '

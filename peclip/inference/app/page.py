@@ -13,7 +13,7 @@ from peclip.inference.app.boundary import FILE
 from peclip.inference.app.callers import Callers
 from peclip.inference.app.endpoint import Endpoint, download_of
 from peclip.inference.app.examples import EXAMPLES, write_example
-from peclip.inference.app.html import EMPTY, error_of, escaped, head_of, looks_of, page_of
+from peclip.inference.app.html import empty_of, error_of, escaped, head_of, looks_of, page_of
 from peclip.inference.app.looks import LOOKS
 from peclip.inference.app.store import Store
 
@@ -65,7 +65,7 @@ class Page:
 
     def _fill(self) -> None:
         recognizer = self._responder.recognizer
-        gr.HTML(head_of(recognizer.labels, recognizer.caution), padding=False)
+        gr.HTML(head_of(recognizer.labels, recognizer.caution, recognizer.is_about_faces), padding=False)
         found = gr.State(None)
         name = gr.Textbox(visible=False)
         with gr.Row():
@@ -74,14 +74,16 @@ class Page:
                 start = gr.Button("Recognize", variant="primary", size="lg", elem_id="pe-start")
                 gr.HTML(
                     f'<p class="pe-small">{escaped(self._limits)} The video stays on this server and is deleted as soon as it is '
-                    "answered; the answer is deleted an hour after its last use.</p>"
-                    '<p class="pe-small"><b>No video to try?</b> These are synthetic faces:</p>',
+                    "answered; the answer is deleted an hour after its last use.</p>",
                     padding=False,
                 )
-                with gr.Row():
-                    self._add_examples(video)
+                if recognizer.is_about_faces:
+                    text = '<p class="pe-small"><b>No video to try?</b> These are synthetic faces:</p>'
+                    gr.HTML(text, padding=False)
+                    with gr.Row():
+                        self._add_examples(video)
             with gr.Column(scale=3, min_width=300):
-                shown = gr.HTML(EMPTY, elem_id="pe-shown", padding=False)
+                shown = gr.HTML(empty_of(recognizer.is_about_faces), elem_id="pe-shown", padding=False)
                 with gr.Group(visible=False) as people:
                     choice = gr.CheckboxGroup(
                         label="Persons", info="Choose persons, then show only these, or merge them into one."
@@ -127,7 +129,7 @@ class Page:
         """Answer the page: what it shows, the faces, their persons, and the choice of them."""
         if before is not None:
             self._store.delete(before.folder.name)
-        progress(0, desc="Looking for faces")
+        progress(0, desc="Looking for faces" if self._responder.recognizer.is_about_faces else "Reading")
 
         def advance(share: float | None, seconds: float) -> None:
             progress(share, desc=f"{span(seconds)} of the video are done")

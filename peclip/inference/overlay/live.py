@@ -24,13 +24,20 @@ class Live:
     Args:
         labels: class names, in the order of the probabilities.
         caution: about every answer; empty where there is nothing.
+        is_about_faces: whether answers are about faces, which then have numbers.
         window: where its pictures are shown; None for lines alone.
         stop: called when the window is closed.
     """
 
     def __init__(
-        self, labels: Sequence[str], caution: str, window: ScreenWindow | None, stop: Callable[[], object]
+        self,
+        labels: Sequence[str],
+        caution: str,
+        is_about_faces: bool,
+        window: ScreenWindow | None,
+        stop: Callable[[], object],
     ) -> None:
+        self._is_about_faces = is_about_faces
         self._labels, self._caution, self._window, self._stop = labels, caution, window, stop
         self._begin: float | None = None  # of the stream, on the clock of the machine
         self._latencies, self._omitted = deque[float](maxlen=_KEPT), 0
@@ -70,7 +77,8 @@ class Live:
             say(f"{row.start:.1f}-{row.end:.1f} s: no face")
             return
         notes = f" ({', '.join(row.cautions)})" if row.cautions else ""
-        say(f"{row.start:.1f}-{row.end:.1f} s: face {row.track}: {row.label} {row.probabilities[row.label]:.2f}{notes}")
+        who = f"face {row.track}: " if self._is_about_faces else ""
+        say(f"{row.start:.1f}-{row.end:.1f} s: {who}{row.label} {row.probabilities[row.label]:.2f}{notes}")
         before = max((each.end for each in self._answers if each.track == row.track), default=0.0)
         probabilities = np.array([row.probabilities[label] for label in self._labels], np.float32)
         start, label = min(max(row.start, before), row.end), list(self._labels).index(row.label)

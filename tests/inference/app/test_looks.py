@@ -1,11 +1,13 @@
 """Clips that are kept for heat maps: spread over the time of each face, and bounded; the head of the page."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from peclip.inference.app import looks
-from peclip.inference.app.html import head_of
+from peclip.inference.app.html import empty_of, head_of
 from peclip.inference.app.looks import LOOKS, OF_FACE, KeptClips, look_at
 from peclip.inference.recognizer import Row
 
@@ -60,3 +62,5 @@ def test_the_head_of_the_page_speaks_of_expressions_where_the_classes_are():
     other = head_of(["ApplyEyeMakeup", "Archery"], "trained on <nothing>")
     assert "expression" not in other.lower()
     assert "trained on &lt;nothing&gt;" in other
+    for text in (head_of(["waving"], None, is_about_faces=False), empty_of(is_about_faces=False)):
+        assert not re.search("face|expression", text)
