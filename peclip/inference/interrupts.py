@@ -1,4 +1,4 @@
-"""Let a user end a recording: what came before the interrupt is kept."""
+"""Let a user end a recording, whose rows before the interrupt are kept, and others end a run without leaving files behind."""
 
 import signal
 import threading
@@ -46,3 +46,19 @@ def interruptible(
     finally:
         if in_main_thread:
             signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def tidy_end() -> Iterator[None]:
+    """End the process through an exception on SIGTERM and SIGHUP, so that no incomplete file stays behind."""
+
+    def end(number: int, _: Any) -> None:
+        raise SystemExit(128 + number)
+
+    numbers = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

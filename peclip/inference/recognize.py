@@ -1,11 +1,10 @@
 """Recognise several videos in turn: report unreadable ones, stop live sources, and end cleanly on signals."""
 
 import os
-import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from peclip.console import PlainConsole
 from peclip.errors import InputError, in_one_line, printable, shown
 from peclip.inference.answers import Answers, Finished, ends_run
 from peclip.inference.frame_table import FrameTable
-from peclip.inference.interrupts import interruptible
+from peclip.inference.interrupts import interruptible, tidy_end
 from peclip.inference.join import Joiner
 from peclip.inference.overlay.film import Film
 from peclip.inference.overlay.live import Live
@@ -76,7 +75,7 @@ def recognize_videos(
     if caution:
         console.print(f"peclip: caution: {caution}", style="yellow", soft_wrap=True)
     answers = Answers(out, recognizer.labels, head, caution, formats, options or {})
-    with _tidy_end(), answers, progress_on(console) as progress:
+    with tidy_end(), answers, progress_on(console) as progress:
         sources = list(_expand(videos, report))
         _check(sources, bool(same), show)
         answers.check(sources)
@@ -157,22 +156,6 @@ def _warnings(videos: Collection[Finished]) -> Iterator[str]:
         yield f"{every}; see the column caution"
     if most := max(video.not_followed for video in videos):
         yield f"up to {_count(most, 'face')} at a time were not followed; see faces_not_followed in {TABLE}"
-
-
-@contextmanager
-def _tidy_end() -> Iterator[None]:
-    """End the process through an exception on SIGTERM and SIGHUP, so that no incomplete file stays behind."""
-
-    def end(number: int, _: Any) -> None:
-        raise SystemExit(128 + number)
-
-    numbers = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, end) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _expand(videos: Sequence[str], report: Callable[[InputError], None]) -> Iterator[str]:
