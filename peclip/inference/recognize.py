@@ -155,7 +155,8 @@ def _warnings(videos: Collection[Finished]) -> Iterator[str]:
         every = ", ".join(f"{name} ({max(each, 0.1):.1f} s)" for name, each in seconds.items())
         yield f"{every}; see the column caution"
     if most := max(video.not_followed for video in videos):
-        yield f"up to {_count(most, 'face')} at a time were not followed; see faces_not_followed in {TABLE}"
+        were = "was" if most == 1 else "were"
+        yield f"up to {_count(most, 'face')} at a time {were} not followed; see faces_not_followed in {TABLE}"
 
 
 def _expand(videos: Sequence[str], report: Callable[[InputError], None]) -> Iterator[str]:
