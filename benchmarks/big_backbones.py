@@ -32,8 +32,8 @@ from peclip.bench.sizes import SIZES, random_config
 from peclip.cli import main as peclip
 from peclip.demo import CLIP
 from peclip.demo.tasks import demo
+from peclip.model.fast.allocator import M_MMAP_THRESHOLD
 from peclip.model.parts.prompts import DEPTH
-from peclip.train.cluster.allocator import M_MMAP_THRESHOLD
 
 RECIPE = Path(__file__).parents[1] / "configs" / "ferv39k.yaml"
 

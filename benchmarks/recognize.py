@@ -1,6 +1,6 @@
 """Measure how fast `peclip recognize` is with ViT-B/16, and each of its stages alone.
 
-python benchmarks/recognize.py VIDEO FACE_MODEL [--cores 2] [--repeats 3] [--seconds 20]
+python benchmarks/recognize.py VIDEO FACE_MODEL [--cores 2] [--repeats 3] [--seconds 20] [--precision auto]
 
 The weights are random: speed does not depend on them. Stages are measured one after the other on the same frames, and
 the whole as the command runs it, without writing files.
@@ -80,7 +80,9 @@ def timed(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(took)
 
 
-def measure(video: str, face_model: str, seconds: float, repeats: int) -> tuple[dict[str, float], float, int]:
+def measure(
+    video: str, face_model: str, seconds: float, repeats: int, precision: str
+) -> tuple[dict[str, float], float, int]:
     """Return the seconds of each stage, the length of the video in seconds, and the number of its clips."""
     net, detect = vit_b_16(), YuNet(face_model)
     frames = list(frames_of(video, seconds))

@@ -31,8 +31,8 @@ from peclip.bench.measure import find_device, timed
 from peclip.bench.report import memory_entry, rates
 from peclip.bench.sizes import backbone_of, random_config, random_tokens
 from peclip.model import PEClip
+from peclip.model.fast.allocator import keep_freed_memory
 from peclip.model.parts.prompts import DEPTH
-from peclip.train.cluster.allocator import keep_freed_memory
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 CLIPS, FRAMES, CLASSES, WARMUP, EXTRA = 2, 16, 7, 2, 2

@@ -45,10 +45,12 @@ def embed(
     from peclip.inference.embed import data_of, features_of, write_features
     from peclip.inference.map import check_installed, draw_map
     from peclip.inference.trained import find_device, load_model
+    from peclip.model.fast.allocator import keep_freed_memory
     from peclip.terminal import say
 
     if picture == "tsne":
         check_installed()
+    keep_freed_memory()
     net = load_model(model, backbone, trust=trust).to(find_device(device)).eval()
     data = data_of(net, manifest, batch_size, num_workers, on_error)
     target, clips = Path(out) / f"features.{format}", data.predicted

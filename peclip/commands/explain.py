@@ -61,6 +61,7 @@ def explain(
     from peclip.inference.faces import YuNet
     from peclip.inference.sources import refuse_address
     from peclip.inference.trained import find_device, load_model
+    from peclip.model.fast.allocator import keep_freed_memory
     from peclip.terminal import say
 
     for name, value, least in (("curve_steps", curve_steps, 0), ("batch_size", batch_size, 1)):
@@ -68,6 +69,7 @@ def explain(
             raise InputError(f"{name} is {value}, expected at least {least}", name)
     refuse_address(clip)
     check_folder(Path(out))
+    keep_freed_memory()
     net = load_model(model, backbone, labels, texts, trust).to(find_device(device)).eval()
     if faces == "none":
         read = read_moving(clip, net, start, end)

@@ -48,6 +48,25 @@ def test_a_layer_is_close_to_its_original():
     assert not list(layer.parameters())
 
 
+@pytest.mark.parametrize("part", ["attention", "mlp"])
+def test_each_piece_has_a_scale_of_its_own_and_results_keep_their_places(part, net, monkeypatch):
+    layer = in_int8(net).backbone.towers["vision"].part(part, 0)
+    exact = net.backbone.towers["vision"].part(part, 0)
+    tokens = torch.randn(5, 20, layer.out_proj.out_features if part == "attention" else layer.fc1.in_features)
+    tokens[3] *= 50  # would leave the other frames one or two of the 256 steps
+    monkeypatch.setattr(int8, "ROWS", 40)
+
+    def run(module, frames):
+        out = module.forward(hidden_states=frames)
+        return out[0] if part == "attention" else out
+
+    with torch.no_grad():
+        made, expected = run(layer, tokens), run(exact, tokens)
+        assert torch.equal(made, torch.cat([run(layer, piece) for piece in tokens.split(2)]))
+    for frames in (slice(0, 2), slice(4, 5)):
+        assert (made[frames] - expected[frames]).abs().max() < 0.2 * expected[frames].std()
+
+
 def test_a_clip_gets_the_same_answer_alone_and_beside_others(net):
     clips = [torch.randint(0, 255, (4, 3, 32, 32), dtype=torch.uint8) for _ in range(3)]
     recognizer = Recognizer(net, "none", precision="int8")

@@ -81,19 +81,23 @@ class MultipliedBackward(torch.autograd.Function):
         return from_query, from_scores.mT @ query, weights.mT @ grad, None, None
 
 
+FACTOR = 1.702
+"""Of QuickGELU."""
+
+
 class QuickGELU(nn.Module):
     """``x sigmoid(1.702 x)``, which keeps only ``1.702 x`` for the gradient and recomputes the sigmoid."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Activate, any shape."""
         # These are the largest tensors of a block: each that is made anew costs more than its arithmetic.
-        return _QuickGELU.apply(x) if torch.is_grad_enabled() else (1.702 * x).sigmoid_().mul_(x)
+        return _QuickGELU.apply(x) if torch.is_grad_enabled() else (FACTOR * x).sigmoid_().mul_(x)
 
 
 class _QuickGELU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        scaled = 1.702 * x
+        scaled = FACTOR * x
         ctx.save_for_backward(scaled)
         return torch.sigmoid(scaled).mul_(x)
 

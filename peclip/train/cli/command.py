@@ -14,6 +14,7 @@ from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError, OneLineErrors, in_one_line
 from peclip.files import file_errors
 from peclip.guard import guarded
+from peclip.model.fast.allocator import keep_freed_memory
 from peclip.model.io.spec import trusting
 from peclip.train.callbacks.console import EpochLines, Progress, Summary
 from peclip.train.callbacks.finite_loss import FiniteLoss
@@ -36,7 +37,6 @@ from peclip.train.cli.dump import dump_in_one_line
 from peclip.train.cli.lightning import PEClipCLI
 from peclip.train.cli.trained_model import TrainedModel, read_model, run_options
 from peclip.train.cli.trainer import LOG_EVERY
-from peclip.train.cluster.allocator import keep_freed_memory
 from peclip.train.cluster.signals import AskedToEnd
 from peclip.train.module import PEClipModule
 from peclip.train.runs.recorder import SaveConfig

@@ -1,1 +1,1 @@
-"""Several devices and nodes: ranks, signals, sharded backbones, memory."""
+"""Several devices and nodes: ranks, signals, sharded backbones."""

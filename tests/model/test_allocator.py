@@ -6,7 +6,7 @@ import resource
 import pytest
 import torch
 
-from peclip.train.cluster.allocator import keep_freed_memory
+from peclip.model.fast.allocator import keep_freed_memory
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
