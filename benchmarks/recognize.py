@@ -21,7 +21,6 @@ from rich.console import Console
 from rich.table import Table
 from transformers import CLIPConfig, CLIPModel
 
-from peclip.data.augment import normalize
 from peclip.inference.crops import FoundFaces
 from peclip.inference.faces import YuNet
 from peclip.inference.recognizer import Recognizer
@@ -31,6 +30,7 @@ from peclip.labels import SEVEN
 from peclip.model import PEClip
 from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.freeze import freeze
+from peclip.model.fast.allocator import keep_freed_memory
 
 VISION = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
 TEXT = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8}
@@ -63,11 +63,10 @@ def find_faces(frames: list[tuple[float, np.ndarray]], detect: YuNet, size: int)
     return found + [sight.clip for window in windows.finish() for sight in window.sights]
 
 
-@torch.inference_mode()
-def classify(net: PEClip, clips: list[torch.Tensor], batch: int = 4) -> None:
+def classify(recognizer: Recognizer, clips: list[torch.Tensor], batch: int = 4) -> None:
     """Run the model on clips as the recognizer does."""
     for first in range(0, len(clips), batch):
-        net(normalize(torch.stack(clips[first : first + batch]), net.clip_format))
+        recognizer._classify(clips[first : first + batch])
 
 
 def timed(work: Callable[[], object], repeats: int) -> float:
@@ -84,15 +83,16 @@ def measure(
     video: str, face_model: str, seconds: float, repeats: int, precision: str
 ) -> tuple[dict[str, float], float, int]:
     """Return the seconds of each stage, the length of the video in seconds, and the number of its clips."""
+    keep_freed_memory()  # as the command does
     net, detect = vit_b_16(), YuNet(face_model)
     frames = list(frames_of(video, seconds))
     clips = find_faces(frames, detect, net.image_size)
-    recognizer = Recognizer(net, detect, window=WINDOW, stride=STRIDE)
-    classify(net, clips[:4])  # what is made once is not measured
+    recognizer = Recognizer(net, detect, window=WINDOW, stride=STRIDE, precision=precision)
+    classify(recognizer, clips[:4])  # what is made once is not measured
     stages: dict[str, Callable[[], object]] = {
         "decoding": lambda: sum(1 for _ in frames_of(video, seconds)),
         "faces: find, follow, cut out": lambda: find_faces(frames, detect, net.image_size),
-        "model": lambda: classify(net, clips),
+        "model": lambda: classify(recognizer, clips),
         "all: peclip recognize": lambda: list(recognizer.rows(frames_of(video, seconds), video)),
     }
     took = {name: timed(work, repeats) for name, work in stages.items()}
@@ -107,16 +107,21 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2, help="CPU cores to run on")
     parser.add_argument("--repeats", type=int, default=3, help="of which the median is reported")
     parser.add_argument("--seconds", type=float, default=20.0, help="how much of the video is taken")
+    parser.add_argument("--precision", default="auto", help="as of peclip recognize")
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))[: options.cores]
     os.sched_setaffinity(0, cores)  # the decoder's threads too
     torch.set_num_threads(len(cores))
     cv2.setNumThreads(len(cores))
-    took, length, clips = measure(options.video, options.face_model, options.seconds, options.repeats)
+    took, length, clips = measure(
+        options.video, options.face_model, options.seconds, options.repeats, options.precision
+    )
     table = Table("stage", "seconds", "per second of video", box=box.MARKDOWN)
     for name, value in took.items():
         table.add_row(name, f"{value:.2f}", f"{value / length:.3f}")
-    Console().print(f"{length:.1f} s of video, {clips} clips of {FRAMES} frames, {len(cores)} cores")
+    Console().print(
+        f"{length:.1f} s of video, {clips} clips of {FRAMES} frames, {len(cores)} cores, {options.precision}"
+    )
     Console().print(table)
 
 
