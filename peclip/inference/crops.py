@@ -150,5 +150,5 @@ def _inside(frame: np.ndarray, left: int, top: int, right: int, bottom: int) -> 
     height, width = frame.shape[:2]
     if left < 0 or top < 0 or right > width or bottom > height:
         columns, rows = np.arange(left, right).clip(0, width - 1), np.arange(top, bottom).clip(0, height - 1)
-        return frame[rows[:, None], columns]
+        return frame.take(rows, axis=0).take(columns, axis=1)
     return frame[top:bottom, left:right]

@@ -11,10 +11,12 @@ from typing import Any, TypeVar, cast
 from warnings import catch_warnings, simplefilter
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from peclip.errors import InputError
 from peclip.model.backbones.contract import PARTS
+from peclip.model.backbones.layers import OneTokenAttention, attend
 from peclip.model.fast.frozen import FACTOR, QuickGELU
 from peclip.model.network import Network
 
@@ -72,6 +74,36 @@ class InPieces(nn.Module):
         return out if isinstance(made, Tensor) else (out, *made[1:])
 
 
+class JointAttention(nn.Module):
+    """Base beside the class of an attention of all tokens, whose three products of them become one: they are quantised once."""
+
+    q_proj: nn.Linear
+    k_proj: nn.Linear
+    v_proj: nn.Linear
+    joint: nn.Linear
+    out_proj: nn.Linear
+    head_dim: int
+    scale: float
+
+    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None = None, **options: Any) -> Any:
+        """Attend, (N, L, D) -> (N, L, D)."""
+        query, key, value = rearrange(self.joint(hidden_states), "n l (of h d) -> of n h l d", of=3, d=self.head_dim)
+        out, weights = attend(self, query, key, value, attention_mask, self.scale, is_causal=False)
+        return self.out_proj(rearrange(out, "n l h d -> n l (h d)")), weights
+
+    @torch.no_grad()
+    def join(self) -> None:
+        """Make one layer of three, and drop them."""
+        layers = [self.q_proj, self.k_proj, self.v_proj]
+        with torch.device("meta"):
+            self.joint = nn.Linear(self.q_proj.in_features, 3 * self.q_proj.out_features)
+        self.joint.weight, self.joint.bias = (
+            nn.Parameter(torch.cat([getattr(layer, name) for layer in layers]), requires_grad=False)
+            for name in ("weight", "bias")
+        )
+        del self.q_proj, self.k_proj, self.v_proj
+
+
 def available() -> list[str]:
     """Return torch's engines for int8 on this machine, the best first."""
     has_all = hasattr(torch, "quantize_per_channel") and hasattr(torch.ops.quantized, "linear_dynamic")
@@ -95,6 +127,10 @@ def in_int8(net: Model) -> Model:
     copy = deepcopy(net, {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())})
     tower = copy.backbone.towers["vision"]
     for number, block in enumerate(tower.blocks):
+        attention: Any = tower.part("attention", number)
+        if not isinstance(attention, OneTokenAttention):
+            _mix(attention, JointAttention)
+            attention.join()
         for module in block.modules():
             if isinstance(getattr(module, "activation_fn", None), QuickGELU):
                 _fold(module)
@@ -102,9 +138,12 @@ def in_int8(net: Model) -> Model:
                 module.__class__ = Int8Linear
                 cast(Int8Linear, module).pack()
         for name in PARTS:
-            part = tower.part(name, number)
-            part.__class__ = type(f"{type(part).__name__}InPieces", (InPieces, type(part)), {})
+            _mix(tower.part(name, number), InPieces)
     return copy
+
+
+def _mix(layer: Any, base: type[nn.Module]) -> None:
+    layer.__class__ = type(f"{base.__name__}{type(layer).__name__}", (base, type(layer)), {})
 
 
 @torch.no_grad()
