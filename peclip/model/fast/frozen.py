@@ -82,7 +82,7 @@ class MultipliedBackward(torch.autograd.Function):
 
 
 FACTOR = 1.702
-"""Of QuickGELU."""
+"""Factor on the input of the sigmoid of QuickGELU."""
 
 
 class QuickGELU(nn.Module):
