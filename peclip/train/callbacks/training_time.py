@@ -105,9 +105,8 @@ class TrainingTime(Callback):
         """Start the clock, and watch those that a step may wait for."""
         self._timer.on_train_start(trainer, pl_module)
         self._stages.time(trainer, "save_checkpoint", "checkpoints")
-        if isinstance(
-            files := trainer.strategy.checkpoint_io, SyncedIO
-        ):  # an earlier one may still be on its way to the disk
+        files = trainer.strategy.checkpoint_io
+        if isinstance(files, SyncedIO):  # an earlier one may still be on its way to the disk
             self._stages.time(files, "finish", "checkpoints")
         self._stages.time(trainer.fit_loop.epoch_loop.val_loop, "run", "validation")
         if data := trainer.datamodule:  # type: ignore[attr-defined]  # augmentation is work of the device, and no wait

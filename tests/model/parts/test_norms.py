@@ -59,5 +59,5 @@ def test_other_norms_than_those_of_the_training_are_refused(tiny_clip):
     with pytest.raises(InputError, match="the file: norms is 'all', expected"):
         from_checkpoint(content, "the file")
     for wrong in ("all", True):
-        with pytest.raises(InputError, match=r"norms is .*, expected both, vision, text or null"):
+        with pytest.raises(InputError, match=r"norms is .*, expected one of both, vision, text or None"):
             alone(tiny_clip, wrong)
