@@ -48,9 +48,8 @@ def show_settings(boards: Sequence[Logger], settings: Mapping[str, Any]) -> None
     for board in boards:
         if isinstance(board, TensorBoardLogger):
             board.log_hyperparams({**settings}, {})  # with a metric it would log one of its own, hp_metric
-            if (
-                len([*Path(board.experiment.log_dir).glob("events.out.tfevents.*")]) == 1
-            ):  # has them where a run resumes
+            sessions = [*Path(board.experiment.log_dir).glob("events.out.tfevents.*")]
+            if len(sessions) == 1:  # a run that resumes has shown them
                 _compare_in_tensorboard(board, settings)
         else:
             board.log_hyperparams(_named_for_mlflow(settings) if isinstance(board, MLFlowLogger) else {**settings})
