@@ -6,6 +6,7 @@ import * as ort from "onnxruntime-web";
 
 ort.env.wasm.numThreads = 1;
 const [model, clip] = process.argv.slice(2);
+if (!clip) throw new Error("a model or a clip is missing: node onnx_clip.mjs model.onnx clip.json");
 const { video, dims, labels, temperature } = JSON.parse(await readFile(clip, "utf8"));
 const session = await ort.InferenceSession.create(await readFile(model));
 const { logits } = await session.run({ video: new ort.Tensor("float32", Float32Array.from(video), dims) });

@@ -10,6 +10,8 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
+if len(sys.argv) < 3:
+    sys.exit("a model or its frames are missing: python onnx_clip.py model.onnx FRAME.jpg FRAME.jpg ...")
 model, *paths = sys.argv[1:]
 session = onnxruntime.InferenceSession(model)
 metadata = session.get_modelmeta().custom_metadata_map

@@ -68,9 +68,16 @@ def search(trials: int, options: list[str]) -> optuna.Study:
     return study
 
 
+def words(args: list[str]) -> tuple[int, list[str]]:
+    """Return the number of trainings and the options of peclip fit on a command line."""
+    if not args or not args[0].isdecimal() or int(args[0]) == 0:
+        sys.exit("a number of trainings is missing: python examples/optuna_search.py 20 --config demo")
+    return int(args[0]), args[1:]
+
+
 if __name__ == "__main__":
     try:
-        search(int(sys.argv[1]), sys.argv[2:])
+        search(*words(sys.argv[1:]))
     except KeyboardInterrupt:  # between trainings; within one, peclip ends like this
         print("interrupted: the same command resumes", file=sys.stderr)
         sys.exit(130)

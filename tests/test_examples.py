@@ -101,6 +101,13 @@ def test_a_search_finds_the_best_values_and_resumes(optuna_search, tmp_path, mon
     assert f"--model.lr_adapters {study.best_params['model.lr_adapters']}" in printed
 
 
+def test_a_search_needs_a_number_of_trainings(optuna_search):
+    assert optuna_search.words(["20", "--config", "demo"]) == (20, ["--config", "demo"])
+    for args in ([], ["--config", "demo"], ["0"]):
+        with pytest.raises(SystemExit, match=r"^a number of trainings is missing: "):
+            optuna_search.words(args)
+
+
 @pytest.mark.slow
 def test_a_search_trains_with_what_optuna_suggests(optuna_search, tmp_path, tiny_config):
     study = optuna_search.search(2, ["--config", str(tiny_config), "--trainer.max_epochs", "1"])
