@@ -1,5 +1,6 @@
 """A user's mistake, reported in one line: the exception, parsers that raise it, and text that is safe to print."""
 
+import math
 import re
 import reprlib
 from collections.abc import Iterable, Iterator
@@ -107,6 +108,16 @@ def check_choice(name: str, value: object, known: Iterable[str | None]) -> None:
         raise InputError(f"{name} is {shown(value)}, expected one of {listed(map(str, values))}", name)
 
 
+def check_not_negative(name: str, value: float) -> None:
+    """Check an argument that may be any number but an infinite or a negative one.
+
+    Raises:
+        InputError: it is another.
+    """
+    if not 0 <= value < math.inf:
+        raise InputError(f"{name} is {value}, expected a number of at least 0", name)
+
+
 def in_one_line(error: Any) -> str:
     """Return the message of an error as one printable line.
 
@@ -152,6 +163,17 @@ def listed(names: Iterable[str], most: int = 20) -> str:
     known = [*names]
     others = f" and {len(known) - most:,} more" if len(known) > most else ""
     return ", ".join(known[:most]) + others
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number of things in words: ``1 clip``, ``2 clips``, ``3 classes``.
+
+    Args:
+        number: of them.
+        thing: one of them.
+    """
+    ending = "" if number == 1 else "es" if thing.endswith("s") else "s"
+    return f"{number:,} {thing}{ending}"
 
 
 _SHORT = reprlib.Repr()

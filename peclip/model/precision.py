@@ -1,12 +1,35 @@
 """Precision that a device computes in."""
 
 import platform
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
+from peclip.errors import InputError
+
 Precision = Literal["bf16-mixed", "32-true"]
 """Products in bf16 and everything else in fp32, or everything in fp32; the names are Lightning's."""
+
+WITH_LIGHTNING: tuple[str, ...] = (*get_args(Precision), "16-mixed")
+"""Those in which Lightning may train and evaluate a model: its weights stay in fp32, as an optimizer needs them."""
+
+
+def check_precision(precision: str, frozen: str) -> None:
+    """Check the precision of one of Lightning's trainers.
+
+    Args:
+        precision: of the trainer.
+        frozen: in which the frozen weights are held, ``fp32`` or ``bf16``.
+
+    Raises:
+        InputError: the model does not compute in it, or the frozen weights do not fit it.
+    """
+    if precision not in WITH_LIGHTNING:
+        raise InputError(
+            f"trainer.precision is {precision}, expected {' or '.join(WITH_LIGHTNING)}: what is trained stays in fp32"
+        )
+    if frozen == "bf16" and precision != "bf16-mixed":
+        raise InputError(f"frozen is bf16, but trainer.precision is {precision}: set it to bf16-mixed", "frozen")
 
 
 def best_precision(accelerator: Any) -> Precision:

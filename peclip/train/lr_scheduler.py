@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Literal, get_args
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_only
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from peclip.errors import InputError, check_choice
+from peclip.errors import InputError, check_choice, check_not_negative, listed
+from peclip.terminal import say
 
 Schedule = Literal["cosine", "step"]
 
@@ -39,14 +41,21 @@ class Recipe:
     def __post_init__(self) -> None:
         check_choice("schedule", self.schedule, get_args(Schedule))
         for name in ("warmup_epochs", "warmup_lr"):
-            if not 0 <= (value := getattr(self, name)) < math.inf:
-                raise InputError(f"{name} is {value}, expected a number of at least 0", name)
+            check_not_negative(name, getattr(self, name))
         if self.step_epochs < 1:
             raise InputError(f"step_epochs is {self.step_epochs}, expected at least 1", "step_epochs")
         if not 0 < self.step_factor <= 1:
             raise InputError(
                 f"step_factor is {self.step_factor}, expected a number above 0 and at most 1", "step_factor"
             )
+
+    def say_replaced(self) -> None:
+        """Print which values have no effect where a custom scheduler replaces this one: those that are not the defaults."""
+        stated = [
+            f"{each.name} {value}" for each in fields(self) if (value := getattr(self, each.name)) != each.default
+        ]
+        if stated:
+            rank_zero_only(say)(f"Without effect, because lr_scheduler replaces the schedule: {listed(stated)}")
 
     def scheduler(self, optimizer: Optimizer, epoch: int, total: int) -> LambdaLR:
         """Return a scheduler that steps with every step of the optimizer.

@@ -14,10 +14,11 @@ from torch.optim import Optimizer
 
 from peclip.arguments import checked
 from peclip.data.batch import NO_INDEX, Batch
-from peclip.errors import InputError, options_below
+from peclip.errors import InputError, check_not_negative, options_below
 from peclip.model import PEClip, Trained
 from peclip.model.arithmetic import clip_flops
 from peclip.model.io.checkpoint import from_checkpoint, to_checkpoint
+from peclip.model.precision import check_precision
 from peclip.train.averages import restore_averages, without_frozen
 from peclip.train.class_weights import ClassWeights, loss_of
 from peclip.train.cluster.ranks import mean_over_ranks
@@ -102,8 +103,7 @@ class PEClipModule(EvaluationModule):
         super().__init__(net, zero_shot, calibrate)
         rates = {"lr_adapters": lr_adapters, "lr_prompts": lr_prompts, "lr_peft": lr_peft, "lr_norms": lr_norms}
         for name, value in {**rates, "lr_temporal": lr_temporal or 0.0, "weight_decay": weight_decay}.items():
-            if not 0 <= value < math.inf:
-                raise InputError(f"{name} is {value}, expected a number of at least 0", name)
+            check_not_negative(name, value)
         if optimizer and weight_decay != WEIGHT_DECAY:
             raise InputError(
                 f"weight_decay is {weight_decay}, but belongs to AdamW, the default: set it in the options of optimizer",
@@ -181,10 +181,7 @@ class PEClipModule(EvaluationModule):
             InputError: it has not.
         """
         check_strategy(trainer, self.sharded)
-        if self.frozen == "bf16" and trainer.precision != "bf16-mixed":
-            raise InputError(
-                f"frozen is bf16, but trainer.precision is {trainer.precision}: set it to bf16-mixed", "frozen"
-            )
+        check_precision(str(trainer.precision), self.frozen)
 
     def configure_model(self) -> None:
         """Shard the frozen weights over the devices if ``sharded`` is set."""
@@ -259,12 +256,15 @@ class PEClipModule(EvaluationModule):
         return parameter_groups(self.net, self.rates)
 
     def _adamw(self, groups: list[dict[str, Any]]) -> Optimizer:
-        fused = self.trainer.precision != "16-mixed"  # with fused, Lightning cannot clip its gradients
+        precision, clips = self.trainer.precision, bool(self.trainer.gradient_clip_val)
+        # In mixed precision Lightning does not clip the gradients of a fused optimizer.
+        fused = precision == "32-true" or (precision == "bf16-mixed" and not clips)
         return torch.optim.AdamW(groups, weight_decay=self.weight_decay, fused=fused)
 
     def _schedule(self, optimizer: Optimizer) -> dict[str, Any]:
         """Return Lightning's description of the schedule: a custom one steps by epochs, the recipe by steps."""
         if self.lr_scheduler:
+            self.recipe.say_replaced()
             return described(self.lr_scheduler(optimizer), self.monitors)
         total = self.trainer.estimated_stepping_batches
         if math.isinf(total):

@@ -5,7 +5,8 @@ import platform
 import pytest
 import torch
 
-from peclip.model.precision import best_precision
+from peclip.errors import InputError
+from peclip.model.precision import best_precision, check_precision
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,10 @@ def test_a_cpu_computes_in_bf16_where_it_has_units_for_it(machine, avx512_bf16, 
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: accepted)
     assert best_precision("cpu") == precision
+
+
+def test_lightning_trains_in_a_precision_that_keeps_weights_in_fp32():
+    for precision in ("32-true", "bf16-mixed", "16-mixed"):
+        check_precision(precision, "fp32")
+    with pytest.raises(InputError, match=r"^trainer\.precision is 64-true, expected bf16-mixed or 32-true or 16-mixed"):
+        check_precision("64-true", "fp32")

@@ -96,10 +96,11 @@ def test_a_report_names_the_clips_that_have_chosen_a_checkpoint(monitor, path, s
 
 @pytest.mark.parametrize("kind", [EarlyStopping, ModelCheckpoint])
 def test_a_metric_that_is_not_logged_is_refused_before_the_first_epoch(kind):
-    module = LightningModule()
+    module = SimpleNamespace(parameter_groups=lambda: [{"name": "adapters"}])
     check_monitors([kind(monitor="val/war"), kind(monitor="lr/adapters"), Callback()], module, ["val/war"])
-    with pytest.raises(InputError, match=f"the monitor of {kind.__name__} is 'val_acc'.* expected one of val/war$"):
-        check_monitors([kind(monitor="val_acc")], module, ["val/war"])
+    for name in ("val_acc", "lr/prompts"):
+        with pytest.raises(InputError, match=f"{kind.__name__} is '{name}'.* expected one of val/war, lr/adapters$"):
+            check_monitors([kind(monitor=name)], module, ["val/war"])
 
 
 def test_a_progress_bar_of_the_options_replaces_that_of_peclip():

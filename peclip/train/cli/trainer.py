@@ -7,7 +7,7 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ProgressBar
 
 from peclip.data.datamodule import VideoDataModule
@@ -82,7 +82,7 @@ def without_limit(trainer: Namespace) -> dict[str, Any]:
     return {"max_epochs": -1} if trainer.max_epochs is None and trainer.max_steps == -1 else {}
 
 
-def check_monitors(callbacks: list[Callback], module: LightningModule, scores: list[str]) -> None:
+def check_monitors(callbacks: list[Callback], module: PEClipModule, scores: list[str]) -> None:
     """Check, before the first epoch, that there is the metric that each callback of the options reads.
 
     Args:
@@ -93,12 +93,13 @@ def check_monitors(callbacks: list[Callback], module: LightningModule, scores: l
     Raises:
         InputError: a metric is not logged.
     """
+    rates = [f"lr/{group['name']}" for group in module.parameter_groups()]
     for callback in callbacks:
         monitor = getattr(callback, "monitor", None) if isinstance(callback, MONITORING) else None
-        if monitor is not None and monitor not in scores and not monitor.startswith("lr/"):
+        if monitor is not None and monitor not in (*scores, *rates):
             raise InputError(
                 f"trainer.callbacks: the monitor of {type(callback).__name__} is {monitor!r}, which {type(module).__name__} does "
-                f"not log here, expected one of {listed(scores)}"
+                f"not log here, expected one of {listed([*scores, *rates])}"
             )
 
 
