@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from peclip.errors import InputError, first_line, in_one_line, options_below, shown
+from peclip.errors import InputError, counted, first_line, in_one_line, options_below, shown
 
 
 def test_the_first_line_of_a_message_or_the_type_of_the_error():
@@ -43,3 +43,9 @@ def test_errors_without_an_argument_are_the_same_below_a_section():
 def test_an_error_keeps_its_argument_between_processes():
     error = pickle.loads(pickle.dumps(InputError("texts is empty", "texts")))
     assert (str(error), error.arguments) == ("texts is empty", ("texts",))
+
+
+def test_a_number_of_things_is_written_in_words_that_agree():
+    assert counted(1, "test clip") == "1 test clip"
+    assert [counted(number, "class") for number in (0, 1, 2)] == ["0 classes", "1 class", "2 classes"]
+    assert counted(1234, "frame") == "1,234 frames"

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from peclip.bench.setup import Setup
+from peclip.errors import counted
 from peclip.terminal import say
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _title(what: str, result: "Result") -> str:
     threads = f", {here['threads']} threads" if "threads" in here else ""
     parts = [name for name in ("compile", "checkpointing") if result[name]]
     return (
-        f"{what} {result['model'] or result['backbone']} at {result['image_size']} px: {result['batch_size']} clips of "
-        f"{result['num_frames']} frames, {result['classes']} classes, {', '.join([result['precision'], *parts])}; "
+        f"{what} {result['model'] or result['backbone']} at {result['image_size']} px: {counted(result['batch_size'], 'clip')} of "
+        f"{counted(result['num_frames'], 'frame')}, {counted(result['classes'], 'class')}, {', '.join([result['precision'], *parts])}; "
         f"{here['device']}{threads}"
     )

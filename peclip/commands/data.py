@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peclip.console import PlainConsole, progress_bars
-from peclip.errors import InputError
+from peclip.errors import InputError, counted
 from peclip.terminal import say
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def prepare_list(
 
 
 def _say_written(manifest: "Manifest", out: str) -> None:
-    say(*manifest.notes, f"{len(manifest)} clips of {len(manifest.labels)} classes: {out}")
+    say(*manifest.notes, f"{counted(len(manifest), 'clip')} of {counted(len(manifest.labels), 'class')}: {out}")
     if manifest.reaches_outside(out):
         say("Some clips lie outside the folder of this file: train on it with --data.allow_outside true")
 
@@ -132,6 +132,5 @@ def pack(
         packed = write_shards(table, Path(out), packing, progress)
     shards = sorted(Path(out).glob("shard-*.zip"))
     total = sum(shard.stat().st_size for shard in shards)
-    number = f"{len(shards)} shard{'s' if len(shards) != 1 else ''}"
-    say(f"{len(packed)} clips in {number}, {total / 1e9:.2f} GB: {out}")
+    say(f"{counted(len(packed), 'clip')} in {counted(len(shards), 'shard')}, {total / 1e9:.2f} GB: {out}")
     say(f"train on them with --data.manifest {Path(out) / MANIFEST}")

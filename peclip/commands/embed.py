@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from peclip.errors import counted
+
 
 def embed(
     manifest: str,
@@ -67,4 +69,4 @@ def embed(
     if picture == "tsne":
         draw_map(target.with_suffix(".png"), clips, shown, Path(manifest).name)
     skipped = f", {len(clips) - done:,} skipped" if done < len(clips) else ""
-    say(f"{target}: {done:,} {'clip' if done == 1 else 'clips'}{skipped}, {shown.values.shape[1]} numbers each")
+    say(f"{target}: {counted(done, 'clip')}{skipped}, {shown.values.shape[1]} numbers each")

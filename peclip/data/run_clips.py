@@ -11,7 +11,7 @@ from peclip import labels as vocabulary
 from peclip.data.manifest import Manifest
 from peclip.data.soft_labels import without_soft_labels
 from peclip.data.source import Splits, Validation, read_source, split_source
-from peclip.errors import InputError, listed
+from peclip.errors import InputError, counted, listed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,7 @@ class RunClips(LightningDataModule):
             )
         kept = clips.select(~other)
         if len(kept) < len(clips):
-            kept.notes = (*kept.notes, f"{len(clips) - len(kept):,} clips of other labels omitted")
+            kept.notes = (*kept.notes, f"{counted(len(clips) - len(kept), 'clip')} of other labels omitted")
         return kept
 
     def other_clips(self, split: Literal["train", "val", "test"]) -> dict[str, int]:

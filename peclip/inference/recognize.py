@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from peclip.console import PlainConsole
-from peclip.errors import InputError, in_one_line, printable, shown
+from peclip.errors import InputError, counted, in_one_line, printable, shown
 from peclip.inference.answers import Answers, Finished, ends_run
 from peclip.inference.frame_table import FrameTable
 from peclip.inference.interrupts import interruptible, tidy_end
@@ -82,10 +82,10 @@ def recognize_videos(
         if done := sum(map(answers.has, sources)):
             console.print(f"peclip: {done} of {len(sources)} videos are finished in {out}", soft_wrap=True)
         if answers.outdated:
-            before = f"{_count(answers.outdated, 'video')} by another version of peclip, which counted no cautions"
+            before = f"{counted(answers.outdated, 'video')} by another version of peclip, which counted no cautions"
             console.print(f"peclip: {out} holds {before}: answered again", soft_wrap=True)
         ahead = {source: describe(source) for source in sources if not answers.has(source)}
-        several = f"{len(ahead)} videos" if len(ahead) > 1 else ""
+        several = counted(len(ahead), "video") if len(ahead) > 1 else ""
         pace = Pace(_length(ahead.values()), lambda text: _note(console, several or next(iter(ahead)), text))
         for number, source in enumerate(sources, start=1):
             if source not in ahead:
@@ -132,12 +132,8 @@ def _check(sources: Sequence[str], has_same: bool, show: bool) -> None:
 def _sums(videos: Collection[Finished], read: int, is_about_faces: bool) -> str:
     """Return how many faces, if answers are about faces, and rows all videos have, of which so many were read."""
     rows, faces = sum(video.rows for video in videos), sum(video.faces for video in videos)
-    of_faces = f"{_count(faces, 'face')} in " if is_about_faces else ""
-    return f"{of_faces}{_count(read, 'video')}, {_count(rows, 'row')}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    of_faces = f"{counted(faces, 'face')} in " if is_about_faces else ""
+    return f"{of_faces}{counted(read, 'video')}, {counted(rows, 'row')}"
 
 
 def _length(videos: Iterable[Described]) -> float | None:
@@ -156,7 +152,7 @@ def _warnings(videos: Collection[Finished]) -> Iterator[str]:
         yield f"{every}; see the column caution"
     if most := max(video.not_followed for video in videos):
         were = "was" if most == 1 else "were"
-        yield f"up to {_count(most, 'face')} at a time {were} not followed; see faces_not_followed in {TABLE}"
+        yield f"up to {counted(most, 'face')} at a time {were} not followed; see faces_not_followed in {TABLE}"
 
 
 def _expand(videos: Sequence[str], report: Callable[[InputError], None]) -> Iterator[str]:

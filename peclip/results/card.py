@@ -9,6 +9,7 @@ import yaml
 
 from peclip.class_texts import Texts, texts_of
 from peclip.clip_format import CLIP_MEAN, CLIP_STD, ClipFormat
+from peclip.errors import counted
 from peclip.labels import are_expressions
 from peclip.results.evaluation import Metrics, read_metrics
 from peclip.results.options import read_changes, read_options
@@ -168,7 +169,7 @@ def _input(clips: ClipFormat) -> str:
         pixels = f"mean {clips.mean} and standard deviation {clips.std}"
     side = f"{clips.image_size} x {clips.image_size}"
     turned = ", faces turned so that the eyes are level" if clips.upright else ""
-    return f"{clips.num_frames} frames of a clip, the middle of as many equal segments; RGB, {side}, {pixels}{turned}."
+    return f"{counted(clips.num_frames, 'frame')} of a clip, the middle of as many equal segments; RGB, {side}, {pixels}{turned}."
 
 
 def _classes(facts: PackageFacts) -> Rows:
@@ -191,7 +192,7 @@ def _scores(scores: Metrics | None) -> str:
         return "Not measured."
     remarks = "".join(f"; {remark}" for remark in scores.remarks)
     calibration = f"\n\n{scores.calibration}." if scores.calibration else ""
-    return f"On {scores.scores.clips} {scores.split} clips{remarks}:\n\n{markdown_table(scores_table(scores))}{calibration}"
+    return f"On {counted(scores.scores.clips, f'{scores.split} clip')}{remarks}:\n\n{markdown_table(scores_table(scores))}{calibration}"
 
 
 def _section(settings: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from peclip.errors import counted
 from peclip.files import write_json, write_text
 from peclip.results.bootstrap import (
     LEVEL,
@@ -83,8 +84,8 @@ class Compared:
         """Notes that readers of its scores need."""
         notes = [f"{self.run}: {remark}." for remark in self.remarks]
         if self.skipped:
-            count = f"{self.skipped} clips of the test set could not be read and were skipped"
-            notes.append(f"{self.run}: {count}, see skipped.csv.")
+            count = counted(self.skipped, "clip")
+            notes.append(f"{self.run}: skipped {count} of the test set that could not be read, see skipped.csv.")
         if self.selection == "test":
             notes.append(selection_note("test", of=self.run))
         return notes
@@ -214,7 +215,7 @@ def _tables(comparison: Comparison, file: str | None = None) -> dict[str, Rows]:
     """Return tables by their titles; ``file`` as for :func:`peclip.results.tables.class_rows`."""
     runs = comparison.runs
     names = [run.run for run in runs]
-    folds = f", mean of {len(comparison.folds)} folds" if comparison.folds else ""
+    folds = f", mean of {counted(len(comparison.folds), 'fold')}" if comparison.folds else ""
     scores = [
         ["WAR", *(f"{percent(run.war.value)} {percent_interval(run.war.interval)}" for run in runs)],
         ["UAR", *(f"{percent(run.uar.value)} {percent_interval(run.uar.interval)}" for run in runs)],
@@ -241,7 +242,7 @@ def _tables(comparison: Comparison, file: str | None = None) -> dict[str, Rows]:
         for each in comparison.differences
     ]
     return {
-        f"Results on {comparison.clips:,} {runs[0].split} clips{folds}": (["", *names], scores),
+        f"Results on {counted(comparison.clips, f'{runs[0].split} clip')}{folds}": (["", *names], scores),
         f"Differences to {names[0]}": (["run", "", "difference", f"{LEVEL:.0%} interval", "p"], changes),
         "Clips that only one of the two got right": (["run", "the first run", "this run", "McNemar's p"], alone),
     }

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from peclip.clip_format import ClipFormat
-from peclip.errors import InputError, first_line, listed
+from peclip.errors import InputError, counted, first_line, listed
 from peclip.files import open_regular, write_json
 from peclip.labels import label_of
 from peclip.results.calibration import Calibrated
@@ -56,11 +56,7 @@ class Classes:
         """A sentence for each kind of difference."""
         kinds = {"not trained on": self.unseen, "with other class texts than in the training": self.reworded}
         kinds |= {"of the training not among the classes": self.absent}
-        return [
-            f"{len(labels)} label{'s' * (len(labels) > 1)} {what}: {listed(labels)}"
-            for what, labels in kinds.items()
-            if labels
-        ]
+        return [f"{counted(len(labels), 'label')} {what}: {listed(labels)}" for what, labels in kinds.items() if labels]
 
 
 @dataclass(frozen=True)
@@ -203,7 +199,7 @@ def write_evaluation(folder: Path, metrics: Metrics) -> None:
         write_confusion(folder / "confusion.csv", found.confusion, labels)
     write_json(folder / METRICS, metrics.as_json())
     if found.confusion is not None:
-        title = f"WAR {found.war:.1%}, UAR {found.uar:.1%}, {found.clips} clips"
+        title = f"WAR {found.war:.1%}, UAR {found.uar:.1%}, {counted(found.clips, 'clip')}"
         draw_confusion(folder / "confusion.png", found.confusion, labels, title)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from peclip.errors import counted
 from peclip.results.bootstrap import Bootstrap, Estimate, Spread
 from peclip.results.selection import Selection, selection_note
 
@@ -91,7 +92,7 @@ class Summary:
     @property
     def title(self) -> str:
         """Name, folds and clips."""
-        return f"Cross-validation {self.name}: {len(self.folds)} folds, {self.clips:,} test clips"
+        return f"Cross-validation {self.name}: {counted(len(self.folds), 'fold')}, {counted(self.clips, 'test clip')}"
 
     @property
     def means(self) -> dict[str, Spread]:
@@ -105,7 +106,7 @@ class Summary:
         notes = [selection_note(self.selection, of="Each fold")]
         if self.skipped:
             notes.append(
-                f"{self.skipped:,} test clips could not be read and were skipped: see skipped.csv of the folds."
+                f"Skipped {counted(self.skipped, 'test clip')} that could not be read: see skipped.csv of the folds."
             )
         notes += [f"Fold {fold.fold}: {remark}." for fold in self.folds for remark in fold.remarks]
         return " ".join(notes)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from peclip.console import PlainConsole
-from peclip.errors import printable
+from peclip.errors import counted, printable
 from peclip.results.bootstrap import Interval
 from peclip.results.evaluation import Metrics
 from peclip.results.figures import MOST_CLASSES
@@ -45,7 +45,7 @@ def markdown_table(table: Rows, numbers: bool = True) -> str:
 def print_metrics(metrics: Metrics) -> None:
     """Print the scores of an evaluation, and what has to be known to read them."""
     remarks = "; ".join(metrics.remarks)
-    title = f"Results on {metrics.scores.clips} {metrics.split} clips"
+    title = f"Results on {counted(metrics.scores.clips, f'{metrics.split} clip')}"
     print_table(f"{title} ({remarks})" if remarks else title, scores_table(metrics, "metrics.json"))
     if metrics.calibration:
         say(metrics.calibration)

@@ -170,7 +170,7 @@ def test_ravdess_refuses_names_and_codes_of_other_data(tmp_path):
 def test_cremad_leaves_out_the_broken_files_and_separates_the_actors(tmp_path):
     manifest = read_benchmark("cremad", cremad_tree(tmp_path, actors=10))
     assert len(manifest) == 60
-    assert manifest.notes == ("1 file is skipped, known to be broken: 1076_MTI_NEU_XX",)
+    assert manifest.notes == ("skipped 1 file known to be broken: 1076_MTI_NEU_XX",)
     tested = [actors_of(manifest.splits(fold)[2]) for fold in manifest.folds]
     assert tested[0] == {"1001", "1006"}
     assert len(set.union(*tested)) == sum(map(len, tested)) == 10

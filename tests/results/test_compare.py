@@ -183,7 +183,7 @@ def test_clips_that_one_of_them_skipped_are_reported(runs):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"skipped": 2 if name == "poor" else 0}))
     result = run("compare", "good", "poor", "--out", "there")
     assert result.status == 0, result.err
-    assert "poor: 2 clips of the test set could not be read and were skipped" in " ".join(result.out.split())
+    assert "poor: skipped 2 clips of the test set that could not be read" in " ".join(result.out.split())
     assert [entry["skipped"] for entry in json.loads((runs / "there/comparison.json").read_text())["runs"]] == [0, 2]
     write_run(runs / "fewer", TRUTH[:88], GOOD[:88])
     path = runs / "fewer" / "metrics.json"

@@ -131,7 +131,7 @@ def test_a_run_counts_and_lists_what_it_skipped(place, config, data):
     (folder,) = place.glob("runs/tiny/*")
     metrics = json.loads((folder / "metrics.json").read_text())
     assert (metrics["clips"], metrics["skipped"], metrics["zero_shot"]["clips"]) == (5, 1, 5)
-    assert f"3 clips could not be read and were skipped: see {folder.relative_to(place)}/skipped.csv" in result.out
+    assert f"Skipped 3 clips that could not be read: see {folder.relative_to(place)}/skipped.csv" in result.out
     rows = rows_of(folder / "skipped.csv")
     assert [(row["split"], row["path"]) for row in rows] == list(zip(("train", "val", "test"), broken, strict=True))
     assert all(row["line"] == f"manifest.csv line {int(number_of(row['path'])) + 1}" for row in rows)
@@ -165,7 +165,7 @@ def test_predict_leaves_them_out(place, data, tiny_run):
     assert len(rows_of(folder / "predictions.csv")) == 5
     (row,) = rows_of(folder / "skipped.csv")
     assert (row["split"], row["path"]) == ("predict", broken[0])
-    assert "1 clip could not be read and was skipped: see out/skipped.csv" in result.out
+    assert "Skipped 1 clip that could not be read: see out/skipped.csv" in result.out
 
 
 @pytest.mark.parametrize(

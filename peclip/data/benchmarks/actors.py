@@ -6,7 +6,7 @@ from typing import Any
 
 from peclip.data.benchmarks.layout import children, clip_name, locate, row_of, to_label, to_manifest, videos_and_folders
 from peclip.data.manifest import Manifest
-from peclip.errors import InputError
+from peclip.errors import InputError, counted
 
 RAVDESS_LABELS = ("neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise")
 """The emotions of RAVDESS by their codes, 01 to 08."""
@@ -79,7 +79,7 @@ def cremad(root: Path) -> Manifest:
             continue
         label = to_label(found["emotion"], CREMAD_LABELS, str(clip))
         rows.append(row_of(clip, base, label) | {"subject": found["actor"]})
-    known = f"{len(broken)} file{'s are' if len(broken) > 1 else ' is'} skipped, known to be broken"
+    known = f"skipped {counted(len(broken), 'file')} known to be broken"
     notes = [f"{known}: {', '.join(broken)}"] if broken else []
     return to_manifest(_with_folds(rows, 5, blocks=False), base, notes)
 

@@ -23,7 +23,7 @@ from peclip.data.manifest import Manifest
 from peclip.data.manifest.formats import list_command
 from peclip.data.soft_labels import soft_remarks
 from peclip.data.subjects import has_subjects, on_several_sides
-from peclip.errors import InputError, printable, short
+from peclip.errors import InputError, counted, printable, short
 from peclip.labels import MOST
 
 SIGNS = {
@@ -190,7 +190,7 @@ def _problems(manifest: Manifest, seen: Sequence[Inspected], num_frames: int) ->
         if one.problem:
             found[one.problem].append(f"{manifest.where(index)}: {one.message}")
         elif one.frames is not None and one.frames < num_frames:
-            found["short"].append(f"{manifest.where(index)}: {one.frames} frames, the last is repeated")
+            found["short"].append(f"{manifest.where(index)}: {counted(one.frames, 'frame')}, the last is repeated")
         if one.choice:
             found["several video streams"].append(f"{manifest.where(index)}: {one.choice}")
     for what in ("missing", "empty", "undecodable", "short", "several video streams"):

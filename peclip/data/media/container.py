@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 from peclip.data.media.budget import check_scans
 from peclip.data.media.canvas import MAX_PIXELS, check_pixels, picture_kind, reason
 from peclip.data.media.truncation import is_truncated
-from peclip.errors import InputError
+from peclip.errors import InputError, counted
 
 Window = tuple[float | None, float | None]
 """`[start, end)` in seconds from the beginning of the video; None leaves a side open."""
@@ -121,7 +121,7 @@ class Video:
                     number += 1
         except av.FFmpegError as error:
             raise InputError(
-                f"{self.path}: truncated or damaged, only {number} frames can be read ({reason(error)}): replace the file"
+                f"{self.path}: truncated or damaged, only {counted(number, 'frame')} can be read ({reason(error)}): replace the file"
             ) from error
 
     @property

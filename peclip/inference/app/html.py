@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from peclip.errors import counted
 from peclip.inference.app.answer import Answer, Person, span
 from peclip.inference.app.looks import Look
 from peclip.inference.persons import as_image
@@ -58,7 +59,7 @@ def page_of(answer: Answer, download: str) -> str:
     colours = dict(zip(answer.labels, label_colours(answer.labels), strict=True))
     count = len(answer.persons)
     end = max((row.end for row in answer.rows), default=0.0)
-    facts = f"{escaped(answer.name)} · {span(end)} · {count} {'person' if count == 1 else 'persons'}"
+    facts = f"{escaped(answer.name)} · {span(end)} · {counted(count, 'person')}"
     caution = f'<p class="pe-caution" role="note">{escaped(answer.caution)}</p>' if answer.caution else ""
     if not persons:
         caution += '<p class="pe-caution" role="note">No face was found in this video.</p>'

@@ -16,7 +16,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from peclip import __version__
-from peclip.errors import InputError, first_line
+from peclip.errors import InputError, counted, first_line
 from peclip.files import atomic_write
 from peclip.model.fast.gru import GRU
 from peclip.model.io.onnx_dtype import Dtype, in_dtype
@@ -128,7 +128,7 @@ def compare(net: PEClip, path: Path, onnxruntime: Any, dtype: Dtype = "fp32") ->
         difference = (logits - expected).abs()
         if not (difference.isfinite().all() and difference.max() <= limit):
             raise InputError(
-                f"the ONNX file was not kept: on {shape[0]} clips of {shape[1]} frames its logits differ from those of "
+                f"the ONNX file was not kept: on {counted(shape[0], 'clip')} of {counted(shape[1], 'frame')} its logits differ from those of "
                 f"torch by {float(difference.max()):.1e}, expected at most {limit:.0e}"
             )
         differences.append(difference.flatten())

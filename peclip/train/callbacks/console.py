@@ -10,6 +10,7 @@ from rich.table import Table
 
 from peclip.console import PlainConsole
 from peclip.data.batch import Batch
+from peclip.errors import counted
 from peclip.model.naming import method_name
 from peclip.results.selection import selection_note
 from peclip.results.tables import giga
@@ -41,8 +42,8 @@ class Summary(Callback):
         PlainConsole().print(table)
         splits = data.splits
         say(
-            f"{len(splits.train)} training, {len(splits.val)} validation, {len(splits.test)} test clips of "
-            f"{len(data.labels)} classes from {data.source.source}; {data.clip_format.num_frames} frames a clip, "
+            f"{len(splits.train)} training, {len(splits.val)} validation, {counted(len(splits.test), 'test clip')} of "
+            f"{counted(len(data.labels), 'class')} from {data.source.source}; {counted(data.clip_format.num_frames, 'frame')} a clip, "
             f"{net.image_size} px, batch {data.batch_size}, precision {trainer.precision}, seed {data.seed}"
         )
         if net.flops:

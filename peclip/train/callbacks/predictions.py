@@ -14,7 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 from peclip.data.batch import Batch
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
-from peclip.errors import InputError
+from peclip.errors import InputError, counted
 from peclip.files import as_cell, atomic_write
 from peclip.labels import column
 from peclip.model import PEClip
@@ -64,7 +64,7 @@ class PredictionWriter(EvaluationCallback):
         """Write the predictions and print the path of the file."""
         written, count = self._write(trainer, truth=False)
         if written:
-            say(f"{count} clips: {written}")
+            say(f"{counted(count, 'clip')}: {written}")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the predictions with true labels beside the report."""

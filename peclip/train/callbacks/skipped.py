@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from peclip.data.batch import Batch
 from peclip.data.manifest import Manifest
-from peclip.errors import InputError
+from peclip.errors import InputError, counted
 from peclip.files import as_cell, atomic_write
 from peclip.terminal import say
 from peclip.train.callbacks.run import EvaluationCallback
@@ -150,8 +150,7 @@ class SkippedClips(EvaluationCallback):
         if report and count != self._reported:
             self._reported = count
             where = f": see {Path(folder) / FILE}" if folder else ""
-            clips = "1 clip could not be read and was" if count == 1 else f"{count:,} clips could not be read and were"
-            say(f"{clips} skipped{where}")
+            say(f"Skipped {counted(count, 'clip')} that could not be read{where}")
 
     def _list(self, trainer: Trainer, target: Path) -> None:
         data = trainer.datamodule  # type: ignore[attr-defined]

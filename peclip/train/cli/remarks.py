@@ -6,7 +6,7 @@ from peclip.data.benchmarks.whole import advice_on_whole_frames
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.crops import check_crops
-from peclip.errors import options_below
+from peclip.errors import counted, options_below
 from peclip.model import PEClip, Trained
 from peclip.terminal import say
 from peclip.train.callbacks.report import other_classes
@@ -32,7 +32,7 @@ def say_what_differs(net: PEClip, data: VideoDataModule, trained: Trained | None
     remarks = [
         *([f"num_frames {here}, but the model was trained with {there}"] if here != there else ()),
         *(found.remarks if found else ()),
-        *([f"{omitted:,} clips of other labels omitted"] if omitted else ()),
+        *([f"{counted(omitted, 'clip')} of other labels omitted"] if omitted else ()),
     ]
     for remark in remarks:
         rank_zero_only(say)(remark)

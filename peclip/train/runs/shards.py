@@ -15,7 +15,7 @@ from jsonargparse import Namespace
 
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.lines import PIECE
-from peclip.errors import InputError, in_one_line
+from peclip.errors import InputError, counted, in_one_line
 from peclip.files import check_regular, read_regular_text, write_bytes, write_json
 from peclip.terminal import say
 
@@ -159,8 +159,8 @@ class ShardFolder:
     def __str__(self) -> str:
         clips = self.prediction.clips
         skipped = f" ({clips - self.rows} were skipped)" if self.rows not in (None, clips) else ""
-        shards = "1 shard" if len(self.shards) == 1 else f"{len(self.shards)} shards"
-        return f"{clips if self.rows is None else self.rows} clips in {shards}{skipped}: {self.path}"
+        written = counted(clips if self.rows is None else self.rows, "clip")
+        return f"{written} in {counted(len(self.shards), 'shard')}{skipped}: {self.path}"
 
     def _file(self, shard: int) -> Path:
         return self.path / f"shard-{shard:05d}.parquet"

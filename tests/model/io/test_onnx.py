@@ -214,7 +214,7 @@ class Branching(Adapter):
 @pytest.mark.parametrize(
     ("adapter", "message"),
     [
-        (Counting, "the ONNX file was not kept: on 1 clips of 1 frames its logits differ"),
+        (Counting, "the ONNX file was not kept: on 1 clip of 1 frame its logits differ"),
         (Branching, "cannot be written"),
     ],
 )
