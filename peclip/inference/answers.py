@@ -1,17 +1,18 @@
 """A folder of answers about many videos: each is finished or absent, and the same command resumes.
 
-Each video has a folder of its own below :data:`VIDEOS`, which appears when all its files are written. The tables of the whole are put
+Each video has a folder of its own below :data:`ANSWERS`, which appears when all its files are written. The tables of the whole are put
 together of these at the end of a run, however it ends, but for a kill: then the next run does it.
 """
 
 import errno
+import filecmp
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,16 +21,14 @@ from peclip.errors import InputError, shown
 from peclip.files import atomic_write, locked, read_regular_text, write_json
 from peclip.inference.frame_table import FRAMES
 from peclip.inference.recognizer import Row
-from peclip.inference.sources import STDIN, is_live
+from peclip.inference.sources import ANSWERS, STDIN, is_live
 from peclip.inference.timeline import JSON, SEGMENTS, SUMMARY, TABLE, Timeline, check_place
-
-VIDEOS = ".videos"
-"""Folder of the finished videos, below that of the answers."""
 
 OPTIONS, DONE = "options.json", "done.json"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-_ADVICE = "; finished videos are kept. Free some space, then run the same command again"
+_ADVICE = "; finished videos are kept. Free space or allow writing, then run the same command again"
+_TABLES = (TABLE, SEGMENTS, SUMMARY, FRAMES, JSON)
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Answers:
     ) -> None:
         self.finished: dict[str, Finished] = {}
         self.outdated = 0
-        self._folder, self._videos, self._options = folder, folder / VIDEOS, dict(options)
+        self._folder, self._videos, self._options = folder, folder / ANSWERS, dict(options)
         self._labels, self._head, self._caution, self._formats = labels, head, caution, formats
         self._order: dict[str, int] = {}
         self._context, self._has_lock = ExitStack(), False
@@ -109,7 +108,7 @@ class Answers:
                 except (ValueError, TypeError):  # what else the answers lack is not known
                     self.outdated += 1
                 else:
-                    self.finished[video.file] = video
+                    self.finished[video.file] = replace(video, stem=note.parent.name)
             opening.pop_all()
         return self
 
@@ -164,7 +163,7 @@ class Answers:
                 counts = timeline.rows, timeline.faces, timeline.cautions, timeline.not_followed
                 video = Finished(file, timeline.stems[0], size, changed, *counts)
                 write_json(temporary / DONE, asdict(video))
-                shutil.rmtree(self._videos / video.stem, ignore_errors=True)
+                self._remove(self._videos / video.stem)
                 os.replace(temporary, self._videos / video.stem)
                 self.finished[file] = video
         finally:
@@ -175,9 +174,9 @@ class Answers:
         try:
             before = dict(json.loads(read_regular_text(note)))
         except FileNotFoundError:
-            if (self._folder / TABLE).exists():
+            if other := [name for name in _TABLES if (self._folder / name).exists()]:
                 raise InputError(
-                    f"out {self._folder}: holds answers of which it is not known how they were made: name another folder"
+                    f"out {self._folder}: holds a {other[0]} of which it is not known how it was made: name another folder"
                 ) from None
             write_json(note, self._options)
             return
@@ -210,20 +209,35 @@ class Answers:
                             whole.write(end + b"\n" + line.rstrip(b",\n"))
                             end = b","
             whole.write(b"\n]}\n")
-        for video in videos:
-            self._lay_out(self._videos / video.stem)
+        others = [path for video in videos for path in self._lay_out(self._videos / video.stem)]
+        if others:
+            raise InputError(
+                f"out {self._folder}: {shown(str(others[0]))} is there already, and not as peclip wrote it: move it away to keep it, "
+                "then run the same command again"
+            )
 
-    def _lay_out(self, part: Path) -> None:
-        """Link, or copy, the files of a video but for its tables."""
-        for path in part.rglob("*"):
-            if path.is_file() and path.name not in (TABLE, SEGMENTS, SUMMARY, FRAMES, JSON, DONE):
-                target = self._folder / path.relative_to(part)
+    def _lay_out(self, part: Path) -> Iterator[Path]:
+        """Link, or copy, the files of a video but for its tables; yield the names under which other files are there."""
+        for path, name in _files(part):
+            target = self._folder / name
+            if not target.exists():
+                target.unlink(missing_ok=True)  # a link that leads nowhere
                 target.parent.mkdir(exist_ok=True)
-                target.unlink(missing_ok=True)
                 try:
                     os.link(path, target)
                 except OSError:
-                    shutil.copyfile(path, target)
+                    with atomic_write(target, _ADVICE) as copy:
+                        shutil.copyfile(path, copy)
+            elif not _is_same(path, target):
+                yield name
+
+    def _remove(self, part: Path) -> None:
+        """Remove a video, and its files that were laid out unless somebody has changed them."""
+        for path, name in _files(part):
+            target = self._folder / name
+            if target.exists() and _is_same(path, target):
+                target.unlink()
+        shutil.rmtree(part, ignore_errors=True)
 
     def _tidy(self) -> None:
         """Remove the folder where nothing is in it, unless another run is writing there."""
@@ -243,6 +257,17 @@ class Answers:
             if not isinstance(cause, OSError):
                 raise
             raise InputError(f"out {self._folder}: cannot be written ({cause.strerror}){_ADVICE}") from cause
+
+
+def _files(part: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the files of a video but for its tables, and the name of each from the folder of the answers."""
+    for path in sorted(part.rglob("*")):
+        if path.is_file() and path.name not in (*_TABLES, DONE):
+            yield path, path.relative_to(part)
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    return path.samefile(other) or filecmp.cmp(path, other, shallow=False)
 
 
 def ends_run(error: Exception) -> bool:

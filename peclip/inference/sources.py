@@ -5,7 +5,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from glob import glob
+from glob import escape, glob
 from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,12 @@ STDIN = "-"
 CAMERA = "camera"
 """Name of the first camera of the machine."""
 
+ANSWERS = ".videos"
+"""Folder of the finished videos, below that of their answers."""
+
+ANNOTATED = "-annotated.mp4"
+"""End of the name of an annotated video."""
+
 LONGEST_GAP = 3600.0
 """Largest gap between two frames in seconds; larger ones are treated as damage."""
 
@@ -43,8 +49,8 @@ def find_videos(source: str) -> list[str]:
     """Return the videos of a path.
 
     Args:
-        source: a folder, which is searched with everything below it for names with the suffix of a video; anything
-            else is returned as it is.
+        source: a folder, which is searched with everything below it for names with the suffix of a video, but for hidden ones
+            and annotated videos among answers; anything else is returned as it is.
 
     Raises:
         InputError: the folder cannot be read or has no video.
@@ -52,19 +58,29 @@ def find_videos(source: str) -> list[str]:
     refuse_address(source)
     if not os.path.isdir(source):
         return [source]
+    found = sorted(_videos_below(source))
+    if not found:
+        raise InputError(f"{source}: has no video: expected files such as .mp4, .mov, .mkv, .avi or .webm")
+    return found
 
+
+def _videos_below(source: str) -> Iterator[str]:
     def refuse(error: OSError) -> None:
         raise InputError(f"{error.filename}: cannot be listed ({error.strerror})") from error
 
-    found = [
-        os.path.join(folder, name)
-        for folder, _, names in os.walk(source, onerror=refuse)
-        for name in names
-        if os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not name.startswith(".")
-    ]
-    if not found:
-        raise InputError(f"{source}: has no video: expected files such as .mp4, .mov, .mkv, .avi or .webm")
-    return sorted(found)
+    seen = set()
+    for folder, below, names in os.walk(source, onerror=refuse, followlinks=True):
+        if (place := os.path.realpath(folder)) in seen:  # a link may lead back
+            below.clear()
+            continue
+        seen.add(place)
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        answered = glob(os.path.join(escape(folder), ANSWERS, "*"))
+        ours = {f"{os.path.basename(stem)}{ANNOTATED}" for stem in answered}
+        for name in names:
+            is_video = os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+            if is_video and not name.startswith(".") and name not in ours:
+                yield os.path.join(folder, name)
 
 
 def is_camera(source: str) -> bool:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,6 +31,8 @@ LAST_COLUMNS = (
     *("face_picture", "faces_not_followed", "caution"),
 )
 """Columns of the table before and after the probabilities of the classes."""
+
+_LONGEST_STEM = 200  # bytes; a name has 255
 
 
 class Timeline:
@@ -136,7 +139,7 @@ class Timeline:
         """Return a function that writes the rows of a video. If the context ends in an error, its rows are removed."""
         opened = (self._table, self._segments, self._summary, self._json)
         before, places = self.rows, [each.tell() for each in opened]
-        stem = self._stem(file)
+        stem = stem_of(file, (*self._taken, *self.stems))
         persons = Persons(self._temporary, stem, len(self._labels))
         summary, cells, segments = Summary(), Cells(), Segments()
         kept: list[Segment] = []
@@ -236,12 +239,23 @@ class Timeline:
     def _cautions(self, of_answers: Sequence[str]) -> str:
         return "; ".join([*([self._caution.partition(":")[0]] if self._caution else []), *of_answers])
 
-    def _stem(self, file: str) -> str:
-        """Return a beginning of names for the pictures of a video that no other video of this run has."""
-        stem = "stdin" if file == STDIN else Path(file).stem
-        taken = (*self._taken, *self.stems)
-        names = (stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 2)))
-        return next(name for name in names if name not in taken)
+
+def stem_of(file: str, taken: Sequence[str]) -> str:
+    """Return a beginning of names for the pictures of a video.
+
+    It is that of the file's name, without dots before it: ``..mp4`` would name the folder above. It differs from those that are
+    taken also where names in upper and lower case are one, and leaves room for what follows it.
+    """
+    stem = "stdin" if file == STDIN else Path(file).stem.lstrip(".") or "video"
+    while len(os.fsencode(stem)) > _LONGEST_STEM:
+        stem = stem[:-1]
+    others = {*map(_folded, taken)}
+    names = (stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 2)))
+    return next(name for name in names if _folded(name) not in others)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def check_place(folder: Path) -> Path:

@@ -9,7 +9,8 @@ import pytest
 
 from peclip.errors import InputError
 from peclip.inference import answers
-from peclip.inference.answers import DONE, VIDEOS, Answers
+from peclip.inference.answers import DONE, Answers
+from peclip.inference.sources import ANSWERS
 from tests.inference.test_timeline import LABELS, blank, face
 from tests.media import write_video
 from tests.runs import run
@@ -59,7 +60,7 @@ def test_what_is_finished_survives_and_the_same_command_gives_the_whole(night, t
         assert [row["file"] for row in csv.DictReader(table)] == ["a.mp4"] * 2
     assert json.loads((tmp_path / "out/timeline.json").read_text())["rows"][1]["end"] == 3
     assert (tmp_path / "out/a.png").exists()
-    assert not list((tmp_path / "out" / VIDEOS).glob(".peclip-*"))
+    assert not list((tmp_path / "out" / ANSWERS).glob(".peclip-*"))
     assert night(files) == ["b.mp4", "c.mp4"]
     resumed = content(tmp_path / "out")
     (tmp_path / "out").rename(tmp_path / "before")
@@ -74,7 +75,7 @@ def test_a_killed_run_leaves_finished_videos_and_its_torn_one_is_removed(night, 
     night(["a.mp4"])
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    torn = tmp_path / "out" / VIDEOS / ".peclip-torn"
+    torn = tmp_path / "out" / ANSWERS / ".peclip-torn"
     torn.mkdir()
     assert night(["a.mp4", "b.mp4"]) == ["b.mp4"]
     assert not torn.exists()
@@ -120,8 +121,8 @@ def test_answers_are_never_mixed(night, tmp_path, monkeypatch):
         night(["a.mp4"], options=OPTIONS | {"window": 4.0})
     with pytest.raises(InputError, match=r"holds answers about 'a\.mp4', which this command does not name"):
         night(["b.mp4"])
-    (tmp_path / "out" / VIDEOS / "options.json").unlink()
-    with pytest.raises(InputError, match="of which it is not known how they were made"):
+    (tmp_path / "out" / ANSWERS / "options.json").unlink()
+    with pytest.raises(InputError, match="of which it is not known how it was made"):
         night(["a.mp4"])
 
 
@@ -134,7 +135,7 @@ def test_a_run_that_finds_another_one_there_leaves_its_folder_alone(night, tmp_p
             other.setattr(answers, "locked", busy)
             with pytest.raises(InputError, match="another run is writing there"):
                 night(["a.mp4"])
-        assert (tmp_path / "out" / VIDEOS / "options.json").exists()
+        assert (tmp_path / "out" / ANSWERS / "options.json").exists()
     assert not (tmp_path / "out").exists(), "nothing was finished"
 
 
@@ -147,7 +148,7 @@ def test_the_command_resumes_and_names_the_option_that_differs(checkpoint, tmp_p
     assert result.status == 0, result.err
     assert "1 of 2 videos are finished" in result.err
     assert "2 faces in 2 videos, 2 rows" in result.out
-    note = tmp_path / "out" / VIDEOS / "a" / DONE
+    note = tmp_path / "out" / ANSWERS / "a" / DONE
     known = json.loads(note.read_text())
     del known["cautions"], known["not_followed"]  # as an earlier version left it
     note.write_text(json.dumps(known))
@@ -174,3 +175,51 @@ def test_an_address_is_refused_with_advice(checkpoint, tmp_path):
 def test_a_video_may_have_the_name_of_the_options(night):
     assert night(["options.json.mp4"]) == ["options.json.mp4"]
     assert night(["options.json.mp4"]) == []
+
+
+def test_no_name_of_a_video_leads_out_of_its_folder_or_is_too_long(night, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine.txt").touch()
+    names = ["a.mp4", "..mp4", "...mp4", ".peclip-b.mp4", "é" * 125 + ".mp4"]
+    assert night(names) == names
+    assert night(names) == []
+    assert {"mine.txt", "a.png", "video.png", "video-2.png", "peclip-b.png"} <= set(os.listdir(tmp_path / "out"))
+
+
+def test_videos_have_names_of_their_own_where_upper_and_lower_case_are_one(night, tmp_path):
+    night(["A.mp4", "x/a.mp4"])
+    assert {"A.png", "a-2.png"} <= set(os.listdir(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_of_something_else_is_not_replaced(night, tmp_path, table):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / table).write_text("mine")
+    with pytest.raises(InputError, match=rf"holds a {table} of which it is not known how it was made: name another"):
+        night(["a.mp4"])
+    assert (tmp_path / "out" / table).read_text() == "mine"
+
+
+def test_a_picture_of_something_else_and_one_that_was_changed_are_not_replaced(night, tmp_path):
+    picture = tmp_path / "out/a.png"
+    picture.parent.mkdir()
+    for _ in range(2):
+        picture.unlink(missing_ok=True)
+        picture.write_text("mine")
+        with pytest.raises(InputError, match=r"'a\.png' is there already, and not as peclip wrote it: move it away"):
+            night(["a.mp4"])
+        assert picture.read_text() == "mine"
+    picture.unlink()
+    assert night(["a.mp4"]) == []
+    assert picture.read_bytes() == (tmp_path / "out" / ANSWERS / "a/a.png").read_bytes()
+
+
+def test_what_a_changed_video_no_longer_shows_does_not_stay(night, tmp_path):
+    night(["a.mp4"])
+    stale = [tmp_path / "out/people/a-9.jpg", tmp_path / "out" / ANSWERS / "a/people/a-9.jpg"]
+    for path in stale:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("a face")
+    (tmp_path / "a.mp4").write_text("changed")
+    assert night(["a.mp4"]) == ["a.mp4"]
+    assert not any(path.exists() for path in stale)

@@ -21,6 +21,22 @@ def test_a_folder_means_the_videos_in_and_below_it(tmp_path):
     assert find_videos(str(tmp_path)) == [str(tmp_path / "b.MP4"), str(tmp_path / "sub" / "a.mkv")]
 
 
+def test_videos_that_peclip_wrote_and_hidden_folders_are_none_of_a_folder(tmp_path):
+    for name in ("a.mp4", "b-annotated.mp4", "out/.videos/a/a-annotated.mp4", "out/a-annotated.mp4", "out/b.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_videos(str(tmp_path)) == [str(tmp_path / name) for name in ("a.mp4", "b-annotated.mp4", "out/b.mp4")]
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far/a.mp4").touch()
+    (tmp_path / "far/back").symlink_to(tmp_path / "far")
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near/link").symlink_to(tmp_path / "far")
+    assert find_videos(str(tmp_path / "near")) == [str(tmp_path / "near/link/a.mp4")]
+
+
 def test_any_other_path_is_returned_unchanged():
     assert find_videos("missing.mp4") == ["missing.mp4"]
     assert find_videos("-") == ["-"]

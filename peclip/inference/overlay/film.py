@@ -23,11 +23,8 @@ from peclip.inference.overlay.draw import Drawing, Moment
 from peclip.inference.overlay.moments import Moments
 from peclip.inference.overlay.record import Record
 from peclip.inference.progress import Bar
-from peclip.inference.sources import read_frames
+from peclip.inference.sources import ANNOTATED, read_frames
 from peclip.inference.windows import Box
-
-SUFFIX = "-annotated.mp4"
-"""End of the name of an annotated video."""
 
 READABLE = 320
 """Pixels of the shorter side below which a video is enlarged, so that texts in it can be read."""
@@ -80,7 +77,7 @@ class Film:
             numbers: the number that a face gets, by its own; those that are missing keep theirs.
         """
         self.record.finish(numbers)
-        target = folder / f"{stem}{SUFFIX}"
+        target = folder / f"{stem}{ANNOTATED}"
         with self._bar:
             write_film(self._source, target, self.record, self._labels, self._caution, self._report, self._bar)
 
