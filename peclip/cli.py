@@ -174,7 +174,7 @@ def _parse(name: str, command: Command, target: Callable[..., Any], args: list[s
     class Parser(OneLineErrors, ArgumentParser):
         pass
 
-    parser = Parser(prog=f"peclip {name}", description=command.text)
+    parser = Parser(prog=f"peclip {name}", description=command.text, allow_abbrev=False)
     positional = command.positional.rstrip(".?")
     texts = {entry.arg_name: entry.description for entry in parse(target.__doc__ or "").params}
     several = [name for name, kind in get_type_hints(target).items() if kind == list[str] | None and name != "return"]

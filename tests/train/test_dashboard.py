@@ -196,6 +196,8 @@ def test_loggers_have_names_of_one_word():
         assert text["init_args"]["name"] == "x"
     (text,) = (json.loads(arg) for arg in with_loggers(["--trainer.logger", "mlflow", "--name", "x"]) if "{" in arg)
     assert text["init_args"]["run_name"] == "x"
+    (text,) = (json.loads(arg) for arg in with_loggers(["--trainer.logger+", "tensorboard"]) if "{" in arg)
+    assert text["class_path"].endswith(".TensorBoardLogger")
     assert with_loggers(["--trainer.logger", "false"]) == ["--trainer.logger", "false"]
     assert with_loggers(["--trainer.logger"]) == ["--trainer.logger"]
 

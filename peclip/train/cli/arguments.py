@@ -65,7 +65,7 @@ def with_loggers(args: Sequence[str]) -> list[str]:
     found = list(args)
     for place, arg in enumerate(args):
         option, sign, value = arg.partition("=")
-        if option != "--trainer.logger":
+        if option not in ("--trainer.logger", "--trainer.logger+"):
             continue
         value = value if sign else next(iter(args[place + 1 :]), "")
         if value in LOGGERS:
@@ -157,9 +157,16 @@ def check_peft(args: Sequence[str]) -> None:
 
 def names_module(args: Sequence[str]) -> bool:
     """Return whether a command line names a module of one's own: ``model.class_path``, there or in a configuration."""
-    if any(name in ("--model", "--model.class_path") for name, _ in _options(args)):
-        return True
-    return any("class_path" in _section(path, options, "model") for path, options in _configurations(args))
+    sections = [_section(path, options, "model") for path, options in _configurations(args)]
+    for name, value in _options(args):
+        if name == "--model.class_path":
+            return True
+        if name == "--model" and value not in SWITCHES:
+            try:
+                sections.append(options_in(value, "model", Path()))
+            except InputError:  # the name of a class
+                return True
+    return any("class_path" in options for options in sections)
 
 
 def value_of(args: Sequence[str], option: str) -> str | None:

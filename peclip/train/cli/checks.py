@@ -41,8 +41,9 @@ def check_values(options: Namespace, training: bool) -> None:
     for option in ("folder", "out", "shards"):
         if "://" in (options.get(option) or ""):
             raise InputError(f"{option} is the address {options[option]}, expected a folder of this machine")
-    if options.ckpt_path == "":
-        raise InputError("ckpt_path is empty: name a run, a .ckpt or a package, or omit it")
+    for option in ("ckpt_path", "init_from"):
+        if options[option] == "":
+            raise InputError(f"{option} is empty: name a run, a .ckpt or a package, or omit it")
     if trainer.accumulate_grad_batches < 1:
         raise InputError(f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}, expected at least 1")
     if training and 0 in (trainer.max_epochs, trainer.max_steps):

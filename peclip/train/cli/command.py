@@ -104,7 +104,7 @@ def _create(kind: type[Kind], args: list[str]) -> Kind:
                 ),
                 seed_everything_default=0,
                 parser_class=Parser,
-                parser_kwargs={"prog": "peclip"},
+                parser_kwargs={"prog": "peclip", "allow_abbrev": False},
                 auto_configure_optimizers=False,
                 args=[subcommand, *_brought_along(named, source, rest), *rest],
             )

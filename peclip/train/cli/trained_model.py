@@ -238,6 +238,8 @@ def _shown(value: Any) -> str:
     """Return an option as in a command line: classes with their arguments, adapters by site."""
     if value is None or value == {}:
         return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
     if not isinstance(value, Mapping):
         return str(value)
     if "class_path" not in value:
