@@ -1,21 +1,20 @@
 """Attach adapters and prompts to the towers of a frozen backbone with hooks, and detach them.
 
-This is the only file with hooks. The execution of blocks, compiled or recomputed for the gradient, is attached with them.
+This is the only file with hooks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import MethodType
 from typing import Any, Protocol
 
 import torch
 from einops import repeat
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from peclip.errors import InputError, in_one_line
 from peclip.model.backbones.contract import Tower
+from peclip.model.blocks import PLAIN, BlockForward, Flow, Run
+from peclip.model.fast.frozen import linear_of_last
 from peclip.model.parts.adapters import Adapter, Place, is_token_wise
 
 BLOCK = "block"
@@ -23,37 +22,6 @@ BLOCK = "block"
 
 GATHERING = ("attention", BLOCK)
 """Parts of a block that get all tokens even where the last block computes one alone."""
-
-MOST_KINDS = 256
-"""Kinds of blocks that may be compiled in a process, of all models together; more run as they are."""
-
-
-@dataclass
-class Flow:
-    """State that the hooks of one tower read while it runs; set before each pass.
-
-    Attributes:
-        frames: T, the frames of a clip.
-        prompts: one (P, D) per depth; empty without prompts.
-    """
-
-    frames: int = 1
-    prompts: Sequence[Tensor] = ()
-
-
-@dataclass(frozen=True)
-class Run:
-    """Execution of the blocks of a tower; the function is the same within rounding.
-
-    Attributes:
-        compile: whether torch.compile runs them.
-        checkpointing: whether a block keeps only its input for the gradient and recomputes the rest.
-        draws: whether blocks draw random numbers, which are then the same when they are recomputed.
-    """
-
-    compile: bool = False
-    checkpointing: bool = False
-    draws: bool = False
 
 
 class Handle(Protocol):
@@ -64,7 +32,7 @@ class Handle(Protocol):
 
 
 def attach(
-    tower: Tower, adapters: Mapping[tuple[str, int], Adapter], depth: int, flow: Flow, run: Run = Run()
+    tower: Tower, adapters: Mapping[tuple[str, int], Adapter], depth: int, flow: Flow, run: Run = PLAIN
 ) -> list[Handle]:
     """Hook adapters and prompts into a tower.
 
@@ -84,7 +52,7 @@ def attach(
     ]
     if depth:
         at = tower.prompts_at
-        enter = _append if at is None else partial(_overwrite, at)
+        enter = partial(_append, tower.module) if at is None else partial(_overwrite, at)
         replace = _replace_last if at is None else partial(_replace_first, at)
         handles.append(tower.entrance.register_forward_hook(partial(enter, flow)))
         # First of all hooks: FSDP's, for example, pass on views that cannot be written to.
@@ -92,13 +60,42 @@ def attach(
             tower.blocks[block].register_forward_pre_hook(partial(replace, flow, block), prepend=True)
             for block in range(1, depth)
         ]
-    around = {block: call for (part, block), call in calls.items() if part == BLOCK}
+        handles += [
+            LayerForward(layer, partial(_for_prompts, flow, layer)) for layer in _first_products(tower, adapters)
+        ]
+    around = {block: partial(_adapt_block, call) for (part, block), call in calls.items() if part == BLOCK}
     handles += [
         BlockForward(block, flow, run, around.get(number))
         for number, block in enumerate(tower.blocks)
         if run.compile or run.checkpointing or number in around
     ]
     return handles
+
+
+def _first_products(tower: Tower, adapters: Mapping[tuple[str, int], Adapter]) -> list[Any]:
+    """Return the layers of the first block, query, key and value, that need the gradient of the prompts alone.
+
+    None where an adapter or a trained norm stands before them, where prompts are not the last tokens, or where an adapter may
+    ask the block for the attention of other tokens. Layers of PEFT compute their own gradient.
+    """
+    here = {part: adapter for (part, block), adapter in adapters.items() if block == 0}
+    norm, layers = tower.attention_input(0)
+    if tower.prompts_at is not None or _is_replaced(norm) or any(each.needs_place for each in here.values()):
+        return []
+    if any(part in GATHERING and adapter.takes == "input" for part, adapter in here.items()):
+        return []
+    return [layer for layer in layers if not _is_replaced(layer)]
+
+
+def _is_replaced(layer: nn.Module) -> bool:
+    return "forward" in vars(layer)
+
+
+def _for_prompts(flow: Flow, layer: nn.Linear, x: Tensor) -> Tensor:
+    """Compute a layer of :func:`_first_products`, (N, L, D) -> (N, L, D')."""
+    if flow.last and torch.is_grad_enabled():
+        return linear_of_last(x, layer.weight, layer.bias, flow.last)
+    return type(layer).forward(layer, x)
 
 
 def watch(module: nn.Module, see: Callable[[Any, Any], None]) -> Handle:
@@ -147,85 +144,15 @@ def _hook(module: nn.Module, call: _Call) -> Handle:
 
 
 class LayerForward:
-    """Replaces the ``forward`` of a frozen layer: a linear one by a layer of PEFT around it, a norm by a copy that trains."""
+    """Replaces the ``forward`` of a frozen layer, for example by that of a layer of PEFT around it."""
 
-    def __init__(self, frozen: nn.Module, layer: nn.Module) -> None:
+    def __init__(self, frozen: nn.Module, forward: Callable[..., Any]) -> None:
         self.frozen = frozen
-        frozen.forward = layer.forward
+        frozen.forward = forward
 
     def remove(self) -> None:
         """Restore the layer's own ``forward``."""
-        del self.frozen.forward
-
-
-class BlockForward:
-    """Replaces the ``forward`` of a block, to run it with its adapters compiled or recomputed for the gradient.
-
-    An adapter of the whole block acts within it, so that it is compiled and recomputed with the block.
-    """
-
-    def __init__(self, block: nn.Module, flow: Flow, run: Run, around: _Call | None = None) -> None:
-        self.block, self.flow, self.run, self.around = block, flow, run, around
-        self._forward: Callable[..., Any] | None = None
-        block.forward = self
-
-    def remove(self) -> None:
-        """Restore the block's own ``forward``."""
-        del self.block.forward
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        """Run the block.
-
-        Raises:
-            InputError: it cannot be compiled on this machine.
-        """
-        if self._forward is None:
-            own: Callable[..., Any] = MethodType(type(self.block).forward, self.block)
-            own = partial(_adapt_block, self.around, own) if self.around else own
-            self._forward = _compiled(own) if self.run.compile else own
-        try:
-            if not (self.run.checkpointing and torch.is_grad_enabled()):
-                return self._forward(*args, **options)
-            again = partial(self._with_frames, self.flow.frames)
-            return checkpoint(again, *args, use_reentrant=False, preserve_rng_state=self.run.draws, **options)
-        except RuntimeError as error:
-            if not (self.run.compile and _is_of_the_compiler(error)):
-                raise
-            raise InputError(
-                f"compile is true, but blocks cannot be compiled here: {in_one_line(error)}; set it to false, or install "
-                "what is missing",
-                "compile",
-            ) from error
-
-    def _with_frames(self, frames: int, *args: Any, **options: Any) -> Any:
-        """Run with the T of the forward pass, which may be over when the block is recomputed for the gradient."""
-        assert self._forward
-        now, self.flow.frames = self.flow.frames, frames
-        try:
-            return self._forward(*args, **options)
-        finally:
-            self.flow.frames = now
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Omit the compiled function, which a copy cannot take over."""
-        return self.__dict__ | {"_forward": None}
-
-
-def _compiled(own: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile the forward of a block.
-
-    By default torch does not look at hooks when it looks for a compiled block to use again: a model with parts would compute as one
-    without, which was compiled before it in the same process. Blocks of many models then share the code of one ``forward``.
-    """
-    torch._dynamo.config.skip_nnmodule_hook_guards = False
-    torch._dynamo.config.recompile_limit = MOST_KINDS
-    return torch.compile(own)
-
-
-def _is_of_the_compiler(error: RuntimeError) -> bool:
-    from torch._inductor.exc import InductorError  # importing it takes a while, and only compiled models need it
-
-    return isinstance(error, InductorError)
+        vars(self.frozen).pop("forward", None)
 
 
 def _adapt_block(call: _Call, own: Callable[..., Any], tokens: Tensor, *args: Any, **options: Any) -> Any:
@@ -259,8 +186,10 @@ def _adapt_both(call: _Call, module: nn.Module, args: Any, options: Any, output:
     return call(output, entering)
 
 
-def _append(flow: Flow, module: nn.Module, args: Any, tokens: Tensor) -> Tensor:
+def _append(tower: nn.Module, flow: Flow, module: nn.Module, args: Any, tokens: Tensor) -> Tensor:
     """Append the vision prompts of depth 0 to the patch tokens, (N, L, D) -> (N, L + P, D)."""
+    learns = tokens.requires_grad or any(weight.requires_grad for weight in tower.parameters())
+    flow.last = 0 if learns else len(flow.prompts[0])
     # len() would be a constant in an exported graph
     prompts = repeat(flow.prompts[0].to(tokens.dtype), "p d -> n p d", n=tokens.shape[0])
     return torch.cat([tokens, prompts], dim=1)

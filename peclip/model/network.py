@@ -17,9 +17,10 @@ from peclip.arguments import check
 from peclip.class_texts import texts_by_name, texts_of
 from peclip.clip_format import ClipFormat
 from peclip.errors import InputError, shown
+from peclip.model.blocks import PLAIN, Flow, Run
 from peclip.model.build import Built
 from peclip.model.fast.frozen import hold_in
-from peclip.model.inject import Flow, Handle, LayerForward, Run, attach, uses_one_token
+from peclip.model.inject import Handle, LayerForward, attach, uses_one_token
 from peclip.model.modules import placed
 from peclip.model.parts.nested import each_layer
 from peclip.model.text_cache import TextCache
@@ -64,7 +65,7 @@ class Network(nn.Module):
 
     def _attach(self) -> None:
         replaced = (*each_layer(self.peft), *each_layer(self.norms))
-        self._handles += [LayerForward(self.clip.get_submodule(name), layer) for name, layer in replaced]
+        self._handles += [LayerForward(self.clip.get_submodule(name), layer.forward) for name, layer in replaced]
         for name, tower in self.backbone.towers.items():
             depth = self.prompts.depth_in(name) if self.prompts else 0
             self._handles += attach(tower, placed(self.adapters, name), depth, self._flows[name], self._run)
@@ -225,7 +226,7 @@ class Network(nn.Module):
     def run_plainly(self) -> None:
         """Neither compile blocks nor recompute them for the gradient."""
         with self.bare():
-            self._run = Run()
+            self._run = PLAIN
 
     @contextmanager
     def bare(self) -> Iterator[Self]:

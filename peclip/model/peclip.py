@@ -12,8 +12,8 @@ from peclip.errors import InputError
 from peclip.labels import class_names
 from peclip.model.backbones.contract import Backbone
 from peclip.model.backbones.load import load_backbone
+from peclip.model.blocks import Run
 from peclip.model.build import Built, Normalize, build, build_trained
-from peclip.model.inject import Run
 from peclip.model.io.checkpoint import read_trained
 from peclip.model.io.fits import check_fits, check_state, digest
 from peclip.model.io.package import Dtype, push_package, with_record, write_package

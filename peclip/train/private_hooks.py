@@ -35,7 +35,7 @@ HOOKS = {
 """Path of each hook, and the reason why it is overridden or called."""
 
 SETTINGS = {
-    "torch._dynamo.config:skip_nnmodule_hook_guards": "compiled models that do not compute as one another, see model/inject",
+    "torch._dynamo.config:skip_nnmodule_hook_guards": "compiled models that do not compute as one another, see model/blocks",
     "torch._dynamo.config:recompile_limit": "the same",
 }
 """Path of each private setting of torch that is changed, and the reason."""
@@ -71,7 +71,7 @@ NAMES = {
     "multiprocessing.forkserver:_forkserver._forkserver_address": "the same",
     "torch:Tensor._version": "whether a weight was written to, see model/text_cache and model/parts/peft",
     "torch:_softmax_backward_data": "the gradient of a softmax without a copy, see model/fast/frozen",
-    "torch._inductor.exc:InductorError": "compiling has failed, see model/inject",
+    "torch._inductor.exc:InductorError": "compiling has failed, see model/blocks",
     "torch.cpu:_is_vnni_supported": "whether int8 is fast here, see model/fast/int8",
     "torch.nn:Module._modules": "a layer of PEFT that holds no second copy of its linear layer, see model/parts/peft",
     "torch.nn:Module._parameters": "the same",

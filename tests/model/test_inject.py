@@ -3,7 +3,8 @@ import torch
 
 from peclip.model import Adapter
 from peclip.model.backbones.load import load_backbone
-from peclip.model.inject import Flow, attach
+from peclip.model.blocks import Flow
+from peclip.model.inject import attach
 from tests.model.small import clips
 
 LENGTH = 3

@@ -16,6 +16,9 @@ from peclip.model.parts.adapters import Grid, Place
 PARTS = {"attention": "self_attn", "mlp": "mlp"}
 """Names of a block's sub-layers, by part of a site."""
 
+PROJECTIONS = ("q_proj", "k_proj", "v_proj")
+"""Names of the layers of an attention that compute query, key and value."""
+
 Pixels = tuple[tuple[float, float, float], tuple[float, float, float]]
 """Mean and standard deviation of pixels in [0, 1], by channel (RGB)."""
 
@@ -49,6 +52,12 @@ class Tower:
         module = getattr(self.blocks[block], PARTS[name])
         assert isinstance(module, nn.Module)
         return module
+
+    def attention_input(self, block: int) -> tuple[nn.Module, list[nn.Module]]:
+        """Return the norm before the attention of a block, and the layers that compute query, key and value of its output."""
+        layers = [layer for name, layer in self.part("attention", block).named_children() if name in PROJECTIONS]
+        norm: Any = self.blocks[block].layer_norm1
+        return norm, layers
 
     def place(self, block: int) -> Place:
         """Return the surroundings of the adapters of a block."""

@@ -81,6 +81,37 @@ class MultipliedBackward(torch.autograd.Function):
         return from_query, from_scores.mT @ query, weights.mT @ grad, None, None
 
 
+def linear_of_last(x: Tensor, weight: Tensor, bias: Tensor | None, count: int) -> Tensor:
+    """Compute a linear layer, with the gradient of the last tokens alone: that of all others is zero.
+
+    Args:
+        x: (N, L, D).
+        weight: (D', D), frozen; so is the bias.
+        bias: (D',).
+        count: tokens of each sequence that carry gradients.
+
+    Returns:
+        (N, L, D').
+    """
+    made: Tensor = _LinearOfLast.apply(x, weight, bias, count)
+    return made
+
+
+class _LinearOfLast(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, count: int) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.count = count
+        return F.linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,) = ctx.saved_tensors
+        from_x = grad.new_zeros(*grad.shape[:-1], weight.shape[1])
+        from_x[:, -ctx.count :] = grad[:, -ctx.count :] @ weight.to(grad.dtype)
+        return from_x, None, None, None
+
+
 FACTOR = 1.702
 """Factor on the input of the sigmoid of QuickGELU."""
 

@@ -1,0 +1,124 @@
+"""Run the blocks of a tower: as they are, compiled, or recomputed for the gradient; and what they read of a pass."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from peclip.errors import InputError, in_one_line
+
+Around = Callable[..., Any]
+"""Runs a block that is its first argument, with the arguments of the block after it."""
+
+MOST_KINDS = 256
+"""Kinds of blocks that may be compiled in a process, of all models together; more run as they are."""
+
+
+@dataclass
+class Flow:
+    """State that the hooks of one tower read while it runs; set before each pass.
+
+    Attributes:
+        frames: T, the frames of a clip.
+        prompts: one (P, D) per depth; empty without prompts.
+        last: the last tokens of a sequence, P, if nothing learns before the first block but they; 0 if something may.
+    """
+
+    frames: int = 1
+    prompts: Sequence[Tensor] = ()
+    last: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """Execution of the blocks of a tower; the function is the same within rounding.
+
+    Attributes:
+        compile: whether torch.compile runs them.
+        checkpointing: whether a block keeps only its input for the gradient and recomputes the rest.
+        draws: whether blocks draw random numbers, which are then the same when they are recomputed.
+    """
+
+    compile: bool = False
+    checkpointing: bool = False
+    draws: bool = False
+
+
+PLAIN = Run()
+"""Blocks run as they are."""
+
+
+class BlockForward:
+    """Replaces the ``forward`` of a block, to run it with its adapters compiled or recomputed for the gradient.
+
+    An adapter of the whole block acts within it, so that it is compiled and recomputed with the block.
+    """
+
+    def __init__(self, block: nn.Module, flow: Flow, run: Run, around: Around | None = None) -> None:
+        self.block, self.flow, self.run, self.around = block, flow, run, around
+        self._forward: Callable[..., Any] | None = None
+        block.forward = self
+
+    def remove(self) -> None:
+        """Restore the block's own ``forward``."""
+        del self.block.forward
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Run the block.
+
+        Raises:
+            InputError: it cannot be compiled on this machine.
+        """
+        if self._forward is None:
+            own: Callable[..., Any] = MethodType(type(self.block).forward, self.block)
+            own = partial(self.around, own) if self.around else own
+            self._forward = _compiled(own) if self.run.compile else own
+        try:
+            if not (self.run.checkpointing and torch.is_grad_enabled()):
+                return self._forward(*args, **options)
+            again = partial(self._as_in, self.flow.frames, self.flow.last)
+            return checkpoint(again, *args, use_reentrant=False, preserve_rng_state=self.run.draws, **options)
+        except RuntimeError as error:
+            if not (self.run.compile and _is_of_the_compiler(error)):
+                raise
+            raise InputError(
+                f"compile is true, but blocks cannot be compiled here: {in_one_line(error)}; set it to false, or install "
+                "what is missing",
+                "compile",
+            ) from error
+
+    def _as_in(self, frames: int, last: int, *args: Any, **options: Any) -> Any:
+        """Run with the state of the forward pass, which may be over when the block is recomputed for the gradient."""
+        assert self._forward
+        now = self.flow.frames, self.flow.last
+        self.flow.frames, self.flow.last = frames, last
+        try:
+            return self._forward(*args, **options)
+        finally:
+            self.flow.frames, self.flow.last = now
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Omit the compiled function, which a copy cannot take over."""
+        return self.__dict__ | {"_forward": None}
+
+
+def _compiled(own: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile the forward of a block.
+
+    By default torch does not look at hooks when it looks for a compiled block to use again: a model with parts would compute as one
+    without, which was compiled before it in the same process. Blocks of many models then share the code of one ``forward``.
+    """
+    torch._dynamo.config.skip_nnmodule_hook_guards = False
+    torch._dynamo.config.recompile_limit = MOST_KINDS
+    return torch.compile(own)
+
+
+def _is_of_the_compiler(error: RuntimeError) -> bool:
+    from torch._inductor.exc import InductorError  # importing it takes a while, and only compiled models need it
+
+    return isinstance(error, InductorError)
