@@ -4,12 +4,68 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, nullcontext
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 _LOOK = 0.02  # seconds between two calls of what is done while nothing is there
 _LEAVE = 2.0  # seconds that a thread gets to end: one that waits for a camera or a pipe cannot
+
+
+class _Line(Generic[T]):
+    """Items on the way from the thread that makes them to the reader.
+
+    Args:
+        most: as for :func:`ahead`.
+        omit: as for :func:`ahead`.
+    """
+
+    def __init__(self, most: int, omit: Callable[[T], object] | None) -> None:
+        self._most, self._omit = most, omit
+        self._waiting, self._changed = deque[T](), threading.Condition()
+        self._stopped = self._ended = False
+        self.failure: BaseException | None = None
+
+    def advance(self, items: Iterator[T]) -> None:
+        """Put every item of an iterator into the line, and keep the error that ends it; this is the thread."""
+        try:
+            with closing(items) if isinstance(items, Generator) else nullcontext():
+                for item in items:
+                    if self._stopped:
+                        return
+                    self._put(item)
+        except BaseException as error:  # noqa: BLE001 - the reader raises it
+            self.failure = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+    def _put(self, item: T) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or len(self._waiting) < self._most or self._omit is not None)
+            if len(self._waiting) >= self._most and self._omit is not None:
+                self._omit(self._waiting.popleft())
+            self._waiting.append(item)
+            self._changed.notify_all()
+
+    def take(self, patience: float | None) -> tuple[T | None, bool]:
+        """Return the next item, and whether there will be none.
+
+        Args:
+            patience: seconds to wait for an item, which is None if none has come; None to wait until there is one.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._ended, patience)
+            item = self._waiting.popleft() if self._waiting else None
+            self._changed.notify_all()
+            return item, item is None and self._ended
+
+    def stop(self) -> None:
+        """End the thread at its next item."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
 
 
 def ahead(
@@ -30,44 +86,12 @@ def ahead(
         omit: called by the thread with the oldest item that waits, which it leaves out, where there is no room for the next;
             None to let the thread wait.
     """
-    waiting, changed = deque[T](), threading.Condition()
-    stopped, ended = threading.Event(), threading.Event()
-    failure: list[BaseException] = []
-
-    def put(item: T) -> None:
-        with changed:
-            changed.wait_for(lambda: stopped.is_set() or len(waiting) < most or omit is not None)
-            if len(waiting) >= most and omit is not None:
-                omit(waiting.popleft())
-            waiting.append(item)
-            changed.notify_all()
-
-    def advance() -> None:
-        try:
-            with closing(items) if isinstance(items, Generator) else nullcontext():
-                for item in items:
-                    if stopped.is_set():
-                        return
-                    put(item)
-        except BaseException as error:  # noqa: BLE001 - the reader raises it
-            failure.append(error)
-        finally:
-            with changed:
-                ended.set()
-                changed.notify_all()
-
-    thread = threading.Thread(target=advance, daemon=True)
+    line = _Line(most, omit)
+    thread = threading.Thread(target=line.advance, args=(items,), daemon=True)
     thread.start()
     try:
         while True:
-            with changed:
-                while not waiting and not ended.is_set():
-                    changed.wait(None if idle is None else _LOOK)
-                    if idle is not None and not waiting:
-                        break
-                item = waiting.popleft() if waiting else None
-                is_over = item is None and ended.is_set()
-                changed.notify_all()
+            item, is_over = line.take(None if idle is None else _LOOK)
             if is_over:
                 break
             if item is not None:
@@ -75,10 +99,8 @@ def ahead(
             elif idle is not None:
                 idle()
     finally:
-        with changed:
-            stopped.set()
-            changed.notify_all()
+        line.stop()
         if thread is not threading.current_thread():  # in which an iterator that is forgotten may be closed
             thread.join(_LEAVE)
-    if failure:
-        raise failure[0]
+    if line.failure:
+        raise line.failure

@@ -79,11 +79,8 @@ def recognize_videos(
         sources = list(_expand(videos, report))
         _check(sources, bool(same), show)
         answers.check(sources)
-        if done := sum(map(answers.has, sources)):
-            console.print(f"peclip: {done} of {len(sources)} videos are finished in {out}", soft_wrap=True)
-        if answers.outdated:
-            before = f"{counted(answers.outdated, 'video')} by another version of peclip, which counted no cautions"
-            console.print(f"peclip: {out} holds {before}: answered again", soft_wrap=True)
+        done = sum(map(answers.has, sources))
+        _say_what_is_there(console, out, answers, done, len(sources))
         ahead = {source: describe(source) for source in sources if not answers.has(source)}
         several = counted(len(ahead), "video") if len(ahead) > 1 else ""
         pace = Pace(_length(ahead.values()), lambda text: _note(console, several or next(iter(ahead)), text))
@@ -106,13 +103,26 @@ def recognize_videos(
                     raise
                 report(error)
     if done:
-        found = answers.finished.values()
-        for warning in _warnings(found):
-            console.print(f"peclip: caution: {warning}", style="yellow", soft_wrap=True)
-        say(
-            f"{out / SUMMARY}: {_sums(found, done, recognizer.is_about_faces)}; beside it segments, the timeline and pictures"
-        )
+        _say_what_was_found(console, out, answers.finished.values(), done, recognizer.is_about_faces)
     return 2 if not done else 1 if failed else 0
+
+
+def _say_what_is_there(console: PlainConsole, out: Path, answers: Answers, done: int, videos: int) -> None:
+    """Say how many videos are not answered again, and how many are because another version answered them."""
+    if done:
+        console.print(f"peclip: {done} of {videos} videos are finished in {out}", soft_wrap=True)
+    if answers.outdated:
+        before = f"{counted(answers.outdated, 'video')} by another version of peclip, which counted no cautions"
+        console.print(f"peclip: {out} holds {before}: answered again", soft_wrap=True)
+
+
+def _say_what_was_found(
+    console: PlainConsole, out: Path, videos: Collection[Finished], read: int, is_about_faces: bool
+) -> None:
+    """Say what has to be known about the answers of all videos, and where they are."""
+    for warning in _warnings(videos):
+        console.print(f"peclip: caution: {warning}", style="yellow", soft_wrap=True)
+    say(f"{out / SUMMARY}: {_sums(videos, read, is_about_faces)}; beside it segments, the timeline and pictures")
 
 
 def _check(sources: Sequence[str], has_same: bool, show: bool) -> None:

@@ -137,8 +137,6 @@ class Timeline:
     @contextmanager
     def video(self, file: str) -> Iterator[Callable[[Row], None]]:
         """Return a function that writes the rows of a video. If the context ends in an error, its rows are removed."""
-        opened = (self._table, self._segments, self._summary, self._json)
-        before, places = self.rows, [each.tell() for each in opened]
         stem = stem_of(file, (*self._taken, *self.stems))
         persons = Persons(self._temporary, stem, len(self._labels))
         summary, cells, segments = Summary(), Cells(), Segments()
@@ -164,29 +162,51 @@ class Timeline:
             self._write_row(row, persons)
             cut(cells.add(row))
 
-        try:
+        with self._whole_or_not_at_all():
             yield add
             cut(cells.finish())
             label(segments.finish())
             for person in persons:
                 self._write_person(file, person)
-            video = Annotated(file, self._labels, kept, self._caution, self._links, self._is_about_faces)
-            written = [write_format(name, self._temporary, stem, video) for name in self._formats]
-            warnings = {person.track: ", ".join(person.warnings) for person in persons}
-            titles = file, self._caution, warnings, self._is_about_faces
-            draw_timeline(self._temporary / f"{stem}.png", summary, self._labels, *titles)
+            written = self._write_files_of(file, stem, kept, persons, summary)
+        self.stems.append(stem)
+        self._of_videos += written
+        self._count(persons, summary)
+
+    @contextmanager
+    def _whole_or_not_at_all(self) -> Iterator[None]:
+        """If the context ends in an error, remove the rows that it has written."""
+        opened = (self._table, self._segments, self._summary, self._json)
+        before, places = self.rows, [each.tell() for each in opened]
+        try:
+            yield
         except BaseException:
             self.rows = before
             for each, place in zip(opened, places, strict=True):
                 each.seek(place)
                 each.truncate()
             raise
-        self.stems.append(stem)
-        self.faces += len(warnings)
+
+    def _write_files_of(
+        self, file: str, stem: str, segments: list[Segment], persons: Persons, summary: Summary
+    ) -> list[str]:
+        """Write the files that a video has of its own, and return the names of all, the pictures of its persons included."""
+        video = Annotated(file, self._labels, segments, self._caution, self._links, self._is_about_faces)
+        written = [write_format(name, self._temporary, stem, video) for name in self._formats]
+        warnings = {person.track: ", ".join(person.warnings) for person in persons}
+        picture = f"{stem}.png"
+        draw_timeline(
+            self._temporary / picture, summary, self._labels, file, self._caution, warnings, self._is_about_faces
+        )
+        return [picture, *persons.pictures, *written]
+
+    def _count(self, persons: Persons, summary: Summary) -> None:
+        """Add a video that is finished to the attributes that sum all of them up."""
+        for person in persons:
+            self.faces += 1
+            for caution, seconds in person.cautions.items():
+                self.cautions[caution] = self.cautions.get(caution, 0.0) + seconds
         self.not_followed = max(self.not_followed, summary.not_followed)
-        for caution, seconds in (pair for person in persons for pair in person.cautions.items()):
-            self.cautions[caution] = self.cautions.get(caution, 0.0) + seconds
-        self._of_videos += [f"{stem}.png", *persons.pictures, *written]
 
     def _write(self, file: TextIO, cells: Sequence[object]) -> None:
         csv.writer(file).writerow(cells)

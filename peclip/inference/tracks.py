@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from peclip.inference.likeness import CONTRAST, likeness, look_of_face, look_of_frame
+
 MARGIN = 1.3
 """Side of the square over the longer side of the face's box: chin, forehead and some hair, as benchmark crops have."""
 
@@ -53,10 +55,6 @@ SETTLE_ROLL = 0.1
 EYES_APART = 0.15
 """Distance of the eyes over the width of the face below which they do not tell how the head is rolled: it is in profile."""
 
-_GRID, _FINE = 16, 3  # a look is GRID x GRID means of FINE x FINE pixels
-_SAMPLES = (np.arange(_GRID * _FINE) + 0.5) / (_GRID * _FINE)  # places of these pixels, of 0 to 1
-_CONTRAST = 4.0 * _GRID**2  # below two grey levels of contrast, all looks are alike
-
 
 @dataclass(frozen=True)
 class Square:
@@ -76,11 +74,21 @@ class Square:
 
 
 class Found(NamedTuple):
-    """A face in a frame: seconds, place as in :class:`Track`, and what it looked like, as :func:`_look` returns it."""
+    """A face in a frame.
+
+    Attributes:
+        seconds: of the frame.
+        place: x and y of the centre and the larger side of the box.
+        look: what it looked like, as :func:`peclip.inference.likeness.look_of_face` returns it.
+        score: of the detector; NaN where there is none.
+        roll: of the head, as :func:`_roll` returns it.
+    """
 
     seconds: float
     place: np.ndarray
     look: np.ndarray
+    score: float
+    roll: float | None
 
 
 @dataclass(eq=False)
@@ -92,7 +100,6 @@ class Track:
         place: x and y of the centre and the larger side of the box, as last found.
         speed: of the centre, in pixels a second.
         recent: when it was found, in the :data:`MEMORY` before it was last found.
-        born: seconds.
         seen: seconds when it was last found.
         shown: seconds until which the frame was shown in which it was last found.
         hits: frames in which it was found.
@@ -102,7 +109,6 @@ class Track:
 
     place: np.ndarray
     recent: deque[Found]
-    born: float
     seen: float
     shown: float
     square: Square
@@ -111,18 +117,26 @@ class Track:
     hits: int = 1
     number: int | None = None
 
-    def cost(self, seconds: float, place: np.ndarray, look: np.ndarray) -> tuple[float, bool]:
-        """Return the cost of continuing this track with a face at a place and time and with a look.
+    @classmethod
+    def of(cls, face: Found) -> "Track":
+        """Return the track that begins with a face."""
+        seconds, place = face.seconds, face.place
+        square = Square(place[0], place[1], MARGIN * place[2], face.roll or 0.0)
+        return cls(place, deque([face]), seconds, seconds, square, np.zeros(2), face.score)
+
+    def cost(self, face: Found) -> tuple[float, bool]:
+        """Return the cost of continuing this track with a face.
 
         Returns:
             the cost, and whether the motion of the face speaks for it: it was found a moment ago, or is where it was expected.
         """
-        passed, grown = seconds - self.seen, abs(math.log(place[2] / self.place[2]))
-        expected = self.place[:2] + self.speed * passed if passed <= MOMENT else self._expected(seconds)
+        place, passed = face.place, face.seconds - self.seen
+        grown = abs(math.log(place[2] / self.place[2]))
+        expected = self.place[:2] + self.speed * passed if passed <= MOMENT else self._expected(face.seconds)
         went_on, stayed = _apart(place, expected) + grown, _apart(place, self.place) + grown
         if min(went_on, stayed) > REACH:
             return math.inf, False
-        unlike = 1 - max(_likeness(each.look, look) for each in self.recent)
+        unlike = 1 - max(likeness(each.look, face.look) for each in self.recent)
         if passed <= MOMENT:
             return went_on + UNLIKE * unlike, True
         went_on, stayed = went_on + UNLIKE_MOVED * unlike, stayed + UNLIKE_LATER * unlike
@@ -139,11 +153,12 @@ class Track:
         speed = (last.place - first.place)[:2] / max(last.seconds - first.seconds, COVERED)
         return last.place[:2] + speed * (seconds - last.seconds)
 
-    def follow(self, seconds: float, place: np.ndarray, look: np.ndarray, score: float, roll: float | None) -> None:
-        """Continue the track at a place; the roll of the head may be unknown."""
+    def follow(self, face: Found) -> None:
+        """Continue the track with a face."""
+        seconds, place, _, score, roll = face
         passed = max(seconds - self.seen, 1e-3)
         self.speed = 0.5 * self.speed + 0.5 * (place[:2] - self.place[:2]) / passed
-        self.recent.append(Found(seconds, place, look))
+        self.recent.append(face)
         while seconds - self.recent[0].seconds > MEMORY:
             self.recent.popleft()
         self.place, self.seen, self.shown, self.score = place, seconds, seconds, score
@@ -193,41 +208,37 @@ class Tracker:
         self._last = seconds
         self._tracks = [track for track in self._tracks if seconds - track.shown <= max(GAP, 2 * step)]
         is_cut = self._is_cut(frame)
-        boxes = boxes[np.argsort(-boxes[:, 2] * boxes[:, 3], kind="stable")[: self._most]]
-        boxes = boxes[np.argsort(boxes[:, 0], kind="stable")]
-        places = [np.array([x + w / 2, y + h / 2, max(w, h, 1.0)]) for x, y, w, h in boxes[:, :4].tolist()]
-        scores = boxes[:, 4].tolist() if boxes.shape[1] > 4 else [math.nan] * len(boxes)
-        rolls = (
-            [_roll(*row) for row in boxes[:, [2, *range(5, 9)]].tolist()] if boxes.shape[1] > 8 else [None] * len(boxes)
-        )
-        looks = [_look(frame, place) for place in places]
-        found: dict[int, Track] = {}
-        costs = sorted(  # a face that was hidden has lost its first frames to a new track, and gets it back before it has a number
-            (track.number is None or not is_moving, cost, old, new)
-            for old, track in enumerate(self._tracks)
-            for new, (place, look) in enumerate(zip(places, looks, strict=True))
-            for cost, is_moving in (track.cost(seconds, place, look),)
-            if cost <= (REACH_AT_CUT if is_cut else REACH)
-        )
-        taken: set[int] = set()
-        for _, _, old, new in costs:
-            if old not in taken and new not in found:
-                taken.add(old)
-                found[new] = self._tracks[old]
-                found[new].follow(seconds, places[new], looks[new], scores[new], rolls[new])
+        faces = _faces(seconds, frame, boxes, self._most)
+        found = self._continued(faces, is_cut)
         if is_cut:
             self._tracks = [*found.values()]
-        for new, (place, look) in enumerate(zip(places, looks, strict=True)):
+        for new, face in enumerate(faces):
             if new not in found:
-                square = Square(place[0], place[1], MARGIN * place[2], rolls[new] or 0.0)
-                recent = deque([Found(seconds, place, look)])
-                found[new] = Track(place, recent, seconds, seconds, seconds, square, np.zeros(2), scores[new])
+                found[new] = Track.of(face)
                 self._tracks.append(found[new])
         needed = CONFIRMED if step == 0 else min(CONFIRMED, 1 + round(CONFIRMED_SECONDS / step))
         for track in self._tracks:
             if track.number is None and track.hits >= needed:
                 self._number(track)
-        return [found[new] for new in range(len(places))]
+        return [found[new] for new in range(len(faces))]
+
+    def _continued(self, faces: list[Found], is_cut: bool) -> dict[int, Track]:
+        """Continue tracks with the faces that cost least, and return the tracks by the index of the face."""
+        costs = sorted(  # a face that was hidden has lost its first frames to a new track, and gets it back before it has a number
+            (track.number is None or not is_moving, cost, old, new)
+            for old, track in enumerate(self._tracks)
+            for new, face in enumerate(faces)
+            for cost, is_moving in (track.cost(face),)
+            if cost <= (REACH_AT_CUT if is_cut else REACH)
+        )
+        taken: set[int] = set()
+        found: dict[int, Track] = {}
+        for _, _, old, new in costs:
+            if old not in taken and new not in found:
+                taken.add(old)
+                found[new] = self._tracks[old]
+                found[new].follow(faces[new])
+        return found
 
     def finish(self) -> None:
         """Confirm the faces of the latest frame: no later one can, or it is shown for long."""
@@ -237,17 +248,30 @@ class Tracker:
 
     def _is_cut(self, frame: np.ndarray) -> bool:
         """Return whether a frame begins another shot than the latest frame that was not of a single colour."""
-        whole, before = _whole_look(frame), self._shot
-        if float(whole @ whole) <= _CONTRAST:
+        whole, before = look_of_frame(frame), self._shot
+        if float(whole @ whole) <= CONTRAST:
             return False
         self._shot = whole
-        if before is None or _likeness(before, whole) >= SHOT:
+        if before is None or likeness(before, whole) >= SHOT:
             return False
         return float(np.abs(whole - before).mean()) > SHOT_CHANGE
 
     def _number(self, track: Track) -> None:
         self._numbered += 1
         track.number = self._numbered
+
+
+def _faces(seconds: float, frame: np.ndarray, boxes: np.ndarray, most: int) -> list[Found]:
+    """Return the largest faces of a frame, at most so many, from left to right; see :meth:`Tracker.update`."""
+    boxes = boxes[np.argsort(-boxes[:, 2] * boxes[:, 3], kind="stable")[:most]]
+    boxes = boxes[np.argsort(boxes[:, 0], kind="stable")]
+    faces = []
+    for x, y, width, height, *more in boxes.tolist():
+        place = np.array([x + width / 2, y + height / 2, max(width, height, 1.0)])
+        score = more[0] if more else math.nan
+        roll = _roll(width, *more[1:5]) if len(more) > 4 else None
+        faces.append(Found(seconds, place, look_of_face(frame, place), score, roll))
+    return faces
 
 
 def _apart(place: np.ndarray, other: np.ndarray) -> float:
@@ -259,31 +283,3 @@ def _roll(width: float, left: float, above: float, right: float, below: float) -
     """Return how far a head is rolled clockwise, in radians, by the x and y of its eyes; None where they do not tell."""
     apart = math.hypot(right - left, below - above)
     return math.atan2(below - above, right - left) if apart > EYES_APART * width else None
-
-
-def _look(frame: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Return what a face looks like: (GRID * GRID,) grey levels in coarse, less their mean."""
-    height, width = frame.shape[:2]
-    columns = (place[0] + (_SAMPLES - 0.5) * place[2]).astype(np.int64).clip(0, width - 1)
-    rows = (place[1] + (_SAMPLES - 0.5) * place[2]).astype(np.int64).clip(0, height - 1)
-    return _coarse(frame[rows[:, None], columns])
-
-
-def _whole_look(frame: np.ndarray) -> np.ndarray:
-    """Return what a whole frame looks like, as :func:`_look` does of a face."""
-    height, width = frame.shape[:2]
-    rows, columns = (_SAMPLES * height).astype(np.int64), (_SAMPLES * width).astype(np.int64)
-    return _coarse(frame[rows[:, None], columns])
-
-
-def _coarse(pixels: np.ndarray) -> np.ndarray:
-    """Return the means of FINE x FINE pixels in grey, less their mean: (GRID * FINE, GRID * FINE, 3) -> (GRID * GRID,)."""
-    grey = pixels.mean(axis=2, dtype=np.float32)
-    coarse = grey.reshape(_GRID, _FINE, _GRID, _FINE).mean(axis=(1, 3)).ravel()
-    return coarse - coarse.mean()
-
-
-def _likeness(one: np.ndarray, other: np.ndarray) -> float:
-    """Return how alike two looks are: their correlation, which brightness and contrast do not change."""
-    norm = math.sqrt(float(one @ one) * float(other @ other))
-    return (float(one @ other) + _CONTRAST) / (norm + _CONTRAST)

@@ -70,18 +70,7 @@ class Page:
         name = gr.Textbox(visible=False)
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                video = gr.Video(label="Video", sources=["upload", "webcam"], height=300, elem_id="pe-video")
-                start = gr.Button("Recognize", variant="primary", size="lg", elem_id="pe-start")
-                gr.HTML(
-                    f'<p class="pe-small">{escaped(self._limits)} The video stays on this server and is deleted as soon as it is '
-                    "answered; the answer is deleted an hour after its last use.</p>",
-                    padding=False,
-                )
-                if recognizer.is_about_faces:
-                    text = '<p class="pe-small"><b>No video to try?</b> These are synthetic faces:</p>'
-                    gr.HTML(text, padding=False)
-                    with gr.Row():
-                        self._add_examples(video)
+                video, start = self._ask()
             with gr.Column(scale=3, min_width=300):
                 shown = gr.HTML(empty_of(recognizer.is_about_faces), elem_id="pe-shown", padding=False)
                 with gr.Group(visible=False) as people:
@@ -110,6 +99,22 @@ class Page:
         look.click(self._look, [found, numbers, person], heat, **{**private, "show_progress_on": heat})
         api(self._endpoint, api_name="recognize", concurrency_id="model")
         api(self._merge, api_name="merge", concurrency_id="model")
+
+    def _ask(self) -> tuple[gr.Video, gr.Button]:
+        """Add what a visitor begins with: the player, the button that starts, and the examples."""
+        video = gr.Video(label="Video", sources=["upload", "webcam"], height=300, elem_id="pe-video")
+        start = gr.Button("Recognize", variant="primary", size="lg", elem_id="pe-start")
+        gr.HTML(
+            f'<p class="pe-small">{escaped(self._limits)} The video stays on this server and is deleted as soon as it is '
+            "answered; the answer is deleted an hour after its last use.</p>",
+            padding=False,
+        )
+        if self._responder.recognizer.is_about_faces:
+            text = '<p class="pe-small"><b>No video to try?</b> These are synthetic faces:</p>'
+            gr.HTML(text, padding=False)
+            with gr.Row():
+                self._add_examples(video)
+        return video, start
 
     def _add_examples(self, video: gr.Video) -> None:
         """Add buttons that put an example into the player, in the browser alone."""
