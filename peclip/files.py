@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from peclip.errors import InputError
 
@@ -236,6 +236,12 @@ def _acquired(path: Path, busy: str) -> IO[str]:
         if _is_open_as(path, lock):
             return lock
         lock.close()
+
+
+def is_not(path: Path, wanted: Literal["file", "folder"]) -> str:
+    """Return in words why a path is not a file, or not a folder: it is something else, or there is nothing."""
+    other = "folder" if path.is_dir() else "file"
+    return f"is a {other}" if path.exists() and other != wanted else f"no such {wanted}"
 
 
 def _is_open_as(path: Path, file: IO[str]) -> bool:

@@ -3,7 +3,7 @@
 import pytest
 
 from peclip.errors import InputError
-from peclip.files import atomic_write
+from peclip.files import atomic_write, is_not
 
 
 def test_nothing_is_left_of_a_file_whose_writing_fails(tmp_path):
@@ -18,3 +18,10 @@ def test_nothing_is_left_of_a_file_whose_writing_fails(tmp_path):
         write()
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.json"]
     assert (tmp_path / "metrics.json").read_text() == "old"
+
+
+def test_what_a_path_is_instead_is_said_where_there_is_something(tmp_path):
+    (tmp_path / "best.ckpt").touch()
+    assert is_not(tmp_path, "file") == "is a folder"
+    assert is_not(tmp_path / "best.ckpt", "folder") == "is a file"
+    assert [is_not(tmp_path / "x", kind) for kind in ("file", "folder")] == ["no such file", "no such folder"]

@@ -10,6 +10,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
 from peclip.errors import InputError, shown
+from peclip.files import is_not
 from peclip.model.backbones.checks import quiet
 from peclip.model.hub import is_reachable
 
@@ -55,7 +56,9 @@ class YuNet:
         self._cv2: Any = cv2
         self._file = fetch(HUB, HUB_FILES, "YuNet", "face_model") if model is None else model
         if not Path(self._file).is_file():
-            raise InputError(f"face_model {self._file}: no such file, expected the ONNX file of YuNet")
+            raise InputError(
+                f"face_model {self._file}: {is_not(Path(self._file), 'file')}, expected the ONNX file of YuNet"
+            )
         self._size = (0, 0)
         self._net, self._lock = self._load(), Lock()
 

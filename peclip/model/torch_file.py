@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from peclip.errors import InputError, first_line
-from peclip.files import check_regular
+from peclip.files import check_regular, is_not
 from peclip.model.weights import check_archive, check_stored
 
 TORN = (
@@ -56,7 +56,7 @@ def read_tensors(path: Path, expected: str = "a released PE-CLIP checkpoint (.pt
         InputError: the file is missing, is not a checkpoint, is compressed, or tries to call a function of the system.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file, expected {expected}")
+        raise InputError(f"{path}: {is_not(path, 'file')}, expected {expected}")
     with _refused(f"{path}: refused, not a checkpoint whose tensors can be read safely"):
         check_archive(path)
         foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)

@@ -11,7 +11,7 @@ import numpy as np
 
 from peclip.clip_format import ClipFormat
 from peclip.errors import InputError, counted, first_line, listed
-from peclip.files import open_regular, write_json
+from peclip.files import is_not, open_regular, write_json
 from peclip.labels import label_of
 from peclip.results.calibration import Calibrated
 from peclip.results.figures import draw_confusion, write_confusion
@@ -223,7 +223,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         InputError: there is no run or no evaluation, a file is torn, or two files are of different evaluations.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder, expected the folder of a run")
+        raise InputError(f"{folder}: {is_not(folder, 'folder')}, expected the folder of a run")
     again = f"peclip test --ckpt_path {folder} writes a complete one"
     try:
         metrics, run = read_metrics(folder), run_above(folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from peclip.errors import InputError, shown
-from peclip.files import file_errors, natural_key
+from peclip.files import file_errors, is_not, natural_key
 from peclip.results.crossval import RESULTS, read_summary
 from peclip.results.evaluation import METRICS, read_metrics, run_above
 from peclip.results.options import DEVICES, FREE, OPTIONS, by_name, read_options
@@ -205,7 +205,8 @@ def _named(path: str) -> list[Path]:
         if found:
             return found
         raise InputError(f"{shown(path)} matches no folder, expected folders of runs")
-    raise InputError(f"{path}: no such folder, expected that of a run, of a cross-validation, or one that holds some")
+    why = is_not(Path(path), "folder")
+    raise InputError(f"{path}: {why}, expected the folder of a run, of a cross-validation, or one that holds some")
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, bool]]:

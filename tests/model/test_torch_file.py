@@ -152,9 +152,9 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path, content, message
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["missing.pth", "."])
-def test_file_that_is_not_there_is_named(tmp_path, name):
-    with pytest.raises(InputError, match=r"no such file, expected a released PE-CLIP checkpoint"):
+@pytest.mark.parametrize(("name", "says"), [("missing.pth", "no such file"), (".", "is a folder")])
+def test_file_that_is_not_there_is_named(tmp_path, name, says):
+    with pytest.raises(InputError, match=f"{says}, expected a released PE-CLIP checkpoint"):
         read_tensors(tmp_path / name)
 
 
