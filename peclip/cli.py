@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from peclip import __version__
-from peclip.errors import InputError, OneLineErrors, in_one_line
+from peclip.errors import INTERRUPTED, InputError, OneLineErrors, in_one_line
 from peclip.streams import open_streams
 
 
@@ -41,8 +41,6 @@ SEEDS = "peclip.train.seeds:run"
 FOLDS = "peclip.train.cv:run"
 """Function that runs ``fit`` for every fold with an unparsed command line."""
 
-INTERRUPTED = 130
-"""Status after Ctrl-C, as shells have it."""
 
 COMMANDS = {
     "recipes": Command(

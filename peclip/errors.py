@@ -32,6 +32,10 @@ LONGEST_REASON = 300
 """Characters of another library's message in one of peclip's."""
 
 
+INTERRUPTED = 130
+"""Status of a process after Ctrl-C, as shells have it."""
+
+
 class InputError(ValueError):
     """A user's mistake: the message is one line naming the file, line or key, what was expected and what to do.
 

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from peclip.train.cluster import signals
+from peclip.errors import InputError
+from peclip.train.cluster import shutdown, signals
 from peclip.train.module import PEClipModule
 from tests.runs import run
 
@@ -80,8 +82,9 @@ def end_as_lightning_does():
 @pytest.mark.parametrize(("is_first", "ending"), [(True, KeyboardInterrupt), (False, SystemExit)])
 def test_ctrl_c_is_reported_by_the_first_rank_and_heeded_afterwards(is_first, ending):
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(ending), signals.interrupted_by_ctrl_c(SimpleNamespace(is_global_zero=is_first)):
+    with pytest.raises(ending) as raised, signals.interrupted_by_ctrl_c(SimpleNamespace(is_global_zero=is_first)):
         end_as_lightning_does()
+    assert is_first or raised.value.code == 130
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -91,3 +94,13 @@ def test_ctrl_c_within_a_training_is_one_line_and_the_status_of_shells(tmp_path,
     monkeypatch.setattr(PEClipModule, "training_step", lambda *_: signal.raise_signal(signal.SIGINT))
     result = run("fit", "--config", tiny_config)
     assert (result.status, result.err) == (130, "peclip: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("status", "ending"), [(130, KeyboardInterrupt), (143, SIGTERMException), (2, SystemExit), (-9, InputError)]
+)
+def test_rank_zero_ends_for_the_reason_of_a_rank_that_it_has_lost(status, ending, monkeypatch):
+    monkeypatch.setattr(shutdown, "_started", [SimpleNamespace(wait=lambda limit: status, kill=lambda: None)])
+    trainer = SimpleNamespace(is_global_zero=True, world_size=2, strategy=SimpleNamespace(launcher=None))
+    with pytest.raises(ending), shutdown.ended_together(trainer):
+        raise RuntimeError("Connection closed by peer")

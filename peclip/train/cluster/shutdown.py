@@ -11,7 +11,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from peclip.errors import InputError
+from peclip.errors import INTERRUPTED, InputError
 
 LOST = re.compile(r"gloo|Connection (closed|reset) by peer|NCCL|ProcessGroup|TCPStore|DistStore")
 """Messages of errors that mean that another rank has ended."""
@@ -51,6 +51,7 @@ def ended_together(trainer: Trainer) -> Iterator[None]:
     Raises:
         InputError: another rank has ended without a message.
         SIGTERMException: another rank was asked to end.
+        KeyboardInterrupt: another rank was interrupted.
         SystemExit: another rank has ended with a message, or rank 0 will print one.
     """
     whole = False
@@ -82,6 +83,8 @@ def _lost(trainer: Trainer) -> BaseException:
             return InputError(f"rank {rank} of {trainer.world_size} was ended by {name}: memory may have run out")
     if TERMINATED in statuses.values():
         return SIGTERMException(TERMINATED)
+    if INTERRUPTED in statuses.values():
+        return KeyboardInterrupt()
     if any(statuses.values()):
         return SystemExit(max(statuses.values()))
     return InputError(f"another of the {trainer.world_size} ranks has ended: see its output for the reason")

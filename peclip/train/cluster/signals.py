@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from peclip.errors import INTERRUPTED
 from peclip.terminal import say
 from peclip.train.cluster.ranks import largest
 from peclip.train.cluster.shutdown import TERMINATED, reported_by_rank_zero
@@ -130,14 +131,15 @@ def interrupted_by_ctrl_c(trainer: Trainer) -> Iterator[None]:
     """Let Ctrl-C be an interrupt, as it is elsewhere: Lightning ends the process with status 1, and ignores Ctrl-C from then on.
 
     Raises:
-        KeyboardInterrupt: in place of Lightning's SystemExit, on rank 0; the other ranks have nothing to say.
+        KeyboardInterrupt: in place of Lightning's SystemExit, on rank 0.
+        SystemExit: the same on another rank, with the status by which rank 0 knows why it has ended.
     """
     before = signal.getsignal(signal.SIGINT)
     try:
         yield
     except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt) and trainer.is_global_zero:
-            raise error.__context__ from None
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise (error.__context__ if trainer.is_global_zero else SystemExit(INTERRUPTED)) from None
         raise
     finally:
         if threading.current_thread() is threading.main_thread():
