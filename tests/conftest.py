@@ -21,6 +21,7 @@ import pytest
 from peclip.data import forking
 from tests.backbones import loaded_once
 from tests.lacking import summary
+from tests.parsers import built_once
 from tests.runs import save_blank, trained, write_config, write_data
 
 if TYPE_CHECKING:
@@ -55,8 +56,18 @@ LONGEST = (
 )
 """Test files that take longest, the longest first."""
 
-TOGETHER = "inference/app/"
-"""Tests of one server, which takes seconds to start: one process runs them all."""
+TOGETHER = {
+    "Gradio": ("inference/app/", "train/test_private_hooks.py"),
+    "ONNX": ("model/io/test_onnx.py", "model/io/test_export.py", "inference/test_join.py"),
+    "the compiler": ("model/test_blocks.py", "model/fast/", "model/io/test_released.py", "model/test_one_token.py"),
+    "loggers": (
+        "test_logger_options.py",
+        "train/test_dashboard.py",
+        "train/test_loggers.py",
+        "test_configs.py::test_a_configuration_trains_and_does_what_its_name_says[configs/logging/",
+    ),
+}
+"""Tests that share what takes seconds to start or to import, such as one server: one process runs those of a group."""
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "pe_clip_small.json").read_text())
 
@@ -83,7 +94,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     file_of = {item: item.nodeid.partition("::")[0].removeprefix("tests/") for item in items}
     items.sort(key=lambda item: places.get(file_of[item], len(LONGEST)))
     for item, file in file_of.items():
-        item.add_marker(pytest.mark.xdist_group(TOGETHER if file.startswith(TOGETHER) else file))
+        name = item.nodeid.removeprefix("tests/")
+        groups = (group for group, prefixes in TOGETHER.items() if name.startswith(prefixes))
+        item.add_marker(pytest.mark.xdist_group(next(groups, file)))
 
 
 def pytest_collection_finish() -> None:
@@ -96,8 +109,8 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _backbones_are_loaded_once() -> Iterator[None]:
-    with loaded_once():
+def _what_is_alike_is_made_once() -> Iterator[None]:
+    with loaded_once(), built_once():
         yield
 
 

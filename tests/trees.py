@@ -25,13 +25,27 @@ SIZE = (32, 24)
 
 def write_clip(path: Path, number: int, frames: int = 5) -> None:
     """Write a clip that no other number has: a video where the name has a suffix, else frames ``1.jpg``, ``2.jpg``."""
+    names = [""] if path.suffix else [f"{index}.jpg" for index in range(1, frames + 1)]
+    (path.parent if path.suffix else path).mkdir(parents=True, exist_ok=bool(path.suffix))
+    kind = (number, frames, path.suffix)
+    if kind not in WRITTEN:
+        _encode(path, number, frames)
+        WRITTEN[kind] = [(path / name).read_bytes() for name in names]
+        return
+    for name, content in zip(names, WRITTEN[kind], strict=True):
+        (path / name).write_bytes(content)
+
+
+WRITTEN: dict[tuple[int, int, str], list[bytes]] = {}
+"""Files of the clips that this process has encoded, by number, frames and suffix: most tests write the same ones."""
+
+
+def _encode(path: Path, number: int, frames: int) -> None:
     pixels = ((numbered_frames(frames, SIZE).astype(int) + 5 * number) % 256).astype(np.uint8)
     if path.suffix:
-        path.parent.mkdir(parents=True, exist_ok=True)
         codec = {".mp4": "libx264", ".avi": "mpeg4", ".flv": "flv"}[path.suffix]
         write_video(path, frames, frames=pixels, codec=codec)
         return
-    path.mkdir(parents=True)
     for index, frame in enumerate(pixels, start=1):
         Image.fromarray(frame).save(path / f"{index}.jpg")
 

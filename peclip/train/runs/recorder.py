@@ -60,6 +60,7 @@ class Recorder:
     def __init__(self, parser: LightningArgumentParser, options: Namespace, resumed: Interrupted | None) -> None:
         self._parser, self._resumed = parser, resumed
         self._given = given_options(options)
+        self._complete: str | None = None
         self.changes: tuple[Change, ...] = ()
         if resumed:
             defaults = self._plain(parser.get_defaults(), complete=False)
@@ -93,22 +94,27 @@ class Recorder:
         if self._resumed:
             _keep_what_was_found(self._resumed, trainer, data)
             check_same_clips(self._resumed, trainer, data)
-        self._given.data.labels = data.labels
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, LastCheckpoint):
-                callback.options = self._plain(self._given)
+                callback.options = yaml.safe_load(self._text(data))
         if self._in_place and isinstance(trainer.logger, CSVLogger) and trainer.is_global_zero:
             keep_metrics(self._in_place, trainer.logger)  # no check can fail after this
 
     def write(self, folder: Path, data: VideoDataModule) -> None:
         """Write config.yaml once, with the labels of the data so that it can be used without them, and what has changed."""
-        self._given.data.labels = data.labels
         if not (folder / OPTIONS).exists():
-            write_text(folder / OPTIONS, self._parser.dump(self._given, skip_none=False))
+            write_text(folder / OPTIONS, self._text(data))
         if self.changes != read_changes(folder):
             write_changes(folder, self.changes)
             self._say_changes()
         write_logs(folder, self.logs)
+
+    def _text(self, data: VideoDataModule) -> str:
+        """Return the options as config.yaml has them. Writing them takes long: checkpoints have what config.yaml has."""
+        if self._complete is None:
+            self._given.data.labels = data.labels
+            self._complete = self._parser.dump(self._given, skip_none=False)
+        return self._complete
 
     def _say_changes(self) -> None:
         """Print what is different from now on."""

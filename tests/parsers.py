@@ -1,0 +1,59 @@
+"""Parsers of the training commands are built once a process: building one takes as long as reading a command line with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from lightning.pytorch.cli import LightningArgumentParser
+
+    from peclip.train.private_hooks import HookedCLI
+
+BUILDER = "peclip.train.private_hooks"
+"""The module of the command line that builds its parser."""
+
+BUILT = ("parser", "_subcommand_parsers", "_subcommand_method_arguments")
+"""Attributes of a command line that building sets."""
+
+
+@contextmanager
+def built_once() -> Iterator[None]:
+    """Let command lines that would build the same parser share one, which each gets as it was built."""
+    with pytest.MonkeyPatch.context() as patch:
+        if BUILDER in sys.modules:
+            kind = sys.modules[BUILDER].HookedCLI
+            patch.setattr(kind, "setup_parser", _once(kind.setup_parser))
+        yield
+
+
+def _once(build: Callable[..., None]) -> Callable[..., None]:
+    known: dict[str, tuple[dict[str, Any], list[list[str]]]] = {}
+
+    def setup(cli: HookedCLI, *args: Any) -> None:
+        key = _options_of(cli, args)
+        if key not in known:
+            build(cli, *args)
+            known[key] = {name: getattr(cli, name) for name in BUILT}, [[*each.callback_keys] for each in _parsers(cli)]
+        built, callbacks = known[key]
+        vars(cli).update(built)
+        for parser, keys in zip(_parsers(cli), callbacks, strict=True):  # what the last command has changed
+            parser.callback_keys, parser._instantiators = [*keys], None
+
+    return setup
+
+
+def _options_of(cli: HookedCLI, args: tuple[Any, ...]) -> str:
+    """Return what a parser depends on: the classes, and the options that it is built with."""
+    defaults = {name: value for name, value in cli.trainer_defaults.items() if name != "callbacks"}
+    kinds = (type(cli), cli.model_class, cli.datamodule_class, cli.trainer_class, cli.parser_class)
+    types = cli.trainer_class.__init__.__annotations__  # a test has others
+    return repr((kinds, types, cli.only, cli.subclass_mode_model, cli.seed_everything_default, defaults, args))
+
+
+def _parsers(cli: HookedCLI) -> list[LightningArgumentParser]:
+    return [cli.parser, *cli._subcommand_parsers.values()]
