@@ -21,7 +21,7 @@ from peclip.inference.crops import FoundFaces, WholeFrames
 from peclip.inference.faces import Detector, YuNet, checked_faces
 from peclip.inference.sources import checked_frames, read_frames
 from peclip.inference.trained import find_device
-from peclip.inference.windows import Box, Sight, View, Window, Windows
+from peclip.inference.windows import Box, Sight, Stretch, View, Window, Windows
 from peclip.model import PEClip, read_trained
 from peclip.model.fast.int8 import in_int8
 from peclip.model.precision import best_precision, computed_in
@@ -48,6 +48,8 @@ class Row:
         not_followed: largest number of faces at a time that are not followed.
         cautions: why the answer is worth less than its probability, such as ``small face``; see
             :mod:`peclip.inference.cautions`.
+        absences: stretches between start and end in which the face is not found, such as behind another head, of 0.2 seconds
+            or more.
         picture: the face in the middle of the clip, uint8 (3, S, S); None without a face.
         clip: that was classified, uint8 (T, 3, S, S); None without a face, or where clips are not asked for.
     """
@@ -64,6 +66,7 @@ class Row:
     brightness: float | None = None
     not_followed: int = 0
     cautions: tuple[str, ...] = ()
+    absences: tuple[Stretch, ...] = ()
     picture: Tensor | None = field(default=None, repr=False, compare=False)
     clip: Tensor | None = field(default=None, repr=False, compare=False)
 
@@ -266,7 +269,7 @@ def _ignore(seconds: float, view: View) -> None:
 def _row(file: str, sight: Sight, not_followed: int, is_face: bool) -> Row:
     """Return the row of a face, which has no answer yet."""
     bright = brightness(sight.clip)
-    cautions = of_answer(sight.box, bright, sight.share * (sight.end - sight.start), is_face)
+    cautions = of_answer(sight.box, bright, sight.seconds, is_face)
     return Row(
         *(file, sight.track, sight.start, sight.end),
         face_share=sight.share,
@@ -275,5 +278,6 @@ def _row(file: str, sight: Sight, not_followed: int, is_face: bool) -> Row:
         brightness=bright,
         not_followed=not_followed,
         cautions=cautions,
+        absences=sight.absences,
         picture=sight.clip[len(sight.clip) // 2].clone(),  # a view would keep the whole clip
     )

@@ -7,7 +7,7 @@ import numpy as np
 
 from peclip.inference.cautions import timed
 from peclip.inference.recognizer import Row
-from peclip.inference.windows import LONGEST
+from peclip.inference.windows import LONGEST, Stretch, present
 
 SHORTEST = 1.0
 """Seconds below which a change of the label is no segment of its own; its time belongs to the one before."""
@@ -38,30 +38,45 @@ class Cell(NamedTuple):
         return self.end - self.start
 
 
+class _Open(NamedTuple):
+    """A cell whose end the next row may change, and the absences of its face."""
+
+    cell: Cell
+    absences: tuple[Stretch, ...]
+
+    def cut(self, end: float) -> Iterator[Cell]:
+        """Yield what is seen of the face until a second."""
+        for first, last in present(self.cell.start, end, self.absences):
+            yield self.cell._replace(start=first, end=last)
+
+
 class Cells:
-    """Cuts the rows of one video into cells: where two rows of a face overlap, each gets half of the overlap."""
+    """Cuts the rows of one video into cells: where two rows of a face overlap, each gets half of the overlap. Absences are in none."""
 
     def __init__(self) -> None:
-        self._open: dict[int, Cell] = {}
+        self._open: dict[int, _Open] = {}
 
     def add(self, row: Row) -> Iterator[Cell]:
         """Yield the cells that no later row changes; rows come in order of time."""
-        for track in [track for track, cell in self._open.items() if row.start - cell.end > LONGEST]:
-            yield self._open.pop(track)
+        for track in [track for track, each in self._open.items() if row.start - each.cell.end > LONGEST]:
+            last = self._open.pop(track)
+            yield from last.cut(last.cell.end)
         if row.track is None:
             return
         start, before = row.start, self._open.get(row.track)
         if before is not None:
-            if start < before.end:
-                start = max(before.start, (before.end + start) / 2)
-                before = before._replace(end=start)
-            yield before
+            end = before.cell.end
+            if start < end:
+                start = end = max(before.cell.start, (end + start) / 2)
+            yield from before.cut(end)
         probabilities = np.array([*row.probabilities.values()], dtype=np.float32)
-        self._open[row.track] = Cell(row.track, start, max(start, row.end), probabilities, row.cautions)
+        cell = Cell(row.track, start, max(start, row.end), probabilities, row.cautions)
+        self._open[row.track] = _Open(cell, row.absences)
 
     def finish(self) -> Iterator[Cell]:
         """Yield the cells that are left."""
-        yield from self._open.values()
+        for each in self._open.values():
+            yield from each.cut(each.cell.end)
         self._open.clear()
 
 

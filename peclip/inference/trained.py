@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from peclip.class_texts import texts_by_name, texts_of
-from peclip.configuration import read_configuration
+from peclip.configuration import read_yaml
 from peclip.errors import InputError, shown
 from peclip.labels import SEVEN
 from peclip.model import PEClip, read_trained
@@ -59,7 +59,7 @@ def zero_shot(labels: Sequence[str] | None = None, texts: Path | None = None, ba
     Raises:
         InputError: the backbone cannot be loaded, the file is no mapping of texts, a class has no text, or there is only one.
     """
-    by_label = None if texts is None else texts_by_name(read_configuration(texts))
+    by_label = None if texts is None else texts_by_name(_read_texts(texts))
     names = labels if labels is not None else SEVEN if by_label is None else list(by_label)
     if len(names) < 2:  # its probability would always be 1
         raise InputError(
@@ -67,6 +67,15 @@ def zero_shot(labels: Sequence[str] | None = None, texts: Path | None = None, ba
         )
     given: dict[str, str | list[str]] = {name: [*texts_of(each)] for name, each in (by_label or {}).items()}
     return PEClip(names, backbone or BACKBONE, adapters={}, prompts=None, texts=given or "action_units")
+
+
+def _read_texts(path: Path) -> dict[str, str | list[str]]:
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{path}: expected a text, or a list of texts, for each label, such as 'fear: eyes are wide'", "texts"
+        )
+    return content
 
 
 def find_device(name: str) -> torch.device:

@@ -1,7 +1,8 @@
 """Slide a window over the frames of a video of any length, and gather the clip of each face within it."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -19,8 +20,11 @@ at higher frame rates some are skipped, so that memory depends neither on the fr
 LONGEST = 60.0
 """Longest window in seconds."""
 
+Stretch = tuple[float, float]
+"""Start and end in seconds."""
+
 BLANK = 0.2
-"""Shortest stretch without a face that gets a row, in seconds."""
+"""Shortest stretch without a face that gets a row, and shortest absence of a face, in seconds."""
 
 _SLACK = 1e-6  # seconds; smaller differences are rounding
 _ONE_FRAME = 0.04  # seconds for which a video's only frame is taken to be shown
@@ -75,19 +79,23 @@ class Sight(NamedTuple):
         track: number of the face.
         start: seconds from which it is seen in the window; the window's own start if it is there from the start.
         end: seconds until which it is seen in the window; the window's own end if it is there to the end.
-        share: of the time for which the window's frames are shown, that of the frames in which the face was found.
+        seconds: for which the frames in which the face was found are shown.
+        share: of the time for which the window's frames are shown, these seconds.
         clip: uint8 (T, 3, S, S).
         box: mean of its boxes.
         score: mean score of the detector; NaN where there is none.
+        absences: stretches between start and end in which the face is not found, of :data:`BLANK` or more.
     """
 
     track: int
     start: float
     end: float
+    seconds: float
     share: float
     clip: Tensor
     box: Box
     score: float
+    absences: tuple[Stretch, ...] = ()
 
 
 class Window(NamedTuple):
@@ -105,7 +113,7 @@ class Window(NamedTuple):
     start: float
     end: float
     sights: list[Sight]
-    blanks: list[tuple[float, float]]
+    blanks: list[Stretch]
     not_followed: int
 
 
@@ -227,10 +235,17 @@ class Windows:
             crops = [face.crop for face in seen if face is not None and face.crop is not None]
             if subject.number is None or not crops:
                 continue
-            share = sum(time for time, face in zip(shown, seen, strict=True) if face is not None) / sum(shown)
+            seconds = sum(time for time, face in zip(shown, seen, strict=True) if face is not None)
+            share = round(seconds / sum(shown), 9)
             box, score = _mean([face for face in seen if face is not None])
             first, last = times[indices[0]], times[indices[-1] + 1]
-            sights.append(Sight(subject.number, first, last, round(share, 9), self._clip(crops), box, score))
+            absences = tuple(
+                (times[one + 1], times[other])
+                for one, other in pairwise(indices)
+                if times[other] - times[one + 1] >= BLANK - _SLACK
+            )
+            where = first, last, seconds, share
+            sights.append(Sight(subject.number, *where, self._clip(crops), box, score, absences))
         not_followed = max(frame.view.not_followed for frame in counted)
         return Window(
             start, end, sorted(sights, key=lambda sight: sight.track), _blanks(start, end, sights), not_followed
@@ -246,12 +261,19 @@ def _mean(seen: list[Seen]) -> tuple[Box, float]:
     return Box(*np.mean([face.box for face in seen], axis=0).tolist()), float(np.mean([face.score for face in seen]))
 
 
-def _blanks(start: float, end: float, sights: list[Sight]) -> list[tuple[float, float]]:
+def present(start: float, end: float, absences: Sequence[Stretch]) -> list[Stretch]:
+    """Return the stretches between two times that are left without the absences, which are in order of time."""
+    begins, ends = [start, *(end for _, end in absences)], [*(begin for begin, _ in absences), end]
+    clipped = [(max(first, start), min(last, end)) for first, last in zip(begins, ends, strict=True)]
+    return [(first, last) for first, last in clipped if last > first]
+
+
+def _blanks(start: float, end: float, sights: list[Sight]) -> list[Stretch]:
     """Return the stretches of a window without a face."""
     if not sights:
         return [(start, end)]
     blanks, covered = [], start
-    for sight in sorted(sights, key=lambda sight: sight.start):
-        blanks.append((covered, sight.start))
-        covered = max(covered, sight.end)
+    for first, last in sorted(each for sight in sights for each in present(sight.start, sight.end, sight.absences)):
+        blanks.append((covered, first))
+        covered = max(covered, last)
     return [(first, stop) for first, stop in (*blanks, (covered, end)) if stop - first >= BLANK]

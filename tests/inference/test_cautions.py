@@ -73,11 +73,28 @@ def test_rows_carry_their_cautions(net):
     assert replace(row, cautions=()) != row
 
 
+def test_seen_for_a_moment_is_less_than_half_a_second_wherever_the_window_ends(net):
+    def detect(frame: np.ndarray) -> np.ndarray:
+        return np.array([[10, 10, 60, 60]] if frame.any() else np.zeros((0, 4)))
+
+    for seen, cautions in ((10, ("seen for a moment",)), (20, ())):
+        frames = [(i / 25, np.full((80, 80, 3), 99 * (i < seen), np.uint8)) for i in range(50)]
+        row = next(row for row in Recognizer(net, detect).rows(frames, "a") if row.track)
+        assert (row.end, row.cautions) == (pytest.approx(seen / 25), cautions)
+
+
 def test_zero_shot_takes_labels_and_texts(tiny_clip, tmp_path):
     assert zero_shot(backbone=str(tiny_clip)).labels[0] == "happiness"
     assert zero_shot(["fear", "anger"], backbone=str(tiny_clip)).labels == ["fear", "anger"]
     (tmp_path / "texts.yaml").write_text("yes: a nod\nno: a shake\n")
     assert zero_shot(texts=tmp_path / "texts.yaml", backbone=str(tiny_clip)).labels == ["yes", "no"]
+
+
+@pytest.mark.parametrize("content", ["", "- a nod\n- a shake\n"])
+def test_a_file_without_texts_by_label_is_refused_as_one_of_texts(tmp_path, content):
+    (tmp_path / "texts.yaml").write_text(content)
+    with pytest.raises(InputError, match=r"texts\.yaml: expected a text, or a list of texts, for each label"):
+        zero_shot(texts=tmp_path / "texts.yaml")
 
 
 def test_a_single_class_is_refused_because_it_would_always_be_sure(tiny_clip):

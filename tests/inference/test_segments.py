@@ -1,4 +1,5 @@
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -40,6 +41,13 @@ def test_cells_share_the_time_in_which_windows_overlap():
     cells = cells_of([row(1, 0, 2), row(2, 0.5, 2), row(1, 1, 3), row(2, 1, 3), row(1, 2.8, 4)])
     spans = {track: [(cell.start, cell.end) for cell in cells if cell.track == track] for track in (1, 2)}
     assert spans == {1: [(0, 1.5), (1.5, 2.9), (2.9, 4)], 2: [(0.5, 1.5), (1.5, 3)]}
+
+
+def test_absences_are_in_no_cell():
+    hidden = {"absences": ((1.6, 2.8),)}
+    rows = [row(1, 0, 1.6), replace(row(1, 1, 3), **hidden), row(1, 2.8, 4)]
+    assert [(cell.start, cell.end) for cell in cells_of(rows)] == [(0, 1.3), (1.3, 1.6), (2.8, 2.9), (2.9, 4)]
+    assert shown(segments_of(rows)) == [(1, 0, 1.6, 0), (1, 2.8, 4, 0)]
 
 
 def test_segments_add_up_to_the_time_for_which_a_face_is_seen():

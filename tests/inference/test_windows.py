@@ -99,6 +99,19 @@ def test_what_is_left_of_a_window_is_blank():
     ]
 
 
+def test_an_absence_within_a_window_is_no_time_of_the_face():
+    found = slide(at(10, 20), Windows(4, 2.0, 2.0), {Someone(): [*range(2, 6), 7, *range(12, 20)]})
+    (sight,) = found[0].sights
+    assert (sight.start, sight.end, sight.seconds) == pytest.approx((0.2, 2.0, 1.3))
+    assert sight.absences == (pytest.approx((0.8, 1.2)),), "one frame without it is none"
+    assert found[0].blanks == [pytest.approx((0, 0.2)), pytest.approx((0.8, 1.2))]
+
+
+def test_an_absence_of_one_face_is_not_blank_where_another_is_there():
+    found = slide(at(10, 20), Windows(4, 2.0, 2.0), {Someone(1): [0, 1, 18, 19], Someone(2): range(8, 12)})
+    assert found[0].blanks == [pytest.approx((0.2, 0.8)), pytest.approx((1.2, 1.8))]
+
+
 def test_a_frame_is_shown_until_the_next_one():
     found = slide([0, 0.1, 5.0, 5.1], Windows(2, 1.0, 1.0))
     assert spans(found) == [pytest.approx(span) for span in [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 5.2)]]
