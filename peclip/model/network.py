@@ -22,9 +22,15 @@ from peclip.model.build import Built
 from peclip.model.fast.frozen import hold_in
 from peclip.model.inject import Handle, LayerForward, attach, uses_one_token
 from peclip.model.modules import placed
+from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.nested import each_layer
+from peclip.model.parts.prompts import Prompts
+from peclip.model.parts.temporal import TemporalHead
 from peclip.model.text_cache import TextCache
 from peclip.model.tokens import tokenize_texts
+
+OWN = (Adapter, Prompts, TemporalHead)
+"""Base classes of the parts that may be of another package."""
 
 AT_ONCE = 1024
 """Texts that are encoded at a time where no gradients are needed: a thousand classes may have a hundred texts each."""
@@ -106,10 +112,13 @@ class Network(nn.Module):
 
     @property
     def draws(self) -> bool:
-        """True where a pass in training mode draws random numbers, as with dropout."""
+        """True where a pass in training mode may draw random numbers: with dropout, or a part of another package."""
         of_peft = self.config.peft.init_args if self.config.peft else {}  # LoHa's, for example, is not a module
         return any(name.endswith("dropout") and value for name, value in of_peft.items()) or any(
-            isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in self.modules()
+            module.p > 0
+            if isinstance(module, nn.modules.dropout._DropoutNd)
+            else isinstance(module, OWN) and not type(module).__module__.startswith("peclip.")
+            for module in self.modules()
         )
 
     @property

@@ -5,7 +5,10 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
+from peclip.model import Adapter
 from tests.conftest import write_tiny_clip
 from tests.model.small import build, clips, logits, stir, trainable
 
@@ -87,6 +90,29 @@ def test_a_copy_runs_with_its_own_weights(other):
             weight.zero_()
     assert torch.equal(other(video), before)
     assert not torch.allclose(copy(video), before, atol=1e-2)
+
+
+class Noisy(Adapter):
+    """Drops values without a module for it."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.gate = nn.Parameter(torch.ones(width))
+
+    def forward(self, x, frames):
+        return F.dropout(x * self.gate, 0.5, self.training)
+
+
+def test_recomputed_blocks_draw_the_same_numbers_in_adapters_of_ones_own(tiny_clip):
+    grads = []
+    for checkpointing in (False, True):
+        net = build(tiny_clip, adapters={"vision.mlp": Noisy}, prompts=None, checkpointing=checkpointing)
+        torch.manual_seed(3)
+        net.train()(clips()).square().sum().backward()
+        grads.append(torch.cat([weight.grad for weight in net.adapters.parameters()]))
+    assert torch.allclose(*grads, rtol=1e-4, atol=1e-5)
+    assert net.draws  # so that steps of a run that resumes draw the same ones, too
+    assert not build(tiny_clip).draws
 
 
 def test_taken_out_the_blocks_are_as_they_were(other):
