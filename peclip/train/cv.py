@@ -158,15 +158,13 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     if (names and OPTIONS not in names) or "checkpoints" in names:
         raise InputError(f"folder {folder} holds other files than a cross-validation: name a new one")
-    soft = soft_columns(source.table).values()
-    columns = ["path", "label", "split", "fold", "start", "end", *source.fold_columns.values(), *soft]
-    digest = hashlib.sha256(source.table[columns].to_csv().encode(errors="surrogateescape")).hexdigest()
+    digest = _digest(source)
     unfinished = _unfinished(folder, source)
     if finished := [fold for fold in source.folds if fold not in unfinished]:
         _check_same(folder, load(text))
         if not (folder / CLIPS).exists() or (folder / CLIPS).read_text().strip() != digest:
             raise InputError(
-                f"{source.source} has other clips, labels or folds than when {folder} was interrupted: set another --name "
+                f"{source.source} has other clips, labels, folds or subjects than when {folder} was interrupted: set another --name "
                 "or --folder to start again"
             )
         for fold in finished:
@@ -175,6 +173,14 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
         return
     for name, content in ((OPTIONS, text), (CLIPS, f"{digest}\n")):
         write_text(folder / name, content)
+
+
+def _digest(source: Manifest) -> str:
+    """Return a digest of what decides which clips the folds are trained, validated and tested on."""
+    more = (*source.fold_columns.values(), *soft_columns(source.table).values())
+    subject = ["subject"] if source.table["subject"].ne("").any() else []  # whom validation keeps apart
+    columns = ["path", "label", "split", "fold", "start", "end", *more, *subject]
+    return hashlib.sha256(source.table[columns].to_csv().encode(errors="surrogateescape")).hexdigest()
 
 
 def _check_same(folder: Path, now: Mapping[str, Any]) -> None:

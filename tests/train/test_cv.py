@@ -192,14 +192,26 @@ def test_changes_are_of_one_run(resuming):
     assert_refused(result, "allow_changes belongs to one run: the folds of a cross-validation have the same options")
 
 
-def test_other_clips_are_not_mixed_with_finished_folds(resuming, tiny_clip):
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (f",{LABELS[0]},3", f",{LABELS[1]},3"),
+        ("label,fold\n", "label,fold,subject\n"),
+    ],  # validation keeps subjects apart
+    ids=["another label", "subjects"],
+)
+def test_other_clips_are_not_mixed_with_finished_folds(resuming, tiny_clip, before, now):
     data = Path(yaml.safe_load(resuming.read_text())["data"]["manifest"])
-    before = data.read_text()
+    whole = data.read_text()
+    lines = whole.replace(before, now, 1).splitlines()
+    changed = [line if line.count(",") == lines[0].count(",") else f"{line},{line.partition('.')[0]}" for line in lines]
     try:
-        data.write_text(before.replace(f",{LABELS[0]},3", f",{LABELS[1]},3", 1))
-        assert_refused(run("cv", "--config", resuming), "folds.csv has other clips, labels or folds than when")
+        data.write_text("\n".join(changed) + "\n")
+        assert_refused(
+            run("cv", "--config", resuming), "folds.csv has other clips, labels, folds or subjects than when"
+        )
     finally:
-        data.write_text(before)
+        data.write_text(whole)
 
 
 @pytest.mark.parametrize(
