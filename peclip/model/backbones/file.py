@@ -11,10 +11,14 @@ from torch import Tensor
 
 from peclip.errors import InputError, first_line
 from peclip.model.backbones.clip import CLIP
+from peclip.model.backbones.open_clip import CONFIG, WEIGHTS
 from peclip.model.backbones.openai import Names, clip_of
 from peclip.model.torch_file import read_tensors
 
 EXPECTED = "a state dict of CLIP in OpenAI's layout (visual.conv1.weight and so on)"
+
+OF_OPEN_CLIP = [name for name in WEIGHTS if name.startswith("open_clip")]
+"""Names of files that open_clip alone writes."""
 
 WRAPPERS = ("module.", "model.")
 """Prefixes that programs put before all names."""
@@ -28,11 +32,15 @@ def load_file(name: str, path: Path) -> CLIP:
         path: of a ``.pt``, ``.pth``, ``.bin`` or ``.safetensors`` file.
 
     Raises:
-        InputError: the file is of another format, which the message names, or cannot be read safely.
+        InputError: the file is of another format or program, which the message names, or cannot be read safely.
         KeyError: a tensor is missing.
         ValueError: a tensor has another shape.
     """
     state = _read(path)
+    if path.name in OF_OPEN_CLIP or "text.positional_embedding" in state:
+        raise InputError(
+            f"it is of open_clip, where a {CONFIG} states activation and attention heads, which no weight shows: name the folder of both"
+        )
     for prefix in WRAPPERS:
         if f"{prefix}visual.proj" in state or f"{prefix}visual.conv1.weight" in state:
             state = {key.removeprefix(prefix): value for key, value in state.items()}

@@ -17,18 +17,22 @@ from peclip.model.torch_file import read_tensors
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
 
-SIZES = (
-    "image_size",
-    "patch_size",
-    "width",
-    "layers",
-    "heads",
-    "head_width",
-    "mlp_ratio",
-    "context_length",
-    "vocab_size",
-)
-"""Settings of a tower that the shapes of its weights show, or that are read below."""
+VISION = {
+    "width": ("hidden_size", 768),
+    "layers": ("num_hidden_layers", 12),
+    "patch_size": ("patch_size", 16),
+    "image_size": ("image_size", 224),
+}
+TEXT = {
+    "width": ("hidden_size", 512),
+    "layers": ("num_hidden_layers", 12),
+    "context_length": ("max_position_embeddings", 77),
+    "vocab_size": ("vocab_size", 49408),
+}
+"""Sizes of a tower that the shapes of its weights show: Hugging Face's name of each, and open_clip's default."""
+
+SIZES = {*VISION, *TEXT, "heads", "head_width", "mlp_ratio"}
+"""Settings of a tower that have to be those of its weights, or that are read below."""
 
 HARMLESS = (
     "norm_kwargs",
@@ -74,8 +78,8 @@ def load_open_clip(name: str, folder: Path) -> CLIP:
         text_eps=_eps(text),
     )
     backbone = clip_of(state, Names(text=prefix, table=prefix), name, details, _pixels(plain))
-    if (side := _size(vision, "image_size", 224)) != backbone.image_size:
-        raise ValueError(f"image_size is {side}, but the weights are those of frames of {backbone.image_size} pixels")
+    _check_sizes("vision_cfg", vision, VISION, backbone.clip.config.vision_config)
+    _check_sizes("text_cfg", text, TEXT, backbone.clip.config.text_config)
     return backbone
 
 
@@ -87,11 +91,22 @@ def _check_tower(section: str, entries: dict[str, Any]) -> None:
     """
     _size(entries, "layers", 12)
     for name, value in entries.items():
-        if name not in (*SIZES, *HARMLESS) and value and value not in USUAL.get(name, ()):
+        if name not in {*SIZES, *HARMLESS} and value and value not in USUAL.get(name, ()):
             raise ValueError(
                 f"{section} has {name} {shown(value)}, but of open_clip's models only those with CLIP's own towers work; "
                 "SigLIP and MetaCLIP 2 work from their Hugging Face folders"
             )
+
+
+def _check_sizes(section: str, entries: dict[str, Any], sizes: dict[str, tuple[str, int]], tower: Any) -> None:
+    """Check that a tower has the sizes that its configuration states: the number of its attention heads follows from them.
+
+    Raises:
+        ValueError: it has others.
+    """
+    for name, (own, usual) in sizes.items():
+        if (stated := _size(entries, name, usual)) != (found := getattr(tower, own)):
+            raise ValueError(f"{section} has {name} {stated}, but the weights are those of {found}")
 
 
 def _read(folder: Path) -> dict[str, Tensor]:

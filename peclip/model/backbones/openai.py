@@ -136,6 +136,10 @@ def _config(state: State, names: Names, details: Details) -> CLIPConfig:
 
 def _tower(state: State, prefix: str, heads: int | None, activation: str, eps: float) -> dict[str, Any]:
     width = len(state[f"{prefix}transformer.resblocks.0.ln_1.weight"])
+    if heads is None and width % HEAD:
+        raise ValueError(
+            f"a tower is {width} wide, expected a multiple of {HEAD}, the width of OpenAI's attention heads"
+        )
     return {
         "hidden_size": width,
         "intermediate_size": len(state[f"{prefix}transformer.resblocks.0.mlp.c_fc.bias"]),

@@ -252,9 +252,12 @@ def test_a_configuration_that_does_not_fit_is_named(copy, kind, entries, says):
         ({"model_cfg__text_cfg__no_causal_mask": True}, "text_cfg has no_causal_mask True, but"),
         ({"model_cfg__vision_cfg__pool_type": "avg"}, "vision_cfg has pool_type 'avg', but"),
         ({"model_cfg__vision_cfg__layers": [3, 4, 6, 3]}, "layers is [3, 4, 6, 3], expected a whole number"),
+        ({"model_cfg__vision_cfg__image_size": 64}, "vision_cfg has image_size 64, but the weights are those of 32"),
+        ({"model_cfg__vision_cfg__width": 64}, "vision_cfg has width 64, but the weights are those of 32"),
+        ({"model_cfg__vision_cfg__layers": 3}, "vision_cfg has layers 3, but the weights are those of 2"),
         (
-            {"model_cfg__vision_cfg__image_size": 64},
-            "image_size is 64, but the weights are those of frames of 32 pixels",
+            {"model_cfg__text_cfg__context_length": 77},
+            "text_cfg has context_length 77, but the weights are those of 160",
         ),
         ({"model_cfg__multimodal_cfg": {"width": 32}}, "model_cfg has a multimodal_cfg"),
         ({"model_cfg": 3}, "open_clip_config.json has no model_cfg"),
@@ -277,6 +280,24 @@ def test_an_open_clip_folder_with_pickled_weights_is_read_safely(copy):
     assert load_backbone(str(folder)).fingerprint == expected
     (folder / "open_clip_pytorch_model.bin").unlink()
     assert "it has none of open_clip_model.safetensors" in refusal(folder)
+
+
+def test_a_file_of_open_clip_needs_the_configuration_beside_it(copy):
+    """It states the activation: without it the features would be those of another function."""
+    folder = copy("open_clip")
+    message = refusal(folder / "open_clip_model.safetensors")
+    assert "open_clip_config.json states activation and attention heads" in message
+    (folder / "open_clip_model.safetensors").rename(folder / "weights.safetensors")
+    assert "name the folder of both" in refusal(folder / "weights.safetensors")
+
+
+def test_heads_of_another_width_than_openais_are_not_guessed(copy):
+    folder = copy("file")
+    state = torch.load(folder / "farl.pth")["state_dict"]
+    narrow = {name: value[..., :48] if value.ndim else value for name, value in state.items()}
+    narrow["visual.transformer.resblocks.0.ln_1.weight"] = torch.ones(48)
+    torch.save(narrow, folder / "farl.pth")
+    assert "a tower is 48 wide, expected a multiple of 64" in refusal(folder / "farl.pth")
 
 
 def test_a_folder_with_both_configurations_is_hugging_faces(copy, written):
