@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from inspect import isclass, signature
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple, Union, get_type_hints
 
 import yaml
 from jsonargparse import Namespace
@@ -14,8 +14,9 @@ from jsonargparse import _typehints as types
 from jsonargparse._common import is_subclasses_disabled
 from jsonargparse._util import NestedArg, get_typehint_origin, import_object
 
+from peclip.arguments import check
 from peclip.configuration import load
-from peclip.errors import first_line, shown
+from peclip.errors import InputError, first_line, shown
 
 _CONTAINERS = types.sequence_or_mapping_origin_types | types.tuple_set_origin_types
 _GIVEN = (str, dict, Namespace, NestedArg)
@@ -92,7 +93,8 @@ def problem_of_option(value: Any, expected: Any) -> Problem | None:
             return Problem(f"names {shown(path)}, which is not a subclass of {names}")
     if kinds and isinstance(value, dict) and (own := path_of(value)):
         return Problem(
-            f"names {shown(own)} with {_unknown_argument(own, value) or 'arguments'} that it does not accept"
+            _wrong_argument(own, value)
+            or f"names {shown(own)} with {_unknown_argument(own, value) or 'arguments'} that it does not accept"
         )
     return None
 
@@ -111,6 +113,21 @@ def _unknown_argument(path: str, value: Mapping[str, Any]) -> str:
         return ""
     names = [name for name in given if name not in known] if isinstance(given, dict) else []
     return f"the argument {shown(names[0])}" if names else ""
+
+
+def _wrong_argument(path: str, value: Mapping[str, Any]) -> str:
+    """Return, in words, the first argument whose value is of another type than the class annotates; nothing if there is none."""
+    given = value.get("init_args")
+    try:
+        kinds = get_type_hints(import_object(path))
+        for name, each in (given if isinstance(given, dict) else {}).items():
+            if name in kinds and path_of(each) is None:
+                check(name, each, kinds[name])
+    except InputError as error:
+        return f"names {shown(path)}, whose {error}"
+    except Exception:  # noqa: BLE001 - annotations of anyone, which need not be those of values
+        return ""
+    return ""
 
 
 def _paths(value: Any, expected: Any) -> list[str]:

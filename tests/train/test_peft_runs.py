@@ -108,6 +108,10 @@ def test_a_killed_run_resumes_to_the_same_bits_with_dropout(config, lora_run, tm
             ["--model.net.peft", "{class_path: peft.LoraConfig, init_args: {rank: 3}}"],
             ["with the argument 'rank' that it does not accept"],
         ),
+        (
+            ["--model.net.peft", "{class_path: peft.LoraConfig, init_args: {r: 2.5}}"],
+            ["names 'peft.LoraConfig', whose r is 2.5, expected an int"],
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_no_run(config, words, says, tmp_path, monkeypatch):
