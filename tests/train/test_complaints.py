@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
@@ -55,6 +56,20 @@ def test_errors_of_the_program_keep_their_traceback(kind):
 )
 def test_the_error_of_a_process_that_a_strategy_starts_is_one_line(last, says):
     assert says in said(ProcessRaisedException(RAISED.format(last), 1, 4711))
+
+
+def test_an_error_of_the_gradient_is_not_that_of_the_optimizer_which_calls_the_step():
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+
+    def closure():
+        kept = weight.tanh()
+        kept += 1
+        kept.sum().backward()
+
+    with pytest.raises(RuntimeError, match="inplace operation") as caught:
+        optimizer.step(closure)
+    assert as_input_error(caught.value) is None
 
 
 def test_an_error_of_the_program_in_such_a_process_keeps_its_traceback():

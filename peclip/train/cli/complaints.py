@@ -22,6 +22,9 @@ PARTS = {Callback: "trainer.callbacks", Optimizer: "model.optimizer", LRSchedule
 
 LIBRARIES = ("lightning.", "torch.")
 
+AUTOGRAD = "torch.autograd"
+"""Module of the function that computes gradients."""
+
 REFUSED = "Lightning refuses the options of the trainer: "
 
 
@@ -54,8 +57,10 @@ def _failed_part(error: Exception) -> str:
         option = next((option for kind, option in PARTS.items() if isinstance(owner, kind)), "")
         if option and type(owner).__module__.startswith(LIBRARIES):
             failed = f"{type(owner).__name__} of {option}"
-        elif not frame.f_globals.get("__name__", "").startswith((*LIBRARIES, "contextlib")):
-            failed = ""  # what the part called
+        elif (
+            not (name := frame.f_globals.get("__name__", "")).startswith((*LIBRARIES, "contextlib")) or name == AUTOGRAD
+        ):
+            failed = ""  # what the part called: an optimizer calls the whole step, with its gradient
     return failed
 
 
