@@ -36,6 +36,9 @@ TORN = (
 """Exceptions of reading bytes that are not a checkpoint, or a torn or forged one."""
 
 
+BEFORE_ZIP = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
+"""Beginning of every file that PyTorch before 1.6 has saved: a number, pickled."""
+
 WRAPPERS = ("state_dict", "model")
 """Entries of a checkpoint that may hold the tensors."""
 
@@ -59,6 +62,7 @@ def read_tensors(path: Path, expected: str = "a released PE-CLIP checkpoint (.pt
         raise InputError(f"{path}: {is_not(path, 'file')}, expected {expected}")
     with _refused(f"{path}: refused, not a checkpoint whose tensors can be read safely"):
         check_archive(path)
+        _check_beginning(path)
         foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         stand_ins = [(_stand_in(name), name) for name in foreign]
         with torch.serialization.safe_globals(stand_ins):  # type: ignore[arg-type]
@@ -71,6 +75,20 @@ def read_tensors(path: Path, expected: str = "a released PE-CLIP checkpoint (.pt
         raise InputError(f"{path}: holds no state_dict of tensors, expected {expected}")
     check_stored(path, tensors)
     return tensors
+
+
+def _check_beginning(path: Path) -> None:
+    """Check that a file is a whole zip archive, as PyTorch writes it, where its first bytes tell what else it is.
+
+    Raises:
+        ValueError: it is cut off, or of a PyTorch before 1.6.
+    """
+    with path.open("rb") as file:
+        first = file.read(len(BEFORE_ZIP))
+    if first == BEFORE_ZIP:
+        raise ValueError("it is in the format of PyTorch before 1.6: load it with a newer one, and save it again")
+    if first.startswith(b"PK") and not zipfile.is_zipfile(path):
+        raise ValueError("it is cut off or damaged: copy it again")
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -42,6 +42,20 @@ SMALL = 200e6
 """Parameters that any machine has room for, so that the size of their file need not be known."""
 
 
+VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.json",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+    "vocab.txt",
+)
+"""Files of which a tokenizer of any kind has one."""
+
+MERGES = "merges.txt"
+"""File that a tokenizer with vocab.json needs, too."""
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence what transformers and huggingface_hub report within the context, and progress bars; errors are raised all the same."""
@@ -102,6 +116,26 @@ def check_sizes(config: PreTrainedConfig, folder: Path | None = None) -> None:
     for path in files:
         if path.suffix == ".bin":
             check_archive(path)
+
+
+def check_tokenizer_files(source: str) -> None:
+    """Check that a folder has the files of a tokenizer: without them transformers makes one that knows no word.
+
+    Args:
+        source: the folder; a Hub id passes.
+
+    Raises:
+        ValueError: they are missing.
+    """
+    if not os.path.isdir(source):
+        return
+    names = {path.name for path in Path(source).iterdir() if path.is_file()}
+    if not names & {*VOCABULARIES}:
+        raise ValueError(
+            f"it has no tokenizer files, expected {' or '.join(VOCABULARIES[:2])} of its model beside the weights"
+        )
+    if names & {*VOCABULARIES, MERGES} == {"vocab.json"}:
+        raise ValueError(f"of its tokenizer it has vocab.json alone, expected {MERGES} beside it")
 
 
 def check_tokenizer(backbone: Backbone) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoTokenizer, CLIPConfig, Siglip2Model
 from transformers.utils.hub import cached_file
 
@@ -16,7 +17,7 @@ from peclip.clip_format import ClipFormat
 from peclip.demo import CLIP as DEMO_FOLDER
 from peclip.errors import InputError, first_line, shown
 from peclip.files import check_regular
-from peclip.model.backbones.checks import check_sizes, check_tokenizer, quiet, read_settings
+from peclip.model.backbones.checks import check_sizes, check_tokenizer, check_tokenizer_files, quiet, read_settings
 from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.contract import Backbone, Pixels
 from peclip.model.backbones.file import load_file
@@ -65,6 +66,10 @@ def load_backbone(name: str) -> Backbone:
         else:
             backbone = _load_huggingface(name, source)
         ClipFormat(mean=backbone.mean, std=backbone.std)  # checks what a stranger's file states
+        if not all(0 <= value <= 1 for value in (*backbone.mean, *backbone.std)):
+            raise ValueError(
+                f"mean and std of its pixels are {backbone.mean} and {backbone.std}, expected those of pixels from 0 to 1"
+            )
     check_weights(dict(backbone.clip.named_parameters()), f"backbone {name!r}")
     backbone = replace(backbone, tokenizer=load_tokenizer(name))
     check_tokenizer(backbone)
@@ -87,6 +92,7 @@ def load_tokenizer(name: str) -> Any:
         if not any(os.path.isfile(os.path.join(source, file)) for file in TOKENIZER_FILES):
             return load_tokenizer_of_clip(name)
     with _advising(name, source), quiet():
+        check_tokenizer_files(source)
         try:
             return AutoTokenizer.from_pretrained(source, config=config, trust_remote_code=False)
         except OSError:  # there is none
@@ -121,13 +127,22 @@ def _load_huggingface(name: str, source: str) -> Backbone:
         InputError: it is of a family that does not work, or is incomplete.
         Exception: of many kinds, from numbers that make no model.
     """
-    plain = read_settings(str(cached_file(source, "config.json")))
+    path = cached_file(source, "config.json", _raise_exceptions_for_missing_entries=not os.path.isdir(source))
+    if path is None:
+        raise InputError("it has no config.json")
+    plain = read_settings(path)
     family = FAMILIES.get(str(plain.get("model_type")))
     if family is None:
         raise InputError(_other_family(plain))
     kind: Any = Siglip2Model if plain["model_type"] == "siglip2" else family.model_class
     with quiet():
         config = kind.config_class.from_dict(plain)
+        for part in (
+            config,
+            config.text_config,
+            config.vision_config,
+        ):  # what a pass returns is not the folder's to say
+            part.return_dict, part.output_attentions, part.output_hidden_states = True, False, False
         check_sizes(config, Path(source))
         if family is SigLIP:
             check_config(config)
@@ -235,6 +250,10 @@ def _advice(name: str, source: str, error: Exception) -> str:
         return f"backbone {name!r} cannot be loaded as a CLIP: {what}"
     if os.path.isdir(source) or not isinstance(error, OSError):  # Path.is_dir raises for some names
         reason = first_line(error).rstrip(" :.")
+        if isinstance(error, StrictDataclassError):  # its first line does not say what is wrong
+            reason = first_line(ValueError(" ".join(str(error).split())))
+        if isinstance(error, KeyError):
+            reason = f"{reason} is missing or unknown"
         if isinstance(error, pickle.UnpicklingError):  # its own words recommend loading unsafely
             reason = "the weights are a pickle of more than tensors"
         if os.path.isdir(os.path.join(source, "checkpoints")) and not os.path.exists(

@@ -17,7 +17,7 @@ from peclip.model.backbones.load import load_backbone
 from tests.lacking import needs
 from tests.model.backbones.families import openai_state, write_letters
 from tests.model.released_small import as_saved, small_state
-from tests.model.small import build
+from tests.model.small import build, clips
 from tests.runs import run
 
 
@@ -271,6 +271,53 @@ def test_an_open_clip_folder_with_other_towers_is_refused(copy, entries, says):
     assert says in refusal(folder)
 
 
+def without_tokenizer(folder):
+    for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
+        (folder / name).unlink()
+    change(folder / "config.json", text_config__eos_token_id=2)  # as in OpenAI's own, where any end token passes
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (without_tokenizer, "it has no tokenizer files, expected tokenizer.json or vocab.json"),
+        (lambda folder: (folder / "merges.txt").unlink(), "it has vocab.json alone, expected merges.txt beside it"),
+        (lambda folder: (folder / "config.json").unlink(), "it has no config.json"),
+        (lambda folder: change(folder / "config.json", vision_config__layer_norm_eps="x"), "expected float, got str"),
+        (lambda folder: change(folder / "config.json", vision_config__num_attention_heads=3), "not a multiple of"),
+        (lambda folder: change(folder / "config.json", vision_config__hidden_act="x"), "'x' is missing or unknown"),
+    ],
+)
+def test_what_a_folder_lacks_or_misstates_is_named(copy, spoil, says):
+    folder = copy("clip")
+    spoil(folder)
+    assert says in refusal(folder)
+
+
+def test_a_configuration_does_not_decide_what_a_pass_returns(copy, written):
+    folder = copy("clip")
+    change(folder / "config.json", vision_config__return_dict=False, text_config__return_dict=False)
+    assert torch.equal(build(folder)(clips()), build(written("clip"))(clips()))
+
+
+def before_zip(path):
+    torch.save({"visual.proj": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
+
+
+def cut_off(path):
+    torch.save({"visual.proj": torch.ones(2000)}, path)
+    path.write_bytes(path.read_bytes()[:3000])
+
+
+@pytest.mark.parametrize(
+    ("write", "says"),
+    [(before_zip, "it is in the format of PyTorch before 1.6"), (cut_off, "it is cut off or damaged")],
+)
+def test_the_beginning_of_a_file_tells_what_it_is(tmp_path, write, says):
+    write(tmp_path / "farl.pth")
+    assert says in refusal(tmp_path / "farl.pth")
+
+
 def test_an_open_clip_folder_with_pickled_weights_is_read_safely(copy):
     folder = copy("open_clip")
     expected = load_backbone(str(folder)).fingerprint
@@ -311,6 +358,7 @@ def test_a_folder_with_both_configurations_is_hugging_faces(copy, written):
     [
         ({"image_mean": [0.5, 0.5]}, "preprocessor_config.json has image_mean [0.5, 0.5], expected three numbers"),
         ({"image_std": 0.5}, "preprocessor_config.json has image_std 0.5, expected three numbers"),
+        ({"image_mean": [123, 116, 103]}, "mean and std of its pixels are (123.0, 116.0, 103.0) and"),
         ({"image_std": [0.5, 0.5, 0]}, "std is (0.5, 0.5, 0.0), expected three numbers above 0"),
         ({"rescale_factor": 1 / 127.5}, "preprocessor_config.json has rescale_factor 0.0078"),
     ],
