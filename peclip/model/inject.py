@@ -16,6 +16,7 @@ from peclip.model.backbones.contract import Tower
 from peclip.model.blocks import PLAIN, BlockForward, Flow, Run
 from peclip.model.fast.frozen import linear_of_last
 from peclip.model.parts.adapters import Adapter, Place, is_token_wise
+from peclip.model.parts.foreign import check_returned
 
 BLOCK = "block"
 """Part of a site that is a whole block."""
@@ -55,11 +56,11 @@ def attach(
         enter = partial(_append, tower.module) if at is None else partial(_overwrite, at)
         replace = _replace_last if at is None else partial(_replace_first, at)
         handles.append(tower.entrance.register_forward_hook(partial(enter, flow)))
-        # First of all hooks: FSDP's, for example, pass on views that cannot be written to.
-        handles += [
-            tower.blocks[block].register_forward_pre_hook(partial(replace, flow, block), prepend=True)
-            for block in range(1, depth)
-        ]
+        for block in range(1, depth):
+            before = adapters.get((BLOCK, block - 1))  # its output may be kept for the gradient
+            hook = replace if before is None or before.takes == "input" else partial(_on_a_copy, replace)
+            # First of all hooks: FSDP's, for example, pass on views that cannot be written to.
+            handles.append(tower.blocks[block].register_forward_pre_hook(partial(hook, flow, block), prepend=True))
         handles += [
             LayerForward(layer, partial(_for_prompts, flow, layer)) for layer in _first_products(tower, adapters)
         ]
@@ -131,6 +132,7 @@ class _Call:
     def __call__(self, x: Tensor, *entering: Tensor) -> Tensor:
         place = (self.place,) if self.adapter.needs_place else ()
         adapted: Tensor = self.adapter(x, self.flow.frames, *entering, *place)
+        check_returned("adapters", self.adapter, adapted, x.shape)
         return adapted
 
 
@@ -198,9 +200,17 @@ def _append(tower: nn.Module, flow: Flow, module: nn.Module, args: Any, tokens: 
 def _replace_last(flow: Flow, block: int, module: nn.Module, args: tuple[Tensor, ...]) -> None:
     """Replace the vision prompts, the last P tokens, by those of the block's depth.
 
-    In place: nothing else reads the output of the block before, and copying all tokens takes four times as long.
+    In place: nothing else reads the output of a block without an adapter, and copying all tokens takes four times as long.
     """
     args[0][:, -len(flow.prompts[block]) :] = flow.prompts[block]
+
+
+def _on_a_copy(replace: Callable[..., None], flow: Flow, block: int, module: nn.Module, args: Any) -> tuple[Any, ...]:
+    """Replace the prompts among tokens that something else reads."""
+    tokens, *others = args
+    tokens = tokens.clone()
+    replace(flow, block, module, (tokens,))
+    return tokens, *others
 
 
 def _overwrite(at: int, flow: Flow, module: nn.Module, args: Any, tokens: Tensor) -> None:

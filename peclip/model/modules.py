@@ -5,15 +5,17 @@ from functools import partial
 from inspect import signature
 from typing import Any, get_args, get_type_hints
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from peclip.arguments import check
-from peclip.errors import InputError, shown
+from peclip.errors import InputError, listed, shown
 from peclip.model.backbones.contract import Backbone
 from peclip.model.io.spec import Spec, class_of, describe
 from peclip.model.parts.adapters import Adapter, AdapterFactory, Takes
+from peclip.model.parts.foreign import is_foreign
 from peclip.model.parts.norms import TrainedNorms, copy_norms
-from peclip.model.parts.prompts import Prompts
+from peclip.model.parts.prompts import MOST_TOKENS, Prompts
 from peclip.model.parts.temporal import TemporalHead
 from peclip.model.sites import expand_site
 
@@ -93,9 +95,22 @@ def _made(factory: AdapterFactory, width: int, site: str) -> Adapter:
     """Make an adapter for tokens of a width.
 
     Raises:
-        InputError: it is made for other sites, or its class states something else of its site than adapters can take.
+        InputError: it is made for other sites, its class takes no width, or states something else of its site than adapters can
+            take, or it has parameters whose shape is not known yet.
     """
+    kind = class_of(factory)
+    try:
+        signature(kind).bind_partial(width)
+    except TypeError as error:
+        raise InputError(
+            f"adapters: {kind.__name__} takes no width of the tokens, expected __init__(self, width, ...)", "adapters"
+        ) from error
     adapter = factory(width)
+    if any(isinstance(weight, UninitializedParameter) for weight in adapter.parameters()):
+        raise InputError(
+            f"adapters: {kind.__name__} has parameters without a shape (of a lazy module): make them of the width",
+            "adapters",
+        )
     if adapter.only_at and site not in adapter.only_at:
         name, expected = type(adapter).__name__, " or ".join(adapter.only_at)
         raise InputError(f"adapters: {name} is at {site!r}, but works at {expected} only", "adapters")
@@ -122,14 +137,36 @@ def build_prompts(backbone: Backbone, factory: PromptFactory) -> tuple[Prompts, 
     """Make prompts for the towers of a backbone, and describe them with the depth that they have here.
 
     Raises:
-        InputError: they are deeper than a tower.
+        InputError: they are deeper than a tower, or do not return what they state.
     """
     towers = backbone.towers
     blocks = min(len(towers[name].blocks) for name in class_of(factory).towers)
     prompts = factory(towers["text"].width, towers["vision"].width, blocks)
+    if is_foreign(prompts):
+        _check_prompts(prompts, {name: towers[name].width for name in prompts.towers}, blocks)
     spec = describe(factory)
     depth = {"depth": prompts.depth} if "depth" in signature(type(prompts)).parameters else {}
     return prompts, Spec(spec.class_path, spec.init_args | depth)
+
+
+def _check_prompts(prompts: Prompts, widths: Mapping[str, int], blocks: int) -> None:
+    """Check that prompts of another package return one tensor (P, D) per depth.
+
+    Raises:
+        InputError: they do not, or are deeper than a tower.
+    """
+    name, length, depth = type(prompts).__name__, getattr(prompts, "length", None), getattr(prompts, "depth", None)
+    for what, value, most in (("length", length, MOST_TOKENS), ("depth", depth, blocks)):
+        if type(value) is not int or not 1 <= value <= most:
+            raise InputError(f"prompts: {name} has {what} {shown(value)}, expected 1 to {most:,}", "prompts")
+    for tower, width in widths.items():
+        shapes = [tuple(each.shape) if isinstance(each, Tensor) else None for each in getattr(prompts, tower)()]
+        if shapes != [(length, width)] * (depth or 0):
+            raise InputError(
+                f"prompts: {name} returns tensors of shapes {listed(map(str, shapes))} from {tower}(), expected {depth} of "
+                f"{(length, width)}, one per depth",
+                "prompts",
+            )
 
 
 def build_norms(backbone: Backbone, norms: TrainedNorms | None) -> nn.ModuleDict:

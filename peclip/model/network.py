@@ -23,13 +23,14 @@ from peclip.model.fast.frozen import hold_in
 from peclip.model.inject import Handle, LayerForward, attach, uses_one_token
 from peclip.model.modules import placed
 from peclip.model.parts.adapters import Adapter
+from peclip.model.parts.foreign import check_returned, is_foreign
 from peclip.model.parts.nested import each_layer
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import TemporalHead
 from peclip.model.text_cache import TextCache
 from peclip.model.tokens import tokenize_texts
 
-OWN = (Adapter, Prompts, TemporalHead)
+PARTS = (Adapter, Prompts, TemporalHead)
 """Base classes of the parts that may be of another package."""
 
 AT_ONCE = 1024
@@ -117,7 +118,7 @@ class Network(nn.Module):
         return any(name.endswith("dropout") and value for name, value in of_peft.items()) or any(
             module.p > 0
             if isinstance(module, nn.modules.dropout._DropoutNd)
-            else isinstance(module, OWN) and not type(module).__module__.startswith("peclip.")
+            else isinstance(module, PARTS) and is_foreign(module)
             for module in self.modules()
         )
 
@@ -161,7 +162,9 @@ class Network(nn.Module):
         features = self.backbone.encode_frames(rearrange(video, "b t c h w -> (b t) c h w"), self._mixes["vision"])
         flow.prompts = ()  # they hold the pass's graph, with which the model could not be copied
         features = rearrange(features, "(b t) d -> b t d", t=frames)
-        return F.normalize(features.mean(dim=1) if self._is_bare else self.temporal(features), dim=-1)
+        clips = features.mean(dim=1) if self._is_bare else self.temporal(features)
+        check_returned("temporal", self.temporal, clips, features.shape[:1] + features.shape[2:])
+        return F.normalize(clips, dim=-1)
 
     def encode_text(self, texts: Sequence[str | Sequence[str]] | None = None) -> Tensor:
         """Return the L2-normalised features (C, D) of texts, in the space of :meth:`encode_video`.
