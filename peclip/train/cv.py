@@ -105,11 +105,7 @@ def _check(options: Namespace) -> Manifest:
     if trainer.fast_dev_run or trainer.logger is False:
         name = "fast_dev_run" if trainer.fast_dev_run else "logger false"
         raise InputError(f"trainer.{name} leaves no results of the folds to summarise: omit it in peclip cv")
-    generate_demo(data)
-    with options_below("data"):
-        source = read_source(
-            data.manifest, data.root, data.benchmark, data.options, data.allow_outside, data.soft_labels
-        )
+    source = read_clips(data)
     if len(source.folds) < 2:
         there = f"has fold {source.folds[0]} alone" if source.folds else "has no folds"
         raise InputError(f"{source.source} {there}, peclip cv needs two or more: use peclip fit, or add a column fold")
@@ -121,6 +117,17 @@ def _check(options: Namespace) -> Manifest:
         except InputError as error:
             raise InputError(f"fold {fold}: {error}") from error
     return source
+
+
+def read_clips(data: Namespace) -> Manifest:
+    """Return all clips that the options of the data name; those of the demo are generated.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    generate_demo(data)
+    with options_below("data"):
+        return read_source(data.manifest, data.root, data.benchmark, data.options, data.allow_outside, data.soft_labels)
 
 
 def _folder(runs: Path) -> Path:
@@ -158,7 +165,7 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     if (names and OPTIONS not in names) or "checkpoints" in names:
         raise InputError(f"folder {folder} holds other files than a cross-validation: name a new one")
-    digest = _digest(source)
+    digest = digest_of(source)
     unfinished = _unfinished(folder, source)
     if finished := [fold for fold in source.folds if fold not in unfinished]:
         _check_same(folder, load(text))
@@ -175,8 +182,8 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
         write_text(folder / name, content)
 
 
-def _digest(source: Manifest) -> str:
-    """Return a digest of what decides which clips the folds are trained, validated and tested on."""
+def digest_of(source: Manifest) -> str:
+    """Return a digest of what decides on which clips a run, or a fold, is trained, validated and tested."""
     more = (*source.fold_columns.values(), *soft_columns(source.table).values())
     subject = ["subject"] if source.table["subject"].ne("").any() else []  # whom validation keeps apart
     columns = ["path", "label", "split", "fold", "start", "end", *more, *subject]

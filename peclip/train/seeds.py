@@ -13,15 +13,16 @@ from typing import Any
 from jsonargparse import Namespace
 
 from peclip.configuration import load
+from peclip.data.manifest import Manifest
 from peclip.errors import InputError
-from peclip.files import LOCK, file_errors, locked
+from peclip.files import LOCK, file_errors, locked, write_text
 from peclip.results.crossval import RESULTS
 from peclip.results.evaluation import METRICS
 from peclip.results.options import OPTIONS, read_options
 from peclip.results.table import table
 from peclip.terminal import say
 from peclip.train.cli.command import command
-from peclip.train.cv import CLIPS, FitOptions, train_and_free
+from peclip.train.cv import CLIPS, FitOptions, digest_of, read_clips, train_and_free
 from peclip.train.cv import run as cross_validate
 from peclip.train.private_hooks import process_rank
 from peclip.train.runs.checkpoint_io import LAST
@@ -68,6 +69,8 @@ def run(args: list[str]) -> None:
                 _check_kind(run, name)
             else:
                 _check_same(run, load(given.text))
+        if unfinished:
+            _check_clips(folder, read_clips(options.data), is_begun=len(unfinished) < len(runs))
         for seed, run in unfinished.items():
             say(f"Seed {seed}")
             train(run, seed, rest)
@@ -81,7 +84,7 @@ def _tidied(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if {path.name for path in folder.iterdir()} <= {LOCK}:
+        if {path.name for path in folder.iterdir()} <= {LOCK, CLIPS}:
             shutil.rmtree(folder)
             with suppress(OSError):  # it holds other runs
                 Path(RUNS).rmdir()
@@ -129,6 +132,21 @@ def _check_same(run: Path, now: dict[str, Any]) -> None:
                 f"{run} has {change.option} {change.before!r}, which is {change.now!r} now: use the same options, or another "
                 "--name or --folder"
             )
+
+
+def _check_clips(folder: Path, clips: Manifest, is_begun: bool) -> None:
+    """Check that the clips are those of the seeds that are finished, and record them.
+
+    Raises:
+        InputError: they are others.
+    """
+    record, digest = folder / CLIPS, f"{digest_of(clips)}\n"
+    if is_begun and record.exists() and record.read_text() != digest:  # earlier versions recorded none
+        raise InputError(
+            f"{clips.source} has other clips, labels, splits or subjects than when the first seeds of {folder} were trained: set "
+            "another --name or --folder to start again"
+        )
+    write_text(record, digest)
 
 
 def _check_kind(run: Path, name: str) -> None:

@@ -33,7 +33,7 @@ def again(folder, config, *options):
 
 def test_every_seed_is_a_run_of_its_own_and_a_row_of_the_table_has_them_all(runs):
     folder, printed = runs
-    assert [path.name for path in sorted(folder.glob("[!.]*"))] == ["seed_5", "seed_6"]
+    assert [path.name for path in sorted(folder.glob("[!.]*"))] == ["clips.sha256", "seed_5", "seed_6"]
     assert [read_options(folder / f"seed_{seed}")["seed_everything"] for seed in (5, 6)] == [5, 6]
     assert "Mean ± standard deviation over runs that differ only in the seed." in printed
 
@@ -48,6 +48,17 @@ def test_the_same_command_keeps_what_is_finished_and_trains_the_rest(runs, tiny_
     assert "Seed 5" not in result.out
     assert (folder / "seed_5/metrics.json").stat().st_mtime_ns == before
     assert (folder / "seed_6/predictions.csv").read_text() == (runs[0] / "seed_6/predictions.csv").read_text()
+
+
+def test_other_clips_are_not_mixed_with_finished_seeds(runs, tiny_config, tiny_data, tmp_path):
+    folder = shutil.copytree(runs[0], tmp_path / "runs")
+    shutil.rmtree(folder / "seed_6")
+    other = tmp_path / "other.csv"
+    other.write_text(tiny_data.read_text().replace(",anger,train", ",sadness,train", 1))
+    result = again(folder, tiny_config, "--data.manifest", other, "--seeds", "2")
+    assert (result.status, result.err.count("\n")) == (2, 1), result.err
+    assert "other.csv has other clips, labels, splits or subjects than when the first seeds of" in result.err
+    assert not (folder / "seed_6").exists()
 
 
 @pytest.mark.parametrize(
