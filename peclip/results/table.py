@@ -28,6 +28,7 @@ COLUMNS = (
 """Columns of the table as csv; rates are fractions, and a value that is not known is an empty cell."""
 
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
+LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}  # other signs in LaTeX's usual encoding
 LATEX |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
 
 
@@ -186,7 +187,7 @@ def _as_latex(cells: Rows, notes: Sequence[str]) -> str:
     return "\n".join(
         [
             "% needs \\usepackage{booktabs}",
-            *(f"% {note}" for note in notes),
+            *(f"% {printable(note)}" for note in notes),
             f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
             *("\\toprule", lines[0], "\\midrule", *lines[1:], "\\bottomrule", "\\end{tabular}", ""),
         ]

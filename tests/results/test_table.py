@@ -194,7 +194,7 @@ def test_names_from_outside_stay_cells(runs):
     page, paper = (run("table", "runs", "--format", kind).out for kind in ("markdown", "latex"))
     assert "\x1b" not in page + paper
     assert "| =1+1\\|&_\\x1b[31m/seed_* | ST-Adapter | 3 |" in page
-    assert r"=1+1|\&\_\textbackslash{}x1b[31m/seed\_* & ST-Adapter" in paper
+    assert r"=1+1\textbar{}\&\_\textbackslash{}x1b[31m/seed\_* & ST-Adapter" in paper
     assert {row["run"] for row in rows("runs")} >= {r"./=1+1|&_\x1b[31m/seed_*"}  # on a screen no terminal obeys it
     assert run("table", "runs", "--out", "table.csv").status == 0
     assert "./=1+1|&_\x1b[31m/seed_*" in (runs / "table.csv").read_text()
