@@ -50,6 +50,7 @@ def check_takes(loss: nn.Module, classes: int, soft_labels: bool) -> None:
     Raises:
         InputError: it does not.
     """
+    _check_arguments(loss, classes)
     clips = classes + 1  # shapes of B and C cannot be taken for one another
     labels = torch.full((clips, classes), 1 / classes) if soft_labels else torch.zeros(clips, dtype=torch.int64)
     try:
@@ -72,6 +73,25 @@ def check_takes(loss: nn.Module, classes: int, soft_labels: bool) -> None:
         )
     if why:
         raise InputError(f"loss {type(loss).__name__} does not take logits (B, C) and labels (B,): {why}", "loss")
+
+
+def _check_arguments(loss: nn.Module, classes: int) -> None:
+    """Check arguments of torch's losses that torch itself accepts, and with which classes would not be learned.
+
+    Raises:
+        InputError: clips of a class would not count, or labels would have no effect.
+    """
+    name, ignored, smoothing = (
+        type(loss).__name__,
+        getattr(loss, "ignore_index", None),
+        getattr(loss, "label_smoothing", 0),
+    )
+    if isinstance(ignored, int) and 0 <= ignored < classes:
+        raise InputError(
+            f"loss {name} has ignore_index {ignored}, which is a class: none of its clips would count; omit it", "loss"
+        )
+    if isinstance(smoothing, int | float) and not 0 <= smoothing < 1:
+        raise InputError(f"loss {name} has label_smoothing {smoothing}, expected from 0 to below 1", "loss")
 
 
 def check_untrained(loss: nn.Module | None) -> None:

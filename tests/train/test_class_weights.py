@@ -105,8 +105,20 @@ def test_a_loss_that_takes_labels_alone_is_refused():
 
 
 @pytest.mark.parametrize(
-    "loss", [nn.MSELoss(), nn.BCEWithLogitsLoss(), nn.CrossEntropyLoss(label_smoothing=2.0), nn.Identity()]
+    ("arguments", "says"),
+    [
+        ({"ignore_index": 2}, "ignore_index 2, which is a class: none of its clips would count"),
+        ({"label_smoothing": -0.1}, "label_smoothing -0.1, expected from 0 to below 1"),
+        ({"label_smoothing": 2.0}, "label_smoothing 2.0, expected from 0 to below 1"),
+        ({"label_smoothing": 1.0}, "label_smoothing 1.0, expected from 0 to below 1"),
+    ],
 )
+def test_arguments_with_which_a_class_would_not_be_learned_are_refused(arguments, says):
+    with pytest.raises(InputError, match=says):
+        check_takes(nn.CrossEntropyLoss(**arguments), 3, soft_labels=False)
+
+
+@pytest.mark.parametrize("loss", [nn.MSELoss(), nn.BCEWithLogitsLoss(), nn.Identity()])
 @pytest.mark.parametrize("classes", [2, 3])
 def test_a_loss_of_torch_that_takes_no_labels_is_refused_before_the_first_batch(loss, classes):
     with pytest.raises(
