@@ -42,6 +42,7 @@ def read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
         _check_header(path, header, labels_required)
     except InputError as error:
         raise InputError(f"{error}{_as_list(path, raw)}") from error
+    check_classes(header, f"{path} line 1")
     table = _parse(path, raw, header, delimiter)
     table["line"] = range(2, len(table) + 2)
     table = table.rename(columns={"video": "subject"})
@@ -117,7 +118,6 @@ def _check_header(path: Path | str, header: list[str], labels_required: bool) ->
             raise InputError(f"{path} line 1: unknown column {shown(name)}; {expected}")
         if header.count(name) > 1:
             raise InputError(f"{path} line 1: duplicate column {shown(name)}")
-    check_classes(header, f"{path} line 1")
     if {"subject", "video"} <= {*header}:
         raise InputError(
             f"{path} line 1: columns 'subject' and 'video' say the same: keep the one that joins more clips"
