@@ -1,6 +1,7 @@
 """The ``peclip`` command: a table of its subcommands. Heavy imports happen only inside the one that runs."""
 
 import gc
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -107,6 +108,7 @@ def main(args: Sequence[str] | None = None) -> None:
             status of a subcommand that returns one.
     """
     open_streams()
+    os.environ.setdefault("MKL_CBWR", "AUTO")  # or products of MKL differ in their last bit from process to process on AMD
     args = list(sys.argv[1:] if args is None else args)
     if not args or args[0] in ("-h", "--help", "help"):
         print(HELP, end="")

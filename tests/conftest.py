@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
+os.environ.setdefault("MKL_CBWR", "AUTO")  # as the command does
 
 import pytest
 

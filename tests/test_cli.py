@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -79,6 +80,15 @@ def test_the_options_of_a_training_are_read_without_pandas(tmp_path):
 def test_help_and_version_go_to_stdout():
     assert run().out == run("-h").out == run("--help").out != ""
     assert run("--version").out == f"peclip {__version__}\n"
+
+
+def test_products_are_the_same_bits_in_every_process_unless_somebody_chose_otherwise(monkeypatch):
+    monkeypatch.delenv("MKL_CBWR", raising=False)
+    cli.main(["--version"])
+    assert os.environ["MKL_CBWR"] == "AUTO"
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    cli.main(["--version"])
+    assert os.environ["MKL_CBWR"] == "COMPATIBLE"
 
 
 class ParserReached(Exception):
