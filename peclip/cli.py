@@ -108,7 +108,7 @@ def main(args: Sequence[str] | None = None) -> None:
             status of a subcommand that returns one.
     """
     open_streams()
-    os.environ.setdefault("MKL_CBWR", "AUTO")  # or products of MKL differ in their last bit from process to process on AMD
+    os.environ.setdefault("MKL_CBWR", "AUTO")  # else MKL's products differ from process to process on CPUs of AMD
     args = list(sys.argv[1:] if args is None else args)
     if not args or args[0] in ("-h", "--help", "help"):
         print(HELP, end="")
