@@ -100,13 +100,21 @@ def _continue(remote: Remote, part: Path, have: int, arrived: Callable[[int], No
             arrived(-have)
             have = 0
         with part.open("ab" if have else "wb") as file:
-            while have < remote.size and (piece := answer.read(min(_PIECE, remote.size - have))):
+            while have < remote.size and (piece := _read(answer, min(_PIECE, remote.size - have))):
                 file.write(piece)
                 have += len(piece)
                 arrived(len(piece))
     if have < remote.size:
         raise ConnectionError(f"the connection broke off after {have:,} of {remote.size:,} bytes")
     return have
+
+
+def _read(answer: http.client.HTTPResponse, most: int) -> bytes:
+    """Return what comes next; a fault of the network is a ConnectionError, which one of the disk is not."""
+    try:
+        return answer.read(most)
+    except OSError as error:  # of TLS, or of the way to the server
+        raise ConnectionError(f"the connection broke off ({first_line(error)})") from error
 
 
 def _checksum(path: Path, algorithm: str) -> str:

@@ -3,9 +3,11 @@
 import hashlib
 import io
 import json
+import ssl
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unittest.mock import Mock
 
 import pytest
 
@@ -110,6 +112,22 @@ def test_a_connection_that_breaks_off_is_resumed_at_the_byte(ravdess, tmp_path):
     ravdess.breaks[path] = 3000
     assert run("download", "ravdess", "--out", tmp_path, *ACCEPTED).status == 0
     assert [wanted for asked, wanted in ravdess.asked if asked == path] == [None, "bytes=3000-"]
+
+
+def test_a_fault_of_tls_or_of_the_way_to_the_server_is_a_break(server, monkeypatch, tmp_path):
+    content, read, faults = b"0123456789", fetch._read, [ssl.SSLError("bad record"), OSError(113, "No route to host")]
+    server.files["/file"] = content
+
+    def broken(answer, most):
+        if faults:
+            monkeypatch.setattr(answer, "read", Mock(side_effect=faults.pop()))
+        return read(answer, most)
+
+    monkeypatch.setattr(fetch, "_read", broken)
+    remote = Remote(f"{server.address}/file", len(content), "sha256", hashlib.sha256(content).hexdigest())
+    fetch.fetch(remote, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == content
+    assert len(server.asked) == 3
 
 
 @pytest.mark.parametrize("ranges", [True, False])
