@@ -51,10 +51,6 @@ def train_step(net, video=None, lr=1e-2):
     return gradients
 
 
-ROUNDING = 1e-5
-"""Largest difference of logits in another process, where the last bit of a product may be rounded otherwise."""
-
-
 def logits_in_a_process(folder, model):
     """Logits of the small clips, computed in a process that knows nothing of a model but the path."""
     result = called(folder, partial(_write_logits, str(model)))

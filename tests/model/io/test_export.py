@@ -10,7 +10,7 @@ from peclip.model import load_released, read_trained
 from tests.conftest import write_tiny_clip
 from tests.lacking import needs
 from tests.model.released_small import as_saved, small_state
-from tests.model.small import ROUNDING, build, clips, logits_in_a_process
+from tests.model.small import build, clips, logits_in_a_process
 from tests.runs import LABELS, run, write_data
 
 
@@ -38,7 +38,7 @@ def logits(net, video):
 
 def test_logits_come_back_in_a_new_process(package, tiny_run, tmp_path):
     expected = logits(PEClip.from_trained(read_trained(tiny_run)), clips())
-    assert (logits_in_a_process(tmp_path, package) - expected).abs().max() <= ROUNDING
+    assert (logits_in_a_process(tmp_path, package) - expected).abs().max() <= 1e-6
 
 
 def test_the_card_has_the_scores_of_the_run(package, tiny_run):
