@@ -41,6 +41,8 @@ def load_model(
     if model == ZERO_SHOT:
         names = None if labels is None else [name.strip() for entry in labels for name in entry.split(",")]
         return zero_shot(names, None if texts is None else Path(texts), backbone)
+    if model.replace("_", "-").lower() == ZERO_SHOT and not Path(model).exists():
+        raise InputError(f"model is {model}: CLIP without training is called {ZERO_SHOT}", "model")
     if labels is not None or texts is not None:
         given = "texts" if labels is None else "labels"
         raise InputError(f"{given} is for --model {ZERO_SHOT}: {model} has its own", given)

@@ -85,6 +85,12 @@ def test_classes_of_zero_shot_may_be_divided_by_commas(tiny_clip):
         assert net.labels == ["happiness", "sadness", "anger"]
 
 
+@pytest.mark.parametrize("name", ["zero_shot", "Zero-Shot"])
+def test_another_spelling_of_zero_shot_is_told_the_right_one(name):
+    with pytest.raises(InputError, match=f"model is {name}: CLIP without training is called zero-shot"):
+        load_model(name)
+
+
 def test_an_address_is_refused_before_a_model_is_looked_for():
     with pytest.raises(InputError, match=r"https://example.org/a.mp4: is an address: download the video first"):
         recognize(["here.mp4", "https://example.org/a.mp4"], model="nowhere")

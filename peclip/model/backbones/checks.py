@@ -6,14 +6,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub.utils import logging as hub_logging
+from safetensors import safe_open
+from torch import Tensor
 from transformers import PreTrainedConfig
 from transformers.utils import logging
 
 from peclip.errors import InputError, first_line, shown
 from peclip.files import read_regular_text
 from peclip.model.backbones.contract import Backbone
-from peclip.model.weights import check_archive
+from peclip.model.weights import PRECISIONS, check_archive
 from peclip.results.records import parse_json
 
 LEGACY_END = 2
@@ -51,6 +54,15 @@ VOCABULARIES = (
     "vocab.txt",
 )
 """Files of which a tokenizer of any kind has one."""
+
+NAMED = ("model", "pytorch_model")
+"""Starts of the names of files of weights that transformers reads."""
+
+FLOATS = ("F16", "BF16", "F32", "F64", *PRECISIONS)
+"""Types of weights, by the words of safetensors and by torch's."""
+
+PLACES = "position_ids"
+"""End of the names of whole numbers among the weights, of older files."""
 
 MERGES = "merges.txt"
 """File that a tokenizer with vocab.json needs, too."""
@@ -116,6 +128,27 @@ def check_sizes(config: PreTrainedConfig, folder: Path | None = None) -> None:
     for path in files:
         if path.suffix == ".bin":
             check_archive(path)
+        if path.name.startswith(NAMED):
+            _check_kinds(path)
+
+
+def _check_kinds(path: Path) -> None:
+    """Check that weights are floating-point numbers: transformers casts quantised and complex ones, whose values are others.
+
+    Raises:
+        ValueError: one is of another kind, or the file cannot be read.
+    """
+    if path.suffix == ".bin":
+        state = torch.load(path, map_location="meta", weights_only=True)
+        kinds: dict[str, Any] = {name: value.dtype for name, value in state.items() if isinstance(value, Tensor)}
+    else:
+        with safe_open(path, framework="pt") as file:
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no mapping
+    for name, kind in kinds.items():
+        if kind not in FLOATS and not name.endswith(PLACES):
+            raise ValueError(
+                f"{name} in {path.name} is {str(kind).removeprefix('torch.')}, expected fp16, bf16, fp32 or fp64"
+            )
 
 
 def check_tokenizer_files(source: str) -> None:

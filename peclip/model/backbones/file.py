@@ -45,7 +45,6 @@ def load_file(name: str, path: Path) -> CLIP:
         if f"{prefix}visual.proj" in state or f"{prefix}visual.conv1.weight" in state:
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     _check_format(state)
-    state = {key: value.float() for key, value in state.items()}
     state.setdefault("logit_scale", torch.tensor(math.log(100)))  # not all programs store it, and no feature needs it
     return clip_of(state, Names(), name)
 

@@ -11,6 +11,7 @@ from transformers.activations import QuickGELUActivation
 from peclip.model.backbones.checks import quiet
 from peclip.model.backbones.layers import ATTENTION, use_one_token
 from peclip.model.fast.frozen import QuickGELU
+from peclip.model.weights import PRECISIONS
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
@@ -41,12 +42,15 @@ def with_weights(model: Model, find: Callable[[str], Tensor]) -> Model:
         find: returns the tensor of a name of the model.
 
     Raises:
-        ValueError: a tensor has another shape.
+        ValueError: a tensor has another shape, or no floating-point numbers.
     """
     tensors = {name: find(name) for name in model.state_dict()}
     for name, value in model.state_dict().items():
         if tensors[name].shape != value.shape:
             raise ValueError(f"{name} would have {tuple(tensors[name].shape)}, expected {tuple(value.shape)}")
+        if tensors[name].dtype not in PRECISIONS:
+            kind = str(tensors[name].dtype).removeprefix("torch.")
+            raise ValueError(f"{name} would be {kind}, expected fp16, bf16, fp32 or fp64")
     model.to_empty(device="cpu")
     model.load_state_dict(tensors)
     for name, positions in model.named_buffers():

@@ -180,6 +180,8 @@ def _read_pixels(source: str) -> Pixels | None:
             continue
         plain = read_settings(path)
         plain = plain["image_processor"] if isinstance(plain.get("image_processor"), dict) else plain
+        if not plain.get("do_rescale", True):
+            raise ValueError(f"{file} has do_rescale false, so that pixels are from 0 to 255, expected from 0 to 1")
         if not plain.get("do_normalize", True):
             return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
         found = plain.get("image_mean"), plain.get("image_std")

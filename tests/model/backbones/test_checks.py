@@ -81,6 +81,21 @@ def test_a_compressed_file_of_weights_is_refused(copy):
         load_backbone(str(copy))
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.complex64])
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_that_are_no_floating_point_numbers_are_refused(copy, dtype, name):
+    state = load_file(copy / "model.safetensors")
+    key = "visual_projection.weight"
+    places = {"vision_model.embeddings.position_ids": torch.arange(5)[None]}  # whole numbers, as older files have them
+    (copy / "model.safetensors").unlink()
+    save = save_file if name.endswith("safetensors") else torch.save
+    save(state | places, copy / name)
+    load_backbone(str(copy))
+    save(state | places | {key: state[key].to(dtype)}, copy / name)
+    with pytest.raises(InputError, match=rf"{key} in {name} is \w+, expected fp16, bf16, fp32 or fp64$"):
+        load_backbone(str(copy))
+
+
 @pytest.mark.parametrize(
     ("change", "missing"),
     [

@@ -338,6 +338,13 @@ def test_a_file_of_open_clip_needs_the_configuration_beside_it(copy):
     assert "name the folder of both" in refusal(folder / "weights.safetensors")
 
 
+def test_a_file_of_whole_numbers_is_not_cast(copy):
+    folder = copy("file")
+    state = torch.load(folder / "farl.pth")["state_dict"]
+    torch.save({name: value.char() for name, value in state.items()}, folder / "farl.pth")
+    assert refusal(folder / "farl.pth").endswith("would be int8, expected fp16, bf16, fp32 or fp64")
+
+
 def test_heads_of_another_width_than_openais_are_not_guessed(copy):
     folder = copy("file")
     state = torch.load(folder / "farl.pth")["state_dict"]
@@ -361,6 +368,7 @@ def test_a_folder_with_both_configurations_is_hugging_faces(copy, written):
         ({"image_mean": [123, 116, 103]}, "mean and std of its pixels are (123.0, 116.0, 103.0) and"),
         ({"image_std": [0.5, 0.5, 0]}, "std is (0.5, 0.5, 0.0), expected three numbers above 0"),
         ({"rescale_factor": 1 / 127.5}, "preprocessor_config.json has rescale_factor 0.0078"),
+        ({"do_rescale": False}, "preprocessor_config.json has do_rescale false, so that pixels are from 0 to 255"),
     ],
 )
 def test_a_preprocessor_that_states_no_pixels_is_refused(copy, entries, says):

@@ -79,6 +79,9 @@ def test_the_format_is_an_option(tmp_path):
     assert again.err.endswith("model.onnx exists: choose another name, or remove it\n")
     halved = run("export", package, "--out", tmp_path / "half", "--format", "onnx", "--dtype", "bf16")
     assert halved.err == "peclip: error: dtype is bf16, but an ONNX file has fp32, fp16 or int8: bf16 is for packages\n"
+    named = run("export", package, "--out", tmp_path / "own.onnx")
+    assert (named.status, named.out) == (2, "")
+    assert named.err.endswith("own.onnx, but format is package, which is a folder: set it to onnx for a file\n")
     eighth = run("export", package, "--out", tmp_path / "eighth", "--dtype", "int8")
     assert eighth.err == "peclip: error: dtype is int8, but a package has fp32 or bf16: fp16 and int8 are for onnx\n"
 
