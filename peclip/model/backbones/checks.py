@@ -128,8 +128,9 @@ def check_sizes(config: PreTrainedConfig, folder: Path | None = None) -> None:
     for path in files:
         if path.suffix == ".bin":
             check_archive(path)
-        if path.name.startswith(NAMED):
-            _check_kinds(path)
+    named = [path for path in files if path.name.startswith(NAMED)]
+    for path in [path for path in named if path.suffix == ".safetensors"] or named:  # transformers prefers them
+        _check_kinds(path)
 
 
 def _check_kinds(path: Path) -> None:
@@ -140,7 +141,8 @@ def _check_kinds(path: Path) -> None:
     """
     if path.suffix == ".bin":
         state = torch.load(path, map_location="meta", weights_only=True)
-        kinds: dict[str, Any] = {name: value.dtype for name, value in state.items() if isinstance(value, Tensor)}
+        items = state.items() if isinstance(state, dict) else ()
+        kinds: dict[str, Any] = {name: value.dtype for name, value in items if isinstance(value, Tensor)}
     else:
         with safe_open(path, framework="pt") as file:
             kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no mapping

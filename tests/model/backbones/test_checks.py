@@ -96,6 +96,12 @@ def test_weights_that_are_no_floating_point_numbers_are_refused(copy, dtype, nam
         load_backbone(str(copy))
 
 
+def test_a_file_that_is_not_read_does_not_matter(copy):
+    state = load_file(copy / "model.safetensors")
+    torch.save({name: value.char() for name, value in state.items()}, copy / "pytorch_model.bin")
+    load_backbone(str(copy))
+
+
 @pytest.mark.parametrize(
     ("change", "missing"),
     [
