@@ -1,5 +1,6 @@
 """Small models and clips for the tests of this room."""
 
+from copy import deepcopy
 from functools import partial
 
 import torch
@@ -69,3 +70,10 @@ def trainable(module):
 
 def size(module):
     return sum(parameter.numel() for parameter in trainable(module).values())
+
+
+def with_whole_blocks(net):
+    """A copy that computes all tokens of the last blocks."""
+    other = deepcopy(net)
+    other._mixes = dict.fromkeys(other._mixes, True)
+    return other

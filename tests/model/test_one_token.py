@@ -1,6 +1,5 @@
 """The last block of a tower on the token that is used of it: equal to the whole block in every form."""
 
-from copy import deepcopy
 from functools import partial
 
 import pytest
@@ -11,7 +10,7 @@ from peclip.model import Adapter, SharedAdapter, TemporalDynamicAdapter
 from peclip.model.backbones.layers import PatchEmbedding
 from peclip.model.backbones.load import load_backbone
 from peclip.model.parts.adapters import is_token_wise
-from tests.model.small import build, clips, stir, trainable
+from tests.model.small import build, clips, stir, trainable, with_whole_blocks
 
 PARTS = {
     "bare": {"adapters": {}, "prompts": None},
@@ -51,13 +50,6 @@ class Scale(Adapter):
     def forward(self, x, frames):
         self.shapes.append(tuple(x.shape))
         return x * self.scale
-
-
-def with_whole_blocks(net):
-    """A copy that computes all tokens of the last blocks."""
-    other = deepcopy(net)
-    other._mixes = dict.fromkeys(other._mixes, True)
-    return other
 
 
 def check_equal(net, video, other=None):
@@ -204,7 +196,7 @@ def test_patches_are_embedded_as_by_the_convolution():
     assert double.shape == (2, 8, 3, 2)
 
 
-def test_of_the_other_tokens_only_keys_and_values_are_computed(tiny_clip):
+def test_nothing_but_attention_is_computed_of_the_other_tokens(tiny_clip):
     net = build(tiny_clip, adapters={}, prompts=None)
     sizes, frames, tokens = net.clip.config.vision_config, 2 * 3, 1 + (32 // 16) ** 2
 
@@ -215,6 +207,35 @@ def test_of_the_other_tokens_only_keys_and_values_are_computed(tiny_clip):
 
     width, wide = sizes.hidden_size, sizes.intermediate_size
     products = 2 * (
-        2 * width * width + 2 * width * wide
-    )  # query and output, and the MLP; attention is not counted on CPUs
+        4 * width * width + 2 * width * wide
+    )  # the attention's four layers, and the MLP; not its own products
     assert work(with_whole_blocks(net)) - work(net) == frames * (tokens - 1) * products
+
+
+@pytest.mark.parametrize("layer", ["k_proj", "v_proj"])
+@pytest.mark.parametrize("tower", ["vision", "text"])
+def test_a_hook_on_keys_or_values_of_the_last_block_counts(tiny_clip, tower, layer):
+    net = build(tiny_clip)
+    attention = net.backbone.towers[tower].part("attention", -1)
+    whole, seen = with_whole_blocks(net), []
+    before = net(clips())
+    for each in (attention, whole.backbone.towers[tower].part("attention", -1)):
+        each.get_submodule(layer).register_forward_hook(lambda module, args, made: seen.append(made) or made.flip(1))
+    check_equal(net, clips(3, 4), whole)
+    assert seen
+    assert not torch.allclose(net(clips()), before, atol=1e-2)
+
+
+def test_attention_of_the_tokens_themselves_is_no_less_exact_in_bf16(tiny_clip):
+    attention = build(tiny_clip, adapters={}, prompts=None).backbone.towers["vision"].part("attention", -1)
+    tokens = torch.randn(64, 50, attention.q_proj.in_features, generator=torch.Generator().manual_seed(0))
+    exact = attention.double()(tokens.double(), at=0)[0]
+    attention.float()
+
+    def error():
+        with torch.autocast("cpu", torch.bfloat16):
+            return (attention(tokens, at=0)[0].double() - exact).norm()
+
+    of_tokens = error()
+    attention.k_proj.register_forward_hook(lambda module, args, made: made)
+    assert 0 < of_tokens < 1.1 * error()

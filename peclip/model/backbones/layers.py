@@ -86,7 +86,7 @@ class PatchEmbedding(nn.Conv2d):
 class OneTokenBlock(CLIPEncoderLayer):
     """A block that computes one token alone if no other is used of it: the same values with a small part of the work.
 
-    The keys and values of its attention are those of all tokens; everything else is computed of that token.
+    Its attention looks at all tokens; everything else is computed of that token.
     """
 
     def forward(
@@ -124,20 +124,50 @@ class OneTokenAttention(CLIPAttention):
         """Attend from one token (N, 1, D), or from all where ``at`` is None; see :class:`OneTokenBlock`."""
         if at is None:
             return super().forward(hidden_states, attention_mask, **options)
-        query, key, value = (
-            rearrange(tokens, "n l (h d) -> n h l d", d=self.head_dim)
-            for tokens in (
-                self.q_proj(_token(hidden_states, at)),
-                self.k_proj(hidden_states),
-                self.v_proj(hidden_states),
-            )
-        )
+        query = rearrange(self.q_proj(_token(hidden_states, at)), "n l (h d) -> n h l d", d=self.head_dim)
         seen = None
         if isinstance(at, Tensor):
             places = torch.arange(hidden_states.shape[1], device=at.device)
             seen = rearrange(places <= at[:, None], "n l -> n 1 1 l")
+        if _is_plain(self.k_proj) and _is_plain(self.v_proj):
+            return self.out_proj(self._of_tokens(query, hidden_states, seen)), None
+        key, value = (
+            rearrange(layer(hidden_states), "n l (h d) -> n h l d", d=self.head_dim)
+            for layer in (self.k_proj, self.v_proj)
+        )
         out, weights = attend(self, query, key, value, seen, self.scale, is_causal=False)
         return self.out_proj(rearrange(out, "n l h d -> n l (h d)")), weights
+
+    def _of_tokens(self, query: Tensor, hidden_states: Tensor, seen: Tensor | None) -> Tensor:
+        """Attend from one query to the tokens themselves: the projections of keys and values go to its side.
+
+        With weights K and V of a head, softmax(q (K x)^T) V x is softmax((q K) x^T) x V. So neither projection is computed of all
+        tokens, and the heads become queries of one attention. The bias of K adds the same to all products, which changes nothing;
+        that of V is added at the end, since the weights of tokens sum to 1.
+
+        Args:
+            query: (N, heads, 1, D / heads).
+            hidden_states: (N, L, D).
+            seen: which tokens the query may look at, bool (N, 1, 1, L); None for all.
+
+        Returns:
+            (N, 1, D), before the last projection.
+        """
+        to_keys, to_values = (
+            rearrange(layer.weight, "(h d) c -> h d c", d=self.head_dim) for layer in (self.k_proj, self.v_proj)
+        )
+        heads = rearrange(torch.matmul(rearrange(query, "n h 1 d -> h n d"), to_keys), "h n c -> n 1 h c")
+        tokens = rearrange(hidden_states.to(heads.dtype), "n l c -> n 1 l c")
+        out, _ = attend(self, heads, tokens, tokens, seen, self.scale, is_causal=False)
+        values = torch.matmul(rearrange(out, "n h 1 c -> h n c"), to_values.mT)
+        values = rearrange(values, "h n d -> n 1 (h d)")
+        return values if self.v_proj.bias is None else values + self.v_proj.bias.to(values.dtype)
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    """Return whether a layer is the product with its weight, and nothing that an adapter or a hook makes of it."""
+    changed = "forward" in layer.__dict__ or layer._forward_hooks or layer._forward_pre_hooks
+    return type(layer) is nn.Linear and not changed
 
 
 def _token(hidden_states: Tensor, at: int | Tensor) -> Tensor:

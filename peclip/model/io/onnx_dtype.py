@@ -16,7 +16,8 @@ def in_dtype(onnx: Any, model: Any, dtype: Dtype, folder: Path) -> Any:
     """Return a graph with weights of another precision; inputs and outputs stay float32.
 
     fp16 halves the file, and products are computed in fp16 where the device has it. int8 quarters it: the weights of products are
-    rounded to 8 bits by column, and what they are multiplied with is rounded when it is known (dynamic quantisation).
+    rounded to 8 bits by column, and what they are multiplied with is rounded when it is known (dynamic quantisation). Products with
+    one matrix per head, two in a tower, stay in fp32.
 
     Args:
         onnx: the package.
@@ -38,9 +39,16 @@ def in_dtype(onnx: Any, model: Any, dtype: Dtype, folder: Path) -> Any:
             model,
             target,
             op_types_to_quantize=["MatMul", "Gemm"],
+            nodes_to_exclude=_of_stacked_weights(model),
             per_channel=True,
             weight_type=quantization.QuantType.QInt8,
         )
     finally:
         logging.disable(logging.NOTSET)
     return onnx.load(target)
+
+
+def _of_stacked_weights(model: Any) -> list[str]:
+    """Return the names of the products with several matrices at once, for which ONNX Runtime has no rounding by column."""
+    stacked = {weight.name for weight in model.graph.initializer if len(weight.dims) > 2}
+    return [node.name for node in model.graph.node if node.op_type == "MatMul" and stacked & {*node.input}]
