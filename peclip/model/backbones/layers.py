@@ -153,13 +153,13 @@ class OneTokenAttention(CLIPAttention):
         Returns:
             (N, 1, D), before the last projection.
         """
-        to_keys, to_values = (
-            rearrange(layer.weight, "(h d) c -> h d c", d=self.head_dim) for layer in (self.k_proj, self.v_proj)
-        )
+        # Not by einops, which remembers the types that it has seen: with parameters among them, compiled blocks are compiled again.
+        to_keys, to_values = (layer.weight.unflatten(0, (-1, self.head_dim)) for layer in (self.k_proj, self.v_proj))
         heads = rearrange(torch.matmul(rearrange(query, "n h 1 d -> h n d"), to_keys), "h n c -> n 1 h c")
         tokens = rearrange(hidden_states.to(heads.dtype), "n l c -> n 1 l c")
-        out, _ = attend(self, heads, tokens, tokens, seen, self.scale, is_causal=False)
-        values = torch.matmul(rearrange(out, "n h 1 c -> h n c"), to_values.mT)
+        # Its gradient is small here, and torch can compile it, unlike a function of one's own that gets a tensor twice.
+        out = F.scaled_dot_product_attention(heads, tokens, tokens, seen, scale=self.scale)
+        values = torch.matmul(rearrange(out, "n 1 h c -> h n c"), to_values.mT)
         values = rearrange(values, "h n d -> n 1 (h d)")
         return values if self.v_proj.bias is None else values + self.v_proj.bias.to(values.dtype)
 
