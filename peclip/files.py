@@ -77,6 +77,29 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def write_new_text(path: Path, text: str) -> None:
+    """Write a text file as a whole, as :func:`write_text`, unless it exists: of processes that try at once, one succeeds.
+
+    Raises:
+        InputError: it cannot be written.
+        FileExistsError: it exists.
+    """
+    if path.exists():
+        raise FileExistsError(path)
+    temporary = temporary_name(path)
+    write_text(temporary, text)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if path.exists():
+            raise FileExistsError(path) from None
+        move(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write indented JSON as a whole; see :func:`atomic_write`."""
     write_text(path, json.dumps(content, indent=2) + "\n")

@@ -3,7 +3,7 @@
 import pytest
 
 from peclip.errors import InputError
-from peclip.files import atomic_write, is_not
+from peclip.files import atomic_write, is_not, write_new_text
 
 
 def test_nothing_is_left_of_a_file_whose_writing_fails(tmp_path):
@@ -18,6 +18,18 @@ def test_nothing_is_left_of_a_file_whose_writing_fails(tmp_path):
         write()
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.json"]
     assert (tmp_path / "metrics.json").read_text() == "old"
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_new_file_never_replaces_another(tmp_path, monkeypatch, has_links):
+    if not has_links:
+        monkeypatch.setattr(
+            "os.link", lambda *paths: (_ for _ in ()).throw(PermissionError(1, "Operation not permitted"))
+        )
+    write_new_text(tmp_path / "folder/config.yaml", "mine")
+    with pytest.raises(FileExistsError):
+        write_new_text(tmp_path / "folder/config.yaml", "yours")
+    assert [path.read_text() for path in (tmp_path / "folder").iterdir()] == ["mine"]
 
 
 def test_what_a_path_is_instead_is_said_where_there_is_something(tmp_path):

@@ -223,7 +223,9 @@ def _notes(rows: Sequence[Row], found: Found) -> list[str]:
 
 def _names(groups: Sequence[Sequence[Path]]) -> list[str]:
     """Return a name for each group of folders: their path, less what those of all groups have in common at its two ends."""
-    whole = [_common([folder.parts or (".",) for folder in group]) for group in groups]
+    paths = [[folder.parts or (".",) for folder in group] for group in groups]
+    whole = [_common(each) for each in paths]
+    whole = [_first_of(each) if whole.count(name) > 1 else name for each, name in zip(paths, whole, strict=True)]
     start = _alike(whole)
     end = _alike([parts[start:][::-1] for parts in whole])
     return [str(Path(*parts[start : len(parts) - end])) for parts in whole]
@@ -241,7 +243,12 @@ def _common(paths: Sequence[Sequence[str]]) -> list[str]:
         common = [_with_asterisk(parts) for parts in zip(*paths, strict=True)]
         if "*" not in common:
             return common
-    return [*paths[0][:-1], f"{paths[0][-1]} and {len(paths) - 1} more"]
+    return _first_of(paths)
+
+
+def _first_of(paths: Sequence[Sequence[str]]) -> list[str]:
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return [*paths[0][:-1], f"{paths[0][-1]}{more}"]
 
 
 def _with_asterisk(names: Sequence[str]) -> str:

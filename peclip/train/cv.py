@@ -102,9 +102,8 @@ def _check(options: Namespace) -> Manifest:
         )
     if options[ALLOW]:
         raise InputError(f"{ALLOW} belongs to one run: the folds of a cross-validation have the same options")
-    if trainer.fast_dev_run or trainer.logger is False:
-        name = "fast_dev_run" if trainer.fast_dev_run else "logger false"
-        raise InputError(f"trainer.{name} leaves no results of the folds to summarise: omit it in peclip cv")
+    if option := without_results(trainer):
+        raise InputError(f"trainer.{option} leaves no results of the folds to summarise: omit it in peclip cv")
     source = read_clips(data)
     if len(source.folds) < 2:
         there = f"has fold {source.folds[0]} alone" if source.folds else "has no folds"
@@ -117,6 +116,13 @@ def _check(options: Namespace) -> Manifest:
         except InputError as error:
             raise InputError(f"fold {fold}: {error}") from error
     return source
+
+
+def without_results(trainer: Namespace) -> str | None:
+    """Return the option with which a training leaves no results, None where there is none."""
+    idle = {"fast_dev_run": trainer.fast_dev_run, "logger false": trainer.logger is False}
+    idle["limit_test_batches 0"] = trainer.limit_test_batches == 0
+    return next((option for option, is_set in idle.items() if is_set), None)
 
 
 def read_clips(data: Namespace) -> Manifest:
@@ -144,13 +150,15 @@ def _alone(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another process has locked it; the two would delete each other's folds.
     """
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    is_own = names <= {LOCK} or CLIPS in names
     folder.mkdir(parents=True, exist_ok=True)
     busy = f"another peclip cv is running in {folder}: wait for it, or set another --name or --folder"
     with locked(folder, busy):
         try:
             yield
         finally:
-            if {path.name for path in folder.iterdir()} <= {LOCK, OPTIONS, CLIPS}:
+            if is_own and {path.name for path in folder.iterdir()} <= {LOCK, OPTIONS, CLIPS}:
                 shutil.rmtree(folder)
 
 
@@ -163,7 +171,7 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
     if (folder / RESULTS).exists():
         raise InputError(f"folder {folder} holds a finished cross-validation: name a new one")
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    if (names and OPTIONS not in names) or "checkpoints" in names:
+    if (names and CLIPS not in names) or "checkpoints" in names:
         raise InputError(f"folder {folder} holds other files than a cross-validation: name a new one")
     digest = digest_of(source)
     unfinished = _unfinished(folder, source)
@@ -178,7 +186,7 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
             read_evaluation(_run_of(folder, fold))  # find torn files now, not after the last fold
         say(f"Resuming {folder}, finished before: fold {', '.join(map(str, finished))}")
         return
-    for name, content in ((OPTIONS, text), (CLIPS, f"{digest}\n")):
+    for name, content in ((CLIPS, f"{digest}\n"), (OPTIONS, text)):  # the first one tells what the folder is
         write_text(folder / name, content)
 
 

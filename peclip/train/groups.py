@@ -6,6 +6,9 @@ from typing import Any
 from peclip.errors import InputError
 from peclip.model import PEClip
 
+UNDECAYED = "norms"
+"""The group without weight decay, which would pull the weights of pretrained norms from about 1 to 0."""
+
 
 def parameter_groups(net: PEClip, rates: Mapping[str, float]) -> list[dict[str, Any]]:
     """Return a group for each kind of part that learns, with its parameters, learning rate and name.
@@ -23,8 +26,7 @@ def parameter_groups(net: PEClip, rates: Mapping[str, float]) -> list[dict[str, 
         part = getattr(net, name)
         weights = [weight for weight in part.parameters() if weight.requires_grad] if part else []
         if weights:
-            # Decay would pull the weights of pretrained norms from about 1 to 0.
-            decay = {"weight_decay": 0.0} if name == "norms" else {}
+            decay = {"weight_decay": 0.0} if name == UNDECAYED else {}
             groups.append({"params": weights, "lr": rate, "name": name, **decay})
     if not groups:
         options = tuple(f"net.{name}" for name in rates)

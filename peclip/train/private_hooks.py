@@ -43,6 +43,8 @@ SETTINGS = {
 _PARSER = "jsonargparse._typehints"
 
 NAMES = {
+    "torch.nn:Module._forward_hooks": "whether a layer is the product with its weight alone, see model/backbones/layers",
+    "torch.nn:Module._forward_pre_hooks": "the same",
     "jsonargparse._typehints:adapt_typehints": "a value is judged before anything is imported, see guard",
     "jsonargparse._typehints:ActionTypeHint": "the name of the option whose value is judged, see guard",
     "jsonargparse._typehints:ActionTypeHint._check_type": "the same",

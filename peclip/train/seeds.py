@@ -21,11 +21,13 @@ from peclip.results.evaluation import METRICS
 from peclip.results.options import OPTIONS, read_options
 from peclip.results.table import table
 from peclip.terminal import say
+from peclip.train.cli.checks import SEEDS
 from peclip.train.cli.command import command
-from peclip.train.cv import CLIPS, FitOptions, digest_of, read_clips, train_and_free
+from peclip.train.cv import CLIPS, FitOptions, digest_of, read_clips, train_and_free, without_results
 from peclip.train.cv import run as cross_validate
 from peclip.train.private_hooks import process_rank
 from peclip.train.runs.checkpoint_io import LAST
+from peclip.train.runs.checkpoints import PREVIOUS
 from peclip.train.runs.folder import ALLOW, RUNS
 from peclip.train.runs.record import mixed_results
 
@@ -33,6 +35,9 @@ OPTION = "--seeds"
 
 MOST = 1000
 """More seeds than this are a mistake."""
+
+FOUND_OUT = ("trainer.precision", "data.labels")
+"""Options that a command may leave open, and that its run records as it has found them."""
 
 OWN = ("seed_everything", "seed", "name")
 """Options that differ between the runs, or do not matter."""
@@ -50,7 +55,7 @@ def run(args: list[str]) -> None:
     name, (number, rest) = args[0], _split(args[1:])
     given = command(FitOptions, ["fit", *rest])
     options = given.options
-    _check(options)
+    _check(options, number)
     default = Path(RUNS, options.name, "cv") if name == "cv" else Path(RUNS, options.name)
     folder = Path(options.folder) if options.folder else default
     runs = {seed: folder / f"seed_{seed}" for seed in range(options.seed_everything, options.seed_everything + number)}
@@ -61,8 +66,9 @@ def run(args: list[str]) -> None:
             train(run, seed, rest)
         return
     busy = f"another peclip {name} --seeds is running in {folder}: wait for it, or set another --name or --folder"
-    folder.mkdir(parents=True, exist_ok=True)
-    with file_errors(), _tidied(folder), locked(folder, busy):
+    with file_errors():
+        folder.mkdir(parents=True, exist_ok=True)
+    with file_errors(), locked(folder, busy), _tidied(folder):
         unfinished = _unfinished(runs, last)
         for seed, run in runs.items():
             if seed in unfinished:
@@ -104,7 +110,7 @@ def _split(args: list[str]) -> tuple[int, list[str]]:
     return int(value), [*args[:place], *rest]
 
 
-def _check(options: Namespace) -> None:
+def _check(options: Namespace, number: int) -> None:
     """Check that the options are those of several runs.
 
     Raises:
@@ -114,9 +120,10 @@ def _check(options: Namespace) -> None:
         raise InputError(f"ckpt_path belongs to one run: with {OPTION} the same command resumes by itself; omit it")
     if options[ALLOW]:
         raise InputError(f"{ALLOW} belongs to one run: runs of several seeds have the same options")
-    if options.trainer.fast_dev_run or options.trainer.logger is False:
-        name = "fast_dev_run" if options.trainer.fast_dev_run else "logger false"
-        raise InputError(f"trainer.{name} leaves no results for the table: omit it with {OPTION}")
+    if option := without_results(options.trainer):
+        raise InputError(f"trainer.{option} leaves no results for the table: omit it with {OPTION}")
+    if (last := options.seed_everything + number - 1) >= SEEDS:
+        raise InputError(f"seed_everything is {last} for the last of {number} seeds, expected 0 to {SEEDS - 1}")
 
 
 def _check_same(run: Path, now: dict[str, Any]) -> None:
@@ -126,7 +133,7 @@ def _check_same(run: Path, now: dict[str, Any]) -> None:
         InputError: one differs.
     """
     for change in mixed_results(read_options(run) or {}, now):
-        is_left_open = change.now is None  # by the command; the run has found it out
+        is_left_open = change.now is None and change.option in FOUND_OUT
         if change.option.rpartition(".")[2] not in OWN and not is_left_open:
             raise InputError(
                 f"{run} has {change.option} {change.before!r}, which is {change.now!r} now: use the same options, or another "
@@ -157,7 +164,7 @@ def _check_kind(run: Path, name: str) -> None:
     """
     found = {path.name for path in run.glob("[!.]*")}
     is_fold = CLIPS in found
-    if found and (OPTIONS not in found or is_fold != (name == "cv")):
+    if found and (not {OPTIONS, CLIPS} & found or is_fold != (name == "cv")):
         what = "a cross-validation" if is_fold else "a run of peclip fit" if OPTIONS in found else "other files"
         raise InputError(f"{run} holds {what}, peclip {name} {OPTION} needs a folder of its own: set another --folder")
 
@@ -169,12 +176,11 @@ def _unfinished(runs: Mapping[int, Path], last: str) -> dict[int, Path]:
 
 def _train(run: Path, seed: int, args: list[str]) -> None:
     """Train and test with a seed, from the checkpoint of the run if it was interrupted."""
-    if (run / "checkpoints" / LAST).exists():
-        where = ["--ckpt_path", str(run)]
-    else:
-        if not process_rank():
-            shutil.rmtree(run, ignore_errors=True)
-        where = ["--folder", str(run)]
+    where = ["--folder", str(run)]
+    if any((run / "checkpoints" / name).exists() for name in (LAST, PREVIOUS)):
+        where += ["--ckpt_path", str(run)]
+    elif not process_rank():
+        shutil.rmtree(run, ignore_errors=True)
     train_and_free(["fit", *args, "--seed_everything", str(seed), *where])
 
 

@@ -213,3 +213,15 @@ def test_what_is_no_run_is_refused_in_one_line(runs):
     assert_refused(run("table", "runs", "--out", "taken/table.md"), "taken")
     (runs / "runs/less/version_0/metrics.json").write_text('{"war": 0.')
     assert_refused(run("table", "runs"), "runs/less/version_0/metrics.json cannot be read")
+
+
+def test_rows_of_one_folder_have_names_that_tell_them_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(4):
+        write(
+            tmp_path / f"runs/a/version_{number}",
+            seed=number,
+            model={"without": ["vision.mlp"]} if number > 1 else None,
+        )
+    names = [row["run"] for row in rows("runs/a")]
+    assert names == ["version_0 and 1 more", "version_2 and 1 more"]

@@ -253,6 +253,7 @@ def test_data_without_folds_are_refused(tmp_path, monkeypatch, tiny_config):
         (("--ckpt_path", "somewhere"), "ckpt_path belongs to one run: peclip cv resumes by itself"),
         (("--trainer.logger", "false"), "trainer.logger false leaves no results"),
         (("--trainer.fast_dev_run", "true"), "trainer.fast_dev_run leaves no results"),
+        (("--trainer.limit_test_batches", "0"), "trainer.limit_test_batches 0 leaves no results"),
         (("--data.manifest", "nowhere.csv"), "nowhere.csv: no such file"),
         (("--model.lr", "1"), "lr"),
         (("--data.labels", "[happiness, sadness, fear]"), "unknown label 'anger'"),

@@ -3,6 +3,7 @@
 import shutil
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import yaml
 
 from peclip.errors import InputError
 from peclip.results.options import OPTIONS, Change, read_changes, write_changes
+from peclip.train.callbacks.resumed import Resumed
 from peclip.train.runs.checkpoints import BestCheckpoint
 from peclip.train.runs.record import changes_on_resuming, mixed_results, repeats_steps
 from peclip.train.runs.resume import Interrupted
@@ -323,3 +325,23 @@ def test_a_checkpoint_of_weights_alone_is_no_training(tmp_path, monkeypatch, tin
     short = ("--config", tiny_config, "--trainer.max_epochs", "1", "--model.zero_shot", "false")
     made = trained(tmp_path, *short, "--checkpoint.save_weights_only", "true")
     assert_refused(run("fit", *short, "--ckpt_path", made / "checkpoints/best.ckpt"), "start from it with --init_from")
+
+
+def test_norms_stay_without_decay_and_a_head_follows_the_adapters():
+    names = ("adapters", "temporal", "norms")
+    groups = [
+        {"name": name, "lr": 1e-4, "initial_lr": 1e-4, "weight_decay": 0.0 if name == "norms" else 0.1}
+        for name in names
+    ]
+    rates = dict.fromkeys(names, 1e-4) | {"adapters": 5e-5, "temporal": 5e-5}
+    module = SimpleNamespace(weight_decay=0.5, lr_scheduler=None, rates=rates, lr_temporal=None)
+    trainer = SimpleNamespace(
+        optimizers=[SimpleNamespace(param_groups=groups)], lr_scheduler_configs=[], is_global_zero=False
+    )
+    Resumed({"model.weight_decay", "model.lr_adapters"})._set_rates(trainer, module)
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.5, 0.0]
+    assert [group["initial_lr"] for group in groups] == [5e-5, 5e-5, 1e-4]
+    module.lr_temporal = 2e-4  # a rate of its own
+    groups[1]["initial_lr"] = 2e-4
+    Resumed({"model.lr_adapters"})._set_rates(trainer, module)
+    assert groups[1]["initial_lr"] == 2e-4

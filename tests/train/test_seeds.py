@@ -70,12 +70,35 @@ def test_other_clips_are_not_mixed_with_finished_seeds(runs, tiny_config, tiny_d
         (("--seeds", "2", "--ckpt_path", "last"), "ckpt_path belongs to one run"),
         (("--seeds", "2", "--trainer.logger", "false"), "trainer.logger false leaves no results"),
         (("--seeds", "2", "--model.lr_adapters", "0.5"), "seed_5 has model.lr_adapters"),
+        (("--seeds", "2", "--trainer.limit_test_batches", "0"), "trainer.limit_test_batches 0 leaves no results"),
+        (("--seeds", "2", "--seed_everything", "4294967295"), "seed_everything is 4294967296 for the last of 2 seeds"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(runs, tiny_config, options, says):
     result = again(runs[0], tiny_config, *options)
     assert (result.status, result.err.count("\n")) == (2, 1), result.err
     assert says in result.err
+
+
+def test_an_option_that_is_left_out_now_is_another_option(runs, tiny_config, tmp_path):
+    folder = shutil.copytree(runs[0], tmp_path / "runs")
+    for seed in (5, 6):
+        config = folder / f"seed_{seed}/config.yaml"
+        config.write_text(config.read_text().replace("class_weights: null", "class_weights: balanced"))
+    result = again(folder, tiny_config, "--seeds", "2")
+    assert (result.status, result.err.count("\n")) == (2, 1), result.err
+    assert "seed_5 has model.class_weights 'balanced', which is None now" in result.err
+
+
+def test_a_run_that_was_killed_beside_its_previous_checkpoint_goes_on_from_it(runs, tiny_config, tmp_path):
+    folder = shutil.copytree(runs[0], tmp_path / "runs")
+    (folder / "seed_6/metrics.json").unlink()
+    checkpoints = folder / "seed_6/checkpoints"
+    (checkpoints / "last.ckpt").replace(checkpoints / "previous.ckpt")
+    result = again(folder, tiny_config, "--seeds", "2")
+    assert result.status == 0, result.err
+    assert f"Resuming {folder / 'seed_6'} from step" in result.out
+    assert (folder / "seed_6/predictions.csv").read_text() == (runs[0] / "seed_6/predictions.csv").read_text()
 
 
 def test_the_number_of_seeds_belongs_to_the_command_line(tiny_config, tmp_path, monkeypatch):

@@ -132,6 +132,31 @@ def test_skipped_clips_are_omitted_and_counted(tiny_run, tmp_path, monkeypatch):
         assert [row["path"] for row in csv.DictReader(file)] == ["2.mp4", "3.mp4", "4.mp4"]
 
 
+def test_a_restart_whose_missing_shards_have_no_readable_clip_ends_as_one_process_does(tiny_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(4):
+        write_clip(tmp_path / f"{number}.mp4", number)
+    (tmp_path / "3.mp4").write_bytes(b"no video")
+    (tmp_path / "clips.csv").write_text("path\n" + "".join(f"{number}.mp4\n" for number in range(4)))
+    skipping = (
+        "--data.manifest",
+        "clips.csv",
+        "--data.on_error",
+        "skip",
+        "--shards",
+        "shards",
+        "--clips_per_shard",
+        "1",
+    )
+    assert run("predict", "--ckpt_path", tiny_run, *skipping).status == 0
+    Path("shards/shard-00003.parquet").unlink()  # of a finished prediction, as a copy may lack it
+    result = run("predict", "--ckpt_path", tiny_run, *skipping)
+    assert (result.status, result.err) == (0, "")
+    assert "Resuming in shards: 1 of 4 shards are missing" in result.out
+    assert result.out.endswith("3 clips in 4 shards (1 were skipped): shards\n")
+    assert len(shards_of(Path("shards"))) == 4
+
+
 # --- interrupted ---
 
 
@@ -185,6 +210,7 @@ def test_another_prediction_is_refused_in_one_line_and_nothing_changes(whole, op
         ({"trainer": Namespace(limit_predict_batches=None, fast_dev_run=True)}, "--shards predicts all clips"),
         ({"shards": "."}, "holds other files than predictions in shards: name a new folder"),
         ({"shards": "note.txt"}, "note.txt is a file: name a folder"),
+        ({"out": "."}, "out . is not empty: name a new one"),
     ],
 )
 def test_options_that_cannot_be_are_refused(change, said, tmp_path, monkeypatch):
@@ -192,6 +218,7 @@ def test_options_that_cannot_be_are_refused(change, said, tmp_path, monkeypatch)
     (tmp_path / "note.txt").write_text("mine")
     options = {
         "shards": "new",
+        "out": None,
         "clips_per_shard": 4,
         "trainer": Namespace(limit_predict_batches=None, fast_dev_run=False),
     }
@@ -291,6 +318,9 @@ def test_the_state_tells_what_is_there(tmp_path):
     folder.end()
     state = json.loads((tmp_path / "shards.json").read_text())
     assert (state["clips"], state["rows"], state["complete"]) == (5, 500, True)
+    assert ShardFolder(tmp_path, MADE_OF).rows == 500
+    shards_of(tmp_path)[1].unlink()
+    assert ShardFolder(tmp_path, MADE_OF).rows is None
 
 
 # --- the command as it is given ---

@@ -2,6 +2,7 @@
 
 import io
 from contextlib import redirect_stdout
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -27,6 +28,7 @@ from peclip.train.cli.complaints import as_input_error
 from peclip.train.cli.remarks import say_what_differs
 from peclip.train.cli.trainer import check_monitors, imply_barebones, plugins, refused, replace_bar, without_limit
 from peclip.train.runs.checkpoints import BestCheckpoint, best_checkpoint
+from tests.runs import run
 
 
 def trainer_with(*callbacks, **options):
@@ -61,6 +63,18 @@ def test_an_option_without_an_effect_is_refused_on_the_command_line(section, opt
 
 
 # --- beside callbacks that the options name ---
+
+
+@pytest.mark.parametrize(
+    ("command", "limit"),
+    [("validate", "limit_val_batches"), ("test", "limit_test_batches"), ("predict", "limit_predict_batches")],
+)
+def test_an_evaluation_of_no_batch_is_refused(command, limit, tiny_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(command, "--ckpt_path", tiny_run, f"--trainer.{limit}", "0", "--out", "results")
+    assert (result.status, result.err.count("\n")) == (2, 1), result.err
+    assert f"trainer.{limit} is 0: peclip {command} would evaluate no clip" in result.err
+    assert not Path("results").exists()
 
 
 def test_a_limit_of_time_is_kept():

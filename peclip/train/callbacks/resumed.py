@@ -10,6 +10,7 @@ from peclip.results.evaluation import METRICS, PREDICTIONS
 from peclip.results.training import TRAINING
 from peclip.terminal import say
 from peclip.train.callbacks.run import module_and_data
+from peclip.train.groups import UNDECAYED
 from peclip.train.lr_scheduler import set_rates
 from peclip.train.module import PEClipModule
 from peclip.train.runs.record import SCHEDULE
@@ -45,14 +46,17 @@ class Resumed(Callback):
         groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
         if "model.weight_decay" in self._changed:
             for group in groups:
-                group["weight_decay"] = module.weight_decay
+                if group["name"] != UNDECAYED:
+                    group["weight_decay"] = module.weight_decay
         if module.lr_scheduler is not None:
             return
         before = {group["name"]: group["lr"] for group in groups}
         # A finder may have chosen the rates before.
         kept = {group["name"]: group["initial_lr"] for group in groups}
-        own = {name: rate for name, rate in module.rates.items() if f"model.lr_{name}" in self._changed}
-        set_rates(trainer, kept | own)
+        changed = {name for name in module.rates if f"model.lr_{name}" in self._changed}
+        if "adapters" in changed and module.lr_temporal is None:
+            changed.add("temporal")  # its rate is that of the adapters
+        set_rates(trainer, kept | {name: module.rates[name] for name in changed})
         if trainer.is_global_zero:
             said = [f"{group['name']} {group['lr']:.3g} (was {before[group['name']]:.3g})" for group in groups]
             say(f"Learning rates from step {trainer.global_step} on: {', '.join(said)}")

@@ -12,7 +12,7 @@ from peclip.data.manifest import Manifest
 from peclip.errors import InputError, counted
 from peclip.files import as_cell, atomic_write
 from peclip.terminal import say
-from peclip.train.callbacks.run import EvaluationCallback
+from peclip.train.callbacks.run import EvaluationCallback, module_and_data
 from peclip.train.cluster.shutdown import reported_by_rank_zero
 from peclip.train.outputs import Outputs
 
@@ -113,13 +113,13 @@ class SkippedClips(EvaluationCallback):
         """Exchange the skipped clips between ranks.
 
         Raises:
-            InputError: clips of the split were skipped, and none was read.
+            InputError: clips of the split were skipped, and none was read, nor in shards that existed before.
         """
         if not _skips(trainer):
             return
         self._exchange(trainer)
         reasons = [reason for (there, _), reason in sorted(self._reasons.items()) if there == split]
-        if reasons and split not in self._read:
+        if reasons and split not in self._read and not _completes(trainer):
             kind = {"train": "training", "val": "validation", "test": "test", "predict": "given"}[split]
             error = InputError(
                 f"none of the {kind} clips could be read, {len(reasons)} were skipped; the first: {reasons[0]}"
@@ -183,3 +183,10 @@ def _split(trainer: Trainer) -> str:
 def _skips(trainer: Trainer) -> bool:
     """Return whether clips may be skipped; without a datamodule they may not."""
     return getattr(trainer.datamodule, "on_error", "raise") == "skip"  # type: ignore[attr-defined]
+
+
+def _completes(trainer: Trainer) -> bool:
+    """Return whether a prediction adds shards to others, whose clips another process has predicted."""
+    _, data = module_and_data(trainer)
+    missing = sum(len(clips) for share in data.shards or () for clips in share)
+    return data.shards is not None and missing < len(data.predicted)

@@ -14,6 +14,9 @@ from peclip.errors import InputError
 SEEDS = 2**32
 """NumPy accepts seeds from 0 to below this."""
 
+LIMITS = {"validate": "limit_val_batches", "test": "limit_test_batches", "predict": "limit_predict_batches"}
+"""The option that limits the clips of each evaluation."""
+
 PARTS = {
     "adapters": "adapters",
     "prompts": "prompts",
@@ -27,12 +30,13 @@ SCHEDULE = ("warmup_epochs", "warmup_lr", "schedule", "step_epochs", "step_facto
 """Options of the model for the rates over time."""
 
 
-def check_values(options: Namespace, training: bool) -> None:
+def check_values(options: Namespace, subcommand: str) -> None:
     """Check values that Lightning accepts unchecked and that would fail later or mean something else.
 
     Raises:
         InputError: one is out of range.
     """
+    training = subcommand == "fit"
     seed, name, trainer = options.seed_everything, options.name, options.trainer
     if not 0 <= seed < SEEDS:
         raise InputError(f"seed_everything is {seed}, expected 0 to {SEEDS - 1}")
@@ -59,6 +63,9 @@ def check_values(options: Namespace, training: bool) -> None:
             raise InputError(f"trainer.{name} is {trainer[name]}, expected no negative number")
     if training and trainer.limit_train_batches is not None and not trainer.limit_train_batches > 0:
         raise InputError(f"trainer.limit_train_batches is {trainer.limit_train_batches}: no batch remains to train on")
+    limit = LIMITS.get(subcommand, "")
+    if limit and trainer[limit] == 0:
+        raise InputError(f"trainer.{limit} is 0: peclip {subcommand} would evaluate no clip; omit it")
 
 
 def check_words(options: Namespace, subcommand: str, named: AbstractSet[str]) -> None:

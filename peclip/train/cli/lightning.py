@@ -16,6 +16,7 @@ from peclip.data.datamodule import VideoDataModule
 from peclip.data.open_files import allow_open_files
 from peclip.errors import InputError, first_line, listed, options_below
 from peclip.model import PEClip
+from peclip.results.options import OPTIONS
 from peclip.terminal import say
 from peclip.train.callbacks.dashboard import Dashboard, Speed
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
@@ -120,7 +121,7 @@ class PEClipCLI(HookedCLI):
         """
         self.config = parser.parse_args(args)
         options, subcommand = self.options, self.config.subcommand
-        check_values(options, training=subcommand == "fit")
+        check_values(options, subcommand)
         self._named = {arg.partition("=")[0] for arg in args}
         check_words(options, subcommand, self._named)
         replace_source(options.data, self._named)
@@ -223,7 +224,8 @@ class PEClipCLI(HookedCLI):
 
     def _drop_empty_run(self) -> None:
         """Remove the folder of a failed run that holds only its configuration, and the parent folders created for it."""
-        if self.trainer.is_global_zero and not (self.resumed and self.resumed.in_place):
+        is_own = self.recorder.has_begun or not (self.folder / OPTIONS).exists()
+        if self.trainer.is_global_zero and is_own and not (self.resumed and self.resumed.in_place):
             remove_empty_run(self.folder, Path(RUNS))
 
     def predict(self, **kwargs: Any) -> None:
@@ -295,4 +297,5 @@ class PEClipCLI(HookedCLI):
             say_what_differs(self.model.net, self.datamodule, self.model_named.trained if self.model_named else None)
         if subcommand == "fit":
             self.recorder.prepare(self.trainer, self.datamodule)
+        self.recorder.begin(self.trainer, self.folder, self.datamodule)
         return arguments | {"weights_only": True}

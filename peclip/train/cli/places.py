@@ -6,6 +6,7 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.pytorch.loggers import CSVLogger
 
+from peclip.errors import InputError
 from peclip.train.private_hooks import process_rank
 from peclip.train.runs.folder import RUNS, VERSION, check_new_folder, evaluation_folder, next_folder, own_logger
 from peclip.train.runs.recorder import Recorder
@@ -23,6 +24,15 @@ def find_interrupted(options: Namespace) -> Interrupted | None:
         return None
     if options.ckpt_path != "last" and not Path(options.ckpt_path).is_dir():
         return continued(Path(options.ckpt_path))
+    if (
+        options.folder
+        and options.ckpt_path != "last"
+        and Path(options.folder).resolve() != Path(options.ckpt_path).resolve()
+    ):
+        raise InputError(
+            f"folder is {options.folder}, but the run {options.ckpt_path} resumes in its own folder: omit one of them; a new run "
+            "continues a .ckpt, such as checkpoints/last.ckpt"
+        )
     run = interrupted_run(options.ckpt_path, _runs(options), Path(options.folder) if options.folder else None)
     options.ckpt_path = str(run.checkpoint) if run and run.checkpoint else None
     return run

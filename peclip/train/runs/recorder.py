@@ -13,7 +13,8 @@ from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 
 from peclip.data.datamodule import VideoDataModule
-from peclip.files import write_text
+from peclip.errors import InputError
+from peclip.files import write_new_text, write_text
 from peclip.results.options import OPTIONS, Change, read_changes, write_changes
 from peclip.terminal import say
 from peclip.train.runs.checkpoints import LastCheckpoint
@@ -61,6 +62,8 @@ class Recorder:
         self._parser, self._resumed = parser, resumed
         self._given = given_options(options)
         self._complete: str | None = None
+        self.has_begun = False
+        """True where this process has begun the folder, which it may remove if nothing comes of it."""
         self.changes: tuple[Change, ...] = ()
         if resumed:
             defaults = self._plain(parser.get_defaults(), complete=False)
@@ -99,6 +102,24 @@ class Recorder:
                 callback.options = yaml.safe_load(self._text(data))
         if self._in_place and isinstance(trainer.logger, CSVLogger) and trainer.is_global_zero:
             keep_metrics(self._in_place, trainer.logger)  # no check can fail after this
+
+    def begin(self, trainer: Trainer, folder: Path, data: VideoDataModule) -> None:
+        """Write the config.yaml of a new folder, before anything else is written there.
+
+        Raises:
+            InputError: another command has begun there since the folder was chosen.
+        """
+        if self._in_place or not isinstance(trainer.logger, CSVLogger) or not trainer.is_global_zero:
+            return
+        try:
+            write_new_text(folder / OPTIONS, self._text(data))
+        except FileExistsError as error:
+            if self._given.get("shards") is None:  # which several commands may complete
+                raise InputError(
+                    f"{folder}: another command has begun there meanwhile: start this one again"
+                ) from error
+        else:
+            self.has_begun = True
 
     def write(self, folder: Path, data: VideoDataModule) -> None:
         """Write config.yaml once, with the labels of the data so that it can be used without them, and what has changed."""

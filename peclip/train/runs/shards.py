@@ -18,6 +18,7 @@ from peclip.data.manifest.lines import PIECE
 from peclip.errors import InputError, counted, in_one_line
 from peclip.files import check_regular, read_regular_text, write_bytes, write_json
 from peclip.terminal import say
+from peclip.train.runs.folder import check_new_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,6 +93,8 @@ def check_shards_option(options: Namespace, first: bool) -> None:
         raise InputError(f"shards {folder} is a file: name a folder")
     if first and folder.is_dir() and not (folder / STATE).exists() and any(folder.iterdir()):
         raise InputError(f"shards {folder} holds other files than predictions in shards: name a new folder")
+    if first and options.out and not (folder / STATE).exists():
+        check_new_folder(Path(options.out), "out")
 
 
 class ShardFolder:
@@ -116,7 +119,7 @@ class ShardFolder:
                     f"{path} was begun with {WORDS[name]}: use the same, or name another folder with --shards"
                 )
         self.begun = bool(before)
-        self.rows: int | None = before[ROWS] if before.get(COMPLETE) else None
+        self.rows: int | None = before[ROWS] if before.get(COMPLETE) and all(map(self.has, self.shards)) else None
         """Rows of all shards, once all exist."""
 
     def clips_of(self, shard: int) -> range:

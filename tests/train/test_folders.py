@@ -1,0 +1,100 @@
+"""Folders of runs and of results: nobody writes into another's, and nobody removes what is not theirs."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from peclip.train.cli import lightning
+from peclip.train.seeds import OPTION
+from tests.runs import run, write_config
+from tests.train.test_cv import write_folds
+
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
+
+def assert_refused(result, *says):
+    assert (result.status, result.err.count("\n")) == (2, 1), result.err
+    for part in says:
+        assert part in result.err
+
+
+@pytest.fixture
+def another_begins(monkeypatch, tmp_path):
+    """Another command begins in the folder right after this one has chosen it."""
+    monkeypatch.chdir(tmp_path)
+    choose = lightning.choose_folder
+
+    def chosen(*args):
+        folder = choose(*args)
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text("another: 1\n")
+        (folder / "metrics.csv").write_text("step\n1\n")
+        return folder
+
+    monkeypatch.setattr(lightning, "choose_folder", chosen)
+
+
+@pytest.mark.parametrize("command", ["fit", "test", "predict"])
+def test_of_two_commands_with_one_folder_the_second_is_refused_and_leaves_it(
+    another_begins, command, tiny_config, tiny_run
+):
+    model = () if command == "fit" else ("--ckpt_path", shutil.copytree(tiny_run, "model"))
+    assert_refused(run(command, "--config", tiny_config, *model), "another command has begun there meanwhile")
+    (folder,) = {path.parent for path in Path().rglob("config.yaml")} - {Path("model")}
+    assert (folder / "config.yaml").read_text() == "another: 1\n"
+    assert (folder / "metrics.csv").read_text() == "step\n1\n"
+    assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize("options", [(), ("--model.net.backbone", "nowhere/at/all")])
+def test_a_cross_validation_leaves_a_folder_with_a_configuration_alone(options, tiny_clip, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    config = write_config(mine / "config.yaml", tiny_clip, write_folds(tmp_path / "data", folds=(1, 2)))
+    before = config.read_text()
+    assert_refused(run("cv", "--config", config, "--folder", mine, *options), "holds other files")
+    assert config.read_text() == before
+
+
+@pytest.mark.parametrize("name", ["run", "mine"])
+def test_a_prediction_in_shards_needs_a_new_folder_for_its_results(name, tiny_run, tiny_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_run, "run")
+    Path("mine").mkdir()
+    shutil.copy(tiny_config, "mine/config.yaml")
+    before = {path: path.read_bytes() for path in Path(name).rglob("*") if path.is_file()}
+    result = run("predict", "--ckpt_path", "run", "--data.predict", "all", "--shards", "shards", "--out", name)
+    assert_refused(result, f"out {name} holds a run already")
+    assert {path: path.read_bytes() for path in Path(name).rglob("*") if path.is_file()} == before
+    assert not Path("shards").exists()
+
+
+def test_a_second_start_of_several_seeds_leaves_the_folder_of_the_first(tiny_config, tmp_path):
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    (folder / "clips.sha256").write_text("1\n")
+    holder = f"import fcntl; lock = open('{folder}/.lock', 'w'); fcntl.lockf(lock, fcntl.LOCK_EX); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        assert_refused(run("fit", "--config", tiny_config, "--folder", folder, OPTION, "2"), "is running in")
+        assert {path.name for path in folder.iterdir()} == {".lock", "clips.sha256"}
+        other.communicate(b"\n")
+
+
+def test_a_file_in_the_place_of_the_folder_of_several_seeds_is_one_line(tiny_config, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    assert_refused(run("fit", "--config", tiny_config, "--folder", tmp_path / "file", OPTION, "2"), "file")
+
+
+def test_a_run_that_resumes_takes_no_other_folder(tiny_run, tiny_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_run, "run")
+    before = {path: path.stat().st_mtime_ns for path in Path("run").rglob("*")}
+    result = run("fit", "--config", tiny_config, "--ckpt_path", "run", "--folder", "new", "--trainer.max_epochs", "3")
+    assert_refused(result, "folder is new, but the run run resumes in its own folder")
+    assert not Path("new").exists()
+    assert {path: path.stat().st_mtime_ns for path in Path("run").rglob("*")} == before
