@@ -7,6 +7,7 @@ the manifest last. So after any interruption the next run resumes after the last
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -90,6 +91,7 @@ def pack(manifest: Manifest, out: Path, packing: Packing, progress: Progress | N
         out.mkdir(parents=True, exist_ok=True)
     with locked(out, busy=f"{out}: another peclip pack is writing there: wait for it"):
         shards = _finished(out, header)
+        _check_manifest(out)
         task = progress.add_task("packing clips", total=len(manifest), completed=sum(shards)) if progress else None
         with closing(_encoded(manifest, packing, sum(shards))) as clips:
             clip = next(clips, None)
@@ -175,9 +177,33 @@ def _encode(manifest: Manifest, row: int, packing: Packing) -> list[bytes]:
 
 
 def _digest(manifest: Manifest) -> str:
-    """Return a digest of the clips without labels and splits: where those change, only the manifest is rewritten."""
-    table = manifest.table[["path", "start", "end"]]
+    """Return a digest of the clips without labels and splits: where those change, only the manifest is rewritten.
+
+    Paths are relative, so that clips may move; their sizes tell those of the same name in another folder from them.
+    """
+    sizes = [_size(os.path.join(manifest.root, path)) for path in manifest.table["path"]]
+    table = manifest.table[["path", "start", "end"]].assign(size=sizes)
     return hashlib.sha256(table.to_csv(index=False).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _size(path: str) -> int:
+    """Return the bytes of a file, the number of files in a folder, or -1 where there is neither."""
+    try:
+        return len(os.listdir(path)) if os.path.isdir(path) else os.stat(path).st_size
+    except OSError:
+        return -1
+
+
+def _check_manifest(out: Path) -> None:
+    """Check that a manifest in the folder was written by ``peclip pack``.
+
+    Raises:
+        InputError: it is another one, which would be replaced.
+    """
+    if (out / MANIFEST).exists() and clip_path(0, 0).partition("/")[0] not in (out / MANIFEST).read_text(
+        errors="replace"
+    ):
+        raise InputError(f"out {out}: has a {MANIFEST} that peclip pack did not write: name another folder", "out")
 
 
 def _finished(out: Path, header: ShardHeader) -> list[int]:

@@ -105,7 +105,8 @@ class RunClips(LightningDataModule):
     @property
     def predicted(self) -> Manifest:
         """The clips that ``peclip predict`` reads."""
-        which = self.predict or ("test" if self.source.table["split"].eq("test").any() else "all")
+        roles = self.source.table["split"] if self.fold is None else self.source.roles(self.fold)
+        which = self.predict or ("test" if roles.eq("test").any() else "all")
         return self.source if which == "all" else getattr(self.splits, which)
 
     @property

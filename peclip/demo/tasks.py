@@ -84,14 +84,21 @@ def generate(name: str, root: Path | str) -> Path:
         InputError: the clips cannot be written there.
     """
     root = Path(root)
-    manifest = TASKS[name](root)
     link, draft = root / name, root / f".{name}.{os.getpid()}"
+    own = f"{name.replace('_', '-')}-v"
+    if os.path.lexists(link) and not (link.is_symlink() and os.readlink(link).startswith(own)):
+        raise InputError(
+            f"{link}: is not what peclip has made, and the demo would replace it: choose another root", "root"
+        )
+    manifest = TASKS[name](root)
     try:
         if not link.is_symlink() or os.readlink(link) != manifest.parent.name:
             draft.symlink_to(manifest.parent.name, target_is_directory=True)
             draft.replace(link)
     except OSError as error:
         raise InputError(f"{link}: cannot be written ({error.strerror}): choose another root", "root") from error
+    finally:
+        draft.unlink(missing_ok=True)
     return link / manifest.name
 
 

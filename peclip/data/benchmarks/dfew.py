@@ -91,8 +91,12 @@ def _list_paths(base: Path) -> dict[tuple[str, int], list[Path]]:
                 continue
             names = (path.stem, *reversed(path.relative_to(base).parts[:-1]))
             part, fold = role_of(*names), fold_of(*names)
-            if part is not None and fold is not None and 1 <= fold <= 5:
+            if part is not None and fold is not None and 0 <= fold <= 5:
                 found.setdefault((part, fold), []).append(path)
+    if any(fold == 0 for _, fold in found):
+        if last := next((paths[0] for (_, fold), paths in found.items() if fold == 5), None):
+            raise InputError(f"{last}: is a list of fold 5 beside one of fold 0, expected folds 1 to 5 or 0 to 4")
+        found = {(part, fold + 1): paths for (part, fold), paths in found.items()}
     for fold in range(1, 6):
         val = found.pop(("val", fold), None)
         if val and ("test", fold) not in found:

@@ -48,10 +48,10 @@ def check_folder(root: Path) -> None:
 
 
 def children(folder: Path) -> list[Path]:
-    """Return the content of a folder, without hidden files, in natural order (2 before 10)."""
+    """Return the content of a folder, without what is hidden or a Mac's archive adds, in natural order (2 before 10)."""
     try:
         return sorted(
-            (child for child in folder.iterdir() if not child.name.startswith(".")),
+            (child for child in folder.iterdir() if not child.name.startswith(".") and child.name != "__MACOSX"),
             key=lambda child: natural_key(child.name),
         )
     except OSError as error:

@@ -5,6 +5,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -67,9 +68,9 @@ def inspect_clip(clip: Clip, num_frames: int, full: bool) -> Inspected:
     path, packed = Path(clip.path), split_path(clip.path)
     if not packed and not os.path.exists(path):
         return Inspected(None, "missing", f"{path}: no such file or folder")
-    if not packed and (path.is_dir() or path.is_file()) and _size(path) == (0, 0):
-        return Inspected(None, "empty", f"{path}: nothing in it")
     try:
+        if not packed and (path.is_dir() or path.is_file()) and _size(path) == (0, 0):
+            return Inspected(None, "empty", f"{path}: nothing in it")
         whole = clip.start is None and clip.end is None
         frames = count_frames(clip.path) if whole else None
         if frames == 0:
@@ -80,6 +81,8 @@ def inspect_clip(clip: Clip, num_frames: int, full: bool) -> Inspected:
         return Inspected(frames, choice=stream_choice(clip.path))
     except InputError as error:
         return Inspected(None, "undecodable", str(error))
+    except OSError as error:
+        return Inspected(None, "undecodable", f"{path}: cannot be read ({error.strerror})")
 
 
 def _decode_all(clip: Clip) -> int:
@@ -92,13 +95,15 @@ def same_content(manifest: Manifest) -> list[list[int]]:
     equal_size: dict[object, list[int]] = defaultdict(list)
     for index in range(len(manifest)):
         clip = manifest.clip(index)
-        if os.path.exists(clip.path):
-            equal_size[_size(Path(clip.path)), clip.start, clip.end].append(index)
+        with suppress(OSError):  # it is reported as a clip that cannot be read
+            if os.path.exists(clip.path):
+                equal_size[_size(Path(clip.path)), clip.start, clip.end].append(index)
     groups: dict[object, list[int]] = defaultdict(list)
     for key, rows in equal_size.items():
         # Only clips of equal size are read.
         for index in rows if len(rows) > 1 else ():
-            groups[key, _digest(Path(manifest.clip(index).path))].append(index)
+            with suppress(InputError, OSError):
+                groups[key, _digest(Path(manifest.clip(index).path))].append(index)
     return [rows for rows in groups.values() if len(rows) > 1]
 
 

@@ -268,6 +268,8 @@ def _divisions(manifest: Manifest) -> list[list[str]]:
     if manifest.fold_columns:
         return [[f"fold {fold} {role}" if role else "" for role in manifest.roles(fold)] for fold in manifest.folds]
     split, fold = manifest.table["split"], manifest.table["fold"]
+    if (split.eq("val") & fold.notna()).any():  # they validate in every fold but their own
+        return [[f"fold {number} {role}" for role in manifest.roles(number)] for number in manifest.folds]
     return [
         [(name or "train") if pd.isna(number) else f"fold {number}" for name, number in zip(split, fold, strict=True)]
     ]

@@ -91,7 +91,7 @@ def prepare_list(
             notes.append(f"{path}: {len(found.missing)} of these clips are missing, the first is that of {first}")
     rows, how = _joined(resolved)
     notes += [*where, *filter(None, (how, naming.note))]
-    rows = [{**row, "subject": actor_of(labels or "", Path(row["path"])) or ""} for row in rows]
+    rows = [{**row, "subject": actor_of((labels or "").strip().lower(), Path(row["path"])) or ""} for row in rows]
     return Manifest(pd.DataFrame(rows, dtype=object), source=lists[0].path, root=root, notes=notes)
 
 
@@ -179,7 +179,10 @@ def _paired(train: Sequence[_Resolved], test: Sequence[_Resolved]) -> dict[int, 
     by_number = [{_fold(one): one for one in side} for side in (train, test)]
     if None in by_number[0] or {*by_number[0]} != {*by_number[1]} or len(by_number[0]) < len(train):
         return dict(enumerate(zip(train, test, strict=True), start=1))
-    return {number: (by_number[0][number], by_number[1][number]) for number in sorted(filter(None, by_number[0]))}
+    return {
+        number: (by_number[0][number], by_number[1][number])
+        for number in sorted(n for n in by_number[0] if n is not None)
+    }
 
 
 def _fold(one: _Resolved) -> int | None:

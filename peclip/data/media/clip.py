@@ -37,7 +37,6 @@ __all__ = [
 FOLDER_RATE = 25.0
 """Frames a second of a folder of frame images, where seconds are asked for."""
 
-_SLACK = 1e-6  # seconds; smaller differences are rounding
 _FULL = 1_000_000  # pixels of a side: more than any image has, which is so read in full detail
 
 
@@ -107,9 +106,7 @@ def read_chosen(
     with closing(_ways(path, start, end)) as ways:
         for way in ways:
             if way.frames == 0:
-                since = "" if start is None else f" from {start:g} s on"
-                until = "" if end is None else f" before {end:g} s"
-                raise InputError(f"{path}: has no frame{since}{until}")
+                raise _no_frame(path, (start, end))
             if rng is not None:
                 rng.bit_generator.state = state  # every way starts from the same one, and so chooses the same frames
             numbers = segment_indices(way.frames, num_frames, rng, views)
@@ -181,27 +178,37 @@ def clip_frames(
 
     Args:
         path: a video file, or a folder of frame images.
-        start: seconds from the beginning of the video; frames before it do not belong to the clip.
+        start: seconds from the beginning of the video; of the frames before it, one that is still shown belongs to the clip where
+            :func:`read_clip` counts it.
         end: seconds from the beginning of the video; frames at or after it do not belong to the clip.
 
     Yields:
-        seconds, those of a folder at :data:`FOLDER_RATE`, and the frame: uint8 (H, W, 3), RGB, upright, with square pixels.
+        seconds, at least ``start``, those of a folder at :data:`FOLDER_RATE`, and the frame: uint8 (H, W, 3), RGB, upright, with square pixels.
 
     Raises:
         InputError: as :func:`read_clip`, or it is a packed clip.
     """
-    first, stop = (value if value is None else value - _SLACK for value in _check_window(path, start, end))
+    window = _check_window(path, start, end)
     if split_path(path):
         raise InputError(f"{path}: is a packed clip, whose frames have one size: name the clips that were packed")
     if is_folder(Path(path)):
         for number, file in enumerate(frame_files(Path(path))):
             yield number / FOLDER_RATE, np.asarray(read_image(file, _FULL))
         return
-    for seconds, frame in stream_frames(path):
-        if stop is not None and seconds >= stop:
-            return
-        if first is None or seconds >= first:
-            yield seconds, frame
+    is_empty = True
+    with open_video(Path(path)) as video:
+        for begin, _, frame in timed_frames(video, video.origin, window):
+            is_empty = False
+            yield max(begin, start or 0.0), frame
+    if is_empty:
+        raise _no_frame(path, window)
+
+
+def _no_frame(path: Path | str, window: Window) -> InputError:
+    start, end = window
+    since = "" if start is None else f" from {start:g} s on"
+    until = "" if end is None else f" before {end:g} s"
+    return InputError(f"{path}: has no frame{since}{until}")
 
 
 def _stream(path: Path) -> Iterator[TimedFrame]:

@@ -230,6 +230,30 @@ class _Part:
             yield Shown(lost, lost, error)
 
 
+def within(video: Video, pictures: Iterator[Shown], window: Window) -> Iterator[Shown]:
+    """Yield the pictures of a window: those that begin in it, and before them the one that is shown when it begins, if it is held.
+
+    Args:
+        video: the open file.
+        pictures: all of them, in order of presentation.
+        window: the part of the video.
+    """
+    low, high = video.ticks(window)
+    before: Shown | None = None
+    for shown in pictures:
+        if shown.begin < low:
+            before = shown
+            continue
+        if before is not None and video.is_held(low, min(high, shown.begin), alone=shown.begin >= high):
+            yield before
+        before = None
+        if shown.begin >= high:
+            return
+        yield shown
+    if before is not None and video.is_held(low, min(high, before.end), alone=True):
+        yield before
+
+
 class DecodedClip:
     """A video that is decoded from end to end: once to count its frames, once for those that are chosen.
 
@@ -253,20 +277,8 @@ class DecodedClip:
         Raises:
             InputError: one of them cannot be decoded.
         """
-        low, high = video.ticks(self._window)
-        before: Shown | None = None
-        for shown in decode_everything(video, is_clip=True):
-            if shown.begin < low:
-                before = shown
-                continue
-            if before is not None and video.is_held(low, min(high, shown.begin), alone=shown.begin >= high):
-                yield before.sound
-            before = None
-            if shown.begin >= high:
-                return
+        for shown in within(video, decode_everything(video, is_clip=True), self._window):
             yield shown.sound
-        if before is not None and video.is_held(low, min(high, before.end), alone=True):
-            yield before.sound
 
     def read(self, indices: np.ndarray, size: int) -> torch.Tensor:
         """Decode chosen frames; as :meth:`PlannedClip.read`, but never falls back.

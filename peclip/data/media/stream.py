@@ -9,8 +9,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from peclip.data.media.canvas import upright
-from peclip.data.media.container import Video
-from peclip.data.media.decode import decode_everything
+from peclip.data.media.container import Video, Window
+from peclip.data.media.decode import decode_everything, within
 
 
 class TimedFrame(NamedTuple):
@@ -51,18 +51,19 @@ class FrameStream(Iterator[tuple[float, np.ndarray]]):
         return begin, pixels
 
 
-def timed_frames(video: Video, origin: int | None) -> Iterator[TimedFrame]:
-    """Decode a video from end to end, holding one frame at a time.
+def timed_frames(video: Video, origin: int | None, window: Window = (None, None)) -> Iterator[TimedFrame]:
+    """Decode a video up to the end of a window, holding one frame at a time.
 
     Args:
         video: the open file.
         origin: its beginning in ticks; None takes that of the first frame.
+        window: the part of it that is the clip.
 
     Raises:
         InputError: at the first frame that cannot be decoded.
     """
     scaler = VideoReformatter()
-    for shown in decode_everything(video, is_clip=False):
+    for shown in within(video, decode_everything(video, is_clip=False), window):
         origin = shown.begin if origin is None else origin
         begin, end = (float((ticks - origin) * video.tick) for ticks in (shown.begin, shown.end))
         yield TimedFrame(begin, end, upright(shown.sound, scaler, video.aspect))
