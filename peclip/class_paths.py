@@ -28,16 +28,22 @@ _IMPORTED = (ModuleType, *types.type_expression_types)
 _WEB = re.compile(r"\b(https?|ftp)://")
 
 
+FIND = "install its package, or put its folder on PYTHONPATH, as in PYTHONPATH=. peclip fit"
+"""Advice where Python does not find a module."""
+
+
 class Problem(NamedTuple):
     """A value that is refused.
 
     Attributes:
         text: what is wrong with it; follows the name of the option.
         final: whether it is refused even where another type of the option would accept it, such as text.
+        advice: what the user can do.
     """
 
     text: str
     final: bool = False
+    advice: str = "omit it"
 
 
 def problem_of_value(value: Any, expected: Any, default: Any) -> Problem | None:
@@ -88,7 +94,8 @@ def problem_of_option(value: Any, expected: Any) -> Problem | None:
             found = import_object(path)
         except (ImportError, AttributeError, ValueError) as error:
             why = first_line(error)
-            return Problem(f"names {shown(path)}, which cannot be imported ({why}), expected a subclass of {names}")
+            text = f"names {shown(path)}, which cannot be imported ({why}), expected a subclass of {names}"
+            return Problem(text, advice=FIND if isinstance(error, ModuleNotFoundError) else Problem.advice)
         if not any(types.is_subclass_or_implements_protocol(found, kind) for kind in kinds):
             return Problem(f"names {shown(path)}, which is not a subclass of {names}")
     if kinds and isinstance(value, dict) and (own := path_of(value)):

@@ -102,7 +102,7 @@ class _Refused(ValueError):
     """A value is refused; the parser may find that another type of the same option accepts it."""
 
     def __init__(self, problem: Problem) -> None:
-        super().__init__(f"{'.init_args.'.join(_option.get())} {problem.text}: omit it")
+        super().__init__(f"{'.init_args.'.join(_option.get())} {problem.text}: {problem.advice}")
         self.final = problem.final
         _refused.get([]).append(self)
 

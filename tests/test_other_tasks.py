@@ -88,7 +88,7 @@ def test_the_order_of_a_motion_is_learnt_where_frames_without_order_tell_nothing
         options = ("--faces", "none", "--format", "srt,vtt,elan", "--per_frame", "--video")
         answered = run("recognize", "clips/test/rises_up", "--model", folder, "--out", "answers", *options)
         explained = run("explain", "clips/test/rises_up/0.mp4", "--model", folder, "--out", "explained")
-    assert "answers/summary.csv: 30 videos, 30 rows;" in answered.out
+    assert "answers/summary.csv: 30 videos, 30 rows of the timeline;" in answered.out
     assert "small picture (4.8 s), seen for a moment (4.8 s); see the column caution" in answered.err
     assert explained.status == 0, explained.err
     texts = [path.read_text() for path in tmp_path.glob("answers/*.*") if path.suffix in (".srt", ".vtt", ".eaf")]

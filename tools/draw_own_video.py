@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--face_model", type=Path, help="the ONNX file of YuNet; by default that of the Hub")
     options = parser.parse_args()
     run, out = options.run.resolve(), options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
     detector = ["--face_model", str(options.face_model.resolve())] if options.face_model else []
     with (
         tempfile.TemporaryDirectory() as folder,

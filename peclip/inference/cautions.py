@@ -24,6 +24,7 @@ SYNTHETIC = (
     "This model has seen synthetic faces only (its CLIP is the demo's): what it says about real people means nothing."
 )
 SYNTHETIC_CLIP = "The CLIP of this model has seen synthetic pictures only (it is the demo's): what it says about real videos means nothing."
+UNTRAINED_DEMO = "This is zero-shot CLIP, which has seen synthetic pictures only (it is the demo's): what it says about real videos means nothing."
 ZERO_SHOT = "This is zero-shot CLIP: nothing in it was trained on these classes, and it is often wrong."
 
 _LUMA = (0.299, 0.587, 0.114)
@@ -32,6 +33,8 @@ _LUMA = (0.299, 0.587, 0.114)
 def of_model(net: PEClip) -> str:
     """Return what has to be said about every answer of a model, in one sentence; empty where there is nothing."""
     if net.config.backbone == DEMO or net.config.fingerprint == _fingerprint_of_demo():
+        if not net.trainable_state():
+            return UNTRAINED_DEMO
         return SYNTHETIC if are_expressions(net.labels) else SYNTHETIC_CLIP
     return "" if net.trainable_state() else ZERO_SHOT
 

@@ -143,7 +143,7 @@ def _sums(videos: Collection[Finished], read: int, is_about_faces: bool) -> str:
     """Return how many faces, if answers are about faces, and rows all videos have, of which so many were read."""
     rows, faces = sum(video.rows for video in videos), sum(video.faces for video in videos)
     of_faces = f"{counted(faces, 'face')} in " if is_about_faces else ""
-    return f"{of_faces}{counted(read, 'video')}, {counted(rows, 'row')}"
+    return f"{of_faces}{counted(read, 'video')}, {counted(rows, 'row')} of the timeline"
 
 
 def _length(videos: Iterable[Described]) -> float | None:

@@ -79,6 +79,7 @@ from tests.runs import run
         ("--data.bach_size", "4", "data.bach_size"),
         ("--learning_rate", "1", "learning_rate"),
         ("--config", "nowhere.yaml", "nowhere.yaml"),
+        ("--model.net.adapters", '{"vision.mlp": {class_path: no_such_module.Gate}}', "put its folder on PYTHONPATH"),
     ],
 )
 def test_an_option_that_cannot_be(option, value, says, place, config):

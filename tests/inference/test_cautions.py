@@ -6,7 +6,7 @@ import torch
 
 from peclip.demo import CLIP
 from peclip.errors import InputError
-from peclip.inference.cautions import SYNTHETIC, ZERO_SHOT, about_faces, brightness, of_answer, of_model
+from peclip.inference.cautions import SYNTHETIC, UNTRAINED_DEMO, ZERO_SHOT, about_faces, brightness, of_answer, of_model
 from peclip.inference.recognizer import Recognizer
 from peclip.inference.trained import zero_shot
 from peclip.inference.windows import Box
@@ -24,6 +24,7 @@ def test_the_clip_of_the_demo_is_known_by_its_weights(tmp_path):
 
 def test_zero_shot_is_named(tiny_clip):
     assert of_model(zero_shot(backbone=str(tiny_clip))) == ZERO_SHOT
+    assert of_model(zero_shot(backbone="demo")) == UNTRAINED_DEMO
 
 
 def test_a_trained_model_needs_no_caution(net):

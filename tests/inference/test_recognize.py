@@ -48,7 +48,7 @@ def test_videos_and_folders_become_a_table_json_and_pictures(checkpoint, tmp_pat
     assert len(content["rows"]) == 3
     assert (content["model"], content["faces"], content["window"], content["stride"]) == (checkpoint, "none", 2, 1)
     assert sorted(os.listdir(out)) == [".videos", "a.png", "b.png", "people", *TABLES]
-    said = f"{out / 'summary.csv'}: 2 faces in 2 videos, 3 rows; beside it segments, the timeline and pictures\n"
+    said = f"{out / 'summary.csv'}: 2 faces in 2 videos, 3 rows of the timeline; beside it segments, the timeline and pictures\n"
     assert capsys.readouterr() == (said, MOMENT)
 
 
@@ -58,7 +58,9 @@ def test_the_command_takes_options_with_dashes(checkpoint, tmp_path, capsys, opt
     arguments = [str(tmp_path / "a.mp4"), "--model", checkpoint, "--faces=none", "--out", str(tmp_path / "out-put")]
     main(["recognize", *arguments, option, "not-read.onnx", "--batch-size=2"])
     assert len(table(tmp_path / "out-put")) == 1
-    assert capsys.readouterr().out.startswith(f"{tmp_path / 'out-put' / 'summary.csv'}: 1 face in 1 video, 1 row; ")
+    assert capsys.readouterr().out.startswith(
+        f"{tmp_path / 'out-put' / 'summary.csv'}: 1 face in 1 video, 1 row of the timeline; "
+    )
 
 
 def test_zero_shot_answers_with_a_caution(tiny_clip, tmp_path, capsys):
