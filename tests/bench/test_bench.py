@@ -62,9 +62,8 @@ def test_a_clip_costs_what_the_sum_over_its_layers_says():
     net = meta_copy(model_of(backbone_of("tiny"), 7))
     width, hidden, tokens, patches = 32, 4, 4 + 1 + 2, 4  # four patches, the class token and two prompts
     block = 12 * width**2 * tokens + 2 * tokens**2 * width
-    last = (
-        2 * width**2 * tokens + 10 * width**2 + 2 * tokens * width
-    )  # keys and values of all, the rest of the class token
+    heads = 2  # become queries of one attention over the tokens
+    last = 12 * width**2 + 2 * heads * tokens * width  # all of the class token alone
     filled_up = 8  # from hidden + 1, the bottleneck and the scale, to a multiple of 8
     adapters = 2 * width * hidden + 2 * width * filled_up + 6 * hidden**2  # of a token
     frame = block + last + adapters * (tokens + 1) + patches * 3 * 16 * 16 * width + width * 32
