@@ -47,6 +47,15 @@ def whole(tmp_path_factory, options):
     return folder / "shards", result.out
 
 
+def write_clips(folder, count, unreadable):
+    """Write numbered clips, some of which cannot be read, and clips.csv, their manifest."""
+    for number in range(count):
+        write_clip(folder / f"{number}.mp4", number)
+    for number in unreadable:
+        (folder / f"{number}.mp4").write_bytes(b"no video")
+    (folder / "clips.csv").write_text("path\n" + "".join(f"{number}.mp4\n" for number in range(count)))
+
+
 def shards_of(folder):
     """The shards that exist, in order."""
     return sorted(folder.glob("shard-*.parquet"))
@@ -108,11 +117,7 @@ def test_start_and_end_are_columns_where_the_manifest_has_them(tiny_run, tiny_da
 
 def test_skipped_clips_are_omitted_and_counted(tiny_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for number in range(6):
-        write_clip(tmp_path / f"{number}.mp4", number)
-    for number in (2, 3, 4):
-        (tmp_path / f"{number}.mp4").write_bytes(b"no video")
-    (tmp_path / "clips.csv").write_text("path\n" + "".join(f"{number}.mp4\n" for number in range(6)))
+    write_clips(tmp_path, 6, unreadable=(2, 3, 4))
     options = (
         "--data.manifest",
         "clips.csv",
@@ -134,10 +139,7 @@ def test_skipped_clips_are_omitted_and_counted(tiny_run, tmp_path, monkeypatch):
 
 def test_a_restart_whose_missing_shards_have_no_readable_clip_ends_as_one_process_does(tiny_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for number in range(4):
-        write_clip(tmp_path / f"{number}.mp4", number)
-    (tmp_path / "3.mp4").write_bytes(b"no video")
-    (tmp_path / "clips.csv").write_text("path\n" + "".join(f"{number}.mp4\n" for number in range(4)))
+    write_clips(tmp_path, 4, unreadable=(3,))
     skipping = (
         "--data.manifest",
         "clips.csv",

@@ -183,7 +183,8 @@ def clip_frames(
         end: seconds from the beginning of the video; frames at or after it do not belong to the clip.
 
     Yields:
-        seconds, at least ``start``, those of a folder at :data:`FOLDER_RATE`, and the frame: uint8 (H, W, 3), RGB, upright, with square pixels.
+        seconds, at least ``start``, those of a folder at :data:`FOLDER_RATE`, and the frame: uint8 (H, W, 3), RGB, upright, with
+        square pixels.
 
     Raises:
         InputError: as :func:`read_clip`, or it is a packed clip.
