@@ -213,19 +213,14 @@ class VideoDataModule(RunClips):
         labels = clips.table["label"] if self.balanced else None
         order = (len(clips), self.batch_size, self.seed, rank, world, self._ahead.done, pairs, overfit, labels)
         sampler = TrainSampler(*order, self._ahead.read_validation)
-        self._ahead.training = self._loader(clips, sampler, self.seed, self.soft_labels)
-        return self._ahead.training
+        return self._ahead.training(self._loader(clips, sampler, self.seed, self.soft_labels))
 
     def val_dataloader(self) -> LateLoader | list[Any]:
         """Return the validation clips in a fixed order that mixes the classes; nothing where there are none."""
         clips = self.splits.val
-        self._ahead.validation = (
-            self._eval_loader(clips, evaluation_order(clips.table["label"])) if len(clips) else None
-        )
-        if self._ahead.validation is None:
+        if not len(clips):
             return []
-        self._ahead.validation.at_first = self._ahead.read_training
-        return self._ahead.validation
+        return self._ahead.validation(self._eval_loader(clips, evaluation_order(clips.table["label"])))
 
     def test_dataloader(self) -> LateLoader:
         """Return the test clips in a fixed order that mixes the classes."""

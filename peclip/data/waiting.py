@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from traceback import clear_frames
 from typing import NamedTuple, TypeVar
 
 from peclip.data.workers import TIMEOUT, AtWork, SilentWorkers
@@ -88,12 +89,20 @@ def _fetch(
     try:
         if earlier is not None:
             earlier.join()
-        batches = start.pop()()
-        while requests.get():
-            answers.put(next(batches))
-        answers.put(RuntimeError("the loader was asked for its batches again before these came to their end"))
+        _pass_on(start.pop()(), requests, answers)
     except BaseException as error:  # noqa: BLE001 - it is raised by the thread that waits
+        clear_frames(
+            error.__traceback__
+        )  # they hold the loader's processes, and would do so in a circle with the error
         answers.put(error)
+
+
+def _pass_on(
+    batches: Iterator[T], requests: queue.SimpleQueue[bool], answers: queue.SimpleQueue[T | BaseException]
+) -> None:
+    while requests.get():
+        answers.put(next(batches))
+    answers.put(RuntimeError("the loader was asked for its batches again before these came to their end"))
 
 
 def _wait(answers: queue.SimpleQueue[T | BaseException], at_work: AtWork) -> T | BaseException:

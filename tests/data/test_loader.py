@@ -94,5 +94,21 @@ def test_a_loader_that_nobody_holds_leaves_no_thread(tiny_data: Path):
     thread = loader._latest._thread
     assert thread.is_alive()
     del loader
-    gc.collect()
     assert eventually(lambda: not thread.is_alive())
+
+
+@pytest.mark.parametrize("read", [0, 1, 3])
+def test_loaders_that_nobody_holds_end_without_the_garbage_collector(read: int, tiny_data: Path):
+    """In a circle of references their processes are not told to end, and each is waited for in vain for five seconds."""
+    data = module(tiny_data, num_workers=1, batch_size=4, val=0.4)
+    gc.disable()
+    try:
+        loaders = [data.train_dataloader(), data.val_dataloader(), data.test_dataloader()]
+        for loader in loaders:
+            list(islice(iter(loader), read))
+            list(loader)
+        processes = [process for loader in loaders for process in loader._iterator._workers]
+        del loader, loaders
+        assert eventually(lambda: not any(process.is_alive() for process in processes))
+    finally:
+        gc.enable()
