@@ -19,7 +19,8 @@ from peclip.errors import InputError
 VIDEO_SUFFIXES = frozenset(
     {
         *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".flv", ".wmv"),
-        *(".mpg", ".mpeg", ".ts", ".mts", ".3gp", ".ogv", ".gif"),
+        *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".3g2", ".ogv", ".gif"),
+        *(".vob", ".f4v", ".asf", ".mxf", ".m2v"),
     }
 )
 """Suffixes of video files, in lower case."""

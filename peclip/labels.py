@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import cycle
 
 from peclip.errors import InputError, shown
+from peclip.files import FORMULA
 
 JOINTS = re.compile("[+,;|]")
 """Characters between the labels of a clip that has several."""
@@ -98,6 +99,9 @@ COLUMNS = {
 """Names of the columns, besides those of the labels, that tables of results have."""
 
 
+_NUMBER = re.compile(r"[+-]?\d*(?:\.\d+)?")
+
+
 def canonical(name: str) -> str:
     """Return the name under which peclip knows a class (``"Angry"`` -> ``"anger"``).
 
@@ -123,6 +127,8 @@ def flaw(name: str, others: Collection[str] = ()) -> str:
     for character, kind in kinds.items():
         if kind in CONTROLS or unicodedata.bidirectional(character) in REORDERING:
             return f"is not a class name: it contains the control character {character!a}, remove it"
+    if name.startswith(FORMULA) and not _NUMBER.fullmatch(name):
+        return f"is not a class name: spreadsheets compute what begins with {name[0]!r}, begin with a letter"
     if classes := _joined(name, others):
         own = shown(" and ".join(classes))
         return f"names {len(classes)} classes, a clip has one: keep one of them, or call the combination {own}"

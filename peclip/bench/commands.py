@@ -22,10 +22,13 @@ def train(data: str | None = None, num_workers: int = 2, out: str | None = None,
     Raises:
         InputError: the device, the model or the backbone is not there, or a number is out of range or not the model's.
     """
-    from peclip.bench.input import input_entry
+    from peclip.bench.input import check_clips, input_entry
     from peclip.bench.loops import measure_training
-    from peclip.bench.report import keep, show
+    from peclip.bench.report import check_out, keep, show
 
+    check_out(out)
+    if data is not None:
+        check_clips(data)
     result = measure_training(Setup(**setup))
     show(_title("Training", result), result)
     if data is not None:
@@ -48,8 +51,9 @@ def evaluate(out: str | None = None, **setup: Any) -> None:
         InputError: the device, the model or the backbone is not there, or a number is out of range or not the model's.
     """
     from peclip.bench.loops import measure_evaluation
-    from peclip.bench.report import keep, show
+    from peclip.bench.report import check_out, keep, show
 
+    check_out(out)
     result = measure_evaluation(Setup(checkpointing=False, **setup))
     show(_title("Evaluation", result), result)
     keep(result, out)
@@ -77,8 +81,9 @@ def decode(
         InputError: a number is out of range, or a clip cannot be decoded.
     """
     from peclip.bench.input import measure_decoding
-    from peclip.bench.report import keep, show
+    from peclip.bench.report import check_out, keep, show
 
+    check_out(out)
     result = measure_decoding(data, clips, num_frames, image_size, seed)
     source = "generated clips" if data is None else data
     here = result["machine"]["device"]

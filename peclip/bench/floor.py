@@ -22,6 +22,9 @@ from peclip.bench.measure import synchronize
 COPIED = {"cpu": 2**28, "cuda": 2**31}
 """Bytes of the tensor whose copy gives the rate of memory: far more than a cache holds."""
 
+PARTS_OF_ATTENTION = ("aten.bmm", "aten.baddbmm")
+"""Products of batches, into which attention is taken apart where no fused kernel runs, as on the meta device."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -30,7 +33,8 @@ class Work:
     Attributes:
         products: floating-point operations of matrix products and convolutions.
         attention: those of the products of queries, keys and values; see :func:`is_attention`.
-        elements: of the operands and results of both, each read or written once by every product.
+        elements: of the operands and results of both, each read or written once by every product; the largest one of a product
+            of attention is not counted, for a fused kernel does not move it.
     """
 
     products: int
@@ -91,17 +95,20 @@ class _Mode(TorchDispatchMode):
         count = flop_registry.get(func._overloadpacket)
         if count is not None:
             flops = count(*args, **(kwargs or {}), out_val=out)
-            if is_attention(str(func._overloadpacket)):
+            moved = [each.numel() for each in tree_leaves((args, kwargs, out)) if isinstance(each, Tensor)]
+            if (name := str(func._overloadpacket)) in PARTS_OF_ATTENTION:
+                moved.remove(max(moved))  # the weights of tokens for tokens, which a fused attention never writes
+            if is_attention(name):
                 self.attention += flops
             else:
                 self.products += flops
-            self.elements += sum(each.numel() for each in tree_leaves((args, kwargs, out)) if isinstance(each, Tensor))
+            self.elements += sum(moved)
         return out
 
 
 def is_attention(operation: str) -> bool:
     """Return whether an operation multiplies queries, keys and values: torch's own attention, or products of batches."""
-    return "attention" in operation or operation in ("aten.bmm", "aten.baddbmm")
+    return "attention" in operation or operation in PARTS_OF_ATTENTION
 
 
 def floor_of(work: Work, matmul: float, memory: float, size: int) -> Floor:

@@ -14,6 +14,7 @@ import torch
 
 from peclip.bench.measure import Stopwatch, machine
 from peclip.bench.report import Result, memory_entry, rates
+from peclip.bench.setup import check_range
 from peclip.bench.texture import write_textured
 from peclip.clip_format import ClipFormat
 from peclip.data.datamodule import VideoDataModule
@@ -34,9 +35,8 @@ def measure_decoding(data: str | None, clips: int, num_frames: int, image_size: 
     Raises:
         InputError: a number is out of range, or a clip cannot be decoded.
     """
-    for name, value in (("clips", clips), ("num_frames", num_frames), ("image_size", image_size)):
-        if value < 1:
-            raise InputError(f"{name} is {value}, expected at least 1")
+    for name, value in {"clips": clips, "num_frames": num_frames, "image_size": image_size, "seed": seed}.items():
+        check_range(name, value)
     with tempfile.TemporaryDirectory(prefix="peclip-bench-") as folder:
         table = (
             synthetic_clips(Path(folder), seed)
@@ -69,6 +69,15 @@ def synthetic_clips(folder: Path, seed: int) -> Manifest:
     return Manifest.read(manifest, labels_required=False)
 
 
+def check_clips(data: str) -> None:
+    """Check that a manifest has training clips, before anything else is measured.
+
+    Raises:
+        InputError: it has none, or cannot be read.
+    """
+    VideoDataModule(data, allow_outside=True).setup("fit")
+
+
 def input_entry(
     data: str, batch_size: int, num_frames: int, image_size: int, num_workers: int, seed: int, compute: float
 ) -> dict[str, Any]:
@@ -89,9 +98,7 @@ def input_entry(
     Raises:
         InputError: the manifest or a clip cannot be read, or there is no training clip.
     """
-    module = VideoDataModule(
-        manifest=data, batch_size=batch_size, num_workers=num_workers, seed=seed, allow_outside=True
-    )
+    module = VideoDataModule(data, batch_size=batch_size, num_workers=num_workers, seed=seed, allow_outside=True)
     module.clip_format = ClipFormat(num_frames, image_size)
     module.setup("fit")
     rate = _loader_rate(module)

@@ -7,6 +7,7 @@ PEClipModule, precision, optimiser and metrics included. Decoding is timed by it
 import logging
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -14,8 +15,9 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader
 
-from peclip.bench.floor import Counter, floor_of, memory_rate
+from peclip.bench.floor import Counter, Work, floor_of, memory_rate
 from peclip.bench.measure import (
+    Flops,
     Stopwatch,
     evaluation_flops,
     find_device,
@@ -86,9 +88,10 @@ def _measured(what: str, setup: Setup, loop: Callable[..., Any], count: Callable
     device = find_device(setup.device)
     precision = best_precision(device.type) if setup.precision == "auto" else setup.precision
     net, setup = _model(setup)
+    if what == "train" and not net.trainable_state():
+        raise InputError(f"{setup.model} has nothing that learns: time its evaluation with peclip bench eval", "model")
     frames = net.clip_format.num_frames
-    with Counter() as counter:
-        flops = count(meta_copy(net), setup.batch_size, frames)
+    flops, work = _counted(count, net, setup.batch_size)
     dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
     watch = Stopwatch(device, setup.warmup)
     batches: Any = [_batch(net, setup.batch_size)] * (setup.warmup + 1 + setup.steps)
@@ -97,7 +100,7 @@ def _measured(what: str, setup: Setup, loop: Callable[..., Any], count: Callable
         _trainer(device, precision, watch), PEClipModule(net, frozen=setup.frozen), DataLoader(batches, batch_size=None)
     )
     peak, memory = max(before, matmul_rate(device, dtype)), memory_rate(device)
-    floor = floor_of(counter.work, peak, memory, dtype.itemsize)
+    floor = floor_of(work, peak, memory, dtype.itemsize) if work else None
     return {
         "what": what,
         **asdict(setup),
@@ -108,6 +111,13 @@ def _measured(what: str, setup: Setup, loop: Callable[..., Any], count: Callable
         **arithmetic(setup.batch_size, flops, watch.seconds, peak),
         **floor_entry(floor, memory, watch.seconds),
     }
+
+
+def _counted(count: Callable[..., Flops], net: PEClip, clips: int) -> tuple[Flops, Work] | tuple[None, None]:
+    """Return the operations of a step, and what they move; nothing where a part from elsewhere asks for values of a clip."""
+    with suppress(Exception), Counter() as counter:
+        return count(meta_copy(net), clips, net.clip_format.num_frames), counter.work
+    return None, None
 
 
 def _model(setup: Setup) -> tuple[PEClip, Setup]:

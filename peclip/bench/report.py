@@ -11,7 +11,8 @@ from rich.table import Table
 from peclip.bench.floor import Floor
 from peclip.bench.measure import Flops, Memory
 from peclip.console import PlainConsole
-from peclip.files import write_json
+from peclip.errors import InputError
+from peclip.files import check_folder, write_json
 from peclip.terminal import say
 
 Result = dict[str, Any]
@@ -39,34 +40,34 @@ def memory_entry(memory: Memory | None) -> Result:
     return {"memory_bytes": None if memory is None else {"step": memory.step, "total": memory.total}}
 
 
-def arithmetic(clips: int, flops: Flops, seconds: Sequence[float], matmul: float) -> Result:
+def arithmetic(clips: int, flops: Flops | None, seconds: Sequence[float], matmul: float) -> Result:
     """Return the entries about arithmetic.
 
     Args:
         clips: B.
-        flops: of a step of B clips.
+        flops: of a step of B clips; None where they are unknown.
         seconds: of every step.
         matmul: the peak of the device, in operations a second.
     """
     return {
-        "flops_per_clip": {"forward": flops.forward / clips, "backward": flops.backward / clips},
+        "flops_per_clip": flops and {"forward": flops.forward / clips, "backward": flops.backward / clips},
         "matmul_flops_per_second": matmul,
-        "share_of_peak": (flops.forward + flops.backward) / median(seconds) / matmul,
+        "share_of_peak": flops and (flops.forward + flops.backward) / median(seconds) / matmul,
     }
 
 
-def floor_entry(floor: Floor, memory: float, seconds: Sequence[float]) -> Result:
+def floor_entry(floor: Floor | None, memory: float, seconds: Sequence[float]) -> Result:
     """Return the entries about the floor of a step.
 
     Args:
-        floor: its parts.
+        floor: its parts; None where it is unknown.
         memory: the rate of the device, in bytes a second.
         seconds: of every step.
     """
     return {
         "memory_bytes_per_second": memory,
-        "floor_seconds": {**asdict(floor), "step": floor.step},
-        "step_over_floor": median(seconds) / floor.step,
+        "floor_seconds": floor and {**asdict(floor), "step": floor.step},
+        "step_over_floor": floor and median(seconds) / floor.step,
     }
 
 
@@ -80,16 +81,16 @@ def show(title: str, result: Result) -> None:
         ["step, fastest", milliseconds(step["min"])],
         *_memory_rows(result["memory_bytes"]),
     ]
-    if "share_of_peak" in result:
-        flops = result["flops_per_clip"]
+    if (flops := result.get("flops_per_clip")) is not None:
         rows += [
             ["FLOPs of a clip, forward", f"{flops['forward'] / 1e9:,.4g} G"],
             ["FLOPs of a clip, backward", f"{flops['backward'] / 1e9:,.4g} G"],
             ["matrix multiplication", f"{result['matmul_flops_per_second'] / 1e12:,.2f} TFLOP/s"],
             ["share of it", f"{result['share_of_peak']:.1%}"],
         ]
-    if "floor_seconds" in result:
-        floor = result["floor_seconds"]
+    elif "flops_per_clip" in result:
+        rows.append(["FLOPs and floor", "unknown: a part looks at values"])
+    if (floor := result.get("floor_seconds")) is not None:
         rows += [
             ["memory, read and written", f"{result['memory_bytes_per_second'] / 1e9:,.1f} GB/s"],
             ["floor: matrix products", milliseconds(floor["products"])],
@@ -104,6 +105,18 @@ def show(title: str, result: Result) -> None:
         table.add_row(*row)
     say(title)
     PlainConsole().print(table)
+
+
+def check_out(out: str | None) -> None:
+    """Check that an output file can be written, before anything is measured for it.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if out is not None:
+        check_folder(Path(out).parent)
+        if Path(out).is_dir():
+            raise InputError(f"out {out} is a folder, expected a json file", "out")
 
 
 def keep(result: Mapping[str, Any], out: str | None) -> None:

@@ -8,6 +8,29 @@ from peclip.errors import InputError
 Precision = Literal["auto", "bf16-mixed", "32-true"]
 Held = Literal["fp32", "bf16"]
 
+MOST = {
+    "batch_size": 10_000,
+    "num_frames": 10_000,
+    "classes": 1_000_000,
+    "image_size": 4_096,
+    "steps": 1_000_000,
+    "warmup": 1_000_000,
+    "clips": 1_000_000,
+    "seed": 2**32 - 1,
+}
+"""The largest values of the numbers."""
+
+
+def check_range(name: str, value: int | None) -> None:
+    """Check an option that is a number; None is an option that is not given.
+
+    Raises:
+        InputError: it is out of range.
+    """
+    least = 0 if name == "seed" else 1
+    if value is not None and not least <= value <= MOST[name]:
+        raise InputError(f"{name} is {value}, expected {least} to {MOST[name]:,}", name)
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -54,10 +77,8 @@ class Setup:
     trust: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "num_frames", "classes", "image_size", "steps", "warmup"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}, expected at least 1")
+        for name in MOST.keys() & vars(self).keys():
+            check_range(name, getattr(self, name))
 
     def completed(self, backbone: str, num_frames: int, classes: int, image_size: int) -> "Setup":
         """Return the setup with the measures of the model in place of what the user leaves open.

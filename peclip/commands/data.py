@@ -67,9 +67,11 @@ def prepare_list(
         drop: how many of the first folders of the listed paths to drop, where clips are found in several ways.
     """
     from peclip.data.lists.prepare import prepare_list as read_lists
+    from peclip.data.manifest.text import check_replaceable
 
     if Path(out).resolve() in {Path(file).resolve() for file in [*files, *(test or ()), *(val or ())]}:
         raise InputError(f"out {out} is one of the lists: name another file", "out")
+    check_replaceable(out)
     manifest = read_lists(files, root, labels, test or (), val or (), first_label, drop)
     manifest.write(out)
     _say_written(manifest, out)

@@ -40,7 +40,7 @@ def explain(
         end: Seconds from the beginning of a video at which the clip ends.
         curve_steps: Steps of the curves of deletion and insertion, each of which takes 10 passes of the model; 0 for no curves.
         batch_size: Clips per forward pass.
-        device: auto (a GPU where there is one), cpu, cuda, cuda:1 or mps.
+        device: auto (cuda where there is one), cpu, cuda, cuda:1 or mps.
         backbone: Hub id or folder of the CLIP, if it has moved since the training; of zero-shot, by default
             openai/clip-vit-base-patch16.
         labels: Classes of zero-shot, such as happiness,sadness,anger; by default the seven basic ones.
@@ -54,7 +54,7 @@ def explain(
     from peclip.console import PlainConsole, progress_bars
     from peclip.errors import InputError
     from peclip.files import check_folder
-    from peclip.inference.explain.explanation import explained, passes, read_moving
+    from peclip.inference.explain.explanation import check_request, explained, passes, read_moving
     from peclip.inference.explain.faces import read_face
     from peclip.inference.explain.page import write_page
     from peclip.inference.explain.picture import draw_explanation
@@ -71,6 +71,7 @@ def explain(
     check_folder(Path(out))
     keep_freed_memory()
     net = load_model(model, backbone, labels, texts, trust).to(find_device(device)).eval()
+    check_request(net, label, curve_steps)
     if faces == "none":
         read = read_moving(clip, net, start, end)
     else:

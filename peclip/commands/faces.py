@@ -31,6 +31,7 @@ def faces(
     """
     from peclip.console import progress_bars
     from peclip.data.manifest import Manifest
+    from peclip.errors import InputError, counted
     from peclip.inference.face_clips import MANIFEST, WITHOUT, Cropping, crop_faces
 
     cores = os.cpu_count() or 1
@@ -38,6 +39,10 @@ def faces(
     table = Manifest.read(manifest, labels_required=False, allow_outside=True)
     with progress_bars() as progress:
         found = crop_faces(table, Path(out), cropping, progress)
+    if not len(found.manifest):
+        raise InputError(
+            f"none of {counted(len(table), 'clip')} shows a face that can be followed: see {Path(out) / WITHOUT}"
+        )
     say(f"{len(found.manifest)} of {len(table)} clips show a face: {out}")
     if found.without or found.unreadable:
         unreadable = f", {found.unreadable} that cannot be read" if found.unreadable else ""

@@ -37,6 +37,8 @@ def export(
     from peclip.model.io.package import check_free, with_record
     from peclip.model.io.spec import trusting
 
+    if format == "package" and backbone is not None:
+        raise InputError("backbone is for onnx: a package keeps the name that its CLIP had in the training", "backbone")
     if format == "package" and out.endswith(".onnx"):
         raise InputError(f"out is {out}, but format is package, which is a folder: set it to onnx for a file", "format")
     with trusting(everything=trust):

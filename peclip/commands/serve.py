@@ -44,7 +44,7 @@ def serve(
         window: Length of a window in seconds, above 0 and at most 60.
         stride: Seconds from one window to the next, above 0 and at most the window.
         batch_size: Clips per forward pass.
-        device: auto (a GPU where there is one), cpu, cuda, cuda:1 or mps.
+        device: auto (cuda where there is one), cpu, cuda, cuda:1 or mps.
         backbone: Hub id or folder of the CLIP, if it has moved since the training; of zero-shot, by default
             openai/clip-vit-base-patch16.
         labels: Classes of zero-shot, such as happiness,sadness,anger; by default the seven basic ones.

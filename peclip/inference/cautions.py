@@ -75,7 +75,7 @@ def of_answer(box: Box, bright: float, seconds: float, is_face: bool = True) -> 
 
 def timed(caution: str, seconds: float) -> str:
     """Return a caution with the seconds for which it holds, such as ``small face (1.2 s)``."""
-    return f"{caution} ({max(seconds, 0.1):.1f} s)"
+    return f"{caution} ({f'{seconds:.1f} s' if seconds >= 0.05 else 'below 0.1 s'})"
 
 
 def brightness(clip: Tensor) -> float:

@@ -156,6 +156,8 @@ def checked_faces(detect: Detector) -> Detector:
             raise InputError(
                 f"faces returns {shown(found)}, expected an array (N, 4) or wider: left, top, width and height", "faces"
             )
+        if not (np.isfinite(found[:, :4]).all() and (found[:, 2:4] > 0).all()):
+            raise InputError("faces returns a box that has no width or height, or is not finite", "faces")
         return found
 
     return checked

@@ -26,6 +26,10 @@ LISTED = 14
 """Most values in a legend."""
 
 
+ALIKE = 1e-6
+"""Features that differ by less than this in every direction are one point."""
+
+
 def check_installed() -> None:
     """Check that scikit-learn is installed, before anything is computed.
 
@@ -40,16 +44,19 @@ def check_installed() -> None:
         ) from error
 
 
-def placed(values: np.ndarray) -> np.ndarray:
-    """Return a place in the plane for each feature, (N, D) -> (N, 2): t-SNE, or for a few clips their principal components."""
-    if len(values) < 5:
+def placed(values: np.ndarray) -> tuple[str, np.ndarray]:
+    """Return a method and its place in the plane for each feature, (N, D) -> (N, 2).
+
+    The method is t-SNE; principal components for a few clips, and for features that do not differ, which t-SNE cannot scale.
+    """
+    if len(values) < 5 or float(np.ptp(values, axis=0).max()) < ALIKE:
         centred = values - values.mean(axis=0)
         found = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
-        return np.asarray(np.pad(found, ((0, 0), (0, 2 - found.shape[1]))))
+        return "principal components", np.asarray(np.pad(found, ((0, 0), (0, 2 - found.shape[1]))))
     from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(values) - 1) / 3)
-    return np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(values))
+    return "t-SNE", np.asarray(TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(values))
 
 
 def draw_map(path: Path, clips: Manifest, found: Features, title: str) -> None:
@@ -61,13 +68,14 @@ def draw_map(path: Path, clips: Manifest, found: Features, title: str) -> None:
         found: the features of some of its clips.
         title: of the picture.
     """
-    places = placed(found.values)
+    method, places = placed(found.values)
     table = clips.table.iloc[found.rows]
     columns = [name for name in SHOWN if name in columns_of(clips)] or [""]
     figure = new_figure(6.2 * len(columns), 6.6)
-    figure.suptitle(f"{title}: t-SNE of the features of {len(places):,} of {len(clips):,} clips", parse_math=False)
+    figure.suptitle(f"{title}: {method} of the features of {len(places):,} of {len(clips):,} clips", parse_math=False)
     for axes, column in zip(np.atleast_1d(figure.subplots(1, len(columns))), columns, strict=True):
         values = [""] * len(places) if not column else [str(value) for value in table[column]]
+        axes.set(xlabel=f"{method}, first axis", ylabel=f"{method}, second axis")
         _draw(axes, places, np.array(values), column)
     save(figure, path, dpi=110)
 
@@ -85,7 +93,7 @@ def _draw(axes: "Axes", places: np.ndarray, values: np.ndarray, column: str) -> 
         if chosen.any():
             x, y = places[chosen].T
             axes.scatter(x, y, s=22, alpha=0.8, linewidths=0, color=colour, marker=marker)
-    axes.set(xticks=[], yticks=[], xlabel="t-SNE, first axis", ylabel="t-SNE, second axis")
+    axes.set(xticks=[], yticks=[])
     axes.set_title(f"by {column}" if column else "", parse_math=False)
     axes.set_aspect("equal", "datalim")
     _draw_legend(axes, {name: every[name] for name in names[:LISTED]}, len(names))

@@ -15,6 +15,7 @@ import numpy as np
 from peclip.console import PlainConsole
 from peclip.errors import InputError, counted, in_one_line, printable, shown
 from peclip.inference.answers import Answers, Finished, ends_run
+from peclip.inference.cautions import timed
 from peclip.inference.frame_table import FrameTable
 from peclip.inference.interrupts import interruptible, tidy_end
 from peclip.inference.join import Joiner
@@ -26,7 +27,15 @@ from peclip.inference.per_frame import Numbered
 from peclip.inference.progress import Bar, progress_on
 from peclip.inference.recognizer import Recognizer, Row
 from peclip.inference.same import bring_together
-from peclip.inference.sources import STDIN, Described, describe, find_videos, is_camera, is_live, read_frames
+from peclip.inference.sources import (
+    STDIN,
+    Described,
+    describe,
+    expanded,
+    is_camera,
+    is_live,
+    read_frames,
+)
 from peclip.inference.timeline import SUMMARY, TABLE
 from peclip.inference.windows import View
 from peclip.terminal import say
@@ -76,7 +85,7 @@ def recognize_videos(
         console.print(f"peclip: caution: {caution}", style="yellow", soft_wrap=True)
     answers = Answers(out, recognizer.labels, head, caution, formats, options or {})
     with tidy_end(), answers, progress_on(console) as progress:
-        sources = list(_expand(videos, report))
+        sources = list(expanded(videos, report, partial(_note, console)))
         _check(sources, bool(same), show)
         answers.check(sources)
         done = sum(map(answers.has, sources))
@@ -158,34 +167,11 @@ def _warnings(videos: Collection[Finished]) -> Iterator[str]:
     for video in videos:
         seconds.update(video.cautions)
     if seconds:
-        every = ", ".join(f"{name} ({max(each, 0.1):.1f} s)" for name, each in seconds.items())
+        every = ", ".join(timed(name, each) for name, each in seconds.items())
         yield f"{every}; see the column caution"
     if most := max(video.not_followed for video in videos):
         were = "was" if most == 1 else "were"
         yield f"up to {counted(most, 'face')} at a time {were} not followed; see faces_not_followed in {TABLE}"
-
-
-def _expand(videos: Sequence[str], report: Callable[[InputError], None]) -> Iterator[str]:
-    """Yield each video once, those of folders in order; report a folder without any, and what is not a file in it."""
-    seen = set()
-    for given in videos:
-        try:
-            found = find_videos(given)
-        except InputError as error:
-            report(error)
-            continue
-        for source in found:
-            if os.path.normpath(source) in seen:
-                continue
-            seen.add(os.path.normpath(source))
-            if source != given and is_live(source):
-                report(
-                    InputError(
-                        f"{source}: is a pipe or a device among the files of a folder: name it itself to read it"
-                    )
-                )
-            else:
-                yield source
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import math
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from glob import escape, glob
 from numbers import Real
 from pathlib import Path
@@ -16,8 +16,8 @@ import numpy as np
 from peclip.data.media.clip import stream_frames
 from peclip.data.media.container import open_video
 from peclip.data.media.stream import FrameStream, TimedFrame, timed_frames
-from peclip.errors import InputError, shown
-from peclip.files import VIDEO_SUFFIXES, natural_key
+from peclip.errors import InputError, counted, printable, shown
+from peclip.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key
 
 STDIN = "-"
 """Name of the video that is piped in."""
@@ -43,6 +43,42 @@ def refuse_address(source: str) -> None:
     """
     if "://" in source and not os.path.exists(source):
         raise InputError(f"{source}: is an address: download the video first, then name its file")
+
+
+def expanded(
+    videos: Sequence[str], report: Callable[[InputError], None], note: Callable[[str, str], None]
+) -> Iterator[str]:
+    """Yield each video once, those of folders in order.
+
+    Args:
+        videos: as :func:`find_videos` takes them.
+        report: called with the error of a folder without any, and of what is not a file in one.
+        note: called with a folder and what is skipped in it.
+    """
+    seen = set()
+    for given in videos:
+        try:
+            found = find_videos(given)
+        except InputError as error:
+            report(error)
+            continue
+        if pictures := _pictures_beside(given, found):
+            note(
+                given,
+                f"skips {counted(len(pictures), 'picture')}, such as {printable(pictures[0])}: videos are read",
+            )
+        for source in found:
+            if os.path.normpath(source) in seen:
+                continue
+            seen.add(os.path.normpath(source))
+            if source != given and is_live(source):
+                report(
+                    InputError(
+                        f"{source}: is a pipe or a device among the files of a folder: name it itself to read it"
+                    )
+                )
+            else:
+                yield source
 
 
 def find_videos(source: str) -> list[str]:
@@ -81,6 +117,18 @@ def _videos_below(source: str) -> Iterator[str]:
             is_video = os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
             if is_video and not name.startswith(".") and name not in ours:
                 yield os.path.join(folder, name)
+
+
+def _pictures_beside(source: str, videos: Sequence[str]) -> list[str]:
+    """Return the names of pictures in the folders of the videos that are found in a folder, but for those of answers."""
+    folders = sorted({os.path.dirname(video) for video in videos}) if os.path.isdir(source) else []
+    return [
+        name
+        for folder in folders
+        if not os.path.exists(os.path.join(folder, ANSWERS))
+        for name in sorted(os.listdir(folder), key=natural_key)
+        if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+    ]
 
 
 def is_camera(source: str) -> bool:
@@ -204,10 +252,20 @@ def checked_frames(frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[tuple
     Raises:
         InputError: one is something else.
     """
+    before = -math.inf
     for each in frames:
         seconds, frame = each if isinstance(each, tuple | list) and len(each) == 2 else (each, None)
         is_time = isinstance(seconds, Real) and math.isfinite(seconds)
-        is_frame = isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
+        is_frame = (
+            isinstance(frame, np.ndarray)
+            and frame.dtype == np.uint8
+            and frame.ndim == 3
+            and frame.shape[2] == 3
+            and frame.size
+        )
         if not (is_time and is_frame):
             raise InputError(f"frames has {shown(each)}, expected seconds and a frame, uint8 (H, W, 3)", "frames")
+        if seconds < before:
+            raise InputError(f"frames has {seconds:g} s after {before:g} s, expected times in order", "frames")
+        before = seconds
         yield seconds, frame

@@ -1,6 +1,7 @@
 """The model that a command answers with, and the device it runs on."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -81,14 +82,14 @@ def _read_texts(path: Path) -> dict[str, str | list[str]]:
 
 
 def find_device(name: str) -> torch.device:
-    """Return a device by its name, or by ``auto`` a GPU where there is one, else the CPU.
+    """Return a device by its name, or by ``auto`` the first GPU that CUDA finds, else the CPU.
 
     Raises:
         InputError: there is no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"device is {name!r}: expected auto, or an available one of cpu, cuda and mps") from error
+    with suppress(RuntimeError, AssertionError, NotImplementedError):
+        if (device := torch.empty(0, device=name).device).type in ("cpu", "cuda", "mps"):
+            return device
+    raise InputError(f"device is {name!r}: expected auto, or an available one of cpu, cuda and mps", "device")

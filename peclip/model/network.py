@@ -227,7 +227,9 @@ class Network(nn.Module):
         if self.prompt_length and self._is_bare:  # a bare backbone knows no placeholders
             ids = self.backbone.layout.without_prompts(ids, self.prompt_length)
             ends = ends - (length - ids.shape[1])
-        return F.normalize(self.backbone.encode_tokens(ids, ends, self._mixes["text"]), dim=-1)
+        features = self.backbone.encode_tokens(ids, ends, self._mixes["text"])
+        flow.prompts = ()  # prompts that are computed have a history, which is not to outlive the pass
+        return F.normalize(features, dim=-1)
 
     def hold_frozen_in(self, dtype: torch.dtype) -> None:
         """Convert the frozen matrices to the precision of the autocast to come: the same results, half the memory."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+from torch.backends import cudnn
 
 from peclip.model.backbones.layers import watching
 from peclip.model.inject import watch
@@ -106,6 +107,7 @@ def watched(net: PEClip, video: Tensor) -> Pass:
     """
     seen, tower = _Seen(), net.backbone.towers["vision"]
     with ExitStack() as stack, torch.enable_grad():
+        stack.enter_context(cudnn.flags(enabled=False))  # its recurrences have no gradient in evaluation mode
         stack.enter_context(net.all_tokens())
         stack.enter_context(watching(tower.module, seen.attention))
         for (_, block), adapter in placed(net.adapters, "vision").items():

@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from peclip.bench.input import input_entry
 from peclip.bench.sizes import backbone_of, model_of
 from peclip.bench.texture import write_textured
 from peclip.data.media.clip import count_frames
+from peclip.labels import SEVEN
+from peclip.model import Adapter, PEClip
 from peclip.model.arithmetic import meta_copy
 from tests.runs import run
 
@@ -124,13 +127,16 @@ def test_the_limit_is_reported_as_input_or_compute(tiny_data, monkeypatch, compu
     [
         (("train", "--device", "cuda:99"), "device cuda:99 is not there: this machine has"),
         (("eval", "--device", "abacus"), "device is 'abacus', expected cpu, cuda, cuda:NUMBER or auto"),
-        (("train", "--batch_size", "0"), "batch_size is 0, expected at least 1"),
+        (("train", "--batch_size", "0"), "batch_size is 0, expected 1 to 10,000"),
         (("eval", "--image_size", "8"), "image_size is 8, expected at least 16, the patch of vit-b/16"),
         (
             ("eval", "--backbone", "nothing"),
             "or choose one of vit-b/16, vit-b/32, vit-l/14, vit-h/14, tiny, which have random weights",
         ),
-        (("decode", "--clips", "0"), "clips is 0, expected at least 1"),
+        (("decode", "--clips", "0"), "clips is 0, expected 1 to 1,000,000"),
+        (("decode", "--seed", "-1"), "seed is -1, expected 0 to 4,294,967,295"),
+        (("decode", "--image_size", "100000"), "image_size is 100000, expected 1 to 4,096"),
+        (("train", "--seed", "99999999999999999999"), "expected 0 to 4,294,967,295"),
         (("decode", "--data", "none.csv"), "none.csv"),
         (("everything",), "unknown command 'bench everything', expected one of"),
     ],
@@ -147,3 +153,51 @@ def test_bench_alone_lists_what_it_can_time():
     assert [line.split()[1:3] for line in result.out.splitlines()] == [
         ["bench", "train"], ["bench", "eval"], ["bench", "decode"]
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [("--data", "none.csv"), ("--out", "file/figures.json"), ("--out", ".")])
+def test_what_cannot_be_read_or_written_is_said_before_anything_is_measured(options, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    monkeypatch.setattr(loops, "_measured", None)
+    result = run("bench", "train", *TINY, *options)
+    assert (result.status, result.err.count("\n")) == (2, 1)
+
+
+class Peeking(Adapter):
+    """Looks at the values of a clip, which the meta device does not have."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: torch.Tensor, frames: int) -> torch.Tensor:
+        return x * self.scale / (1 + float(x.detach().abs().max()))
+
+
+def test_a_model_whose_arithmetic_cannot_be_counted_is_timed_all_the_same(tiny_clip, tmp_path):
+    PEClip(SEVEN, str(tiny_clip), adapters={"vision.mlp": Peeking}, num_frames=2).save_pretrained(tmp_path / "peeking")
+    options = ("--model", tmp_path / "peeking", *TINY[4:])
+    for what in ("train", "eval"):
+        found, shown = figures(tmp_path / f"{what}.json", what, *options)
+        assert found["clips_per_second"] > 0
+        assert (
+            found["flops_per_clip"]
+            is found["share_of_peak"]
+            is found["floor_seconds"]
+            is found["step_over_floor"]
+            is None
+        )
+        assert "unknown: a part looks at values" in shown
+
+
+def test_a_model_that_learns_nothing_is_not_trained(tiny_clip, tmp_path):
+    PEClip(SEVEN, str(tiny_clip), adapters={}, prompts=None, num_frames=2).save_pretrained(tmp_path / "bare")
+    result = run("bench", "train", "--model", tmp_path / "bare", *TINY[4:])
+    assert result.status == 2
+    assert "has nothing that learns: time its evaluation with peclip bench eval" in result.err
+
+
+def test_frames_that_are_no_multiple_of_the_patch_are_measured_too(tmp_path):
+    found, _ = figures(tmp_path / "odd.json", "eval", *TINY, "--image_size", "40", "--precision", "bf16-mixed")
+    assert found["floor_seconds"]["step"] > 0

@@ -40,3 +40,11 @@ def test_memory_is_moved_while_the_device_multiplies(elements, step):
 
 def test_the_rate_of_memory_is_that_of_a_copy():
     assert 1e8 < memory_rate(torch.device("cpu"), seconds=0.01) < 1e13
+
+
+def test_attention_does_not_move_the_weights_of_tokens_for_tokens():
+    """A fused kernel keeps them; what it must move are queries, keys, values and results, and their gradients."""
+    query, key, value = (torch.empty(2, 199, 64, device="meta", requires_grad=True) for _ in range(3))
+    with Counter() as counter:
+        F.scaled_dot_product_attention(query, key, value)
+    assert counter.work.elements == 4 * query.numel()

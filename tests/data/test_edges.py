@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import av
@@ -19,6 +20,7 @@ from peclip.data.pack import Packing, pack
 from peclip.demo import tasks
 from peclip.demo.tasks import write_video
 from peclip.errors import InputError
+from tests.runs import run
 
 
 def write_manifest(folder, *lines):
@@ -192,3 +194,21 @@ def test_a_file_without_the_right_to_read_it_is_one_finding(tmp_path, monkeypatc
     assert (first.problem, second.problem) == ("undecodable", None)
     assert "0.mp4: cannot be read (Permission denied)" in first.message
     assert inspection.same_content(manifest) == []
+
+
+@pytest.mark.parametrize("command", [("prepare", "folders"), ("prepare", "list", "list.txt")])
+def test_what_is_no_manifest_is_not_replaced_by_one(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for label in ("anger", "fear"):
+        Path("clips", label).mkdir(parents=True)
+        write_video(tmp_path / f"clips/{label}/a.mp4", np.zeros((3, 32, 32, 3), np.uint8))
+    Path("list.txt").write_text("anger/a.mp4 anger\nfear/a.mp4 fear\n")
+    Path("thesis.txt").write_text("years of work")
+    result = run(*command, "--root", "clips", "--out", "thesis.txt")
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert "out thesis.txt is there and is no manifest that peclip wrote: name another file" in result.err
+    assert Path("thesis.txt").read_text() == "years of work"
+    for _ in range(2):  # a manifest is replaced
+        assert run(*command, "--root", "clips", "--out", "m.csv").status == 0
+    Path("m.csv").write_bytes(BOM_UTF8 + Path("m.csv").read_bytes())  # as spreadsheets save it
+    assert run(*command, "--root", "clips", "--out", "m.csv").status == 0

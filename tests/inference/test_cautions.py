@@ -6,7 +6,18 @@ import torch
 
 from peclip.demo import CLIP
 from peclip.errors import InputError
-from peclip.inference.cautions import SYNTHETIC, UNTRAINED_DEMO, ZERO_SHOT, about_faces, brightness, of_answer, of_model
+from peclip.inference.answers import Finished
+from peclip.inference.cautions import (
+    SYNTHETIC,
+    UNTRAINED_DEMO,
+    ZERO_SHOT,
+    about_faces,
+    brightness,
+    of_answer,
+    of_model,
+    timed,
+)
+from peclip.inference.recognize import _warnings
 from peclip.inference.recognizer import Recognizer
 from peclip.inference.trained import zero_shot
 from peclip.inference.windows import Box
@@ -102,3 +113,15 @@ def test_a_single_class_is_refused_because_it_would_always_be_sure(tiny_clip):
     for labels in (["fear"], [""], []):
         with pytest.raises(InputError, match=f"labels is '{''.join(labels)}': an answer needs two classes or more"):
             zero_shot(labels, backbone=str(tiny_clip))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "says"), [(0.04, "below 0.1 s"), (0.05, "0.1 s"), (0.44, "0.4 s"), (12.0, "12.0 s")]
+)
+def test_a_caution_does_not_claim_more_time_than_there_was(seconds, says):
+    assert timed("dark face", seconds) == f"dark face ({says})"
+
+
+def test_the_screen_and_the_tables_count_alike():
+    videos = [Finished("a.mp4", "a", 10, 0, 1, 1, {"seen for a moment": 0.04}, 0)]
+    assert [*_warnings(videos)] == [f"{timed('seen for a moment', 0.04)}; see the column caution"]

@@ -115,7 +115,7 @@ def test_without_scikit_learn_it_is_said_before_anything_is_read(monkeypatch):
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5, 9])
 def test_few_clips_have_places_too(count):
-    assert placed(np.random.default_rng(0).normal(size=(count, 6)).astype(np.float32)).shape == (count, 2)
+    assert placed(np.random.default_rng(0).normal(size=(count, 6)).astype(np.float32))[1].shape == (count, 2)
 
 
 def test_the_picture_of_many_clips_shows_some_and_memory_keeps_no_more(monkeypatch, tmp_path, tiny_data):
@@ -135,3 +135,11 @@ def test_a_map_of_many_subjects_lists_some(tmp_path):
     draw_map(tmp_path / "m.png", Manifest.read(tmp_path / "m.csv"), Features(np.arange(40), values), "$m_")
     with Image.open(tmp_path / "m.png") as picture:
         assert picture.width > 1300
+
+
+def test_a_picture_says_by_what_method_places_are_found_and_clips_that_are_alike_have_one():
+    """t-SNE divides by how far features differ."""
+    method, places = placed(np.ones((6, 4), np.float32))
+    assert method == placed(np.eye(3, dtype=np.float32))[0] == "principal components"
+    assert np.allclose(places, 0)
+    assert placed(np.eye(6, dtype=np.float32))[0] == "t-SNE"

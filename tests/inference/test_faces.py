@@ -6,7 +6,8 @@ import pytest
 
 from peclip.errors import InputError
 from peclip.inference import faces
-from peclip.inference.faces import YuNet
+from peclip.inference.faces import YuNet, checked_faces
+from peclip.inference.trained import find_device
 from tests.lacking import YUNET, needs, needs_yunet
 from tests.scenes import Visit, film
 
@@ -96,3 +97,17 @@ def assert_near(found, expected, place, side):
 def by_centre(boxes):
     """Return x and y of the centre of each box and its longer side, from left to right."""
     return np.array(sorted((x + width / 2, y + height / 2, max(width, height)) for x, y, width, height, *_ in boxes))
+
+
+@pytest.mark.parametrize("box", [(np.nan, 0, 10, 10), (0, 0, np.inf, 10), (0, 0, 0, 10), (0, 0, 10, -1)])
+def test_a_detector_of_ones_own_that_returns_no_box_is_named(box):
+    with pytest.raises(InputError, match="faces returns a box that has no width or height, or is not finite"):
+        checked_faces(lambda frame: np.array([box]))(np.zeros((8, 8, 3), np.uint8))
+
+
+@pytest.mark.parametrize("name", ["meta", "abacus", "cuda:99"])
+def test_a_device_that_is_not_there_or_computes_nothing_is_refused(name):
+    with pytest.raises(
+        InputError, match=f"device is '{name}': expected auto, or an available one of cpu, cuda and mps"
+    ):
+        find_device(name)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from peclip.errors import InputError
-from peclip.inference.sources import describe, find_videos, is_live, read_frames
+from peclip.inference.sources import checked_frames, describe, expanded, find_videos, is_live, read_frames
 from tests.media import write_video
 from tests.processes import called, piped
 
@@ -143,3 +143,27 @@ def test_what_cannot_be_read_from_a_pipe_is_refused_in_one_line(tmp_path):
         assert message.startswith("-: not a video")
         assert "Matroska" in message
         assert len(message.splitlines()) == 1
+
+
+def test_videos_of_cameras_discs_and_editors_are_videos_of_a_folder(tmp_path):
+    names = ["a.m2ts", "b.vob", "c.f4v", "d.asf", "e.mxf", "f.m2v", "g.3g2"]
+    for name in names:
+        (tmp_path / name).touch()
+    assert find_videos(str(tmp_path)) == [str(tmp_path / name) for name in names]
+
+
+def test_pictures_beside_videos_are_said_to_be_left_out_and_those_of_answers_are_not(tmp_path):
+    for name in ("a.mp4", "1.jpg", "2.JPG", ".3.jpg", "notes.txt", "out/a.png", "out/.videos/a/a.png", "out/b.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    notes = []
+    found = [*expanded([str(tmp_path)], notes.append, lambda source, text: notes.append((source, text)))]
+    assert found == [str(tmp_path / "a.mp4"), str(tmp_path / "out/b.mp4")]
+    assert notes == [(str(tmp_path), "skips 2 pictures, such as 1.jpg: videos are read")]
+
+
+def test_frames_of_ones_own_come_in_order_and_have_pixels():
+    frame = np.zeros((4, 4, 3), np.uint8)
+    for frames in ([(0.0, frame), (2.0, frame), (1.0, frame)], [(0.0, np.zeros((0, 0, 3), np.uint8))]):
+        with pytest.raises(InputError, match="frames has"):
+            list(checked_frames(frames))

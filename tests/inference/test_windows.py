@@ -220,3 +220,12 @@ def test_numbers_out_of_range_are_named(length, stride, named):
 def test_values_that_are_not_finite_are_refused(length, stride):
     with pytest.raises(InputError, match="nan"):
         Windows(4, length, stride)
+
+
+def test_a_picture_that_begins_after_a_window_has_empty_windows_before_it():
+    """As of a file whose sound begins earlier."""
+    windows = slide([5.0, 5.1, 5.2], Windows(4, 2.0, 1.0))
+    assert [(window.start, window.end, len(window.sights)) for window in windows[:2]] == [(0.0, 2.0, 0), (1.0, 3.0, 0)]
+    assert windows[0].blanks == [(0.0, 2.0)]
+    assert windows[-1].end == pytest.approx(5.3)
+    assert windows[-1].sights

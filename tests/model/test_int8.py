@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from peclip.errors import InputError
+from peclip.inference import recognizer
 from peclip.inference.recognizer import Recognizer
 from peclip.labels import SEVEN
 from peclip.model import PEClip
@@ -75,8 +76,9 @@ def test_a_clip_gets_the_same_answer_alone_and_beside_others(net):
 
 
 def test_what_cannot_be_quantised_is_refused_in_one_line(net, monkeypatch):
-    with pytest.raises(InputError, match="precision int8 is for a CPU: the device is meta"):
-        Recognizer(deepcopy(net), "none", device="meta", precision="int8")
+    monkeypatch.setattr(recognizer, "find_device", torch.device)
+    with pytest.raises(InputError, match="precision int8 is for a CPU: the device is cuda:0"):
+        Recognizer(deepcopy(net), "none", device="cuda:0", precision="int8")
     monkeypatch.setattr(int8, "available", list)
     with pytest.raises(InputError, match="this build of torch has no engine for it"):
         in_int8(net)

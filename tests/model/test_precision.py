@@ -4,8 +4,12 @@ import platform
 
 import pytest
 import torch
+from transformers import CLIPModel
 
+from peclip.bench.sizes import random_config
 from peclip.errors import InputError
+from peclip.model.backbones.clip import CLIP
+from peclip.model.backbones.freeze import freeze
 from peclip.model.precision import best_precision, check_precision
 
 
@@ -32,3 +36,13 @@ def test_lightning_trains_in_a_precision_that_keeps_weights_in_fp32():
         check_precision(precision, "fp32")
     with pytest.raises(InputError, match=r"^trainer\.precision is 64-true, expected bf16-mixed or 32-true or 16-mixed"):
         check_precision("64-true", "fp32")
+
+
+def test_pixels_that_fill_no_patch_are_left_out_in_every_precision():
+    net = CLIP("odd", freeze(CLIPModel(random_config("tiny", 40))))
+    frames = torch.randn(2, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    embedding = net.clip.vision_model.embeddings.patch_embedding
+    with torch.inference_mode():
+        plain = embedding(frames)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.allclose(embedding(frames).float(), plain, atol=0.05)

@@ -1,10 +1,14 @@
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from peclip.errors import InputError
-from peclip.model import MaPLe, PEClip
+from peclip.model import MaPLe, PEClip, Prompts
+from peclip.model.arithmetic import clip_flops
 from tests.model.small import LABELS, build, clips, logits, stir, train_step, trainable
 
 
@@ -185,3 +189,26 @@ def test_ready_made_token_ids_give_the_same_model_as_texts(tiny_clip, whole):
     net = stir(PEClip.assemble(load_backbone(str(tiny_clip)), padded, LABELS))
     assert net.token_ids.shape == whole.token_ids.shape
     assert torch.equal(logits(net), logits(whole))
+
+
+class Computed(Prompts):
+    """Its tokens of the text tower are computed, so they have a history."""
+
+    def __init__(self, text_width: int, vision_width: int, blocks: int) -> None:
+        super().__init__()
+        self.tokens = nn.Parameter(torch.randn(2, text_width))
+        self.project, self.vision_width = nn.Linear(text_width, text_width), vision_width
+        self.length, self.depth = 2, 1
+
+    def text(self) -> list[Tensor]:
+        return [self.project(self.tokens)]
+
+    def vision(self) -> list[Tensor]:
+        return [self.tokens.new_zeros(2, self.vision_width)]
+
+
+def test_no_history_of_a_pass_is_left_in_the_model(tiny_clip):
+    net = build(tiny_clip, prompts=Computed)
+    train_step(net)
+    deepcopy(net)
+    assert clip_flops(net)

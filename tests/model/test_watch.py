@@ -92,3 +92,24 @@ def test_of_a_backbone_without_a_class_token_the_head_is_seen(families):
     note = _Seen()
     note.pool(head, (probe, tokens, tokens), (torch.zeros(3, 1, 32), None))
     assert torch.allclose(note.pooling.weights(), expected, atol=1e-6)
+
+
+def test_recurrences_run_so_that_cudnn_has_a_gradient(net, video, monkeypatch):
+    """In evaluation mode, it has one only where the forward pass was told that there will be one."""
+    real, trains, enabled = torch.gru, [], []
+
+    def seen(*args):
+        trains.append(args[6])
+        enabled.append(torch.backends.cudnn.enabled)
+        return real(*args)
+
+    monkeypatch.setattr(torch, "gru", seen)
+    before = torch.backends.cudnn.enabled
+    watched(net, video)
+    assert {*trains} == {True}
+    assert {*enabled} == {False}
+    assert torch.backends.cudnn.enabled == before
+    trains.clear()
+    with torch.inference_mode():
+        net(video[None])
+    assert {*trains} == {False}

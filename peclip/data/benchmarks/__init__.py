@@ -17,6 +17,7 @@ from peclip.data.benchmarks.folders import folders
 from peclip.data.benchmarks.generated import demo, demo_order
 from peclip.data.benchmarks.mafw import mafw
 from peclip.data.manifest import Manifest
+from peclip.data.manifest.text import check_replaceable
 from peclip.errors import InputError
 
 __all__ = ("READERS", "prepare", "read_benchmark")
@@ -71,6 +72,7 @@ def prepare(name: str, root: Path | str, out: Path | str, **options: str | None)
     Returns:
         The manifest, whose notes also say with whose numbers results may be compared.
     """
+    check_replaceable(out)
     manifest = read_benchmark(name, root, **options)
     manifest.notes += tuple(comparison_notes(name, manifest.labels))
     manifest.write(out)

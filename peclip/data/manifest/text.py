@@ -1,6 +1,7 @@
 """Text files as people have them, in any of the common encodings and with any line ends, read as lines in UTF-8."""
 
 import codecs
+from contextlib import suppress
 from pathlib import Path
 
 from peclip.data.media.storage import is_address, read_file
@@ -23,6 +24,9 @@ KINDS = {
     b"%PDF": "a PDF: save the table as csv",
 }
 """Beginnings of files that are no text, and what they are."""
+
+HEADER = b"path,label"
+"""Beginning of a manifest that peclip wrote."""
 
 SAMPLE = 4096
 """Bytes by which a file in UTF-16 without a mark is recognised."""
@@ -93,3 +97,16 @@ def _encoding_without_mark(raw: bytes) -> str:
     if max(low, high) * 4 < len(sample):
         return "utf-8"
     return "utf-16-be" if low > high else "utf-16-le"
+
+
+def check_replaceable(path: Path | str) -> None:
+    """Check that a manifest may be written to a path: nothing is there, or a manifest, or an empty file.
+
+    Raises:
+        InputError: a file of something else would be lost.
+    """
+    longest = len(codecs.BOM_UTF8) + len(HEADER)
+    with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError), open(path, "rb") as file:
+        begin = file.read(longest).removeprefix(codecs.BOM_UTF8)
+        if begin and not begin.startswith(HEADER):
+            raise InputError(f"out {path} is there and is no manifest that peclip wrote: name another file", "out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from time import thread_time
 
@@ -23,6 +24,8 @@ MOST_SCANS = 50
 _EVERY = 16  # calls between two looks at the clock, which take longer than all the rest
 
 _SCAN = b"\xff\xda"
+_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # of a segment; compressed data have none of these
+_WITHOUT_LENGTH, _END = (b"\x01", b"\xd8"), b"\xd9"
 
 
 class Budget:
@@ -67,13 +70,32 @@ class Budget:
         return InputError(f"{self._path}: too much for one clip, {why}: cut it, scale it down or re-encode it")
 
 
-def check_scans(path: Path | str, jpeg: bytes | memoryview) -> int:
+def check_scans(path: Path | str, jpeg: bytes | memoryview, *, is_picture: bool = False) -> int:
     """Return the number of scans of a JPEG.
+
+    Args:
+        path: the file, for messages.
+        jpeg: its bytes.
+        is_picture: whether it ends where its picture does, and its metadata are skipped, as Pillow reads it: phones append films
+            to their photos. A decoder of video may read beyond the end; then everything that could be a scan counts.
 
     Raises:
         InputError: there are more than :data:`MOST_SCANS`.
     """
     scans = bytes(jpeg).count(_SCAN)
+    if is_picture and scans > 1:
+        scans = _scans_of_picture(bytes(jpeg))
     if scans > MOST_SCANS:
         raise InputError(f"{path}: a JPEG of {scans:,} scans, more than the limit of {MOST_SCANS}: save it again")
     return max(scans, 1)
+
+
+def _scans_of_picture(jpeg: bytes) -> int:
+    """Count the scans from the beginning of a JPEG to its end, segment by segment."""
+    scans, place = 0, 0
+    while (found := _MARKER.search(jpeg, place)) and found[0][-1:] != _END:
+        place = found.end()
+        if found[0][-1:] not in _WITHOUT_LENGTH:
+            scans += found[0].endswith(_SCAN)
+            place += int.from_bytes(jpeg[place : place + 2])
+    return scans

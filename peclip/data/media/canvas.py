@@ -207,7 +207,7 @@ def read_image(path: str, size: int, budget: Budget | None = None) -> Image.Imag
             if os.fstat(file.fileno()).st_size > _MAX_BYTES:
                 raise InputError(f"{path}: not an image, which has at most {_MAX_BYTES:,} bytes: replace it")
             data = file.read()  # at once: Pillow reads a file in many small steps
-        scans = check_scans(path, data) if data.startswith(_JPEG) else 1
+        scans = check_scans(path, data, is_picture=True) if data.startswith(_JPEG) else 1
         if data.startswith(_PNG):
             with Image.open(BytesIO(data), formats=("PNG",)) as image:
                 image.verify()  # the checksums, which loading ignores
@@ -220,6 +220,8 @@ def read_image(path: str, size: int, budget: Budget | None = None) -> Image.Imag
             image.draft("RGB", (2 * size, 2 * size))  # a large JPEG is decoded at a half, a quarter or an eighth
             picture = ImageOps.exif_transpose(image) if "exif" in image.info else image
             picture.load()
+            if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
             return picture if picture.mode == "RGB" else picture.convert("RGB")
     except InputError:
         raise

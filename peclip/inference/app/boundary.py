@@ -111,22 +111,23 @@ class Boundary:
     async def _upload(self, request: Request) -> Response:
         """Store the file of a form, and return its name as Gradio's clients expect it."""
         too_large = PlainTextResponse(f"The file is too large: this page accepts {self._megabytes:g} MB at most.", 413)
+        token = None
         try:
             if int(request.headers.get("content-length", 0)) > self._most + _FORM:
                 return too_large  # before any of it is read
+            token = self._store.new(is_upload=True)  # where too many wait, nothing is read either
+            self._store.hold(token)
             async with request.form(max_files=1, max_fields=1) as form:
                 file = form.get("files")
                 if not isinstance(file, UploadFile):
                     return PlainTextResponse("expected a form with one file named files", 400)
                 if (file.size or 0) > self._most:
                     return too_large
-                token = self._store.new(is_upload=True)
                 name = clean_name(file.filename or "")
-                try:
-                    await to_thread.run_sync(_copy, file, self._store.place(token) / name)
-                except OSError:
-                    self._store.delete(token)
-                    raise
+                await to_thread.run_sync(_copy, file, self._store.place(token) / name)
+            self._store.release(token)
+            kept, token = token, None
+            return JSONResponse([f"{kept}/{name}"])
         except _TooLarge:
             return too_large
         except (HTTPException, MultiPartException, ValueError, ClientDisconnect) as error:
@@ -134,7 +135,9 @@ class Boundary:
             return PlainTextResponse(str(error) if busy else "expected a form with one file", 503 if busy else 400)
         except OSError as error:
             return PlainTextResponse(f"the server cannot keep the file ({error.strerror or error})", 507)
-        return JSONResponse([f"{token}/{name}"])
+        finally:
+            if token is not None:
+                self._store.delete(token)
 
     def _counted(self, receive: Receive) -> Receive:
         """Return a receive that ends in an error where more comes than a file may have."""

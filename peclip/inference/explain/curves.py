@@ -41,6 +41,18 @@ def passes(steps: int, orders: int) -> int:
     return 2 + 2 * (orders + RANDOM) * (steps - 1) if steps else 0
 
 
+def check_steps(steps: int, patches: int) -> None:
+    """Check that each step of a curve has patches of its own.
+
+    Raises:
+        InputError: there are more steps than patches.
+    """
+    if steps > patches:
+        raise InputError(
+            f"curve_steps is {steps}: expected at most {patches}, the number of patches of all frames", "curve_steps"
+        )
+
+
 def curves(answers: Answers, video: Tensor, label: int, maps: dict[str, np.ndarray], steps: int) -> dict[str, Curve]:
     """Return the curves of maps of relevance, and ``random``: the mean of :data:`RANDOM` random orders.
 
@@ -58,8 +70,7 @@ def curves(answers: Answers, video: Tensor, label: int, maps: dict[str, np.ndarr
     """
     if not steps:
         return {}
-    if steps > (most := next(iter(maps.values())).size):
-        raise InputError(f"curve_steps is {steps}: expected at most {most}, the number of patches of all frames")
+    check_steps(steps, next(iter(maps.values())).size)
     shape, rng = next(iter(maps.values())).shape, np.random.default_rng(0)
     orders = {name: np.argsort(-relevance.ravel(), kind="stable") for name, relevance in maps.items()}
     orders |= {f"random{number}": rng.permutation(int(np.prod(shape))) for number in range(RANDOM)}

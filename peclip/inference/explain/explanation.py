@@ -13,7 +13,7 @@ from peclip.errors import InputError, listed
 from peclip.files import IMAGE_SUFFIXES, atomic_write
 from peclip.inference.cautions import of_model
 from peclip.inference.explain.answers import Advance, Answers, margin
-from peclip.inference.explain.curves import Curve, curves
+from peclip.inference.explain.curves import Curve, check_steps, curves
 from peclip.inference.explain.curves import passes as passes_of_curves
 from peclip.inference.explain.rollout import maps
 from peclip.inference.explain.texts import ClassText, fitting_texts
@@ -144,6 +144,23 @@ def place_of(net: PEClip, label: str | None, logits: torch.Tensor) -> int:
     if (name := canonical(label)) not in net.labels:
         raise InputError(f"label is {label!r}: expected one of {listed(net.labels)}", "label")
     return net.labels.index(name)
+
+
+def check_request(net: PEClip, label: str | None, steps: int) -> None:
+    """Check what is asked of a model, before a clip is read.
+
+    Args:
+        net: the model.
+        label: the class to explain; None for the most probable one.
+        steps: of the curves.
+
+    Raises:
+        InputError: the model has no such class, or a clip has fewer patches than steps.
+    """
+    if label is not None:
+        place_of(net, label, torch.empty(0))
+    if (grid := net.backbone.towers["vision"].grid) is not None:
+        check_steps(steps, net.clip_format.num_frames * grid.rows * grid.columns)
 
 
 def passes(net: PEClip, steps: int) -> int:

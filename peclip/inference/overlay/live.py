@@ -79,8 +79,11 @@ class Live:
         notes = f" ({', '.join(row.cautions)})" if row.cautions else ""
         who = f"face {row.track}: " if self._is_about_faces else ""
         say(f"{row.start:.1f}-{row.end:.1f} s: {who}{row.label} {row.probabilities[row.label]:.2f}{notes}")
+        if self._window is None:
+            return
         before = max((each.end for each in self._answers if each.track == row.track), default=0.0)
         probabilities = np.array([row.probabilities[label] for label in self._labels], np.float32)
+        self._forget(row.start)
         start, label = min(max(row.start, before), row.end), list(self._labels).index(row.label)
         self._answers.append(Segment(row.track, start, row.end, label, probabilities, row.cautions))
 
@@ -105,12 +108,16 @@ class Live:
             text += f"; {self._omitted} windows were skipped, because the model is slower than the camera: a larger --stride helps"
         return text
 
+    def _forget(self, seconds: float) -> None:
+        """Forget the answers that are too old to be drawn at a time."""
+        while self._answers and self._answers[0].end < seconds - SPAN:
+            self._answers.popleft()
+
     def _drawn(self, seconds: float, frame: np.ndarray, view: View) -> np.ndarray:
         height, width = frame.shape[:2]
         if self._drawing is None or (self._drawing.width, self._drawing.height) != (width, height):
             self._drawing = Drawing(width, height, self._labels, self._caution)
-        while self._answers and self._answers[0].end < seconds - SPAN:
-            self._answers.popleft()
+        self._forget(seconds)
         answers, latest = list(self._answers), dict[int, Segment]()
         for answer in answers:
             latest[answer.track] = answer

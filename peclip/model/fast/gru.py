@@ -41,7 +41,10 @@ class GRU(nn.Module):
             hidden = self.unrolled(x)
             return hidden, hidden[:, -1][None]
         weights = (self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0)
-        return torch.gru(x, x.new_zeros(1, len(x), self.hidden_size), weights, True, 1, 0.0, self.training, False, True)
+        trains = (
+            torch.is_grad_enabled()
+        )  # cuDNN has a gradient only then; of no consequence besides, for there is no dropout
+        return torch.gru(x, x.new_zeros(1, len(x), self.hidden_size), weights, True, 1, 0.0, trains, False, True)
 
     def unrolled(self, x: Tensor) -> Tensor:
         """Run step by step over the second dimension of sequences, (N, T, R) or (B, T, L, R), without moving another one."""

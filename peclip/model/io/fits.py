@@ -1,7 +1,7 @@
 """Check that trained weights fit a model: that it would use them as they were trained."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from peclip.errors import InputError, listed, shown
 from peclip.model.backbones.contract import TextLayout
+from peclip.model.io.spec import Spec, completed
 from peclip.model.io.trained import ModelConfig, Trained
 
 
@@ -25,7 +26,8 @@ def check_fits(
         prompt_length: P, the placeholders among them.
 
     Raises:
-        InputError: labels, CLIP, peft, norms, class texts, logit scale or clip format differ; the message names both values.
+        InputError: labels, CLIP, adapters, prompts, temporal head, peft, norms, class texts, logit scale or clip format differ; the
+            message names both values.
     """
     source, before = trained.source, trained.config
     if config.labels != before.labels:
@@ -34,8 +36,9 @@ def check_fits(
             "give the labels in the trained order, or use other data"
         )
     check_backbone(trained, config)
+    _check_parts(config, before, source)
     if config.peft != before.peft:
-        here, there = (f"{spec.class_path} {spec.init_args}" if spec else "none" for spec in (config.peft, before.peft))
+        here, there = _shown(config.peft), _shown(before.peft)
         raise InputError(f"peft is {here}, but {source} was trained with {there}", "peft")
     if config.norms != before.norms:
         here, there = (each.norms or "none" for each in (config, before))
@@ -102,6 +105,27 @@ def digest(state: Mapping[str, Tensor]) -> str:
     for name in sorted(state):
         total.update(state[name].detach().to("cpu", torch.float32).numpy().tobytes())
     return total.hexdigest()
+
+
+def _check_parts(config: ModelConfig, before: ModelConfig, source: str) -> None:
+    """Check adapters, prompts and temporal head: parts with the same weights may still compute something else."""
+    for name, (now, old) in _parts_of_both(config, before):
+        if now != old and (here := now and completed(now)) != (there := old and completed(old)):
+            raise InputError(
+                f"{name} is {_shown(here)}, but {source} was trained with {_shown(there)}", name.split("[")[0]
+            )
+
+
+def _parts_of_both(config: ModelConfig, before: ModelConfig) -> Iterator[tuple[str, tuple[Spec | None, Spec | None]]]:
+    """Yield the name of each part that a model has or had, with the part that it has and the one that it had."""
+    for site in sorted({*config.adapters, *before.adapters}):
+        yield f"adapters[{site!r}]", (config.adapters.get(site), before.adapters.get(site))
+    yield "prompts", (config.prompts, before.prompts)
+    yield "temporal", (config.temporal, before.temporal)
+
+
+def _shown(spec: Spec | None) -> str:
+    return f"{spec.class_path} {spec.init_args}" if spec else "none"
 
 
 def _texts_of_both(

@@ -188,8 +188,8 @@ class Recurrence(nn.Module):
         self.register_buffer("hidden", gates("weight_hh")[None])
         self.register_buffer("bias", torch.cat([gates("bias_ih"), gates("bias_hh")])[None])
 
-    def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """Return the outputs (N, T, R) of all steps for the inputs (N, T, R), and None for the state."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the outputs (N, T, R) of all steps for the inputs (N, T, R), and the last (1, N, R); None for a cell state."""
         steps, sequences = x.shape[1], x.shape[0]
         attributes: dict[str, Any] = {"hidden_size": self.size}
         if self.operator == "GRU":
@@ -202,7 +202,7 @@ class Recurrence(nn.Module):
             shape=(steps, 1, sequences, self.size),
             version=OPSET,
         )
-        return rearrange(out.squeeze(1), "t n r -> n t r"), None
+        return rearrange(out.squeeze(1), "t n r -> n t r"), None if self.operator == "LSTM" else out[-1]
 
 
 @contextmanager
@@ -225,7 +225,8 @@ def _recurrences(net: PEClip) -> Iterator[None]:
 
 
 def _is_plain(rnn: nn.RNNBase) -> bool:
-    return rnn.num_layers == 1 and not rnn.bidirectional and rnn.batch_first
+    is_simple = rnn.num_layers == 1 and not rnn.bidirectional and rnn.batch_first
+    return is_simple and rnn.mode in GATES and rnn.bias and not rnn.proj_size
 
 
 def _describe(onnx: Any, model: Any, net: PEClip, dtype: Dtype) -> None:

@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from functools import partial
 from inspect import isclass, signature
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from peclip.errors import InputError, shown
@@ -33,9 +34,47 @@ def describe(factory: Callable[..., nn.Module]) -> Spec:
     """Return the class and arguments behind a factory: a class, or a ``functools.partial`` of one.
 
     Raises:
-        InputError: as :func:`class_of`.
+        InputError: as :func:`class_of`; or no file could name the class, or hold an argument.
     """
-    return Spec(_public_path(class_of(factory)), dict(factory.keywords) if isinstance(factory, partial) else {})
+    kind = class_of(factory)
+    if "." in kind.__qualname__:
+        raise InputError(
+            f"{kind.__qualname__} cannot be saved: define the class at the top of a module, not inside something else"
+        )
+    arguments = factory.keywords if isinstance(factory, partial) else {}
+    return Spec(
+        _public_path(kind), {name: _plain(value, f"{kind.__name__}: {name}") for name, value in arguments.items()}
+    )
+
+
+def _plain(value: Any, name: str) -> Any:
+    """Return an argument as a file holds it; scalars of numpy are numbers of Python.
+
+    Raises:
+        InputError: no file could hold it.
+    """
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return type(value)([_plain(entry, name) for entry in value])
+    if isinstance(value, Mapping):
+        return {_plain(key, name): _plain(entry, name) for key, entry in value.items()}
+    raise InputError(
+        f"{name} is {shown(value)}, which no checkpoint could hold: expected numbers, text, lists or mappings of them"
+    )
+
+
+def completed(spec: Spec) -> Spec:
+    """Return a spec by the present path of its class and with all arguments, the defaults among them.
+
+    Raises:
+        InputError: as :func:`resolve`.
+    """
+    found = describe(resolve(spec, nn.Module))
+    parameters = signature(resolve(found, nn.Module)).parameters.values()
+    defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
+    return Spec(found.class_path, defaults | found.init_args)
 
 
 def class_of(factory: Callable[..., nn.Module]) -> type[Any]:

@@ -9,7 +9,6 @@ model reads labels and class texts from its own data.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from inspect import signature
 from typing import Any
 
 from torch import nn
@@ -19,7 +18,7 @@ from peclip.errors import InputError, listed, shown
 from peclip.labels import class_names
 from peclip.model import PEClip
 from peclip.model.io import Trained, read_trained
-from peclip.model.io.spec import Spec, describe, resolve
+from peclip.model.io.spec import Spec, completed, describe, resolve
 from peclip.model.modules import build_prompts
 from peclip.model.parts.peft_config import describe_method
 from peclip.model.parts.temporal import MeanPool
@@ -225,13 +224,7 @@ def _plain(value: Any) -> dict[str, Any] | None:
     """Return a factory or a spec as plain data that can be compared: the class with all its arguments."""
     if value is None:
         return None
-    factory = resolve(Spec(**value), nn.Module) if isinstance(value, Mapping) else value
-    spec = describe(factory)
-    kind = resolve(spec, nn.Module)
-    defaults = {
-        each.name: each.default for each in signature(kind).parameters.values() if each.default is not each.empty
-    }
-    return {"class_path": spec.class_path, "init_args": defaults | spec.init_args}
+    return asdict(completed(Spec(**value) if isinstance(value, Mapping) else describe(value)))
 
 
 def _shown(value: Any) -> str:

@@ -98,3 +98,14 @@ def test_the_command_explains_the_face_of_an_uncropped_video_or_says_that_there_
     assert (result.status, result.err.count("\n")) == (2, 1), result.err
     assert "empty.mp4: no face was found" in result.err
     assert not (tmp_path / "none").exists()
+
+
+def test_a_class_or_a_number_of_steps_that_cannot_be_is_said_before_any_frame_is_read(tiny_run, tmp_path):
+    """The clip does not even exist."""
+    for option, value, message in (
+        ("--label", "typo", "label is 'typo': expected one of"),
+        ("--curve_steps", "9999", "curve_steps is 9999: expected at most"),
+    ):
+        result = run("explain", tmp_path / "a.mp4", "--model", tiny_run, option, value)
+        assert result.status == 2
+        assert message in result.err

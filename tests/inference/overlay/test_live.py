@@ -9,8 +9,10 @@ import pytest
 from peclip.commands.recognize import recognize
 from peclip.errors import InputError
 from peclip.inference import recognize as command
+from peclip.inference.overlay.draw import SPAN
+from peclip.inference.overlay.live import Live
 from peclip.inference.overlay.window import ScreenWindow
-from peclip.inference.recognizer import Recognizer
+from peclip.inference.recognizer import Recognizer, Row
 
 
 class Screen:
@@ -88,3 +90,11 @@ def test_windows_that_a_model_is_too_slow_for_are_left_out(monkeypatch, net):
     assert sorted([row.start for row in rows] + omitted) == pytest.approx([number / 5 for number in range(20)])
     assert omitted
     assert rows[-1].end == 4.0
+
+
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_a_day_of_answers_takes_no_memory(net, is_shown):
+    live = Live(net.labels, "", True, Screen("") if is_shown else None, lambda: None)
+    for second in range(500):
+        live._answer(Row("camera", 1, second, second + 1.0, net.labels[0], dict.fromkeys(net.labels, 0.5)))
+    assert len(live._answers) <= (SPAN + 2 if is_shown else 0)

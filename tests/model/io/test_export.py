@@ -142,3 +142,10 @@ def test_training_cannot_go_on_from_a_package(package, tiny_config, tmp_path, mo
     result = run("fit", "--config", tiny_config, "--ckpt_path", package)
     assert result.status == 2
     assert result.err.endswith("no checkpoint to resume from, expected a .ckpt file or the folder of a run\n")
+
+
+def test_a_package_keeps_the_name_of_its_backbone(tiny_run, tmp_path):
+    result = run("export", tiny_run, "--out", tmp_path / "package", "--backbone", tmp_path)
+    assert result.status == 2
+    assert "backbone is for onnx: a package keeps the name that its CLIP had in the training" in result.err
+    assert not (tmp_path / "package").exists()

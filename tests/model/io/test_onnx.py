@@ -10,12 +10,21 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from peclip.clip_format import ClipFormat
 from peclip.data.augment import normalize
 from peclip.data.media.clip import read_clip
 from peclip.errors import InputError
-from peclip.model import Adapter, PEClip, SharedAdapter, TemporalDynamicAdapter, load_released, read_trained
+from peclip.model import (
+    Adapter,
+    PEClip,
+    SharedAdapter,
+    TemporalDynamicAdapter,
+    TemporalHead,
+    load_released,
+    read_trained,
+)
 from peclip.model.fast.gru import GRU
 from peclip.model.io import onnx
 from peclip.model.io.onnx import TOLERANCE, write_onnx
@@ -247,3 +256,32 @@ def test_models_with_one_part_or_none_are_written(one_block, tmp_path, adapters)
     """That of all parts is :func:`path`; the command writes one of none in the tests of export."""
     net = stir(build(one_block, adapters=adapters, prompts=None)).eval()
     assert write_onnx(net, tmp_path / "model.onnx").worst <= TOLERANCE
+
+
+class OfTheLastState(TemporalHead):
+    """Reads the state that a recurrence ends in."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(width, width, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean(dim=1) + self.rnn(x)[1][-1]
+
+
+class OfReLU(TemporalHead):
+    """Has a recurrence for which ONNX has no operator with the same values."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.rnn = nn.RNN(width, width, nonlinearity="relu", batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.rnn(x)[0].mean(dim=1)
+
+
+def test_the_last_state_of_a_recurrence_is_written_and_another_recurrence_is_refused_in_one_line(one_block, tmp_path):
+    parity = write_onnx(build(one_block, temporal=OfTheLastState), tmp_path / "state.onnx")
+    assert parity.agreed == parity.clips
+    with pytest.raises(InputError, match="this model cannot be written as ONNX"):
+        write_onnx(build(one_block, temporal=OfReLU), tmp_path / "relu.onnx")

@@ -1,11 +1,12 @@
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from jsonargparse import ArgumentParser
 
 from peclip.errors import InputError
-from peclip.model import PE_CLIP, Adapter, MaPLe, PEClip, SharedAdapter, TemporalDynamicAdapter
+from peclip.model import PE_CLIP, Adapter, AdaptFormer, MaPLe, PEClip, SharedAdapter, TemporalDynamicAdapter
 from peclip.model.io.spec import Spec, describe, resolve
 from tests.model.small import LABELS, clips
 
@@ -121,3 +122,33 @@ def test_arguments_of_another_version_are_refused():
 def test_the_paths_in_files_of_the_first_version_still_name_adapters_and_prompts(path):
     kind = MaPLe if "prompts" in path else Adapter
     assert resolve(Spec(path, {}), kind).func.__name__ == path.rpartition(".")[2]
+
+
+def inside():
+    class Inside(SharedAdapter):
+        pass
+
+    return Inside
+
+
+@pytest.mark.parametrize(
+    ("adapter", "message"),
+    [
+        (inside(), "define the class at the top of a module, not inside something else"),
+        (partial(SharedAdapter, init=SharedAdapter), "SharedAdapter: init is .*, which no checkpoint could hold"),
+        (
+            partial(SharedAdapter, reduction=torch.ones(2)),
+            "SharedAdapter: reduction is .*, which no checkpoint could hold",
+        ),
+    ],
+)
+def test_what_no_file_could_hold_is_refused_before_the_training(adapter, message):
+    with pytest.raises(InputError, match=message):
+        describe(adapter)
+
+
+def test_numbers_of_numpy_are_numbers(tiny_clip, tmp_path):
+    adapters = {"vision.mlp": partial(AdaptFormer, hidden=np.int64(8), scale=np.float64(0.2))}
+    net = PEClip(LABELS, str(tiny_clip), adapters=adapters)
+    net.save_pretrained(tmp_path / "package")
+    assert PEClip.from_pretrained(tmp_path / "package").config.adapters == net.config.adapters
