@@ -41,7 +41,7 @@ def locate(root: Path, benchmark: str, *candidates: str) -> Path:
 def check_folder(root: Path) -> None:
     """Raise an :class:`InputError` unless this is a folder that can be listed."""
     if not root.exists():
-        raise InputError(f"{root}: no such folder")
+        raise InputError(f"root {root}: no such folder", "root")
     if not root.is_dir():
         raise InputError(f"{root}: is a file, expected a folder")
     children(root)
