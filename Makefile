@@ -24,7 +24,7 @@ demo: $(READY) ## train on synthetic faces and show the results (three to five m
 # once; without compiled modules each would compile all.
 test: $(READY) ## run the tests
 	env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 .venv/bin/pytest -m "not slow and not gpu" \
-		-n auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+		-n auto --maxprocesses 8 --no-loadscope-reorder
 
 check: $(READY) ## check style and types
 	.venv/bin/ruff check

@@ -8,6 +8,7 @@ from peclip.errors import InputError
 from peclip.inference import faces
 from peclip.inference.faces import YuNet, checked_faces
 from peclip.inference.trained import find_device
+from tests import lacking
 from tests.lacking import YUNET, needs, needs_yunet
 from tests.scenes import Visit, film
 
@@ -111,3 +112,7 @@ def test_a_device_that_is_not_there_or_computes_nothing_is_refused(name):
         InputError, match=f"device is '{name}': expected auto, or an available one of cpu, cuda and mps"
     ):
         find_device(name)
+
+
+def test_the_tests_look_for_the_detector_where_peclip_does():
+    assert (lacking.HUB, lacking.HUB_FILES) == (faces.HUB, faces.HUB_FILES)

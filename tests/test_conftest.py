@@ -1,0 +1,42 @@
+"""How the tests themselves are run: those of a file in one process, which makes what they share once."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+TESTS = """
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("number", range(9))
+def test_it(number):
+    with Path(__file__).with_suffix(".pids").open("a") as file:
+        print(os.getpid(), file=file)
+"""
+
+
+def test_the_tests_of_a_file_run_in_one_process_and_files_in_several(tmp_path: Path):
+    (tmp_path / "conftest.py").write_text("from tests.conftest import pytest_xdist_make_scheduler\n")
+    files = [tmp_path / f"test_{number}.py" for number in range(4)]
+    for file in files:
+        file.write_text(TESTS)
+    command = [sys.executable, "-m", "pytest", "-n", "2", "-q", "-p", "no:cacheprovider", "--rootdir", "."]
+    subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, stdout=subprocess.PIPE
+    )
+    ran = [file.with_suffix(".pids").read_text().split() for file in files]
+    assert [len(pids) for pids in ran] == [9] * 4
+    assert [len({*pids}) for pids in ran] == [1] * 4
+    assert len({pid for pids in ran for pid in pids}) == 2
+
+
+def test_the_process_that_hands_out_the_tests_does_not_import_torch():
+    """It would take seconds before the first worker starts."""
+    check = "import sys, tests.conftest; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False).returncode == 0
