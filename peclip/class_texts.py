@@ -6,6 +6,7 @@ A class may have several texts, whose normalised features are averaged and norma
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 from peclip.errors import InputError, listed, shown
@@ -120,8 +121,10 @@ def _of_labels(names: Sequence[str], known: Mapping[str, Texts]) -> list[Texts]:
         InputError: one has none.
     """
     if missing := [name for name in names if name not in known]:
+        close = get_close_matches(missing[0], known, 1)
+        meant = f"did you mean {close[0]}? Else " if close else ""
         raise InputError(
-            f"texts is missing {missing[0]!r} (known: {listed(known)}): add a text for it, or choose names, sentences or a "
+            f"texts is missing {missing[0]!r} (known: {listed(known)}): {meant}add a text for it, or choose names, sentences or a "
             f"template such as 'a video of {PLACEHOLDER}'",
             "texts",
         )

@@ -114,18 +114,22 @@ def read_text(path: Path, what: str = "a YAML file") -> str:
             raise InputError(f"{path} has more than {LIMIT:,} bytes: it is not {what} of options")
         return content.decode("utf-8-sig")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read as a configuration ({error.strerror})") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}), expected {what}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not valid YAML, {first_line(error)}") from error
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path, what: str = "a YAML file") -> Any:
     """Return the content of a YAML file.
+
+    Args:
+        path: the file.
+        what: what is expected, for the message.
 
     Raises:
         InputError: it cannot be read or is not valid YAML; the message names the line.
     """
-    text = read_text(path)
+    text = read_text(path, what)
     try:
         return load(text)
     except yaml.MarkedYAMLError as error:

@@ -16,6 +16,14 @@ PARSER_WORDS = (  # what jsonargparse says, and how a person would
     (r"NestedArg\(key='([^']*)', val=(.*?)\)(?=;|$)", r"\1 \2"),
     (r'Parser key "([^"]+)":', r"\1:"),
     (r"Expected a <class '([\w.]+)'>", r"expected \1"),
+    (
+        r"arguments are required: ([a-z_, ]+)$",
+        r"arguments are required: \1, before options with several values such as --labels",
+    ),
+    (
+        r"unrecognized arguments: (-[^-\s]\S*\.\w+)$",
+        r"unrecognized arguments: \1 (a file of that name is written ./\1)",
+    ),
     (r"Expected a typing\.Literal\[(.*?)\]", r"expected one of \1"),
 )
 

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
-from peclip.errors import InputError
+from peclip.errors import InputError, first_line
 from peclip.model import PEClip
 from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.freeze import freeze
@@ -99,7 +99,13 @@ def check_temporal_head(factory: TemporalFactory, mean: bool = True) -> None:
         except InputError as error:
             raise AssertionError(f"{name} cannot be put into a model: {error}") from error
         for clips, frames in ((2, 3), (1, 1)):
-            shape = tuple(factory(FEATURES)(torch.randn(clips, frames, FEATURES)).shape)
+            try:
+                shape = tuple(factory(FEATURES)(torch.randn(clips, frames, FEATURES)).shape)
+            except Exception as error:
+                made_of = (clips, frames, FEATURES)
+                raise AssertionError(
+                    f"{name}: forward fails with features of shape {made_of}: {first_line(error)}"
+                ) from error
             _require(
                 shape == (clips, FEATURES),
                 f"{name} returns shape {shape} for ({clips}, {frames}, {FEATURES}), expected ({clips}, {FEATURES})",
@@ -134,7 +140,12 @@ def _check_shape(name: str, factory: AdapterFactory, place: Place) -> None:
     few = () if adapter.needs_place else ((1, 1, 1), (1, 4, 2))  # fewer tokens than a frame has
     for clips, frames, tokens in ((2, 3, TOKENS), *few):
         x = torch.randn(clips * frames, tokens, TOWER["hidden_size"])
-        shape = tuple(_call(adapter, x, frames, place).shape)
+        try:
+            shape = tuple(_call(adapter, x, frames, place).shape)
+        except Exception as error:
+            raise AssertionError(
+                f"{name}: forward fails with tokens of shape {tuple(x.shape)}: {first_line(error)}"
+            ) from error
         _require(
             shape == x.shape, f"{name} returns tokens of shape {shape} for {tuple(x.shape)}: the shape must be kept"
         )
@@ -215,7 +226,9 @@ def _check_saving(name: str, net: PEClip) -> None:
 
 def _model(adapters: dict[str, AdapterFactory], temporal: TemporalFactory = MeanPool) -> PEClip:
     vision = {**TOWER, "image_size": SIDE, "patch_size": 16}
-    config = CLIPConfig(vision_config=vision, text_config={**TOWER, "vocab_size": VOCABULARY}, projection_dim=FEATURES)
+    ends = {"bos_token_id": VOCABULARY - 2, "eos_token_id": VOCABULARY - 1, "pad_token_id": VOCABULARY - 1}
+    text = {**TOWER, **ends, "vocab_size": VOCABULARY}
+    config = CLIPConfig(vision_config=vision, text_config=text, projection_dim=FEATURES)
     backbone = CLIP("a small CLIP with random weights", freeze(CLIPModel(config)))
     ids = torch.randint(VOCABULARY - 1, (CLASSES, 6))
     ids[:, -1] = VOCABULARY - 1

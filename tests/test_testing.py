@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from peclip.model import Adapter, SharedAdapter, TemporalDynamicAdapter
-from peclip.testing import check_adapter
+from peclip.model import Adapter, SharedAdapter, TemporalDynamicAdapter, TemporalHead
+from peclip.testing import check_adapter, check_temporal_head
 
 
 class Gate(Adapter):
@@ -146,3 +146,31 @@ def test_random_numbers_go_on_as_if_nothing_had_been_checked():
     torch.manual_seed(5)
     check_adapter(Gate)
     assert torch.equal(torch.rand(3), expected)
+
+
+class WithoutFrames(Gate):
+    def forward(self, x):
+        return x
+
+
+class OfTwo(TemporalHead):
+    def __init__(self, width):
+        super().__init__()
+
+    def forward(self, x, y):
+        return x
+
+
+def test_a_forward_that_cannot_be_called_is_one_sentence():
+    with pytest.raises(
+        AssertionError, match=r"^WithoutFrames: forward fails with tokens of shape .*: .*positional arguments"
+    ):
+        check_adapter(WithoutFrames)
+    with pytest.raises(AssertionError, match=r"^OfTwo: forward fails with features of shape .*: .*missing"):
+        check_temporal_head(OfTwo)
+
+
+def test_nothing_is_printed_about_the_small_clip(capfd, caplog):
+    check_adapter(Gate)
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records

@@ -44,12 +44,14 @@ def embed(
             the folder cannot be written.
     """
     from peclip.console import progress_bars
+    from peclip.files import check_folder
     from peclip.inference.embed import data_of, features_of, write_features
     from peclip.inference.map import check_installed, draw_map
     from peclip.inference.trained import find_device, load_model
     from peclip.model.fast.allocator import keep_freed_memory
     from peclip.terminal import say
 
+    check_folder(Path(out))
     if picture == "tsne":
         check_installed()
     keep_freed_memory()

@@ -36,7 +36,7 @@ from peclip.data.media.shard import (
     shard_name,
 )
 from peclip.errors import InputError
-from peclip.files import atomic_write, file_errors, locked, write_json
+from peclip.files import atomic_write, check_folder, file_errors, locked, write_json
 
 MANIFEST = "manifest.csv"
 
@@ -87,6 +87,7 @@ def pack(manifest: Manifest, out: Path, packing: Packing, progress: Progress | N
             other clips or frames.
     """
     header = ShardHeader(VERSION, packing.size, packing.quality, _digest(manifest), first=0, clips=0)
+    check_folder(out)
     with file_errors():
         out.mkdir(parents=True, exist_ok=True)
     with locked(out, busy=f"{out}: another peclip pack is writing there: wait for it"):

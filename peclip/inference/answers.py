@@ -5,7 +5,6 @@ together of these at the end of a run, however it ends, but for a kill: then the
 """
 
 import errno
-import filecmp
 import json
 import os
 import shutil
@@ -18,17 +17,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from peclip.errors import InputError, shown
-from peclip.files import atomic_write, locked, read_regular_text, write_json
-from peclip.inference.frame_table import FRAMES
+from peclip.files import locked, read_regular_text, write_json
+from peclip.inference.published import ADVICE, DONE, TABLES, WRITTEN, check_tables, publish, remove
 from peclip.inference.recognizer import Row
 from peclip.inference.sources import ANSWERS, STDIN, is_live
-from peclip.inference.timeline import JSON, SEGMENTS, SUMMARY, TABLE, Timeline, check_place
+from peclip.inference.timeline import Timeline, check_place
 
-OPTIONS, DONE = "options.json", "done.json"
+OPTIONS = "options.json"
 
+_SWITCHES = ("per_frame", "video")  # options that are noted only where they are true
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-_ADVICE = "; finished videos are kept. Free space or allow writing, then run the same command again"
-_TABLES = (TABLE, SEGMENTS, SUMMARY, FRAMES, JSON)
 
 
 @dataclass(frozen=True)
@@ -100,6 +98,7 @@ class Answers:
             self._context.enter_context(locked(self._folder, f"out {self._folder}: another run is writing there"))
             self._has_lock = True
             self._check_options()
+            check_tables(self._folder)
             for torn in self._videos.glob(".peclip-*"):  # of a run that was killed
                 shutil.rmtree(torn, ignore_errors=True)
             for note in self._videos.glob(f"*/{DONE}"):
@@ -149,7 +148,7 @@ class Answers:
         Raises:
             InputError: they cannot be written.
         """
-        taken = [OPTIONS, *(video.stem for video in self.finished.values() if video.file != file)]
+        taken = [OPTIONS, WRITTEN, *(video.stem for video in self.finished.values() if video.file != file)]
         size, changed = _state(file)
         with self._written():
             temporary = Path(tempfile.mkdtemp(prefix=".peclip-", dir=self._videos))
@@ -163,7 +162,7 @@ class Answers:
                 counts = timeline.rows, timeline.faces, timeline.cautions, timeline.not_followed
                 video = Finished(file, timeline.stems[0], size, changed, *counts)
                 write_json(temporary / DONE, asdict(video))
-                self._remove(self._videos / video.stem)
+                remove(self._folder, self._videos / video.stem)
                 os.replace(temporary, self._videos / video.stem)
                 self.finished[file] = video
         finally:
@@ -174,7 +173,7 @@ class Answers:
         try:
             before = dict(json.loads(read_regular_text(note)))
         except FileNotFoundError:
-            if other := [name for name in _TABLES if (self._folder / name).exists()]:
+            if other := [name for name in TABLES if (self._folder / name).exists()]:
                 raise InputError(
                     f"out {self._folder}: holds a {other[0]} of which it is not known how it was made: name another folder"
                 ) from None
@@ -184,60 +183,12 @@ class Answers:
             raise InputError(f"{note}: is torn: name another folder with --out") from error
         now = json.loads(json.dumps(self._options))
         if other := [name for name in before | now if before.get(name) != now.get(name)]:
-            values = ", ".join(f"{name} {shown(before.get(name))}, not {shown(now.get(name))}" for name in other)
+            values = ", ".join(f"{name} {_told(name, before)}, not {_told(name, now)}" for name in other)
             raise InputError(f"out {self._folder}: holds answers with {values}: name another folder with --out")
 
     def _publish(self) -> None:
-        """Put the tables together, and lay the pictures of all videos beside them."""
         videos = sorted(self.finished.values(), key=lambda video: self._order.get(video.file, len(self._order)))
-        has_frames = all((self._videos / video.stem / FRAMES).exists() for video in videos)
-        for name in (TABLE, SEGMENTS, SUMMARY, *([FRAMES] if has_frames else [])):
-            with atomic_write(self._folder / name, _ADVICE) as path, path.open("wb") as whole:
-                for number, video in enumerate(videos):
-                    with (self._videos / video.stem / name).open("rb") as part:
-                        header = part.readline()
-                        whole.write(header if number == 0 else b"")
-                        shutil.copyfileobj(part, whole)
-        with atomic_write(self._folder / JSON, _ADVICE) as path, path.open("wb") as whole:
-            end = b""
-            for number, video in enumerate(videos):
-                with (self._videos / video.stem / JSON).open("rb") as part:
-                    header = part.readline()
-                    whole.write(header.rstrip(b"\n") if number == 0 else b"")
-                    for line in part:
-                        if line != b"]}\n":
-                            whole.write(end + b"\n" + line.rstrip(b",\n"))
-                            end = b","
-            whole.write(b"\n]}\n")
-        others = [path for video in videos for path in self._lay_out(self._videos / video.stem)]
-        if others:
-            raise InputError(
-                f"out {self._folder}: {shown(str(others[0]))} is there already, and not as peclip wrote it: move it away to keep it, "
-                "then run the same command again"
-            )
-
-    def _lay_out(self, part: Path) -> Iterator[Path]:
-        """Link, or copy, the files of a video but for its tables; yield the names under which other files are there."""
-        for path, name in _files(part):
-            target = self._folder / name
-            if not target.exists():
-                target.unlink(missing_ok=True)  # a link that leads nowhere
-                target.parent.mkdir(exist_ok=True)
-                try:
-                    os.link(path, target)
-                except OSError:
-                    with atomic_write(target, _ADVICE) as copy:
-                        shutil.copyfile(path, copy)
-            elif not _is_same(path, target):
-                yield name
-
-    def _remove(self, part: Path) -> None:
-        """Remove a video, and its files that were laid out unless somebody has changed them."""
-        for path, name in _files(part):
-            target = self._folder / name
-            if target.exists() and _is_same(path, target):
-                target.unlink()
-        shutil.rmtree(part, ignore_errors=True)
+        publish(self._folder, [self._videos / video.stem for video in videos])
 
     def _tidy(self) -> None:
         """Remove the folder where nothing is in it, unless another run is writing there."""
@@ -256,18 +207,20 @@ class Answers:
             cause = error.__cause__ if ends_run(error) else error
             if not isinstance(cause, OSError):
                 raise
-            raise InputError(f"out {self._folder}: cannot be written ({cause.strerror}){_ADVICE}") from cause
+            raise InputError(f"out {self._folder}: cannot be written ({cause.strerror}){ADVICE}") from cause
 
 
-def _files(part: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield the files of a video but for its tables, and the name of each from the folder of the answers."""
-    for path in sorted(part.rglob("*")):
-        if path.is_file() and path.name not in (*_TABLES, DONE):
-            yield path, path.relative_to(part)
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    return path.samefile(other) or filecmp.cmp(path, other, shallow=False)
+def _told(name: str, options: Mapping[str, Any]) -> str:
+    """Return the value of an option as people write it."""
+    value = options.get(name)
+    if name == "same" and value:
+        return " ".join(
+            ",".join(str(face) for face, group in value if group == least)
+            for least in sorted({each for _, each in value})
+        )
+    if value is None:
+        return "false" if name in _SWITCHES else "none"
+    return str(value).lower() if isinstance(value, bool) else shown(value)
 
 
 def ends_run(error: Exception) -> bool:

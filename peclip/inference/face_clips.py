@@ -25,7 +25,7 @@ from peclip.data.manifest import Clip, Manifest
 from peclip.data.manifest.crops import STATE, CropsState
 from peclip.data.media.clip import clip_frames
 from peclip.errors import InputError, in_one_line
-from peclip.files import as_cell, atomic_write, file_errors, is_temporary, locked, write_bytes, write_json
+from peclip.files import as_cell, atomic_write, check_folder, file_errors, is_temporary, locked, write_bytes, write_json
 from peclip.inference.crops import FoundFaces, cut_out
 from peclip.inference.faces import Detector, YuNet
 from peclip.inference.tracks import Square, Track
@@ -97,6 +97,7 @@ def crop_faces(manifest: Manifest, out: Path, cropping: Cropping, progress: Prog
         InputError: a clip cannot be read, the folder cannot be written to, another run is writing there, or it holds other
             crops.
     """
+    check_folder(out)
     detectors: SimpleQueue[Detector] = SimpleQueue()
     for _ in range(cropping.workers):  # one holds the frame that it looks at
         detectors.put(YuNet(cropping.face_model))

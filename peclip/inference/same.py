@@ -20,6 +20,8 @@ def read_same(groups: Sequence[str]) -> dict[int, int]:
         InputError: a group is something else.
     """
     joined: list[set[int]] = []
+    if len(groups) > 1 and not any("," in group for group in groups):  # [3,7], in the brackets of a list
+        groups = [",".join(groups)]
     for group in groups:
         words = [word.strip() for word in group.split(",")]
         are_numbers = all(word.isdecimal() and word.isascii() and int(word) for word in words)

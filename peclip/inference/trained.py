@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import get_args
 
 import torch
 
-from peclip.class_texts import texts_by_name, texts_of
+from peclip.class_texts import PLACEHOLDER, TextStyle, texts_by_name, texts_of
 from peclip.configuration import read_yaml
 from peclip.errors import InputError, shown
 from peclip.labels import SEVEN
@@ -41,7 +42,7 @@ def load_model(
     """
     if model == ZERO_SHOT:
         names = None if labels is None else [name.strip() for entry in labels for name in entry.split(",")]
-        return zero_shot(names, None if texts is None else Path(texts), backbone)
+        return zero_shot(names, texts, backbone)
     if model.replace("_", "-").lower() == ZERO_SHOT and not Path(model).exists():
         raise InputError(f"model is {model}: CLIP without training is called {ZERO_SHOT}", "model")
     if labels is not None or texts is not None:
@@ -51,29 +52,33 @@ def load_model(
         return PEClip.from_trained(read_trained(model), backbone)
 
 
-def zero_shot(labels: Sequence[str] | None = None, texts: Path | None = None, backbone: str | None = None) -> PEClip:
+def zero_shot(
+    labels: Sequence[str] | None = None, texts: str | Path | None = None, backbone: str | None = None
+) -> PEClip:
     """Build CLIP without adapters and prompts.
 
     Args:
         labels: classes; by default the labels of the texts, or the seven basic expressions.
-        texts: YAML file with a text, or a list of texts, by label; by default the action units of the classes.
+        texts: YAML file with a text, or a list of texts, by label; or names, sentences or a template such as ``a video of {label}``; by
+            default the action units of the classes.
         backbone: Hub id or folder of a CLIP; by default OpenAI's ViT-B/16.
 
     Raises:
         InputError: the backbone cannot be loaded, the file is no mapping of texts, a class has no text, or there is only one.
     """
-    by_label = None if texts is None else texts_by_name(_read_texts(texts))
+    style = texts if isinstance(texts, str) and (texts in get_args(TextStyle) or PLACEHOLDER in texts) else None
+    by_label = None if style or texts is None else texts_by_name(_read_texts(Path(texts)))
     names = labels if labels is not None else SEVEN if by_label is None else list(by_label)
     if len(names) < 2:  # its probability would always be 1
         raise InputError(
             f"labels is {shown(', '.join(names))}: an answer needs two classes or more to choose from", "labels"
         )
     given: dict[str, str | list[str]] = {name: [*texts_of(each)] for name, each in (by_label or {}).items()}
-    return PEClip(names, backbone or BACKBONE, adapters={}, prompts=None, texts=given or "action_units")
+    return PEClip(names, backbone or BACKBONE, adapters={}, prompts=None, texts=given or style or "action_units")
 
 
 def _read_texts(path: Path) -> dict[str, str | list[str]]:
-    content = read_yaml(path)
+    content = read_yaml(path, "a YAML file with a text by label")
     if not isinstance(content, dict):
         raise InputError(
             f"{path}: expected a text, or a list of texts, for each label, such as 'fear: eyes are wide'", "texts"

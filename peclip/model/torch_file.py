@@ -59,7 +59,12 @@ def read_tensors(path: Path, expected: str = "a released PE-CLIP checkpoint (.pt
         InputError: the file is missing, is not a checkpoint, is compressed, or tries to call a function of the system.
     """
     if not path.is_file():
-        raise InputError(f"{path}: {is_not(path, 'file')}, expected {expected}")
+        advice = ": peclip export makes a package of a run" if path.is_dir() else ""
+        raise InputError(f"{path}: {is_not(path, 'file')}, expected {expected}{advice}")
+    if path.suffix.lower() == ".onnx":
+        raise InputError(
+            f"{path}: is an ONNX file, which other programs run: name the run or package that it was made of"
+        )
     with _refused(f"{path}: refused, not a checkpoint whose tensors can be read safely"):
         check_archive(path)
         _check_beginning(path)

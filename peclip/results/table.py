@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from peclip.errors import listed, printable
+from peclip.errors import InputError, listed, printable
 from peclip.files import as_cell, write_text
 from peclip.results.replicates import Found, Result, find_results, replicates
 from peclip.results.selection import selection_note
@@ -264,8 +264,17 @@ def _mean(values: Sequence[float]) -> Mean:
 
 
 def _format_of(out: str | None) -> Format | None:
-    """Return the format that the suffix of a file means; markdown for other ones, None without a file."""
+    """Return the format that the suffix of a file means; None without a file.
+
+    Raises:
+        InputError: it means none.
+    """
     if out is None:
         return None
+    suffix = Path(out).suffix.lower()
     suffixes: dict[str, Format] = {".csv": "csv", ".tex": "latex"}
-    return suffixes.get(Path(out).suffix.lower(), "markdown")
+    if suffix not in (*suffixes, ".md", ".markdown", ".txt", ""):
+        raise InputError(
+            f"out {out}: expected a name that ends in .md, .csv or .tex, or one of these with --format", "out"
+        )
+    return suffixes.get(suffix, "markdown")

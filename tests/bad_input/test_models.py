@@ -113,3 +113,11 @@ def test_a_training_that_resumes_with_other_class_texts(place, config, tiny_run)
         result, "tiny", "model.net.texts has 'happiness' for 'happiness'", "was trained with another class text, 'Cheek"
     )
     assert_no_run(place)
+
+
+def test_an_onnx_file_is_no_model_to_load(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"anything")
+    result = run("recognize", "a.mp4", "--model", tmp_path / "model.onnx")
+    assert_refused(
+        result, "model.onnx: is an ONNX file, which other programs run: name the run or package that it was made of"
+    )

@@ -228,3 +228,17 @@ def test_a_folder_for_runs_that_cannot_be_written(place, config):
 def test_a_folder_for_runs_without_permission(place, config):
     (place / "runs").mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
     assert_refused(run("fit", "--config", config), "runs")
+
+
+@pytest.mark.parametrize("command", [("faces", "m.csv"), ("pack", "m.csv"), ("embed", "m.csv", "--model", "m")])
+def test_a_file_where_a_folder_is_expected_is_said_first(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.csv").write_text("path,label\na.mp4,fear\n")
+    assert_refused(run(*command, "--out", "m.csv"), "m.csv cannot be written: m.csv is a file, expected a folder")
+
+
+def test_videos_behind_a_list_and_names_with_a_dash_get_advice():
+    result = run("recognize", "--labels", "fear,anger", "a.mp4", "--backbone", "demo")
+    assert_refused(result, "arguments are required: videos, before options with several values such as --labels")
+    result = run("recognize", "a.mp4", "-dash.mp4", "--backbone", "demo")
+    assert_refused(result, "unrecognized arguments: -dash.mp4 (a file of that name is written ./-dash.mp4)")

@@ -4,13 +4,14 @@ import csv
 import errno
 import json
 import os
+import time
 
 import pytest
 
 from peclip.errors import InputError
-from peclip.inference import answers
+from peclip.inference import answers, published
 from peclip.inference.answers import DONE, Answers
-from peclip.inference.sources import ANSWERS
+from peclip.inference.sources import ANNOTATED, ANSWERS
 from tests.inference.test_timeline import LABELS, blank, face
 from tests.media import write_video
 from tests.runs import run
@@ -24,9 +25,9 @@ def night(tmp_path, monkeypatch):
     """Write videos, each with two rows, into a folder of answers; at one the run ends with an error."""
     out = tmp_path / "out"
 
-    def written(files, ends_at=None, error=None, options=OPTIONS):
+    def written(files, ends_at=None, error=None, options=OPTIONS, formats=(), beside=None):
         read = []
-        with Answers(out, LABELS, {"model": "m"}, "", (), options) as folder:
+        with Answers(out, LABELS, {"model": "m"}, "", formats, options) as folder:
             folder.check(files)
             for file in files:
                 (tmp_path / file).parent.mkdir(exist_ok=True)
@@ -35,7 +36,7 @@ def night(tmp_path, monkeypatch):
                 if folder.has(file):
                     continue
                 read.append(file)
-                with folder.video(file) as add:
+                with folder.video(file, beside) as add:
                     add(face(file, 0))
                     if file == ends_at:
                         raise error
@@ -223,3 +224,78 @@ def test_what_a_changed_video_no_longer_shows_does_not_stay(night, tmp_path):
     (tmp_path / "a.mp4").write_text("changed")
     assert night(["a.mp4"]) == ["a.mp4"]
     assert not any(path.exists() for path in stale)
+
+
+def save(path, text, how):
+    """Add to a file as editors do: in its place, or by a new one that takes its name."""
+    if how == "in place":
+        with path.open("a") as file:
+            file.write(text)
+    else:
+        path.with_name("new").write_text(path.read_text() + text)
+        path.with_name("new").replace(path)
+
+
+@pytest.mark.parametrize("how", ["in place", "by a new file"])
+def test_a_subtitle_that_somebody_corrected_is_kept(night, tmp_path, how):
+    subtitle = tmp_path / "out/a.srt"
+    night(["a.mp4"], formats=["srt"])
+    save(subtitle, "corrected", how)
+    with pytest.raises(InputError, match=r"'a\.srt' is there already, and not as peclip wrote it: move it away"):
+        night(["a.mp4"], formats=["srt"])
+    (tmp_path / "a.mp4").write_text("changed")
+    with pytest.raises(InputError, match=r"'a\.srt' is there already"):
+        night(["a.mp4"], formats=["srt"])
+    assert subtitle.read_text().endswith("corrected")
+    subtitle.unlink()
+    assert night(["a.mp4"], formats=["srt"]) == []
+    assert not subtitle.read_text().endswith("corrected")
+
+
+def test_of_a_film_there_is_one_copy_and_one_that_somebody_cut_is_kept(night, tmp_path):
+    film = tmp_path / f"out/a{ANNOTATED}"
+
+    def beside(folder, stem):
+        (folder / f"{stem}{ANNOTATED}").write_text("a film")
+
+    night(["a.mp4"], beside=beside)
+    assert film.samefile(tmp_path / "out" / ANSWERS / "a" / film.name)
+    film.write_text("cut")  # in its place, so the other copy is cut, too
+    os.utime(film, (time.time() + 9, time.time() + 9))
+    (tmp_path / "a.mp4").write_text("changed")
+    with pytest.raises(InputError, match=r"'a-annotated\.mp4' is there already"):
+        night(["a.mp4"], beside=beside)
+    assert film.read_text() == "cut"
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("how", ["in place", "by a new file"])
+def test_a_table_that_somebody_changed_is_kept_and_nothing_is_read_for_it(night, tmp_path, table, how):
+    night(["a.mp4"])
+    save(tmp_path / "out" / table, "my note", how)
+    before = content(tmp_path / "out")
+    with pytest.raises(InputError, match=rf"'{table}' is there already, and not as peclip wrote it: move it away"):
+        night(["a.mp4", "b.mp4"], ends_at="b.mp4", error=AssertionError("it was read"))
+    assert content(tmp_path / "out") == before
+    (tmp_path / "out" / table).unlink()
+    assert night(["a.mp4", "b.mp4"]) == ["b.mp4"]
+    assert night(["a.mp4", "b.mp4"]) == []
+
+
+def test_tables_of_a_run_that_was_killed_while_it_wrote_them_are_written_again(night, tmp_path, monkeypatch):
+    night(["a.mp4"])
+    monkeypatch.setattr(published, "_join_json", None)
+    with pytest.raises(TypeError):
+        night(["a.mp4", "b.mp4"])
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert night(["a.mp4", "b.mp4"]) == []
+    assert [row["file"] for row in csv.DictReader((tmp_path / "out/summary.csv").open())] == ["a.mp4", "b.mp4"]
+
+
+def test_options_that_differ_are_named_as_people_write_them(night):
+    night(["a.mp4"], options=OPTIONS | {"video": True, "same": [[1, 1], [3, 1], [4, 4], [9, 4]]})
+    with pytest.raises(
+        InputError, match="holds answers with video true, not false, same 1,3 4,9, not none: name another"
+    ):
+        night(["a.mp4"])

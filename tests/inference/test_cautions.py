@@ -125,3 +125,22 @@ def test_a_caution_does_not_claim_more_time_than_there_was(seconds, says):
 def test_the_screen_and_the_tables_count_alike():
     videos = [Finished("a.mp4", "a", 10, 0, 1, 1, {"seen for a moment": 0.04}, 0)]
     assert [*_warnings(videos)] == [f"{timed('seen for a moment', 0.04)}; see the column caution"]
+
+
+@pytest.mark.parametrize(
+    ("style", "text"),
+    [("names", "fear"), ("sentences", "an expression of fear"), ("a video of {label}", "a video of fear")],
+)
+def test_zero_shot_takes_texts_by_style_and_template_too(tiny_clip, style, text):
+    net = zero_shot(["anger", "fear"], style, str(tiny_clip))
+    assert net.config.texts["fear"] == text
+
+
+def test_a_typo_of_a_class_and_a_file_that_is_not_there_are_named(tiny_clip):
+    with pytest.raises(InputError, match=r"texts is missing 'sadnes' .*: did you mean sadness"):
+        zero_shot(["fear", "sadnes"], None, str(tiny_clip))
+    with pytest.raises(
+        InputError,
+        match=r"nosuch\.yaml: cannot be read \(No such file or directory\), expected a YAML file with a text",
+    ):
+        zero_shot(["fear", "anger"], "nosuch.yaml", str(tiny_clip))

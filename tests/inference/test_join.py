@@ -125,7 +125,7 @@ def test_the_command_brings_people_together_in_all_tables(stand_in, tmp_path):
     assert "1 of 1 videos are finished" in again.err
     other = run(*command, "--out", tmp_path / "out")
     assert "holds answers with" in other.err.splitlines()[-1]
-    assert "per_frame True, not None" in other.err.splitlines()[-1]
+    assert "per_frame true, not false" in other.err.splitlines()[-1]
     apart = run(*command, "--out", tmp_path / "apart")
     assert "3 faces in 1 video" in apart.out
 

@@ -209,6 +209,9 @@ def test_what_is_no_run_is_refused_in_one_line(runs):
         run("table", "empty"), "no finished run in empty, expected folders with metrics.json or results.json"
     )
     assert_refused(run("table", "runs", "--format", "html"), "format", "markdown", "html")
+    assert_refused(
+        run("table", "runs", "--out", "table.pdf"), "out table.pdf: expected a name that ends in .md, .csv or .tex"
+    )
     (runs / "taken").write_text("")
     assert_refused(run("table", "runs", "--out", "taken/table.md"), "taken")
     (runs / "runs/less/version_0/metrics.json").write_text('{"war": 0.')

@@ -186,5 +186,5 @@ def test_the_command_writes_it_once_or_not_at_all(monkeypatch, checkpoint, tmp_p
     capfd.readouterr()
     assert recognize(["-"], checkpoint, **options | {"out": str(tmp_path / "other")}) == 2
     assert capfd.readouterr().err.startswith("peclip: error: -: is read only once, so it cannot be written")
-    with pytest.raises(InputError, match="holds answers with video True, not None"):
+    with pytest.raises(InputError, match="holds answers with video true, not false"):
         recognize([str(tmp_path / "in")], checkpoint, out=str(out), faces="none")
