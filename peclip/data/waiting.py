@@ -63,7 +63,10 @@ class Watched(Iterator[T]):
         answer = _wait(self._answers, self._at_work)
         if isinstance(answer, BaseException):
             self._answers.put(StopIteration())
-            raise answer
+            try:
+                raise answer
+            finally:
+                del answer  # the error holds this frame
         self._requests.put(True)
         return answer
 
