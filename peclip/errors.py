@@ -17,8 +17,8 @@ PARSER_WORDS = (  # what jsonargparse says, and how a person would
     (r'Parser key "([^"]+)":', r"\1:"),
     (r"Expected a <class '([\w.]+)'>", r"expected \1"),
     (
-        r"arguments are required: ([a-z_, ]+)$",
-        r"arguments are required: \1, before options with several values such as --labels",
+        r"arguments are required: (videos|clip)$",
+        r"arguments are required: \1. Name what is read before options with several values, such as --labels",
     ),
     (
         r"unrecognized arguments: (-[^-\s]\S*\.\w+)$",

@@ -99,7 +99,7 @@ COLUMNS = {
 """Names of the columns, besides those of the labels, that tables of results have."""
 
 
-_NUMBER = re.compile(r"[+-]?\d*(?:\.\d+)?")
+_RUNS = re.compile(rf"[=＝]|[{re.escape(''.join(FORMULA))}].*[(|!]")  # noqa: RUF001 - wide signs, see FORMULA
 
 
 def canonical(name: str) -> str:
@@ -127,8 +127,8 @@ def flaw(name: str, others: Collection[str] = ()) -> str:
     for character, kind in kinds.items():
         if kind in CONTROLS or unicodedata.bidirectional(character) in REORDERING:
             return f"is not a class name: it contains the control character {character!a}, remove it"
-    if name.startswith(FORMULA) and not _NUMBER.fullmatch(name):
-        return f"is not a class name: spreadsheets compute what begins with {name[0]!r}, begin with a letter"
+    if _RUNS.match(name):
+        return "is not a class name: spreadsheets would compute it, begin with a letter"
     if classes := _joined(name, others):
         own = shown(" and ".join(classes))
         return f"names {len(classes)} classes, a clip has one: keep one of them, or call the combination {own}"

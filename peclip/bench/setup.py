@@ -77,8 +77,8 @@ class Setup:
     trust: bool = False
 
     def __post_init__(self) -> None:
-        for name in MOST.keys() & vars(self).keys():
-            check_range(name, getattr(self, name))
+        for name in MOST:
+            check_range(name, getattr(self, name, None))
 
     def completed(self, backbone: str, num_frames: int, classes: int, image_size: int) -> "Setup":
         """Return the setup with the measures of the model in place of what the user leaves open.

@@ -152,7 +152,8 @@ def checked_faces(detect: Detector) -> Detector:
 
     def checked(frame: np.ndarray) -> np.ndarray:
         found = detect(frame)
-        if not (isinstance(found, np.ndarray) and found.ndim == 2 and found.shape[1] >= 4):
+        is_table = isinstance(found, np.ndarray) and found.ndim == 2 and found.shape[1] >= 4
+        if not (is_table and np.issubdtype(found.dtype, np.number)):
             raise InputError(
                 f"faces returns {shown(found)}, expected an array (N, 4) or wider: left, top, width and height", "faces"
             )

@@ -4,15 +4,16 @@ What somebody has changed is never replaced: it is named instead.
 """
 
 import filecmp
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from peclip.errors import InputError, shown
+from peclip.errors import InputError, listed, shown
 from peclip.files import atomic_write, read_regular_text, write_json
 from peclip.inference.frame_table import FRAMES
 from peclip.inference.sources import ANNOTATED, ANSWERS
@@ -41,20 +42,12 @@ def publish(folder: Path, parts: Sequence[Path]) -> None:
         OSError: it cannot be written.
     """
     check_tables(folder)
-    (folder / ANSWERS / WRITTEN).unlink(missing_ok=True)  # until all are written again
     has_frames = all((part / FRAMES).exists() for part in parts)
-    for name in (TABLE, SEGMENTS, SUMMARY, *([FRAMES] if has_frames else [])):
-        with atomic_write(folder / name, ADVICE) as path, path.open("wb") as whole:
-            for number, part in enumerate(parts):
-                with (part / name).open("rb") as table:
-                    header = table.readline()
-                    whole.write(header if number == 0 else b"")
-                    shutil.copyfileobj(table, whole)
-    with atomic_write(folder / JSON, ADVICE) as path, path.open("wb") as whole:
-        _join_json(whole, parts)
-    write_json(folder / ANSWERS / WRITTEN, {name: _state(folder / name) for name in TABLES})
+    for name in (TABLE, SEGMENTS, SUMMARY, JSON, *([FRAMES] if has_frames else [])):
+        with _noted(folder, name), atomic_write(folder / name, ADVICE) as path, path.open("wb") as whole:
+            (_join_json if name == JSON else _join)(whole, [part / name for part in parts])
     if others := [path for part in parts for path in _lay_out(folder, part)]:
-        raise _is_changed(folder, str(others[0]))
+        raise _is_changed(folder, shown(str(others[0])))
 
 
 def check_tables(folder: Path) -> None:
@@ -63,12 +56,13 @@ def check_tables(folder: Path) -> None:
     Raises:
         InputError: one is not.
     """
-    written: dict[str, list[int] | None] = {}
-    with suppress(FileNotFoundError, ValueError, TypeError):
-        written = dict(json.loads(read_regular_text(folder / ANSWERS / WRITTEN)))
-    for name, state in written.items():
-        if name in TABLES and _state(folder / name) not in (state, None):
-            raise _is_changed(folder, name)
+    changed = [
+        name
+        for name, digest in _read_note(folder).items()
+        if name in TABLES and digest != _digest(folder / name) is not None
+    ]
+    if changed:
+        raise _is_changed(folder, listed(map(shown, changed)))
 
 
 def remove(folder: Path, part: Path) -> None:
@@ -79,11 +73,36 @@ def remove(folder: Path, part: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
 
 
-def _join_json(whole: BinaryIO, parts: Sequence[Path]) -> None:
+@contextmanager
+def _noted(folder: Path, name: str) -> Iterator[None]:
+    """Note a table that is written within the context; until it is complete, nothing is known about it."""
+    written = _read_note(folder)
+    if written.pop(name, None):
+        write_json(folder / ANSWERS / WRITTEN, written)
+    yield
+    write_json(folder / ANSWERS / WRITTEN, written | {name: _digest(folder / name)})
+
+
+def _read_note(folder: Path) -> dict[str, str]:
+    with suppress(FileNotFoundError, ValueError, TypeError):
+        return dict(json.loads(read_regular_text(folder / ANSWERS / WRITTEN)))
+    return {}
+
+
+def _join(whole: BinaryIO, tables: Sequence[Path]) -> None:
+    """Write the rows of all videos below the header of the first."""
+    for number, table in enumerate(tables):
+        with table.open("rb") as rows:
+            header = rows.readline()
+            whole.write(header if number == 0 else b"")
+            shutil.copyfileobj(rows, whole)
+
+
+def _join_json(whole: BinaryIO, tables: Sequence[Path]) -> None:
     """Write the rows of all videos below the head of the first."""
     end = b""
-    for number, part in enumerate(parts):
-        with (part / JSON).open("rb") as rows:
+    for number, table in enumerate(tables):
+        with table.open("rb") as rows:
             header = rows.readline()
             whole.write(header.rstrip(b"\n") if number == 0 else b"")
             for line in rows:
@@ -124,20 +143,21 @@ def _files(part: Path) -> Iterator[tuple[Path, Path]]:
 def _is_same(part: Path, path: Path, other: Path) -> bool:
     """Return whether a file that was laid out is as it was; one under two names, if it is older than the note of its video."""
     if path.samefile(other):
-        return path.stat().st_mtime_ns <= (part / DONE).stat().st_mtime_ns
+        with suppress(FileNotFoundError):  # the note of a video whose removal was killed
+            return path.stat().st_mtime_ns <= (part / DONE).stat().st_mtime_ns
+        return False
     return filecmp.cmp(path, other, shallow=False)
 
 
-def _state(path: Path) -> list[int] | None:
-    """Return size and time of the last change of a file; None where there is none."""
-    with suppress(FileNotFoundError):
-        status = path.stat()
-        return [status.st_size, status.st_mtime_ns]
+def _digest(path: Path) -> str | None:
+    """Return a SHA-256 digest of a file; None where there is none."""
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
     return None
 
 
 def _is_changed(folder: Path, name: str) -> InputError:
     return InputError(
-        f"out {folder}: {shown(name)} is there already, and not as peclip wrote it: move it away to keep it, then run the "
-        "same command again"
+        f"out {folder}: {name} is there already, and not as peclip wrote it: move it away to keep it, then run the same "
+        "command again"
     )

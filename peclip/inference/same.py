@@ -20,14 +20,14 @@ def read_same(groups: Sequence[str]) -> dict[int, int]:
         InputError: a group is something else.
     """
     joined: list[set[int]] = []
-    if len(groups) > 1 and not any("," in group for group in groups):  # [3,7], in the brackets of a list
-        groups = [",".join(groups)]
     for group in groups:
         words = [word.strip() for word in group.split(",")]
         are_numbers = all(word.isdecimal() and word.isascii() and int(word) for word in words)
         found = {int(word) for word in words} if are_numbers else set()
         if len(found) < 2:
-            raise InputError(f"same is {group!r}: expected two or more numbers of faces, such as 3,7", "same")
+            raise InputError(
+                f"same is {group!r}: expected two or more numbers of faces, such as 3,7 without brackets", "same"
+            )
         touched = [other for other in joined if other & found]
         joined = [other for other in joined if not other & found] + [found.union(*touched)]
     return {number: min(group) for group in joined for number in group}

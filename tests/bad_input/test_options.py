@@ -239,6 +239,8 @@ def test_a_file_where_a_folder_is_expected_is_said_first(command, tmp_path, monk
 
 def test_videos_behind_a_list_and_names_with_a_dash_get_advice():
     result = run("recognize", "--labels", "fear,anger", "a.mp4", "--backbone", "demo")
-    assert_refused(result, "arguments are required: videos, before options with several values such as --labels")
+    assert_refused(
+        result, "arguments are required: videos. Name what is read before options with several values, such as --labels"
+    )
     result = run("recognize", "a.mp4", "-dash.mp4", "--backbone", "demo")
     assert_refused(result, "unrecognized arguments: -dash.mp4 (a file of that name is written ./-dash.mp4)")

@@ -15,6 +15,7 @@ from peclip.data.check import inspection
 from peclip.data.check.report import _both_sides
 from peclip.data.lists.prepare import prepare_list
 from peclip.data.manifest import Manifest
+from peclip.data.manifest.text import check_replaceable
 from peclip.data.media.clip import clip_frames, read_chosen, read_clip
 from peclip.data.pack import Packing, pack
 from peclip.demo import tasks
@@ -206,9 +207,27 @@ def test_what_is_no_manifest_is_not_replaced_by_one(command, tmp_path, monkeypat
     Path("thesis.txt").write_text("years of work")
     result = run(*command, "--root", "clips", "--out", "thesis.txt")
     assert (result.status, result.err.count("\n")) == (2, 1)
-    assert "out thesis.txt is there and is no manifest that peclip wrote: name another file" in result.err
+    assert "out thesis.txt is there and is no manifest: name another file" in result.err
     assert Path("thesis.txt").read_text() == "years of work"
     for _ in range(2):  # a manifest is replaced
         assert run(*command, "--root", "clips", "--out", "m.csv").status == 0
     Path("m.csv").write_bytes(BOM_UTF8 + Path("m.csv").read_bytes())  # as spreadsheets save it
     assert run(*command, "--root", "clips", "--out", "m.csv").status == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("pipe", "pipe"), ("x" * 300, "File name too long"), ("loop", "symbolic links")]
+)
+def test_a_place_that_is_no_file_is_one_line_and_waits_for_nobody(name, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    Path("loop").symlink_to("loop")
+    result = run("prepare", "folders", "--root", ".", "--out", name)
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert message in result.err
+
+
+@pytest.mark.parametrize("before", ["\n", '"path","label"\n"a.mp4","anger"\n'])
+def test_an_empty_file_and_a_manifest_that_another_program_saved_are_replaced(before, tmp_path):
+    (tmp_path / "m.csv").write_text(before)
+    check_replaceable(tmp_path / "m.csv")

@@ -299,3 +299,51 @@ def test_options_that_differ_are_named_as_people_write_them(night):
         InputError, match="holds answers with video true, not false, same 1,3 4,9, not none: name another"
     ):
         night(["a.mp4"])
+
+
+def test_a_folder_that_was_copied_is_resumed(night, tmp_path):
+    """Its files have other times then."""
+    night(["a.mp4"])
+    for path in (tmp_path / "out").rglob("*"):
+        os.utime(path, (1, 1))
+    assert night(["a.mp4", "b.mp4"]) == ["b.mp4"]
+
+
+def test_all_tables_that_were_changed_are_named_at_once_and_a_deleted_one_is_written_again(night, tmp_path):
+    night(["a.mp4"])
+    save(tmp_path / "out/summary.csv", "a", "in place")
+    save(tmp_path / "out/segments.csv", "b", "in place")
+    (tmp_path / "out/timeline.csv").unlink()
+    (tmp_path / "out/frames.csv").write_text("of somebody's own")
+    with pytest.raises(
+        InputError, match=r"'segments\.csv', 'summary\.csv' is there already|'summary\.csv', 'segments\.csv' is"
+    ):
+        night(["a.mp4"])
+    for name in ("summary.csv", "segments.csv"):
+        (tmp_path / "out" / name).unlink()
+    assert night(["a.mp4"]) == []
+    assert (tmp_path / "out/timeline.csv").exists()
+    assert (tmp_path / "out/frames.csv").read_text() == "of somebody's own"
+
+
+def test_what_is_edited_after_a_kill_is_kept(night, tmp_path, monkeypatch):
+    night(["a.mp4"])
+    monkeypatch.setattr(published, "_join_json", None)
+    with pytest.raises(TypeError):
+        night(["a.mp4", "b.mp4"])
+    save(tmp_path / "out/summary.csv", "my note", "in place")
+    with pytest.raises(InputError, match=r"'summary\.csv' is there already"):
+        night(["a.mp4", "b.mp4"])
+    assert (tmp_path / "out/summary.csv").read_text().endswith("my note")
+
+
+def test_a_kill_while_a_video_is_removed_blocks_nothing(night, tmp_path):
+    def beside(folder, stem):
+        (folder / f"{stem}{ANNOTATED}").write_text("a film")
+
+    night(["a.mp4"], beside=beside)
+    (tmp_path / "out" / ANSWERS / "a" / DONE).unlink()
+    with pytest.raises(InputError, match=r"'a-annotated\.mp4' is there already|is not known how it was made"):
+        night(["a.mp4"], beside=lambda folder, stem: (folder / f"{stem}{ANNOTATED}").write_text("another film"))
+    (tmp_path / f"out/a{ANNOTATED}").unlink()
+    assert night(["a.mp4"]) == []

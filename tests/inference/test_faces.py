@@ -116,3 +116,8 @@ def test_a_device_that_is_not_there_or_computes_nothing_is_refused(name):
 
 def test_the_tests_look_for_the_detector_where_peclip_does():
     assert (lacking.HUB, lacking.HUB_FILES) == (faces.HUB, faces.HUB_FILES)
+
+
+def test_a_detector_of_ones_own_that_returns_no_numbers_is_named():
+    with pytest.raises(InputError, match=r"expected an array \(N, 4\) or wider"):
+        checked_faces(lambda frame: np.array([["a", "b", "c", "d"]]))(np.zeros((8, 8, 3), np.uint8))

@@ -21,7 +21,6 @@ def rows(*spans):
 
 def test_groups_that_share_a_face_are_one():
     assert read_same(["3,7", "9, 4", "7,12"]) == {3: 3, 7: 3, 12: 3, 4: 4, 9: 4}
-    assert read_same(["3", "7"]) == {3: 3, 7: 3}, "[3,7], in the brackets of a list"
 
 
 @pytest.mark.parametrize("group", ["3", "3,", "3, 03", "a,b", "0,1", "", "1;2", "²,3"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from peclip.data.media.storage import is_address, read_file
 from peclip.errors import InputError
+from peclip.files import file_errors, open_regular
 
 MARKS = {
     codecs.BOM_UTF8: "utf-8",
@@ -25,8 +26,8 @@ KINDS = {
 }
 """Beginnings of files that are no text, and what they are."""
 
-HEADER = b"path,label"
-"""Beginning of a manifest that peclip wrote."""
+HEADERS = b"path,label", b'"path","label"'
+"""Beginnings of a manifest, as peclip writes it and as other programs save it again."""
 
 SAMPLE = 4096
 """Bytes by which a file in UTF-16 without a mark is recognised."""
@@ -105,8 +106,8 @@ def check_replaceable(path: Path | str) -> None:
     Raises:
         InputError: a file of something else would be lost.
     """
-    longest = len(codecs.BOM_UTF8) + len(HEADER)
-    with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError), open(path, "rb") as file:
+    longest = len(codecs.BOM_UTF8) + max(map(len, HEADERS))
+    with file_errors(), suppress(FileNotFoundError, NotADirectoryError), open_regular(path) as file:
         begin = file.read(longest).removeprefix(codecs.BOM_UTF8)
-        if begin and not begin.startswith(HEADER):
-            raise InputError(f"out {path} is there and is no manifest that peclip wrote: name another file", "out")
+        if begin.strip() and not begin.startswith(HEADERS):
+            raise InputError(f"out {path} is there and is no manifest: name another file", "out")

@@ -24,8 +24,10 @@ MOST_SCANS = 50
 _EVERY = 16  # calls between two looks at the clock, which take longer than all the rest
 
 _SCAN = b"\xff\xda"
-_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # of a segment; compressed data have none of these
-_WITHOUT_LENGTH, _END = (b"\x01", b"\xd8"), b"\xd9"
+_MARKER = re.compile(
+    rb"\xff+[\xc0-\xcf\xd8-\xfe]"
+)  # of a segment; decoders read on behind all others in compressed data
+_BEGIN, _END = b"\xd8", b"\xd9"  # which have no length
 
 
 class Budget:
@@ -95,7 +97,7 @@ def _scans_of_picture(jpeg: bytes) -> int:
     scans, place = 0, 0
     while (found := _MARKER.search(jpeg, place)) and found[0][-1:] != _END:
         place = found.end()
-        if found[0][-1:] not in _WITHOUT_LENGTH:
+        if found[0][-1:] != _BEGIN:
             scans += found[0].endswith(_SCAN)
             place += int.from_bytes(jpeg[place : place + 2])
     return scans

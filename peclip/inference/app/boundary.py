@@ -47,6 +47,9 @@ _HEADERS = (
 )
 """Headers that forbid the browser to load anything from elsewhere, or to name this page to others."""
 
+SILENT = 60.0
+"""Seconds for which a visitor may send nothing of an upload, whose place others wait for."""
+
 _FORM = 1 << 14  # bytes of a form besides the file in it
 
 
@@ -116,7 +119,6 @@ class Boundary:
             if int(request.headers.get("content-length", 0)) > self._most + _FORM:
                 return too_large  # before any of it is read
             token = self._store.new(is_upload=True)  # where too many wait, nothing is read either
-            self._store.hold(token)
             async with request.form(max_files=1, max_fields=1) as form:
                 file = form.get("files")
                 if not isinstance(file, UploadFile):
@@ -130,6 +132,8 @@ class Boundary:
             return JSONResponse([f"{kept}/{name}"])
         except _TooLarge:
             return too_large
+        except TimeoutError:
+            return PlainTextResponse(f"nothing came for {SILENT:g} s: send the file again", 408)
         except (HTTPException, MultiPartException, ValueError, ClientDisconnect) as error:
             busy = isinstance(error, InputError)
             return PlainTextResponse(str(error) if busy else "expected a form with one file", 503 if busy else 400)
@@ -140,12 +144,12 @@ class Boundary:
                 self._store.delete(token)
 
     def _counted(self, receive: Receive) -> Receive:
-        """Return a receive that ends in an error where more comes than a file may have."""
+        """Return a receive that ends in an error where more comes than a file may have, or nothing for long."""
         read = 0
 
         async def counted() -> Message:
             nonlocal read
-            message = await receive()
+            message = await asyncio.wait_for(receive(), SILENT)
             read += len(message.get("body", b""))
             if read > self._most + _FORM:
                 raise _TooLarge

@@ -11,6 +11,7 @@ from inspect import isclass, signature
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from peclip.errors import InputError, shown
@@ -54,19 +55,20 @@ def _plain(value: Any, name: str) -> Any:
         InputError: no file could hold it.
     """
     value = value.item() if isinstance(value, np.generic) else value
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or type(value) in (bool, int, float, str) or isinstance(value, torch.dtype | set | frozenset):
         return value
     if isinstance(value, list | tuple):
-        return type(value)([_plain(entry, name) for entry in value])
+        entries = [_plain(entry, name) for entry in value]
+        return entries if isinstance(value, list) else tuple(entries)
     if isinstance(value, Mapping):
         return {_plain(key, name): _plain(entry, name) for key, entry in value.items()}
     raise InputError(
-        f"{name} is {shown(value)}, which no checkpoint could hold: expected numbers, text, lists or mappings of them"
+        f"{name} is {shown(value)}, which a package of peclip does not hold: expected numbers, text, lists or mappings of them"
     )
 
 
 def completed(spec: Spec) -> Spec:
-    """Return a spec by the present path of its class and with all arguments, the defaults among them.
+    """Return a spec by the present path of its class and with all arguments, the defaults among them; tuples as lists.
 
     Raises:
         InputError: as :func:`resolve`.
@@ -74,7 +76,14 @@ def completed(spec: Spec) -> Spec:
     found = describe(resolve(spec, nn.Module))
     parameters = signature(resolve(found, nn.Module)).parameters.values()
     defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
-    return Spec(found.class_path, defaults | found.init_args)
+    return Spec(found.class_path, _with_lists(defaults | found.init_args))
+
+
+def _with_lists(value: Any) -> Any:
+    """Return arguments as files hold them: lists in place of tuples."""
+    if isinstance(value, list | tuple):
+        return [_with_lists(entry) for entry in value]
+    return {key: _with_lists(entry) for key, entry in value.items()} if isinstance(value, dict) else value
 
 
 def class_of(factory: Callable[..., nn.Module]) -> type[Any]:

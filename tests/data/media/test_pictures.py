@@ -54,3 +54,12 @@ def test_scans_count_and_those_of_a_bomb_are_refused(tmp_path: Path, monkeypatch
     (tmp_path / "bomb.jpg").write_bytes(progressive[:last] + progressive[last:-2] * MOST_SCANS + progressive[-2:])
     with pytest.raises(InputError, match="scans, more than the limit of 50: save it again"):
         read_image(str(tmp_path / "bomb.jpg"), 64)
+
+
+def test_scans_that_a_file_hides_from_those_who_skip_segments_count(tmp_path: Path):
+    """Decoders read on behind a marker below C0 that stands among compressed data."""
+    begin, end = jpeg(quality=90)[:-2], jpeg(quality=90)[-2:]
+    scan = begin[begin.rindex(SCAN) :]
+    (tmp_path / "hidden.jpg").write_bytes(begin + b"\xff\x02\xff\xff" + scan * MOST_SCANS + end)
+    with pytest.raises(InputError, match="scans, more than the limit of 50: save it again"):
+        read_image(str(tmp_path / "hidden.jpg"), 64)

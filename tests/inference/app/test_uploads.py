@@ -71,3 +71,21 @@ def test_what_is_not_stored_takes_no_place(boundary: Any, tmp_path: Path, chunks
         assert Visitor(chunks, leaves=status == 400).uploads_to(boundary).status in (status, 0)
         assert not [*tmp_path.iterdir()]
     assert Visitor(form(3000)).uploads_to(boundary).status == 200
+
+
+class Silent(Visitor):
+    """Begins a form, and sends nothing more."""
+
+    async def receive(self) -> dict[str, Any]:
+        if self.read:
+            await asyncio.sleep(60)
+        return await super().receive()
+
+
+def test_a_visitor_who_sends_nothing_for_long_gives_the_place_back(
+    boundary: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("peclip.inference.app.boundary.SILENT", 0.05)
+    silent = Silent(form(3000)).uploads_to(boundary)
+    assert (silent.status, silent.text) == (408, b"nothing came for 0.05 s: send the file again")
+    assert Visitor(form(3000)).uploads_to(boundary).status == 200

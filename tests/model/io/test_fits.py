@@ -6,7 +6,7 @@ import pytest
 from torch import Tensor
 
 from peclip.errors import InputError
-from peclip.model import AdaptFormer, MeanPool, SharedAdapter, TemporalDynamicAdapter, TemporalHead
+from peclip.model import AdaptFormer, MeanPool, SharedAdapter, TemporalDynamicAdapter, TemporalHead, read_trained
 from tests.model.small import build
 
 
@@ -47,3 +47,24 @@ def test_parts_that_would_compute_something_else_are_named_with_both_values(trai
 def test_a_default_that_is_stated_is_no_difference(tiny_clip):
     weights = build(tiny_clip, **mlp(AdaptFormer)).to_trained()
     build(tiny_clip, **mlp(partial(AdaptFormer, scale=0.1))).load_trained(weights)
+
+
+class Kernels(TemporalHead):
+    """Takes a tuple, which files hold as a list."""
+
+    def __init__(self, width: int, kernels: tuple[int, int] = (1, 3)) -> None:
+        super().__init__()
+        self.kernels = kernels
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.mean(dim=1)
+
+
+@pytest.mark.parametrize("kernels", [{}, {"kernels": (1, 3)}, {"kernels": [1, 3]}])
+def test_a_tuple_comes_back_as_a_list_and_is_the_same(kernels, tiny_clip, tmp_path):
+    trained = build(tiny_clip, temporal=partial(Kernels, **kernels))
+    trained.save_pretrained(tmp_path / "package")
+    weights = read_trained(tmp_path / "package")
+    build(tiny_clip, temporal=Kernels).load_trained(weights)
+    with pytest.raises(InputError, match=r"temporal is .*\[1, 5\].* was trained with .*\[1, 3\]"):
+        build(tiny_clip, temporal=partial(Kernels, kernels=(1, 5))).load_trained(weights)

@@ -1,4 +1,6 @@
+from enum import IntEnum
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -135,10 +137,13 @@ def inside():
     ("adapter", "message"),
     [
         (inside(), "define the class at the top of a module, not inside something else"),
-        (partial(SharedAdapter, init=SharedAdapter), "SharedAdapter: init is .*, which no checkpoint could hold"),
+        (
+            partial(SharedAdapter, init=SharedAdapter),
+            "SharedAdapter: init is .*, which a package of peclip does not hold",
+        ),
         (
             partial(SharedAdapter, reduction=torch.ones(2)),
-            "SharedAdapter: reduction is .*, which no checkpoint could hold",
+            "SharedAdapter: reduction is .*, which a package of peclip does not hold",
         ),
     ],
 )
@@ -152,3 +157,14 @@ def test_numbers_of_numpy_are_numbers(tiny_clip, tmp_path):
     net = PEClip(LABELS, str(tiny_clip), adapters=adapters)
     net.save_pretrained(tmp_path / "package")
     assert PEClip.from_pretrained(tmp_path / "package").config.adapters == net.config.adapters
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+def test_named_tuples_are_tuples_and_members_of_enumerations_are_refused():
+    assert describe(partial(SharedAdapter, init=Point(1, 2))).init_args == {"init": (1, 2)}
+    with pytest.raises(InputError, match="which a package of peclip does not hold"):
+        describe(partial(SharedAdapter, reduction=IntEnum("Few", "one two").one))
