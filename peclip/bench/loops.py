@@ -115,7 +115,7 @@ def _measured(what: str, setup: Setup, loop: Callable[..., Any], count: Callable
 
 def _counted(count: Callable[..., Flops], net: PEClip, clips: int) -> tuple[Flops, Work] | tuple[None, None]:
     """Return the operations of a step, and what they move; nothing where a part from elsewhere asks for values of a clip."""
-    with suppress(Exception), Counter() as counter:
+    with suppress(RuntimeError), Counter() as counter:
         return count(meta_copy(net), clips, net.clip_format.num_frames), counter.work
     return None, None
 

@@ -94,9 +94,8 @@ def _fetch(
             earlier.join()
         _pass_on(start.pop()(), requests, answers)
     except BaseException as error:  # noqa: BLE001 - it is raised by the thread that waits
-        clear_frames(
-            error.__traceback__
-        )  # they hold the loader's processes, and would do so in a circle with the error
+        # They hold the loader's processes, and would do so in a circle with the error.
+        clear_frames(error.__traceback__)
         answers.put(error)
 
 

@@ -246,9 +246,8 @@ class Windows:
             )
             where = first, last, seconds, share
             sights.append(Sight(subject.number, *where, self._clip(crops), box, score, absences))
-        not_followed = max(
-            (frame.view.not_followed for frame in counted), default=0
-        )  # none where a picture begins late
+        # Where the picture begins late, a window has no frame.
+        not_followed = max((frame.view.not_followed for frame in counted), default=0)
         return Window(
             start, end, sorted(sights, key=lambda sight: sight.track), _blanks(start, end, sights), not_followed
         )

@@ -315,9 +315,7 @@ def test_all_tables_that_were_changed_are_named_at_once_and_a_deleted_one_is_wri
     save(tmp_path / "out/segments.csv", "b", "in place")
     (tmp_path / "out/timeline.csv").unlink()
     (tmp_path / "out/frames.csv").write_text("of somebody's own")
-    with pytest.raises(
-        InputError, match=r"'segments\.csv', 'summary\.csv' is there already|'summary\.csv', 'segments\.csv' is"
-    ):
+    with pytest.raises(InputError, match=r"'segments\.csv', 'summary\.csv' is there already"):
         night(["a.mp4"])
     for name in ("summary.csv", "segments.csv"):
         (tmp_path / "out" / name).unlink()
@@ -343,7 +341,7 @@ def test_a_kill_while_a_video_is_removed_blocks_nothing(night, tmp_path):
 
     night(["a.mp4"], beside=beside)
     (tmp_path / "out" / ANSWERS / "a" / DONE).unlink()
-    with pytest.raises(InputError, match=r"'a-annotated\.mp4' is there already|is not known how it was made"):
+    with pytest.raises(InputError, match=r"'a-annotated\.mp4' is there already"):
         night(["a.mp4"], beside=lambda folder, stem: (folder / f"{stem}{ANNOTATED}").write_text("another film"))
     (tmp_path / f"out/a{ANNOTATED}").unlink()
     assert night(["a.mp4"]) == []

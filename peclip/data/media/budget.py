@@ -24,9 +24,8 @@ MOST_SCANS = 50
 _EVERY = 16  # calls between two looks at the clock, which take longer than all the rest
 
 _SCAN = b"\xff\xda"
-_MARKER = re.compile(
-    rb"\xff+[\xc0-\xcf\xd8-\xfe]"
-)  # of a segment; decoders read on behind all others in compressed data
+# Of a segment; decoders continue behind all other markers in compressed data.
+_MARKER = re.compile(rb"\xff+[\xc0-\xcf\xd8-\xfe]")
 _BEGIN, _END = b"\xd8", b"\xd9"  # which have no length
 
 

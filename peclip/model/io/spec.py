@@ -76,14 +76,14 @@ def completed(spec: Spec) -> Spec:
     found = describe(resolve(spec, nn.Module))
     parameters = signature(resolve(found, nn.Module)).parameters.values()
     defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
-    return Spec(found.class_path, _with_lists(defaults | found.init_args))
+    return Spec(found.class_path, with_lists(defaults | found.init_args))
 
 
-def _with_lists(value: Any) -> Any:
-    """Return arguments as files hold them: lists in place of tuples."""
+def with_lists(value: Any) -> Any:
+    """Return plain data as files hold them: lists in place of tuples."""
     if isinstance(value, list | tuple):
-        return [_with_lists(entry) for entry in value]
-    return {key: _with_lists(entry) for key, entry in value.items()} if isinstance(value, dict) else value
+        return [with_lists(entry) for entry in value]
+    return {key: with_lists(entry) for key, entry in value.items()} if isinstance(value, dict) else value
 
 
 def class_of(factory: Callable[..., nn.Module]) -> type[Any]:

@@ -12,7 +12,7 @@ from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFor
 from peclip.errors import InputError, shown
 from peclip.labels import class_names
 from peclip.model.backbones.contract import Backbone
-from peclip.model.io.spec import Spec, check_import, resolve
+from peclip.model.io.spec import Spec, check_import, resolve, with_lists
 from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.norms import TrainedNorms
 from peclip.model.parts.peft_config import method_of
@@ -115,7 +115,7 @@ class ModelConfig:
             del known["temperature"]  # earlier versions read what has none
         if not self.clip_format.upright:
             del known["clip_format"]["upright"]
-        return {"format": FORMAT, **_with_lists(known)}
+        return {"format": FORMAT, **with_lists(known)}
 
     @classmethod
     def from_plain(cls, plain: Any, source: str, further: Collection[str] = ()) -> "ModelConfig":
@@ -217,10 +217,3 @@ def _check_class(spec: Spec, kind: type[nn.Module], where: str) -> None:
         resolve(spec, kind)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-
-
-def _with_lists(value: Any) -> Any:
-    """Return plain data with lists for tuples."""
-    if isinstance(value, dict):
-        return {key: _with_lists(entry) for key, entry in value.items()}
-    return [_with_lists(entry) for entry in value] if isinstance(value, list | tuple) else value
