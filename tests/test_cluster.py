@@ -75,12 +75,12 @@ SHARDED = ["--model.sharded", "true", "--data.batch_size", "2"]
 
 
 def test_sharded_weights_train_like_copies_and_resume_unsharded_after_a_kill(options, alone, tmp_path):
-    """The fourth of six steps is the first of the second epoch."""
-    before = AtCall("peclip.train.module:PEClipModule.training_step", 5, partial(send, signal.SIGKILL))
+    """Killed in the last of six steps, they resume within the second epoch: after the fifth, if that is on disk by then."""
+    before = AtCall("peclip.train.module:PEClipModule.training_step", 6, partial(send, signal.SIGKILL))
     words = [*options, "--folder", "run", "--last.every_n_steps", "1"]
     killed = in_ranks(tmp_path, [*words, *SHARDED], 2, before)
     assert [result.status for result in killed] == [-signal.SIGKILL] * 2
-    assert trained(tmp_path / "run")["global_step"] == 4
+    assert trained(tmp_path / "run")["global_step"] in (4, 5)
     (result,) = in_ranks(tmp_path, [*words, "--ckpt_path", "last"], 1)
     assert result.status == 0, result.err
     assert_same(alone, tmp_path / "run")

@@ -6,6 +6,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,7 @@ def test_an_evaluation_needs_a_model_and_clips(command, place):
 def test_workers_are_no_further_option(place):
     done("predict", "--ckpt_path", place.models["package"], "--data.manifest", place.clips, "--out", "out")
     assert len(content("out")["predictions.csv"].splitlines()) == 1 + len(SEVEN)
+    assert not active_children()  # it is told to end, and not left to the garbage collector
 
 
 def test_every_kind_becomes_a_package(place):

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -133,7 +134,7 @@ class VideoDataModule(RunClips):
         self.batch_size, self.eval_batch_size, self.balanced = batch_size, eval_batch_size, balanced
         self.augment, self.mix, self.on_error, self.views = augment, mix, on_error, views
         self._datasets: list[ClipDataset] = []
-        self._ahead = Ahead(self)
+        self._ahead, self._loaders = Ahead(self), WeakSet[LateLoader]()
         self._clip_format = ClipFormat()
         self.shards: Sequence[Sequence[range]] | None = None
         """The clips of the shards that each rank predicts; None where predictions are not sharded."""
@@ -249,6 +250,11 @@ class VideoDataModule(RunClips):
         label, target = batch.label[partners], None if batch.target is None else batch.target[partners]
         return replace(batch, video=video, other_label=label, other_target=target, weight=weight).own()
 
+    def teardown(self, stage: str) -> None:
+        """End the processes that have read clips: a test that follows a training has its own, and so has each fold."""
+        for loader in list(self._loaders):
+            loader.close()
+
     def what_died(self, error: RuntimeError) -> InputError | None:
         """Return an error that names the dead or silent worker processes and their clips; None for another error."""
         return explain(error, self._datasets)
@@ -283,7 +289,7 @@ class VideoDataModule(RunClips):
         dataset = ClipDataset(clips, self.labels, clip_format, seed, at_work, self.on_error, soft, views)
         self._datasets.append(dataset)
         share_manifests()
-        return LateLoader(
+        loader = LateLoader(
             dataset,
             batch_sampler=sampler,
             collate_fn=collate_shared if self.num_workers else collate,
@@ -293,3 +299,5 @@ class VideoDataModule(RunClips):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+        self._loaders.add(loader)
+        return loader

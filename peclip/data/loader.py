@@ -66,6 +66,18 @@ class LateLoader(DataLoader[Batch]):
             batches.end()
             self._is_iterated &= batches is not self._latest
 
+    def close(self) -> None:
+        """End the worker processes, as for the last time.
+
+        The garbage collector would end them some time later, and would wait five seconds for each: it takes the circles of
+        objects around a trainer apart in any order, and may close the queues by which the processes are told to end.
+        """
+        with self._turn:
+            latest, self._latest, self._ahead, self._iterator = self._latest, None, None, None
+            self._is_iterated = False
+        if latest is not None:
+            latest.close()
+
     def _watch(self) -> Watched[Batch]:
         start_server()  # which a fork of the main process has not
         self._latest = Watched(self._start, cast(ClipDataset, self.dataset).at_work, self._latest)

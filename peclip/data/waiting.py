@@ -74,6 +74,11 @@ class Watched(Iterator[T]):
         """Ask for no further batch."""
         self._requests.put(False)
 
+    def close(self) -> None:
+        """Let the thread end, and wait until it has, but not for a process that is blocked."""
+        self.end()
+        self._thread.join(CHECK)
+
     def __del__(self) -> None:
         """Let the thread end."""
         self.end()

@@ -98,6 +98,21 @@ def test_a_loader_that_nobody_holds_leaves_no_thread(tiny_data: Path):
 
 
 @pytest.mark.parametrize("read", [0, 1, 3])
+def test_a_closed_loader_has_no_processes_and_can_be_read_again(read: int, tiny_data: Path):
+    data = module(tiny_data, num_workers=1, batch_size=1)
+    loader = data.test_dataloader()
+    expected = [int(batch.clip[0]) for batch in loader]
+    left = iter(loader)
+    list(islice(left, read))
+    loader.read_ahead()
+    (process,) = loader._iterator._workers
+    data.teardown("test")
+    assert not process.is_alive()
+    assert process.exitcode == 0  # it was told to end, and not killed
+    assert [int(batch.clip[0]) for batch in loader] == expected
+
+
+@pytest.mark.parametrize("read", [0, 1, 3])
 def test_loaders_that_nobody_holds_end_without_the_garbage_collector(read: int, tiny_data: Path):
     """In a circle of references their processes are not told to end, and each is waited for in vain for five seconds."""
     data = module(tiny_data, num_workers=1, batch_size=4, val=0.4)

@@ -81,9 +81,9 @@ def test_every_command_takes_the_run_and_its_package(lora_run, tmp_path, monkeyp
 
 
 def test_a_killed_run_resumes_to_the_same_bits_with_dropout(config, lora_run, tmp_path):
-    """The fourth of six steps is the first of the second epoch."""
+    """Killed in the last of six steps, it resumes within the second epoch."""
     words = ["fit", *config, "--folder", "run", "--last.every_n_steps", "1"]
-    before = AtCall("peclip.train.module:PEClipModule.training_step", 5, partial(send, signal.SIGKILL))
+    before = AtCall("peclip.train.module:PEClipModule.training_step", 6, partial(send, signal.SIGKILL))
     assert in_a_process(tmp_path, words, before)[0] == -signal.SIGKILL
     result = in_a_process(tmp_path, [*words, "--ckpt_path", "last"])
     assert result[0] == 0, result

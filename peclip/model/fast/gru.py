@@ -1,10 +1,14 @@
 """GRU that torch.compile can include in its graph."""
 
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+# cuDNN copies the weights of a GRU that do not follow each other in memory at every call; these are small.
+warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
 
 
 class GRU(nn.Module):

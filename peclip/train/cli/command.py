@@ -54,6 +54,8 @@ NOISE = (
     r".*checkpoint was not created with WeightAveraging",  # an evaluation needs the averages alone
     r".*ModelCheckpoint\(monitor='val/score'\)` could not find",  # a line after the training says that nothing was validated
     r".*You are trying to `self\.log\(\)` but `Trainer\(barebones=True\)`",
+    r".*GPU available but not used",  # it is said with trainer.accelerator cpu, which somebody has chosen
+    r".*AccumulateGrad node's stream does not match",  # Lightning wraps a model for DDP in a stream of its own
     r".*SWA is currently only supported every epoch",  # the schedule that it replaces steps more often
     r".*irectory .* exists and is not empty",  # a resumed run stays in its folder
 )

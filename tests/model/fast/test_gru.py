@@ -77,3 +77,17 @@ def test_one_graph_holds_all_of_it(pair):
     compiled = torch.compile(mine, backend="eager", fullgraph=True)
     x = torch.randn(8, 5, 6)
     assert torch.allclose(compiled(x)[0], like(x)[0], atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_gives_the_same_gradients_without_training_mode_too(pair, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # it multiplies with three decimal digits otherwise
+    mine, like = pair
+    x = torch.randn(8, 5, 6)
+    ours, theirs = x.cuda().requires_grad_(), x.clone().requires_grad_()
+    out, _ = mine.cuda().eval()(ours)
+    out.sum().backward()
+    like(theirs)[0].sum().backward()
+    torch.testing.assert_close(out.cpu(), like(x)[0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(ours.grad.cpu(), theirs.grad, atol=1e-4, rtol=0)
