@@ -62,12 +62,15 @@ class LateLoader(DataLoader[Batch]):
             for number, batch in enumerate(batches, 1):
                 self._is_iterated = number < len(self)  # Lightning does not ask for the end after the last batch
                 yield batch
+        except Exception:
+            self.close()
+            raise
         finally:
             batches.end()
             self._is_iterated &= batches is not self._latest
 
     def close(self) -> None:
-        """End the worker processes, as for the last time.
+        """End the worker processes.
 
         The garbage collector would end them some time later, and would wait five seconds for each: it takes the circles of
         objects around a trainer apart in any order, and may close the queues by which the processes are told to end.

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -29,6 +30,9 @@ Film = NDArray[np.uint8]
 Kind = Literal["demo", "demo_order"]
 
 FPS = 25
+MOST_PROCESSES = 8
+"""Processes that generate clips at once, at most: each imports its modules first."""
+
 VERSION = 3
 """Part of the folder's name: raise it when the faces change, so that older clips are not mistaken for new ones."""
 
@@ -193,38 +197,42 @@ def _make(root: Path, plan: _Plan) -> Path:
 
 
 def _fill(folder: Path, plan: _Plan) -> None:
-    """Write all clips, half of them in a second process, and the manifest."""
+    """Write all clips, shared among as many processes as there are cores, and the manifest."""
     clips = list(_clips(plan))
     for parent in {(folder / clip.path).parent for clip in clips}:
         parent.mkdir(parents=True)
-    # A fresh interpreter rather than multiprocessing: it neither forks a process that has threads nor runs the
-    # caller's main module a second time.
-    code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import _second_half; _second_half(*sys.argv[1:])"
-    options = [
-        plan.kind,
-        *(str(getattr(plan, name)) for name in ("train", "test", "frames", "size", "seed")),
-        *plan.labels,
-    ]
-    with subprocess.Popen([sys.executable, "-c", code, str(folder), *options], stderr=subprocess.PIPE) as helper:
-        try:
-            for clip in clips[0::2]:
-                _shoot(folder, plan, clip)
-            errors = helper.communicate()[1]
-        finally:
-            helper.kill()
-    if helper.returncode:
-        raise RuntimeError(f"generating the demo clips failed: {errors.decode().strip()}")
+    processes = max(1, min(os.cpu_count() or 1, MOST_PROCESSES, len(clips)))
+    with ExitStack() as stack:
+        helpers = [stack.enter_context(_helper(folder, plan, first, processes)) for first in range(1, processes)]
+        for helper in helpers:
+            stack.callback(helper.kill)
+        for clip in clips[0::processes]:
+            _shoot(folder, plan, clip)
+        errors = [helper.communicate()[1] for helper in helpers]
+    for helper, error in zip(helpers, errors, strict=True):
+        if helper.returncode:
+            raise RuntimeError(f"generating the demo clips failed: {error.decode().strip()}")
     with (folder / "manifest.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("path", "label", "split", "subject"))
         writer.writerows((clip.path, clip.label, clip.split, _subject(plan, clip)) for clip in clips)
 
 
-def _second_half(folder: str, kind: Kind, *rest: str) -> None:
-    """Write every second clip, in the second process; the arguments are those of a plan."""
-    train, test, frames, size, seed = map(int, rest[:5])
-    plan = _Plan(kind, train, test, frames, size, seed, labels=rest[5:])
-    for clip in list(_clips(plan))[1::2]:
+def _helper(folder: Path, plan: _Plan, first: int, processes: int) -> subprocess.Popen[bytes]:
+    """Start a process that writes its share of the clips."""
+    # A fresh interpreter rather than multiprocessing: it neither forks a process that has threads nor runs the
+    # caller's main module a second time.
+    code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import _share; _share(*sys.argv[1:])"
+    numbers = (first, processes, *(getattr(plan, name) for name in ("train", "test", "frames", "size", "seed")))
+    options = [str(folder), plan.kind, *map(str, numbers), *plan.labels]
+    return subprocess.Popen([sys.executable, "-c", code, *options], stderr=subprocess.PIPE)
+
+
+def _share(folder: str, kind: Kind, *rest: str) -> None:
+    """Write the share of a process that :func:`_helper` has started; the arguments are those that it passes."""
+    first, processes, train, test, frames, size, seed = map(int, rest[:7])
+    plan = _Plan(kind, train, test, frames, size, seed, labels=rest[7:])
+    for clip in list(_clips(plan))[first::processes]:
         _shoot(Path(folder), plan, clip)
 
 

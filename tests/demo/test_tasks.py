@@ -147,7 +147,19 @@ def test_people_of_training_test_and_pretraining_are_disjoint():
     assert len(looks) == 5
 
 
-def test_a_failing_second_process_is_reported(tmp_path, monkeypatch):
+@pytest.mark.parametrize("cores", [1, 5, 64])
+def test_any_number_of_processes_writes_the_same_clips(cores, tmp_path, monkeypatch):
+    both = tmp_path / "two", tmp_path / "other"
+    for root, count in zip(both, (2, cores), strict=True):
+        monkeypatch.setattr(tasks.os, "cpu_count", lambda count=count: count)
+        demo(root, train=1, test=0, frames=2, size=32)
+    one, other = ({path.relative_to(root): path.read_bytes() for path in root.rglob("*.*")} for root in both)
+    assert len(one) == 1 + len(SEVEN)
+    assert one == other
+
+
+def test_a_failing_process_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks.os, "cpu_count", lambda: 3)
     monkeypatch.setattr(tasks.sys, "path", ["/nowhere"])
     with pytest.raises(RuntimeError, match="generating the demo clips failed"):
         demo(tmp_path, train=1, test=0, frames=2, size=32)
