@@ -73,7 +73,7 @@ class LateLoader(DataLoader[Batch]):
         """End the worker processes.
 
         The garbage collector would end them some time later, and would wait five seconds for each: it takes the circles of
-        objects around a trainer apart in any order, and may close the queues by which the processes are told to end.
+        objects around a trainer apart in any order, and may close the queues by which the processes are asked to end.
         """
         with self._turn:
             latest, self._latest, self._ahead, self._iterator = self._latest, None, None, None
