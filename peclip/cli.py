@@ -121,6 +121,11 @@ def main(args: Sequence[str] | None = None) -> None:
     except InputError as error:
         print(f"peclip: error: {in_one_line(error)}", file=sys.stderr)
         status = 2
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise
+        print(f"peclip: error: {in_one_line(InputError(f'{error.filename}: {error.strerror}'))}", file=sys.stderr)
+        status = 2
     except KeyboardInterrupt:
         print("peclip: interrupted", file=sys.stderr)
         status = INTERRUPTED

@@ -92,7 +92,10 @@ def load(text: str) -> Any:
     Raises:
         yaml.YAMLError: it is not valid, or refused.
     """
-    return yaml.load(text, Loader=Loader)
+    try:
+        return yaml.load(text, Loader=Loader)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:  # of PyYAML, as in !!int many
+        raise RefusedYAML(problem=f"a value is not what its tag says ({first_line(error)})") from error
 
 
 def read_text(path: Path, what: str = "a YAML file") -> str:

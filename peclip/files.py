@@ -227,12 +227,18 @@ def read_regular_text(path: Path | str) -> str:
 
 def temporary_name(path: Path) -> Path:
     """Return a hidden name beside ``path``, with its suffix, that no other process uses."""
+    path = path.absolute()  # the folder . has no name
     return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
 
 
 def as_cell(path: str) -> str:
     """Return a path as tables have it: a spreadsheet takes ``=cmd.mp4`` for a formula, and ``./=cmd.mp4``, the same file, not."""
     return f"./{path}" if path.startswith(FORMULA) else path
+
+
+def as_text_cell(text: str) -> str:
+    """Return a text from elsewhere as tables have it: a spreadsheet shows ``'=1+1`` as it is, and computes ``=1+1``."""
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def is_temporary(path: Path) -> bool:

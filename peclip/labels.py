@@ -170,6 +170,11 @@ def ink(colour: str) -> str:
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 128 else "white"
 
 
+def divided(labels: Sequence[str]) -> list[str]:
+    """Return the names of an option whose entries may hold several, divided by commas."""
+    return [name.strip() for entry in labels for name in entry.split(",")]
+
+
 def class_names(labels: Sequence[str]) -> tuple[str, ...]:
     """Return the :func:`canonical` names of classes.
 

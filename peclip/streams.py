@@ -18,6 +18,8 @@ def open_streams() -> None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 - as long as the process lives
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may not have every letter of a name
         if stream is None or (stream is getattr(sys, f"__{name}__") and _has_reader(number)):
             setattr(sys, name, _without_end(stream, number))
 

@@ -33,6 +33,9 @@ REFUSED = {
     "a null byte": (b"a: \x00", "not valid YAML"),
     "a list alone": ("[a, b]", "expected options, such as name, trainer, model and data"),
     "nothing": ("", "expected options"),
+    "a tag that is not kept": ("a: !!int many", "not what its tag says (invalid literal for int"),
+    "a switch that is none": ("a: !!bool perhaps", "not what its tag says ('perhaps')"),
+    "a date that is none": ("a: !!timestamp today", "not what its tag says"),
     "too much": ("#" * (LIMIT + 1), "has more than 2,000,000 bytes"),
 }  # fmt: skip
 

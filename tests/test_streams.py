@@ -1,5 +1,6 @@
 """Output that nobody reads does not end a command."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,16 @@ def test_a_closed_stdout_does_not_end_a_command_or_become_another_file():
     out, err = start(">&-")
     assert (out, err[0], err[-1]) == ("", "done", "status 0")
     assert int(err[1].split()[1]) > 2
+
+
+def test_letters_that_a_terminal_does_not_have_are_written_as_their_codes():
+    code = "from peclip.cli import main; main(['--version']); print('± 高兴')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1] == r"\xb1 \u9ad8\u5174"
 
 
 def test_all_streams_may_be_closed():

@@ -59,7 +59,7 @@ def explain(
     from peclip.inference.explain.faces import read_face
     from peclip.inference.explain.page import write_page
     from peclip.inference.explain.picture import draw_explanation
-    from peclip.inference.faces import YuNet
+    from peclip.inference.faces import detector_of
     from peclip.inference.sources import refuse_address
     from peclip.inference.trained import find_device, load_model
     from peclip.model.fast.allocator import keep_freed_memory
@@ -71,12 +71,10 @@ def explain(
     refuse_address(clip)
     check_folder(Path(out))
     keep_freed_memory()
+    detect = detector_of(faces, face_model)
     net = load_model(model, backbone, labels, texts, trust).to(find_device(device)).eval()
     check_request(net, label, curve_steps)
-    if faces == "none":
-        read = read_moving(clip, net, start, end)
-    else:
-        read = read_face(clip, net, YuNet(face_model), start, end)
+    read = read_moving(clip, net, start, end) if detect is None else read_face(clip, net, detect, start, end)
     with progress_bars() as progress:
         task = progress.add_task("explaining", total=passes(net, curve_steps))
         found = explained(net, clip, read, label, curve_steps, batch_size, lambda more: progress.advance(task, more))

@@ -80,16 +80,17 @@ def import_released(
     Raises:
         InputError: the file is not such a checkpoint, the labels do not fit, or the target exists.
     """
+    from peclip.labels import class_names, divided
     from peclip.model.io.package import check_free
     from peclip.model.io.released import read_released
 
     check_free(Path(out))
     trained = read_released(Path(released), texts=texts, scope=scope)
     if labels is not None:
-        classes = len(trained.config.labels)
-        if len(set(labels)) != classes or len(labels) != classes:
-            raise InputError(f"labels: {len(set(labels))} names, but {released} has {classes} classes", "labels")
-        trained = replace(trained, config=replace(trained.config, labels=tuple(labels)))
+        names, classes = class_names(divided(labels)), len(trained.config.labels)
+        if len(names) != classes:
+            raise InputError(f"labels: {len(names)} names, but {released} has {classes} classes", "labels")
+        trained = replace(trained, config=replace(trained.config, labels=names))
     _write(trained, Path(out), dtype)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from huggingface_hub import hf_hub_download
@@ -145,6 +145,25 @@ def fetch(hub: str, names: Sequence[str], what: str, option: str) -> str:
         raise InputError(
             f"{option}: {what} cannot be downloaded from the Hub ({hub}): connect once, or set {option} to the file {names[0]}"
         ) from error
+
+
+def detector_of(faces: Literal["yunet", "none"] | Detector, face_model: str | None) -> Detector | None:
+    """Return what finds faces; None where nothing does.
+
+    Args:
+        faces: yunet, none, or a detector of one's own.
+        face_model: the ONNX file of YuNet; None downloads it once.
+
+    Raises:
+        InputError: a file of YuNet is named, but YuNet is not chosen; or YuNet cannot be loaded.
+    """
+    if faces == "yunet":
+        return YuNet(face_model)
+    if face_model is not None:
+        raise InputError(
+            "face_model is a file of YuNet, which finds no faces here: choose faces yunet, or omit it", "face_model"
+        )
+    return checked_faces(faces) if callable(faces) else None
 
 
 def checked_faces(detect: Detector) -> Detector:

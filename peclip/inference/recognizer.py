@@ -18,7 +18,7 @@ from peclip.errors import InputError
 from peclip.inference.ahead import ahead
 from peclip.inference.cautions import about_faces, brightness, of_answer, of_model
 from peclip.inference.crops import FoundFaces, WholeFrames
-from peclip.inference.faces import Detector, YuNet, checked_faces
+from peclip.inference.faces import Detector, detector_of
 from peclip.inference.sources import checked_frames, read_frames
 from peclip.inference.trained import find_device
 from peclip.inference.windows import Box, Sight, Stretch, View, Window, Windows
@@ -120,13 +120,13 @@ class Recognizer:
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}: expected at least 1")
         Windows(1, window, stride)
+        self._detect = detector_of(faces, face_model)
         self.window, self._stride, self._batch_size = window, stride, batch_size
         self._device = find_device(str(device))
         self.precision = best_precision(self._device.type) if precision == "auto" else precision
         if precision == "int8" and self._device.type != "cpu":
             raise InputError(f"precision int8 is for a CPU: the device is {self._device}; use bf16-mixed", "precision")
         net = model if isinstance(model, PEClip) else PEClip.from_trained(read_trained(model), backbone)
-        self._detect = checked_faces(faces) if callable(faces) else YuNet(face_model) if faces == "yunet" else None
         net = net.to(self._device).eval()
         self.net = in_int8(net) if precision == "int8" else net
 

@@ -10,7 +10,7 @@ import torch
 from peclip.class_texts import PLACEHOLDER, TextStyle, texts_by_name, texts_of
 from peclip.configuration import read_yaml
 from peclip.errors import InputError, shown
-from peclip.labels import SEVEN
+from peclip.labels import SEVEN, divided
 from peclip.model import PEClip, read_trained
 from peclip.model.io.spec import trusting
 
@@ -41,8 +41,7 @@ def load_model(
         InputError: the model cannot be loaded, or has labels and texts of its own.
     """
     if model == ZERO_SHOT:
-        names = None if labels is None else [name.strip() for entry in labels for name in entry.split(",")]
-        return zero_shot(names, texts, backbone)
+        return zero_shot(None if labels is None else divided(labels), texts, backbone)
     if model.replace("_", "-").lower() == ZERO_SHOT and not Path(model).exists():
         raise InputError(f"model is {model}: CLIP without training is called {ZERO_SHOT}", "model")
     if labels is not None or texts is not None:

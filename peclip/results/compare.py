@@ -37,6 +37,9 @@ from peclip.results.tables import (
 )
 from peclip.terminal import say
 
+DIGITS = 12
+"""Digits after the point to which differences of rates are exact."""
+
 NOTE = (
     "Brackets hold {level:.0%} intervals. Differences are to the first run, in percentage points: the same test clips are "
     "drawn for both ({draws:,} bootstrap draws), and p is twice the share of draws in which the difference has the other "
@@ -186,9 +189,12 @@ def compare_entries(entries: Sequence[Entry]) -> Comparison:
 
 
 def _change(seen: np.ndarray, drawn: np.ndarray, index: int) -> Change:
-    """Return the change of a rate ``(N, R)`` from the first run to another."""
-    by_draw = drawn[:, index] - drawn[:, 0]
-    return Change(float(seen[0, index] - seen[0, 0]), interval(by_draw), p_value(by_draw))
+    """Return the change of a rate ``(N, R)`` from the first run to another.
+
+    Of equal rates it is 0: means over folds and classes differ by rounding where their clips come in another order.
+    """
+    observed, by_draw = ((rates[:, index] - rates[:, 0]).round(DIGITS) + 0.0 for rates in (seen, drawn))
+    return Change(float(observed[0]), interval(by_draw), p_value(by_draw))
 
 
 def _compared(entry: Entry, index: int, seen: Rates, drawn: Rates, labels: Sequence[str]) -> Compared:

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from peclip.errors import InputError, listed
 from peclip.results.crossval import RESULTS
-from peclip.results.evaluation import Evaluation, read_evaluation
+from peclip.results.evaluation import PREDICTIONS, Evaluation, read_evaluation
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,26 @@ def _read_entry(run: str) -> Entry:
     folder = Path(run)
     folds = {int(path.name[5:]): path for path in folder.glob("fold_*") if path.name[5:].isdecimal()}
     if not folds:
-        return Entry(run, {None: _by_path(read_evaluation(folder))})
+        return Entry(run, {None: _in_order(read_evaluation(folder))})
     if not (folder / RESULTS).exists():
         raise InputError(f"{run} is a cross-validation that is not finished: run its peclip cv again to resume it")
-    return Entry(run, {fold: _by_path(read_evaluation(folds[fold])) for fold in sorted(folds)})
+    return Entry(run, {fold: _in_order(read_evaluation(folds[fold])) for fold in sorted(folds)})
 
 
-def _by_path(test: Evaluation) -> Evaluation:
-    """Return an evaluation with its clips in the order of their paths, which may differ between manifests."""
-    order = sorted(range(len(test.paths)), key=test.paths.__getitem__)
-    paths = tuple(test.paths[index] for index in order)
-    return replace(test, paths=paths, truth=test.truth[order], predicted=test.predicted[order])
+def _in_order(test: Evaluation) -> Evaluation:
+    """Return an evaluation with its clips in the order of their paths and seconds, since manifests may have another.
+
+    Raises:
+        InputError: a clip occurs twice, so that another run's cannot be found for it: peclip 0.1.0 wrote no seconds.
+    """
+    order = sorted(range(len(test.clips)), key=test.clips.__getitem__)
+    clips = tuple(test.clips[index] for index in order)
+    if twice := next((one for one, other in pairwise(clips) if one == other), None):
+        raise InputError(
+            f"{test.folder / PREDICTIONS} has {twice.path} more than once and does not say which piece of it a row is: "
+            "evaluate again with peclip test"
+        )
+    return replace(test, clips=clips, truth=test.truth[order], predicted=test.predicted[order])
 
 
 def _check_alike(first: Entry, other: Entry) -> None:
@@ -90,14 +100,14 @@ def _check_alike(first: Entry, other: Entry) -> None:
                 f"{first.name} has the labels {listed(test.labels)}, {other.name} has {listed(own.labels)}: "
                 "only runs with the same labels can be compared"
             )
-        if test.paths != own.paths or (_labels(test) != _labels(own)).any():
+        if test.clips != own.clips or (_labels(test) != _labels(own)).any():
             where = "" if fold is None else f" in fold {fold}"
-            common = len(set(test.paths) & set(own.paths))
+            common = len(set(test.clips) & set(own.clips))
             here, there = test.metrics.skipped, own.metrics.skipped
             skipped = f", besides {here} and {there} skipped" if here or there else ""
             raise InputError(
-                f"{first.name} and {other.name} were tested on different clips{where}: {len(test.paths)} and "
-                f"{len(own.paths)}, of which {common} have the same path (with other labels, if all){skipped}: only "
+                f"{first.name} and {other.name} were tested on different clips{where}: {len(test.clips)} and "
+                f"{len(own.clips)}, of which {common} have the same path, start and end (with other labels, if all){skipped}: only "
                 "runs on the same test set can be compared"
             )
 

@@ -1,11 +1,12 @@
 """An evaluation on disk: metrics.json with its confusion matrix and predictions.csv, written and read."""
 
 import csv
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -152,6 +153,18 @@ class Metrics:
         return remarks
 
 
+PIECE = ["start", "end"]
+"""Columns of predictions.csv where clips are pieces of videos."""
+
+
+class Piece(NamedTuple):
+    """A clip as it can be found again: a video, or the piece of one between two seconds."""
+
+    path: str
+    start: float
+    end: float
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """A finished evaluation, clip by clip.
@@ -161,7 +174,7 @@ class Evaluation:
         metrics: from metrics.json.
         training: from training.json, or that of the run whose model was evaluated; None where neither is known.
         labels: class names in the order of the logits.
-        paths: of the n clips, in the order of the test set.
+        clips: the n clips, in the order of the test set.
         truth: index of the true class of each clip, int64 (n,).
         predicted: index of the predicted class of each clip, int64 (n,).
     """
@@ -170,7 +183,7 @@ class Evaluation:
     metrics: Metrics
     training: Training | None
     labels: tuple[str, ...]
-    paths: tuple[str, ...]
+    clips: tuple[Piece, ...]
     truth: np.ndarray
     predicted: np.ndarray
 
@@ -237,7 +250,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     if not (folder / PREDICTIONS).is_file():
         raise InputError(f"{folder / PREDICTIONS} is missing: {again}")
     found = Evaluation(folder, metrics, training, *_read_predictions(folder / PREDICTIONS))
-    if metrics.scores.clips != len(found.paths) or metrics.scores.war != found.scores.war:
+    if metrics.scores.clips != len(found.clips) or metrics.scores.war != found.scores.war:
         raise InputError(f"{folder}: {METRICS} and {PREDICTIONS} are of different evaluations, or one is torn")
     return found
 
@@ -248,8 +261,8 @@ def run_above(folder: Path) -> Path | None:
     return run if (run / "checkpoints").is_dir() else None
 
 
-def _read_predictions(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray, np.ndarray]:
-    """Return the labels in their order, and path, true and predicted class of each clip.
+def _read_predictions(path: Path) -> tuple[tuple[str, ...], tuple[Piece, ...], np.ndarray, np.ndarray]:
+    """Return the labels in their order, and each clip with its true and predicted class.
 
     Raises:
         InputError: the file cannot be read, or is not that of an evaluation.
@@ -260,28 +273,36 @@ def _read_predictions(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], np.
         ) as file:
             rows = csv.reader(file)
             header = next(rows, [])
-            if header[:3] != ["path", "label", "predicted"]:
+            first = 3 if header[1:3] == PIECE else 1
+            if [*header[:1], *header[first : first + 2]] != ["path", "label", "predicted"]:
                 raise InputError(f"{path} lacks the columns path, label and predicted of an evaluation")
-            labels = tuple(map(label_of, header[3:]))
+            labels = tuple(map(label_of, header[first + 2 :]))
             index = {label: place for place, label in enumerate(labels)}
-            clips = [_clip(row, index, f"{path} line {rows.line_num}") for row in rows if row]
+            clips = [_clip(row, first, index, f"{path} line {rows.line_num}") for row in rows if row]
     except (OSError, csv.Error) as error:
         raise InputError(f"{path} cannot be read: {first_line(error)}") from error
     if not clips:
         raise InputError(f"{path} holds no clip")
-    paths, truth, predicted = zip(*clips, strict=True)
-    return labels, paths, np.array(truth, dtype=np.int64), np.array(predicted, dtype=np.int64)
+    pieces, truth, predicted = zip(*clips, strict=True)
+    return labels, pieces, np.array(truth, dtype=np.int64), np.array(predicted, dtype=np.int64)
 
 
-def _clip(row: list[str], index: Mapping[str, int], where: str) -> tuple[str, int, int]:
-    """Return path, true and predicted class of a row.
+def _clip(row: list[str], first: int, index: Mapping[str, int], where: str) -> tuple[Piece, int, int]:
+    """Return the clip of a row, and its true and predicted class, which stand from the first column on.
 
     Raises:
-        InputError: the row is torn, or one of its classes is unknown.
+        InputError: the row is torn, one of its classes is unknown, or its start or end is not a number.
     """
-    if len(row) != 3 + len(index):
-        raise InputError(f"{where} has {len(row)} cells, expected {3 + len(index)}: the file is torn")
-    for column, label in (("label", row[1]), ("predicted", row[2])):
+    expected = first + 2 + len(index)
+    if len(row) != expected:
+        raise InputError(f"{where} has {len(row)} cells, expected {expected}: the file is torn")
+    truth, predicted = row[first : first + 2]
+    for column, label in (("label", truth), ("predicted", predicted)):
         if label not in index:
             raise InputError(f"{where}: {column} {label!r} is none of {listed(index)}")
-    return row[0].removeprefix("./"), index[row[1]], index[row[2]]
+    start, end = row[1:first] or ("", "")
+    try:
+        piece = Piece(row[0].removeprefix("./"), float(start or 0), float(end or math.inf))
+    except ValueError as error:
+        raise InputError(f"{where}: start and end are {start!r} and {end!r}, expected seconds") from error
+    return piece, index[truth], index[predicted]

@@ -22,6 +22,9 @@ NAMES = {
 }
 """Types of fields, as messages name what JSON holds."""
 
+LARGEST = 10**18
+"""Whole numbers are smaller; numpy and pandas have no larger ones."""
+
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the content of a JSON file that holds an object; None where there is no file.
@@ -74,6 +77,8 @@ def from_json(kind: type[Record], content: Any, source: str) -> Record:
     hints = get_type_hints(kind)
     values = {}
     for field in fields(kind):  # type: ignore[arg-type]  # a dataclass
+        if not field.compare:  # it is computed, and no content of files
+            continue
         if field.name in content:
             values[field.name] = _value(hints[field.name], content[field.name], f"{source}: {field.name}")
         elif _is_required(field):
@@ -94,6 +99,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     Raises:
         InputError: it is of another type.
     """
+    if type(value) is int and abs(value) >= LARGEST:
+        raise InputError(f"{where} is {shown(value)}, expected a number of at most 18 digits")
     kind, args = get_origin(hint) or hint, get_args(hint)
     if kind is Any:
         return value
@@ -110,7 +117,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return tuple(_value(args[0], item, where) for item in value)
     if is_dataclass(kind):
         return from_json(kind, value, where)  # type: ignore[arg-type]  # it is a type
-    if kind is float and type(value) is int and abs(value) < 2**63:
+    if kind is float and type(value) is int:
         return float(value)
     expected = " or ".join(map(repr, args)) if kind is Literal else NAMES[kind]
     raise InputError(f"{where} is {shown(value)}, expected {expected}")

@@ -2,7 +2,7 @@
 
 import glob
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from peclip.errors import InputError, shown
 from peclip.files import file_errors, is_not, natural_key
 from peclip.results.crossval import RESULTS, read_summary
 from peclip.results.evaluation import METRICS, read_metrics, run_above
-from peclip.results.options import DEVICES, FREE, OPTIONS, by_name, read_options
+from peclip.results.options import DEVICES, FREE, OPTIONS, by_name, read_changes, read_options
 from peclip.results.selection import Selection
 from peclip.results.tables import total
 from peclip.results.training import read_training
@@ -125,6 +125,7 @@ def _run(folder: Path) -> Result:
     facts = [metrics.trainable, metrics.parameters, metrics.split, metrics.benchmark, metrics.fold, metrics.remarks]
     options = read_options(folder)
     of_training = read_options(run) if run else options
+    changes = [astuple(change) for change in read_changes(run or folder) if change.option not in ALIKE]
     return Result(
         folder=folder,
         seed=_seed(of_training),
@@ -139,7 +140,7 @@ def _run(folder: Path) -> Result:
         device=_device(folder) or (_device(run) if run else ""),
         remarks=tuple(metrics.remarks),
         method=metrics.method,
-        kind=_kind(options, of_training, facts if run else [*facts, metrics.model]),
+        kind=_kind(options, of_training, [*facts, *changes, *([] if run else [metrics.model])]),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from peclip.errors import InputError, listed, printable
-from peclip.files import as_cell, write_text
+from peclip.files import as_cell, as_text_cell, write_text
 from peclip.results.replicates import Found, Result, find_results, replicates
 from peclip.results.selection import selection_note
 from peclip.results.tables import Rows, duration, giga, markdown_table, print_table, total
@@ -172,18 +172,24 @@ def _as_csv(rows: Sequence[Row]) -> str:
         war, uar = row.war, row.uar
         writer.writerow(
             [
-                *(as_cell(row.name), row.first.method, len(row.results)),
+                *(as_cell(_in_utf8(row.name)), as_text_cell(row.first.method or ""), len(row.results)),
                 *(" ".join(map(str, row.seeds)), row.clips.replace(",", "")),
                 *(war.mean, war.std, uar.mean, uar.std, row.first.trainable, row.first.parameters),
-                *(row.flops, row.seconds, ", ".join(row.devices)),
+                *(row.flops, row.seconds, as_text_cell(", ".join(row.devices))),
             ]
         )
     return file.getvalue()
 
 
+def _in_utf8(name: str) -> str:
+    """Return the name of a folder whose bytes may not be UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def _as_latex(cells: Rows, notes: Sequence[str]) -> str:
     header, rows = cells
-    lines = [" & ".join(map(_latex, line)) + r" \\" for line in (header, *rows)]
+    # The braces: after \\ of the line before, LaTeX takes a star or a bracket for an argument.
+    lines = ["{}" + " & ".join(map(_latex, line)) + r" \\" for line in (header, *rows)]
     return "\n".join(
         [
             "% needs \\usepackage{booktabs}",

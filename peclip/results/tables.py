@@ -1,5 +1,6 @@
 """Tables of results, on the screen and in markdown, and how rates and times are written in them."""
 
+import math
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -99,8 +100,8 @@ def points(*changes: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time in hours, minutes and seconds; None is one that nobody took."""
-    if seconds is None:
+    """Return a time in hours, minutes and seconds; None is one that nobody took, and a sum may be too large for a number."""
+    if seconds is None or not math.isfinite(seconds):
         return "unknown"
     if seconds < 60:
         return f"{seconds:.1f} s"

@@ -215,6 +215,20 @@ def test_a_folder_for_the_run_that_is_taken(folder, says, place, config):
     assert sorted(place.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "fit --config {}",
+        "test --ckpt_path {}",
+        "compare {} b",
+        "export {} --out o",
+        "prepare folders --root {} --out x.csv",
+    ],
+)
+def test_a_name_that_is_too_long_for_a_file_is_said(command, place):
+    assert_refused(run(*command.format("n" * 300).split()), "n" * 300, "File name too long")
+
+
 def test_an_unknown_command(place):
     assert_refused(run("train"), "unknown command 'train'", "fit", "predict", "peclip --help")
 

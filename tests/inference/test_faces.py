@@ -6,7 +6,7 @@ import pytest
 
 from peclip.errors import InputError
 from peclip.inference import faces
-from peclip.inference.faces import YuNet, checked_faces
+from peclip.inference.faces import YuNet, checked_faces, detector_of
 from peclip.inference.trained import find_device
 from tests import lacking
 from tests.lacking import YUNET, needs, needs_yunet
@@ -104,6 +104,12 @@ def by_centre(boxes):
 def test_a_detector_of_ones_own_that_returns_no_box_is_named(box):
     with pytest.raises(InputError, match="faces returns a box that has no width or height, or is not finite"):
         checked_faces(lambda frame: np.array([box]))(np.zeros((8, 8, 3), np.uint8))
+
+
+@pytest.mark.parametrize("faces", ["none", lambda frame: np.zeros((0, 4))])
+def test_a_model_that_would_find_no_faces_is_refused(faces):
+    with pytest.raises(InputError, match="face_model is a file of YuNet, which finds no faces here"):
+        detector_of(faces, "yunet.onnx")
 
 
 @pytest.mark.parametrize("name", ["meta", "abacus", "cuda:99"])

@@ -52,11 +52,11 @@ def test_videos_and_folders_become_a_table_json_and_pictures(checkpoint, tmp_pat
     assert capsys.readouterr() == (said, MOMENT)
 
 
-@pytest.mark.parametrize("option", ["--face-model", "--face_model"])
+@pytest.mark.parametrize("option", ["--per-frame", "--per_frame"])
 def test_the_command_takes_options_with_dashes(checkpoint, tmp_path, capsys, option):
     write_video(tmp_path / "a.mp4", 10)
     arguments = [str(tmp_path / "a.mp4"), "--model", checkpoint, "--faces=none", "--out", str(tmp_path / "out-put")]
-    main(["recognize", *arguments, option, "not-read.onnx", "--batch-size=2"])
+    main(["recognize", *arguments, option, "false", "--batch-size=2"])
     assert len(table(tmp_path / "out-put")) == 1
     assert capsys.readouterr().out.startswith(
         f"{tmp_path / 'out-put' / 'summary.csv'}: 1 face in 1 video, 1 row of the timeline; "

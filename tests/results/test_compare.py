@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from peclip.clip_format import ClipFormat
@@ -105,6 +106,45 @@ def test_clips_in_another_order_are_paired_by_their_paths(runs):
     assert run("compare", "good", "turned", "--out", "report").status == 0
     (change,) = json.loads((runs / "report/comparison.json").read_text())["differences"]
     assert change["war"]["interval"] == [0.0, 0.0]
+
+
+@pytest.fixture
+def pieces(runs):
+    """Runs that were tested on three pieces of each of 30 videos, in one order and in the other, and on later pieces."""
+    videos, starts = [f"{index // 3:03d}.mp4" for index in range(90)], np.arange(90) % 3
+    for name, order, by in (("forward", 1, 0), ("back", -1, 0), ("later", 1, 1)):
+        seconds = [f"{start}.0,{start + 1}.0" for start in starts + by]
+        write_run(runs / name, TRUTH[::order], GOOD[::order], paths=videos[::order], pieces=seconds[::order])
+    return runs
+
+
+def test_pieces_of_a_video_are_paired_by_their_seconds(pieces):
+    assert run("compare", "forward", "back", "--out", "report").status == 0
+    (change,) = json.loads((pieces / "report/comparison.json").read_text())["differences"]
+    assert change["war"]["interval"] == [0.0, 0.0]
+    assert_refused(run("compare", "forward", "later"), "of which 60 have the same path, start and end")
+
+
+def test_pieces_without_seconds_cannot_be_paired(runs):
+    for name in ("one", "two"):
+        write_run(runs / name, TRUTH, GOOD, paths=[f"{index // 3:03d}.mp4" for index in range(90)])
+    assert_refused(run("compare", "one", "two"), "predictions.csv has 000.mp4 more than once", "peclip test")
+
+
+def test_a_difference_of_rounding_is_none(tmp_path, monkeypatch):
+    """Of five folds of ten clips, each as often right in one run as in the other, but in other folds."""
+    monkeypatch.chdir(tmp_path)
+    for name, right in (("one", (7, 7, 8, 9, 9)), ("two", (9, 8, 7, 9, 7))):
+        for fold, count in enumerate(right):
+            predicted = np.where(np.arange(10) < count, TRUTH[:10], (TRUTH[:10] + 1) % 3)
+            paths = [f"{fold}_{index}.mp4" for index in range(10)]
+            write_run(tmp_path / name / f"fold_{fold}", TRUTH[:10], predicted, paths=paths)
+        (tmp_path / name / "results.json").write_text("{}")
+    result = run("compare", "one", "two", "--out", "report")
+    assert result.status == 0, result.err
+    (change,) = json.loads((tmp_path / "report/comparison.json").read_text())["differences"]
+    assert str(change["war"]["difference"]) == "0.0"
+    assert "-0.00" not in result.out
 
 
 def test_classes_in_another_order_are_paired_by_their_names(runs):

@@ -29,7 +29,7 @@ def folder(tmp_path):
 def test_a_run_is_read_back_as_it_was(folder):
     found = read_evaluation(folder)
     assert (found.labels, found.seconds, found.metrics.scores.war) == (tuple(LABELS), 90.0, 0.5)
-    assert found.paths == ("000.mp4", "001.mp4", "002.mp4", "003.mp4")
+    assert [clip.path for clip in found.clips] == ["000.mp4", "001.mp4", "002.mp4", "003.mp4"]
     np.testing.assert_array_equal(found.truth, TRUTH)
     np.testing.assert_array_equal(found.predicted, PREDICTED)
     assert found.scores.war == 0.5
@@ -67,6 +67,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, folder):
     [
         ("metrics.json", '{"war": 0.', "metrics.json cannot be read"),
         ("metrics.json", "[]", "metrics.json is torn"),
+        ("metrics.json", '{"clips": 1' + "0" * 400 + "}", "clips is 10+.*, expected a number of at most 18 digits"),
         ("metrics.json", '{"war": 0.5}', "metrics.json lacks clips; peclip test --ckpt_path .* writes a complete one"),
         ("metrics.json", b"\xff\xfe", "metrics.json cannot be read"),
         ("training.json", "{", "training.json cannot be read"),

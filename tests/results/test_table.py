@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ import yaml
 from peclip.clip_format import ClipFormat
 from peclip.results.crossval import summarise, write_summary
 from peclip.results.evaluation import Limited, read_evaluation
+from peclip.results.options import Change, write_changes
 from tests.runs import run, save_blank
 from tests.train.evaluations import outcomes, write_run
 
@@ -120,6 +122,34 @@ def test_what_is_only_watched_otherwise_is_a_replicate_and_what_is_trained_other
         folder = write(runs / f"runs/full/seed_{8 + number}", seed=8 + number, flops=2_345_678_901)
         (folder / "config.yaml").write_text(yaml.safe_dump(options(8 + number) | changed))
     assert [row["seeds"] for row in rows("runs/full")] == ["0 1 2 8", "9"]
+
+
+def test_runs_that_were_resumed_with_other_options_are_no_replicates(runs):
+    longer = Change(step=60, option="trainer.max_epochs", before=1, now=2)
+    for seed, changes in ((4, [longer]), (5, [longer]), (6, [replace(longer, step=30)])):
+        write_changes(write(runs / f"runs/full/seed_{seed}", seed=seed), changes)
+    faster = Change(step=60, option="data.num_workers", before=1, now=2)
+    write_changes(write(runs / "runs/full/seed_7", seed=7), [faster])
+    assert [row["seeds"] for row in rows("runs/full")] == ["0 1 2 7", "4 5", "6"]
+
+
+def test_times_whose_sum_is_too_large_are_unknown(runs):
+    for seed in (10, 11):
+        write(runs / f"runs/long/seed_{seed}", seed=seed, seconds=1e308)
+    assert "| unknown |" in run("table", "runs/long", "--format", "markdown").out
+
+
+def test_a_method_from_elsewhere_and_a_name_that_is_not_utf_8_stay_texts(runs):
+    write(runs / "runs/odd\udcff", method="=1+1", model={"without": ["text.mlp"]})
+    assert run("table", "runs", "--out", "table.csv").status == 0
+    assert {(row["run"], row["method"]) for row in rows("runs")} >= {(r"odd\udcff", "'=1+1")}
+    assert r"odd\udcff,'=1+1," in (runs / "table.csv").read_text()
+
+
+def test_no_row_of_a_paper_begins_with_what_latex_takes_for_an_argument(runs):
+    lines = run("table", "runs", "--format", "latex").out.splitlines()
+    assert sum(line.startswith("{}") for line in lines) == 3
+    assert not [line for line in lines if line.startswith(("*", "["))]
 
 
 def test_an_option_of_a_later_version_without_a_value_makes_no_other_row(runs):

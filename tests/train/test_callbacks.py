@@ -3,6 +3,7 @@
 import csv
 import fcntl
 import json
+import math
 import os
 import pty
 import re
@@ -202,17 +203,31 @@ def test_predictions_have_a_row_a_clip_with_its_label_and_probabilities(tmp_path
 
 def test_predictions_for_files_with_odd_names_are_read_back(tmp_path):
     names = ["=a.mp4", "b\udcff.mp4", "c,d.mp4"]
-    clips = Manifest(pd.DataFrame({"path": names, "label": LABELS}, dtype=object), tmp_path, tmp_path)
-    table = tmp_path / "predictions.csv"
-    write_csv(table, clips, LABELS, Outputs(torch.arange(3), torch.eye(3)), truth=True)
+    table = written(tmp_path, {"path": names, "start": None, "end": None, "label": LABELS})
     assert table.read_bytes().splitlines()[1].startswith(b"./=a.mp4,happiness,")
-    labels, paths, truth, predicted = _read_predictions(table)
-    assert (list(labels), list(paths), truth.tolist(), predicted.tolist()) == (
-        list(LABELS),
-        names,
-        [0, 1, 2],
-        [0, 1, 2],
-    )
+    labels, clips, truth, predicted = _read_predictions(table)
+    assert (list(labels), [clip.path for clip in clips]) == (list(LABELS), names)
+    assert truth.tolist() == predicted.tolist() == [0, 1, 2]
+
+
+def written(folder, columns):
+    table = folder / "predictions.csv"
+    clips = Manifest(pd.DataFrame(columns, dtype=object), folder, folder)
+    write_csv(table, clips, LABELS, Outputs(torch.arange(3), torch.eye(3)), truth=True)
+    return table
+
+
+def test_predictions_of_pieces_of_videos_say_which_and_are_read_back(tmp_path):
+    pieces = {"path": ["a.mp4"] * 3, "start": [None, 0.04, 12.0], "end": [2.5, 12.0, None], "label": LABELS}
+    table = written(tmp_path, pieces)
+    rows = [line.split(",")[:4] for line in table.read_text().splitlines()]
+    assert rows[:3] == [
+        ["path", "start", "end", "label"],
+        ["a.mp4", "", "2.5", LABELS[0]],
+        ["a.mp4", "0.04", "12.0", LABELS[1]],
+    ]
+    _, clips, _, _ = _read_predictions(table)
+    assert clips == (("a.mp4", 0.0, 2.5), ("a.mp4", 0.04, 12.0), ("a.mp4", 12.0, math.inf))
 
 
 def test_the_trainable_parts_of_a_model_without_prompts_are_its_adapters(tiny_clip):

@@ -19,6 +19,7 @@ from peclip.files import as_cell, atomic_write
 from peclip.labels import column
 from peclip.model import PEClip
 from peclip.model.io.fits import digest
+from peclip.results.evaluation import PIECE
 from peclip.terminal import say
 from peclip.train.callbacks.run import EvaluationCallback, evaluated_clips, module_and_data
 from peclip.train.cluster.ranks import of_all_ranks
@@ -36,7 +37,8 @@ WAIT = 1.0
 class PredictionWriter(EvaluationCallback):
     """Writes ``predictions.csv``: one row a clip with path, predicted label and the probability of each class.
 
-    After an evaluation a row also has the true label, so that runs can be compared clip by clip.
+    Where clips are pieces of videos, it also has their start and end. After an evaluation a row also has the true label, so that
+    runs can be compared clip by clip.
     """
 
     def __init__(self) -> None:
@@ -217,9 +219,11 @@ def _finite(outputs: Outputs, clips: Manifest) -> Outputs:
 def write_csv(path: Path, clips: Manifest, labels: Sequence[str], outputs: Outputs, truth: bool) -> None:
     """Write predictions as csv: path, label where there is truth, predicted, and the probability of each label.
 
-    The column of a label has its name, see :func:`peclip.labels.column`.
+    Where a clip has a start or an end, the columns of both follow the path. The column of a label has its name, see :func:`peclip.labels.column`.
     """
-    columns = ["path", "label"] if truth else ["path"]
+    pieces = PIECE if clips.table[PIECE].notna().any(axis=None) else []
+    columns = ["path", *pieces, *(["label"] if truth else [])]
+    known = clips.table[columns].astype(object).fillna("")
     values = zip(outputs.clip.tolist(), outputs.predicted.tolist(), outputs.probabilities, strict=True)
     with (
         atomic_write(path) as temporary,
@@ -228,10 +232,9 @@ def write_csv(path: Path, clips: Manifest, labels: Sequence[str], outputs: Outpu
         rows = csv.writer(file)
         rows.writerow([*columns, "predicted", *map(column, labels)])
         for index, predicted, probabilities in values:
-            clip, *label = (str(clips.table[column].iat[index]) for column in columns)
-            rows.writerow(
-                [as_cell(clip), *label, labels[predicted], *(f"{value:.6f}" for value in probabilities.tolist())]
-            )
+            clip, *others = (str(known[column].iat[index]) for column in columns)
+            shown = (f"{value:.6f}" for value in probabilities.tolist())
+            rows.writerow([as_cell(clip), *others, labels[predicted], *shown])
 
 
 def as_table(clips: Manifest, labels: Sequence[str], outputs: Outputs) -> "pa.Table":
@@ -240,7 +243,7 @@ def as_table(clips: Manifest, labels: Sequence[str], outputs: Outputs) -> "pa.Ta
 
     table = clips.table.iloc[outputs.clip.numpy()]
     columns = {"path": pa.array(table["path"], pa.string())}
-    for name in ("start", "end"):
+    for name in PIECE:
         if clips.table[name].notna().any():
             columns[name] = pa.array(table[name], pa.float64(), from_pandas=True)
     columns["predicted"] = pa.array([labels[index] for index in outputs.predicted.tolist()], pa.string())

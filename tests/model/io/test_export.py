@@ -86,8 +86,9 @@ def test_the_format_is_an_option(tmp_path):
     assert eighth.err == "peclip: error: dtype is int8, but a package has fp32 or bf16: fp16 and int8 are for onnx\n"
 
 
-def test_a_released_checkpoint_becomes_a_package(released, tmp_path):
-    result = run("import", released, "--out", tmp_path / "package", "--labels", "[a, b, c, d]", "--scope", "clip")
+@pytest.mark.parametrize("labels", ["[a, b, c, d]", "a,b,c,d"])
+def test_a_released_checkpoint_becomes_a_package(released, tmp_path, labels):
+    result = run("import", released, "--out", tmp_path / "package", "--labels", labels, "--scope", "clip")
     assert (result.status, result.err) == (0, "")
     imported, net = read_trained(tmp_path / "package"), load_released(released, scope="clip")
     assert imported.config.labels == tuple("abcd")
@@ -97,11 +98,18 @@ def test_a_released_checkpoint_becomes_a_package(released, tmp_path):
     assert torch.equal(logits(again, video), logits(net.eval(), video))
 
 
-@pytest.mark.parametrize("labels", ["[a, b, c]", "[a, b, c, c]"])
-def test_labels_that_do_not_fit_are_refused_and_nothing_is_written(released, tmp_path, labels):
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        ("[a, b, c]", "3 names, but {} has 4 classes"),
+        ("a,b,c", "3 names, but {} has 4 classes"),
+        ("a,b,c,c", "duplicate label 'c'"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused_and_nothing_is_written(released, tmp_path, labels, says):
     result = run("import", released, "--out", tmp_path / "package", "--labels", labels)
     assert (result.status, result.out) == (2, "")
-    assert result.err == f"peclip: error: labels: 3 names, but {released} has 4 classes\n"
+    assert result.err == f"peclip: error: labels: {says.format(released)}\n"
     assert list(tmp_path.iterdir()) == []
 
 
