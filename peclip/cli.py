@@ -118,19 +118,27 @@ def main(args: Sequence[str] | None = None) -> None:
         return
     try:
         status = _run(args[0], args[1:])
-    except InputError as error:
-        print(f"peclip: error: {in_one_line(error)}", file=sys.stderr)
-        status = 2
-    except OSError as error:
-        if error.filename is None or error.strerror is None:
-            raise
-        print(f"peclip: error: {in_one_line(InputError(f'{error.filename}: {error.strerror}'))}", file=sys.stderr)
+    except (InputError, OSError) as error:
+        print(f"peclip: error: {in_one_line(_as_input_error(error))}", file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
         print("peclip: interrupted", file=sys.stderr)
         status = INTERRUPTED
     if status:
         raise SystemExit(status)
+
+
+def _as_input_error(error: InputError | OSError) -> InputError:
+    """Return what the system says of a file that somebody has named, such as that its name is too long.
+
+    Raises:
+        OSError: it says nothing of a file.
+    """
+    if isinstance(error, InputError):
+        return error
+    if error.filename is None or error.strerror is None:
+        raise error
+    return InputError(f"{error.filename}: {error.strerror}")
 
 
 def _run(name: str, args: list[str]) -> int:

@@ -78,9 +78,11 @@ def prepare_list(
 
 
 def _say_written(manifest: "Manifest", out: str) -> None:
+    from peclip.data.manifest.table import OUTSIDE
+
     say(*manifest.notes, f"{counted(len(manifest), 'clip')} of {counted(len(manifest.labels), 'class')}: {out}")
     if manifest.reaches_outside(out):
-        say("Some clips lie outside the folder of this file: train on it with --data.allow_outside true")
+        say(OUTSIDE)
 
 
 def check(
@@ -96,7 +98,7 @@ def check(
         workers: clips inspected at a time; one for each core by default.
 
     Returns:
-        The exit status: 0 where the manifest is fit to train on, else 1.
+        The exit status: 0 where the manifest is fit to train on, if need be with the options that a note names, else 1.
     """
     from peclip.data.check import check as check_clips
     from peclip.data.manifest import Manifest

@@ -30,7 +30,7 @@ from peclip.data.run_clips import RunClips
 from peclip.data.samplers import EvalSampler, ShardSampler, TrainSampler, evaluation_order
 from peclip.data.shared_memory import check_shared_memory, collate_shared
 from peclip.data.soft_labels import check_soft_labels
-from peclip.data.source import Validation, check_subjects
+from peclip.data.source import DEFAULT_VAL, Validation, check_subjects
 from peclip.data.trouble import explain
 from peclip.data.workers import TIMEOUT, AtWork
 from peclip.errors import InputError
@@ -94,7 +94,7 @@ class VideoDataModule(RunClips):
         batch_size: int = 4,
         eval_batch_size: int | None = None,
         num_workers: int = 2,
-        val: Validation = 0.1,
+        val: Validation = DEFAULT_VAL,
         predict: Literal["train", "val", "test", "all"] | None = None,
         augment: Augment = Augment(),  # noqa: B008 - frozen
         mix: Mix = Mix(),  # noqa: B008 - frozen

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Validation = float | Literal["test"]
 
+DEFAULT_VAL = 0.1
+"""Share of the training clips that validates unless the user sets another."""
+
 
 @dataclass(frozen=True)
 class Splits:

@@ -22,9 +22,6 @@ NAMES = {
 }
 """Types of fields, as messages name what JSON holds."""
 
-LARGEST = 10**18
-"""Whole numbers are smaller; numpy and pandas have no larger ones."""
-
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the content of a JSON file that holds an object; None where there is no file.
@@ -99,8 +96,6 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     Raises:
         InputError: it is of another type.
     """
-    if type(value) is int and abs(value) >= LARGEST:
-        raise InputError(f"{where} is {shown(value)}, expected a number of at most 18 digits")
     kind, args = get_origin(hint) or hint, get_args(hint)
     if kind is Any:
         return value
@@ -117,7 +112,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return tuple(_value(args[0], item, where) for item in value)
     if is_dataclass(kind):
         return from_json(kind, value, where)  # type: ignore[arg-type]  # it is a type
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 2**63:
         return float(value)
     expected = " or ".join(map(repr, args)) if kind is Literal else NAMES[kind]
     raise InputError(f"{where} is {shown(value)}, expected {expected}")

@@ -1,6 +1,7 @@
 """Tables of results, on the screen and in markdown, and how rates and times are written in them."""
 
 import math
+import sys
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -111,7 +112,9 @@ def duration(seconds: float | None) -> str:
 
 
 def giga(number: float) -> str:
-    """Return a number of operations in 10^9, to four digits, without an exponent."""
+    """Return a number of operations in 10^9, to four digits, without an exponent; a file may state a larger one than a float."""
+    if number >= sys.float_info.max:
+        return "unknown"
     return f"{float(f'{number / 1e9:.4g}'):,.12g}"
 
 

@@ -29,7 +29,6 @@ from peclip.results.options import OPTIONS, read_options
 from peclip.terminal import say
 from peclip.train.cli.building import generate_demo
 from peclip.train.cli.command import command
-from peclip.train.cli.command import run as run_fit
 from peclip.train.cli.lightning import PEClipCLI
 from peclip.train.private_hooks import ParseOnlyCLI, process_rank
 from peclip.train.runs.folder import ALLOW, RUNS, next_folder, number_of
@@ -244,10 +243,16 @@ def _train(fold: int, folder: Path, args: list[str]) -> None:
     train_and_free(["fit", *args, "--data.fold", str(fold), "--folder", str(_run_of(folder, fold))])
 
 
+class OneOfSeveral(PEClipCLI):
+    """``peclip fit`` as a fold or a seed of a command that resumes by itself."""
+
+    RESUME = "resume with the same command"
+
+
 def train_and_free(args: list[str]) -> None:
     """Run ``peclip fit`` with a command line, and free its resources before the next run."""
     try:
-        run_fit(args)
+        command(OneOfSeveral, args)
     finally:
         if wandb := sys.modules.get("wandb"):
             wandb.finish()  # otherwise the next fold would be logged into the run of this one

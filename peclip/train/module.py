@@ -265,7 +265,7 @@ class PEClipModule(EvaluationModule):
         """Return Lightning's description of the schedule: a custom one steps by epochs, the recipe by steps."""
         if self.lr_scheduler:
             self.recipe.say_replaced()
-            return described(self.lr_scheduler(optimizer), self.monitors)
+            return described(self.lr_scheduler(optimizer), self.monitors, self.trainer.check_val_every_n_epoch or 1)
         total = self.trainer.estimated_stepping_batches
         if math.isinf(total):
             raise InputError("the schedule needs an end: set trainer.max_epochs or trainer.max_steps")

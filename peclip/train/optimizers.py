@@ -53,12 +53,13 @@ def check_rate(optimizer: Optimizer) -> None:
         )
 
 
-def described(scheduler: Scheduler, scores: Sequence[str]) -> dict[str, Any]:
+def described(scheduler: Scheduler, scores: Sequence[str], epochs: int = 1) -> dict[str, Any]:
     """Return Lightning's description of a custom schedule, which steps by epochs.
 
     Args:
         scheduler: of torch, or Lightning's ReduceLROnPlateau, which has a ``monitor``.
         scores: names of the metrics that it may read.
+        epochs: from one validation to the next; a schedule that reads its scores steps then.
 
     Raises:
         InputError: a ReduceLROnPlateau has no metric to read, or one that is not logged.
@@ -70,4 +71,5 @@ def described(scheduler: Scheduler, scores: Sequence[str]) -> dict[str, Any]:
             f"lr_scheduler ReduceLROnPlateau reads {monitor!r}: name {kind}, and set its monitor to one of {listed(scores)}",
             "lr_scheduler",
         )
-    return {"scheduler": scheduler, "interval": "epoch", "monitor": monitor}
+    frequency = epochs if str(monitor).startswith("val/") else 1
+    return {"scheduler": scheduler, "interval": "epoch", "frequency": frequency, "monitor": monitor}

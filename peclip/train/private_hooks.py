@@ -5,6 +5,7 @@ them disappears, and another where a file uses one that is not listed here. Trai
 gives the hooks of Lightning; rooms below it, which cannot import this file, use what :data:`NAMES` lists.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -178,8 +179,17 @@ def ignore_in_ddp(module: LightningModule, names: Sequence[str]) -> None:
 
 
 def process_rank() -> int:
-    """Return the rank of this process before there is a trainer; 0 where none is known."""
-    return int(getattr(rank_zero_only, "rank", 0) or 0)
+    """Return the rank of this process before there is a trainer; 0 where none is known.
+
+    The first process of another node knows the number of its node alone, which is no less than 1 either.
+    """
+    node = os.environ.get("NODE_RANK") or os.environ.get("GROUP_RANK") or 0
+    return int(getattr(rank_zero_only, "rank", 0) or node)
+
+
+def know_rank() -> None:
+    """Let Lightning's ``rank_zero_only`` know the rank before there is a trainer."""
+    rank_zero_only.rank = process_rank()  # type: ignore[attr-defined]  # Lightning sets it too
 
 
 def average_exactly(trainer: Trainer) -> None:

@@ -14,7 +14,8 @@ from jsonargparse import Namespace
 
 from peclip.configuration import load
 from peclip.data.manifest import Manifest
-from peclip.errors import InputError
+from peclip.data.source import split_source
+from peclip.errors import InputError, options_below
 from peclip.files import LOCK, file_errors, locked, write_text
 from peclip.results.crossval import RESULTS
 from peclip.results.evaluation import METRICS
@@ -76,7 +77,10 @@ def run(args: list[str]) -> None:
             else:
                 _check_same(run, load(given.text))
         if unfinished:
-            _check_clips(folder, read_clips(options.data), is_begun=len(unfinished) < len(runs))
+            clips = read_clips(options.data)
+            if name == "fit":
+                _check_evaluated(clips, options)
+            _check_clips(folder, clips, is_begun=len(unfinished) < len(runs))
         for seed, run in unfinished.items():
             say(f"Seed {seed}")
             train(run, seed, rest)
@@ -139,6 +143,21 @@ def _check_same(run: Path, now: dict[str, Any]) -> None:
                 f"{run} has {change.option} {change.before!r}, which is {change.now!r} now: use the same options, or another "
                 "--name or --folder"
             )
+
+
+def _check_evaluated(clips: Manifest, options: Namespace) -> None:
+    """Check, before the first training, that there are clips to evaluate on.
+
+    Raises:
+        InputError: there are none, so that no seed would have results.
+    """
+    data = options.data
+    with options_below("data"):
+        splits = split_source(clips, data.fold, data.val, data.seed)
+    if not len(splits.test) and (not len(splits.val) or options.trainer.limit_val_batches == 0):
+        raise InputError(
+            f"{clips.source} has no test clips, and nothing is validated: {OPTION} would leave no results for the table"
+        )
 
 
 def _check_clips(folder: Path, clips: Manifest, is_begun: bool) -> None:

@@ -129,3 +129,21 @@ def test_a_list_that_leads_out_of_the_data_set_is_refused(tmp_path, start):
         path.write_text(start + path.read_text())
     with pytest.raises(InputError, match=r"test.txt line 1: .* leads out of the folder of the data set"):
         read_benchmark("mafw", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "tree", "path"),
+    [
+        ("ucf101", ucf101_tree, "ucfTrainTestlist/trainlist01.txt"),
+        ("mafw", mafw_tree, "Train & Test Set/single/no_caption/set_1/train.txt"),
+    ],
+)
+def test_a_fold_trains_on_what_its_list_says_and_on_nothing_else(tmp_path, name, tree, path):
+    before = read_benchmark(name, tree(tmp_path)).splits(1)
+    lines = (tmp_path / path).read_text().splitlines(keepends=True)
+    (tmp_path / path).write_text("".join(lines[2:]))
+    manifest = read_benchmark(name, tmp_path)
+    train, _, test = manifest.splits(1)
+    assert len(train) == len(before[0]) - 2 == len(lines) - 2
+    assert len(test) == len(before[2])
+    assert f"fold 1 uses {len(manifest) - 2} of {len(manifest)} clips" in manifest.notes[0]

@@ -1,20 +1,26 @@
 """`check`: published counts beside the found ones, every kind of trouble found, and the right verdict."""
 
+import inspect
 import io
 import shutil
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from peclip.console import PlainConsole
+from peclip.data import VideoDataModule
 from peclip.data.benchmarks import read_benchmark
 from peclip.data.benchmarks.comparison import COMPARISONS
 from peclip.data.check import check
 from peclip.data.check.counts import count_clips
+from peclip.data.check.duplicates import find_duplicates
 from peclip.data.check.published import PUBLISHED
 from peclip.data.manifest import Manifest
+from peclip.data.source import DEFAULT_VAL, split_source
 from peclip.errors import InputError
+from tests.runs import run
 from tests.trees import TREES, dfew_tree, ferv39k_tree, ravdess_tree, write_clip
 
 
@@ -222,3 +228,123 @@ def test_the_report_prints_tables_and_a_verdict(tmp_path):
     assert "gone[1].mp4" in text.getvalue()
     assert "not found: empty, undecodable, short, several video streams, duplicate" in text.getvalue()
     assert text.getvalue().rstrip().endswith("fit to train on: no (missing)")
+
+
+def pieces_of(tmp_path, *pieces, path="0.mp4", **columns):
+    """Four sound clips of which the first is replaced by pieces of a file, given as (start, end, split)."""
+    rows = four_clips(tmp_path)
+    parts = [{**rows[0], "path": path, "start": start, "end": end, "split": split} for start, end, split in pieces]
+    return [*rows[1:], *({**part, **columns} for part in parts)]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "named"),
+    [
+        ([(None, None, "train"), (0, None, "test")], "0.mp4 (happiness, train) = 0.mp4 (happiness, test)"),
+        (
+            [(None, None, "train"), (0.1, 0.5, "test")],
+            "0.mp4 (happiness, train) overlaps 0.mp4 0.1 to 0.5 s (happiness, test)",
+        ),
+        (
+            [(0.04, 0.6, "val"), (0, 0.6, "train")],
+            "0.mp4 0 to 0.6 s (happiness, train) overlaps 0.mp4 0.04 to 0.6 s (happiness, val)",
+        ),
+        (
+            [(0, 0.4, "train"), (0, 0.1, "test"), (0.3, None, "test")],
+            "0.mp4 0 to 0.4 s (happiness, train) overlaps 0.mp4 0 to 0.1 s (happiness, test)",
+        ),
+    ],
+)
+def test_pieces_of_a_file_that_overlap_across_splits_are_fatal(tmp_path, pieces, named):
+    report = check(manifest_of(pieces_of(tmp_path, *pieces), tmp_path))
+    assert findings(report)["duplicate across splits or labels"][0] == named
+    assert report.verdict == "no (duplicate across splits or labels)"
+
+
+def test_pieces_that_overlap_are_found_in_copies_of_a_file_and_in_folds(tmp_path):
+    rows = pieces_of(tmp_path, (0, 0.4, "train"))
+    shutil.copy(tmp_path / "0.mp4", tmp_path / "copy.mp4")
+    copy = {**rows[-1], "path": "copy.mp4", "start": 0.2, "end": None}
+    overlap = "0.mp4 0 to 0.4 s (happiness, {}) overlaps copy.mp4 from 0.2 s on (happiness, {})"
+    report = check(manifest_of([*rows, {**copy, "split": "test"}], tmp_path))
+    assert findings(report)["duplicate across splits or labels"] == [overlap.format("train", "test")]
+    folds = [{**row, "split": "", "fold": fold} for row, fold in zip([*rows, copy], (1, 2, 3, 1, 2), strict=True)]
+    report = check(manifest_of(folds, tmp_path))
+    assert findings(report)["duplicate across splits or labels"] == [overlap.format("fold 1", "fold 2")]
+    roles = ("train", "train", "test", "train", "test")
+    stated = [{**row, "fold_1": role, "fold_2": ""} for row, role in zip([*rows, copy], roles, strict=True)]
+    report = check(manifest_of(stated, tmp_path))
+    assert findings(report)["duplicate across splits or labels"] == [overlap.format("fold 1 train", "fold 1 test")]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [(0, 0.3, "train"), (0.3, None, "test")],
+        [(0, 0.1 + 0.2, "train"), (0.3, None, "test")],  # 0.30000000000000004
+        [(0, 0.4, "train"), (0.2, 0.6, "train")],
+    ],
+)
+def test_pieces_of_a_file_that_touch_or_overlap_in_one_split_are_fit(tmp_path, pieces):
+    report = check(manifest_of(pieces_of(tmp_path, *pieces), tmp_path))
+    assert findings(report) == {}
+    assert report.verdict == "yes"
+
+
+def test_pieces_of_a_long_file_are_compared_in_a_moment(tmp_path):
+    (tmp_path / "film.mp4").write_bytes(b"film")
+    times = [float(number) for number in range(50_000)]
+    table = {"path": "film.mp4", "label": "happy", "start": times, "end": [time + 1 for time in times]}
+    split = ["train", "test"] * 25_000
+    manifest = Manifest(pd.DataFrame({**table, "split": split}), source=tmp_path / "m.csv", root=tmp_path)
+    began = time.perf_counter()
+    assert find_duplicates(manifest, [split]) == ([], [])
+    assert time.perf_counter() - began < 10
+
+
+def test_a_manifest_that_fit_refuses_unless_told_otherwise_is_no_plain_yes(tmp_path):
+    (tmp_path / "lists").mkdir()
+    lines = [f"{tmp_path}/{row['path']},{row['label']},{row['split']}" for row in four_clips(tmp_path)]
+    path = tmp_path / "lists/m.csv"
+    path.write_text("\n".join(["path,label,split", *lines]) + "\n")
+    with pytest.raises(InputError, match="allow_outside"):
+        Manifest.read(path)
+    result = run("check", path)
+    assert result.status == 0
+    assert (
+        "note: Some clips lie outside the folder of this file: train on it with --data.allow_outside true" in result.out
+    )
+    assert result.out.endswith("fit to train on: yes, but not with the default options of peclip fit: see the notes\n")
+
+
+def test_a_manifest_without_a_subject_that_could_validate_says_what_to_set(tmp_path):
+    rows = [{**row, "subject": name} for row, name in zip(four_clips(tmp_path), "abcd", strict=True)]
+    manifest = manifest_of(rows, tmp_path)
+    with pytest.raises(InputError, match="no subject can be held out"):
+        split_source(manifest, None, DEFAULT_VAL, seed=0)
+    report = check(manifest)
+    assert report.fit_to_train
+    (condition,) = report.conditions
+    assert condition == (
+        f"peclip fit with its default options refuses this manifest: {tmp_path}/m.csv: data.val is 0.1, but no subject can be "
+        "held out for validation: each is the only one of some class; add a split val, or set val to 0 or test, or remove "
+        "the column subject"
+    )
+    assert report.verdict == "yes, but not with the default options of peclip fit: see the notes"
+    rows[1]["split"] = "val"
+    assert check(manifest_of(rows, tmp_path)).conditions == []
+
+
+def test_the_folds_in_which_no_subject_could_validate_are_named(tmp_path):
+    rows = four_clips(tmp_path)
+    write_clip(tmp_path / "4.mp4", 4, 16)
+    rows.append({**rows[0], "path": "4.mp4"})
+    for row, name, fold in zip(rows, "abcde", (2, 2, 1, 1, 1), strict=True):
+        row.update(subject=name, split="", fold=fold)
+    conditions = check(manifest_of(rows, tmp_path)).conditions
+    told = [condition.partition(": ")[0] for condition in conditions]
+    assert told == ["peclip fit with its default options refuses this manifest in fold 1"]
+
+
+def test_the_default_share_for_validation_is_that_of_training():
+    assert inspect.signature(VideoDataModule).parameters["val"].default == DEFAULT_VAL

@@ -2,7 +2,8 @@
 
 import pytest
 
-from peclip.data.benchmarks import read_benchmark
+from peclip.data.benchmarks import prepare, read_benchmark
+from peclip.data.manifest import Manifest
 from peclip.errors import InputError
 from tests.trees import (
     DFEW_ORDER,
@@ -170,3 +171,69 @@ def test_dfew_names_the_line_that_contradicts(tmp_path, name, text, expected):
         read_benchmark("dfew", root)
     assert expected in str(error.value)
     assert ".csv line " in str(error.value)
+
+
+def cut_lines(path, first, last):
+    """Take lines of a list, counted from 1 below its header, out of it and return them below its header."""
+    header, *lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([header, *lines[: first - 1], *lines[last:]]))
+    return "".join([header, *lines[first - 1 : last]])
+
+
+def roles_of(manifest, fold, numbers):
+    by_number = {int(path[-5:]): role for path, role in zip(manifest.table["path"], manifest.roles(fold), strict=True)}
+    return [by_number[number] for number in numbers]
+
+
+def test_dfew_clips_that_a_fold_omits_are_not_used_in_it(tmp_path):
+    root = dfew_tree(tmp_path)
+    cut_lines(root / "EmoLabel_DataSplit/train(single-labeled)/set_1.csv", 1, 3)  # clips 1, 2 and 3
+    manifest = prepare("dfew", root, tmp_path / "dfew.csv")
+    for clips in (manifest, Manifest.read(tmp_path / "dfew.csv")):
+        assert roles_of(clips, 1, [1, 2, 3, 4, 5]) == ["", "", "", "train", "test"]
+        assert roles_of(clips, 2, [1, 2, 3, 4, 5]) == ["test", "train", "train", "train", "train"]
+        assert [tuple(map(len, clips.splits(fold))) for fold in (1, 2, 5)] == [(9, 0, 2), (11, 0, 3), (11, 0, 3)]
+    assert "fold 1 uses 11 of 14 clips: its lists omit the others, which only other folds use" in manifest.notes
+    assert not any(note.startswith("fold 2") for note in manifest.notes)
+
+
+def test_dfew_lists_of_validation_clips_validate(tmp_path):
+    root = dfew_tree(tmp_path, first_label=0, official=False)
+    for fold in range(1, 6):
+        path = root / f"EmoLabel_DataSplit/train_set_{fold}.csv"
+        path.with_name(f"val_set_{fold}.csv").write_text(cut_lines(path, 1, 4))
+    manifest = read_benchmark("dfew", root)
+    assert roles_of(manifest, 1, range(1, 7)) == ["val", "val", "val", "val", "test", "train"]
+    assert {len(manifest.splits(fold)[1]) for fold in manifest.folds} == {4}
+    assert manifest.notes == ("the labels of the lists count from 0",)
+    path.with_name("val_set_5.csv").write_text("video_name,label\n4,3\n")
+    with pytest.raises(
+        InputError, match=r"val_set_5.csv line 2: clip 00004 is validated on in fold 5, which also tests it"
+    ):
+        read_benchmark("dfew", root)
+    path.with_name("val_set_5.csv").write_text("video_name,label\n6,5\n")
+    with pytest.raises(
+        InputError, match=r"clip 00006 is trained on in fold 5, which also validates on it .*val_set_5.csv"
+    ):
+        read_benchmark("dfew", root)
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_dfew_lists_of_validation_clips_that_repeat_the_test_or_lie_beside_the_release_change_nothing(
+    tmp_path, official
+):
+    root = dfew_tree(tmp_path, official=official)
+    before = read_benchmark("dfew", root)
+    for fold in range(1, 6):
+        test = f"test(single-labeled)/set_{fold}.csv" if official else f"test_set_{fold}.csv"
+        text = "video_name,label\n6,6\n" if official else (root / "EmoLabel_DataSplit" / test).read_text()
+        (root / f"EmoLabel_DataSplit/val_set_{fold}.csv").write_text(text)
+    assert read_benchmark("dfew", root).table.equals(before.table)
+    assert before.fold_columns == {}
+
+
+def test_dfew_lists_of_validation_clips_test_where_there_are_no_test_lists(tmp_path):
+    root = dfew_tree(tmp_path, official=False)
+    for path in (root / "EmoLabel_DataSplit").glob("test_set_*.csv"):
+        path.rename(path.with_name(path.name.replace("test", "val")))
+    assert [tuple(map(len, read_benchmark("dfew", root).splits(fold))) for fold in (1, 2)] == [(12, 0, 2), (11, 0, 3)]

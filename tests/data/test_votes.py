@@ -2,11 +2,13 @@
 
 import csv
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 
 from peclip.data.benchmarks import prepare, read_benchmark
+from peclip.data.benchmarks.votes import read_votes
 from peclip.data.manifest import Manifest
 from peclip.data.soft_labels import soft_targets
 from peclip.errors import InputError
@@ -143,3 +145,37 @@ def test_a_damaged_workbook_is_refused(dfew):
     with pytest.raises(InputError, match="is not a workbook, or a damaged one"):
         read_benchmark("dfew", dfew, votes="true")
     path.unlink()
+
+
+def damaged(path, target, how):
+    """Copy a workbook with damage: a part cut, a part with the bytes of others, or another compression than there is."""
+    with zipfile.ZipFile(path) as opened:
+        parts = {name: opened.read(name) for name in opened.namelist()}
+    name = "xl/worksheets/sheet1.xml"
+    if how == "cut":
+        parts[name] = parts[name][: len(parts[name]) // 2]
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as written:
+        for part, content in parts.items():
+            written.writestr(part, content)
+        info = written.getinfo(name)
+    content = bytearray(target.read_bytes())
+    data = info.header_offset + 30 + len(name)
+    if how == "bytes":
+        content[data : data + 20] = b"\xff" * 20
+    if how == "compression":
+        central = content.rindex(name.encode()) - 46
+        content[info.header_offset + 8 : info.header_offset + 10] = b"\x63\x00"
+        content[central + 10 : central + 12] = b"\x63\x00"
+    target.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["cut", "bytes", "compression"])
+def test_a_damaged_workbook_is_one_line(how, tmp_path):
+    write(tmp_path / "a/whole.xlsx", rows_of_dfew())
+    assert len(read_votes(tmp_path / "a/whole.xlsx", DFEW_ORDER).clips) == 14
+    damaged(tmp_path / "a/whole.xlsx", tmp_path / "bad.xlsx", how)
+    with pytest.raises(
+        InputError, match=r"bad\.xlsx: is not a workbook, or a damaged one \(.+\): copy it again"
+    ) as error:
+        read_votes(tmp_path / "bad.xlsx", DFEW_ORDER)
+    assert "\n" not in str(error.value)

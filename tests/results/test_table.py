@@ -133,10 +133,10 @@ def test_runs_that_were_resumed_with_other_options_are_no_replicates(runs):
     assert [row["seeds"] for row in rows("runs/full")] == ["0 1 2 7", "4 5", "6"]
 
 
-def test_times_whose_sum_is_too_large_are_unknown(runs):
+def test_numbers_that_are_too_large_are_unknown(runs):
     for seed in (10, 11):
-        write(runs / f"runs/long/seed_{seed}", seed=seed, seconds=1e308)
-    assert "| unknown |" in run("table", "runs/long", "--format", "markdown").out
+        write(runs / f"runs/long/seed_{seed}", seed=seed, seconds=1e308, flops=10**400)
+    assert "| unknown | unknown |" in run("table", "runs/long", "--format", "markdown").out
 
 
 def test_a_method_from_elsewhere_and_a_name_that_is_not_utf_8_stay_texts(runs):

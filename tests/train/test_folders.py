@@ -1,14 +1,17 @@
 """Folders of runs and of results: nobody writes into another's, and nobody removes what is not theirs."""
 
 import shutil
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from peclip.train.cli import lightning
 from peclip.train.seeds import OPTION
+from tests.processes import AtCall, in_a_process, send
 from tests.runs import run, write_config
 from tests.train.test_cv import write_folds
 
@@ -98,3 +101,13 @@ def test_a_run_that_resumes_takes_no_other_folder(tiny_run, tiny_config, tmp_pat
     assert_refused(result, "folder is new, but the run run resumes in its own folder")
     assert not Path("new").exists()
     assert {path: path.stat().st_mtime_ns for path in Path("run").rglob("*")} == before
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_evaluation_that_was_ended_can_be_repeated_with_the_same_command(number, status, tiny_run, tmp_path):
+    command = ["test", "--ckpt_path", str(tiny_run), "--out", "out", "--data.num_workers", "0"]
+    before = AtCall("peclip.train.module:PEClipModule.test_step", 1, partial(send, number))
+    assert in_a_process(tmp_path, command, before)[0] == status
+    assert not (tmp_path / "out").exists()
+    assert in_a_process(tmp_path, command) == (0, "")
+    assert (tmp_path / "out/metrics.json").exists()

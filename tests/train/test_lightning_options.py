@@ -12,6 +12,8 @@ import yaml
 from lightning.pytorch import Trainer
 from torch import nn
 
+from peclip.errors import InputError
+from peclip.model.io import read_trained
 from peclip.train import PEClipModule
 from tests.runs import run
 
@@ -81,10 +83,85 @@ def test_without_a_logger_a_run_leaves_all_but_metrics_csv(fit):
     assert result.err == ""
 
 
-def test_without_a_logger_a_default_root_dir_gets_nothing(fit, tmp_path):
-    folder, _ = fit("--trainer.logger", "false", "--trainer.default_root_dir", "root")
-    assert (folder / "checkpoints/last.ckpt").exists()
-    assert not (tmp_path / "root").exists()
+REFUSED = {
+    "a folder that would get nothing": (
+        ("--trainer.default_root_dir", "root"),
+        "trainer.default_root_dir has no effect",
+    ),
+    "the highest loss": (
+        ("--checkpoint.monitor", "val/loss"),
+        "mode is max, but the best val/loss is the minimum: set it to min",
+    ),
+    "the lowest score": (
+        ("--checkpoint.mode", "min"),
+        "mode is min, but the best val/score is the maximum: set it to max",
+    ),
+    "several of one name": (("--checkpoint.save_top_k", "3"), "each checkpoint would replace the one before"),
+    "the name of the last": (
+        ("--checkpoint.filename", "last"),
+        "checkpoint.filename is last, the name of another file",
+    ),
+    "another folder": (("--checkpoint.dirpath", "mine"), "checkpoint.dirpath has no effect"),
+    "averages that nobody saves": (
+        callback("StochasticWeightAveraging", swa_lrs=1e-3),
+        "EMAWeightAveraging or WeightAveraging",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_an_option_that_would_do_another_thing_is_refused(case, tmp_path, monkeypatch, tiny_config):
+    monkeypatch.chdir(tmp_path)
+    options, says = REFUSED[case]
+    result = run("fit", "--config", tiny_config, *ONE_EPOCH, *options)
+    assert (result.status, result.err.count("\n"), says in result.err) == (2, 1, True), result.err
+    assert not list(tmp_path.glob("runs/*/*"))
+
+
+def test_a_run_is_the_model_that_it_has_tested_whatever_its_checkpoints_are_called(fit, tmp_path):
+    named = ("--checkpoint.filename", "{epoch}", "--checkpoint.save_top_k", "-1")
+    rates = ("--model.lr_adapters", "0.05", "--model.warmup_epochs", "0")
+    folder, _ = fit(*named, *rates, "--trainer.max_epochs", "4", "--data.val", "test")
+    last = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    (best,) = (
+        state["best_model_path"] for name, state in last["callbacks"].items() if name.startswith("BestCheckpoint")
+    )
+    assert Path(read_trained(folder).source) == Path(best).absolute()
+    Path(best).unlink()
+    with pytest.raises(InputError, match="the best checkpoint of the run, is missing"):
+        read_trained(folder)
+
+
+def test_a_schedule_that_reads_a_validation_waits_for_it(fit):
+    reads = (
+        "--model.lr_scheduler",
+        "lightning.pytorch.cli.ReduceLROnPlateau",
+        "--model.lr_scheduler.monitor",
+        "val/loss",
+    )
+    folder, _ = fit(*reads, "--trainer.check_val_every_n_epoch", "2", "--trainer.max_epochs", "3")
+    assert json.loads((folder / "training.json").read_text())["epochs"] == 3
+
+
+def test_a_training_that_a_callback_has_ended_is_not_continued(fit, tmp_path):
+    stop = callback("EarlyStopping", monitor="train/loss_epoch", mode="max", patience=0, min_delta=1e9)
+    folder, _ = fit(*stop, "--trainer.max_epochs", "5")
+    before = content(folder)
+    again = ("--config", folder / "config.yaml", "--ckpt_path", "last")
+    for _ in range(2):
+        assert run("fit", *again).status == 0
+    assert content(folder) == before
+    assert not list(folder.glob("ended_at_*"))
+    assert run("fit", *again, "--trainer.max_epochs", "6").status == 0
+    assert json.loads((folder / "training.json").read_text())["epochs"] == 3
+
+
+def content(folder):
+    """The epochs and the scores of a run, and the weights that it ended with."""
+    known = (json.loads((folder / name).read_text()) for name in ("training.json", "metrics.json"))
+    weights = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    training, metrics = known
+    return training["epochs"], metrics["war"], {name: weight.tolist() for name, weight in weights.items()}
 
 
 def test_without_checkpoints_the_last_weights_are_tested(fit):
@@ -210,11 +287,6 @@ def test_a_finder_of_the_learning_rate_needs_no_name_of_an_attribute(fit):
 def test_a_finder_of_the_batch_size_needs_no_name_of_an_attribute(fit):
     folder, result = fit(*callback("BatchSizeFinder", max_trials=2, steps_per_trial=1, init_val=2))
     assert "batch size" in result.out + result.err
-    assert json.loads((folder / "metrics.json").read_text())["clips"] == 6
-
-
-def test_weights_are_averaged(fit):
-    folder, _ = fit(*callback("StochasticWeightAveraging", swa_lrs=1e-3), "--trainer.max_epochs", "3")
     assert json.loads((folder / "metrics.json").read_text())["clips"] == 6
 
 

@@ -2,14 +2,18 @@
 
 import json
 import signal
+import time
 from functools import partial
+from pathlib import Path
 
 import pytest
+from lightning.pytorch.utilities import rank_zero_only
 
 from peclip.errors import InputError
 from peclip.train import module as train_module
 from peclip.train.cluster import signals
 from peclip.train.module import PEClipModule
+from peclip.train.private_hooks import process_rank
 from tests.processes import AtCall, OnRank, send
 from tests.ranked import in_ranks, logged, write_many
 from tests.runs import LABELS, write_config
@@ -99,6 +103,30 @@ def evaluated(run_folder):
     metrics = json.loads((run_folder / "metrics.json").read_text())
     metrics.pop("model", None)  # which an evaluation names, and a training does not
     return {**files, "metrics.json": metrics, "loss": logged(run_folder, "test/loss")}
+
+
+def wait_for(path, rank):
+    """Let the second rank begin when the first has written a file, as where Lightning starts the others."""
+    while rank and not Path(path).exists():
+        time.sleep(0.05)
+
+
+def test_the_first_start_with_last_is_a_run_though_the_second_rank_finds_it_begun(config, tmp_path):
+    args = words(options(config, 3, "--ckpt_path", "last", "--trainer.max_epochs", 1))
+    results = in_ranks(tmp_path, args, 2, partial(wait_for, tmp_path / "runs/tiny/version_0/config.yaml"))
+    assert [(result.status, result.err) for result in results] == [(0, "")] * 2
+    assert "No run in runs/tiny to resume: starting the first" in results[0].out
+    assert results[1].out == ""
+
+
+@pytest.mark.parametrize(("environment", "rank"), [({}, 0), ({"NODE_RANK": "2"}, 2), ({"GROUP_RANK": "1"}, 1)])
+def test_the_first_process_of_another_node_is_not_the_first_of_all(environment, rank, monkeypatch):
+    monkeypatch.setattr(rank_zero_only, "rank", 0)
+    for name in ("NODE_RANK", "GROUP_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert process_rank() == rank
 
 
 def test_an_evaluation_on_several_ranks_is_that_of_one_process_to_the_byte(runs, config, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from peclip.results.options import read_options
 from tests.processes import AtCall, in_a_process, send
-from tests.runs import run, write_config
+from tests.runs import run, write_config, write_data
 from tests.train.test_cv import write_folds
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
@@ -114,6 +114,21 @@ def test_a_mistake_in_the_first_run_leaves_no_folder(tiny_config, tmp_path, monk
     result = run("fit", "--config", tiny_config, "--data.manifest", "nowhere.csv", "--seeds", "2")
     assert (result.status, result.err.count("\n")) == (2, 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_seeds_that_nothing_would_evaluate_are_refused_before_the_first(tiny_clip, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = write_config(tmp_path / "tiny.yaml", tiny_clip, write_data(tmp_path / "data", {"train": 4}))
+    result = run("fit", "--config", config, *SHORT, "--trainer.limit_val_batches", "0", "--seeds", "2")
+    assert (result.status, result.err.count("\n"), result.out) == (2, 1, "")
+    assert "has no test clips, and nothing is validated: --seeds would leave no results" in result.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_seed_that_is_asked_to_end_says_that_the_same_command_resumes(tiny_config, tmp_path):
+    before = AtCall("peclip.train.module:PEClipModule.training_step", 2, partial(send, signal.SIGTERM))
+    status, err = in_a_process(tmp_path, ["fit", "--config", str(tiny_config), *SHORT, "--seeds", "2"], before)
+    assert (status, err) == (143, "peclip: asked to end: resume with the same command\n")
 
 
 # --- cross-validations ---

@@ -197,10 +197,14 @@ def test_a_finished_prediction_says_so_and_is_kept(whole, options, monkeypatch):
 def test_another_prediction_is_refused_in_one_line_and_nothing_changes(whole, options, monkeypatch):
     monkeypatch.chdir(whole[0].parent)
     before = {path: identity(path) for path in whole[0].parent.rglob("*")}
-    result = run(*options, "--clips_per_shard", "5")
-    assert result.status == 2
-    (line,) = result.err.splitlines()
-    assert "shards was begun with another --clips_per_shard: use the same, or name another folder" in line
+    for name, other in (("--clips_per_shard", "5"), ("--model.calibrate", "false")):
+        result = run(*options, name, other)
+        assert result.status == 2
+        (line,) = result.err.splitlines()
+        assert (
+            f"shards was begun with another {name.replace('--model', 'model')}: use the same, or name another folder"
+            in line
+        )
     assert {path: identity(path) for path in whole[0].parent.rglob("*")} == before
 
 

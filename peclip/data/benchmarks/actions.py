@@ -22,7 +22,7 @@ from peclip.data.benchmarks.layout import (
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError, shown
 
-UCF_LIST = re.compile(r"(?P<part>train|test)list0?(?P<fold>[123])\.txt")
+UCF_LIST = re.compile(r"(?P<role>train|test)list0?(?P<fold>[123])\.txt")
 
 UCF_GROUP = re.compile(r"_g(\d+)_c\d+$")
 """End of a clip's name in UCF101: clips of one group are from one longer video, and never divided."""
@@ -61,14 +61,14 @@ def ucf101(root: Path) -> Manifest:
     """
     release = _release(root, "UCF101", UCF_LIST, "ucfTrainTestlist/trainlist01.txt", _first_class_of_ucf)
     lists = [
-        FoldList(path, int(found["fold"]), found["part"] == "test", dict(_ucf_lines(path)))
+        FoldList(path, int(found["fold"]), "test" if found["role"] == "test" else "train", dict(_ucf_lines(path)))
         for path, found in release.lists
     ]
-    rows = merge_folds(lists, release.base, lambda name: release.find(*name.split("/")))
+    rows, notes = merge_folds(lists, release.base, lambda name: release.find(*name.split("/")))
     for row in rows:
         group = UCF_GROUP.search(Path(row["path"]).stem)
         row["subject"] = f"{row['label']} {group[1]}" if group else ""
-    return to_manifest(rows, release.base)
+    return to_manifest(rows, release.base, notes)
 
 
 def hmdb51(root: Path) -> Manifest:

@@ -9,7 +9,7 @@ from peclip.data.benchmarks.folds import FoldList, merge_folds
 from peclip.data.benchmarks.layout import check_folder, children, finder, folders_below, numbered, to_label, to_manifest
 from peclip.data.benchmarks.votes import add_votes
 from peclip.data.lists.reading import fold_of, read_list, role_of
-from peclip.data.manifest import Manifest
+from peclip.data.manifest import Manifest, Split
 from peclip.data.manifest.formats import NUMBER
 from peclip.errors import InputError, shown
 from peclip.labels import KNOWN, SEVEN, canonical
@@ -25,14 +25,15 @@ FORMS = {
 OFFICIAL = re.compile(r"(?:train|test)\(single[-_]labeled\)/set_\d\.csv$")
 """End of the path of a list of the release, which counts labels from 1."""
 
-REEXPORTED = re.compile(r"(?:train|test)_set_\d\.csv$")
+REEXPORTED = re.compile(r"(?:train|val|test)_set_\d\.csv$")
 """End of the path of a list as other programs pass them on, which count from 0."""
 
 DEEPEST = 4
 """Levels of folders in which lists and clips are searched."""
 
 Numbers = dict[int, tuple[int | str, int]]  # by the clip's number: its label as a number or by name, and the line
-Lists = dict[tuple[str, int], tuple[Path, Numbers]]  # by part and fold
+Paths = dict[tuple[Split, int], list[Path]]  # by role and fold
+Lists = dict[tuple[Split, int], tuple[Path, Numbers]]  # by role and fold
 
 
 def dfew(
@@ -46,7 +47,8 @@ def dfew(
     The lists may have any name that says for which fold they are, and for training or for testing: in the release
     ``train(single-labeled)/set_1.csv``, elsewhere ``train_set_1.csv`` or ``split01/train.csv``. They number the labels in
     the order happiness, sadness, neutral, anger, surprise, disgust, fear, from 1 or from 0: a file with a 0 counts from 0,
-    a file with a 7 from 1, and one with neither as those beside it.
+    a file with a 7 from 1, and one with neither as those beside it. A list ``val_set_1.csv`` holds validation clips; without
+    a test list beside it, or with one of the same clips, it is the test list.
 
     Args:
         root: folder with ``EmoLabel_DataSplit`` and ``Clip``.
@@ -72,41 +74,42 @@ def dfew(
         FoldList(
             path,
             fold,
-            part == "test",
+            role,
             {f"{clip:05d}": (_name(label, first[path]), line) for clip, (label, line) in own.items()},
         )
-        for (part, fold), (path, own) in found.items()
+        for (role, fold), (path, own) in found.items()
     ]
     clips = _clips_folder(base, form, [clip for _, own in found.values() for clip in own])
-    rows = merge_folds(lists, base, finder(clips))
-    return to_manifest(rows, base, [*how, *(add_votes(rows, base, SEVEN) if votes == "true" else ())])
+    rows, notes = merge_folds(lists, base, finder(clips))
+    return to_manifest(rows, base, [*how, *notes, *(add_votes(rows, base, SEVEN) if votes == "true" else ())])
 
 
-def _list_paths(base: Path) -> dict[tuple[str, int], list[Path]]:
-    """Return the lists by part and fold, those of the release if there are any; a ``val`` list without a test list tests."""
-    found: dict[tuple[str, int], list[Path]] = {}
+def _list_paths(base: Path) -> Paths:
+    """Return the lists by role and fold, those of the release if there are any; a ``val`` list without a test list tests."""
+    found: Paths = {}
     for folder in (base, *folders_below(base, DEEPEST)):
         for path in children(folder):
             if path.suffix.lower() not in (".csv", ".txt") or not path.is_file():
                 continue
             names = (path.stem, *reversed(path.relative_to(base).parts[:-1]))
-            part, fold = role_of(*names), fold_of(*names)
-            if part is not None and fold is not None and 0 <= fold <= 5:
-                found.setdefault((part, fold), []).append(path)
+            role, fold = role_of(*names), fold_of(*names)
+            if role is not None and fold is not None and 0 <= fold <= 5:
+                found.setdefault((role, fold), []).append(path)
     if any(fold == 0 for _, fold in found):
         if last := next((paths[0] for (_, fold), paths in found.items() if fold == 5), None):
             raise InputError(f"{last}: is a list of fold 5 beside one of fold 0, expected folds 1 to 5 or 0 to 4")
-        found = {(part, fold + 1): paths for (part, fold), paths in found.items()}
-    for fold in range(1, 6):
-        val = found.pop(("val", fold), None)
-        if val and ("test", fold) not in found:
-            found["test", fold] = val
+        found = {(role, fold + 1): paths for (role, fold), paths in found.items()}
     official = {key: [path for path in paths if OFFICIAL.search(str(path))] for key, paths in found.items()}
-    return {key: official[key] or paths for key, paths in sorted(found.items())}
+    for fold in range(1, 6):
+        if ("val", fold) in found and ("test", fold) not in found:
+            found["test", fold] = found.pop(("val", fold))
+        elif official.get(("test", fold)):
+            found.pop(("val", fold), None)  # the release has no validation clips: it is somebody else's list
+    return {key: official.get(key) or paths for key, paths in sorted(found.items())}
 
 
-def _read_lists(paths: dict[tuple[str, int], list[Path]]) -> Lists:
-    """Read the lists.
+def _read_lists(paths: Paths) -> Lists:
+    """Read the lists, but for those of validation clips that repeat the test list of their fold.
 
     Raises:
         InputError: a list cannot be read, or two for the same part of a fold differ.
@@ -121,7 +124,13 @@ def _read_lists(paths: dict[tuple[str, int], list[Path]]) -> Lists:
                 raise InputError(
                     f"{first} and {other} are both for {key[0]} of fold {key[1]}, and differ: keep one of them"
                 )
-    return found
+    # Programs that always read three lists come with the test list copied as the list of validation clips.
+    copies = [fold for role, fold in found if role == "val" and _same_clips(found, fold)]
+    return {key: one for key, one in found.items() if key not in [("val", fold) for fold in copies]}
+
+
+def _same_clips(lists: Lists, fold: int) -> bool:
+    return lists["val", fold][1].keys() == lists["test", fold][1].keys()
 
 
 def _read_list(path: Path) -> Numbers:

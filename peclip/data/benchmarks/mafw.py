@@ -7,7 +7,7 @@ from typing import Literal
 from peclip.data.benchmarks.folds import FoldList, merge_folds
 from peclip.data.benchmarks.layout import finder, first_file, locate, to_label, to_manifest
 from peclip.data.benchmarks.votes import add_votes
-from peclip.data.manifest import Manifest
+from peclip.data.manifest import Manifest, Split
 from peclip.data.manifest.text import read_bytes
 from peclip.errors import InputError
 
@@ -16,6 +16,9 @@ LABELS = (
     *("contempt", "anxiety", "helplessness", "disappointment"),
 )
 """The eleven emotions in the order of the release."""
+
+ROLES: tuple[Split, ...] = ("test", "train")
+"""Roles for which a fold has a list."""
 
 FORMS = {"faces": "faces", "frames": "frames", "video": "clips"}
 """The forms of the clips and their folders below ``data``; the first that exists is read by default.
@@ -48,15 +51,16 @@ def mafw(
     names = [folder for name, folder in FORMS.items() if form in ("auto", name)]
     clips = locate(base, "MAFW", *(f"{parent}{name}" for name in names for parent in ("data/", "")))
     lists = [
-        FoldList(path, fold, part == "test", _read_list(path))
-        for part in ("test", "train")
+        FoldList(path, fold, role, _read_list(path))
+        for role in ROLES
         for fold in range(1, 6)
-        if (path := _path_of(sets, part, fold)) is not None
+        if (path := _path_of(sets, role, fold)) is not None
     ]
     if not lists:
         raise InputError(f"{sets}: no list of MAFW, expected no_caption/set_1/train.txt")
-    rows = merge_folds(lists, base, finder(clips))
-    manifest = to_manifest(rows, base, add_votes(rows, base, LABELS) if votes == "true" else ())
+    rows, notes = merge_folds(lists, base, finder(clips))
+    notes += add_votes(rows, base, LABELS) if votes == "true" else ()
+    manifest = to_manifest(rows, base, notes)
     captions = next((str(one.path.relative_to(base)) for one in lists if "with_caption" in one.path.parts), None)
     if captions and (absent := [label for label in LABELS if label not in manifest.labels]):
         manifest.notes = (
@@ -66,8 +70,8 @@ def mafw(
     return manifest
 
 
-def _path_of(sets: Path, part: str, fold: int) -> Path | None:
-    paths = (sets / form / f"set_{fold}" / f"{part}.txt" for form in ("no_caption", "with_caption"))
+def _path_of(sets: Path, role: Split, fold: int) -> Path | None:
+    paths = (sets / form / f"set_{fold}" / f"{role}.txt" for form in ("no_caption", "with_caption"))
     return first_file(paths)
 
 

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 from peclip.data.benchmarks.layout import children, folders_below, read_lines
 from peclip.data.manifest.formats import cells_of, delimiter_of
-from peclip.errors import InputError, shown
+from peclip.errors import InputError, first_line, shown
 from peclip.labels import canonical
 
 CLIP_NAMES = ("order", "video_name", "clip_name", "video", "clip", "name", "file_name", "filename", "file", "id")
@@ -166,7 +165,10 @@ def _rows(path: Path) -> Table:
         ) from error
     try:
         book = load_workbook(path, read_only=True, data_only=True)
-        yield from enumerate(book.worksheets[0].iter_rows(values_only=True), start=1)
+        rows = list(book.worksheets[0].iter_rows(values_only=True))
         book.close()
-    except (OSError, ValueError, KeyError, IndexError, BadZipFile) as error:
-        raise InputError(f"{path}: is not a workbook, or a damaged one ({error})") from error
+    except Exception as error:  # of a damaged file: its archive, its XML and its cells each raise errors of their own
+        raise InputError(
+            f"{path}: is not a workbook, or a damaged one ({first_line(error)}): copy it again, or save it as {path.stem}.csv"
+        ) from error
+    yield from enumerate(rows, start=1)

@@ -1,4 +1,4 @@
-"""Inspect every clip of a manifest: does it exist, how many frames does it have, can they be decoded, is it a duplicate."""
+"""Inspect every clip of a manifest: does it exist, how many frames does it have, can they be decoded, which have the same bytes."""
 
 import hashlib
 import os
@@ -91,20 +91,24 @@ def _decode_all(clip: Clip) -> int:
 
 
 def same_content(manifest: Manifest) -> list[list[int]]:
-    """Return groups of rows that are the same part of files with the same bytes, each group in order."""
-    equal_size: dict[object, list[int]] = defaultdict(list)
-    for index in range(len(manifest)):
-        clip = manifest.clip(index)
+    """Return groups of rows of files with the same bytes, whichever parts of these files they are; each group in order."""
+    by_path: dict[str, list[int]] = defaultdict(list)
+    for index, name in enumerate(manifest.table["path"]):
+        by_path[name].append(index)
+    equal_size: dict[tuple[int, int], list[list[int]]] = defaultdict(list)
+    for rows in by_path.values():
+        path = manifest.clip(rows[0]).path
         with suppress(OSError):  # it is reported as a clip that cannot be read
-            if os.path.exists(clip.path):
-                equal_size[_size(Path(clip.path)), clip.start, clip.end].append(index)
+            if os.path.exists(path):
+                equal_size[_size(Path(path))].append(rows)
     groups: dict[object, list[int]] = defaultdict(list)
-    for key, rows in equal_size.items():
-        # Only clips of equal size are read.
-        for index in rows if len(rows) > 1 else ():
+    for size, files in equal_size.items():
+        for rows in files:
             with suppress(InputError, OSError):
-                groups[key, _digest(Path(manifest.clip(index).path))].append(index)
-    return [rows for rows in groups.values() if len(rows) > 1]
+                # Only files of equal size are read.
+                content = _digest(Path(manifest.clip(rows[0]).path)) if len(files) > 1 else b""
+                groups[size, content].extend(rows)
+    return [sorted(rows) for rows in groups.values() if len(rows) > 1]
 
 
 def _files(path: Path) -> Iterator[Path]:

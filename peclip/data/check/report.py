@@ -17,7 +17,9 @@ from peclip.data.benchmarks import READERS
 from peclip.data.benchmarks.actors import actor_of
 from peclip.data.benchmarks.comparison import comparison_notes
 from peclip.data.check.counts import Count, count_clips, count_frames
-from peclip.data.check.inspection import Inspected, inspect_clips, same_content
+from peclip.data.check.defaults import refused_by_default
+from peclip.data.check.duplicates import find_duplicates
+from peclip.data.check.inspection import Inspected, inspect_clips
 from peclip.data.check.published import PUBLISHED, Published
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.formats import list_command
@@ -70,6 +72,7 @@ class Report:
         counts: numbers of clips, classes, folds and frames.
         findings: the kinds that occurred.
         notes: remarks of the reader and about the published counts.
+        conditions: why a training with the default options refuses the manifest, and which options it needs.
     """
 
     manifest: str
@@ -77,11 +80,19 @@ class Report:
     counts: Sequence[Count]
     findings: Sequence[Finding] = ()
     notes: Sequence[str] = field(default_factory=tuple)
+    conditions: Sequence[str] = ()
 
     @property
     def fit_to_train(self) -> bool:
-        """True if every clip can be read and no clip or person is on both sides of a split."""
+        """True if every clip can be read and no clip or person is on both sides of a split; see also ``conditions``."""
         return not any(finding.fatal for finding in self.findings)
+
+    @property
+    def verdict(self) -> str:
+        """The answer to whether the manifest is fit to train on, in words."""
+        if fatal := ", ".join(finding.what for finding in self.findings if finding.fatal):
+            return f"no ({fatal})"
+        return "yes, but not with the default options of peclip fit: see the notes" if self.conditions else "yes"
 
     def print(self, console: PlainConsole) -> None:
         """Print the counts, the findings and the verdict."""
@@ -101,10 +112,9 @@ class Report:
             console.print(findings)
         kinds = {finding.what for finding in self.findings}
         console.print(f"not found: {', '.join(kind for kind in KINDS if kind not in kinds)}")
-        for note in self.notes:
+        for note in (*self.notes, *self.conditions):
             console.print(f"note: {printable(note)}", soft_wrap=True)
-        fatal = ", ".join(finding.what for finding in self.findings if finding.fatal)
-        console.print("fit to train on: yes" if self.fit_to_train else f"fit to train on: no ({fatal})")
+        console.print(f"fit to train on: {self.verdict}", soft_wrap=True)
 
 
 def check(
@@ -159,6 +169,7 @@ def check(
             *dict.fromkeys([*manifest.notes, *_remarks(manifest, benchmark, seen), *filter(None, [published.note])]),
             *soft_remarks(manifest),
         ],
+        conditions=[*refused_by_default(manifest)],
     )
 
 
@@ -232,17 +243,11 @@ def _classes(manifest: Manifest) -> Iterator[Finding]:
 def _both_sides(manifest: Manifest, benchmark: str | None) -> Iterator[Finding]:
     """Yield duplicate clips, and people who are trained and tested on."""
     divisions = _divisions(manifest)
-    same: dict[bool, list[str]] = {False: [], True: []}
-    for rows in same_content(manifest):
-        split = next((side for side in divisions if len({side[row] for row in rows} - {""}) > 1), None)
-        contradict = split is not None or len({manifest.clip(row).label for row in rows}) > 1
-        side = split or divisions[0]
-        named = (f"{manifest.table['path'].iat[row]} ({manifest.clip(row).label}, {side[row]})" for row in rows)
-        same[contradict].append(" = ".join(named))
-    if same[False]:
-        yield Finding("duplicate", same[False], fatal=False)
-    if same[True]:
-        yield Finding("duplicate across splits or labels", same[True], fatal=True)
+    harmless, harmful = find_duplicates(manifest, divisions)
+    if harmless:
+        yield Finding("duplicate", harmless, fatal=False)
+    if harmful:
+        yield Finding("duplicate across splits or labels", harmful, fatal=True)
     clips, people = _with_actors(manifest, benchmark), dict[str, dict[str, int]]()
     for side in divisions:
         found = on_several_sides(clips.select(pd.Series(side).ne("")), [name for name in side if name])

@@ -69,10 +69,15 @@ def fetch(remote: Remote, target: Path, arrived: Callable[[int], None] = lambda 
                 ):
                     raise InputError(f"{remote.address}: cannot be fetched ({first_line(error)}); {AGAIN}") from error
                 time.sleep(PAUSE)
-        if _checksum(part, remote.algorithm) != remote.checksum or have != remote.size:
+        if not is_file_of(remote, part):
             part.unlink()
             raise InputError(f"{remote.address}: is not the file of its {remote.algorithm} checksum; {AGAIN}")
         move(part, target)
+
+
+def is_file_of(remote: Remote, path: Path) -> bool:
+    """Return whether a file here has the size and the checksum of a remote one."""
+    return path.stat().st_size == remote.size and _checksum(path, remote.algorithm) == remote.checksum
 
 
 def fetch_text(address: str) -> str:

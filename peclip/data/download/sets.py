@@ -2,8 +2,11 @@
 
 import csv
 import json
+import lzma
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +17,7 @@ from threading import Event
 from rich.progress import Progress
 
 from peclip.data.benchmarks.actors import CREMAD_NAME, RAVDESS_NAME
-from peclip.data.download.fetch import AGAIN, Remote, fetch, fetch_text
+from peclip.data.download.fetch import AGAIN, Remote, fetch, fetch_text, is_file_of
 from peclip.errors import InputError, shown
 from peclip.files import atomic_write, file_errors, locked, write_json
 
@@ -24,6 +27,11 @@ CREMAD_MEDIA = "https://media.githubusercontent.com/media/CheyneyComputerScience
 
 STATE = "download.json"
 """Note of the archives that are unpacked."""
+
+REPLACE = "remove it and run the same command again"
+
+DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError, RuntimeError)
+"""Errors of the module zipfile at damaged archives; a method of compression that it lacks is a RuntimeError."""
 
 ASKED = {
     "dfew": "https://dfew-dataset.github.io",
@@ -115,6 +123,9 @@ def _ravdess(out: Path, workers: int, progress: Progress) -> int:
         def get(name: str) -> None:
             if not (out / name).exists():
                 fetch(left[name], out / name, arrived)
+                return
+            _check_archive(out / name, left[name])
+            arrived(left[name].size)
 
         for name, _ in zip(left, pool.map(get, left), strict=True):
             _unpack(out / name, out)
@@ -156,19 +167,39 @@ def _unpacked(out: Path) -> list[str]:
         raise InputError(f"{out / STATE}: is torn: remove it") from error
 
 
+def _check_archive(archive: Path, remote: Remote) -> None:
+    """Check an archive that was in the folder before: an earlier run has fetched it, or the user has put it there.
+
+    Raises:
+        InputError: it is another file than the remote one, or cannot be read.
+    """
+    with file_errors():
+        if not is_file_of(remote, archive):
+            raise InputError(f"{archive}: is not the file of its {remote.algorithm} checksum: {REPLACE}")
+
+
 def _unpack(archive: Path, out: Path) -> None:
     """Unpack the videos of an archive, each complete or absent; other members, and names that lead elsewhere, are ignored."""
+    with file_errors(), _damage_in_one_line(archive), zipfile.ZipFile(archive) as opened:
+        for member in opened.infolist():
+            found = re.fullmatch(r"(?:.*/)?(Actor_\d\d)/([\d-]+)\.mp4", member.filename)
+            if found and RAVDESS_NAME.fullmatch(found[2]):
+                content = opened.read(member)  # not below atomic_write, which takes its errors for those of the disk
+                with atomic_write(out / found[1] / f"{found[2]}.mp4") as target:
+                    target.write_bytes(content)
+
+
+@contextmanager
+def _damage_in_one_line(archive: Path) -> Iterator[None]:
+    """Turn the errors of a damaged archive, which depend on where it is damaged, into an :class:`InputError`."""
     try:
-        with zipfile.ZipFile(archive) as opened:
-            for member in opened.infolist():
-                found = re.fullmatch(r"(?:.*/)?(Actor_\d\d)/([\d-]+)\.mp4", member.filename)
-                if found and RAVDESS_NAME.fullmatch(found[2]):
-                    with atomic_write(out / found[1] / f"{found[2]}.mp4") as target:
-                        target.write_bytes(opened.read(member))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise InputError(
-            f"{archive}: is not a zip file that can be read: remove it and run the same command again"
-        ) from error
+        yield
+    except InputError:
+        raise
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.strerror is not None:
+            raise  # of the disk, not of the archive
+        raise InputError(f"{archive}: is not a zip file that can be read: {REPLACE}") from error
 
 
 def _cremad(out: Path, workers: int, progress: Progress) -> int:

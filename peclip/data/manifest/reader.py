@@ -37,6 +37,9 @@ SPLITS = {
 ODD_PATH = re.compile(r"^\s*$|^/|\\|^[A-Za-z]:|(?:^|/)\.{0,2}(?:/|$)", re.MULTILINE)
 """A path that is empty, absolute, has a backslash, or a part that is empty, ``.`` or ``..``."""
 
+TOO_LARGE = 1e15
+"""Number from which on a fold is refused: a float cannot distinguish all larger ones, and an integer cannot hold them."""
+
 WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 """Beginning of an absolute path of Windows: a drive, or a server."""
 
@@ -67,6 +70,8 @@ def parse_manifest(path: Path | str, labels_required: bool, allow_outside: bool)
     if "fold" in table:
         fold = _numbers(path, table, "fold")
         refuse(path, table, fold.notna() & (fold.mod(1).ne(0) | fold.lt(0)), "fold {} is not a whole number", "fold")
+        too_large = "fold {} is too large, expected a number of at most 15 digits"
+        refuse(path, table, fold.ge(TOO_LARGE), too_large, "fold")
         table["fold"] = fold.astype("Int64")
     for name in fold_columns(table).values():
         role = each_value(table[name], lambda name: SPLITS.get(name.strip().lower()))
@@ -119,21 +124,27 @@ def _check_duplicates(path: Path | str, table: pd.DataFrame) -> None:
     import pandas as pd
 
     clip = [name for name in ("path", "start", "end") if name in table]
-    pieces = (table[clip].iloc[first : first + PIECE] for first in range(0, len(table), PIECE))
+    pieces = (_from_0(table[clip].iloc[first : first + PIECE]) for first in range(0, len(table), PIECE))
     hashes = np.sort(
         np.concatenate([pd.util.hash_pandas_object(piece, index=False, categorize=False) for piece in pieces])
     )
     if (hashes[1:] != hashes[:-1]).all():  # comparing the clips themselves takes more memory than the whole table
         return
-    again = table.duplicated(clip)
+    clips = _from_0(table[clip])
+    again = clips.duplicated()
     if again.any():
         row = int(again.to_numpy().argmax())
-        same = table[clip].eq(table[clip].iloc[row]) | (table[clip].isna() & table[clip].iloc[row].isna())
+        same = clips.eq(clips.iloc[row]) | (clips.isna() & clips.iloc[row].isna())
         first = table["line"].iat[int(same.all(axis=1).to_numpy().argmax())]
         name = table["path"].iat[row]
         raise InputError(
             f"{path} line {table['line'].iat[row]}: duplicate clip {short(str(name))}, first in line {first}"
         )
+
+
+def _from_0(clips: pd.DataFrame) -> pd.DataFrame:
+    """Return clips of which those without a start begin at 0, as when they are read."""
+    return clips.fillna({"start": 0.0}) if "start" in clips else clips
 
 
 def _normalised_paths(path: Path | str, table: pd.DataFrame, allow_outside: bool) -> pd.Series:

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "val", "test"]
 
+OUTSIDE = "Some clips lie outside the folder of this file: train on it with --data.allow_outside true"
+"""Note about a manifest that :meth:`Manifest.reaches_outside`."""
+
 
 @dataclass(frozen=True)
 class Clip:

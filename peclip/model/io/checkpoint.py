@@ -16,6 +16,9 @@ from peclip.model.torch_file import check_plain, read_checkpoint
 ENTRY = "peclip"
 """Entry of a Lightning checkpoint that holds :meth:`ModelConfig.to_plain`."""
 
+SELECTING = "BestCheckpoint"
+"""Beginning of the name, among the callbacks of a checkpoint, of the one that has chosen the best of them."""
+
 
 def read_trained(source: str | Path) -> Trained:
     """Read a trained PE-CLIP without building it.
@@ -71,9 +74,11 @@ def to_checkpoint(trained: Trained) -> dict[str, Any]:
 def _read_folder(path: Path) -> Trained:
     if (path / CONFIG).exists():
         return read_package(path)
-    for name in ("best", "last"):
-        if (file := path / "checkpoints" / f"{name}.ckpt").is_file():
-            return _read_ckpt(file)
+    best, last = (path / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+    if best.is_file():
+        return _read_ckpt(best)
+    if last.is_file():
+        return _read_ckpt(_best_of(last) or last)
     if (path / "adapter_config.json").exists():
         raise InputError(
             f"{path} is an adapter that Hugging Face PEFT has saved, expected a run, a package or a checkpoint of peclip: it can be "
@@ -82,6 +87,26 @@ def _read_folder(path: Path) -> Trained:
     inside = sorted(path.glob("*/checkpoints/*.ckpt"), key=lambda file: (file.stat().st_mtime, natural_key(str(file))))
     hint = f"; it contains runs, the latest is {inside[-1].parent.parent}" if inside else ""
     raise InputError(f"{path} is neither a run (checkpoints/best.ckpt) nor a package ({CONFIG}){hint}")
+
+
+def _best_of(last: Path) -> Path | None:
+    """Return the best checkpoint of a run by the state of its last one: checkpoint.filename may have named it otherwise.
+
+    Raises:
+        InputError: it is missing, or the last one is torn.
+    """
+    callbacks = read_checkpoint(last).get("callbacks")
+    states = (
+        [state for name, state in callbacks.items() if str(name).startswith(SELECTING)]
+        if isinstance(callbacks, dict)
+        else []
+    )
+    chosen = states[0].get("best_model_path") if states and isinstance(states[0], dict) else None
+    if not isinstance(chosen, str) or not chosen:
+        return None
+    if not (found := last.with_name(Path(chosen).name)).is_file():
+        raise InputError(f"{found}, the best checkpoint of the run, is missing; {last} is a model, too")
+    return found
 
 
 def _read_ckpt(path: Path) -> Trained:

@@ -181,6 +181,7 @@ def shard_writer(
         precision=precision,
         model=model_digest(net),
         views=str(data.views) if data.views.count > 1 else None,
+        calibrate=None if module.calibrate else False,
     )
     return ShardWriter(ShardFolder(path, prediction), data, net.labels)
 

@@ -29,8 +29,12 @@ class Resumed(Callback):
         changed: names of the options that differ from those of the checkpoint.
     """
 
-    def __init__(self, changed: Collection[str]) -> None:
-        self._changed = set(changed)
+    def __init__(self, changed: Collection[str], ended: bool = False) -> None:
+        self._changed, self._ended = set(changed), ended
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Train no further what a callback such as EarlyStopping had ended: Lightning's checkpoints do not say that it had."""
+        trainer.should_stop = self._ended
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set rates and weight decay, and set the report of an earlier end of the run aside."""

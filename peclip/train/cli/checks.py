@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
 
 from peclip.errors import InputError
 
@@ -25,6 +25,12 @@ PARTS = {
     "norms": "norms of the backbone",
 }
 """Kinds of parts that train, each with a learning rate of its own, in words."""
+
+SCORES = ("war", "uar", "score")
+"""Ends of the names of scores of which more is better."""
+
+OF_THE_RUN = ("last", "previous", ".next")
+"""Names of the other checkpoints of a run."""
 
 SCHEDULE = ("warmup_epochs", "warmup_lr", "schedule", "step_epochs", "step_factor")
 """Options of the model for the rates over time."""
@@ -63,9 +69,43 @@ def check_values(options: Namespace, subcommand: str) -> None:
             raise InputError(f"trainer.{name} is {trainer[name]}, expected no negative number")
     if training and trainer.limit_train_batches is not None and not trainer.limit_train_batches > 0:
         raise InputError(f"trainer.limit_train_batches is {trainer.limit_train_batches}: no batch remains to train on")
+    if trainer.default_root_dir is not None:
+        raise InputError(
+            "trainer.default_root_dir has no effect: name the folder of a run with --folder, or of results with --out"
+        )
+    if training:
+        _check_checkpoint(options.checkpoint)
     limit = LIMITS.get(subcommand, "")
     if limit and trainer[limit] == 0:
         raise InputError(f"trainer.{limit} is 0: peclip {subcommand} would evaluate no clip; omit it")
+
+
+def _check_checkpoint(given: Namespace) -> None:
+    """Check the options of the best checkpoint.
+
+    Raises:
+        InputError: it would not be the best one, or not be found in the run.
+    """
+    better = (
+        "min" if str(given.monitor).endswith("loss") else "max" if str(given.monitor).endswith(SCORES) else given.mode
+    )
+    if given.mode != better:
+        raise InputError(
+            f"checkpoint.mode is {given.mode}, but the best {given.monitor} is the {better}imum: set it to {better}"
+        )
+    if given.dirpath is not None:
+        raise InputError(
+            "checkpoint.dirpath has no effect: the checkpoints of a run are in its folder; name that with --folder"
+        )
+    if given.filename in OF_THE_RUN:
+        raise InputError(
+            f"checkpoint.filename is {given.filename}, the name of another file of the run: choose another"
+        )
+    if given.save_top_k not in (0, 1) and "{" not in str(given.filename):
+        raise InputError(
+            f"checkpoint.save_top_k is {given.save_top_k}, but each checkpoint would replace the one before: set "
+            "checkpoint.filename to a pattern, such as '{epoch}'"
+        )
 
 
 def check_words(options: Namespace, subcommand: str, named: AbstractSet[str]) -> None:
@@ -126,6 +166,11 @@ def check_averaging(trainer: Trainer, sharded: bool, weights_only: bool) -> None
         InputError: they do not.
     """
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    if any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
+        raise InputError(
+            "trainer.callbacks: StochasticWeightAveraging sets its averages after the last checkpoint, so they are neither tested nor "
+            "saved: use lightning.pytorch.callbacks.EMAWeightAveraging or WeightAveraging"
+        )
     kinds = [type(callback).__name__ for callback in callbacks if isinstance(callback, WeightAveraging)]
     for option, value in {"model.sharded": sharded, "checkpoint.save_weights_only": weights_only}.items():
         if kinds and value:

@@ -39,6 +39,7 @@ from peclip.train.cli.trained_model import TrainedModel, read_model, run_options
 from peclip.train.cli.trainer import LOG_EVERY
 from peclip.train.cluster.signals import AskedToEnd
 from peclip.train.module import PEClipModule
+from peclip.train.private_hooks import know_rank
 from peclip.train.runs.recorder import SaveConfig
 
 Kind = TypeVar("Kind", bound=PEClipCLI)
@@ -56,7 +57,6 @@ NOISE = (
     r".*You are trying to `self\.log\(\)` but `Trainer\(barebones=True\)`",
     r".*GPU available but not used",  # it is said with trainer.accelerator cpu, which somebody has chosen
     r".*AccumulateGrad node's stream does not match",  # Lightning wraps a model for DDP in a stream of its own
-    r".*SWA is currently only supported every epoch",  # the schedule that it replaces steps more often
     r".*irectory .* exists and is not empty",  # a resumed run stays in its folder
 )
 
@@ -77,6 +77,7 @@ def run(args: list[str]) -> None:
 def command(kind: type[Kind], args: list[str]) -> Kind:
     """Create the Lightning CLI of a class, which runs the subcommand of the command line; see :func:`run`."""
     _keep_quiet()
+    know_rank()
     check_configs(args)
     check_sites(args)
     check_seed(args)

@@ -16,7 +16,7 @@ from peclip.data.datamodule import VideoDataModule
 from peclip.data.open_files import allow_open_files
 from peclip.errors import InputError, first_line, listed, options_below
 from peclip.model import PEClip
-from peclip.results.options import OPTIONS
+from peclip.results.options import FREE, OPTIONS
 from peclip.terminal import say
 from peclip.train.callbacks.dashboard import Dashboard, Speed
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
@@ -51,8 +51,6 @@ from peclip.train.runs.recorder import Recorder
 from peclip.train.runs.resume import Interrupted, remove_empty_run
 from peclip.train.runs.wandb_logger import ContinuedWandbLogger
 
-RESUME = "resume with --ckpt_path last"
-
 
 class PEClipCLI(HookedCLI):
     """``peclip fit|validate|test|predict``.
@@ -71,6 +69,9 @@ class PEClipCLI(HookedCLI):
     callbacks_named: list[Callback]
     """Those of the options, without peclip's own."""
     recorder: Recorder
+
+    RESUME = "resume with --ckpt_path last"
+    """Advice when a training is asked to end."""
 
     def __init__(self, *args: Any, model_named: TrainedModel | None = None, **options: Any) -> None:
         self.model_named = model_named
@@ -141,8 +142,7 @@ class PEClipCLI(HookedCLI):
         options.trainer.precision = precision_of(options.trainer, self.resumed)
         self.recorder = Recorder(self.subcommand_parser(self.config.subcommand), options, self.resumed)
         self.save_config_kwargs = {"recorder": self.recorder}
-        if options.trainer.default_root_dir is None or options.trainer.logger is False:
-            options.trainer.default_root_dir = str(self.folder)
+        options.trainer.default_root_dir = str(self.folder)
         options.trainer.logger = choose_loggers(
             options.trainer.logger, self.folder, self.recorder if self.subcommand == "fit" else None
         )
@@ -200,8 +200,10 @@ class PEClipCLI(HookedCLI):
         kwargs |= replace_bar(callbacks, self.callbacks_named) | without_limit(options)
         if options.logger is not False:
             callbacks += [LearningRateMonitor("step"), Dashboard(self.recorder), Speed()]
-        if self.resumed:
-            callbacks.insert(0, Resumed(changed_at(self.resumed, self.recorder.changes)))
+        if self.config.subcommand == "fit":  # a rank that starts later may find the run that another has begun
+            changed = changed_at(self.resumed, self.recorder.changes) if self.resumed else set[str]()
+            ended = bool(self.resumed and self.resumed.ended) and changed <= FREE
+            callbacks.insert(0, Resumed(changed, ended))
         with refused(options):
             return fits_cluster(super().instantiate_trainer(**kwargs, plugins=plugins(entries(given.plugins))))
 
@@ -211,8 +213,14 @@ class PEClipCLI(HookedCLI):
             with usr1_as_sigterm(), interrupted_by_ctrl_c(self.trainer), ended_together(self.trainer):
                 super().run_subcommand(subcommand)
         except SIGTERMException as error:
+            if subcommand != "fit":
+                self._drop_empty_run()
             in_shards = self.options.get("shards") and "resume with the same command"
-            raise asked_to_end(self.trainer, RESUME if subcommand == "fit" else in_shards) from error
+            raise asked_to_end(self.trainer, self.RESUME if subcommand == "fit" else in_shards) from error
+        except KeyboardInterrupt:
+            if subcommand != "fit":
+                self._drop_empty_run()
+            raise
         except Exception as error:
             with options_below("data"):
                 if isinstance(error, RuntimeError) and (died := self.datamodule.what_died(error)):

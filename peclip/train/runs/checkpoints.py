@@ -20,6 +20,10 @@ PREVIOUS = "previous.ckpt"
 """The checkpoint that was ``last.ckpt`` before."""
 
 
+ENDED = "ended"
+"""Entry of a checkpoint's state: whether a callback, such as EarlyStopping, had ended the training."""
+
+
 class BestCheckpoint(ModelCheckpoint):
     """ModelCheckpoint that re-roots saved paths when the run folder has moved."""
 
@@ -100,7 +104,7 @@ class LastCheckpoint(Checkpoint):
         self.folder = Path()
         self.options: Mapping[str, Any] = {}
         self._saved = 0
-        self._is_new = self._is_due = self._is_logged = False
+        self._is_new = self._is_due = self._is_logged = self._ended = False
         self._data: dict[str, Any] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -113,8 +117,8 @@ class LastCheckpoint(Checkpoint):
                     torn.unlink()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what must stay the same when the run resumes: its options, batches and clips."""
-        return {"options": dict(self.options), **self._data}
+        """Return what must stay the same when the run resumes: its options, batches and clips; and whether it had ended."""
+        return {"options": dict(self.options), ENDED: self._ended, **self._data}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the batches and the clips of the run; no other callback writes ``last.ckpt`` there."""
@@ -175,6 +179,7 @@ class LastCheckpoint(Checkpoint):
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         self._move(trainer)
+        self._ended = trainer.should_stop and not trainer.received_sigterm
         with in_background(trainer):
             trainer.save_checkpoint(self.folder / NEXT)
         self._saved, self._is_new = trainer.global_step, True

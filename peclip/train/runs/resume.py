@@ -15,8 +15,9 @@ from peclip.files import is_temporary, read_regular_text
 from peclip.model.torch_file import read_checkpoint
 from peclip.results.options import CHANGES, OPTIONS
 from peclip.terminal import say
+from peclip.train.private_hooks import process_rank
 from peclip.train.runs.checkpoint_io import LAST
-from peclip.train.runs.checkpoints import PREVIOUS, LastCheckpoint
+from peclip.train.runs.checkpoints import ENDED, PREVIOUS, LastCheckpoint
 from peclip.train.runs.folder import VERSION, number_of, run_of_model
 from peclip.train.runs.loggers import FILE as LOGS
 
@@ -36,6 +37,7 @@ class Interrupted(NamedTuple):
         epochs: epochs that were finished.
         state: what :class:`~peclip.train.runs.checkpoints.LastCheckpoint` saved there: options, batches and clips.
         in_place: whether it resumes in its own folder; a single ``.ckpt`` is continued in a new one.
+        ended: whether a callback, such as EarlyStopping, had ended the training.
     """
 
     folder: Path
@@ -44,6 +46,7 @@ class Interrupted(NamedTuple):
     epochs: int = 0
     state: Mapping[str, Any] = {}
     in_place: bool = True
+    ended: bool = False
 
 
 def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrupted | None:
@@ -124,7 +127,7 @@ def _newest_good(run: Path) -> Interrupted:
             error = this
             continue
         # Otherwise the next checkpoint would replace the good one. Only rank 0 moves it.
-        if error and (folder / LAST).exists() and not getattr(rank_zero_only, "rank", 0):
+        if error and (folder / LAST).exists() and not process_rank():
             (folder / LAST).replace(folder / "torn.ckpt")
         return _at_checkpoint(run, path, content)
     if error:
@@ -147,7 +150,7 @@ def _at_checkpoint(run: Path, checkpoint: Path, content: dict[str, Any], in_plac
         raise InputError(
             f"{checkpoint} holds weights, but not the state of a training: start from it with --init_from"
         ) from error
-    return Interrupted(run, checkpoint, steps, epochs, state, in_place)
+    return Interrupted(run, checkpoint, steps, epochs, state, in_place, ended=found.get(ENDED) is True)
 
 
 def keep_metrics(run: Interrupted, logger: CSVLogger) -> None:

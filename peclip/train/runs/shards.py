@@ -38,6 +38,7 @@ WORDS = {
     "views": "other data.views",
     "precision": "another trainer.precision",
     "model": "another checkpoint or model",
+    "calibrate": "another model.calibrate",
 }
 """Descriptions of a difference in an entry of shards.json."""
 
@@ -61,6 +62,7 @@ class Prediction:
         precision: that of the trainer.
         model: digest of everything that the logits depend on.
         format: version of the files.
+        calibrate: false where the temperature of the model is ignored; else none, as in files of earlier versions.
     """
 
     clips: int
@@ -72,6 +74,7 @@ class Prediction:
     model: str
     format: int = FORMAT
     views: str | None = None
+    calibrate: bool | None = None
 
 
 def check_shards_option(options: Namespace, first: bool) -> None:

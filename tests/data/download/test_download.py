@@ -193,3 +193,47 @@ def test_a_server_that_does_not_answer_is_one_line(server, tmp_path):
     result = run("download", "ravdess", "--out", tmp_path, *ACCEPTED)
     assert result.err.count("\n") == 1
     assert "/api/records/1188976: cannot be fetched (HTTP Error 404" in result.err
+
+
+ARCHIVE = "Video_Speech_Actor_01.zip"
+
+
+def test_an_archive_that_is_there_already_is_checked_before_it_is_unpacked(ravdess, tmp_path):
+    content = ravdess.files[f"/zenodo/records/1188976/files/{ARCHIVE}"]
+    other = io.BytesIO()
+    with zipfile.ZipFile(other, "w") as opened:
+        opened.writestr("Actor_01/01-01-03-01-01-01-01.mp4", b"another video")
+    (tmp_path / ARCHIVE).write_bytes(other.getvalue())
+    result = run("download", "ravdess", "--out", tmp_path, *ACCEPTED)
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert f"{ARCHIVE}: is not the file of its md5 checksum: remove it and run the same command again" in result.err
+    assert not (tmp_path / "Actor_01").exists()
+    assert (tmp_path / ARCHIVE).read_bytes() == other.getvalue()
+    (tmp_path / ARCHIVE).write_bytes(content)
+    ravdess.asked.clear()
+    assert run("download", "ravdess", "--out", tmp_path, *ACCEPTED).status == 0
+    assert not any(path.endswith(ARCHIVE) for path, _ in ravdess.asked)
+    assert (tmp_path / "Actor_01/01-01-03-01-01-01-01.mp4").read_bytes() == b"happy" * 1000
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("place", [2, 3, 30, 60])
+def test_a_damaged_archive_is_one_line(compression, place, tmp_path):
+    name = "Actor_01/01-01-03-01-01-01-01.mp4"
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", compression) as opened:
+        opened.writestr(name, bytes(range(256)) * 10)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[30 + len(name) + place] ^= 0xFF
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.zip: is not a zip file that can be read: remove it and run"):
+        sets._unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert not list(tmp_path.rglob("*.mp4"))
+
+
+def test_a_full_disk_is_not_taken_for_a_damaged_archive(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as opened:
+        opened.writestr("Actor_01/01-01-03-01-01-01-01.mp4", b"happy")
+    full = OSError(28, "No space left on device", "x.mp4")
+    monkeypatch.setattr(sets, "atomic_write", Mock(side_effect=full))
+    with pytest.raises(InputError, match=r"^x\.mp4: No space left on device$"):
+        sets._unpack(tmp_path / "a.zip", tmp_path / "out")
