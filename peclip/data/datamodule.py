@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
-from weakref import WeakSet
+from weakref import ref
 
 import numpy as np
 import torch
@@ -134,7 +134,8 @@ class VideoDataModule(RunClips):
         self.batch_size, self.eval_batch_size, self.balanced = batch_size, eval_batch_size, balanced
         self.augment, self.mix, self.on_error, self.views = augment, mix, on_error, views
         self._datasets: list[ClipDataset] = []
-        self._ahead, self._loaders = Ahead(self), WeakSet[LateLoader]()
+        self._ahead = Ahead(self)
+        self._loaders: list[tuple[str | None, ref[LateLoader]]] = []  # with the stage that each was made for
         self._clip_format = ClipFormat()
         self.shards: Sequence[Sequence[range]] | None = None
         """The clips of the shards that each rank predicts; None where predictions are not sharded."""
@@ -252,8 +253,10 @@ class VideoDataModule(RunClips):
 
     def teardown(self, stage: str) -> None:
         """End the processes that have read clips: a test that follows a training has its own, and so has each fold."""
-        for loader in list(self._loaders):
-            loader.close()
+        for loader in [known() for made_for, known in self._loaders if made_for == stage]:
+            if loader is not None:
+                loader.close()
+        self._loaders = [entry for entry in self._loaders if entry[0] != stage]
 
     def what_died(self, error: RuntimeError) -> InputError | None:
         """Return an error that names the dead or silent worker processes and their clips; None for another error."""
@@ -299,5 +302,5 @@ class VideoDataModule(RunClips):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
-        self._loaders.add(loader)
+        self._loaders.append((self.trainer.state.fn if self.trainer else None, ref(loader)))
         return loader

@@ -80,6 +80,7 @@ class LateLoader(DataLoader[Batch]):
             self._is_iterated = False
         if latest is not None:
             latest.close()
+            self._iterator = None  # of workers that were just starting
 
     def _watch(self) -> Watched[Batch]:
         start_server()  # which a fork of the main process has not

@@ -37,6 +37,9 @@ FREE = frozenset(
 )
 """Options that do not affect what is trained and selected: how fast, where, what is shown and logged."""
 
+LOCATION = frozenset({"data.manifest", "data.root", "data.benchmark", "data.options", "data.allow_outside"})
+"""Options that locate the clips; a run resumes only with the same ones, which it knows by their digests."""
+
 
 @dataclass(frozen=True)
 class Change:

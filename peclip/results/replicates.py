@@ -10,7 +10,7 @@ from peclip.errors import InputError, shown
 from peclip.files import file_errors, is_not, natural_key
 from peclip.results.crossval import RESULTS, read_summary
 from peclip.results.evaluation import METRICS, read_metrics, run_above
-from peclip.results.options import DEVICES, FREE, OPTIONS, by_name, read_changes, read_options
+from peclip.results.options import DEVICES, FREE, LOCATION, OPTIONS, by_name, read_changes, read_options
 from peclip.results.selection import Selection
 from peclip.results.tables import total
 from peclip.results.training import read_training
@@ -125,7 +125,7 @@ def _run(folder: Path) -> Result:
     facts = [metrics.trainable, metrics.parameters, metrics.split, metrics.benchmark, metrics.fold, metrics.remarks]
     options = read_options(folder)
     of_training = read_options(run) if run else options
-    changes = [astuple(change) for change in read_changes(run or folder) if change.option not in ALIKE]
+    changes = [astuple(change) for change in read_changes(run or folder) if change.option not in ALIKE | LOCATION]
     return Result(
         folder=folder,
         seed=_seed(of_training),

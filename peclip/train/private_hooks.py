@@ -179,17 +179,18 @@ def ignore_in_ddp(module: LightningModule, names: Sequence[str]) -> None:
 
 
 def process_rank() -> int:
-    """Return the rank of this process before there is a trainer; 0 where none is known.
+    """Return the rank of this process before there is a trainer; 0 where none is known."""
+    return int(getattr(rank_zero_only, "rank", 0) or 0)
+
+
+def know_rank(nodes: int) -> None:
+    """Let Lightning's ``rank_zero_only`` know before there is a trainer that this process is not the first of several nodes.
 
     The first process of another node knows the number of its node alone, which is no less than 1 either.
     """
-    node = os.environ.get("NODE_RANK") or os.environ.get("GROUP_RANK") or 0
-    return int(getattr(rank_zero_only, "rank", 0) or node)
-
-
-def know_rank() -> None:
-    """Let Lightning's ``rank_zero_only`` know the rank before there is a trainer."""
-    rank_zero_only.rank = process_rank()  # type: ignore[attr-defined]  # Lightning sets it too
+    if nodes > 1 and not process_rank():
+        node = int(os.environ.get("NODE_RANK") or os.environ.get("GROUP_RANK") or 0)
+        rank_zero_only.rank = node  # type: ignore[attr-defined]  # Lightning sets it too
 
 
 def average_exactly(trainer: Trainer) -> None:

@@ -1,6 +1,7 @@
 """Batches that are asked for ahead: the same ones, in the same order, and nothing is left behind."""
 
 import gc
+import pickle
 import time
 from collections.abc import Callable
 from itertools import islice
@@ -106,10 +107,32 @@ def test_a_closed_loader_has_no_processes_and_can_be_read_again(read: int, tiny_
     list(islice(left, read))
     loader.read_ahead()
     (process,) = loader._iterator._workers
-    data.teardown("test")
+    loader.close()
     assert not process.is_alive()
     assert process.exitcode == 0  # it was told to end, and not killed
     assert [int(batch.clip[0]) for batch in loader] == expected
+
+
+def test_workers_that_are_just_starting_are_closed_too(tiny_data: Path):
+    data = module(tiny_data, num_workers=1, batch_size=1)
+    loader = data.test_dataloader()
+    loader.read_ahead()
+    loader.close()
+    assert eventually(lambda: not loader.dataset.at_work.pids or not any(map(running, loader.dataset.at_work.pids)))
+    assert loader._iterator is None
+
+
+def running(process: int) -> bool:
+    return Path(f"/proc/{process}").exists()
+
+
+def test_another_stage_leaves_a_loader_alone_and_a_data_module_can_be_sent_to_a_process(tiny_data: Path):
+    data = module(tiny_data, num_workers=1, batch_size=1)
+    pickle.dumps(data)
+    batches = iter(data.train_dataloader())
+    next(batches)
+    data.teardown("validate")
+    assert len(list(batches)) == len(data.splits.train) - 1
 
 
 @pytest.mark.parametrize("read", [0, 1, 3])

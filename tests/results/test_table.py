@@ -129,7 +129,8 @@ def test_runs_that_were_resumed_with_other_options_are_no_replicates(runs):
     for seed, changes in ((4, [longer]), (5, [longer]), (6, [replace(longer, step=30)])):
         write_changes(write(runs / f"runs/full/seed_{seed}", seed=seed), changes)
     faster = Change(step=60, option="data.num_workers", before=1, now=2)
-    write_changes(write(runs / "runs/full/seed_7", seed=7), [faster])
+    moved = Change(step=40, option="data.manifest", before="a.csv", now=None)
+    write_changes(write(runs / "runs/full/seed_7", seed=7), [faster, moved])
     assert [row["seeds"] for row in rows("runs/full")] == ["0 1 2 7", "4 5", "6"]
 
 

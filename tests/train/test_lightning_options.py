@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from contextlib import chdir
 from pathlib import Path
 from typing import Union
@@ -9,12 +10,14 @@ from typing import Union
 import pytest
 import torch
 import yaml
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from torch import nn
 
 from peclip.errors import InputError
 from peclip.model.io import read_trained
+from peclip.model.io.checkpoint import SELECTING
 from peclip.train import PEClipModule
+from peclip.train.runs.checkpoints import BestCheckpoint
 from tests.runs import run
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
@@ -118,8 +121,15 @@ def test_an_option_that_would_do_another_thing_is_refused(case, tmp_path, monkey
     assert not list(tmp_path.glob("runs/*/*"))
 
 
-def test_a_run_is_the_model_that_it_has_tested_whatever_its_checkpoints_are_called(fit, tmp_path):
-    named = ("--checkpoint.filename", "{epoch}", "--checkpoint.save_top_k", "-1")
+@pytest.mark.parametrize(
+    "named",
+    [
+        ("--checkpoint.filename", "{epoch}", "--checkpoint.save_top_k", "-1"),
+        ("--checkpoint.filename", "null", "--checkpoint.save_top_k", "2"),
+        ("--checkpoint.enable_version_counter", "true", "--checkpoint.save_top_k", "-1"),
+    ],
+)
+def test_a_run_is_the_model_that_it_has_tested_whatever_its_checkpoints_are_called(fit, tmp_path, named):
     rates = ("--model.lr_adapters", "0.05", "--model.warmup_epochs", "0")
     folder, _ = fit(*named, *rates, "--trainer.max_epochs", "4", "--data.val", "test")
     last = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
@@ -127,9 +137,41 @@ def test_a_run_is_the_model_that_it_has_tested_whatever_its_checkpoints_are_call
         state["best_model_path"] for name, state in last["callbacks"].items() if name.startswith("BestCheckpoint")
     )
     assert Path(read_trained(folder).source) == Path(best).absolute()
-    Path(best).unlink()
+    folder.rename(tmp_path / "moved")
+    folder = tmp_path / "moved"
+    assert read_trained(folder).source == str(folder / "checkpoints" / Path(best).name)
+    (folder / "checkpoints" / Path(best).name).unlink()
     with pytest.raises(InputError, match="the best checkpoint of the run, is missing"):
         read_trained(folder)
+
+
+def test_a_checkpoint_that_is_named_after_a_score_is_found_in_its_folder(fit):
+    folder, _ = fit("--checkpoint.filename", "{epoch}-{val/score:.2f}")
+    assert Path(read_trained(folder).source).parent.parent.name == "checkpoints"
+
+
+def test_a_run_of_an_earlier_version_resumes_with_options_that_a_new_one_may_not_have(fit, monkeypatch):
+    with monkeypatch.context() as earlier:
+        earlier.setattr("peclip.train.cli.lightning.check_checkpoint", lambda given: None)
+        folder, _ = fit("--checkpoint.save_top_k", "3")
+    result = run("fit", "--config", folder / "config.yaml", "--ckpt_path", folder, "--trainer.max_epochs", "2")
+    assert (result.status, result.err) == (0, "")
+
+
+def test_the_callback_that_chooses_the_best_checkpoint_is_known_by_its_name():
+    assert BestCheckpoint.__name__ == SELECTING
+
+
+class Stops(Callback):
+    """A callback of one's own that wants no training."""
+
+    def on_fit_start(self, trainer, pl_module):
+        trainer.should_stop = True
+
+
+def test_a_callback_may_stop_a_training_before_it_begins(fit):
+    folder, _ = fit("--trainer.callbacks+", json.dumps({"class_path": f"{__name__}.Stops"}))
+    assert not (folder / "training.json").exists()
 
 
 def test_a_schedule_that_reads_a_validation_waits_for_it(fit):
@@ -152,6 +194,12 @@ def test_a_training_that_a_callback_has_ended_is_not_continued(fit, tmp_path):
         assert run("fit", *again).status == 0
     assert content(folder) == before
     assert not list(folder.glob("ended_at_*"))
+    data = Path(yaml.safe_load((folder / "config.yaml").read_text())["data"]["manifest"]).parent
+    shutil.copytree(data, tmp_path / "moved")
+    assert run("fit", *again, "--data.manifest", tmp_path / "moved/manifest.csv").status == 0
+    assert content(folder) == before
+    assert run("fit", *again[:2], "--ckpt_path", folder / "checkpoints/last.ckpt", "--folder", "continued").status == 0
+    assert json.loads(Path("continued/training.json").read_text())["epochs"] == 3
     assert run("fit", *again, "--trainer.max_epochs", "6").status == 0
     assert json.loads((folder / "training.json").read_text())["epochs"] == 3
 

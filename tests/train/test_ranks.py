@@ -13,7 +13,7 @@ from peclip.errors import InputError
 from peclip.train import module as train_module
 from peclip.train.cluster import signals
 from peclip.train.module import PEClipModule
-from peclip.train.private_hooks import process_rank
+from peclip.train.private_hooks import know_rank, process_rank
 from tests.processes import AtCall, OnRank, send
 from tests.ranked import in_ranks, logged, write_many
 from tests.runs import LABELS, write_config
@@ -119,13 +119,17 @@ def test_the_first_start_with_last_is_a_run_though_the_second_rank_finds_it_begu
     assert results[1].out == ""
 
 
-@pytest.mark.parametrize(("environment", "rank"), [({}, 0), ({"NODE_RANK": "2"}, 2), ({"GROUP_RANK": "1"}, 1)])
-def test_the_first_process_of_another_node_is_not_the_first_of_all(environment, rank, monkeypatch):
+@pytest.mark.parametrize(
+    ("environment", "nodes", "rank"),
+    [({}, 2, 0), ({"NODE_RANK": "2"}, 3, 2), ({"GROUP_RANK": "1"}, 2, 1), ({"NODE_RANK": "1"}, 1, 0)],
+)
+def test_the_first_process_of_another_node_is_not_the_first_of_all(environment, nodes, rank, monkeypatch):
     monkeypatch.setattr(rank_zero_only, "rank", 0)
     for name in ("NODE_RANK", "GROUP_RANK"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    know_rank(nodes)
     assert process_rank() == rank
 
 

@@ -114,7 +114,8 @@ def _check_agrees(one: FoldList, name: str, row: Row, use: dict[int, tuple[Split
     if one.fold in use:
         role, there = use[one.fold]
         raise InputError(
-            f"{here} is {DONE[one.role]} in fold {one.fold}, which also {DOES[role]} it ({there}): remove one of these lines"
+            f"{here} is {DONE[one.role]} in fold {one.fold}, which also {DOES[role]} it ({there}): remove one of these lines, or a whole list "
+            "of validation clips"
         )
 
 

@@ -74,11 +74,12 @@ def to_checkpoint(trained: Trained) -> dict[str, Any]:
 def _read_folder(path: Path) -> Trained:
     if (path / CONFIG).exists():
         return read_package(path)
-    best, last = (path / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+    folder = path / "checkpoints"
+    best, last = folder / "best.ckpt", folder / "last.ckpt"
+    if last.is_file() and (not best.is_file() or any(folder.glob("best-v*.ckpt"))):
+        return _read_ckpt(_best_of(last) or last)
     if best.is_file():
         return _read_ckpt(best)
-    if last.is_file():
-        return _read_ckpt(_best_of(last) or last)
     if (path / "adapter_config.json").exists():
         raise InputError(
             f"{path} is an adapter that Hugging Face PEFT has saved, expected a run, a package or a checkpoint of peclip: it can be "
@@ -87,6 +88,12 @@ def _read_folder(path: Path) -> Trained:
     inside = sorted(path.glob("*/checkpoints/*.ckpt"), key=lambda file: (file.stat().st_mtime, natural_key(str(file))))
     hint = f"; it contains runs, the latest is {inside[-1].parent.parent}" if inside else ""
     raise InputError(f"{path} is neither a run (checkpoints/best.ckpt) nor a package ({CONFIG}){hint}")
+
+
+def within(path: str, folder: str) -> Path:
+    """Return the path of a checkpoint within the folder of checkpoints: a name made of a score, ``val/war``, is in a folder there."""
+    inside = Path(path).parts[len(Path(folder).parts) :] if Path(path).is_relative_to(folder) else ()
+    return Path(*inside) if inside and ".." not in inside else Path(Path(path).name)
 
 
 def _best_of(last: Path) -> Path | None:
@@ -101,10 +108,11 @@ def _best_of(last: Path) -> Path | None:
         if isinstance(callbacks, dict)
         else []
     )
-    chosen = states[0].get("best_model_path") if states and isinstance(states[0], dict) else None
+    state = states[0] if states and isinstance(states[0], dict) else {}
+    chosen, folder = state.get("best_model_path"), state.get("dirpath")
     if not isinstance(chosen, str) or not chosen:
         return None
-    if not (found := last.with_name(Path(chosen).name)).is_file():
+    if not (found := last.parent / within(chosen, str(folder))).is_file():
         raise InputError(f"{found}, the best checkpoint of the run, is missing; {last} is a model, too")
     return found
 

@@ -224,7 +224,8 @@ def write_csv(path: Path, clips: Manifest, labels: Sequence[str], outputs: Outpu
     """
     pieces = PIECE if clips.table[PIECE].notna().any(axis=None) else []
     columns = ["path", *pieces, *(["label"] if truth else [])]
-    known = clips.table[columns].astype(object).fillna("")
+    known = clips.table[columns].astype(object)
+    known = known.where(known.notna(), "")
     values = zip(outputs.clip.tolist(), outputs.predicted.tolist(), outputs.probabilities, strict=True)
     with (
         atomic_write(path) as temporary,

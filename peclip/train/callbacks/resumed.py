@@ -1,4 +1,4 @@
-"""The callback of a run that resumes: it applies changed options to the optimizer, and keeps the report of an earlier end."""
+"""The callback by which a run resumes: it applies changed options to the optimizer, and keeps the report of an earlier end."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -23,10 +23,12 @@ class Resumed(Callback):
     """Applies the options that a run resumes with, where its checkpoint would restore those before.
 
     The learning rates follow the schedule of the new options from this step on, so that a later max_epochs stretches what is
-    left of a cosine: a run that had ended at a rate of zero may continue with a high one.
+    left of a cosine: a run that had ended at a rate of zero may continue with a high one. A new run has it too, and then it does
+    nothing: whether a run is new, the ranks that find it begun by the first one do not know.
 
     Args:
         changed: names of the options that differ from those of the checkpoint.
+        ended: whether a callback, such as EarlyStopping, had ended the training, which is over then.
     """
 
     def __init__(self, changed: Collection[str], ended: bool = False) -> None:
@@ -34,7 +36,8 @@ class Resumed(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Train no further what a callback such as EarlyStopping had ended: Lightning's checkpoints do not say that it had."""
-        trainer.should_stop = self._ended
+        if self._ended:
+            trainer.should_stop = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set rates and weight decay, and set the report of an earlier end of the run aside."""

@@ -73,15 +73,13 @@ def check_values(options: Namespace, subcommand: str) -> None:
         raise InputError(
             "trainer.default_root_dir has no effect: name the folder of a run with --folder, or of results with --out"
         )
-    if training:
-        _check_checkpoint(options.checkpoint)
     limit = LIMITS.get(subcommand, "")
     if limit and trainer[limit] == 0:
         raise InputError(f"trainer.{limit} is 0: peclip {subcommand} would evaluate no clip; omit it")
 
 
-def _check_checkpoint(given: Namespace) -> None:
-    """Check the options of the best checkpoint.
+def check_checkpoint(given: Namespace) -> None:
+    """Check the options of the best checkpoint of a new run; one that resumes keeps its own.
 
     Raises:
         InputError: it would not be the best one, or not be found in the run.
@@ -101,7 +99,8 @@ def _check_checkpoint(given: Namespace) -> None:
         raise InputError(
             f"checkpoint.filename is {given.filename}, the name of another file of the run: choose another"
         )
-    if given.save_top_k not in (0, 1) and "{" not in str(given.filename):
+    is_one_name = given.filename is not None and "{" not in given.filename and not given.enable_version_counter
+    if given.save_top_k not in (0, 1) and is_one_name:
         raise InputError(
             f"checkpoint.save_top_k is {given.save_top_k}, but each checkpoint would replace the one before: set "
             "checkpoint.filename to a pattern, such as '{epoch}'"
@@ -154,6 +153,19 @@ def check_effects(options: Namespace, named: AbstractSet[str], parts: Collection
             raise InputError(f"{option} has no effect, because {why}: omit it")
 
 
+def check_swa(trainer: Trainer) -> None:
+    """Refuse averages that a training would neither test nor save.
+
+    Raises:
+        InputError: a callback of the trainer makes such averages.
+    """
+    if any(isinstance(callback, StochasticWeightAveraging) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+        raise InputError(
+            "trainer.callbacks: StochasticWeightAveraging sets its averages after the last checkpoint, so they are neither tested nor "
+            "saved: use lightning.pytorch.callbacks.EMAWeightAveraging or WeightAveraging"
+        )
+
+
 def check_averaging(trainer: Trainer, sharded: bool, weights_only: bool) -> None:
     """Check that checkpoints hold the averages of a callback that averages weights.
 
@@ -166,11 +178,6 @@ def check_averaging(trainer: Trainer, sharded: bool, weights_only: bool) -> None
         InputError: they do not.
     """
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-    if any(isinstance(callback, StochasticWeightAveraging) for callback in callbacks):
-        raise InputError(
-            "trainer.callbacks: StochasticWeightAveraging sets its averages after the last checkpoint, so they are neither tested nor "
-            "saved: use lightning.pytorch.callbacks.EMAWeightAveraging or WeightAveraging"
-        )
     kinds = [type(callback).__name__ for callback in callbacks if isinstance(callback, WeightAveraging)]
     for option, value in {"model.sharded": sharded, "checkpoint.save_weights_only": weights_only}.items():
         if kinds and value:

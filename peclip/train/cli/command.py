@@ -39,7 +39,6 @@ from peclip.train.cli.trained_model import TrainedModel, read_model, run_options
 from peclip.train.cli.trainer import LOG_EVERY
 from peclip.train.cluster.signals import AskedToEnd
 from peclip.train.module import PEClipModule
-from peclip.train.private_hooks import know_rank
 from peclip.train.runs.recorder import SaveConfig
 
 Kind = TypeVar("Kind", bound=PEClipCLI)
@@ -77,7 +76,6 @@ def run(args: list[str]) -> None:
 def command(kind: type[Kind], args: list[str]) -> Kind:
     """Create the Lightning CLI of a class, which runs the subcommand of the command line; see :func:`run`."""
     _keep_quiet()
-    know_rank()
     check_configs(args)
     check_sites(args)
     check_seed(args)

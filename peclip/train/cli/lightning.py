@@ -16,13 +16,21 @@ from peclip.data.datamodule import VideoDataModule
 from peclip.data.open_files import allow_open_files
 from peclip.errors import InputError, first_line, listed, options_below
 from peclip.model import PEClip
-from peclip.results.options import FREE, OPTIONS
+from peclip.results.options import OPTIONS
 from peclip.terminal import say
 from peclip.train.callbacks.dashboard import Dashboard, Speed
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
 from peclip.train.callbacks.resumed import Resumed
 from peclip.train.cli.building import SECTION_OF, build, build_data, generate_demo, give_frames_to_model, replace_source
-from peclip.train.cli.checks import SEEDS, check_averaging, check_effects, check_values, check_words
+from peclip.train.cli.checks import (
+    SEEDS,
+    check_averaging,
+    check_checkpoint,
+    check_effects,
+    check_swa,
+    check_values,
+    check_words,
+)
 from peclip.train.cli.complaints import as_input_error
 from peclip.train.cli.options import CHECKPOINT, add_own_options
 from peclip.train.cli.places import choose_folder, choose_loggers, find_interrupted
@@ -43,10 +51,10 @@ from peclip.train.cli.trainer import (
 from peclip.train.cluster.shutdown import ended_together
 from peclip.train.cluster.signals import asked_to_end, interrupted_by_ctrl_c, usr1_as_sigterm
 from peclip.train.optimizers import check_custom
-from peclip.train.private_hooks import HookedCLI
+from peclip.train.private_hooks import HookedCLI, know_rank
 from peclip.train.runs.checkpoints import BestCheckpoint, LastCheckpoint, best_checkpoint
 from peclip.train.runs.folder import RUNS
-from peclip.train.runs.record import changed_at
+from peclip.train.runs.record import changed_at, repeats_steps
 from peclip.train.runs.recorder import Recorder
 from peclip.train.runs.resume import Interrupted, remove_empty_run
 from peclip.train.runs.wandb_logger import ContinuedWandbLogger
@@ -104,6 +112,11 @@ class PEClipCLI(HookedCLI):
         }
 
     @property
+    def in_place(self) -> bool:
+        """Return whether a training continues a run in its own folder."""
+        return self.resumed is not None and self.resumed.in_place
+
+    @property
     def options(self) -> Namespace:
         """The options of the subcommand."""
         return self.config[self.config.subcommand]
@@ -123,6 +136,7 @@ class PEClipCLI(HookedCLI):
         self.config = parser.parse_args(args)
         options, subcommand = self.options, self.config.subcommand
         check_values(options, subcommand)
+        know_rank(options.trainer.num_nodes)
         self._named = {arg.partition("=")[0] for arg in args}
         check_words(options, subcommand, self._named)
         replace_source(options.data, self._named)
@@ -138,6 +152,8 @@ class PEClipCLI(HookedCLI):
         imply_barebones(options.trainer)
         if self.config.subcommand == "fit":
             self.resumed = find_interrupted(options)
+            if not self.in_place:
+                check_checkpoint(options.checkpoint)
         self.folder = choose_folder(options, self.config.subcommand, self.resumed)
         options.trainer.precision = precision_of(options.trainer, self.resumed)
         self.recorder = Recorder(self.subcommand_parser(self.config.subcommand), options, self.resumed)
@@ -201,8 +217,9 @@ class PEClipCLI(HookedCLI):
         if options.logger is not False:
             callbacks += [LearningRateMonitor("step"), Dashboard(self.recorder), Speed()]
         if self.config.subcommand == "fit":  # a rank that starts later may find the run that another has begun
-            changed = changed_at(self.resumed, self.recorder.changes) if self.resumed else set[str]()
-            ended = bool(self.resumed and self.resumed.ended) and changed <= FREE
+            run, changes = self.resumed, self.recorder.changes
+            changed = changed_at(run, changes) if run else set[str]()
+            ended = run is not None and run.in_place and run.ended and repeats_steps(run, changes)
             callbacks.insert(0, Resumed(changed, ended))
         with refused(options):
             return fits_cluster(super().instantiate_trainer(**kwargs, plugins=plugins(entries(given.plugins))))
@@ -233,7 +250,7 @@ class PEClipCLI(HookedCLI):
     def _drop_empty_run(self) -> None:
         """Remove the folder of a failed run that holds only its configuration, and the parent folders created for it."""
         is_own = self.recorder.has_begun or not (self.folder / OPTIONS).exists()
-        if self.trainer.is_global_zero and is_own and not (self.resumed and self.resumed.in_place):
+        if self.trainer.is_global_zero and is_own and not self.in_place:
             remove_empty_run(self.folder, Path(RUNS))
 
     def predict(self, **kwargs: Any) -> None:
@@ -255,6 +272,8 @@ class PEClipCLI(HookedCLI):
         Raises:
             InputError: there is no such score, or averaged weights cannot be saved.
         """
+        if not self.in_place:
+            check_swa(self.trainer)
         check_averaging(self.trainer, self.model.sharded, self.options.checkpoint.save_weights_only)
         monitor, logged = self.options.checkpoint.monitor, logged_scores(self.model, self.datamodule, self.trainer)
         if monitor is not None and monitor not in self.model.monitors:

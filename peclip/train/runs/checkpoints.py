@@ -12,13 +12,13 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peclip.errors import InputError
 from peclip.files import file_errors, move
+from peclip.model.io.checkpoint import within
 from peclip.model.torch_file import read_checkpoint
 from peclip.train.runs.checkpoint_io import LAST, NEXT, SyncedIO, in_background
 from peclip.train.runs.clips import clip_digests, same_batches
 
 PREVIOUS = "previous.ckpt"
 """The checkpoint that was ``last.ckpt`` before."""
-
 
 ENDED = "ended"
 """Entry of a checkpoint's state: whether a callback, such as EarlyStopping, had ended the training."""
@@ -63,7 +63,7 @@ class BestCheckpoint(ModelCheckpoint):
 
         def moved(path: str) -> str:
             # Exactly as Lightning joins it: a best checkpoint under another path would be removed for the next one.
-            return os.path.join(str(self.dirpath), Path(path).name) if path else path
+            return os.path.join(str(self.dirpath), within(path, str(state_dict.get("dirpath")))) if path else path
 
         known = {moved(path): score for path, score in state_dict["best_k_models"].items()}
         best = Path(moved(state_dict["best_model_path"]))

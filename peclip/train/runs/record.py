@@ -12,16 +12,13 @@ from lightning.pytorch import Trainer
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError
-from peclip.results.options import DEVICES, FREE, Change, by_name, read_changes, read_options
+from peclip.results.options import DEVICES, FREE, LOCATION, Change, by_name, read_changes, read_options
 from peclip.train.runs.clips import clip_digests, same_batches
 from peclip.train.runs.folder import ALLOW
 from peclip.train.runs.resume import Interrupted
 
 SHOWN = 6
 """Maximum number of options in a message."""
-
-LOCATION = frozenset({"data.manifest", "data.root", "data.benchmark", "data.options", "data.allow_outside"})
-"""Options that locate the clips; whether they are the same ones is known by their digests."""
 
 VERIFIED = frozenset(
     {
