@@ -135,7 +135,8 @@ class VideoDataModule(RunClips):
         self.augment, self.mix, self.on_error, self.views = augment, mix, on_error, views
         self._datasets: list[ClipDataset] = []
         self._ahead = Ahead(self)
-        self._loaders: list[tuple[str | None, ref[LateLoader]]] = []  # with the stage that each was made for
+        self._stage = ""
+        self._loaders: list[tuple[str, ref[LateLoader]]] = []  # with the stage that each was made for
         self._clip_format = ClipFormat()
         self.shards: Sequence[Sequence[range]] | None = None
         """The clips of the shards that each rank predicts; None where predictions are not sharded."""
@@ -163,6 +164,7 @@ class VideoDataModule(RunClips):
             InputError: a label is not in the list, a class has no training clip, there are no clips, or the model would be
                 trained on another T than its own, a subject is on two sides, or there is not enough shared memory for the processes that read clips.
         """
+        self._stage = stage
         module: Any = self.trainer.lightning_module if self.trainer else None
         if module is not None:
             self._clip_format = module.net.clip_format
@@ -257,6 +259,7 @@ class VideoDataModule(RunClips):
             if loader is not None:
                 loader.close()
         self._loaders = [entry for entry in self._loaders if entry[0] != stage]
+        self._stage = ""  # a loader that is made now is none of a trainer's
 
     def what_died(self, error: RuntimeError) -> InputError | None:
         """Return an error that names the dead or silent worker processes and their clips; None for another error."""
@@ -302,5 +305,5 @@ class VideoDataModule(RunClips):
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
-        self._loaders.append((self.trainer.state.fn if self.trainer else None, ref(loader)))
+        self._loaders.append((self._stage, ref(loader)))
         return loader

@@ -129,9 +129,12 @@ def running(process: int) -> bool:
 def test_another_stage_leaves_a_loader_alone_and_a_data_module_can_be_sent_to_a_process(tiny_data: Path):
     data = module(tiny_data, num_workers=1, batch_size=1)
     pickle.dumps(data)
+    data.teardown("fit")
     batches = iter(data.train_dataloader())
     next(batches)
-    data.teardown("validate")
+    for stage in ("validate", "fit"):
+        data.setup(stage)
+        data.teardown(stage)
     assert len(list(batches)) == len(data.splits.train) - 1
 
 
