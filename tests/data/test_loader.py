@@ -132,7 +132,7 @@ def test_another_stage_leaves_a_loader_alone_and_a_data_module_can_be_sent_to_a_
     data.teardown("fit")
     batches = iter(data.train_dataloader())
     next(batches)
-    for stage in ("validate", "fit"):
+    for stage in ("test", "fit"):
         data.setup(stage)
         data.teardown(stage)
     assert len(list(batches)) == len(data.splits.train) - 1
