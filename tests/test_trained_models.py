@@ -126,7 +126,7 @@ def test_an_evaluation_needs_a_model_and_clips(command, place):
 def test_workers_are_no_further_option(place):
     done("predict", "--ckpt_path", place.models["package"], "--data.manifest", place.clips, "--out", "out")
     assert len(content("out")["predictions.csv"].splitlines()) == 1 + len(SEVEN)
-    assert not active_children()  # it is told to end, and not left to the garbage collector
+    assert not active_children()  # they end with the command; the garbage collector would be later
 
 
 def test_every_kind_becomes_a_package(place):

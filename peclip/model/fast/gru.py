@@ -45,7 +45,7 @@ class GRU(nn.Module):
             hidden = self.unrolled(x)
             return hidden, hidden[:, -1][None]
         weights = (self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0)
-        # cuDNN has a gradient only where it is told of a training; without dropout, nothing else depends on it.
+        # cuDNN gives a gradient only to calls that are marked as training; without dropout, nothing else depends on it.
         trains = torch.is_grad_enabled()
         return torch.gru(x, x.new_zeros(1, len(x), self.hidden_size), weights, True, 1, 0.0, trains, False, True)
 

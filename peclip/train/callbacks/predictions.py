@@ -220,7 +220,8 @@ def _finite(outputs: Outputs, clips: Manifest) -> Outputs:
 def write_csv(path: Path, clips: Manifest, labels: Sequence[str], outputs: Outputs, truth: bool) -> None:
     """Write predictions as csv: path, label where there is truth, predicted, and the probability of each label.
 
-    Where a clip has a start or an end, the columns of both follow the path. The column of a label has its name, see :func:`peclip.labels.column`.
+    Where a clip has a start or an end, the columns of both follow the path. The column of a label has its name, see
+    :func:`peclip.labels.column`.
     """
     pieces = PIECE if clips.table[PIECE].notna().any(axis=None) else []
     columns = ["path", *pieces, *(["label"] if truth else [])]
