@@ -73,6 +73,7 @@ TOGETHER = {
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "pe_clip_small.json").read_text())
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Return three workers for two cores: the tests that start processes wait for them a good part of their time."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -106,6 +107,7 @@ def group_of(nodeid: str) -> str:
     return next((group for group, prefixes in TOGETHER.items() if name.startswith(prefixes)), file_of(nodeid))
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give each worker whole groups of tests. The markers of xdist 3.8 for that have no effect with pytest 9.2, silently."""
     from xdist.scheduler import LoadScopeScheduling
