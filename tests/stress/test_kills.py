@@ -112,6 +112,7 @@ MOMENTS = {
     "in the first epoch": in_training(4),
     "in the second epoch": in_training(9),
     "at the end of an epoch": in_training(5),
+    "between two epochs": partial(on_a_fast_disk, in_training(6)),
     "in validation": in_validation(4),
     "while a checkpoint is written": while_writing(4),
     "while a checkpoint is moved": partial(while_moving, "last.ckpt"),

@@ -1,6 +1,7 @@
 """peclip's callbacks and plugins beside those that a configuration names."""
 
 import io
+import re
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
@@ -196,29 +197,36 @@ def test_a_device_is_written_into_the_configuration_as_it_is_read():
 # --- the line of an epoch ---
 
 
-def epoch_line(is_last, validates, epochs=5):
+def epoch_line(is_last=True, validates=False, epochs=5, steps=3):
     """What is printed for the first epoch, whose own scores are logged late where it ends before its last batch."""
     lines, out = EpochLines(), io.StringIO()
     known = {"val/loss": 3.0, "train/loss_epoch": 1.0 if is_last else 9.0}
     trainer = SimpleNamespace(
         is_global_zero=True, is_last_batch=is_last, sanity_checking=False, current_epoch=0, max_epochs=epochs
     )
-    trainer.global_step, trainer.callback_metrics = 0, known
+    trainer.global_step, trainer.callback_metrics, trainer.world_size = 3 - steps, known, 1
     lines.on_train_start(trainer, None)
-    trainer.global_step = 3
+    lines.on_train_epoch_start(trainer, None)
+    for trainer.global_step in range(4 - steps, 4):
+        lines.on_train_batch_end(trainer, None, None, SimpleNamespace(draws=[0, 1]), 0)
     if validates:
         lines.on_validation_end(trainer, None)
     with redirect_stdout(out):
         lines.on_train_epoch_end(trainer, None)
         known["train/loss_epoch"] = 1.0
         lines.on_train_end(trainer, None)
-    return out.getvalue()
+    return re.sub(r"[\d.]+ clips/s", "N clips/s", out.getvalue())
 
 
 def test_the_line_of_an_epoch_has_the_scores_of_this_epoch_alone():
     assert (
-        epoch_line(True, True) == "epoch 1/5: train/loss 1.000 val/loss 3.000, 0.0 clips/s with validation, 0 s left\n"
+        epoch_line(validates=True)
+        == "epoch 1/5: train/loss 1.000 val/loss 3.000, N clips/s with validation, 0 s left\n"
     )
-    assert epoch_line(True, False) == "epoch 1/5: train/loss 1.000, 0.0 clips/s, 0 s left\n"
-    assert epoch_line(False, False) == "epoch 1/5: train/loss 1.000, 0.0 clips/s\n"
-    assert epoch_line(True, False, epochs=-1) == "epoch 1: train/loss 1.000, 0.0 clips/s\n"
+    assert epoch_line() == "epoch 1/5: train/loss 1.000, N clips/s, 0 s left\n"
+    assert epoch_line(is_last=False) == "epoch 1/5: train/loss 1.000, N clips/s\n"
+    assert epoch_line(epochs=-1) == "epoch 1: train/loss 1.000, N clips/s\n"
+
+
+def test_the_line_of_an_epoch_whose_last_step_was_made_before_an_interruption_has_no_rate():
+    assert epoch_line(validates=True, steps=0) == "epoch 1/5: train/loss 1.000 val/loss 3.000\n"

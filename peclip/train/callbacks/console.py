@@ -145,15 +145,17 @@ class EpochLines(Callback):
         """Print loss, scores, rate and remaining time of the epoch, on rank 0."""
         (done, self._unprinted), epochs = (self._unprinted, 0), trainer.max_epochs or -1
         now, step = time.perf_counter(), trainer.global_step
-        share_of_run = (step - self._first_step) / step  # the rest was before the interruption
         values = _shown(trainer, ("val/loss", "val/war", "val/uar") if self._validated else ())
-        shown = " ".join(f"{name} {value:.3f}" for name, value in values.items())
-        each = (now - self._start) / (done * share_of_run)
-        left = f", {each * (epochs - done):.0f} s left" if epochs > 0 and trainer.is_last_batch else ""
-        rate = f"{self._clips / (now - self._epoch_start):.1f} clips/s{' with validation' if self._validated else ''}"
+        said = [" ".join(f"{name} {value:.3f}" for name, value in values.items())]
+        if self._clips:
+            rate = self._clips / (now - self._epoch_start)
+            said.append(f"{rate:.1f} clips/s{' with validation' if self._validated else ''}")
+        if epochs > 0 and trainer.is_last_batch and step > self._first_step:  # the steps before were not timed
+            each_epoch = (now - self._start) * step / (step - self._first_step) / done
+            said.append(f"{each_epoch * (epochs - done):.0f} s left")
         self._clips, self._validated = 0, False
         if trainer.is_global_zero:
-            say(f"epoch {done}{f'/{epochs}' if epochs > 0 else ''}: {', '.join(filter(None, (shown, rate)))}{left}")
+            say(f"epoch {done}{f'/{epochs}' if epochs > 0 else ''}: {', '.join(filter(None, said))}")
 
 
 def _shown(trainer: Trainer, evaluation: Sequence[str]) -> dict[str, float]:
