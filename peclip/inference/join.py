@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from peclip.inference.recognizer import Row
+from peclip.inference.windows import Stretch, seconds_of, shared
 
 Features = Callable[[np.ndarray], np.ndarray | None]
 """Callable that accepts the picture of a face, uint8 (S, S, 3) RGB, and returns who it shows as a vector of length 1, (D,), such
@@ -27,22 +28,18 @@ class Looks:
     """Who one track shows.
 
     Attributes:
-        start: seconds at which it is first seen.
-        end: seconds at which it is last seen.
+        seen: stretches in which it is seen, in seconds and in order of time.
         total: sum of its features (D,).
         count: number of them.
     """
 
-    start: float
-    end: float
+    seen: list[Stretch]
     total: np.ndarray
     count: int
 
-    def likeness(self, other: "Looks") -> float:
-        """Return the mean product of the features of two tracks, from -1 to 1; that of two that are seen together is -inf."""
-        if min(self.end, other.end) - max(self.start, other.start) > TOGETHER:
-            return _NEVER
-        return float(self.total @ other.total) / (self.count * other.count)
+    def is_seen_with(self, other: "Looks") -> bool:
+        """Return whether two tracks are seen at the same time, for longer than a cut explains."""
+        return seconds_of(shared(self.seen, other.seen)) > TOGETHER
 
 
 def gather(rows: Iterable[Row], features: Features, looks: dict[int, Looks]) -> Iterator[Row]:
@@ -53,18 +50,24 @@ def gather(rows: Iterable[Row], features: Features, looks: dict[int, Looks]) -> 
         features: of a picture.
         looks: is filled, by track.
     """
-    spans: dict[int, tuple[float, float]] = {}
+    seen: dict[int, list[Stretch]] = {}
     for row in rows:
         if row.track is not None and row.picture is not None:
-            start, end = spans.get(row.track, (row.start, row.end))
-            spans[row.track] = min(start, row.start), max(end, row.end)
+            _extend(seen.setdefault(row.track, []), row.present)
             found = None if row.cautions else features(row.picture.permute(1, 2, 0).contiguous().numpy())
             if found is not None:
-                seen = looks.setdefault(row.track, Looks(0.0, 0.0, np.zeros_like(found, np.float64), 0))
-                seen.total, seen.count = seen.total + found, seen.count + 1
+                look = looks.setdefault(row.track, Looks(seen[row.track], np.zeros_like(found, np.float64), 0))
+                look.total, look.count = look.total + found, look.count + 1
         yield row
-    for track, seen in looks.items():
-        seen.start, seen.end = spans[track]
+
+
+def _extend(seen: list[Stretch], further: Iterable[Stretch]) -> None:
+    """Add the stretches of a window, which may overlap those of the windows before."""
+    for start, end in further:
+        if seen and start <= seen[-1][1]:
+            seen[-1] = seen[-1][0], max(seen[-1][1], end)
+        else:
+            seen.append((start, end))
 
 
 def join(looks: Mapping[int, Looks], threshold: float) -> dict[int, int]:
@@ -98,12 +101,17 @@ def join(looks: Mapping[int, Looks], threshold: float) -> dict[int, int]:
 
 
 def _likenesses(looks: list[Looks]) -> np.ndarray:
-    """Return how alike tracks are (N, N), as :meth:`Looks.likeness` says; -inf on the diagonal."""
+    """Return how alike tracks are (N, N): the mean product of their features, from -1 to 1.
+
+    It is -inf on the diagonal, and for two tracks that are seen at the same time.
+    """
     means = np.stack([each.total / each.count for each in looks]).astype(np.float32)
-    starts, ends = (np.array([getattr(each, name) for each in looks]) for name in ("start", "end"))
+    starts, ends = np.array([(each.seen[0][0], each.seen[-1][1]) for each in looks]).T
     alike = means @ means.T
-    shared = np.minimum(ends[:, None], ends) - np.maximum(starts[:, None], starts)
-    alike[shared > TOGETHER] = _NEVER
+    overlaps = np.minimum(ends[:, None], ends) - np.maximum(starts[:, None], starts) > TOGETHER
+    for one, other in np.argwhere(np.triu(overlaps, 1)).tolist():
+        if looks[one].is_seen_with(looks[other]):  # one may be seen while the other is hidden
+            alike[one, other] = alike[other, one] = _NEVER
     np.fill_diagonal(alike, _NEVER)
     return alike
 

@@ -21,7 +21,7 @@ from peclip.inference.crops import FoundFaces, WholeFrames
 from peclip.inference.faces import Detector, detector_of
 from peclip.inference.sources import checked_frames, read_frames
 from peclip.inference.trained import find_device
-from peclip.inference.windows import Box, Sight, Stretch, View, Window, Windows
+from peclip.inference.windows import Box, Sight, Stretch, View, Window, Windows, present
 from peclip.model import PEClip, read_trained
 from peclip.model.fast.int8 import in_int8
 from peclip.model.precision import best_precision, computed_in
@@ -50,6 +50,7 @@ class Row:
             :mod:`peclip.inference.cautions`.
         absences: stretches between start and end in which the face is not found, such as behind another head, of 0.2 seconds
             or more.
+        window: start and end of the window, in seconds; None where it is not known.
         picture: the face in the middle of the clip, uint8 (3, S, S); None without a face.
         clip: that was classified, uint8 (T, 3, S, S); None without a face, or where clips are not asked for.
     """
@@ -67,8 +68,14 @@ class Row:
     not_followed: int = 0
     cautions: tuple[str, ...] = ()
     absences: tuple[Stretch, ...] = ()
+    window: Stretch | None = None
     picture: Tensor | None = field(default=None, repr=False, compare=False)
     clip: Tensor | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def present(self) -> list[Stretch]:
+        """The stretches in which the face is seen, in seconds: from start to end without the absences."""
+        return present(self.start, self.end, self.absences)
 
 
 class Recognizer:
@@ -190,10 +197,9 @@ class Recognizer:
         batch, most = (self._batch_size, WAITING) if omit is None else (1, 1)
         for window in ahead(self._windows(frames, watch), most, omit=omit):
             for sight in window.sights:
-                waiting.append((_row(file, sight, window.not_followed, self.is_about_faces), sight.clip))
-            waiting += [
-                (Row(file, None, start, end, not_followed=window.not_followed), None) for start, end in window.blanks
-            ]
+                waiting.append((_row(file, sight, window, self.is_about_faces), sight.clip))
+            within = {"not_followed": window.not_followed, "window": (window.start, window.end)}
+            waiting += [(Row(file, None, start, end, **within), None) for start, end in window.blanks]
             clips = sum(clip is not None for _, clip in waiting)
             if clips == 0 or clips >= batch:
                 yield from self._answer(waiting, with_clips)
@@ -266,7 +272,7 @@ def _ignore(seconds: float, view: View) -> None:
     """Take no notice of the faces of a frame."""
 
 
-def _row(file: str, sight: Sight, not_followed: int, is_face: bool) -> Row:
+def _row(file: str, sight: Sight, window: Window, is_face: bool) -> Row:
     """Return the row of a face, which has no answer yet."""
     bright = brightness(sight.clip)
     cautions = of_answer(sight.box, bright, sight.seconds, is_face)
@@ -276,8 +282,9 @@ def _row(file: str, sight: Sight, not_followed: int, is_face: bool) -> Row:
         box=sight.box,
         score=None if math.isnan(sight.score) else sight.score,
         brightness=bright,
-        not_followed=not_followed,
+        not_followed=window.not_followed,
         cautions=cautions,
         absences=sight.absences,
+        window=(window.start, window.end),
         picture=sight.clip[len(sight.clip) // 2].clone(),  # a view would keep the whole clip
     )

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from peclip.errors import InputError
 from peclip.inference.recognizer import Row
+from peclip.inference.windows import seconds_of, shared
 
 TOGETHER = 0.5
 """Seconds for which two tracks may be seen at the same time and still be one face: a track ends a little after a cut."""
@@ -52,12 +53,13 @@ def bring_together(rows: Iterable[Row], same: Mapping[int, int]) -> Iterator[Row
             continue
         seen.add(row.track)
         for number, other in latest.items():
-            overlap = min(row.end, other.end) - max(row.start, other.start)
-            if number != row.track and same[number] == same[row.track] and overlap > TOGETHER:
-                start = max(row.start, other.start)
+            if number == row.track or same[number] != same[row.track]:
+                continue
+            together = shared(row.present, other.present)
+            if seconds_of(together) > TOGETHER:
                 raise InputError(
-                    f"same: {row.file} shows the faces {number} and {row.track} at the same time, from {start:.1f} s on: they are "
-                    "two people"
+                    f"same: {row.file} shows the faces {number} and {row.track} at the same time, from {together[0][0]:.1f} s on: "
+                    "they are two people"
                 )
         latest[row.track] = row
         yield replace(row, track=same[row.track])

@@ -1,13 +1,15 @@
 """Turn the rows of overlapping windows into times that add up: cells without overlap, and segments of one label."""
 
 from collections.abc import Iterator
+from itertools import pairwise
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
 
 from peclip.inference.cautions import timed
 from peclip.inference.recognizer import Row
-from peclip.inference.windows import LONGEST, Stretch, present
+from peclip.inference.windows import BLANK, LONGEST, Stretch
 
 SHORTEST = 1.0
 """Seconds below which a change of the label is no segment of its own; its time belongs to the one before."""
@@ -38,46 +40,79 @@ class Cell(NamedTuple):
         return self.end - self.start
 
 
-class _Open(NamedTuple):
-    """A cell whose end the next row may change, and the absences of its face."""
-
-    cell: Cell
-    absences: tuple[Stretch, ...]
-
-    def cut(self, end: float) -> Iterator[Cell]:
-        """Yield what is seen of the face until a second."""
-        for first, last in present(self.cell.start, end, self.absences):
-            yield self.cell._replace(start=first, end=last)
-
-
 class Cells:
-    """Cuts the rows of one video into cells: where two rows of a face overlap, each gets half of the overlap. Absences are in none."""
+    """Cuts the rows of one video into cells: where two windows of a face overlap, each gets half of the overlap.
+
+    Absences are in no cell; what is shorter than :data:`BLANK` is no absence, between two windows either. Of several tracks that
+    are one face, a window has several rows.
+    """
 
     def __init__(self) -> None:
-        self._open: dict[int, _Open] = {}
+        self._window: Stretch | None = None
+        self._rows: dict[int, list[Row]] = {}  # of the faces in this window
+        self._open: dict[int, list[Cell]] = {}  # of each face in the window before, which the next one may shorten
 
     def add(self, row: Row) -> Iterator[Cell]:
-        """Yield the cells that no later row changes; rows come in order of time."""
-        for track in [track for track, each in self._open.items() if row.start - each.cell.end > LONGEST]:
-            last = self._open.pop(track)
-            yield from last.cut(last.cell.end)
-        if row.track is None:
-            return
-        start, before = row.start, self._open.get(row.track)
-        if before is not None:
-            end = before.cell.end
-            if start < end:
-                start = end = max(before.cell.start, (end + start) / 2)
-            yield from before.cut(end)
-        probabilities = np.array([*row.probabilities.values()], dtype=np.float32)
-        cell = Cell(row.track, start, max(start, row.end), probabilities, row.cautions)
-        self._open[row.track] = _Open(cell, row.absences)
+        """Yield the cells that no later row changes; windows come in order of time."""
+        if row.window is None or row.window != self._window:
+            yield from self._close()
+        self._window = row.window
+        for track in [track for track, cells in self._open.items() if row.start - cells[-1].end > LONGEST]:
+            yield from self._open.pop(track)
+        if row.track is not None:
+            self._rows.setdefault(row.track, []).append(row)
 
     def finish(self) -> Iterator[Cell]:
         """Yield the cells that are left."""
-        for each in self._open.values():
-            yield from each.cut(each.cell.end)
+        yield from self._close()
+        for cells in self._open.values():
+            yield from cells
         self._open.clear()
+
+    def _close(self) -> Iterator[Cell]:
+        """End a window: yield the cells of each face in the one before, and keep those in this one."""
+        rows, self._rows = self._rows, {}
+        for track, of_face in rows.items():
+            cells, before = _in_order([cell for row in of_face for cell in _seen(row)]), self._open.get(track, [])
+            if before and cells and cells[0].start < before[-1].end:
+                middle = (before[-1].end + cells[0].start) / 2
+                before, cells = _within(before, -inf, middle), _within(cells, middle, inf)
+            if cells:
+                joined = _bridged([*before, *cells])
+                yield from joined[: len(before)]
+                self._open[track] = joined[len(before) :]
+
+
+def _seen(row: Row) -> Iterator[Cell]:
+    """Yield a cell for each stretch in which a row sees its face."""
+    probabilities = np.array([*row.probabilities.values()], dtype=np.float32)
+    for first, last in row.present:
+        yield Cell(row.track or 0, first, last, probabilities, row.cautions)
+
+
+def _in_order(cells: list[Cell]) -> list[Cell]:
+    """Return the cells of a face in a window in order of time; what two tracks share goes half to each."""
+    found: list[Cell] = []
+    for cell in sorted(cells, key=lambda cell: cell.start):
+        if found and cell.end <= found[-1].end:
+            continue
+        if found and cell.start < found[-1].end:
+            middle = (found[-1].end + cell.start) / 2
+            found[-1], cell = found[-1]._replace(end=middle), cell._replace(start=middle)
+        found.append(cell)
+    return found
+
+
+def _within(cells: list[Cell], start: float, end: float) -> list[Cell]:
+    """Return what is between two times."""
+    clipped = [cell._replace(start=max(cell.start, start), end=min(cell.end, end)) for cell in cells]
+    return [cell for cell in clipped if cell.end > cell.start]
+
+
+def _bridged(cells: list[Cell]) -> list[Cell]:
+    """Return cells with the gaps between them that are too short to be absences."""
+    ends = [after.start if after.start - cell.end < BLANK - _TOGETHER else cell.end for cell, after in pairwise(cells)]
+    return [cell._replace(end=end) for cell, end in zip(cells, ends, strict=False)] + cells[-1:]
 
 
 class Segment(NamedTuple):

@@ -14,8 +14,8 @@ from peclip.data.media.segments import segment_indices
 from peclip.errors import InputError
 
 FEWEST, SPARE = 64, 4
-"""A window keeps at most this many crops of a face, or this many times the T that are chosen from them if that is more:
-at higher frame rates some are skipped, so that memory depends neither on the frame rate nor on the window."""
+"""A window keeps at most this many crops of a face, or this many times the T that are chosen from them if that is more: of a
+face with more of them, every other one is skipped, so that memory depends neither on the frame rate nor on the window."""
 
 LONGEST = 60.0
 """Longest window in seconds."""
@@ -144,16 +144,17 @@ class Windows:
         if not 0 < stride <= length:
             raise InputError(f"stride is {stride:g}: expected seconds above 0, at most the window's {length:g}")
         self._num_frames, self._length, self._stride = num_frames, length, stride
-        self._spacing = length / max(FEWEST, SPARE * num_frames)
+        self._most = max(FEWEST, SPARE * num_frames)
         self._frames: deque[_Frame] = deque()
-        self._kept: dict[Subject, float] = {}  # when a crop of each was last kept
+        self._kept: dict[Subject, list[float]] = {}  # seconds of the crops of each
+        self._spacings: dict[Subject, float] = {}  # least seconds between them
         self._gaps: deque[float] = deque(maxlen=_GAPS)
         self._number = 0  # of the window that is open
 
     def wants(self, subject: Subject, seconds: float) -> bool:
         """Return whether a crop of a face at a time would be kept."""
-        last = self._kept.get(subject)
-        return last is None or seconds - last >= self._spacing - _SLACK
+        kept = self._kept.get(subject)
+        return not kept or seconds - kept[-1] >= self._spacings.get(subject, 0.0) - _SLACK
 
     def push(self, seconds: float, view: View) -> Iterator[Window]:
         """Add a frame, which is shown until the next one.
@@ -201,7 +202,24 @@ class Windows:
         self._frames.clear()
 
     def _keep(self, seconds: float, view: View) -> None:
-        self._kept |= {subject: seconds for subject, seen in view.faces.items() if seen.crop is not None}
+        """Note which crops the latest frame has."""
+        for subject, seen in view.faces.items():
+            kept = self._kept.setdefault(subject, [])
+            if seen.crop is not None and kept[-1:] != [seconds]:
+                kept.append(seconds)
+            if len(kept) > self._most:
+                self._thin(subject)
+
+    def _thin(self, subject: Subject) -> None:
+        """Drop every other crop of a face, and keep half as many from now on."""
+        kept = self._kept[subject]
+        self._spacings[subject] = 2 * (kept[-1] - kept[0]) / (len(kept) - 1)
+        self._kept[subject] = kept[::2]
+        dropped = {*kept[1::2]}
+        for index, frame in enumerate(self._frames):
+            if frame.seconds in dropped and (seen := frame.view.faces.get(subject)):
+                faces = {**frame.view.faces, subject: seen._replace(crop=None)}
+                self._frames[index] = _Frame(frame.seconds, frame.view._replace(faces=faces))
 
     def _advance(self, seconds: float) -> Iterator[Window]:
         """Yield the windows that end until a time, up to which no other frame is shown."""
@@ -210,8 +228,11 @@ class Windows:
             self._number += 1
             while len(self._frames) > 1 and self._frames[1].seconds <= self._start + _SLACK:
                 self._frames.popleft()
-            shown = {subject for frame in self._frames for subject in frame.view.faces}
-            self._kept = {subject: last for subject, last in self._kept.items() if subject in shown}
+            begin = self._frames[0].seconds if self._frames else seconds
+            self._kept = {
+                subject: left for subject, kept in self._kept.items() if (left := [t for t in kept if t >= begin])
+            }
+            self._spacings = {subject: each for subject, each in self._spacings.items() if subject in self._kept}
 
     @property
     def _start(self) -> float:
@@ -267,6 +288,17 @@ def present(start: float, end: float, absences: Sequence[Stretch]) -> list[Stret
     begins, ends = [start, *(end for _, end in absences)], [*(begin for begin, _ in absences), end]
     clipped = [(max(first, start), min(last, end)) for first, last in zip(begins, ends, strict=True)]
     return [(first, last) for first, last in clipped if last > first]
+
+
+def shared(one: Sequence[Stretch], other: Sequence[Stretch]) -> list[Stretch]:
+    """Return the stretches that are in both of two lists of them."""
+    both = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
+    return sorted((first, last) for first, last in both if last > first)
+
+
+def seconds_of(stretches: Iterable[Stretch]) -> float:
+    """Return the length of stretches that do not overlap."""
+    return sum(last - first for first, last in stretches)
 
 
 def _blanks(start: float, end: float, sights: list[Sight]) -> list[Stretch]:

@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,10 @@ PERSON = {"a": [1.0, 0.0, 0.0], "b": [0.0, 1.0, 0.0], "like a": [0.8, 0.6, 0.0],
 
 
 def looks(*tracks):
-    """Return the looks of tracks from 1 on, each of a person, a start and an end."""
+    """Return the looks of tracks from 1 on, each of a person and the seconds at which it appears and disappears."""
     return {
-        number: Looks(start, end, 3 * np.array(PERSON[who]), 3) for number, (who, start, end) in enumerate(tracks, 1)
+        number: Looks([*pairwise(times)][::2], 3 * np.array(PERSON[who]), 3)
+        for number, (who, *times) in enumerate(tracks, 1)
     }
 
 
@@ -41,6 +43,11 @@ def test_tracks_that_are_seen_together_stay_two_people_however_alike():
     assert found == {1: 1, 2: 1}, "nor does a third track bring them together"
 
 
+def test_tracks_of_which_one_is_seen_while_the_other_is_hidden_may_be_one_person():
+    assert join(looks(("a", 0, 1.5, 2.6, 4), ("a", 1.5, 2.6)), 0.5) == {1: 1, 2: 1}
+    assert join(looks(("a", 0, 1.5, 2.6, 4), ("a", 1.3, 2.6)), 0.5) == {}
+
+
 def test_who_is_like_two_people_does_not_bring_them_together():
     found = join(looks(("a", 0, 1), ("b", 1, 2), ("like both", 2, 3)), 0.7)
     assert len({found.get(1, 1), found.get(2, 2)}) == 2
@@ -52,7 +59,7 @@ def test_the_order_and_number_of_tracks_do_not_matter():
     who = generator.integers(12, size=150)
     vectors = people[who] + 0.3 * generator.normal(size=(150, 64))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    numbers = join({n: Looks(n, n + 0.9, vector, 1) for n, vector in enumerate(vectors)}, 0.7)
+    numbers = join({n: Looks([(n, n + 0.9)], vector, 1) for n, vector in enumerate(vectors)}, 0.7)
     assert {(who[one], numbers[one]) for one in numbers} == {(person, list(who).index(person)) for person in who}
     assert len(numbers) == 150
 

@@ -1,6 +1,7 @@
 """Tracks that a person says are one face."""
 
 import csv
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -40,6 +41,14 @@ def test_people_who_are_seen_together_are_not_one():
     ):
         list(bring_together(rows((3, 0, 2), (7, 1, 3)), {3: 3, 7: 3}))
     assert len(list(bring_together(rows((3, 0, 2), (7, 1.6, 3)), {3: 3, 7: 3}))) == 2, "a track ends after a cut"
+
+
+def test_faces_of_which_one_is_seen_while_the_other_is_hidden_are_one():
+    first, second = rows((3, 0, 4), (7, 1.5, 2.6))
+    hidden = replace(first, absences=((1.5, 2.6),))
+    assert [row.track for row in bring_together([hidden, second], {3: 3, 7: 3})] == [3, 3]
+    with pytest.raises(InputError, match=r"at the same time, from 2\.0 s on"):
+        list(bring_together([replace(first, absences=((1.5, 2.0),)), second], {3: 3, 7: 3}))
 
 
 def test_a_number_that_no_face_has_is_refused():

@@ -50,6 +50,28 @@ def test_absences_are_in_no_cell():
     assert shown(segments_of(rows)) == [(1, 0, 1.6, 0), (1, 2.8, 4, 0)]
 
 
+def test_two_tracks_that_are_one_face_share_the_time_of_their_windows():
+    """The second is seen while the first is hidden, as after two cuts; windows have the first one's row first."""
+    hidden = replace(row(1, 0, 3), absences=((1, 2.4),))
+    first, second = [hidden, row(1, 1, 2.1, 1)], [row(1, 2.4, 4.5), row(1, 1.5, 2.1, 1)]
+    rows = [
+        *(replace(each, window=(0, 3)) for each in first),
+        *(replace(each, window=(1.5, 4.5)) for each in second),
+    ]
+    found = [(cell.start, cell.end, int(cell.probabilities.argmax())) for cell in cells_of(rows)]
+    assert found == [(0, 1, 0), (1, 2.1, 1), (2.4, 4.5, 0)]
+
+
+def test_a_face_in_two_tracks_of_a_window_is_counted_once():
+    rows = [replace(row(1, *span), window=(0, 4)) for span in ((0, 2), (1.6, 4), (2.5, 3))]
+    assert [(cell.start, cell.end) for cell in cells_of(rows)] == [(0, 1.8), (1.8, 4)]
+
+
+def test_a_gap_between_two_windows_is_an_absence_from_a_fifth_of_a_second_on():
+    assert sum(cell.seconds for cell in cells_of([row(1, 0, 1.9), row(1, 2.05, 4)])) == 4
+    assert sum(cell.seconds for cell in cells_of([row(1, 0, 1.9), row(1, 2.1, 4)])) == pytest.approx(3.8)
+
+
 def test_segments_add_up_to_the_time_for_which_a_face_is_seen():
     labels = np.random.default_rng(0).integers(0, 3, 200).tolist()
     segments = segments_of(windows(labels))

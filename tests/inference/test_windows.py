@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakSet
 
 import pytest
 import torch
@@ -190,15 +191,28 @@ def test_who_is_not_confirmed_is_not_reported():
 
 @pytest.mark.parametrize(("num_frames", "most"), [(4, FEWEST), (40, SPARE * 40)])
 def test_few_crops_are_kept_however_many_frames_there_are(num_frames, most):
-    windows, someone = Windows(num_frames, 2.0, 1.0), Someone()
-    kept = []
+    windows, someone, kept = Windows(num_frames, 2.0, 1.0), Someone(), WeakSet()
     for seconds in at(240, 5 * 240):
-        wanted = windows.wants(someone, seconds)
-        kept += [seconds] * wanted
-        crop = torch.zeros(3, 2, 2, dtype=torch.uint8) if wanted else None
+        crop = torch.zeros(3, 2, 2, dtype=torch.uint8) if windows.wants(someone, seconds) else None
+        kept |= {crop} if crop is not None else set()
         for window in windows.push(seconds, view_of({someone: crop})):
             assert window.sights[0].share == 1
-    assert len(kept) == pytest.approx(5 / 2 * most, rel=0.07)
+        assert len(kept) <= most + 1
+    assert len(kept) >= most / 2
+
+
+@pytest.mark.parametrize("length", [1.0, 2.0, 60.0])
+def test_the_length_of_a_window_does_not_change_what_is_seen_of_a_shorter_video(length):
+    (window,) = slide(at(30, 30), Windows(8, length, length))
+    assert window.sights[0].clip[:, 0, 0, 0].tolist() == [1, 5, 9, 13, 16, 20, 24, 28]
+
+
+def test_frames_of_a_long_window_are_evenly_spaced():
+    found = slide(at(4, 240), Windows(8, 30.0, 10.0))
+    assert len(found) == 4
+    for number, window in enumerate(found):
+        expected = [40 * number + 7.5 + 15 * place for place in range(8)]
+        assert window.sights[0].clip[:, 0, 0, 0].tolist() == pytest.approx(expected, abs=4)
 
 
 @pytest.mark.parametrize(
