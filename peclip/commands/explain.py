@@ -77,8 +77,11 @@ def explain(
     read = read_moving(clip, net, start, end) if detect is None else read_face(clip, net, detect, start, end)
     with progress_bars() as progress:
         task = progress.add_task("explaining", total=passes(net, curve_steps))
-        found = explained(net, clip, read, label, curve_steps, batch_size, lambda more: progress.advance(task, more))
-    stem = Path(out) / (Path(clip).stem or "clip")
+        found = explained(
+            net, clip, read, label, curve_steps, batch_size, lambda more: progress.advance(task, more), (start, end)
+        )
+    name = Path(clip).name if Path(clip).is_dir() else Path(clip).stem
+    stem = Path(out) / (name or "clip")
     found.write(stem.with_name(f"{stem.name}.npz"))
     draw_explanation(stem.with_name(f"{stem.name}.png"), found)
     write_page(stem.with_name(f"{stem.name}.html"), found)

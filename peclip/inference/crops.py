@@ -24,7 +24,7 @@ MOST_FACES = 16
 """Maximum number of faces that are tracked at once; of more, the largest are kept."""
 
 FASTEST = 1 / 32
-"""Minimum number of seconds between two frames in which faces are detected; at 60 frames/s, every other frame."""
+"""Mean number of seconds between two frames in which faces are detected, at least; at 60 frames/s, in about every other one."""
 
 
 @dataclass(eq=False)

@@ -81,7 +81,7 @@ class Row:
 class Recognizer:
     """Recognises the expression of each face in a video over time.
 
-    Faces are found in each frame (in every other one above 32 frames a second), followed, cut out as squares with a
+    Faces are found in each frame (of more than 32 frames a second, in about 32), followed, cut out as squares with a
     margin, and gathered in windows; each face of a window is one clip for the model, its frames chosen by segments as
     in evaluation. ::
 
@@ -198,8 +198,10 @@ class Recognizer:
         for window in ahead(self._windows(frames, watch), most, omit=omit):
             for sight in window.sights:
                 waiting.append((_row(file, sight, window, self.is_about_faces), sight.clip))
-            within = {"not_followed": window.not_followed, "window": (window.start, window.end)}
-            waiting += [(Row(file, None, start, end, **within), None) for start, end in window.blanks]
+            waiting += [
+                (Row(file, None, *blank, not_followed=window.not_followed, window=(window.start, window.end)), None)
+                for blank in window.blanks
+            ]
             clips = sum(clip is not None for _, clip in waiting)
             if clips == 0 or clips >= batch:
                 yield from self._answer(waiting, with_clips)

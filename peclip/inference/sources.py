@@ -267,5 +267,5 @@ def checked_frames(frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[tuple
             raise InputError(f"frames has {shown(each)}, expected seconds and a frame, uint8 (H, W, 3)", "frames")
         if seconds < before:
             raise InputError(f"frames has {seconds:g} s after {before:g} s, expected times in order", "frames")
-        before = seconds
-        yield seconds, frame
+        before = float(seconds)  # of any kind of number
+        yield before, frame

@@ -52,8 +52,11 @@ SETTLE_PLACE, SETTLE_SIZE = 0.1, 0.3
 SETTLE_ROLL = 0.1
 """Seconds in which the square follows the roll of the head."""
 
+FOLLOWED = 2.0
+"""Factor by which a face must be larger than one that is followed to take its place, where there are too many."""
+
 EYES_APART = 0.15
-"""Distance of the eyes over the width of the face below which they do not tell how the head is rolled: it is in profile."""
+"""Distance of the eyes over the width of the face below which they do not tell how a head is rolled: it is in profile."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,8 @@ class Tracker:
     """Assigns the faces of each frame to tracks. At a cut, where another face may be at the same place, most tracks end.
 
     Args:
-        most: maximum number of faces that are tracked at once; of more, the largest are kept.
+        most: maximum number of faces that are tracked at once; of more, the largest are kept, and of those that are about as large,
+            the ones that are tracked already.
     """
 
     def __init__(self, most: int) -> None:
@@ -208,7 +212,7 @@ class Tracker:
         self._last = seconds
         self._tracks = [track for track in self._tracks if seconds - track.shown <= max(GAP, 2 * step)]
         is_cut = self._is_cut(frame)
-        faces = _faces(seconds, frame, boxes, self._most)
+        faces = _faces(seconds, frame, self._chosen(boxes))
         found = self._continued(faces, is_cut)
         if is_cut:
             self._tracks = [*found.values()]
@@ -221,6 +225,16 @@ class Tracker:
             if track.number is None and track.hits >= needed:
                 self._number(track)
         return [found[new] for new in range(len(faces))]
+
+    def _chosen(self, boxes: np.ndarray) -> np.ndarray:
+        """Return the largest boxes, at most so many. Those of faces that are followed count for more, so that equal ones stay."""
+        if len(boxes) <= self._most:
+            return boxes
+        areas = boxes[:, 2] * boxes[:, 3]
+        followed = np.stack([track.place for track in self._tracks]) if self._tracks else np.zeros((0, 3))
+        apart = np.linalg.norm(boxes[:, None, :2] + boxes[:, None, 2:4] / 2 - followed[:, :2], axis=2)
+        areas = areas * np.where((apart < followed[:, 2] / 2).any(axis=1), FOLLOWED, 1.0)
+        return boxes[np.argsort(-areas, kind="stable")[: self._most]]
 
     def _continued(self, faces: list[Found], is_cut: bool) -> dict[int, Track]:
         """Continue tracks with the faces that cost least, and return the tracks by the index of the face."""
@@ -261,9 +275,8 @@ class Tracker:
         track.number = self._numbered
 
 
-def _faces(seconds: float, frame: np.ndarray, boxes: np.ndarray, most: int) -> list[Found]:
-    """Return the largest faces of a frame, at most so many, from left to right; see :meth:`Tracker.update`."""
-    boxes = boxes[np.argsort(-boxes[:, 2] * boxes[:, 3], kind="stable")[:most]]
+def _faces(seconds: float, frame: np.ndarray, boxes: np.ndarray) -> list[Found]:
+    """Return the faces of a frame from left to right; see :meth:`Tracker.update`."""
     boxes = boxes[np.argsort(boxes[:, 0], kind="stable")]
     faces = []
     for x, y, width, height, *more in boxes.tolist():

@@ -167,3 +167,5 @@ def test_frames_of_ones_own_come_in_order_and_have_pixels():
     for frames in ([(0.0, frame), (2.0, frame), (1.0, frame)], [(0.0, np.zeros((0, 0, 3), np.uint8))]):
         with pytest.raises(InputError, match="frames has"):
             list(checked_frames(frames))
+    times = [seconds for seconds, _ in checked_frames([(seconds, frame) for seconds in np.arange(3) / 25])]
+    assert [type(seconds) for seconds in times] == [float] * 3

@@ -179,6 +179,15 @@ def test_of_a_crowd_the_largest_are_followed():
     assert [track.place[2] for track in followed] == [24, 26, 28]
 
 
+def test_of_faces_that_are_about_as_large_the_same_ones_are_followed():
+    rng = np.random.default_rng(0)
+    frames = [scene(*((20 + 30 * i, 120, 20 + rng.normal(0, 0.5), ONE) for i in range(10))) for _ in range(30)]
+    assert follow(frames, most=3) == [[1, 2, 3]] * 30
+    grown = [scene(*((20 + 30 * i, 120, 20 + 10 * (i == 9), ONE) for i in range(10))) for _ in range(5)]
+    assert [len(numbers) for numbers in follow([*frames, *grown], most=3)] == [3] * 35
+    assert follow([*frames, *grown], most=3)[-1][-1] == 4, "one that is much larger takes a place"
+
+
 def test_the_square_is_steadier_than_the_boxes():
     rng = np.random.default_rng(0)
     tracker = Tracker(1)

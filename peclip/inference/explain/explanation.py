@@ -34,6 +34,8 @@ class Explanation:
         frames: uint8 (T, S, S, 3).
         numbers: (T,), which frames of the clip they are, from 0.
         count: number of frames of the clip.
+        start: seconds of the video at which the clip begins; None for its beginning.
+        end: seconds of the video at which the clip ends; None for its end.
         logits: (C,).
         probabilities: (C,).
         without_frame: (T, C), the logits when each frame is omitted.
@@ -54,6 +56,8 @@ class Explanation:
     frames: np.ndarray
     numbers: np.ndarray
     count: int
+    start: float | None
+    end: float | None
     logits: np.ndarray
     probabilities: np.ndarray
     without_frame: np.ndarray
@@ -69,6 +73,13 @@ class Explanation:
     def place(self) -> int:
         """Return the place of the explained class among the labels."""
         return self.labels.index(self.label)
+
+    @property
+    def name(self) -> str:
+        """Return the name of the clip, and which part of the video it is."""
+        since = "" if self.start is None else f" from {self.start:g} s"
+        until = "" if self.end is None else f" to {self.end:g} s"
+        return Path(self.file).name + since + until
 
     @property
     def worth(self) -> np.ndarray:
@@ -93,6 +104,8 @@ class Explanation:
             "label": np.array(self.label),
             "frames": self.frames,
             "numbers": self.numbers,
+            "start": np.array(np.nan if self.start is None else self.start),
+            "end": np.array(np.nan if self.end is None else self.end),
             "logits": self.logits,
             "probabilities": self.probabilities,
             "without_frame": self.without_frame,
@@ -176,6 +189,7 @@ def explained(
     steps: int = 8,
     batch_size: int = 4,
     advance: Advance = lambda _: None,
+    moment: tuple[float | None, float | None] = (None, None),
 ) -> Explanation:
     """Explain the answer of a model for a clip.
 
@@ -187,6 +201,7 @@ def explained(
         steps: of the curves of deletion and insertion; 0 for no curves.
         batch_size: clips per pass.
         advance: called with the number of clips that are done.
+        moment: start and end of the clip in its video, in seconds.
 
     Raises:
         InputError: the model has no such class, or its output is not finite.
@@ -211,6 +226,8 @@ def explained(
         frames=rearrange(clip.clip, "t c h w -> t h w c").numpy(),
         numbers=clip.numbers,
         count=clip.frames,
+        start=moment[0],
+        end=moment[1],
         logits=logits.numpy(),
         probabilities=net.probabilities(logits).numpy(),
         without_frame=answers.without_each_frame(video).numpy(),

@@ -32,7 +32,7 @@ SIDE = 112
 
 def write_page(path: Path, found: Explanation) -> None:
     """Write the page."""
-    title = f"Explanation of {escape(printable(Path(found.file).name))}"
+    title = f"Explanation of {escape(printable(found.name))}"
     parts = [_answer(found), _views(found), _texts(found), _curves(found), _notes(found)]
     write_text(
         path,

@@ -105,22 +105,22 @@ def test_the_demo_model_is_explained_as_its_clips_were_made(demo_run, tmp_path):
 def answer(tiny_run, tmp_path_factory):
     """The folder of an explanation, made by the command of a folder of frames with a name that needs care."""
     folder = tmp_path_factory.mktemp("explain")
-    frames = folder / "<b>&clip"
+    frames = folder / "<b>&clip.v1"
     frames.mkdir()
     for number in range(7):
         Image.new("RGB", (40, 32), (30 * number, 90, 200)).save(frames / f"{number}.png")
     result = run("explain", frames, "--model", tiny_run, "--out", folder / "out", "--curve_steps", "3")
     assert (result.status, result.err) == (0, "")
-    assert f"{folder / 'out' / '<b>&clip'}.html: " in result.out
+    assert f"{folder / 'out' / '<b>&clip.v1'}.html: " in result.out
     return folder / "out"
 
 
 def test_the_command_writes_a_picture_a_page_and_the_numbers(answer):
-    assert sorted(path.name for path in answer.iterdir()) == ["<b>&clip.html", "<b>&clip.npz", "<b>&clip.png"]
-    with Image.open(answer / "<b>&clip.png") as picture:
+    assert sorted(path.name for path in answer.iterdir()) == ["<b>&clip.v1.html", "<b>&clip.v1.npz", "<b>&clip.v1.png"]
+    with Image.open(answer / "<b>&clip.v1.png") as picture:
         assert picture.width == 1430
         assert picture.height > 1000
-    with np.load(answer / "<b>&clip.npz") as found:
+    with np.load(answer / "<b>&clip.v1.npz") as found:
         assert found["labels"].tolist() == ["happiness", "sadness", "anger"]
         assert found["frames"].shape == (3, 32, 32, 3)
         assert found["numbers"].tolist() == [1, 3, 5]
@@ -139,8 +139,8 @@ def test_the_command_writes_a_picture_a_page_and_the_numbers(answer):
 
 
 def test_the_page_stands_alone_and_names_are_text(answer):
-    page = (answer / "<b>&clip.html").read_text()
-    assert "<b>&clip" not in page
+    page = (answer / "<b>&clip.v1.html").read_text()
+    assert "<b>&clip.v1" not in page
     assert "&lt;b&gt;&amp;clip" in page
     assert not re.search(r"https?://|<script|<link|@import|url\(", page)
     assert {source[:23] for source in re.findall(r'src="([^"]+)"', page)} == {"data:image/jpeg;base64,"}
@@ -148,7 +148,7 @@ def test_the_page_stands_alone_and_names_are_text(answer):
 
 
 def test_the_parts_of_all_class_texts_share_one_scale(answer):
-    page = (answer / "<b>&clip.html").read_text()
+    page = (answer / "<b>&clip.v1.html").read_text()
     shown = [
         (float(width), abs(float(worth)))
         for table in re.findall(r'<ul class="units">.*?</ul>', page)
@@ -250,6 +250,15 @@ def test_a_model_that_is_not_there_is_one_line(tmp_path):
     result = run("explain", "clip.mp4", "--model", tmp_path / "nowhere", "--out", tmp_path / "out")
     assert (result.status, result.err.count("\n")) == (2, 1), result.err
     assert "nowhere" in result.err
+
+
+def test_a_moment_of_a_film_is_named(tiny_run, tiny_data, tmp_path):
+    clip = tiny_data.parent / "test/sadness/15.mp4"
+    options = ("--start", "0", "--end", "0.5", "--out", tmp_path, "--curve_steps", "0")
+    assert run("explain", clip, "--model", tiny_run, *options).status == 0
+    assert "Explanation of 15.mp4 from 0 s to 0.5 s" in (tmp_path / "15.html").read_text()
+    with np.load(tmp_path / "15.npz") as found:
+        assert (found["start"], found["end"]) == (0, 0.5)
 
 
 def test_many_frames_and_classes_have_a_picture_and_a_page(tiny_clip, tmp_path):
