@@ -16,6 +16,9 @@ KEPT = 3600.0
 HELD = 86_400.0
 """Seconds for which more an upload may wait for its turn and an answer be computed; a call that nobody reads holds none for ever."""
 
+UNUSED = 60.0
+"""Seconds after which an upload that no call waits for is deleted where another one needs its place."""
+
 _EVERY = 60  # seconds from one look for what is too old to the next
 
 _LONGEST_NAME = 80
@@ -41,18 +44,20 @@ class Store:
         """Make a folder and return its token.
 
         Args:
-            is_upload: it counts among those that wait.
+            is_upload: it counts among those that wait, and is held until it is complete and released.
             is_kept: it is never too old.
 
         Raises:
             InputError: too many uploads wait.
         """
         self.sweep()
+        if is_upload and len(self._uploads) >= self._most:
+            self._delete_unused()
         token = secrets.token_urlsafe(16)
         with self._lock:
             if is_upload and len(self._uploads) >= self._most:
                 raise InputError("too many uploads are waiting: try again in a minute")
-            self._used[token] = time.monotonic()
+            self._used[token] = time.monotonic() + (HELD if is_upload else 0)
             if is_upload:
                 self._uploads.add(token)
             if is_kept:
@@ -110,6 +115,14 @@ class Store:
                 return
             self._uploads.discard(token)
         shutil.rmtree(self.place(token), ignore_errors=True)
+
+    def _delete_unused(self) -> None:
+        """Delete the upload that has been unused for the longest time, if that is long enough."""
+        with self._lock:
+            oldest = min(self._uploads, key=lambda token: self._used[token], default=None)
+            if oldest is None or time.monotonic() - self._used[oldest] < UNUSED:
+                return
+        self.delete(oldest)
 
     async def keep_swept(self) -> None:
         """Delete what is too old, for as long as the server runs, whether anybody comes or not."""

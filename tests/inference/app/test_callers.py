@@ -167,6 +167,7 @@ def test_what_is_too_old_is_deleted_although_nobody_comes(tmp_path, monkeypatch)
     monkeypatch.setattr(stores, "time", SimpleNamespace(monotonic=lambda: clock.now))
     store = Store(tmp_path, most=2)
     old, waits, kept = store.new(is_upload=True), store.new(is_upload=True), store.new(is_kept=True)
+    store.release(old)
     store.hold(waits)
 
     async def app(scope, receive, send):

@@ -2,10 +2,12 @@
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from peclip.errors import InputError
 from tests.lacking import needs_gradio
 
 pytestmark = needs_gradio
@@ -89,3 +91,29 @@ def test_a_visitor_who_sends_nothing_for_long_gives_the_place_back(
     silent = Silent(form(3000)).uploads_to(boundary)
     assert (silent.status, silent.text) == (408, b"nothing came for 0.05 s: send the file again")
     assert Visitor(form(3000)).uploads_to(boundary).status == 200
+
+
+def test_where_too_many_wait_an_upload_that_nobody_asks_for_gives_its_place_after_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Neither one that waits for its turn nor one that is still sent does."""
+    from peclip.inference.app import store as stores
+
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(stores, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    store = stores.Store(tmp_path, most=4)
+    waits, first, second, sent = (store.new(is_upload=True) for _ in range(4))
+    for clock.now, token in enumerate((waits, first, second)):
+        store.release(token)
+    store.hold(waits)
+    clock.now = 60.0
+    with pytest.raises(InputError, match="too many uploads are waiting: try again in a minute"):
+        store.new(is_upload=True)
+    for clock.now, gone in ((61.0, first), (62.0, second)):
+        store.new(is_upload=True)
+        assert not store.has(gone)
+    clock.now = stores.KEPT * 2
+    with pytest.raises(InputError, match="too many uploads"):
+        store.new(is_upload=True)
+    assert store.has(waits)
+    assert store.has(sent)
