@@ -158,14 +158,14 @@ class Page:
         advance: Callable[[float | None, float], None],
         write: Callable[[Recognized], Written],
     ) -> tuple[Recognized, Written]:
-        """Recognize an upload, write the answer, and delete the upload.
+        """Recognize an upload or an example, write the answer, and delete the upload.
 
         Raises:
             InputError: there is no such upload, or it cannot be read, or the answer cannot be written, or nobody waits for it.
         """
         if not name:
             raise InputError("choose or record a video first")
-        video = self._store.find(name)
+        video = self._store.find_video(name)
         if video is None:
             raise InputError("the video is no longer on the server: upload it again")
         token = self._store.new()

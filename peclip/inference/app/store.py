@@ -80,6 +80,11 @@ class Store:
         self._use(token, time.monotonic())
         return path
 
+    def find_video(self, name: str) -> Path | None:
+        """Return the upload, or the file that is always kept, that a name from outside means; None for any other."""
+        token = name.partition("/")[0]
+        return self.find(name) if token in self._uploads or token in self._kept else None
+
     def has(self, token: str) -> bool:
         """Return whether there is a folder with this token."""
         return token in self._used
