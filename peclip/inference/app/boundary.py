@@ -38,6 +38,9 @@ _OPEN = re.compile(
 )
 """Addresses of Gradio that the page and the endpoint need; there are no others."""
 
+_DATA: dict[str, list[Any]] = {"recognize": ["NAME"], "merge": ["ANSWER", ["1,3"]]}
+"""Data of the calls of the endpoint, as an example: of another number of entries Gradio makes an error without words."""
+
 _HEADERS = (
     (
         b"content-security-policy",
@@ -96,6 +99,8 @@ class Boundary:
             try:
                 scope, receive, body = await _call(Request(scope, receive))
                 send = self._called(path, body, send)
+            except InputError as error:
+                answer = PlainTextResponse(str(error), 400)
             except _TooLarge:
                 answer = PlainTextResponse(f"a call has {LARGEST_CALL} bytes at most", 413)
             except (ValueError, RecursionError, ClientDisconnect):
@@ -104,11 +109,16 @@ class Boundary:
         await (answer or self._app)(scope, receive, _with_headers(send))
 
     def _called(self, path: str, body: Any, send: Send) -> Send:
-        """Let the callers know of a call; return a send of its answer."""
+        """Let the callers know of a call; return a send of its answer.
+
+        Raises:
+            InputError: its data has too few entries or too many.
+        """
         if path.rstrip("/") == CANCEL:
             if isinstance(body, dict):
                 self._callers.leave(str(body.get("session_hash")))
             return send
+        _check_entries(path, body)
         return self._callers.calling(body, send)
 
     async def _upload(self, request: Request) -> Response:
@@ -214,6 +224,22 @@ async def _call(request: Request) -> tuple[Scope, Receive, Any]:
         return waiting.pop() if waiting else await request.receive()
 
     return {**request.scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}, receive, call
+
+
+def _check_entries(path: str, body: Any) -> None:
+    name = path.rstrip("/").removeprefix(f"{API}/call/")
+    if (expected := _DATA.get(name)) is None:
+        return
+    data = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(data, list):
+        found = "no list"
+    elif len(data) != len(expected):
+        found = f"a list of length {len(data)}"
+    else:
+        return
+    raise InputError(
+        f"{name}: data is {found}: expected a list of length {len(expected)}, such as {json.dumps(expected)}"
+    )
 
 
 def _without_files(value: Any) -> Any:

@@ -29,3 +29,27 @@ def test_an_answer_is_no_video_and_stays(client, video):
         event, error = call(client, f"{answer['answer']}/{name}")
         assert (event, error["error"]) == ("error", "the video is no longer on the server: upload it again")
     assert client.get(answer["files"]).status_code == 200
+
+
+@pytest.mark.parametrize("given", [5, ["x"], {"url": "http://127.0.0.1:9/a.mp4"}, {}, None])
+def test_a_video_that_is_no_name_is_one_line(client, given):
+    event, error = call(client, given)
+    assert (event, error["error"]) == ("error", "video: expected the name of an upload, as a text")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("recognize", [], 'recognize: data is a list of length 0: expected a list of length 1, such as ["NAME"]'),
+        (
+            "recognize",
+            ["a", "b"],
+            'recognize: data is a list of length 2: expected a list of length 1, such as ["NAME"]',
+        ),
+        ("merge", ["a"], 'merge: data is a list of length 1: expected a list of length 2, such as ["ANSWER", ["1,3"]]'),
+        ("merge", "ab", 'merge: data is no list: expected a list of length 2, such as ["ANSWER", ["1,3"]]'),
+    ],
+)
+def test_a_call_with_too_few_or_too_many_entries_is_refused(client, name, data, says):
+    answer = client.post(f"/gradio_api/call/{name}", json={"data": data})
+    assert (answer.status_code, answer.text) == (400, says)
