@@ -105,7 +105,10 @@ class Boundary:
                 answer = PlainTextResponse(f"a call has {LARGEST_CALL} bytes at most", 413)
             except (ValueError, RecursionError, ClientDisconnect):
                 answer = PlainTextResponse("a call is an object in JSON", 400)
-        receive, send = self._callers.listening(scope, receive, send)
+        try:
+            receive, send = self._callers.listening(scope, receive, send)
+        except InputError as error:
+            answer = PlainTextResponse(str(error), 404)
         await (answer or self._app)(scope, receive, _with_headers(send))
 
     def _called(self, path: str, body: Any, send: Send) -> Send:

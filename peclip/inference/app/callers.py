@@ -17,7 +17,10 @@ from starlette.types import Message, Receive, Scope, Send
 from peclip.errors import InputError
 from peclip.inference.app.store import Store
 
-_STREAM = re.compile(r"/gradio_api/(queue/data|call/\w+/(?P<event>\w+))/?")
+_STREAM = re.compile(r"/gradio_api/(queue/data|call/\w+/(?P<event>\w+))")
+
+_MOST_UNREAD = 1000
+"""Streams of messages that may be read and are not: the oldest ones are forgotten, as Gradio forgets their messages."""
 
 
 class Callers:
@@ -30,6 +33,7 @@ class Callers:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._uploads: dict[str, list[str]] = {}
+        self._streams: dict[str, str] = {}  # their callers, by event or session; that of an event may be read once
         self._answered: dict[str, Event] = {}  # set when the caller has left
         self._stopped = False
 
@@ -65,35 +69,52 @@ class Callers:
         self._stopped = True
 
     def calling(self, body: Any, send: Send) -> Send:
-        """Return a send of the answer to a call that says for which uploads the caller waits: they are kept until then.
+        """Return a send of the answer to a call, whose stream may be read then.
+
+        The uploads for which the caller waits are kept until then.
 
         Args:
             body: of the call, from JSON.
             send: of the server.
         """
-        data = body.get("data") if isinstance(body, dict) else None
+        fields = body if isinstance(body, dict) else {}
+        data = fields.get("data")
         names = [text for text in data if isinstance(text, str)] if isinstance(data, list) else []
         tokens = [token for name in names if (token := self._store.upload_of(name))]
-        if not tokens:
-            return send
 
         async def sent(message: Message) -> None:
             with suppress(KeyError, TypeError, ValueError):  # a call that is refused has no event
                 event = json.loads(message["body"])["event_id"]
-                self._uploads = {name: of for name, of in self._uploads.items() if any(map(self._store.has, of))}
-                self._uploads.setdefault(body.get("session_hash") or event, []).extend(tokens)
-                for token in tokens:
-                    self._store.hold(token)
+                self._wait(event, fields.get("session_hash") or event, tokens)
             await send(message)
 
         return sent
 
+    def _wait(self, event: str, caller: str, tokens: list[str]) -> None:
+        """Take note that a caller waits for an event, which uploads are part of."""
+        self._streams = {name: of for name, of in self._streams.items() if name != caller}
+        self._streams |= {event: caller, caller: caller}
+        for oldest in [*self._streams][:-_MOST_UNREAD]:
+            del self._streams[oldest]
+        self._uploads = {name: of for name, of in self._uploads.items() if any(map(self._store.has, of))}
+        self._uploads.setdefault(caller, []).extend(tokens)
+        for token in tokens:
+            self._store.hold(token)
+
     def listening(self, scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
-        """Return a receive and a send of a stream of messages that notice whether its reader leaves before it ends."""
+        """Return a receive and a send of a stream of messages that notice whether its reader leaves before it ends.
+
+        Raises:
+            InputError: there is no such stream, or that of an event was read already.
+        """
         stream = _STREAM.fullmatch(scope["path"])
         if scope["method"] != "GET" or stream is None:
             return receive, send
-        caller = stream["event"] or parse_qs(scope["query_string"].decode("latin1")).get("session_hash", [""])[0]
+        session = parse_qs(scope["query_string"].decode("latin1")).get("session_hash", [""])[0]
+        event = stream["event"]
+        caller = self._streams.get(session) if event is None else self._streams.pop(event, None)
+        if caller is None:  # Gradio would send heartbeats for ever, or end with a traceback
+            raise InputError("not found: there is no such call, or its answer was read already")
         ended = False
 
         async def received() -> Message:

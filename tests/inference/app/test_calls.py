@@ -9,6 +9,8 @@ from tests.media import write_video
 
 pytestmark = needs_gradio
 
+RECOGNIZE = "/gradio_api/call/recognize"
+
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
@@ -53,3 +55,13 @@ def test_a_video_that_is_no_name_is_one_line(client, given):
 def test_a_call_with_too_few_or_too_many_entries_is_refused(client, name, data, says):
     answer = client.post(f"/gradio_api/call/{name}", json={"data": data})
     assert (answer.status_code, answer.text) == (400, says)
+
+
+def test_an_answer_is_read_once(client):
+    """Gradio sends heartbeats for ever to who reads it again, and a traceback to the log for what it does not know."""
+    event = client.post(RECOGNIZE, json={"data": ["a"]}).json()["event_id"]
+    assert "event: error" in client.get(f"{RECOGNIZE}/{event}/", follow_redirects=True).text
+    for path in (f"{RECOGNIZE}/unknown", "/gradio_api/queue/data?session_hash=unknown", f"{RECOGNIZE}/{event}"):
+        with client.stream("GET", path) as answer:
+            assert answer.status_code == 404, path
+            assert answer.read() == b"not found: there is no such call, or its answer was read already"
