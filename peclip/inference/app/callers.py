@@ -71,7 +71,7 @@ class Callers:
     def calling(self, body: Any, send: Send) -> Send:
         """Return a send of the answer to a call, whose stream may be read then.
 
-        The uploads for which the caller waits are kept until then.
+        The uploads for which the caller waits are kept until the stream ends.
 
         Args:
             body: of the call, from JSON.
@@ -125,7 +125,10 @@ class Callers:
 
         async def sent(message: Message) -> None:
             nonlocal ended
-            ended = ended or (message["type"] == "http.response.body" and not message.get("more_body", False))
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                ended = True
+                for token in self._uploads.pop(caller, ()):  # of a call that has not deleted them, such as a merge
+                    self._store.release(token)
             if not self._stopped:  # Gradio would say what it was doing, with paths of this machine
                 await send(message)
 

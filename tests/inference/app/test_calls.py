@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from tests.inference.app.test_callers import delete_all
 from tests.inference.app.test_server import call, upload
 from tests.lacking import needs_gradio
 from tests.media import write_video
@@ -65,3 +66,11 @@ def test_an_answer_is_read_once(client):
         with client.stream("GET", path) as answer:
             assert answer.status_code == 404, path
             assert answer.read() == b"not found: there is no such call, or its answer was read already"
+
+
+def test_an_upload_is_not_held_any_more_when_the_call_that_named_it_has_ended(client, served, video, monkeypatch):
+    """As of one that was given to merge."""
+    name = upload(client, video)
+    assert call(client, name, ["1,2"], name="merge")[0] == "error"
+    delete_all(served, monkeypatch)
+    assert not (served.folder / name).exists()
