@@ -6,6 +6,7 @@ The parser of the command line has checked options; what it passes on passes her
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from functools import cache, wraps
 from inspect import Parameter, signature
 from numbers import Integral, Real
@@ -19,7 +20,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 NUMBERS = {int: Integral, float: Real}
-"""Types that accept the numbers of NumPy, too."""
+"""Types that accept the numbers of NumPy, too; :func:`plain` turns these into numbers of Python."""
 
 LISTS = (list, Sequence)
 
@@ -39,7 +40,9 @@ class Mismatch(NamedTuple):
 
 
 def checked(*own: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that checks the arguments of every call of a function; where it expects text, a path becomes text.
+    """Return a decorator that checks the arguments of every call of a function.
+
+    Where the function expects text, a path becomes text; where it expects a number, one of NumPy becomes one of Python.
 
     Args:
         own: names of arguments that the function checks itself, in words that say more.
@@ -68,6 +71,7 @@ def checked(*own: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                     given.arguments[name] = os.fspath(value)
                 else:
                     check(name, value, kind)
+                    given.arguments[name] = plain(value) if several & NUMBERS.keys() else value
             return function(*given.args, **given.kwargs)
 
         return call
@@ -100,14 +104,34 @@ def check(name: str, value: object, kind: Any) -> None:
         raise InputError(f"{name}{found.place} is {shown(found.value)}, expected {found.expected}", name)
 
 
-def check_fields(made: object) -> None:
-    """Check the fields of a dataclass that is being made.
+def check_fields(made: Any) -> None:
+    """Check the fields of a frozen dataclass that is being made, and turn their numbers into those of Python.
 
     Raises:
         InputError: as :func:`check`.
     """
     for name, kind in get_type_hints(type(made)).items():
         check(name, getattr(made, name), kind)
+    keep_plain(made)
+
+
+def keep_plain(made: Any) -> None:
+    """Turn the numbers in the fields of a frozen dataclass that is being made into those of Python, see :func:`plain`."""
+    for field in fields(made):
+        object.__setattr__(made, field.name, plain(getattr(made, field.name)))
+
+
+def plain(value: Any) -> Any:
+    """Return a number of NumPy, or a tensor of one number, as a number of Python, and any other value as it is.
+
+    A checkpoint that holds a number of NumPy cannot be read again, for reading it safely allows plain data and tensors alone.
+    """
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()
+    for kind, numbers in NUMBERS.items():
+        if isinstance(value, numbers) and not isinstance(value, bool):
+            return kind(value)
+    return value
 
 
 def _mismatch(value: object, kind: Any, place: str) -> Mismatch | None:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from peclip.arguments import check
+from peclip.arguments import check, keep_plain, plain
 from peclip.errors import InputError, shown
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -44,6 +44,7 @@ class ClipFormat:
     upright: bool = False
 
     def __post_init__(self) -> None:
+        keep_plain(self)
         if not _is_whole(self.num_frames) or self.num_frames > MAX_FRAMES:
             raise InputError(f"num_frames is {shown(self.num_frames)}, expected 1 to {MAX_FRAMES}", "num_frames")
         if not _is_whole(self.image_size):
@@ -52,7 +53,7 @@ class ClipFormat:
             if (
                 not isinstance(values, Collection)
                 or len(values) != 3
-                or not all(_is_number(value) and value > low for value in values)
+                or not all(_is_number(value) and value > low for value in map(plain, values))
             ):
                 raise InputError(f"{name} is {shown(values)}, expected three numbers{' above 0' if low == 0 else ''}")
             object.__setattr__(self, name, tuple(float(value) for value in values))

@@ -1,6 +1,7 @@
 """Arguments of Python callers that are of another type: one line, in the words of Python."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ import torch
 
 import peclip
 from peclip import ClipFormat, InputError, Manifest, PEClip, PEClipModule, Recognizer, VideoDataModule, load_released
-from peclip.arguments import check, checked
+from peclip.arguments import check, checked, plain
 from peclip.data import Augment, Mix
 from peclip.model import MaPLe, SharedAdapter
 from peclip.views import Views
@@ -67,6 +68,42 @@ def test_a_value_of_another_type_is_named_with_its_place_and_what_was_expected(v
 )
 def test_a_value_of_the_type_passes(value, kind):
     check("x", value, kind)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.int64(3), 3),
+        (np.float64(3), 3.0),
+        (np.float32(0.5), 0.5),
+        (np.longdouble(0.5), 0.5),
+        (Fraction(1, 2), 0.5),
+        (np.array(3), 3),
+        (np.True_, True),
+        (torch.tensor(0.5, requires_grad=True), 0.5),
+        (True, True),
+        ("3", "3"),
+        (None, None),
+        ((1, 2), (1, 2)),
+    ],
+)
+def test_a_number_of_numpy_becomes_one_of_python_and_all_else_stays(value, expected):
+    assert (plain(value), type(plain(value))) == (expected, type(expected))
+
+
+def test_calls_get_numbers_of_python():
+    @checked()
+    def call(count: int, rate: float | None = None) -> tuple[type, type]:
+        return type(count), type(rate)
+
+    assert call(np.int64(3), rate=np.float64(0.1)) == (int, float)
+    with pytest.raises(InputError, match=r"rate is tensor\(.*, expected a float or None"):
+        call(3, torch.tensor(0.1))
+
+
+def test_settings_hold_numbers_of_python():
+    assert type(Views(clips=np.int64(2)).clips) is int
+    assert type(Augment(flip=np.float64(0.5)).flip) is float
 
 
 def test_defaults_errors_of_python_and_paths_are_as_before():

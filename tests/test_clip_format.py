@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from peclip.clip_format import UNIT_MEAN, UNIT_STD, ClipFormat
@@ -27,6 +28,13 @@ def test_the_default_is_that_of_the_paper_with_clips_pixels():
 def test_values_out_of_range_are_refused(values, says):
     with pytest.raises(InputError, match=says):
         ClipFormat(**values)
+
+
+def test_numbers_of_numpy_become_those_of_python():
+    halves = np.full(3, 0.5, np.float32)
+    found = ClipFormat(np.int64(8), np.int32(96), halves, halves)
+    assert found == ClipFormat(8, 96, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert (type(found.num_frames), type(found.image_size)) == (int, int)
 
 
 def test_differences_name_both_values():

@@ -12,7 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from peclip.arguments import checked
+from peclip.arguments import checked, plain
 from peclip.data.batch import NO_INDEX, Batch
 from peclip.errors import InputError, check_not_negative, options_below
 from peclip.model import PEClip, Trained
@@ -135,9 +135,9 @@ class PEClipModule(EvaluationModule):
 
     @lr.setter
     def lr(self, value: float) -> None:
+        value = plain(value)
         for name in ("lr_prompts", "lr_peft", "lr_temporal", "lr_norms"):
-            rate = getattr(self, name)
-            if rate is not None:
+            if (rate := getattr(self, name)) is not None:
                 setattr(self, name, value * (rate / self.lr_adapters if self.lr_adapters else 1.0))
         self.lr_adapters = value
         if self._trainer is not None:

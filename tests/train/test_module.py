@@ -3,6 +3,7 @@
 import hashlib
 import math
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -88,6 +89,15 @@ def test_a_temporal_head_has_the_rate_of_the_adapters_or_its_own(tiny_clip, rate
     assert {id(weight) for weight in group["params"]} == {id(weight) for weight in net.temporal.parameters()}
     module.lr = 8e-4
     assert module.rates["temporal"] == pytest.approx(2 * expected)
+
+
+def test_rates_that_are_numbers_of_numpy_become_those_of_python(tiny_net):
+    """A checkpoint holds them within the state of the optimizer, and could not be read."""
+    module = PEClipModule(tiny_net, lr_adapters=np.float64(4e-4), warmup_lr=np.float32(1e-5), lr_temporal=np.float64(1))
+    for rate in (4e-4, np.float64(8e-4)):
+        module.lr = rate
+        numbers = (*module.rates.values(), module.recipe.warmup_lr)
+        assert {type(number) for number in numbers} == {float}
 
 
 def test_adapters_and_prompts_have_rates_of_their_own_and_decay_on_everything(tiny_clip, tiny_data):

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from torch import Tensor, nn
 
+from peclip.arguments import check, keep_plain
 from peclip.class_texts import Texts, texts_by_name, texts_of
 from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFormat
 from peclip.errors import InputError, shown
@@ -85,6 +86,8 @@ class ModelConfig:
     norms: TrainedNorms | None = None
 
     def __post_init__(self) -> None:
+        keep_plain(self)
+        check("temperature", self.temperature, float)
         if not (self.backbone.strip() and self.backbone.isprintable() and len(self.backbone) <= LONGEST_NAME):
             raise InputError(f"backbone is {shown(self.backbone)}, expected a Hub id, a folder or demo", "backbone")
         if len(self.adapters) > MOST_SITES:

@@ -3,6 +3,7 @@ import pickle
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
@@ -53,6 +54,15 @@ class TestReading:
         assert trained.state.keys() == net.trainable_state().keys()
         assert all(torch.equal(value, trained.state[name]) for name, value in net.trainable_state().items())
         assert trained.source == str(ckpt)
+
+    def test_a_model_made_with_numbers_of_numpy_is_read_back(self, tiny_clip, tmp_path):
+        net = build(tiny_clip, logit_scale=np.float32(50), num_frames=np.int64(8))
+        for temperature in (np.float64(1.5), torch.tensor(1.5)):
+            net.temperature = temperature
+            net.save_pretrained(tmp_path / str(type(temperature)))
+            for source in (save(net, tmp_path / "a.ckpt"), tmp_path / str(type(temperature))):
+                config = read_trained(source).config
+                assert (config.logit_scale, config.temperature, config.clip_format.num_frames) == (50.0, 1.5, 8)
 
     def test_of_a_run_the_best_checkpoint_is_read_or_the_last(self, net, tmp_path):
         (tmp_path / "checkpoints").mkdir()
