@@ -6,9 +6,10 @@ The model owns it, checkpoints carry it, and data are read to fit it.
 import math
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Any
 
-from peclip.arguments import check, keep_plain, plain
+from peclip.arguments import check, keep_plain
 from peclip.errors import InputError, shown
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -53,7 +54,7 @@ class ClipFormat:
             if (
                 not isinstance(values, Collection)
                 or len(values) != 3
-                or not all(_is_number(value) and value > low for value in map(plain, values))
+                or not all(_is_number(value) and value > low for value in values)
             ):
                 raise InputError(f"{name} is {shown(values)}, expected three numbers{' above 0' if low == 0 else ''}")
             object.__setattr__(self, name, tuple(float(value) for value in values))
@@ -76,4 +77,4 @@ def _is_whole(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
