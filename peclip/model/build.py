@@ -86,7 +86,7 @@ def build(
         texts: by label, one or several; or ready-made token ids (C, N), one text for each class.
         adapters: by site.
         prompts: None for none.
-        logit_scale: above 0; None for that of the backbone.
+        logit_scale: above 0, at most 1,000,000; None for that of the backbone.
         num_frames: T.
         normalize: see :class:`peclip.model.PEClip`.
         upright: see :class:`peclip.model.PEClip`.

@@ -50,7 +50,7 @@ class PEClip(Network):
         texts: ``action_units`` (FACS descriptions of expressions), ``names``, ``sentences`` ("an expression of ..."), a template
             with ``{label}`` such as "a video of a person {label}", a list of several of these, or the texts themselves by
             label, one or a list. The normalised features of several texts of a class are averaged, and normalised again.
-        logit_scale: factor on the cosine similarities; above 0. null for the one that the backbone was trained with.
+        logit_scale: factor on the cosine similarities; above 0, at most 1,000,000. null for the one that the backbone was trained with.
         compile: whether torch.compile fuses the operations of each block: the first step then takes about a minute.
         checkpointing: whether blocks keep only their input for the gradient and recompute the rest: less memory, more time.
         num_frames: T, frames of the clips that it is trained on; 1 to 10,000.

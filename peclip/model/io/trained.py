@@ -1,6 +1,5 @@
 """A trained model as plain data, checked before anything is built from it."""
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_args
@@ -38,6 +37,9 @@ ENTRIES = (
 MOST_SITES = 2_000
 """Largest number of sites; the largest CLIPs have less than half as many places for adapters."""
 
+LARGEST_SCALE = 1e6
+"""Largest logit scale: those of CLIPs are about 100. Products with one that is not finite in fp32 would be NaN."""
+
 LONGEST_NAME = 4_096
 """Largest number of characters in the name of a backbone: that of a path."""
 
@@ -57,7 +59,7 @@ class ModelConfig:
         labels: canonical class names in the order of the logits.
         adapters: class and arguments by site.
         prompts: class and arguments; None without prompts.
-        logit_scale: factor on the cosine similarities.
+        logit_scale: factor on the cosine similarities; above 0, at most :data:`LARGEST_SCALE`.
         clip_format: that of the model.
         texts: class texts by label, one or several; None where only the token ids are known.
         token_ids: of the class texts, (C, N), where only these are known.
@@ -98,8 +100,9 @@ class ModelConfig:
             if missing := [label for label in self.labels if label not in known]:
                 raise InputError(f"texts is missing {missing[0]!r}", "texts")
             object.__setattr__(self, "texts", {label: known[label] for label in self.labels})  # the order of the logits
-        if not 0 < self.logit_scale < math.inf:
-            raise InputError(f"logit_scale is {self.logit_scale}, expected a number above 0", "logit_scale")
+        if not 0 < self.logit_scale <= LARGEST_SCALE:
+            expected = f"a number above 0 and at most {LARGEST_SCALE:,.0f}"
+            raise InputError(f"logit_scale is {self.logit_scale}, expected {expected}", "logit_scale")
         if self.norms is not None and self.norms not in get_args(TrainedNorms):
             expected = ", ".join(get_args(TrainedNorms))
             raise InputError(f"norms is {shown(self.norms)}, expected {expected} or null", "norms")

@@ -67,6 +67,7 @@ CLIPS = {"num_frames": 8, "image_size": 32, "mean": [*CLIP_MEAN], "std": [*CLIP_
         ("prompts", "MaPLe", "x: prompts is 'MaPLe', expected"),
         ("logit_scale", 0, "x: logit_scale is 0.0, expected a number above 0"),
         ("logit_scale", float("nan"), "logit_scale is nan"),
+        ("logit_scale", 1e308, r"x: logit_scale is 1e\+308, expected a number above 0 and at most 1,000,000"),
         ("logit_scale", "100", "logit_scale is '100', expected a number"),
         ("clip_format", {}, "x: clip_format is {}, expected num_frames, image_size, mean, std"),
         ("clip_format", CLIPS | {"num_frames": 0}, "x: clip_format: num_frames is 0, expected 1 to"),
