@@ -71,6 +71,28 @@ class FalselyTokenWise(Gate):
         return x + self.gate * x.mean(dim=1, keepdim=True)
 
 
+class FalselyCausal(Gate):
+    """The first token is the same among others as alone."""
+
+    token_wise = True
+
+    def forward(self, x, frames):
+        return x + self.gate * x.cumsum(dim=1)
+
+
+class FalselyPlaced(Adapter):
+    """Adds to a token what depends on its place."""
+
+    token_wise = True
+
+    def __init__(self, width):
+        super().__init__()
+        self.places = nn.Parameter(torch.zeros(99, width))
+
+    def forward(self, x, frames):
+        return x + self.places[: x.shape[1]]
+
+
 class Beside(Gate):
     """Takes both the input and the output of its site."""
 
@@ -114,6 +136,8 @@ def test_an_adapter_of_ones_own_passes(factory, site):
             FalselyTokenWise,
             "FalselyTokenWise states token_wise, but a token gets another result among others than alone",
         ),
+        (FalselyCausal, "FalselyCausal states token_wise, but a token gets another result among others than alone"),
+        (FalselyPlaced, "FalselyPlaced states token_wise, but a token gets another result among others than alone"),
         (Forgetful, "Forgetful returns other logits after saving and loading: keep what it learns in parameters"),
         (Empty, "Empty has no parameters: there is nothing to train"),
         (
