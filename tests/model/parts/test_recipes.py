@@ -1,5 +1,6 @@
 """What every part of ``configs/parts/`` keeps inside a model, built as its recipe states."""
 
+import re
 from copy import deepcopy
 from pathlib import Path
 
@@ -7,10 +8,14 @@ import pytest
 import torch
 import yaml
 from torch.nn import functional as F
+from transformers import CLIPModel
 
+from peclip.bench.sizes import random_config, random_tokens
 from peclip.inference.explain.rollout import maps
 from peclip.model import Adapter, PEClip, Prompts, TemporalHead, read_trained
 from peclip.model.arithmetic import clip_flops
+from peclip.model.backbones.clip import CLIP
+from peclip.model.backbones.freeze import freeze
 from peclip.model.io.checkpoint import to_checkpoint
 from peclip.model.io.spec import Spec, resolve
 from peclip.model.parts.peft_config import method_of
@@ -18,8 +23,10 @@ from peclip.model.watch import watched
 from peclip.recipes import FOLDER
 from tests.lacking import needs
 from tests.model.backbones.families import WRITERS
-from tests.model.small import build, clips, stir, train_step, trainable
+from tests.model.small import LABELS, build, clips, size, stir, train_step, trainable
 from tests.model.test_one_token import check_equal
+
+ROOT = Path(__file__).parents[3]
 
 RECIPES = sorted(Path(FOLDER, "parts").glob("*.yaml"))
 
@@ -83,6 +90,19 @@ def bare(tiny_clip):
 @pytest.fixture(scope="module")
 def bare_flops(bare):
     return clip_flops(bare)
+
+
+def test_the_table_of_parts_has_their_numbers_of_parameters():
+    page = (ROOT / "docs/parts.md").read_text()
+    rows = dict(re.findall(r"^\|.*\| `?(the default|parts/\w+)`? \|.*\| ([\d,]+) \|$", page, re.MULTILINE))
+    recipes = {"the default": {}} | {f"parts/{path.stem}": options_of(path) for path in RECIPES}
+    assert recipes.keys() - rows.keys() == {"parts/lora"}  # its number depends on its targets
+    with torch.device("meta"):
+        backbone = CLIP("vit-b/16", freeze(CLIPModel(random_config("vit-b/16"))))
+    ids = random_tokens(backbone, len(LABELS), 16)
+    with torch.device("meta"):
+        found = {name: size(PEClip.assemble(backbone, ids, LABELS, **recipes[name])) for name in rows}
+    assert {name: f"{number:,}" for name, number in found.items()} == rows
 
 
 def test_a_new_model_is_zero_shot_clip_where_the_part_starts_as_the_identity(tiny_clip, recipe):
