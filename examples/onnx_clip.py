@@ -17,7 +17,9 @@ session = onnxruntime.InferenceSession(model)
 metadata = session.get_modelmeta().custom_metadata_map
 wanted, labels = json.loads(metadata["preprocessing"]), json.loads(metadata["labels"])
 size, count = wanted["image_size"], wanted["num_frames"]
-chosen = [paths[min(int((place + 0.5) * max(len(paths) / count, 1)), len(paths) - 1)] for place in range(count)]
+# The middle of each of T equal pieces, or every frame of a shorter clip. Decimal numbers would be off by a frame at times.
+places = [(2 * place + 1) * max(len(paths), count) // (2 * count) for place in range(count)]
+chosen = [paths[min(place, len(paths) - 1)] for place in places]
 frames = [ImageOps.fit(Image.open(path).convert("RGB"), (size, size), Image.Resampling.BICUBIC) for path in chosen]
 pixels = np.stack(frames).astype(np.float32) * wanted["scale"]  # T, H, W, RGB
 normalised = (pixels - np.float32(wanted["mean"])) / np.float32(wanted["std"])

@@ -15,6 +15,7 @@ from torch import nn
 from peclip.clip_format import ClipFormat
 from peclip.data.augment import normalize
 from peclip.data.media.clip import read_clip
+from peclip.data.media.segments import segment_indices
 from peclip.errors import InputError
 from peclip.model import (
     Adapter,
@@ -138,6 +139,29 @@ def test_the_example_answers_as_peclip_does(net, path, frames, monkeypatch, caps
     monkeypatch.setattr(sys, "argv", ["onnx_clip.py", str(path), *map(str, sorted(frames.iterdir()))])
     runpy.run_path(str(EXAMPLES / "onnx_clip.py"))
     assert_answers(capsys.readouterr().out, net, frames)
+
+
+class Session:
+    """Stands for a file that takes 33 frames of one pixel."""
+
+    def __init__(self, model):
+        pixels = {"image_size": 1, "num_frames": 33, "scale": 1.0, "mean": [0.0] * 3, "std": [1.0] * 3}
+        self.custom_metadata_map = {"preprocessing": json.dumps(pixels), "labels": '["a", "b"]', "temperature": "1"}
+
+    def get_modelmeta(self):
+        return self
+
+    def run(self, names, video):
+        return [np.zeros((1, 2))]
+
+
+@pytest.mark.parametrize("length", [1, 32, 33, 36, 40, 66, 100])
+def test_the_example_chooses_the_frames_that_peclip_chooses(length, monkeypatch):
+    monkeypatch.setattr(runtime, "InferenceSession", Session)
+    monkeypatch.setattr(Image, "open", lambda path: Image.new("RGB", (1, 1)))
+    monkeypatch.setattr(sys, "argv", ["onnx_clip.py", "model.onnx", *map(str, range(length))])
+    chosen = runpy.run_path(str(EXAMPLES / "onnx_clip.py"))["chosen"]
+    assert [int(path) for path in chosen] == segment_indices(length, 33).tolist()
 
 
 @pytest.mark.skipif(not NODE_MODULES, reason=needs("onnxruntime-web"))
