@@ -60,7 +60,7 @@ def test_runs_are_compared_and_tabulated_without_anything_heavy(without_heavy, t
 
 
 def test_a_mistake_is_answered_without_anything_heavy(without_heavy):
-    for args in (["export"], ["recognize", "a.mp4", "--window", "long"], ["bench", "train", "--batch_size", "few"]):
+    for args in (["export"], ["recognize", "a.mp4", "--window", "long"], ["bench", "train", "--classes", "1"]):
         done = without_heavy("-m", "peclip", *args)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
 

@@ -22,6 +22,7 @@ def train(data: str | None = None, num_workers: int = 2, out: str | None = None,
     Raises:
         InputError: the device, the model or the backbone is not there, or a number is out of range or not the model's.
     """
+    measured = Setup(**setup)  # before torch is imported, which takes seconds
     from peclip.bench.input import check_clips, input_entry
     from peclip.bench.loops import measure_training
     from peclip.bench.report import check_out, keep, show
@@ -29,7 +30,7 @@ def train(data: str | None = None, num_workers: int = 2, out: str | None = None,
     check_out(out)
     if data is not None:
         check_clips(data)
-    result = measure_training(Setup(**setup))
+    result = measure_training(measured)
     show(_title("Training", result), result)
     if data is not None:
         result["input"] = input_entry(
@@ -50,11 +51,12 @@ def evaluate(out: str | None = None, **setup: Any) -> None:
     Raises:
         InputError: the device, the model or the backbone is not there, or a number is out of range or not the model's.
     """
+    measured = Setup(checkpointing=False, **setup)
     from peclip.bench.loops import measure_evaluation
     from peclip.bench.report import check_out, keep, show
 
     check_out(out)
-    result = measure_evaluation(Setup(checkpointing=False, **setup))
+    result = measure_evaluation(measured)
     show(_title("Evaluation", result), result)
     keep(result, out)
 

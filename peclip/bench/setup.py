@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from peclip import labels
 from peclip.errors import InputError
 
 Precision = Literal["auto", "bf16-mixed", "32-true"]
@@ -11,7 +12,7 @@ Held = Literal["fp32", "bf16"]
 MOST = {
     "batch_size": 10_000,
     "num_frames": 10_000,
-    "classes": 1_000_000,
+    "classes": labels.MOST,
     "image_size": 4_096,
     "steps": 1_000_000,
     "warmup": 1_000_000,
@@ -20,6 +21,9 @@ MOST = {
 }
 """The largest values of the numbers."""
 
+LEAST = {"classes": 2, "seed": 0}
+"""The smallest values, where they are not 1."""
+
 
 def check_range(name: str, value: int | None) -> None:
     """Check an option that is a number; None is an option that is not given.
@@ -27,7 +31,7 @@ def check_range(name: str, value: int | None) -> None:
     Raises:
         InputError: it is out of range.
     """
-    least = 0 if name == "seed" else 1
+    least = LEAST.get(name, 1)
     if value is not None and not least <= value <= MOST[name]:
         raise InputError(f"{name} is {value}, expected {least} to {MOST[name]:,}", name)
 
@@ -43,7 +47,7 @@ class Setup:
             folder. With a model, where its CLIP is, if it has moved since the training.
         batch_size: B, clips of a step.
         num_frames: T, frames of a clip; by default 16.
-        classes: C; by default 7.
+        classes: C, at least 2; by default 7.
         image_size: side of the frames in pixels; by default that of the backbone.
         precision: bf16-mixed, 32-true, or auto: the default of peclip fit and test on this device.
         frozen: precision in which the matrices of CLIP are held; bf16 only with precision bf16-mixed.
