@@ -149,7 +149,7 @@ def batch(side: int, device: torch.device) -> tuple[Tensor, Tensor]:
 def show(found: dict[str, Figures]) -> None:
     """Print steps, memory, ratios to plain and to bare, and the share of the machine's matmul rate."""
     plain, bare, eager = found["plain"], found["bare"], found["eager"]["rounds"][0]
-    flops = CLIPS * sum(eager["flops_per_clip"].values())
+    flops = CLIPS * sum(eager["flops_per_clip"].values()) + eager["flops_of_texts"]
     peak = max(
         run["matmul_flops_per_second"] for one in found.values() for run in one["rounds"] if "share_of_peak" in run
     )

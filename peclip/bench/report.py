@@ -51,8 +51,9 @@ def arithmetic(clips: int, flops: Flops | None, seconds: Sequence[float], matmul
     """
     return {
         "flops_per_clip": flops and {"forward": flops.forward / clips, "backward": flops.backward / clips},
+        "flops_of_texts": flops and flops.texts,
         "matmul_flops_per_second": matmul,
-        "share_of_peak": flops and (flops.forward + flops.backward) / median(seconds) / matmul,
+        "share_of_peak": flops and (flops.forward + flops.backward + flops.texts) / median(seconds) / matmul,
     }
 
 
@@ -85,6 +86,7 @@ def show(title: str, result: Result) -> None:
         rows += [
             ["FLOPs of a clip, forward", f"{flops['forward'] / 1e9:,.4g} G"],
             ["FLOPs of a clip, backward", f"{flops['backward'] / 1e9:,.4g} G"],
+            ["FLOPs of the class texts, a step", f"{result['flops_of_texts'] / 1e9:,.4g} G"],
             ["matrix multiplication", f"{result['matmul_flops_per_second'] / 1e12:,.2f} TFLOP/s"],
             ["share of it", f"{result['share_of_peak']:.1%}"],
         ]

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from peclip.bench import input as bench_input
 from peclip.bench import loops, measure
 from peclip.bench.input import input_entry
-from peclip.bench.sizes import backbone_of, model_of
+from peclip.bench.sizes import backbone_of, model_of, random_tokens
 from peclip.bench.texture import write_textured
 from peclip.data.media.clip import count_frames
 from peclip.labels import SEVEN
-from peclip.model import Adapter, PEClip
+from peclip.model import Adapter, MaPLe, PEClip, SharedAdapter
 from peclip.model.arithmetic import meta_copy
 from tests.runs import run
 
@@ -43,16 +44,17 @@ def test_training_and_evaluation_are_measured_with_every_figure(tmp_path):
         assert len(step["all"]) == 2
         assert found["clips_per_second"] == pytest.approx(3 / step["median"])
         assert found["frames_per_second"] == pytest.approx(6 / step["median"])
-        flops = sum(found["flops_per_clip"].values())
-        share = 3 * flops / step["median"] / found["matmul_flops_per_second"]
+        flops = 3 * sum(found["flops_per_clip"].values()) + found["flops_of_texts"]
+        share = flops / step["median"] / found["matmul_flops_per_second"]
         assert found["share_of_peak"] == pytest.approx(share)
-        assert (found["flops_per_clip"]["backward"] > 0) == (what == "train")
+        assert (found["flops_per_clip"]["backward"] > 0) == (found["flops_of_texts"] > 0) == (what == "train")
         floor = found["floor_seconds"]
         least = (floor["products"] + floor["attention"]) * found["matmul_flops_per_second"]
-        assert least == pytest.approx(3 * flops), "every operation is that of a product or of attention"
+        assert least == pytest.approx(flops), "every operation is that of a product or of attention"
         assert floor["step"] == max(floor["products"] + floor["attention"], floor["traffic"]) > 0
         assert found["step_over_floor"] == pytest.approx(step["median"] / floor["step"])
         assert "floor: attention" in shown
+        assert "FLOPs of the class texts, a step" in shown
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["eval.json", "train.json"]
 
 
@@ -79,6 +81,30 @@ def test_the_arithmetic_of_evaluation_does_not_grow_with_the_classes():
         measure.evaluation_flops(meta_copy(model_of(backbone_of("tiny"), classes)), 1, 2) for classes in (2, 50)
     )
     assert few == many
+
+
+def training_net(classes, prompts):
+    """A model of both towers without a recurrence, which takes seconds to count."""
+    backbone = backbone_of("tiny")
+    ids = random_tokens(backbone, 1, 2).repeat(classes, 1)
+    adapters = {"vision.attention": SharedAdapter, "text.attention": SharedAdapter}
+    labels = [f"class {number}" for number in range(classes)]
+    return meta_copy(PEClip.assemble(backbone, ids, labels, adapters, prompts))
+
+
+def test_the_arithmetic_of_a_clip_in_training_is_the_same_in_any_batch_and_texts_count_once():
+    net = training_net(7, prompts=None)  # MaPLe maps its prompts of the vision tower once a step
+    one, three = measure.training_flops(net, 1, 2), measure.training_flops(net, 3, 2)
+    assert (three.forward, three.backward, three.texts) == (3 * one.forward, 3 * one.backward, one.texts)
+    assert measure.training_flops(training_net(14, prompts=None), 1, 2).texts == 2 * one.texts > 0
+
+
+def test_the_arithmetic_of_clips_and_texts_is_that_of_the_step():
+    net = training_net(7, MaPLe)
+    step = measure.training_flops(net, 2, 3)
+    with FlopCounterMode(display=False) as counter:
+        net(torch.empty(2, 3, 3, 32, 32, device="meta")).sum().backward()
+    assert step.forward + step.backward + step.texts == counter.get_total_flops()
 
 
 def test_the_memory_of_a_step_is_what_it_takes_above_what_was_there():
@@ -185,6 +211,7 @@ def test_a_model_whose_arithmetic_cannot_be_counted_is_timed_all_the_same(tiny_c
         assert found["clips_per_second"] > 0
         assert (
             found["flops_per_clip"]
+            is found["flops_of_texts"]
             is found["share_of_peak"]
             is found["floor_seconds"]
             is found["step_over_floor"]
