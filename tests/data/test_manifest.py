@@ -206,7 +206,7 @@ def test_paths_of_windows_are_read_or_their_kind_is_named(tmp_path):
         ("/a,b/1 35 4\n/a,b/2 35 4\n", "PATH FRAMES LABEL without a header", True),
         ("a.mp4,12,happy\n", "PATH,FRAMES,LABEL without a header", False),
         ("path label\na.mp4 happy\n", "path label with a header", False),
-        ("path,label,emotion\na.mp4,3,happy\n", "path,label,emotion with a header", True),
+        ("path,class,emotion\na.mp4,3,happy\n", "path,class,emotion with a header", False),
         ("\n".join(f"D:\\x\\{n} 3" for n in range(20_000)), "PATH LABEL without a header", True),
     ],
 )
@@ -366,3 +366,42 @@ def test_each_fold_may_state_its_own_roles(tmp_path):
     assert [list(again.roles(fold)) for fold in (1, 2)] == [list(manifest.roles(fold)) for fold in (1, 2)]
     with pytest.raises(InputError, match="choose the one to test on with fold"):
         manifest.splits()
+
+
+@pytest.mark.parametrize("header", ["Path,Label,Split,Subject,P_Happy,p_sad", "PATH;LABEL;SPLIT;Video;p_happy;P_SAD"])
+def test_the_names_of_columns_are_read_in_upper_and_lower_case(tmp_path, header):
+    row = "a.mp4,sad,test,Anna,0,1".replace(",", ";" if ";" in header else ",")
+    table = Manifest.read(write(tmp_path, f"{header}\n{row}\n")).table
+    assert [*table[["label", "split", "subject", "p_happiness", "p_sadness"]].loc[0]] == [
+        "sadness",
+        "test",
+        "Anna",
+        0,
+        1,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("Path,Label,Split,Age", "unknown column 'Age': remove it; allowed are "),
+        ("path,label,emotion", "unknown column 'emotion': remove it; allowed are "),
+        ("File,Emotion,Split", "unknown column 'File'; allowed are "),
+        ("Path,path,label", "duplicate column 'path'"),
+    ],
+)
+def test_a_manifest_with_a_mistake_in_its_header_is_not_said_to_be_a_list(tmp_path, header, says):
+    path = write(tmp_path, f"{header}\na.mp4,3,train,30\n")
+    with pytest.raises(InputError) as error:
+        Manifest.read(path)
+    assert str(error.value).startswith(f"{path} line 1: {says}")
+    assert "prepare list" not in str(error.value)
+    assert str(error.value).endswith("; rename 'file' to path and 'emotion' to label") == header.startswith("File")
+
+
+def test_advice_on_a_manifest_names_no_command_that_would_lose_its_columns(tmp_path):
+    moved = write(tmp_path, "path,label,split\n/mnt/a.mp4,happy,train\n")
+    with pytest.raises(InputError, match=r"another machine, write paths relative to the manifest's folder$"):
+        Manifest.read(moved)
+    numbered = Manifest.read(write(tmp_path, "path,label,split\na.mp4,3,train\n"))
+    assert numbered.notes == ("the labels are numbers: write their names",)

@@ -22,7 +22,7 @@ from peclip.data.check.duplicates import find_duplicates
 from peclip.data.check.inspection import Inspected, inspect_clips
 from peclip.data.check.published import PUBLISHED, Published
 from peclip.data.manifest import Manifest
-from peclip.data.manifest.formats import list_command
+from peclip.data.manifest.formats import RELATIVE, list_command
 from peclip.data.soft_labels import soft_remarks
 from peclip.data.subjects import has_subjects, on_several_sides
 from peclip.errors import InputError, counted, printable, short
@@ -191,7 +191,8 @@ def _remarks(manifest: Manifest, benchmark: str | None, seen: Sequence[Inspected
     """Yield with whose numbers results may be compared, and the way out where no clip is found."""
     yield from comparison_notes(benchmark, manifest.labels)
     if all(one.problem == "missing" for one in seen):
-        yield f"no clip is there; if the paths are of another machine: {list_command(manifest.source)}"
+        command = list_command(manifest.source, columns=manifest.written_columns)
+        yield f"no clip is there; if the paths are of another machine: {command or RELATIVE}"
 
 
 def _problems(manifest: Manifest, seen: Sequence[Inspected], num_frames: int) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from peclip.data.lists.location import ClipFinder, find_clips
 from peclip.data.lists.orders import name_labels, read_order
 from peclip.data.lists.reading import ClipList, fold_of, read_list, role_of
 from peclip.data.manifest import Manifest, Split
-from peclip.errors import InputError, counted, short
+from peclip.errors import InputError, counted, listed, short
 
 WORDS: dict[Split | None, str] = {"train": "training", "val": "validation", "test": "test", None: "training"}
 
@@ -84,7 +84,7 @@ def prepare_list(
         role = role or role_of(path.stem, path.absolute().parent.name)
         found = find_clips(one, root, drop, finder)
         resolved.append(_Resolved(one, role, _entries(one, found.paths, names, root)))
-        notes.append(f"{path}: {counted(len(one.rows), f'{WORDS[role]} clip')}; {one.form}")
+        notes.append(f"{path}: {counted(len(one.rows), f'{WORDS[role]} clip')}; {one.form}{_unread(one)}")
         where[found.note] = None
         if found.missing:
             first = one.where(found.missing[0])
@@ -93,6 +93,11 @@ def prepare_list(
     notes += [*where, *filter(None, (how, naming.note))]
     rows = [{**row, "subject": actor_of((labels or "").strip().lower(), Path(row["path"])) or ""} for row in rows]
     return Manifest(pd.DataFrame(rows, dtype=object), source=lists[0].path, root=root, notes=notes)
+
+
+def _unread(one: ClipList) -> str:
+    names = one.form.unread
+    return f"; not read: {listed(map(repr, names))}" if names else ""
 
 
 def _entries(one: ClipList, paths: Sequence[Path], labels: Sequence[str], root: Path) -> dict[str, Entry]:

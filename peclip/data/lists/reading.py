@@ -4,9 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from peclip.data.manifest import Split
-from peclip.data.manifest.formats import ListFormat, first_lines, recognise
+from peclip.data.manifest.formats import ListFormat, first_lines, manifest_columns, recognise
 from peclip.data.manifest.reader import SPLITS
 from peclip.data.manifest.text import read_utf8
 from peclip.errors import InputError, shown
@@ -70,6 +71,11 @@ def read_list(path: Path) -> ClipList:
         lines = first_lines(raw)
         begins = f"it begins with {shown(lines[0])}" if lines else "it is empty"
         raise InputError(f"{path}: not a list of clips, expected lines {FORMS}; {begins}")
+    if lost := manifest_columns(form.unread):
+        raise InputError(
+            f"{path} line 1: column {lost[0]!r} is not one of a list, and would be lost: with columns path and label, and paths "
+            f"relative to its folder, this file is a manifest itself: peclip check {quote(str(path))}"
+        )
     rows = []
     header = form.header
     for number, line in enumerate(raw.decode().split("\n"), start=1):

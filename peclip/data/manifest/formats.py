@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
+from peclip.data.manifest.soft import SOFT
+
 COLUMNS = ("path", "label", "split", "fold", "start", "end", "subject", "video")
-"""Columns of a manifest; ``video`` is another name of ``subject``."""
+"""Columns of a manifest; ``video`` is another name of ``subject``. Upper and lower case are the same."""
 
 FOLD = re.compile(r"fold_([1-9]\d{0,2})")
 """Columns with the role of each clip in a fold, instead of the column ``fold``."""
@@ -67,6 +69,11 @@ class ListFormat:
         shown = names if len(names) <= 80 else f"{names[:77]}..."
         return f"a list {shown} {'with' if self.header else 'without'} a header"
 
+    @property
+    def unread(self) -> list[str]:
+        """Named columns of which nothing is read."""
+        return [name for place, name in enumerate(self.columns) if self.header and place not in (self.path, self.label)]
+
     def cells(self, line: str) -> list[str] | None:
         """Return the values of a line, stripped; None where it has another number of columns."""
         found = cells_of(line, self.delimiter, len(self.columns))
@@ -80,13 +87,38 @@ def fold_columns(names: Iterable[object]) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
-def list_command(path: Path | str, numbers: bool = False) -> str:
-    """Return the command that makes a manifest of a list.
+def column_name(written: str) -> str:
+    """Return the name of a manifest's column in lower case, as all others have it; another name as it is written."""
+    name = written.lower()
+    if name in COLUMNS or FOLD.fullmatch(name):
+        return name
+    return f"p_{written[2:]}" if SOFT.fullmatch(name) else written
+
+
+def manifest_columns(names: Iterable[object]) -> list[str]:
+    """Return those columns that a manifest may have and a list has not; what they say is in no other place."""
+    known = (column_name(str(name)) for name in names)
+    return [
+        name
+        for name in known
+        if name not in ("path", "label") and (name in COLUMNS or FOLD.fullmatch(name) or SOFT.fullmatch(name))
+    ]
+
+
+RELATIVE = "write paths relative to the manifest's folder"
+"""Advice on paths of another machine where :func:`list_command` is none."""
+
+
+def list_command(path: Path | str, numbers: bool = False, columns: Iterable[object] = ()) -> str:
+    """Return the command that makes a manifest of a list; nothing where columns of a manifest would be lost.
 
     Args:
         path: the list.
         numbers: whether its labels are numbers, which have to be named.
+        columns: of the list, in any order.
     """
+    if manifest_columns(columns):
+        return ""
     labels = "--labels NAMES " if numbers else ""
     return f"peclip prepare list {quote(str(path))} {labels}--root DIR --out NEW.csv"
 
@@ -100,7 +132,7 @@ def first_lines(raw: bytes) -> list[str]:
 
 def delimiter_of(header: str) -> str:
     """Return the delimiter of a manifest with this first line: the one that yields the most names of columns."""
-    return max(DELIMITERS, key=lambda delimiter: len({*cells_of(header, delimiter)} & {*COLUMNS}))
+    return max(DELIMITERS, key=lambda delimiter: len({*map(column_name, cells_of(header, delimiter))} & {*COLUMNS}))
 
 
 def recognise(lines: Sequence[str]) -> ListFormat | None:

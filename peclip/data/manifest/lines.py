@@ -13,10 +13,12 @@ from peclip.data.manifest.formats import (
     FOLD,
     NUMBER,
     cells_of,
+    column_name,
     delimiter_of,
     first_lines,
     fold_columns,
     list_command,
+    manifest_columns,
     recognise,
 )
 from peclip.data.manifest.soft import SOFT, check_classes
@@ -37,11 +39,12 @@ def read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
     if re.fullmatch(r"sep=.", first.strip()):
         raise InputError(f"{path} line 1: {first.strip()!r} is for Excel: remove this line")
     delimiter = delimiter_of(first)
-    header = cells_of(first, delimiter)
+    header = [*map(column_name, cells_of(first, delimiter))]
     try:
         _check_header(path, header, labels_required)
     except InputError as error:
-        raise InputError(f"{error}{_as_list(path, raw)}") from error
+        # A manifest with one mistake may hold more than a list could keep.
+        raise InputError(f"{error}{'' if {'path', 'label'} <= {*header} else _as_list(path, raw)}") from error
     check_classes(header, f"{path} line 1")
     table = _parse(path, raw, header, delimiter)
     table["line"] = range(2, len(table) + 2)
@@ -91,6 +94,9 @@ def _as_list(path: Path | str, raw: bytes) -> str:
     found = recognise(lines)
     if found is None:
         return ""
+    if manifest_columns(found.unread):
+        wrong = {found.columns[found.path]: "path", found.columns[found.label]: "label"}
+        return f"; rename {' and '.join(f'{shown(name)} to {ours}' for name, ours in wrong.items() if name != ours)}"
     last = found.cells(lines[-1]) or []
     numbers = bool(NUMBER.fullmatch(last[found.label])) if last else False
     return f"; this is {found}: {list_command(path, numbers)} makes a manifest of it"
@@ -115,7 +121,8 @@ def _check_header(path: Path | str, header: list[str], labels_required: bool) ->
         raise InputError(f"{path} line 1: not the header of a manifest, expected path,label; {expected}")
     for name in header:
         if name not in COLUMNS and not FOLD.fullmatch(name) and not SOFT.fullmatch(name):
-            raise InputError(f"{path} line 1: unknown column {shown(name)}; {expected}")
+            remove = ": remove it" if {*required} <= {*header} else ""
+            raise InputError(f"{path} line 1: unknown column {shown(name)}{remove}; {expected}")
         if header.count(name) > 1:
             raise InputError(f"{path} line 1: duplicate column {shown(name)}")
     if {"subject", "video"} <= {*header}:

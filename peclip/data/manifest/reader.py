@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from peclip.data.manifest.formats import fold_columns, list_command
+from peclip.data.manifest.formats import RELATIVE, fold_columns, list_command
 from peclip.data.manifest.lines import PIECE, read_table, refuse
 from peclip.data.manifest.soft import mistakes, soft_columns
 from peclip.errors import InputError, short
@@ -58,7 +58,7 @@ def parse_manifest(path: Path | str, labels_required: bool, allow_outside: bool)
         raise InputError(f"{path}: the manifest is empty, it has a header and no clip")
     if "label" in table:
         table["label"] = each_value(table["label"], str.strip)
-        second_header = table["path"].eq("path") & table["label"].eq("label")
+        second_header = table["path"].isin(("path", "Path", "PATH")) & table["label"].isin(("label", "Label", "LABEL"))
         refuse(path, table, second_header, "a second header; were two files joined? keep one header")
         if labels_required:
             refuse(path, table, table["label"].eq(""), "the label is empty")
@@ -157,7 +157,8 @@ def _normalised_paths(path: Path | str, table: pd.DataFrame, allow_outside: bool
     odd = paths.str.contains(ODD_PATH)
     refuse(path, table, odd & paths.str.strip().eq(""), "the path is empty")
     folder = os.path.abspath(os.path.dirname(path))
-    finds = f"{list_command(path)} finds its clips on this machine"
+    command = list_command(path, columns=table.columns)
+    finds = f"{command} finds its clips on this machine" if command else RELATIVE
     windows = odd & paths.map(lambda name: bool(WINDOWS.match(name)) and not _exists(folder, name))
     refuse(path, table, windows, "{} is a path of Windows: " + finds, "path")
     named = paths[odd].map(lambda name: _with_slashes(name, folder))

@@ -112,8 +112,19 @@ class Manifest:
         path = Path(path)
         manifest = cls(parse_manifest(path, labels_required, allow_outside), source=path, root=path.parent)
         if manifest.labels and all(NUMBER.fullmatch(label) for label in manifest.labels):
-            manifest.notes = (f"the labels are numbers: {list_command(path, numbers=True)} names them",)
+            command = list_command(path, True, manifest.written_columns)
+            manifest.notes = (f"the labels are numbers: {f'{command} names them' if command else 'write their names'}",)
         return manifest
+
+    @property
+    def written_columns(self) -> list[str]:
+        """The columns of the csv: path, label, and those with a value in any row."""
+        found = ["path", "label"]
+        for column in ("split", "fold", "start", "end", "subject"):
+            values = self.table[column]
+            if (values.ne("") if column in ("split", "subject") else values.notna()).any():
+                found.append(column)
+        return [*found, *self.fold_columns.values(), *soft_columns(self.table).values()]
 
     @checked()
     def write(self, path: Path | str) -> None:
@@ -125,13 +136,7 @@ class Manifest:
         path = Path(os.path.abspath(path))
         paths = self._paths_from(path.parent)
         paths = paths.where(~paths.str.startswith(FORMULA), "./" + paths)  # see as_cell
-        table = self.table.loc[:, ["path", "label"]].assign(path=paths)
-        for column in ("split", "fold", "start", "end", "subject"):
-            values = self.table[column]
-            if (values.ne("") if column in ("split", "subject") else values.notna()).any():
-                table[column] = values
-        for column in (*self.fold_columns.values(), *soft_columns(self.table).values()):
-            table[column] = self.table[column]
+        table = self.table.loc[:, self.written_columns].assign(path=paths)
         try:
             with atomic_write(path) as temporary:
                 table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")

@@ -180,6 +180,19 @@ def test_what_is_no_list_is_one_line(frames, text, says):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("column", ["Split", "fold", "start", "END", "subject", "fold_2", "P_happy"])
+def test_a_manifest_is_refused_before_its_columns_are_lost(frames, column):
+    with pytest.raises(
+        InputError, match=f"line 1: column '{column.lower()}' is not one of a list, and would be lost: .*"
+    ):
+        prepare_list([listed(frames / "l.csv", f"Path,Label,{column}\n00001,happy,1\n")], frames)
+
+
+def test_columns_that_are_not_read_are_named(frames):
+    manifest = prepare_list([listed(frames / "l.csv", "video,age,emotion,set\n00001,30,happy,a\n")], frames)
+    assert manifest.notes[0].endswith("a list video,age,emotion,set with a header; not read: 'age', 'set'")
+
+
 # --- the command ---
 
 
