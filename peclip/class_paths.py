@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from inspect import isclass, signature
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +33,10 @@ FIND = "install its package, or put its folder on PYTHONPATH, as in PYTHONPATH=.
 """Advice where Python does not find a module."""
 
 
+OMIT = "omit it"
+"""Advice where nothing better is known."""
+
+
 class Problem(NamedTuple):
     """A value that is refused.
 
@@ -43,7 +48,7 @@ class Problem(NamedTuple):
 
     text: str
     final: bool = False
-    advice: str = "omit it"
+    advice: str = OMIT
 
 
 def problem_of_value(value: Any, expected: Any, default: Any) -> Problem | None:
@@ -87,15 +92,17 @@ def problem_of_option(value: Any, expected: Any) -> Problem | None:
     for path in _paths(value, expected) if kinds else ():
         names = " or ".join(dict.fromkeys(kind.__name__ for kind in kinds))
         if "." not in path:
-            if not _has_subclass(kinds, path):
-                return Problem(f"names {shown(path)}, expected the import path of a subclass of {names}")
+            known = {*_subclasses(kinds)}
+            if path not in known:
+                text = f"names {shown(path)}, expected the import path of a subclass of {names}"
+                return Problem(text, advice=_did_you_mean(path, known))
             continue
         try:
             found = import_object(path)
         except (ImportError, AttributeError, ValueError) as error:
             why = first_line(error)
             text = f"names {shown(path)}, which cannot be imported ({why}), expected a subclass of {names}"
-            return Problem(text, advice=FIND if isinstance(error, ModuleNotFoundError) else Problem.advice)
+            return Problem(text, advice=FIND if isinstance(error, ModuleNotFoundError) else _of_module(path))
         if not any(types.is_subclass_or_implements_protocol(found, kind) for kind in kinds):
             return Problem(f"names {shown(path)}, which is not a subclass of {names}")
     if kinds and isinstance(value, dict) and (own := path_of(value)):
@@ -106,9 +113,22 @@ def problem_of_option(value: Any, expected: Any) -> Problem | None:
     return None
 
 
-def _has_subclass(kinds: Iterable[type], name: str) -> bool:
-    """Return whether a name is that of one of some classes, or of a class below them that has been imported."""
-    return any(kind.__name__ == name or _has_subclass(kind.__subclasses__(), name) for kind in kinds)
+def _subclasses(kinds: Iterable[type]) -> Iterator[str]:
+    """Yield the names of some classes, and of the classes below them that have been imported."""
+    for kind in kinds:
+        yield kind.__name__
+        yield from _subclasses(kind.__subclasses__())
+
+
+def _of_module(path: str) -> str:
+    """Return what to do about a name that its module, which has been imported, does not have."""
+    module, _, name = path.rpartition(".")
+    return _did_you_mean(name, dir(sys.modules.get(module)), f"{module}.")
+
+
+def _did_you_mean(name: str, known: Iterable[str], module: str = "") -> str:
+    close = get_close_matches(name, known, 1)
+    return f"did you mean {module}{close[0]}?" if close else OMIT
 
 
 def _unknown_argument(path: str, value: Mapping[str, Any]) -> str:

@@ -87,6 +87,32 @@ def test_an_option_that_cannot_be(option, value, says, place, config):
     assert_no_run(place)
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "line"),
+    [
+        (
+            "model.loss",
+            "torch.nn.CrossEntropyLos",
+            "model.loss names 'torch.nn.CrossEntropyLos', which cannot be imported (module 'torch.nn' has no attribute "
+            "'CrossEntropyLos'), expected a subclass of Module: did you mean torch.nn.CrossEntropyLoss?",
+        ),
+        (
+            "model.optimizer",
+            "torch.optim.Qqqqq",
+            "model.optimizer names 'torch.optim.Qqqqq', which cannot be imported (module 'torch.optim' has no attribute "
+            "'Qqqqq'), expected a subclass of Optimizer: omit it",
+        ),
+        (
+            "model.optimizer",
+            "Adamm",
+            "model.optimizer names 'Adamm', expected the import path of a subclass of Optimizer: did you mean Adam?",
+        ),
+    ],
+)
+def test_a_misspelt_class_is_one_whole_line(option, value, line, place, config):
+    assert run("fit", "--config", config, f"--{option}={value}").err == f"peclip: error: {line}\n"
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there(place, config):
     assert_refused(run("fit", "--config", config, "--trainer.accelerator", "gpu"), "trainer.accelerator gpu")

@@ -121,7 +121,7 @@ def _check_header(path: Path | str, header: list[str], labels_required: bool) ->
         raise InputError(f"{path} line 1: not the header of a manifest, expected path,label; {expected}")
     for name in header:
         if name not in COLUMNS and not FOLD.fullmatch(name) and not SOFT.fullmatch(name):
-            remove = ": remove it" if {*required} <= {*header} else ""
+            remove = ": remove it" if {"path", "label"} <= {*header} else ""
             raise InputError(f"{path} line 1: unknown column {shown(name)}{remove}; {expected}")
         if header.count(name) > 1:
             raise InputError(f"{path} line 1: duplicate column {shown(name)}")
