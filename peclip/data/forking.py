@@ -27,6 +27,9 @@ _THREADLESS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MA
 _OF_CLUSTERS = (signal.SIGTERM, signal.SIGUSR1) if hasattr(signal, "sigtimedwait") else ()
 """Signals that SLURM sends to every process of a job; the training decides what follows from them. None on macOS."""
 
+_BLOCKED = (*_OF_CLUSTERS, signal.SIGINT)
+"""Signals that the server and its forks do not get: the main process alone decides what follows, from Ctrl-C too."""
+
 _CHECK = 5.0
 """Seconds between two checks whether the main process still runs."""
 
@@ -34,16 +37,16 @@ _CHECK = 5.0
 def start_server() -> None:
     """Start the process that workers are forked from, unless it runs. It imports in the background.
 
-    It and its forks block the signals of clusters.
+    It and its forks block the signals of clusters, and that of Ctrl-C, which would end its imports with a traceback.
     """
     multiprocessing.get_context(METHOD).set_forkserver_preload(PRELOADED)
     # It finds the modules that this process finds, and none besides in the folder that it starts in.
     path = {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONSAFEPATH": "1"}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_CLUSTERS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     try:
         with _variables(_THREADLESS | path):
-            resource_tracker.ensure_running()  # where it starts, it unblocks SIGTERM
-            signal.pthread_sigmask(signal.SIG_BLOCK, _OF_CLUSTERS)
+            resource_tracker.ensure_running()  # where it starts, it unblocks SIGTERM and SIGINT
+            signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
             forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

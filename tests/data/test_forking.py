@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import suppress
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pandas as pd
@@ -61,6 +62,14 @@ def test_a_fork_of_the_main_process_starts_workers_of_its_own(tiny_data):
         os._exit(100)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 4
     start_server()  # that of this process has not ended with its fork
+
+
+def test_ctrl_c_waits_while_the_server_of_the_workers_imports():
+    """It goes to all processes of a terminal; the main one ends the others."""
+    start_server()
+    status = Path(f"/proc/{vars(forkserver)['_forkserver']._forkserver_pid}/status").read_text()
+    blocked = int(status.partition("SigBlk:")[2].split()[0], 16)
+    assert blocked >> (signal.SIGINT - 1) & 1
 
 
 # As in a notebook or a first script, nothing keeps the main module from running twice.
