@@ -73,6 +73,7 @@ def prepare_list(
         raise InputError(f"out {out} is one of the lists: name another file", "out")
     check_replaceable(out)
     manifest = read_lists(files, root, labels, test or (), val or (), first_label, drop)
+    check_replaceable(out, manifest.written_columns)
     manifest.write(out)
     _say_written(manifest, out)
 

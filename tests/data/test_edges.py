@@ -231,3 +231,20 @@ def test_a_place_that_is_no_file_is_one_line_and_waits_for_nobody(name, message,
 def test_an_empty_file_and_a_manifest_that_another_program_saved_are_replaced(before, tmp_path):
     (tmp_path / "m.csv").write_text(before)
     check_replaceable(tmp_path / "m.csv")
+
+
+def test_a_manifest_written_by_hand_is_not_replaced_by_one_that_says_less(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        Path("clips", name).mkdir(parents=True)
+        Path("clips", name, "1.mp4").touch()
+    for before in ("path,label,split\nclips/a/1.mp4,a,test\n", "label;path;video\na;clips/a/1.mp4;Anna\n"):
+        Path("mine.csv").write_text(before)
+        result = run("prepare", "folders", "--root", "clips", "--out", "mine.csv")
+        column = "split" if "split" in before else "subject"
+        assert result.err == (
+            f"peclip: error: out mine.csv is a manifest with the column '{column}', which the new one would not have: name "
+            "another file\n"
+        )
+        assert Path("mine.csv").read_text() == before
+    assert [run("prepare", "folders", "--root", "clips", "--out", "new.csv").status for _ in range(2)] == [0, 0]

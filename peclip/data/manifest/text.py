@@ -1,9 +1,11 @@
 """Text files as people have them, in any of the common encodings and with any line ends, read as lines in UTF-8."""
 
 import codecs
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
+from peclip.data.manifest.formats import cells_of, column_name, delimiter_of
 from peclip.data.media.storage import is_address, read_file
 from peclip.errors import InputError
 from peclip.files import file_errors, open_regular
@@ -26,8 +28,8 @@ KINDS = {
 }
 """Beginnings of files that are no text, and what they are."""
 
-HEADERS = b"path,label", b'"path","label"'
-"""Beginnings of a manifest, as peclip writes it and as other programs save it again."""
+LONGEST_HEADER = 100_000
+"""Bytes in which the header of a manifest with thousands of classes ends."""
 
 SAMPLE = 4096
 """Bytes by which a file in UTF-16 without a mark is recognised."""
@@ -100,14 +102,29 @@ def _encoding_without_mark(raw: bytes) -> str:
     return "utf-16-be" if low > high else "utf-16-le"
 
 
-def check_replaceable(path: Path | str) -> None:
-    """Check that a manifest may be written to a path: nothing is there, or a manifest, or an empty file.
+def check_replaceable(path: Path | str, columns: Collection[str] | None = None) -> None:
+    """Check that a manifest may be written to a path: nothing is there, or an empty file, or a manifest that says no more.
+
+    Args:
+        path: of the new manifest.
+        columns: of the new manifest; None before they are known.
 
     Raises:
-        InputError: a file of something else would be lost.
+        InputError: a file of something else, or what somebody has written by hand, would be lost.
     """
-    longest = len(codecs.BOM_UTF8) + max(map(len, HEADERS))
+    begin = b""
     with file_errors(), suppress(FileNotFoundError, NotADirectoryError), open_regular(path) as file:
-        begin = file.read(longest).removeprefix(codecs.BOM_UTF8)
-        if begin.strip() and not begin.startswith(HEADERS):
-            raise InputError(f"out {path} is there and is no manifest: name another file", "out")
+        begin = file.read(LONGEST_HEADER).removeprefix(codecs.BOM_UTF8)
+    if not begin.strip():
+        return
+    header = begin.split(b"\n", 1)[0].decode(errors="replace")
+    names = [
+        "subject" if name == "video" else name for name in map(column_name, cells_of(header, delimiter_of(header)))
+    ]
+    if not {"path", "label"} <= {*names}:
+        raise InputError(f"out {path} is there and is no manifest: name another file", "out")
+    if lost := [name for name in names if columns is not None and name not in columns]:
+        raise InputError(
+            f"out {path} is a manifest with the column {lost[0]!r}, which the new one would not have: name another file",
+            "out",
+        )
