@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from peclip.close_options import advice
+
 PARSER_WORDS = (  # what jsonargparse says, and how a person would
     (r" *Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors:", ""),
     (r" Expected a <class 'NoneType'>", ""),
@@ -94,6 +96,7 @@ class OneLineErrors:
     """Mixed into a jsonargparse parser, it raises an :class:`InputError` where the parser would print its usage."""
 
     prog: str
+    _option_string_actions: dict[str, Any]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say what is wrong and where the options are explained; an :class:`InputError` that was raised on the way says it."""
@@ -106,6 +109,10 @@ class OneLineErrors:
         for noise, plain in PARSER_WORDS:
             words = re.sub(noise, plain, words)
         words = words if len(words) <= LONGEST else f"{words[:LONGEST]}..."
+        if (found := re.fullmatch(r"unrecognized arguments: (.*[^)])", words)) and (
+            meant := advice(found[1], self._option_string_actions)
+        ):
+            words = f"{words} ({meant})"
         raise _ParserError(f"{words}; see {self.prog.replace(' [options]', '')} --help") from ex
 
 

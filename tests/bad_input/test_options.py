@@ -72,7 +72,7 @@ from tests.runs import run
         (
             "--model.optimizer",
             "Adamm",
-            "model.optimizer names 'Adamm', expected the import path of a subclass of Optimizer",
+            "names 'Adamm', expected the import path of a subclass of Optimizer",
         ),
         ("--folder", "http://x.y/z", "folder is the address http://x.y/z, expected a folder of this machine"),
         ("--checkpoint.dirpath", "http://x.y/z", "checkpoint.dirpath is the address 'http://x.y/z', expected a folder"),
@@ -93,24 +93,45 @@ def test_an_option_that_cannot_be(option, value, says, place, config):
         (
             "model.loss",
             "torch.nn.CrossEntropyLos",
-            "model.loss names 'torch.nn.CrossEntropyLos', which cannot be imported (module 'torch.nn' has no attribute "
-            "'CrossEntropyLos'), expected a subclass of Module: did you mean torch.nn.CrossEntropyLoss?",
+            "names 'torch.nn.CrossEntropyLos', which cannot be imported (module 'torch.nn' has no attribute 'CrossEntropyLos'), "
+            + "expected a subclass of Module: did you mean torch.nn.CrossEntropyLoss?",
         ),
         (
             "model.optimizer",
             "torch.optim.Qqqqq",
-            "model.optimizer names 'torch.optim.Qqqqq', which cannot be imported (module 'torch.optim' has no attribute "
-            "'Qqqqq'), expected a subclass of Optimizer: omit it",
+            "names 'torch.optim.Qqqqq', which cannot be imported (module 'torch.optim' has no attribute 'Qqqqq'), "
+            + "expected a subclass of Optimizer: omit it",
         ),
         (
             "model.optimizer",
             "Adamm",
-            "model.optimizer names 'Adamm', expected the import path of a subclass of Optimizer: did you mean Adam?",
+            "names 'Adamm', expected the import path of a subclass of Optimizer: did you mean Adam?",
         ),
     ],
 )
 def test_a_misspelt_class_is_one_whole_line(option, value, line, place, config):
-    assert run("fit", "--config", config, f"--{option}={value}").err == f"peclip: error: {line}\n"
+    assert run("fit", "--config", config, f"--{option}={value}").err == f"peclip: error: {option} {line}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (("test", "--model", "."), "--model .: the trained model is --ckpt_path ."),
+        (("test", "--checkpoint", "best.ckpt"), "--checkpoint best.ckpt: the trained model is --ckpt_path best.ckpt"),
+        (("fit", "--model=."), "--model .: the trained model is --init_from ."),
+        (
+            ("predict", "runs/a"),
+            "unrecognized arguments: runs/a (the trained model is --ckpt_path runs/a); see peclip predict --help",
+        ),
+        (
+            ("fit", "--lr", "1"),
+            "unrecognized arguments: --lr 1 (did you mean --model.lr_adapters?); see peclip fit --help",
+        ),
+        (("fit", "demo"), "unrecognized arguments: demo (did you mean --config demo?); see peclip fit --help"),
+    ],
+)
+def test_a_mistaken_option_names_the_one_that_was_meant(command, says, place):
+    assert run(*command).err == f"peclip: error: {says}\n"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

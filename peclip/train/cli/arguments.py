@@ -139,6 +139,18 @@ def check_sites(args: Sequence[str]) -> None:
             )
 
 
+def check_model(args: Sequence[str]) -> None:
+    """Check that no section of options is given a trained model.
+
+    Raises:
+        InputError: one is.
+    """
+    option = "--init_from" if args[0] in ("fit", "cv") else "--ckpt_path"
+    for name, value in _options(args):
+        if name in ("--model", "--checkpoint") and (value.endswith(".ckpt") or Path(value).is_dir()):
+            raise InputError(f"{name} {value}: the trained model is {option} {value}")
+
+
 def check_peft(args: Sequence[str]) -> None:
     """Check that PEFT's method is not named by a folder, in which the parser would look for a class.
 

@@ -24,6 +24,7 @@ from peclip.train.callbacks.skipped import SkippedClips
 from peclip.train.callbacks.training_time import TrainingTime
 from peclip.train.cli.arguments import (
     check_configs,
+    check_model,
     check_peft,
     check_seed,
     check_sites,
@@ -79,6 +80,7 @@ def command(kind: type[Kind], args: list[str]) -> Kind:
     check_configs(args)
     check_sites(args)
     check_seed(args)
+    check_model(args)
     check_peft(args)
     args = with_loggers(args)
     with guarded(), trusting(classes_named(args), everything=trusts_model(args)):
