@@ -4,13 +4,14 @@ They are forks of a server (Python's ``forkserver``): a process without threads 
 the main process may deadlock, because it copies locks that other threads hold; a fresh interpreter imports for seconds.
 """
 
+import atexit
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from types import ModuleType
 from typing import Any
@@ -61,6 +62,20 @@ def _forget_server() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_server)
+
+
+def _end_server() -> None:
+    """End the server with the main process: while it imports, it cannot see that, and would then start the next worker.
+
+    Of that worker's locks nothing is left. Workers that have started end by themselves.
+    """
+    pid = vars(forkserver)["_forkserver"]._forkserver_pid
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)  # it blocks or ignores the others
+
+
+atexit.register(_end_server)  # runs before multiprocessing removes its locks
 
 
 @contextmanager

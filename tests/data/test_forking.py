@@ -72,6 +72,35 @@ def test_ctrl_c_waits_while_the_server_of_the_workers_imports():
     assert blocked >> (signal.SIGINT - 1) & 1
 
 
+INTERRUPTED = """
+import atexit, signal, sys, time
+atexit.register(time.sleep, 1)  # runs last, as the end of a process with torch takes time
+import multiprocessing
+from peclip.data import forking
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+forking.PRELOADED = ["slow"]
+forking.start_server()
+signal.signal(signal.SIGALRM, interrupt)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+context = multiprocessing.get_context(forking.METHOD)
+try:
+    context.Process(target=print, args=(context.Lock(),)).start()
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_a_process_that_ends_while_a_worker_starts_leaves_none_behind(tmp_path):
+    (tmp_path / "slow.py").write_text("import time; time.sleep(0.7)")
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    command = [sys.executable, "-c", INTERRUPTED]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
 # As in a notebook or a first script, nothing keeps the main module from running twice.
 SCRIPT = """
 import sys, time
