@@ -26,6 +26,11 @@ PARSER_WORDS = (  # what jsonargparse says, and how a person would
         r"unrecognized arguments: (-[^-\s]\S*\.\w+)$",
         r"unrecognized arguments: \1 (a file of that name is written ./\1)",
     ),
+    (
+        r"^(\S+): the following arguments are required: (\w+)[\w, ]* Not a valid subclass of \w+ .*\. Got value: "
+        + r"(?:(?!class_path).)*class_path'?[=:] ?'[\w.]*?(\w+)'(?:(?!class_path).)*$",
+        r"\1: \3 needs \2, as in --\1.\2 VALUE",
+    ),
     (r"Expected a typing\.Literal\[(.*?)\]", r"expected one of \1"),
 )
 

@@ -66,6 +66,8 @@ def read_source(
         raise InputError("manifest and root are both given: choose one (null unsets the other)", "manifest", "root")
     if manifest:
         return Manifest.read(manifest, labels_required=False, allow_outside=outside)
+    if not root and benchmark:
+        raise InputError(f"no data: set root DIR, the folder of {benchmark}", "root")
     if not root:
         raise InputError("no data: set manifest FILE, or root DIR with benchmark", "manifest", "root", "benchmark")
     name = benchmark or "folders"

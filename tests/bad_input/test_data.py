@@ -28,6 +28,11 @@ def test_no_source_at_all(place, config):
     assert_no_run(place)
 
 
+def test_a_benchmark_without_its_folder(place, config):
+    config = change(config, data__manifest=None, data__benchmark="ferv39k")
+    assert run("fit", "--config", config).err == "peclip: error: no data: set data.root DIR, the folder of ferv39k\n"
+
+
 def test_a_root_that_is_no_benchmark(place, config):
     result = run("fit", "--config", config, "--data.root", "data", "--data.benchmark", "ferv39k")
     assert_refused(result, "data: not the released layout of FERV39K, expected")

@@ -134,6 +134,18 @@ def test_a_mistaken_option_names_the_one_that_was_meant(command, says, place):
     assert run(*command).err == f"peclip: error: {says}\n"
 
 
+def test_a_class_without_an_argument_that_it_needs_names_it(place, config):
+    for option in (
+        ("--trainer.callbacks+", "EarlyStopping"),
+        ("--trainer.callbacks", '[{"class_path": "EarlyStopping"}]'),
+    ):
+        result = run("fit", "--config", config, *option)
+        line = (
+            "trainer.callbacks: EarlyStopping needs monitor, as in --trainer.callbacks.monitor VALUE; see peclip --help"
+        )
+        assert result.err == f"peclip: error: {line}\n"
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there(place, config):
     assert_refused(run("fit", "--config", config, "--trainer.accelerator", "gpu"), "trainer.accelerator gpu")

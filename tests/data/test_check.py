@@ -226,7 +226,7 @@ def test_the_report_prints_tables_and_a_verdict(tmp_path):
     check(manifest_of(rows, tmp_path)).print(PlainConsole(file=text, width=160))
     assert "clips" in text.getvalue()
     assert "gone[1].mp4" in text.getvalue()
-    assert "not found: empty, undecodable, short, several video streams, duplicate" in text.getvalue()
+    assert "none of these: empty, undecodable, short, several video streams, duplicate" in text.getvalue()
     assert text.getvalue().rstrip().endswith("fit to train on: no (missing)")
 
 

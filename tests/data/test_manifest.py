@@ -108,6 +108,8 @@ def test_lines_are_counted_through_blank_lines(tmp_path):
         ("path,label,fold\na.mp4,happy,99999999999999999999\n", "line 2: fold '99999999999999999999' is too large"),
         ("path,label,fold\na.mp4,happy,1000000000000000\n", "line 2: fold '1000000000000000' is too large"),
         ("path,label,start,end\na,happy,zero,1\n", "line 2: start 'zero' is not a number"),
+        ("path;label;start\na;happy;0,0\n", "line 2: start '0,0' is not a number: write 0.0"),
+        ("path,label,end\na,happy,00:00:01.28\n", "line 2: end '00:00:01.28' is not a number: expected seconds"),
         ("path,label,start,end\na,happy,0,nan\n", "line 2: end 'nan' is not a number"),
         ("path,label,start,end\na,happy,-1,1\n", "line 2: start '-1' is before"),
         ("path,label,start,end\na,happy,0,1\nb,sad,2,2\n", "line 3: the clip ends at 2.0 s, not after its start"),
@@ -133,7 +135,8 @@ def test_a_mistake_is_one_line_that_names_file_and_line(tmp_path, text, expected
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
     with pytest.raises(InputError, match=r"none\.csv: no such file"):
         Manifest.read(tmp_path / "none.csv")
-    with pytest.raises(InputError, match="is a folder, expected a text file"):
+    command = re.escape(f"peclip prepare folders --root {tmp_path} --out mine.csv makes a manifest")
+    with pytest.raises(InputError, match=f"is a folder, expected a text file: {command}"):
         Manifest.read(tmp_path)
 
 

@@ -111,7 +111,7 @@ class Report:
                 findings.add_row(what, f"{len(finding.clips):,}", which)
             console.print(findings)
         kinds = {finding.what for finding in self.findings}
-        console.print(f"not found: {', '.join(kind for kind in KINDS if kind not in kinds)}")
+        console.print(f"none of these: {', '.join(kind for kind in KINDS if kind not in kinds)}")
         for note in (*self.notes, *self.conditions):
             console.print(f"note: {printable(note)}", soft_wrap=True)
         console.print(f"fit to train on: {self.verdict}", soft_wrap=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import warnings
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, NoReturn
 
 from peclip.data.manifest.formats import (
@@ -34,6 +36,11 @@ PIECE = 10_000
 
 def read_table(path: Path | str, labels_required: bool) -> pd.DataFrame:
     """Return all values as text, with the number of each line."""
+    if os.path.isdir(path):
+        makes = (
+            f"peclip prepare folders --root {quote(str(path))} --out mine.csv makes a manifest of a folder per class"
+        )
+        raise InputError(f"{path}: is a folder, expected a text file: {makes}")
     raw = read_utf8(path)
     first = raw.split(b"\n", 1)[0].decode()
     if re.fullmatch(r"sep=.", first.strip()):

@@ -95,8 +95,16 @@ def _numbers(path: Path | str, table: pd.DataFrame, column: str) -> pd.Series:
     text = table[column]
     number = pd.to_numeric(text.where(text.ne("")), errors="coerce").astype("float64")
     bad = text.ne("") & (number.isna() | number.abs().eq(float("inf")))
-    refuse(path, table, bad, column + " {} is not a number", column)
+    refuse(path, table, bad, f"{column} {{}} is not a number{_number_meant(text[bad], column)}", column)
     return number
+
+
+def _number_meant(wrong: pd.Series, column: str) -> str:
+    """Return what to write instead of the first of some values, where that is plain."""
+    first = wrong.iloc[0].strip() if len(wrong) else ""
+    if re.fullmatch(r"-?\d+,\d+", first):
+        return f": write {first.replace(',', '.')}"
+    return ": expected seconds" if column in ("start", "end") and ":" in first else ""
 
 
 def each_value(column: pd.Series, change: Callable[[str], str | None]) -> pd.Series:
