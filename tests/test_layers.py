@@ -12,6 +12,7 @@ ORDER = (
         *(
             "__init__",
             "_lazy",
+            "close_options",
             "errors",
             "arguments",
             "terminal",
