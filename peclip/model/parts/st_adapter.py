@@ -44,7 +44,10 @@ class STAdapter(Adapter):
                 raise InputError(f"STAdapter: {name} is {shown(value)}, expected an odd number from 1 to {MOST}")
         kernel = (kernel_time, kernel_space, kernel_space)
         self.down = nn.Linear(width, hidden)
-        self.conv = nn.Conv3d(hidden, hidden, kernel, padding="same", groups=hidden)
+        self.conv = nn.Conv3d(hidden, hidden, kernel, groups=hidden)
+        # Zeros around the volume. A convolution that adds them itself has wrong gradients on CPUs in bf16 where its kernel is larger
+        # than the volume: where T is 2 and the kernel 3, for example.
+        self._around = [size // 2 for size in reversed(kernel) for _ in range(2)]
         self.up = nn.Linear(hidden, width)
         zero(self.up)
 
@@ -54,5 +57,5 @@ class STAdapter(Adapter):
         assert grid is not None
         before, patches, after = x.tensor_split((grid.first, grid.first + grid.rows * grid.columns), dim=1)
         volume = rearrange(self.down(patches), "(b t) (h w) r -> b r t h w", t=frames, h=grid.rows, w=grid.columns)
-        mixed = rearrange(self.conv(volume), "b r t h w -> (b t) (h w) r")
+        mixed = rearrange(self.conv(F.pad(volume, self._around)), "b r t h w -> (b t) (h w) r")
         return torch.cat([before, patches + self.up(F.gelu(mixed)), after], dim=1)

@@ -62,6 +62,20 @@ def test_is_a_bottleneck_with_a_convolution_of_each_channel():
     assert torch.allclose(adapter(x, 4, place)[:, 0], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("reduction", [2, 32])
+@pytest.mark.parametrize(("frames", "kernel"), [(2, 3), (4, 5), (8, 9)])
+def test_gradients_in_bf16_are_those_in_fp32_where_a_clip_is_shorter_than_the_kernel(frames, kernel, reduction):
+    adapter, x = stir(STAdapter(32, reduction, kernel)), torch.randn(2 * frames, 7, 32)
+    plain, mixed = (gradient_of_the_convolution(adapter, x, frames, bf16) for bf16 in (False, True))
+    assert (mixed - plain).norm() < 0.05 * plain.norm()
+
+
+def gradient_of_the_convolution(adapter, x, frames, bf16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        out = adapter(x, frames, PLACE).float()
+    return torch.autograd.grad(out.square().sum(), adapter.conv.weight)[0]
+
+
 def test_size_in_a_block_of_vit_b_16():
     assert size(STAdapter(768)) == 768 * 384 + 384 + 384 * (3 + 1) + 384 * 768 + 768
 
