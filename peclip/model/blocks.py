@@ -1,5 +1,6 @@
 """Run the blocks of a tower: as they are, compiled, or recomputed for the gradient; and what they read of a pass."""
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,9 +20,10 @@ MOST_KINDS = 256
 """Kinds of blocks that may be compiled in a process, of all models together; more run as they are."""
 
 
-@dataclass
-class Flow:
+class Flow(threading.local):
     """State that the hooks of one tower read while it runs; set before each pass.
+
+    Each thread has its own, so that threads may share a model. Defaults are not in the class: torch.compile would read them there.
 
     Attributes:
         frames: T, the frames of a clip.
@@ -29,9 +31,12 @@ class Flow:
         last: the last tokens of a sequence, P, if nothing learns before the first block but they; 0 if something may.
     """
 
-    frames: int = 1
-    prompts: Sequence[Tensor] = ()
-    last: int = 0
+    def __init__(self, frames: int = 1, prompts: Sequence[Tensor] = (), last: int = 0) -> None:
+        self.frames, self.prompts, self.last = frames, prompts, last
+
+    def __reduce__(self) -> tuple[type["Flow"], tuple[()]]:
+        """Return how to make another: copies do not share the state of a pass, which may hold a graph that cannot be copied."""
+        return Flow, ()
 
 
 @dataclass(frozen=True)

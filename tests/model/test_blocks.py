@@ -1,5 +1,6 @@
 """Blocks that are compiled, or computed again for the gradient: the same function."""
 
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from functools import partial
 
@@ -113,6 +114,16 @@ def test_recomputed_blocks_draw_the_same_numbers_in_adapters_of_ones_own(tiny_cl
     assert torch.allclose(*grads, rtol=1e-4, atol=1e-5)
     assert net.draws  # so that steps of a run that resumes draw the same ones, too
     assert not build(tiny_clip).draws
+
+
+def test_blocks_may_be_recomputed_in_another_thread(tiny_clip):
+    """As on a GPU, where torch computes gradients in a thread of its own."""
+    plain, net = (stir(build(tiny_clip, checkpointing=checkpointing)) for checkpointing in (False, True))
+    plain(clips()).square().mean().backward()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(net(clips()).square().mean().backward).result()
+    for name, weight in trainable(plain).items():
+        assert torch.allclose(weight.grad, trainable(net)[name].grad, rtol=1e-3, atol=1e-4), name
 
 
 def test_taken_out_the_blocks_are_as_they_were(other):

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from functools import partial
 from itertools import product
@@ -208,6 +209,26 @@ class TestIndependence:
         assert (logits(whole, video) - logits(whole, video.flip(1))).abs().max() > 1e-3
         still = stir(build(tiny_clip, without=["vision.mlp"]))
         assert (logits(still, video) - logits(still, video.flip(1))).abs().max() < 1e-5
+
+
+class TestThreads:
+    @pytest.mark.parametrize("tower", ["vision", "text"])
+    def test_a_pass_is_not_changed_by_one_of_another_thread(self, whole, net, tower):
+        def run(net, count):
+            return (
+                net.encode_video(clips(2, count)) if tower == "vision" else net.encode_text(["a smile"] * count)
+            ).detach()
+
+        def meanwhile(*call):
+            if not found:
+                found.append(None)
+                with ThreadPoolExecutor(1) as pool:
+                    found[0] = pool.submit(run, net, 2).result()
+
+        found = []
+        net.backbone.towers[tower].entrance.register_forward_hook(meanwhile)
+        assert torch.equal(run(net, 3), run(whole, 3))
+        assert torch.equal(found[0], run(whole, 2))
 
 
 class TestBare:
