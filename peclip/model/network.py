@@ -139,7 +139,7 @@ class Network(nn.Module):
             SigLIP adds to all of them.
 
         Raises:
-            ValueError: the video has another shape or holds integers.
+            ValueError: the video has another shape, no clip or no frame, or holds integers.
         """
         logits = self.logit_scale * self.encode_video(video) @ self.encode_text().T
         return logits.float() + self.logit_bias if self.logit_bias else logits
@@ -148,19 +148,22 @@ class Network(nn.Module):
         """Return the L2-normalised features (B, D) of clips, float (B, T, 3, H, W); D is the projection's width.
 
         Raises:
-            ValueError: the video has another shape or holds integers.
+            ValueError: the video has another shape, no clip or no frame, or holds integers.
         """
         side = self.image_size
         check("video", video, Tensor)
-        if video.ndim != 5 or video.shape[2:] != (3, side, side):
-            raise ValueError(f"video has shape {tuple(video.shape)}, expected (B, T, 3, {side}, {side})")
+        if video.ndim != 5 or video.shape[2:] != (3, side, side) or not video.numel():
+            expected = f"(B, T, 3, {side}, {side}) with B and T of at least 1"
+            raise ValueError(f"video has shape {tuple(video.shape)}, expected {expected}")
         if not video.is_floating_point():
             raise ValueError(f"video is {video.dtype}, expected normalised frames as floating point")
         flow = self._flows["vision"]
         flow.frames = frames = video.shape[1]
         flow.prompts = self.prompts.vision() if self.prompts and not self._is_bare else ()
-        features = self.backbone.encode_frames(rearrange(video, "b t c h w -> (b t) c h w"), self._mixes["vision"])
-        flow.prompts = ()  # they hold the pass's graph, with which the model could not be copied
+        try:
+            features = self.backbone.encode_frames(rearrange(video, "b t c h w -> (b t) c h w"), self._mixes["vision"])
+        finally:
+            flow.prompts = ()  # they hold the graph of the pass, which is not to outlive it
         features = rearrange(features, "(b t) d -> b t d", t=frames)
         clips = features.mean(dim=1) if self._is_bare else self.temporal(features)
         check_returned("temporal", self.temporal, clips, features.shape[:1] + features.shape[2:])
@@ -227,8 +230,10 @@ class Network(nn.Module):
         if self.prompt_length and self._is_bare:  # a bare backbone knows no placeholders
             ids = self.backbone.layout.without_prompts(ids, self.prompt_length)
             ends = ends - (length - ids.shape[1])
-        features = self.backbone.encode_tokens(ids, ends, self._mixes["text"])
-        flow.prompts = ()  # prompts that are computed have a history, which is not to outlive the pass
+        try:
+            features = self.backbone.encode_tokens(ids, ends, self._mixes["text"])
+        finally:
+            flow.prompts = ()
         return F.normalize(features, dim=-1)
 
     def hold_frozen_in(self, dtype: torch.dtype) -> None:

@@ -67,7 +67,7 @@ class TestBadInput:
 
     @pytest.mark.parametrize(
         "video",
-        [clips()[0], clips(side=48), clips()[:, :, :2], torch.zeros(2, 3, 32, 32)],
+        [clips()[0], clips(side=48), clips()[:, :, :2], torch.zeros(2, 3, 32, 32), clips()[:0], clips()[:, :0]],
     )
     def test_video_of_another_shape_is_refused(self, whole, video):
         with pytest.raises(ValueError, match=r"video has shape .* expected \(B, T, 3, 32, 32\)"):

@@ -207,6 +207,18 @@ class Computed(Prompts):
         return [self.tokens.new_zeros(2, self.vision_width)]
 
 
+@pytest.mark.parametrize("tower", ["vision", "text"])
+def test_no_history_of_a_pass_that_failed_is_left_in_the_model(tiny_clip, tower):
+    def fail(*call):
+        raise RuntimeError("boom")
+
+    net = build(tiny_clip, prompts=Computed)
+    net.backbone.towers[tower].entrance.register_forward_hook(fail)
+    with pytest.raises(RuntimeError, match="boom"):
+        net(clips())
+    assert net._flows[tower].prompts == ()
+
+
 def test_no_history_of_a_pass_is_left_in_the_model(tiny_clip):
     net = build(tiny_clip, prompts=Computed)
     train_step(net)
