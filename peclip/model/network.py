@@ -6,7 +6,7 @@ Letters: B clips, T frames of a clip, L tokens, D width, C classes, P prompt tok
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 import torch
 from einops import rearrange
@@ -249,7 +249,7 @@ class Network(nn.Module):
 
     @contextmanager
     def bare(self) -> Iterator[Self]:
-        """Take out all that is trained within the context: there this is the zero-shot CLIP."""
+        """Take out all that is trained within the context: there this is the zero-shot CLIP, in all threads; copies keep their parts."""
         if self._is_bare:
             yield self
             return
@@ -277,6 +277,13 @@ class Network(nn.Module):
         super().train(mode)
         self.clip.eval()
         return self
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over the state of another model: a copy, or one that was pickled."""
+        super().__setstate__(state)
+        if self._is_bare:  # within :meth:`bare`, which ends for the other alone
+            self._is_bare = False
+            self._attach()
 
 
 def _averaged(features: Tensor, counts: Sequence[int]) -> Tensor:

@@ -1,3 +1,4 @@
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from functools import partial
@@ -318,6 +319,15 @@ class TestCopies:
         with torch.inference_mode():
             expected = net(clips())
         assert torch.equal(logits(deepcopy(net)), expected)
+
+    @pytest.mark.parametrize("copied", [deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+    def test_a_copy_made_within_bare_has_all_parts(self, net, copied):
+        expected = logits(net)
+        with net.bare():
+            copy = copied(net)
+        assert torch.equal(logits(copy), expected)
+        with copy.bare():
+            assert torch.equal(logits(net), expected)
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
     def test_a_model_works_in_another_precision(self, net, dtype):
