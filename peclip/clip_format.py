@@ -53,10 +53,13 @@ class ClipFormat:
         for name, values, low in (("mean", self.mean, -math.inf), ("std", self.std, 0.0)):
             if (
                 not isinstance(values, Collection)
+                or isinstance(values, set | frozenset)  # their order is not that of the channels
                 or len(values) != 3
                 or not all(_is_number(value) and value > low for value in values)
             ):
-                raise InputError(f"{name} is {shown(values)}, expected three numbers{' above 0' if low == 0 else ''}")
+                raise InputError(
+                    f"{name} is {shown(values)}, expected three numbers{' above 0' if low == 0 else ''} in a list"
+                )
             object.__setattr__(self, name, tuple(float(value) for value in values))
         check("upright", self.upright, bool)
 

@@ -183,7 +183,7 @@ def class_names(labels: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InputError: there is none or there are more than :data:`MOST`, one has a :func:`flaw`, or two are the same.
     """
-    is_list = isinstance(labels, Iterable) and not isinstance(labels, str | set)
+    is_list = isinstance(labels, Iterable) and not isinstance(labels, str | set | frozenset)
     named = [*labels] if is_list else []
     if not is_list or not all(isinstance(label, str) for label in named):
         raise InputError(f"labels is {shown(labels)}, expected a list of class names", "labels")

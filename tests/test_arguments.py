@@ -121,6 +121,7 @@ def test_defaults_errors_of_python_and_paths_are_as_before():
     ("given", "says"),
     [
         ({"labels": "happy"}, "labels is 'happy', expected a list of class names"),
+        ({"labels": frozenset({"fear"})}, "labels is frozenset({'fear'}), expected a list of class names"),
         ({"labels": 3}, "labels is 3, expected a list of class names"),
         ({"labels": {"anger", "fear"}}, "labels is {'anger', 'fear'}, expected a list of class names"),
         ({"backbone": 3}, "backbone is 3, expected a str"),

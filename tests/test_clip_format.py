@@ -21,6 +21,8 @@ def test_the_default_is_that_of_the_paper_with_clips_pixels():
         ({"num_frames": True}, "num_frames is True"),
         ({"image_size": 0}, "image_size is 0, expected at least 1"),
         ({"mean": (0.5, 0.5)}, "expected three numbers"),
+        ({"mean": {0.4, 0.5, 0.6}}, "expected three numbers in a list"),
+        ({"std": frozenset({0.4, 0.5, 0.6})}, "expected three numbers above 0 in a list"),
         ({"std": (0.5, 0.5, 0.0)}, "expected three numbers above 0"),
         ({"mean": (0.5, 0.5, float("nan"))}, "expected three numbers"),
     ],

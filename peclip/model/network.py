@@ -207,7 +207,8 @@ class Network(nn.Module):
         return bare and not any(weight.requires_grad for weight in self.backbone.text_weights())
 
     def _encode_texts(self, texts: Sequence[str | Sequence[str]]) -> Tensor:
-        found = [*texts] if isinstance(texts, Iterable) and not isinstance(texts, str | bytes | Mapping) else []
+        is_list = isinstance(texts, Iterable) and not isinstance(texts, str | bytes | Mapping | set | frozenset)
+        found = [*texts] if is_list else []
         if not found:
             raise InputError(f"texts is {shown(texts)}, expected one text or more in a list", "texts")
         known = texts_by_name({f"text {number}": each for number, each in enumerate(found)})

@@ -171,6 +171,8 @@ class TestTexts:
             ([["a", None]], "texts has None for 'text 0', expected a text in quotes"),
             (["\ud800a"], "texts has half a character in the text for 'text 0'"),
             (b"a smile", "texts is b'a smile', expected one text or more in a list"),
+            ({"a smile"}, "texts is {'a smile'}, expected one text or more in a list"),
+            (frozenset({"a smile"}), r"texts is frozenset\({'a smile'}\), expected one text or more in a list"),
             ({"a": "a smile"}, "texts is {'a': 'a smile'}, expected one text or more in a list"),
             (3, "texts is 3, expected one text or more in a list"),
             (torch.ones(2, 3), r"texts has tensor\(.* for 'text 0', expected a text in quotes"),
