@@ -181,7 +181,7 @@ def at_frames(positions: Tensor, frames: int) -> Tensor:
     count = len(positions)
     at = (torch.arange(frames, device=positions.device) + 0.5) * (count / frames) - 0.5
     distance = at.clamp(0, count - 1)[:, None] - torch.arange(count, device=positions.device)
-    return F.relu(1 - distance.abs()) @ positions
+    return F.relu(1 - distance.abs()).to(positions.dtype) @ positions
 
 
 def _weighted(x: Tensor, weights: Tensor) -> Tensor:

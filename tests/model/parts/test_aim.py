@@ -51,6 +51,14 @@ def test_the_order_of_the_frames_counts(tiny_clip):
         assert (net(video) - net(video.flip(1))).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_the_temporal_adapter_works_in_another_precision(tiny_clip, dtype):
+    net = stir(build(tiny_clip, adapters=AIM, prompts=None)).eval()
+    with torch.no_grad():
+        plain = net(clips())
+        assert (net.to(dtype)(clips().to(dtype)) - plain).abs().max() < 2
+
+
 def test_the_joint_adapter_is_a_bottleneck_of_the_input():
     adapter = AIMJointAdapter(2, reduction=2)
     weights = {"down.weight": [[1.0, 2.0]], "down.bias": [0.5], "up.weight": [[3.0], [-1.0]], "up.bias": [0.0, 4.0]}

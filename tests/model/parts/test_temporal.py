@@ -51,6 +51,15 @@ def test_a_head_keeps_the_contract(factory):
     check_temporal_head(factory)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("factory", HEADS.values(), ids=HEADS)
+def test_a_head_works_in_another_precision(factory, dtype):
+    head = stir(factory(WIDTH))
+    plain, other = head(features()), head.to(dtype)(features().to(dtype))
+    assert other.dtype == dtype
+    assert torch.allclose(other.float(), plain, atol=0.1)
+
+
 def test_a_head_that_breaks_the_contract_is_told_so_in_one_sentence():
     check_temporal_head(Straight, mean=False)
     for factory, message in (
