@@ -174,8 +174,9 @@ class Network(nn.Module):
 
         Adapters and prompts of the text tower act on any text. The features of the class texts are computed once where no
         gradient goes through them, and again only when a weight that they depend on has changed: in evaluation, and in training
-        where all parts are in the vision tower. The normalised features of several texts of a class are averaged, and
-        normalised again.
+        where all parts are in the vision tower. Torch does not count what is written through the ``.data`` of a part's weight: call
+        :meth:`train` or :meth:`eval` after it. Nothing is kept of weights that were made in inference mode. The normalised features
+        of several texts of a class are averaged, and normalised again.
 
         Args:
             texts: any C texts, or lists of several texts; by default the class texts.
@@ -277,6 +278,8 @@ class Network(nn.Module):
         """Set the mode of adapters and prompts; the frozen CLIP always stays in evaluation mode."""
         super().train(mode)
         self.clip.eval()
+        if self._text_parts:  # their weights may have changed in a way that torch does not count
+            self._texts.clear()
         return self
 
     def __setstate__(self, state: dict[str, Any]) -> None:

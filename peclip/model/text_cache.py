@@ -1,6 +1,6 @@
 """Features of the class texts, kept until a weight that they depend on changes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ class TextCache:
     def __init__(self) -> None:
         self._kept: dict[bool, tuple[Any, Tensor]] = {}
 
-    def get(self, bare: bool, device: torch.device, weights: Iterable[Tensor], compute: Callable[[], Tensor]) -> Tensor:
+    def get(self, bare: bool, device: torch.device, weights: Sequence[Tensor], compute: Callable[[], Tensor]) -> Tensor:
         """Return the features, computed again if the device, the precision or a weight has changed.
 
         Args:
@@ -24,10 +24,13 @@ class TextCache:
         """
         dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
         key = (device, dtype, *map(_state, weights))
-        if self._kept.get(bare, (None,))[0] != key:
+        known, features = self._kept.get(bare, (None, None))
+        if features is None or known != key:
             with torch.inference_mode(False), torch.no_grad():  # training steps may use what an evaluation has computed
-                self._kept[bare] = (key, compute())
-        return self._kept[bare][1]
+                features = compute()
+            if not any(weight.is_inference() for weight in weights):  # their versions are not counted
+                self._kept[bare] = (key, features)
+        return features
 
     def clear(self) -> None:
         """Forget everything."""

@@ -85,6 +85,22 @@ class TestTextFeatures:
         net.clip.text_projection.load_state_dict({"weight": torch.randn(24, 32)})
         self.check(net, runs)
 
+    @pytest.mark.parametrize("told", ["train", "eval"])
+    def test_are_computed_again_after_a_write_that_is_not_counted_and_a_change_of_mode(self, net, runs, told):
+        logits(net)
+        for weight in trainable(net).values():
+            weight.data.mul_(0.5)  # as moving averages of weights often do
+        getattr(net, told)()
+        self.check(net, runs)
+
+    def test_follow_weights_that_were_made_in_inference_mode(self, tiny_clip, net):
+        with torch.inference_mode():
+            other = build(tiny_clip).eval()
+            before = other(clips())
+            other.load_trained(net.to_trained())
+            assert torch.equal(other(clips()), net(clips()))
+            assert not torch.equal(other(clips()), before)
+
     def test_follow_the_model_into_another_precision_and_back(self, net, runs):
         logits(net)
         net.to(torch.bfloat16)
