@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -236,9 +237,14 @@ def test_a_prediction_does_not_depend_on_the_batch_and_the_workers(tiny_run, roo
 
 def test_a_run_without_test_clips_is_evaluated_on_its_validation_clips(tmp_path, tiny_clip):
     config = write_config(tmp_path / "no_test.yaml", tiny_clip, write_data(tmp_path / "data", {"train": 4}))
-    folder = trained(tmp_path, "--config", config, "--trainer.max_epochs", "1")
-    metrics = json.loads((folder / "metrics.json").read_text())
+    with chdir(tmp_path):
+        out = run("fit", "--config", config, "--trainer.max_epochs", "1").out
+    metrics = json.loads((tmp_path / "runs/tiny/version_0/metrics.json").read_text())
     assert (metrics["split"], metrics["selection"], metrics["clips"]) == ("validation", "validation", 3)
+    assert "the test clips" not in out
+    assert (
+        out.count("which also choose the checkpoint and the temperature, so they are optimistic: add test clips") == 2
+    )
 
 
 def test_a_run_without_validation_clips_keeps_its_last_checkpoint(tmp_path, tiny_config):

@@ -14,7 +14,7 @@ from peclip.labels import are_expressions
 from peclip.results.evaluation import Metrics, read_metrics
 from peclip.results.options import read_changes, read_options
 from peclip.results.records import from_json
-from peclip.results.selection import selection_note
+from peclip.results.selection import is_optimistic, selection_note
 from peclip.results.tables import Rows, markdown_table, scores_table
 
 Plain = str | int | float | bool | None
@@ -100,7 +100,6 @@ def read_run(run: Path) -> RunRecord | None:
         return None
     settings = settings or {}
     data, trainer, model = (_section(settings, key) for key in ("data", "trainer", "model"))
-    source = data.get("benchmark") or Path(str(data.get("manifest") or data.get("root") or "unknown")).name
     training = {
         **_pick(trainer, "max_epochs", "max_steps", "precision", "accumulate_grad_batches"),
         **_pick(data, "batch_size"),
@@ -112,7 +111,13 @@ def read_run(run: Path) -> RunRecord | None:
             if change.option.startswith(("trainer.", "model.")) and isinstance(change.before, Plain)
         },
     }
-    return RunRecord({"source": str(source), **_pick(data, "fold", "val")}, training, scores)
+    return RunRecord(data_record(data), training, scores)
+
+
+def data_record(data: Mapping[str, Any]) -> dict[str, Plain]:
+    """Return source and protocol of clips, by name, from the options of the data."""
+    source = data.get("benchmark") or Path(str(data.get("manifest") or data.get("root") or "unknown")).name
+    return {"source": str(source), **_pick(data, "fold", "val")}
 
 
 def card(facts: PackageFacts) -> str:
@@ -183,8 +188,8 @@ def _table(values: Mapping[str, Plain]) -> str:
 
 
 def _protocol(scores: Metrics) -> str:
-    note = selection_note(scores.selection)
-    return f"**{note}**" if scores.selection == "test" else note
+    note = selection_note(scores.selection, scores.split)
+    return f"**{note}**" if is_optimistic(scores.selection, scores.split) else note
 
 
 def _scores(scores: Metrics | None) -> str:

@@ -23,7 +23,7 @@ from peclip.results.bootstrap import (
 from peclip.results.entries import Entry, read_entries
 from peclip.results.mcnemar import MEANING, McNemar, mcnemar
 from peclip.results.scores import by_label
-from peclip.results.selection import Selection, selection_note
+from peclip.results.selection import Selection, Split, optimism_notes
 from peclip.results.tables import (
     Rows,
     class_rows,
@@ -41,9 +41,9 @@ DIGITS = 12
 """Digits after the point to which differences of rates are exact."""
 
 NOTE = (
-    "Brackets hold {level:.0%} intervals. Differences are to the first run, in percentage points: the same test clips are "
+    "Brackets hold {level:.0%} intervals. Differences are to the first run, in percentage points: the same {split} clips are "
     "drawn for both ({draws:,} bootstrap draws), and p is twice the share of draws in which the difference has the other "
-    "sign or none: below 0.05 it says that the sign hardly depends on the choice of test clips. None of it shows how much "
+    "sign or none: below 0.05 it says that the sign hardly depends on the choice of {split} clips. None of it shows how much "
     "depends on the seed of the training; several comparisons at once find differences by chance more often than p says."
 )
 
@@ -69,7 +69,7 @@ class Compared:
     """
 
     run: str
-    split: str
+    split: Split
     selection: Selection
     war: Estimate
     uar: Estimate
@@ -89,9 +89,7 @@ class Compared:
         if self.skipped:
             count = counted(self.skipped, "clip")
             notes.append(f"{self.run}: skipped {count} of the test set that could not be read, see skipped.csv.")
-        if self.selection == "test":
-            notes.append(selection_note("test", of=self.run))
-        return notes
+        return [*notes, *optimism_notes(self.selection, self.split, of=self.run)]
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,8 @@ class Comparison:
     @property
     def notes(self) -> list[str]:
         """Notes that readers of the tables need."""
-        return [NOTE.format(**asdict(self.bootstrap)), MEANING, *(note for run in self.runs for note in run.notes)]
+        note = NOTE.format(**asdict(self.bootstrap), split=self.runs[0].split)
+        return [note, MEANING, *(note for run in self.runs for note in run.notes)]
 
 
 def compare(runs: list[str], out: str | None = None) -> None:

@@ -14,6 +14,7 @@ from peclip.results.figures import MOST_CLASSES, draw_confusion, draw_rates, wri
 from peclip.results.folds import Fold, Pooled, Summary
 from peclip.results.records import from_json, read_json
 from peclip.results.scores import scores
+from peclip.results.selection import is_optimistic
 from peclip.results.tables import (
     Rows,
     class_rows,
@@ -78,7 +79,7 @@ def write_summary(folder: Path, summary: Summary) -> None:
     confusion, labels = np.array(summary.pooled.confusion), list(summary.per_class_recall)
     write_text(folder / "results.md", as_markdown(summary))
     title = f"{summary.title}\nWAR {_mean_and_std(summary.war)}, UAR {_mean_and_std(summary.uar)}"
-    if summary.selection == "test":
+    if is_optimistic(summary.selection, "test"):
         title += "\noptimistic (val: test)"
     write_confusion(folder / "confusion.csv", confusion, labels)
     write_json(folder / RESULTS, asdict(summary))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from peclip.results.calibration import Calibrated
 from peclip.results.figures import draw_confusion, write_confusion
 from peclip.results.records import from_json, read_json
 from peclip.results.scores import Scores, scores
-from peclip.results.selection import Selection
+from peclip.results.selection import Selection, Split
 from peclip.results.training import Training, read_training
 from peclip.views import Views
 
@@ -66,7 +66,7 @@ class Metrics:
 
     Attributes:
         split: whose clips were evaluated.
-        selection: which clips the checkpoint was chosen on.
+        selection: on which of the clips the checkpoint was chosen; none also where it was chosen on others.
         trainable: number of trained parameters.
         parameters: number of all parameters.
         scores: of the model.
@@ -87,7 +87,7 @@ class Metrics:
         method: name of the parts that were trained, such as "PE-CLIP"; None where the file does not say.
     """
 
-    split: Literal["test", "validation"]
+    split: Split
     selection: Selection
     trainable: int
     parameters: int

@@ -7,7 +7,7 @@ import numpy as np
 MEANING = (
     "McNemar's p is exact and about WAR: of the clips that only one of the two runs got right, it is the probability of a "
     "split between them at least as uneven as this one if each were as likely to be the one. A small p says that such a "
-    "difference is hardly chance of the test clips; a large one says that these clips do not show a difference, not that "
+    "difference is hardly chance of these clips; a large one says that these clips do not show a difference, not that "
     "there is none."
 )
 

@@ -11,7 +11,7 @@ from peclip.files import file_errors, is_not, natural_key
 from peclip.results.crossval import RESULTS, read_summary
 from peclip.results.evaluation import METRICS, read_metrics, run_above
 from peclip.results.options import DEVICES, FREE, LOCATION, OPTIONS, by_name, read_changes, read_options
-from peclip.results.selection import Selection
+from peclip.results.selection import Selection, Split
 from peclip.results.tables import total
 from peclip.results.training import read_training
 
@@ -28,11 +28,12 @@ class Result:
     Attributes:
         folder: that holds it.
         seed: of its training; None where it is not known.
-        clips: number of test clips, over all folds.
+        clips: number of clips that were evaluated, over all folds.
         war: weighted average recall; of a cross-validation the mean over the folds.
         uar: unweighted average recall, as above.
         trainable: number of trained parameters.
         parameters: number of all parameters.
+        split: which clips were evaluated.
         selection: which clips its checkpoint was chosen on.
         flops: floating-point operations of a clip; None where they are not known.
         seconds: duration of the training, summed over the folds; None where it is not known.
@@ -49,6 +50,7 @@ class Result:
     uar: float
     trainable: int
     parameters: int
+    split: Split
     selection: Selection
     flops: int | None
     seconds: float | None
@@ -134,6 +136,7 @@ def _run(folder: Path) -> Result:
         uar=metrics.scores.uar,
         trainable=metrics.trainable,
         parameters=metrics.parameters,
+        split=metrics.split,
         selection=metrics.selection,
         flops=metrics.flops,
         seconds=training.seconds if training else None,
@@ -158,6 +161,7 @@ def _cross_validation(folder: Path) -> Result:
         uar=summary.uar.mean,
         trainable=summary.trainable,
         parameters=summary.parameters,
+        split="test",
         selection=summary.selection,
         flops=summary.flops,
         seconds=total([fold.seconds for fold in summary.folds]),

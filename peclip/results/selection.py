@@ -5,19 +5,38 @@ from typing import Literal
 Selection = Literal["validation", "test", "none"]
 """Clips on which the best checkpoint is chosen."""
 
+Split = Literal["test", "validation"]
+"""Clips that an evaluation reads."""
+
 SELECTION: dict[Selection, str] = {
     "validation": "the checkpoint is chosen on validation clips; the test clips are read once, at the end.",
     "test": "the checkpoint is chosen on the test clips (val: test), so the test result is optimistic.",
     "none": "no validation or test clips choose the checkpoint, which is the last one by default.",
 }
 
+SAME_CLIPS = (
+    "the results are of the validation clips, which also choose the checkpoint and the temperature, so they are optimistic: "
+    "add test clips."
+)
 
-def selection_note(selection: Selection, of: str = "") -> str:
+
+def is_optimistic(selection: Selection, split: Split) -> bool:
+    """Return whether the checkpoint is chosen on the clips that are evaluated; with ``val: test`` these are also the validation clips."""
+    return selection in ("test", split)
+
+
+def selection_note(selection: Selection, split: Split = "test", of: str = "") -> str:
     """Return a sentence that says how the checkpoint is selected.
 
     Args:
         selection: which clips it is chosen on.
+        split: which clips the results are of.
         of: what the sentence is about, such as the name of a run; nothing by default.
     """
-    text = SELECTION[selection]
+    text = SAME_CLIPS if selection == split == "validation" else SELECTION[selection]
     return f"{of}: {text}" if of else text[0].upper() + text[1:]
+
+
+def optimism_notes(selection: Selection, split: Split, of: str = "") -> list[str]:
+    """Return :func:`selection_note` where it makes results optimistic, else nothing; the arguments are the same."""
+    return [selection_note(selection, split, of)] if is_optimistic(selection, split) else []

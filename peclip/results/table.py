@@ -12,7 +12,7 @@ import numpy as np
 from peclip.errors import InputError, listed, printable
 from peclip.files import as_cell, as_text_cell, write_text
 from peclip.results.replicates import Found, Result, find_results, replicates
-from peclip.results.selection import selection_note
+from peclip.results.selection import optimism_notes
 from peclip.results.tables import Rows, duration, giga, markdown_table, print_table, total
 from peclip.terminal import say
 
@@ -78,7 +78,7 @@ class Row:
 
     @property
     def clips(self) -> str:
-        """Number of test clips, or the smallest and the largest one."""
+        """Number of clips that were evaluated, or the smallest and the largest one."""
         numbers = sorted({result.clips for result in self.results})
         return f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
 
@@ -219,8 +219,7 @@ def _notes(rows: Sequence[Row], found: Found) -> list[str]:
     for row in rows:
         if again := sorted({seed for seed in row.seeds if row.seeds.count(seed) > 1}):
             notes.append(f"{row.name}: seed {listed(map(str, again))} occurs more than once, with different results.")
-        if row.first.selection == "test":
-            notes.append(selection_note("test", of=row.name))
+        notes += optimism_notes(row.first.selection, row.first.split, of=row.name)
         notes += [f"{row.name}: {remark}." for remark in dict.fromkeys(row.first.remarks)]
     if found.unfinished:
         notes.append(f"Not finished, omitted: {listed(map(str, found.unfinished))}.")

@@ -11,7 +11,7 @@ from peclip.errors import counted, printable
 from peclip.results.bootstrap import Interval
 from peclip.results.evaluation import Metrics
 from peclip.results.figures import MOST_CLASSES
-from peclip.results.selection import selection_note
+from peclip.results.selection import optimism_notes
 from peclip.terminal import say
 
 Rows = tuple[list[str], list[list[str]]]
@@ -51,8 +51,8 @@ def print_metrics(metrics: Metrics) -> None:
     print_table(f"{title} ({remarks})" if remarks else title, scores_table(metrics, "metrics.json"))
     if metrics.calibration:
         say(metrics.calibration)
-    if metrics.selection == "test":
-        say(selection_note("test"))
+    for note in optimism_notes(metrics.selection, metrics.split):
+        say(note)
 
 
 def scores_table(metrics: Metrics, file: str | None = None) -> Rows:

@@ -118,6 +118,14 @@ def test_a_card_is_filled_in(run):
         assert line in text
 
 
+def test_a_card_says_that_validation_clips_of_the_selection_are_no_test_clips(run):
+    record = read_run(run)
+    scores = replace(record.scores, split="validation", selection="validation")
+    text = card(replace(FACTS, run=replace(record, scores=scores)))
+    assert "**The results are of the validation clips, which also choose the checkpoint" in text
+    assert "the test clips" not in text
+
+
 def test_what_is_not_known_is_said_to_be_so():
     text = card(FACTS)
     assert "Not measured." in text

@@ -62,6 +62,15 @@ def test_runs_stand_side_by_side_with_differences_parameters_and_time(runs):
         assert "good: the checkpoint" not in text
 
 
+def test_runs_without_test_clips_are_compared_on_validation_clips_and_called_optimistic(tmp_path):
+    for name, predicted in (("one", GOOD), ("other", POOR)):
+        write_run(tmp_path / name, TRUTH, predicted, split="validation")
+    text = run("compare", tmp_path / "one", tmp_path / "other").out
+    assert "the same validation clips are drawn" in text
+    assert "test clips" not in text.replace("add test clips", "")
+    assert text.count("which also choose the checkpoint and the temperature, so they are optimistic") == 2
+
+
 def test_mcnemar_counts_the_clips_that_one_run_alone_recognised_and_says_what_p_means(runs):
     result = run("compare", "poor", "good", "--out", "report")
     (change,) = json.loads((runs / "report/comparison.json").read_text())["differences"]

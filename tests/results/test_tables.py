@@ -49,6 +49,14 @@ def test_only_a_selection_on_test_clips_is_called_optimistic(selection):
     assert ("so the test result is optimistic" in printed(selection=selection)) == (selection == "test")
 
 
+@pytest.mark.parametrize("selection", ["validation", "test", "none"])
+def test_results_on_the_validation_clips_are_optimistic_where_these_choose_the_checkpoint(selection):
+    text = printed(split="validation", selection=selection)
+    assert ("optimistic" in text) == (selection != "none")
+    assert ("which also choose the checkpoint and the temperature" in text) == (selection == "validation")
+    assert "add test clips" in text or selection != "validation"
+
+
 def test_a_markdown_cell_stays_one_cell_of_one_line():
     table = (["class", "text"], [["anger", "Brow | Lowerer.\n"]])
     assert markdown_table(table, numbers=False).splitlines() == [

@@ -58,7 +58,7 @@ class Summary(Callback):
             say(as_sentence(net.loss, net.net.labels))
         for note in (*data.source.notes, *splits.notes):
             say(note)
-        say(selection_note(selection_of(trainer, data)))
+        say(selection_note(selection_of(trainer, data), "test" if len(splits.test) else "validation"))
 
 
 def _name_of(part: object) -> str:

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from peclip.model import ModelConfig
+from peclip.data.datamodule import VideoDataModule
+from peclip.model import ModelConfig, Trained
 from peclip.model.naming import method_name
+from peclip.results.card import data_record
 from peclip.results.evaluation import Classes, Limited, Metrics, write_evaluation
+from peclip.results.options import read_options
+from peclip.results.selection import Selection
 from peclip.results.tables import print_metrics
 from peclip.terminal import say
 from peclip.train.callbacks.run import (
@@ -19,6 +22,7 @@ from peclip.train.callbacks.run import (
     selection_of,
 )
 from peclip.train.callbacks.skipped import skipped_clips
+from peclip.train.runs.folder import run_of_model
 
 
 def other_classes(config: ModelConfig, trained: ModelConfig) -> Classes | None:
@@ -34,6 +38,20 @@ def other_classes(config: ModelConfig, trained: ModelConfig) -> Classes | None:
     return found if found.remarks else None
 
 
+def selection_of_model(source: str, trained: Trained, data: VideoDataModule) -> Selection:
+    """Return on which of the clips a trained model was chosen; none where they are not those of its training.
+
+    Args:
+        source: the model, as the command line names it.
+        trained: the model.
+        data: of the evaluation.
+    """
+    run = run_of_model(source)
+    options = read_options(run) if run else None
+    known = data_record(options.get("data") or {}) if options else trained.record.data if trained.record else None
+    return data.selection if known == data_record(vars(data)) else "none"
+
+
 @dataclass(frozen=True)
 class Evaluated:
     """Facts about an evaluation that are known before the first clip is read.
@@ -41,13 +59,13 @@ class Evaluated:
     Attributes:
         method: name of the parts of the model.
         clips: number of clips.
-        selection: the clips on which the checkpoint was chosen.
+        selection: on which of them the checkpoint was chosen.
         other_labels: number of omitted clips by their label.
     """
 
     method: str
     clips: int
-    selection: Literal["validation", "test", "none"]
+    selection: Selection
     other_labels: dict[str, int] | None
 
 
@@ -56,10 +74,10 @@ class Report(Callback):
 
     Args:
         model: the trained model that is evaluated, as the command line names it; None for the one that this run trains.
-        trained: its configuration as it was trained.
+        trained: the model as it was trained.
     """
 
-    def __init__(self, model: str | None = None, trained: ModelConfig | None = None) -> None:
+    def __init__(self, model: str | None = None, trained: Trained | None = None) -> None:
         self._model, self._trained = model, trained
         self._classes: Classes | None = None
         self._evaluated = Evaluated("", 0, "none", None)
@@ -68,11 +86,12 @@ class Report(Callback):
         """Name the model, compare its classes with those of the training, and count operations and clips, before the first clip is read."""
         module, data = module_and_data(trainer)
         _ = module.flops
-        if self._trained:
-            self._classes = other_classes(module.net.config, self._trained)
+        selection = selection_of(trainer, data, is_over=True)
+        if self._model and self._trained:
+            self._classes = other_classes(module.net.config, self._trained.config)
+            selection = selection_of_model(self._model, self._trained, data)
         omitted = data.other_clips("test" if trainer.testing else "val") or None
         method = method_name(module.net.config)
-        selection = data.selection if self._model else selection_of(trainer, data, is_over=True)
         self._evaluated = Evaluated(method, len(evaluated_clips(trainer)), selection, omitted)
 
     on_validation_start = on_test_start

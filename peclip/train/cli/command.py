@@ -153,7 +153,7 @@ def _trainer_defaults(terminal: bool, source: str | None, model: TrainedModel | 
         SkippedClips(),
         AskedToEnd(),
         PredictionWriter(),
-        Report(source, model.trained.config if model else None),
+        Report(source, model.trained if model else None),
     ]
     return {
         "callbacks": callbacks,
