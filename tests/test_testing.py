@@ -106,6 +106,15 @@ class Undecided(Gate):
     takes = "inputs"
 
 
+class Indexing(Gate):
+    def __init__(self, width, persistent=True):
+        super().__init__(width)
+        self.register_buffer("order", torch.arange(width).flip(0), persistent=persistent)
+
+    def forward(self, x, frames):
+        return x + self.gate * x[..., self.order]
+
+
 class Empty(Adapter):
     def __init__(self, width):
         super().__init__()
@@ -115,7 +124,7 @@ class Empty(Adapter):
 
 
 @pytest.mark.parametrize("site", ["vision.mlp", "vision.attention[1:]", "text.mlp"])
-@pytest.mark.parametrize("factory", [Gate, Beside])
+@pytest.mark.parametrize("factory", [Gate, Beside, partial(Indexing, persistent=False)])
 def test_an_adapter_of_ones_own_passes(factory, site):
     check_adapter(factory, site)
 
@@ -139,6 +148,10 @@ def test_an_adapter_of_ones_own_passes(factory, site):
         (FalselyCausal, "FalselyCausal states token_wise, but a token gets another result among others than alone"),
         (FalselyPlaced, "FalselyPlaced states token_wise, but a token gets another result among others than alone"),
         (Forgetful, "Forgetful returns other logits after saving and loading: keep what it learns in parameters"),
+        (
+            Indexing,
+            r"Indexing cannot be put into a model: adapters\.vision\.mlp\.0 has a buffer 'order' of int64, .* persistent=False",
+        ),
         (Empty, "Empty has no parameters: there is nothing to train"),
         (
             Undecided,

@@ -26,6 +26,7 @@ from peclip.model.parts.norms import TrainedNorms
 from peclip.model.parts.peft_config import PeftMethod, describe_method
 from peclip.model.parts.prompts import MaPLe
 from peclip.model.parts.temporal import MeanPool
+from peclip.model.weights import check_kept
 from peclip.results.card import RunRecord
 
 
@@ -66,7 +67,7 @@ class PEClip(Network):
 
     Raises:
         InputError: an unknown site, two adapters at one place, prompts deeper than a tower, a label without a text, a
-            text that is too long, a value out of range, or a backbone that cannot be loaded.
+            text that is too long, a value out of range, a part that no checkpoint holds, or a backbone that cannot be loaded.
     """
 
     _record: tuple[RunRecord, str] | None = None
@@ -99,6 +100,7 @@ class PEClip(Network):
             here, names, sentences, kept, prompts, logit_scale, num_frames, normalize, upright, temporal, method, norms
         )
         super().__init__(built, Run(compile, checkpointing))
+        check_kept(self.trainable_state())
 
     @classmethod
     @checked("labels", "peft")
@@ -183,6 +185,7 @@ class PEClip(Network):
     def _of(cls, built: Built, run: Run) -> "PEClip":
         net = cls.__new__(cls)
         Network.__init__(net, built, run)
+        check_kept(net.trainable_state())
         return net
 
     def trainable_state(self) -> dict[str, Tensor]:

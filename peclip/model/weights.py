@@ -28,13 +28,32 @@ def check_weights(weights: Mapping[str, Tensor], source: str) -> None:
         InputError: one is something else; the message names it.
     """
     for name, value in weights.items():
-        if value.layout != torch.strided or value.dtype not in PRECISIONS:
+        if not _is_of_numbers(value):
             kind = f"{value.dtype}, {value.layout}".replace("torch.", "")
             raise InputError(f"{source}: {name} is a tensor of another kind ({kind}), expected floating-point numbers")
         if not value.is_meta and not _is_finite(value.detach().float()):
             raise InputError(
                 f"{source}: {name} has a value that is not finite, so every answer would be NaN: use another file; peclip "
                 "itself writes none with such a value"
+            )
+
+
+def check_kept(state: Mapping[str, Tensor]) -> None:
+    """Check, when a model is built, that checkpoints will hold its parts; the first one is written after hours of training.
+
+    Args:
+        state: tensors of the parts by name.
+
+    Raises:
+        InputError: one is not of floating-point numbers, such as an index in a buffer; the message names it.
+    """
+    for name, value in state.items():
+        if not _is_of_numbers(value):
+            part, _, own = name.rpartition(".")
+            kind = str(value.dtype if value.layout == torch.strided else value.layout).removeprefix("torch.")
+            raise InputError(
+                f"{part} has a buffer {own!r} of {kind}, which no checkpoint holds: register it with persistent=False, or "
+                "use a layer without it"
             )
 
 
@@ -85,6 +104,10 @@ def _check_size(path: Path, size: int, most: int) -> None:
     held = path.stat().st_size
     if size > most * held:
         raise InputError(f"{path}: refused, it says that it holds {size:,} bytes, but has {held:,}")
+
+
+def _is_of_numbers(value: Tensor) -> bool:
+    return value.layout == torch.strided and value.dtype in PRECISIONS
 
 
 def _is_finite(value: Tensor) -> bool:
