@@ -21,7 +21,9 @@ SHOWN = 12
 """Classes whose weights a sentence names; of more it says the range."""
 
 
-def loss_of(loss: nn.Module, asked: ClassWeights | None, labels: Sequence[str], data: object) -> nn.Module:
+def loss_of(
+    loss: nn.Module, asked: ClassWeights | None, labels: Sequence[str], data: object, tried: bool = True
+) -> nn.Module:
     """Return the loss of a training, with class weights where they are asked for.
 
     Args:
@@ -29,15 +31,15 @@ def loss_of(loss: nn.Module, asked: ClassWeights | None, labels: Sequence[str], 
         asked: as for :func:`class_weights`; None for none.
         labels: C classes in the order of the logits.
         data: of the training.
+        tried: whether the loss is tried; a training step of one's own may give it other arguments.
 
     Raises:
         InputError: as :func:`class_weights` and :func:`weighted`, or the loss does not take the labels of the data.
     """
     if asked is not None:
         loss = weighted(loss, class_weights(asked, labels, data))
-    soft_labels = getattr(data, "soft_labels", False)
-    if soft_labels or type(loss).__module__.startswith("torch."):  # one of one's own may count its calls
-        check_takes(loss, len(labels), soft_labels)
+    if tried:
+        check_takes(loss, len(labels), getattr(data, "soft_labels", False))
     return loss
 
 

@@ -1,5 +1,7 @@
 """Compute the loss of a training batch with any torch loss of logits and labels."""
 
+from copy import deepcopy
+from itertools import chain
 from warnings import catch_warnings
 
 import torch
@@ -40,7 +42,8 @@ def total_loss(loss: nn.Module, logits: Tensor, labels: Tensor, targets: Tensor 
 def check_takes(loss: nn.Module, classes: int, soft_labels: bool) -> None:
     """Check that a loss accepts logits with labels, or with the probabilities of classes where labels are soft, by trying it.
 
-    One that falls without limit as logits grow is for log-probabilities.
+    One of torch that falls without limit as logits grow is for log-probabilities. Of one's own a copy is tried, because it may
+    count its calls.
 
     Args:
         loss: of any kind.
@@ -54,17 +57,9 @@ def check_takes(loss: nn.Module, classes: int, soft_labels: bool) -> None:
     clips = classes + 1  # shapes of B and C cannot be taken for one another
     labels = torch.full((clips, classes), 1 / classes) if soft_labels else torch.zeros(clips, dtype=torch.int64)
     try:
-        with catch_warnings(action="ignore"):  # of shapes that are broadcast
-            value = loss(torch.full((clips, classes), LARGE), labels)
-        fits = isinstance(value, Tensor) and value.shape in ((), (clips,))
-        why = "" if fits else f"it returns {tuple(value.shape) if isinstance(value, Tensor) else value!r}"
-        if fits and value.min() < -1:
-            why = (
-                f"it is {value.min().item():,.0f} where all logits are {LARGE:,.0f}, as one of log-probabilities is; "
-                "torch.nn.CrossEntropyLoss takes logits"
-            )
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        why = first_line(error)
+        why = _complaint(loss, clips, classes, labels)
+    except Exception as error:  # noqa: BLE001 - one of one's own may raise anything
+        why = first_line(error) or type(error).__name__
     if why and soft_labels:
         raise InputError(
             f"data.soft_labels is true, but loss {type(loss).__name__} does not take the probabilities of classes, (B, C), in "
@@ -73,6 +68,28 @@ def check_takes(loss: nn.Module, classes: int, soft_labels: bool) -> None:
         )
     if why:
         raise InputError(f"loss {type(loss).__name__} does not take logits (B, C) and labels (B,): {why}", "loss")
+
+
+def _complaint(loss: nn.Module, clips: int, classes: int, labels: Tensor) -> str:
+    """Return what is wrong with the value of a loss where all logits are equal; empty where nothing is."""
+    of_torch = type(loss).__module__.startswith("torch.")
+    logit = LARGE if of_torch else 0.0
+    device = next((tensor.device for tensor in chain(loss.buffers(), loss.parameters())), torch.device("cpu"))
+    logits = torch.full((clips, classes), logit, device=device, requires_grad=True)
+    with catch_warnings(action="ignore"), torch.random.fork_rng(devices=[]):  # of shapes that are broadcast
+        value = (loss if of_torch else deepcopy(loss))(logits, labels.to(device))
+    if not isinstance(value, Tensor):
+        return f"it returns {type(value).__name__}, expected a tensor"
+    if value.shape not in ((), (1,), (clips,)):
+        return f"it returns {tuple(value.shape)}"
+    if not value.requires_grad:
+        return "no gradient flows from its value to the logits"
+    if of_torch and value.min() < -1:
+        return (
+            f"it is {value.min().item():,.0f} where all logits are {LARGE:,.0f}, as one of log-probabilities is; "
+            "torch.nn.CrossEntropyLoss takes logits"
+        )
+    return ""
 
 
 def _check_arguments(loss: nn.Module, classes: int) -> None:

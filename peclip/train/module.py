@@ -167,12 +167,13 @@ class PEClipModule(EvaluationModule):
             self.net.hold_frozen_in(torch.bfloat16)
 
     def fit_loss_to(self, data: object) -> None:
-        """Give the loss its class weights, and check that it takes the soft labels of the data.
+        """Give the loss its class weights, and check that it takes the labels of the data, soft or not.
 
         Raises:
             InputError: as :func:`peclip.train.class_weights.loss_of`.
         """
-        self.loss = loss_of(self._unweighted, self.class_weights, self.net.labels, data)
+        tried = type(self).training_step is PEClipModule.training_step
+        self.loss = loss_of(self._unweighted, self.class_weights, self.net.labels, data, tried)
 
     def check_trainer(self, trainer: Trainer) -> None:
         """Check that a trainer has the precision and the strategy that ``frozen`` and ``sharded`` need.
@@ -296,5 +297,4 @@ class PEClipModule(EvaluationModule):
         if "train_means" in checkpoint:
             self.train_means.restore(checkpoint["train_means"], first=self.global_rank == 0)
         self.load_trained(from_checkpoint(checkpoint, "the checkpoint"))
-        continues = self.trainer.state.fn == TrainerFn.FITTING
-        restore_averages(checkpoint, self.state_dict() if continues else None)
+        restore_averages(checkpoint, self.state_dict() if self.trainer.state.fn == TrainerFn.FITTING else None)

@@ -136,3 +136,58 @@ def test_a_loss_of_log_probabilities_or_probabilities_takes_no_logits(loss, soft
 @pytest.mark.parametrize("loss", [CROSS_ENTROPY, nn.CrossEntropyLoss(), nn.MultiMarginLoss(reduction="none")])
 def test_a_loss_of_torch_for_classes_is_taken(loss):
     assert loss_of(loss, None, [*"abc"], None) is loss
+
+
+class Counting(nn.Module):
+    """A loss of one's own, which counts its calls, and is negative."""
+
+    calls = 0
+
+    def forward(self, logits, labels):
+        self.calls += 1
+        return -nn.functional.nll_loss(logits.log_softmax(1), labels, reduction="none")
+
+
+class Alone(nn.Module):
+    def forward(self, logits):
+        return logits.mean()
+
+
+class Detached(nn.Module):
+    def forward(self, logits, labels):
+        return nn.functional.cross_entropy(logits.detach(), labels)
+
+
+class Scores(nn.Module):
+    def forward(self, logits, labels):
+        return logits.softmax(1)
+
+
+class Asserting(nn.Module):
+    def forward(self, logits, labels):
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("loss", "says"),
+    [
+        (Alone(), r"forward\(\) takes 2 positional arguments but 3 were given"),
+        (Detached(), "no gradient flows from its value to the logits"),
+        (Scores(), r"it returns \(4, 3\)"),
+        (Asserting(), "AssertionError"),
+    ],
+)
+def test_a_loss_of_ones_own_is_tried_before_the_first_batch(loss, says):
+    with pytest.raises(InputError, match=rf"^loss {type(loss).__name__} does not take logits .*: .*{says}$"):
+        loss_of(loss, None, LABELS, None)
+
+
+def test_a_loss_of_ones_own_is_tried_as_a_copy():
+    loss = Counting()
+    assert loss_of(loss, None, LABELS, None) is loss
+    assert loss.calls == 0
+
+
+def test_a_loss_for_a_training_step_of_ones_own_is_not_tried():
+    loss = Alone()
+    assert loss_of(loss, None, LABELS, None, tried=False) is loss
