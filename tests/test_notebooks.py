@@ -50,6 +50,11 @@ def test_the_stored_training_makes_things_better():
     assert trained >= 0.9
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_probabilities_are_calibrated_as_those_of_the_commands_are(path):
+    assert not any(".softmax(" in line for cell in code_cells(path) for line in cell["source"])
+
+
 SHORT = {r"train=100, test=\d+": "train=6, test=1", r"trainer\.max_epochs=4": "trainer.max_epochs=1"}
 """What makes a minute's training of a notebook one of seconds: patterns, and what replaces them."""
 
