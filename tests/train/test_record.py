@@ -57,6 +57,13 @@ def found(folder, options, allowed=False, **attributes):
 # --- which options may differ ---
 
 
+def test_a_refusal_names_the_configuration_that_has_the_options_of_the_run(tmp_path):
+    (tmp_path / OPTIONS).write_text("")
+    with pytest.raises(InputError) as caught:
+        found(tmp_path, changed(model__net__num_frames=8))
+    assert f"resume with the same (add --config {tmp_path / 'config.yaml'}), or start a new run" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [

@@ -12,7 +12,7 @@ from lightning.pytorch import Trainer
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError
-from peclip.results.options import DEVICES, FREE, LOCATION, Change, by_name, read_changes, read_options
+from peclip.results.options import DEVICES, FREE, LOCATION, OPTIONS, Change, by_name, read_changes, read_options
 from peclip.train.runs.clips import clip_digests, same_batches
 from peclip.train.runs.folder import ALLOW
 from peclip.train.runs.resume import Interrupted
@@ -87,7 +87,10 @@ def changes_on_resuming(
         [change for change, kind in zip(asked, kinds, strict=True) if kind == which] for which in ("fixed", "applied")
     )
     if fixed:
-        raise _refused(run, fixed, "resume with the same")
+        recorded = run.folder / OPTIONS
+        raise _refused(
+            run, fixed, "resume with the same" + (f" (add --config {recorded})" if recorded.exists() else "")
+        )
     if applied and _is_over(run, known) and _is_over(run, stated):
         advice = "it is finished, so nothing of this would apply: raise trainer.max_epochs"
         raise _refused(run, applied, advice)
