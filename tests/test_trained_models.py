@@ -14,8 +14,10 @@ import torch
 import yaml
 
 from peclip.bench import loops, measure
+from peclip.errors import InputError
 from peclip.labels import SEVEN
 from peclip.model.io import read_trained
+from peclip.train.cli.trained_model import run_options
 from tests.model.released_small import as_saved, small_ids, small_state
 from tests.runs import run, trained, write_config, write_data
 from tests.trees import write_clip
@@ -352,3 +354,20 @@ def test_a_run_of_0_1_0_is_tested_with_nothing_else(place, tiny_clip):
     done("test", "--ckpt_path", folder)
     assert os.listdir("runs/old") == ["version_0"]
     assert content(folder / "test_0")["predictions.csv"] == content(place.models["run"])["predictions.csv"]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "says"),
+    [
+        ("mine/a.csv", "of runs/x, relative to the folder where that was started: name it with --data.manifest"),
+        ("/nowhere/a.csv", "of runs/x: name it with --data.manifest"),
+    ],
+)
+def test_a_manifest_that_only_the_run_names_is_said_to_be_that_of_its_training(manifest, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/x/checkpoints").mkdir(parents=True)
+    (tmp_path / "runs/x/config.yaml").write_text(f"data: {{manifest: {manifest}}}")
+    with pytest.raises(InputError) as caught:
+        run_options("runs/x", other_data=False, trusted=False)
+    assert str(caught.value) == f"{manifest}: no such file; it is the manifest of the training {says}"
+    assert run_options("runs/x", other_data=True, trusted=False) == {}

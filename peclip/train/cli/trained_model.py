@@ -9,6 +9,7 @@ model reads labels and class texts from its own data.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -174,7 +175,7 @@ def run_options(source: str, other_data: bool, trusted: bool) -> dict[str, Any]:
         trusted: whether the run may name an address, which is fetched.
 
     Raises:
-        InputError: the configuration of the run cannot be read.
+        InputError: the configuration of the run cannot be read, or its manifest is not found.
     """
     run = run_of_model(source)
     found = read_options(run) if run else None
@@ -189,6 +190,8 @@ def run_options(source: str, other_data: bool, trusted: bool) -> dict[str, Any]:
     manifest = str(data.get("manifest"))
     if not (trusted or other_data) and "://" in manifest:
         raise InputError(f"{path}: data.manifest is the address {manifest}: name it with --data.manifest as well")
+    if not other_data:
+        _check_manifest(run, data.get("manifest"))
     dropped = {"labels", "num_frames", "soft_labels", *MOVED, *(SOURCE if other_data else ())}
     kept = {
         "data": {name: value for name, value in data.items() if name not in dropped},
@@ -198,6 +201,19 @@ def run_options(source: str, other_data: bool, trusted: bool) -> dict[str, Any]:
     options: dict[str, Any] = {name: values for name, values in kept.items() if values}
     seed = found.get("seed_everything")
     return options | ({"seed_everything": seed} if type(seed) is int else {})
+
+
+def _check_manifest(run: Path, manifest: Any) -> None:
+    """Check that the manifest of a run is found: the user has not typed its name.
+
+    Raises:
+        InputError: it is not.
+    """
+    if isinstance(manifest, str) and "://" not in manifest and not Path(manifest).exists():
+        place = "" if Path(manifest).is_absolute() else ", relative to the folder where that was started"
+        raise InputError(
+            f"{manifest}: no such file; it is the manifest of the training of {run}{place}: name it with --data.manifest"
+        )
 
 
 SOURCE = ("manifest", "root", "benchmark", "options", "fold", "val", "shots")
