@@ -2,7 +2,7 @@
 
 import glob
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Result:
         remarks: how its evaluation is special.
         method: name of the parts that were trained; None where it is not known.
         kind: what runs of one row have in common, the options among it; None where these are not known.
+        repeated: folders with the same seed and result, which do not count.
     """
 
     folder: Path
@@ -58,6 +59,7 @@ class Result:
     remarks: tuple[str, ...]
     method: str | None
     kind: str | None = field(repr=False)
+    repeated: tuple[Path, ...] = ()
 
     def repeats(self, other: "Result") -> bool:
         """Return whether two results of one row are of the same seed, and the same."""
@@ -97,7 +99,7 @@ def find_results(paths: Sequence[str]) -> Found:
 def replicates(folders: Sequence[Path]) -> list[list[Result]]:
     """Read results, and bring those together that differ only in the seed, in the order in which the first of each comes.
 
-    A run that was repeated with the same seed and the same result counts once.
+    A run that was repeated with the same seed and the same result counts once, and knows the folders that do not count.
 
     Raises:
         InputError: a file is torn.
@@ -106,8 +108,11 @@ def replicates(folders: Sequence[Path]) -> list[list[Result]]:
     for folder in folders:
         result = read_result(folder)
         row = rows.setdefault(result.kind or f"only {folder}", [])
-        if not any(result.repeats(other) for other in row):
+        same = next((number for number, other in enumerate(row) if result.repeats(other)), None)
+        if same is None:
             row.append(result)
+        else:
+            row[same] = replace(row[same], repeated=(*row[same].repeated, folder))
     return list(rows.values())
 
 

@@ -219,6 +219,11 @@ def _notes(rows: Sequence[Row], found: Found) -> list[str]:
     for row in rows:
         if again := sorted({seed for seed in row.seeds if row.seeds.count(seed) > 1}):
             notes.append(f"{row.name}: seed {listed(map(str, again))} occurs more than once, with different results.")
+        notes += [
+            f"Counted once: {listed(map(str, result.repeated))} (the same seed and result as {result.folder})."
+            for result in row.results
+            if result.repeated
+        ]
         notes += optimism_notes(row.first.selection, row.first.split, of=row.name)
         notes += [f"{row.name}: {remark}." for remark in dict.fromkeys(row.first.remarks)]
     if found.unfinished:

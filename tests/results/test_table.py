@@ -166,6 +166,7 @@ def test_a_repeated_run_counts_once_and_a_seed_with_two_results_is_reported(runs
     (runs / "runs/full/other/config.yaml").write_text(yaml.safe_dump(options(1)))
     result = run("table", "runs/full")
     assert "seed 1 occurs more than once, with different results" in result.out
+    assert "Counted once: runs/full/seed_1 (the same seed and result as runs/full/again)." in result.out
 
 
 def test_patterns_links_and_evaluations_are_found_where_they_are_named(runs):
