@@ -24,7 +24,7 @@ from peclip.demo.face import Artist, random_scene
 from peclip.demo.tasks import person
 from peclip.inference.crops import cut_out
 from peclip.inference.faces import YuNet
-from peclip.inference.join import Features, Looks
+from peclip.inference.join import Features
 from peclip.inference.recognizer import Recognizer
 from peclip.inference.sface import SFace
 from peclip.inference.tracks import Square
@@ -82,8 +82,8 @@ def likenesses(people: list[Shots], features: Features) -> tuple[np.ndarray, np.
         for pictures in shots:
             found = [feature for feature in map(features, pictures) if feature is not None]
             if found:
-                looks.append((who, Looks(len(looks), len(looks), np.sum(found, axis=0), len(found))))
-    pairs = [(one.likeness(other), a == b) for (a, one), (b, other) in combinations(looks, 2)]
+                looks.append((who, np.mean(found, axis=0)))
+    pairs = [(float(one @ other), a == b) for (a, one), (b, other) in combinations(looks, 2)]
     values, same = zip(*pairs, strict=True)
     return np.array(values), np.array(same)
 

@@ -265,7 +265,8 @@ def checked_frames(frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[tuple
         )
         if not (is_time and is_frame):
             raise InputError(f"frames has {shown(each)}, expected seconds and a frame, uint8 (H, W, 3)", "frames")
+        seconds = float(seconds)  # of any kind of number
         if seconds < before:
             raise InputError(f"frames has {seconds:g} s after {before:g} s, expected times in order", "frames")
-        before = float(seconds)  # of any kind of number
-        yield before, frame
+        before = seconds
+        yield seconds, frame

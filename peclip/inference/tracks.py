@@ -212,7 +212,7 @@ class Tracker:
         self._last = seconds
         self._tracks = [track for track in self._tracks if seconds - track.shown <= max(GAP, 2 * step)]
         is_cut = self._is_cut(frame)
-        faces = _faces(seconds, frame, self._chosen(boxes))
+        faces = _faces(seconds, frame, self._chosen(boxes, is_cut))
         found = self._continued(faces, is_cut)
         if is_cut:
             self._tracks = [*found.values()]
@@ -226,12 +226,13 @@ class Tracker:
                 self._number(track)
         return [found[new] for new in range(len(faces))]
 
-    def _chosen(self, boxes: np.ndarray) -> np.ndarray:
+    def _chosen(self, boxes: np.ndarray, is_cut: bool) -> np.ndarray:
         """Return the largest boxes, at most so many. Those of faces that are followed count for more, so that equal ones stay."""
         if len(boxes) <= self._most:
             return boxes
         areas = boxes[:, 2] * boxes[:, 3]
-        followed = np.stack([track.place for track in self._tracks]) if self._tracks else np.zeros((0, 3))
+        places = [] if is_cut else [track.place for track in self._tracks]  # at a cut, they are those of another shot
+        followed = np.stack(places) if places else np.zeros((0, 3))
         apart = np.linalg.norm(boxes[:, None, :2] + boxes[:, None, 2:4] / 2 - followed[:, :2], axis=2)
         areas = areas * np.where((apart < followed[:, 2] / 2).any(axis=1), FOLLOWED, 1.0)
         return boxes[np.argsort(-areas, kind="stable")[: self._most]]

@@ -17,6 +17,12 @@ FEWEST, SPARE = 64, 4
 """A window keeps at most this many crops of a face, or this many times the T that are chosen from them if that is more: of a
 face with more of them, every other one is skipped, so that memory depends neither on the frame rate nor on the window."""
 
+FACES = 16
+"""A window has room for the crops of this many faces; where more come one after the other, fewer of each are kept."""
+
+FEWEST_LEFT = 3
+"""Crops of a face of which one may still be dropped."""
+
 LONGEST = 60.0
 """Longest window in seconds."""
 
@@ -209,11 +215,17 @@ class Windows:
                 kept.append(seconds)
             if len(kept) > self._most:
                 self._thin(subject)
+        while sum(map(len, self._kept.values())) > FACES * self._most:
+            most_seen = max(self._kept, key=lambda each: len(self._kept[each]))
+            if len(self._kept[most_seen]) < FEWEST_LEFT:
+                break
+            self._thin(most_seen)
 
     def _thin(self, subject: Subject) -> None:
         """Drop every other crop of a face, and keep half as many from now on."""
         kept = self._kept[subject]
-        self._spacings[subject] = 2 * (kept[-1] - kept[0]) / (len(kept) - 1)
+        since = max(kept[0], self._start)  # the first frame may have begun long before the window
+        self._spacings[subject] = 2 * (kept[-1] - since) / (len(kept) - 1)
         self._kept[subject] = kept[::2]
         dropped = {*kept[1::2]}
         for index, frame in enumerate(self._frames):
@@ -291,9 +303,15 @@ def present(start: float, end: float, absences: Sequence[Stretch]) -> list[Stret
 
 
 def shared(one: Sequence[Stretch], other: Sequence[Stretch]) -> list[Stretch]:
-    """Return the stretches that are in both of two lists of them."""
-    both = ((max(a, c), min(b, d)) for a, b in one for c, d in other)
-    return sorted((first, last) for first, last in both if last > first)
+    """Return the stretches that are in both of two lists of them, each in order of time and without overlap."""
+    both: list[Stretch] = []
+    here = there = 0
+    while here < len(one) and there < len(other):
+        (start, end), (begin, stop) = one[here], other[there]
+        if min(end, stop) > max(start, begin):
+            both.append((max(start, begin), min(end, stop)))
+        here, there = (here + 1, there) if end < stop else (here, there + 1)
+    return both
 
 
 def seconds_of(stretches: Iterable[Stretch]) -> float:

@@ -169,3 +169,4 @@ def test_frames_of_ones_own_come_in_order_and_have_pixels():
             list(checked_frames(frames))
     times = [seconds for seconds, _ in checked_frames([(seconds, frame) for seconds in np.arange(3) / 25])]
     assert [type(seconds) for seconds in times] == [float] * 3
+    assert len([*checked_frames([(Fraction(1, 10), frame)] * 2)]) == 2, "as PyAV has them"

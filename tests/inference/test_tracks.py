@@ -188,6 +188,19 @@ def test_of_faces_that_are_about_as_large_the_same_ones_are_followed():
     assert follow([*frames, *grown], most=3)[-1][-1] == 4, "one that is much larger takes a place"
 
 
+def test_after_a_cut_a_crowd_is_chosen_by_size_alone():
+    """Smaller faces are where those of the shot before were."""
+    tracker = Tracker(3)
+    across, down = (np.linspace(0, 100, 320)[:, None], np.linspace(100, 0, 240)[:, None, None])
+    for number in range(10):
+        is_after = number >= 5
+        small = [(20 + 30 * i, 60, 18 if is_after else 20, OTHER if is_after else ONE) for i in range(3)]
+        frame, boxes = scene(*small, *((20 + 30 * i, 180, 24, OTHER) for i in range(3 * is_after)))
+        shot = (frame // 2 + (down if is_after else across)).astype(np.uint8)
+        followed = tracker.update(number / FPS, shot, boxes)
+    assert [track.place[2] for track in followed] == [24, 24, 24]
+
+
 def test_the_square_is_steadier_than_the_boxes():
     rng = np.random.default_rng(0)
     tracker = Tracker(1)

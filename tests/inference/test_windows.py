@@ -1,12 +1,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from weakref import WeakSet
 
+import numpy as np
 import pytest
 import torch
 
 from peclip.errors import InputError
-from peclip.inference.windows import FEWEST, SPARE, Box, Seen, View, Window, Windows
+from peclip.inference.windows import FEWEST, SPARE, Box, Seen, View, Window, Windows, shared
 
 
 @dataclass(eq=False)
@@ -213,6 +215,32 @@ def test_frames_of_a_long_window_are_evenly_spaced():
     for number, window in enumerate(found):
         expected = [40 * number + 7.5 + 15 * place for place in range(8)]
         assert window.sights[0].clip[:, 0, 0, 0].tolist() == pytest.approx(expected, abs=4)
+
+
+def test_a_still_before_frames_takes_none_of_them():
+    """The still is shown when each of the next windows begins."""
+    found = slide([0, *(20.5 + i / 60 for i in range(240))], Windows(8, 4.0, 1.0))
+    assert [len({*window.sights[0].clip[:, 0, 0, 0].tolist()}) for window in found[-2:]] == [8, 8]
+
+
+def test_many_faces_one_after_the_other_have_room_for_as_many_crops_as_sixteen():
+    windows, kept = Windows(4, 60.0, 60.0), WeakSet()
+    for number, seconds in enumerate(at(25, 1400)):
+        if number % 35 == 0:  # four other faces
+            faces = [Someone(number + place) for place in range(4)]
+        crops = {one: torch.zeros(1) if windows.wants(one, seconds) else None for one in faces}
+        kept |= {crop for crop in crops.values() if crop is not None}
+        list(windows.push(seconds, view_of(crops)))
+        del crops
+    assert 8 * FEWEST < len(kept) <= 16 * FEWEST
+
+
+def test_stretches_that_two_lists_share_are_those_of_each_pair():
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        one, other = ([*pairwise(sorted(generator.choice(60, 12, replace=False).tolist()))][::2] for _ in range(2))
+        pairs = [(max(a, c), min(b, d)) for a, b in one for c, d in other]
+        assert shared(one, other) == sorted(pair for pair in pairs if pair[1] > pair[0])
 
 
 @pytest.mark.parametrize(
