@@ -207,10 +207,11 @@ def training_flops(net: PEClip, clips: int, frames: int) -> Flops:
         loss = F.cross_entropy((net.encode_video(video) @ features.T).float(), labels)
     with backward:
         loss.backward()
+    of_texts = 0  # where nothing in their tower learns, they are kept from one step to the next
     if encoded.requires_grad:
         with texts_backward:
             encoded.backward(features.grad)
-    of_texts = texts.get_total_flops() + texts_backward.get_total_flops()
+        of_texts = texts.get_total_flops() + texts_backward.get_total_flops()
     return Flops(forward.get_total_flops(), backward.get_total_flops(), of_texts)
 
 

@@ -22,7 +22,8 @@ class TextCache:
             weights: all tensors that they depend on.
             compute: returns them.
         """
-        dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+        casts = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)  # not on meta
+        dtype = torch.get_autocast_dtype(device.type) if casts else None
         key = (device, dtype, *map(_state, weights))
         known, features = self._kept.get(bare, (None, None))
         if features is None or known != key:

@@ -83,11 +83,11 @@ def test_the_arithmetic_of_evaluation_does_not_grow_with_the_classes():
     assert few == many
 
 
-def training_net(classes, prompts):
-    """A model of both towers without a recurrence, which takes seconds to count."""
+def training_net(classes, prompts, sites=("vision.attention", "text.attention")):
+    """A model without a recurrence, which takes seconds to count."""
     backbone = backbone_of("tiny")
     ids = random_tokens(backbone, 1, 2).repeat(classes, 1)
-    adapters = {"vision.attention": SharedAdapter, "text.attention": SharedAdapter}
+    adapters = dict.fromkeys(sites, SharedAdapter)
     labels = [f"class {number}" for number in range(classes)]
     return meta_copy(PEClip.assemble(backbone, ids, labels, adapters, prompts))
 
@@ -105,6 +105,12 @@ def test_the_arithmetic_of_clips_and_texts_is_that_of_the_step():
     with FlopCounterMode(display=False) as counter:
         net(torch.empty(2, 3, 3, 32, 32, device="meta")).sum().backward()
     assert step.forward + step.backward + step.texts == counter.get_total_flops()
+
+
+def test_texts_that_are_kept_have_no_arithmetic_in_a_step():
+    step = measure.training_flops(training_net(7, None, ["vision.attention"]), 2, 3)
+    assert step.forward > 0 < step.backward
+    assert step.texts == 0
 
 
 def test_the_memory_of_a_step_is_what_it_takes_above_what_was_there():
