@@ -15,13 +15,10 @@ from torch import Tensor
 from peclip.data.media.canvas import Canvas
 from peclip.inference.faces import Detector
 from peclip.inference.tracks import MARGIN, Square, Track, Tracker
-from peclip.inference.windows import Box, Seen, Subject, View
+from peclip.inference.windows import MOST_FACES, Box, Seen, Subject, View
 
 Wants = Callable[[Subject, float], bool]
 """Callable that accepts a face and the time of a frame in seconds, and returns whether its crop is needed."""
-
-MOST_FACES = 16
-"""Maximum number of faces that are tracked at once; of more, the largest are kept."""
 
 FASTEST = 1 / 32
 """Mean number of seconds between two frames in which faces are detected, at least; at 60 frames/s, in about every other one."""

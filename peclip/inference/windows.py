@@ -17,8 +17,9 @@ FEWEST, SPARE = 64, 4
 """A window keeps at most this many crops of a face, or this many times the T that are chosen from them if that is more: of a
 face with more of them, every other one is skipped, so that memory depends neither on the frame rate nor on the window."""
 
-FACES = 16
-"""A window has room for the crops of this many faces; where more come one after the other, fewer of each are kept."""
+MOST_FACES = 16
+"""Maximum number of faces that are tracked at once; of more, the largest are kept. A window has room for the crops of so many: where
+more come one after the other, fewer of each are kept."""
 
 FEWEST_LEFT = 3
 """Crops of a face of which one may still be dropped."""
@@ -215,7 +216,7 @@ class Windows:
                 kept.append(seconds)
             if len(kept) > self._most:
                 self._thin(subject)
-        while sum(map(len, self._kept.values())) > FACES * self._most:
+        while sum(map(len, self._kept.values())) > MOST_FACES * self._most:
             most_seen = max(self._kept, key=lambda each: len(self._kept[each]))
             if len(self._kept[most_seen]) < FEWEST_LEFT:
                 break

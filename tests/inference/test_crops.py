@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from peclip.data.media.clip import read_clip
-from peclip.inference.crops import FASTEST, MOST_FACES, FoundFaces, WholeFrames, cut_out
+from peclip.inference.crops import FASTEST, FoundFaces, WholeFrames, cut_out
 from peclip.inference.tracks import Square
+from peclip.inference.windows import MOST_FACES
 from tests.media import write_video
 
 

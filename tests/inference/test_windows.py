@@ -193,14 +193,16 @@ def test_who_is_not_confirmed_is_not_reported():
 
 @pytest.mark.parametrize(("num_frames", "most"), [(4, FEWEST), (40, SPARE * 40)])
 def test_few_crops_are_kept_however_many_frames_there_are(num_frames, most):
-    windows, someone, kept = Windows(num_frames, 2.0, 1.0), Someone(), WeakSet()
+    windows, someone, kept, wanted = Windows(num_frames, 2.0, 1.0), Someone(), WeakSet(), 0
     for seconds in at(240, 5 * 240):
         crop = torch.zeros(3, 2, 2, dtype=torch.uint8) if windows.wants(someone, seconds) else None
         kept |= {crop} if crop is not None else set()
+        wanted += crop is not None and seconds >= 2  # from then on, as many as a window needs
         for window in windows.push(seconds, view_of({someone: crop})):
             assert window.sights[0].share == 1
         assert len(kept) <= most + 1
     assert len(kept) >= most / 2
+    assert wanted <= 3 / 2 * most
 
 
 @pytest.mark.parametrize("length", [1.0, 2.0, 60.0])

@@ -9,6 +9,7 @@ import pytest
 
 from peclip.inference.recognizer import Recognizer
 from tests.lacking import YUNET
+from tests.media import write_video
 
 MOST_MB, MOST_SECONDS = 2, 30
 
@@ -36,3 +37,20 @@ def served(tmp_path_factory, net):
         server.should_exit = True
         thread.join(20)
         assert not thread.is_alive(), "the server does not end"
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """A video of five frames."""
+    path = tmp_path_factory.mktemp("video") / "somebody.mp4"
+    write_video(path, 5)
+    return path
+
+
+@pytest.fixture(scope="module")
+def client(served):
+    """A client of the server."""
+    import httpx
+
+    with httpx.Client(base_url=served.url, timeout=20) as client:
+        yield client

@@ -30,19 +30,6 @@ pytestmark = needs_gradio
 ROOT = Path(peclip.__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def video(tmp_path_factory):
-    path = tmp_path_factory.mktemp("video") / "somebody.mp4"
-    write_video(path, 5)
-    return path
-
-
-@pytest.fixture(scope="module")
-def client(served):
-    with httpx.Client(base_url=served.url, timeout=20) as client:
-        yield client
-
-
 @pytest.fixture
 def endless(served, monkeypatch):
     """Let each video be computed until the test is over, and say whether one is."""
