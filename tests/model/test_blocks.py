@@ -81,6 +81,23 @@ def test_values_and_gradients_are_the_same(way, pair):
             assert torch.allclose(weight.grad, other[name].grad, rtol=1e-3, atol=1e-4), name
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(
+    "options", [{"checkpointing": True}, {"compile": True}, {"compile": True, "checkpointing": True}], ids=str
+)
+def test_values_and_gradients_are_the_same_on_a_gpu(options, tiny_clip, monkeypatch):
+    """Without TF32, which rounds to three decimal digits."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    plain, other = (stir(build(tiny_clip, **given)).cuda() for given in ({}, options))
+    losses = [net(clips(2).cuda()).square().mean() for net in (plain, other)]
+    assert torch.allclose(*losses, rtol=1e-3)
+    for loss in losses:
+        loss.backward()
+    for name, weight in trainable(plain).items():
+        assert torch.allclose(weight.grad, trainable(other)[name].grad, rtol=1e-2, atol=1e-3), name
+
+
 def test_a_copy_runs_with_its_own_weights(other):
     """With gradients, because blocks are compiled again without."""
     video = clips(2)

@@ -130,7 +130,9 @@ class _QuickGELU(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         scaled = FACTOR * x
         ctx.save_for_backward(scaled)
-        return torch.sigmoid(scaled).mul_(x)
+        gate = torch.sigmoid(scaled)
+        # Compiled by torch 2.11, a result that was written in place would have no gradient.
+        return gate * x if torch.compiler.is_compiling() else gate.mul_(x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:

@@ -34,6 +34,9 @@ SHAPES = ((1, 1), (3, 2))
 COMPARED = 4
 """Clips of the trained length on which the two are compared; one in fp32."""
 
+OLDEST_TORCH = "2.13"
+"""Version of torch that can write clips of any number of frames."""
+
 LARGEST = 1_900_000_000
 """Bytes of weights that fit into one file; the format is limited to 2 GiB."""
 
@@ -94,10 +97,14 @@ def write_onnx(net: PEClip, path: Path, dtype: Dtype = "fp32") -> Parity:
         The difference from torch.
 
     Raises:
-        InputError: a package of the extra ``onnx`` is missing, the model is too large for one file, the file cannot be
+        InputError: a package of the extra ``onnx`` is missing or torch too old, the model is too large for one file, the file cannot be
             written, or its logits differ from those of torch by more than :data:`TOLERANCE` in fp32, or are not finite.
     """
     onnx, onnxruntime, _ = (_need(name) for name in ("onnx", "onnxruntime", "onnxscript"))
+    if torch.__version__ < OLDEST_TORCH:
+        raise InputError(
+            f"ONNX needs torch {OLDEST_TORCH}, but {torch.__version__} is installed: pip install 'torch>={OLDEST_TORCH}'"
+        )
     size = sum(weight.numel() * 4 for weight in net.backbone.towers["vision"].module.parameters())
     if size > LARGEST:
         raise InputError(f"the vision tower of {net.backbone.name!r} has {size / 1e9:.1f} GB, an ONNX file holds 2 GB")

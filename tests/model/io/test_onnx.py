@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.torch_version import TorchVersion
 
 from peclip.clip_format import ClipFormat
 from peclip.data.augment import normalize
@@ -38,6 +39,14 @@ from tests.model.small import LABELS, build, clips, stir
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 runtime = pytest.importorskip("onnxruntime", reason=needs("ONNX"))
+
+
+def test_a_torch_that_is_too_old_is_named(net, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", TorchVersion("2.12.1+cu130"))
+    with pytest.raises(
+        InputError, match=r"^ONNX needs torch 2\.13, but 2\.12\.1\+cu130 is installed: pip install 'torch>=2\.13'$"
+    ):
+        write_onnx(net, tmp_path / "model.onnx")
 
 
 @pytest.fixture(scope="module")
