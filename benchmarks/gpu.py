@@ -32,10 +32,13 @@ class Variant(NamedTuple):
 
 BF16 = {"precision": "bf16-mixed", "frozen": "bf16"}
 COMPILED = BF16 | {"compile": "true", "warmup": 3}
+NARROW = COMPILED | {"residual": "bf16"}
 VARIANTS = {
     "training, bf16, compiled": Variant("train", 64, COMPILED),
     "training, fp32, eager": Variant("train", 8, {"precision": "32-true"}),
     "evaluation, bf16, compiled": Variant("eval", 64, COMPILED),
+    "training, bf16, compiled, residual in bf16": Variant("train", 64, NARROW),
+    "evaluation, bf16, compiled, residual in bf16": Variant("eval", 64, NARROW),
     "training, bf16, eager": Variant("train", 64, BF16),
     "training, bf16, eager, checkpointing": Variant("train", 64, BF16 | {"checkpointing": "true"}),
     "evaluation, bf16, eager": Variant("eval", 64, BF16),

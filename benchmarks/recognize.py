@@ -1,6 +1,6 @@
 """Measure how fast `peclip recognize` is with ViT-B/16, and each of its stages alone.
 
-python benchmarks/recognize.py VIDEO FACE_MODEL [--cores 2] [--repeats 3] [--seconds 20] [--precision auto]
+python benchmarks/recognize.py VIDEO FACE_MODEL [--cores 2] [--repeats 3] [--seconds 20] [--precision auto] [--device cpu]
 
 The weights are random: speed does not depend on them. Stages are measured one after the other on the same frames, and
 the whole as the command runs it, without writing files.
@@ -80,14 +80,14 @@ def timed(work: Callable[[], object], repeats: int) -> float:
 
 
 def measure(
-    video: str, face_model: str, seconds: float, repeats: int, precision: str
+    video: str, face_model: str, seconds: float, repeats: int, precision: str, device: str
 ) -> tuple[dict[str, float], float, int]:
     """Return the seconds of each stage, the length of the video in seconds, and the number of its clips."""
     keep_freed_memory()  # as the command does
     net, detect = vit_b_16(), YuNet(face_model)
     frames = list(frames_of(video, seconds))
     clips = find_faces(frames, detect, net.image_size)
-    recognizer = Recognizer(net, detect, window=WINDOW, stride=STRIDE, precision=precision)
+    recognizer = Recognizer(net, detect, window=WINDOW, stride=STRIDE, precision=precision, device=device)
     classify(recognizer, clips[:4])  # what is made once is not measured
     stages: dict[str, Callable[[], object]] = {
         "decoding": lambda: sum(1 for _ in frames_of(video, seconds)),
@@ -108,19 +108,20 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="of which the median is reported")
     parser.add_argument("--seconds", type=float, default=20.0, help="how much of the video is taken")
     parser.add_argument("--precision", default="auto", help="as of peclip recognize")
+    parser.add_argument("--device", default="cpu", help="on which the model computes, as of peclip recognize")
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))[: options.cores]
     os.sched_setaffinity(0, cores)  # the decoder's threads too
     torch.set_num_threads(len(cores))
     cv2.setNumThreads(len(cores))
     took, length, clips = measure(
-        options.video, options.face_model, options.seconds, options.repeats, options.precision
+        options.video, options.face_model, options.seconds, options.repeats, options.precision, options.device
     )
     table = Table("stage", "seconds", "per second of video", box=box.MARKDOWN)
     for name, value in took.items():
         table.add_row(name, f"{value:.2f}", f"{value / length:.3f}")
     Console().print(
-        f"{length:.1f} s of video, {clips} clips of {FRAMES} frames, {len(cores)} cores, {options.precision}"
+        f"{length:.1f} s of video, {clips} clips of {FRAMES} frames, {len(cores)} cores, {options.precision}, {options.device}"
     )
     Console().print(table)
 

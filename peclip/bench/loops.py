@@ -97,7 +97,9 @@ def _measured(what: str, setup: Setup, loop: Callable[..., Any], count: Callable
     batches: Any = [_batch(net, setup.batch_size)] * (setup.warmup + 1 + setup.steps)
     before = matmul_rate(device, dtype)
     loop(
-        _trainer(device, precision, watch), PEClipModule(net, frozen=setup.frozen), DataLoader(batches, batch_size=None)
+        _trainer(device, precision, watch),
+        PEClipModule(net, frozen=setup.frozen, residual=setup.residual),
+        DataLoader(batches, batch_size=None),
     )
     peak, memory = max(before, matmul_rate(device, dtype)), memory_rate(device)
     floor = floor_of(work, peak, memory, dtype.itemsize) if work else None

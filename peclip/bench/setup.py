@@ -51,6 +51,7 @@ class Setup:
         image_size: side of the frames in pixels; by default that of the backbone.
         precision: bf16-mixed, 32-true, or auto: the default of peclip fit and test on this device.
         frozen: precision in which the matrices of CLIP are held; bf16 only with precision bf16-mixed.
+        residual: precision of the tokens between the blocks of the vision tower; bf16 only with precision bf16-mixed.
         compile: compile the model.
         checkpointing: compute activations again in the backward pass instead of keeping them.
         steps: steps that are timed.
@@ -72,6 +73,7 @@ class Setup:
     image_size: int | None = None
     precision: Precision = "auto"
     frozen: Held = "fp32"
+    residual: Held = "fp32"
     compile: bool = False
     checkpointing: bool = False
     steps: int = 5

@@ -17,6 +17,7 @@ from peclip.model.blocks import PLAIN, BlockForward, Flow, Run
 from peclip.model.fast.frozen import linear_of_last
 from peclip.model.parts.adapters import Adapter, Place, is_token_wise
 from peclip.model.parts.foreign import check_returned
+from peclip.model.precision import autocast_dtype
 
 BLOCK = "block"
 """Part of a site that is a whole block."""
@@ -97,6 +98,19 @@ def _for_prompts(flow: Flow, layer: nn.Linear, x: Tensor) -> Tensor:
     if flow.last and torch.is_grad_enabled():
         return linear_of_last(x, layer.weight, layer.bias, flow.last)
     return type(layer).forward(layer, x)
+
+
+def narrow(tower: Tower) -> Handle:
+    """Convert the tokens that enter the first block of a tower to the precision of autocast, where autocast is enabled.
+
+    What blocks add to them has that precision already, so all blocks pass such tokens on.
+    """
+    return tower.blocks[0].register_forward_pre_hook(_narrow)
+
+
+def _narrow(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Any, ...]:
+    tokens, *others = args
+    return tokens.to(autocast_dtype(tokens.device) or tokens.dtype), *others
 
 
 def watch(module: nn.Module, see: Callable[[Any, Any], None]) -> Handle:

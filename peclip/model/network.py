@@ -20,7 +20,7 @@ from peclip.errors import InputError, shown
 from peclip.model.blocks import PLAIN, Flow, Run
 from peclip.model.build import Built
 from peclip.model.fast.frozen import hold_in
-from peclip.model.inject import Handle, LayerForward, attach, uses_one_token
+from peclip.model.inject import Handle, LayerForward, attach, narrow, uses_one_token
 from peclip.model.modules import placed
 from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.foreign import check_returned, is_foreign
@@ -64,7 +64,7 @@ class Network(nn.Module):
             layer for name, layer in each_layer(self.peft) if id(self.clip.get_submodule(name).weight) in in_text
         )
         self._handles: list[Handle] = []
-        self._is_bare = False
+        self._is_bare = self._is_narrow = False
         self._mixes = {  # without them too: then adapters that are the identity change no bit
             name: not uses_one_token(tower, placed(self.adapters, name)) for name, tower in self.backbone.towers.items()
         }
@@ -243,6 +243,15 @@ class Network(nn.Module):
         check("dtype", dtype, torch.dtype)
         hold_in(self.clip, dtype)
         self._texts.clear()
+
+    def narrow_residual(self) -> None:
+        """Pass tokens between the vision blocks in the precision of autocast: less memory and time, other rounding.
+
+        Autocast alone keeps this residual stream in fp32. Without autocast nothing changes.
+        """
+        if not self._is_narrow:
+            narrow(self.backbone.towers["vision"])
+            self._is_narrow = True
 
     def run_plainly(self) -> None:
         """Neither compile blocks nor recompute them for the gradient."""

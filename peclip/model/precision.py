@@ -14,22 +14,24 @@ WITH_LIGHTNING: tuple[str, ...] = (*get_args(Precision), "16-mixed")
 """Those in which Lightning may train and evaluate a model: its weights stay in fp32, as an optimizer needs them."""
 
 
-def check_precision(precision: str, frozen: str) -> None:
+def check_precision(precision: str, frozen: str = "fp32", residual: str = "fp32") -> None:
     """Check the precision of one of Lightning's trainers.
 
     Args:
         precision: of the trainer.
         frozen: in which the frozen weights are held, ``fp32`` or ``bf16``.
+        residual: in which the tokens between the vision blocks are held, ``fp32`` or ``bf16``.
 
     Raises:
-        InputError: the model does not compute in it, or the frozen weights do not fit it.
+        InputError: the model does not compute in it, or what is held in bf16 does not fit it.
     """
     if precision not in WITH_LIGHTNING:
         raise InputError(
             f"trainer.precision is {precision}, expected {' or '.join(WITH_LIGHTNING)}: what is trained stays in fp32"
         )
-    if frozen == "bf16" and precision != "bf16-mixed":
-        raise InputError(f"frozen is bf16, but trainer.precision is {precision}: set it to bf16-mixed", "frozen")
+    for name, held in (("frozen", frozen), ("residual", residual)):
+        if held == "bf16" and precision != "bf16-mixed":
+            raise InputError(f"{name} is bf16, but trainer.precision is {precision}: set it to bf16-mixed", name)
 
 
 def best_precision(accelerator: Any) -> Precision:
@@ -48,6 +50,12 @@ def _cpu_multiplies_bf16() -> bool:
     if platform.machine().lower() in ("x86_64", "amd64"):
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """Return the precision of autocast on a device; None where it is off, or the device has none, as meta."""
+    is_on = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+    return torch.get_autocast_dtype(device.type) if is_on else None
 
 
 def computed_in(precision: str, device: torch.device) -> torch.autocast:

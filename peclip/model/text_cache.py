@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from peclip.model.precision import autocast_dtype
+
 
 class TextCache:
     """Keeps the features of the class texts, with and without adapters and prompts."""
@@ -22,9 +24,7 @@ class TextCache:
             weights: all tensors that they depend on.
             compute: returns them.
         """
-        casts = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)  # not on meta
-        dtype = torch.get_autocast_dtype(device.type) if casts else None
-        key = (device, dtype, *map(_state, weights))
+        key = (device, autocast_dtype(device), *map(_state, weights))
         known, features = self._kept.get(bare, (None, None))
         if features is None or known != key:
             with torch.inference_mode(False), torch.no_grad():  # training steps may use what an evaluation has computed

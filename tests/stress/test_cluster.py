@@ -26,6 +26,7 @@ WAYS = {
     "fp32": ["--trainer.precision", "32-true"],
     "bf16": ["--trainer.precision", "bf16-mixed"],
     "held in bf16": ["--trainer.precision", "bf16-mixed", "--model.frozen", "bf16"],
+    "narrow residual": ["--trainer.precision", "bf16-mixed", "--model.residual", "bf16"],
     "checkpointing": ["--trainer.precision", "32-true", "--model.net.checkpointing", "true"],
     "compiled": ["--trainer.precision", "32-true", "--model.net.compile", "true"],
     "accumulated": ["--trainer.precision", "32-true", "--trainer.accumulate_grad_batches", "2"],

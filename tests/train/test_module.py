@@ -258,9 +258,19 @@ def test_frozen_weights_held_in_bf16_train_as_those_in_fp32(tiny_clip, tiny_data
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
-def test_frozen_weights_in_bf16_need_that_precision(tiny_clip, tiny_data):
-    with pytest.raises(InputError, match=r"^frozen is bf16, but trainer\.precision is 32-true"):
-        fit(module_of(tiny_clip, frozen="bf16"), clips_of(tiny_data), max_epochs=1, precision="32-true")
+@pytest.mark.parametrize("name", ["frozen", "residual"])
+def test_what_is_held_in_bf16_needs_that_precision(name, tiny_clip, tiny_data):
+    with pytest.raises(InputError, match=rf"^{name} is bf16, but trainer\.precision is 32-true"):
+        fit(module_of(tiny_clip, **{name: "bf16"}), clips_of(tiny_data), max_epochs=1, precision="32-true")
+
+
+def test_with_a_narrow_residual_everything_trains_and_stays_in_fp32(tiny_clip, tiny_data):
+    module = module_of(tiny_clip, residual="bf16")
+    before = {name: value.clone() for name, value in module.net.trainable_state().items()}
+    fit(module, clips_of(tiny_data), max_epochs=2, precision="bf16-mixed")
+    after = module.net.trainable_state()
+    assert [name for name, value in after.items() if torch.equal(value, before[name])] == []
+    assert {value.dtype for value in after.values()} == {torch.float32}
 
 
 def test_training_lowers_the_loss_on_its_own_clips(tiny_clip, tiny_data):

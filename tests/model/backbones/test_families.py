@@ -10,6 +10,7 @@ from peclip.class_texts import class_texts
 from peclip.model import PEClip, read_trained
 from peclip.model.arithmetic import clip_flops
 from peclip.model.backbones.load import load_backbone
+from peclip.model.inject import watch
 from peclip.model.io.checkpoint import to_checkpoint
 from tests.model.backbones.families import WRITERS
 from tests.model.small import LABELS, build, clips, stir, trainable
@@ -155,6 +156,23 @@ def test_frozen_matrices_held_in_bf16_give_the_same_logits(family, whole):
         before = logits(net)
         net.hold_frozen_in(torch.bfloat16)
         assert torch.equal(logits(net), before)
+
+
+def test_a_narrow_residual_is_that_of_all_vision_blocks_within_autocast_alone(whole):
+    net = deepcopy(whole)
+    exact, entered = logits(net), []
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = logits(net)
+    net.narrow_residual()
+    for block in net.backbone.towers["vision"].blocks:
+        watch(block, lambda args, output: entered.append(args[0].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        error = (logits(net) - exact).abs().max()
+        with net.bare():
+            logits(net)
+    assert set(entered) == {torch.bfloat16}
+    assert error <= 3 * (rounded - exact).abs().max()
+    assert torch.equal(logits(net), exact)
 
 
 @pytest.mark.slow
