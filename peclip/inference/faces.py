@@ -1,6 +1,7 @@
 """Find faces in a frame: YuNet, run by OpenCV (the extra ``faces``)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
@@ -31,6 +32,9 @@ CONFIDENCE = 0.7
 
 _COLUMNS = (0, 1, 2, 3, 14, 4, 5, 6, 7)  # of YuNet's output: the box, the score and the eyes
 _ALL = 15
+
+SILENT = 0
+"""OpenCV's level of logging at which nothing is printed."""
 
 OVERLAP = 0.3
 """Largest intersection over union of two boxes; of two that overlap more, the one with the higher score is kept."""
@@ -99,17 +103,25 @@ class YuNet:
         return np.asarray(faces, np.float64) * ([width / size[0], height / size[1]] * 7 + [1])
 
     def _load(self) -> Any:
-        log = self._cv2.utils.logging
-        level = log.getLogLevel()
-        log.setLogLevel(log.LOG_LEVEL_SILENT)  # the error is reported once, below
         try:
-            net = self._cv2.FaceDetectorYN.create(self._file, "", (64, 64), CONFIDENCE, OVERLAP)
-            net.detect(np.zeros((64, 64, 3), np.uint8))
+            with silenced(self._cv2):
+                net = self._cv2.FaceDetectorYN.create(self._file, "", (64, 64), CONFIDENCE, OVERLAP)
+                net.detect(np.zeros((64, 64, 3), np.uint8))
         except self._cv2.error as error:
             raise InputError(f"face_model {self._file}: not the ONNX file of YuNet that OpenCV can read") from error
-        finally:
-            log.setLogLevel(level)
         return net
+
+
+@contextmanager
+def silenced(cv2: Any) -> Iterator[None]:
+    """Within the context, keep OpenCV from printing errors, which are raised as well."""
+    log = getattr(cv2.utils, "logging", cv2)  # OpenCV 4 has the functions in cv2 itself
+    level = log.getLogLevel()
+    log.setLogLevel(SILENT)
+    try:
+        yield
+    finally:
+        log.setLogLevel(level)
 
 
 def fetch(hub: str, names: Sequence[str], what: str, option: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from peclip.errors import InputError
-from peclip.inference.faces import YuNet, fetch
+from peclip.inference.faces import YuNet, fetch, silenced
 
 HUB = "opencv/face_recognition_sface"
 HUB_FILES = ("face_recognition_sface_2021dec.onnx",)
@@ -59,16 +59,12 @@ class SFace:
         return np.asarray(feature / length, np.float32) if np.isfinite(length) and length > 0 else None
 
     def _load(self) -> Any:
-        log = self._cv2.utils.logging
-        level = log.getLogLevel()
-        log.setLogLevel(log.LOG_LEVEL_SILENT)  # the error is reported once, below
         try:
-            net = self._cv2.FaceRecognizerSF.create(self._file, "")
-            net.feature(np.zeros((112, 112, 3), np.uint8))
+            with silenced(self._cv2):
+                net = self._cv2.FaceRecognizerSF.create(self._file, "")
+                net.feature(np.zeros((112, 112, 3), np.uint8))
         except self._cv2.error as error:
             raise InputError(
                 f"face_features {self._file}: not the ONNX file of SFace that OpenCV can read", "face_features"
             ) from error
-        finally:
-            log.setLogLevel(level)
         return net

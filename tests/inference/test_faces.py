@@ -1,12 +1,13 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from peclip.errors import InputError
 from peclip.inference import faces
-from peclip.inference.faces import YuNet, checked_faces, detector_of
+from peclip.inference.faces import YuNet, checked_faces, detector_of, silenced
 from peclip.inference.trained import find_device
 from tests import lacking
 from tests.lacking import YUNET, needs, needs_yunet
@@ -110,6 +111,20 @@ def test_a_detector_of_ones_own_that_returns_no_box_is_named(box):
 def test_a_model_that_would_find_no_faces_is_refused(faces):
     with pytest.raises(InputError, match="face_model is a file of YuNet, which finds no faces here"):
         detector_of(faces, "yunet.onnx")
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_every_opencv_is_silent_within_the_context_alone(version):
+    levels = [3]
+    log = SimpleNamespace(getLogLevel=lambda: levels[-1], setLogLevel=levels.append)
+    cv2 = (
+        SimpleNamespace(**vars(log), utils=object())
+        if version == 4
+        else SimpleNamespace(utils=SimpleNamespace(logging=log))
+    )
+    with silenced(cv2):
+        assert levels == [3, 0]
+    assert levels == [3, 0, 3]
 
 
 @pytest.mark.parametrize("name", ["meta", "abacus", "cuda:99"])

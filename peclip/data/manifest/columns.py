@@ -37,16 +37,21 @@ def complete(table: pd.DataFrame) -> pd.DataFrame:
             missing = {"int64": 0, "str": "", "category": ""}.get(kind, float("nan"))
             columns[name] = pd.Series(missing, index=table.index, dtype=kind)
         elif kind in ("str", "category"):
-            columns[name] = _text(table[name].fillna(""), kind)
+            columns[name] = _text(_filled(table[name]), kind)
         else:
             columns[name] = table[name].astype(kind)
     for name in fold_columns(table).values():
-        columns[name] = _text(table[name].fillna(""), "category")
+        columns[name] = _text(_filled(table[name]), "category")
     for label, name in soft_columns(table).items():
         columns[f"p_{label}"] = table[name].astype("float32")
     if "label" in table:
         columns["label"] = each_value(columns["label"], vocabulary.canonical)
     return pd.DataFrame(columns, copy=False).reset_index(drop=True)
+
+
+def _filled(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Return values with empty text for missing ones; pandas 2 cannot fill categories without that text, even with none missing."""
+    return values.fillna("") if values.hasnans else values
 
 
 def _text(values: pd.Series[Any], kind: Any) -> pd.Series[Any]:
