@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from peclip.configuration import read_yaml
-from peclip.errors import InputError
+from peclip.configuration import DEPTH, read_yaml
+from peclip.errors import InputError, shown
 from peclip.files import write_text
 from peclip.results.records import from_json
 
@@ -50,12 +50,19 @@ class Change:
         option: dotted name.
         before: value of the steps before.
         now: value from this step on.
+
+    Raises:
+        InputError: the name has more parts than the options of a configuration have levels.
     """
 
     step: int
     option: str
     before: Any
     now: Any
+
+    def __post_init__(self) -> None:
+        if self.option.count(".") >= DEPTH:
+            raise InputError(f"option is {shown(self.option)}, expected a name of at most {DEPTH} parts")
 
 
 def read_options(run: Path, step: int | None = None) -> dict[str, Any] | None:

@@ -45,7 +45,16 @@ def test_a_folder_without_a_record_has_none(tmp_path):
     assert read_changes(tmp_path) == ()
 
 
-@pytest.mark.parametrize("content", ["- {step: 15, option", "step: 3", "- {step: many, option: a, before: 1, now: 2}"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "- {step: 15, option",
+        "step: 3",
+        "- {step: many, option: a, before: 1, now: 2}",
+        f"- {{step: 1, option: a{'.a' * 100_000}, before: 1, now: 2}}",
+    ],
+    ids=["cut off", "no list", "another type", "endless name"],
+)
 def test_torn_changes_are_one_line(run, content):
     (run / CHANGES).write_text(content)
     with pytest.raises(InputError, match=r"changes\.yaml") as caught:
