@@ -122,3 +122,16 @@ def _as_a_process() -> Iterator[None]:
             handler.setStream(stream)
         os.environ.clear()
         os.environ.update(environment)
+
+
+@contextmanager
+def few_calls(most: int = 150) -> Iterator[None]:
+    """Allow only so many nested calls, so that what nests deeper needs few folders."""
+    limit, frame, depth = sys.getrecursionlimit(), sys._getframe(), 0
+    while frame := frame.f_back:
+        depth += 1
+    sys.setrecursionlimit(depth + most)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)

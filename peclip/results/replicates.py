@@ -221,13 +221,15 @@ def _named(path: str) -> list[Path]:
 
 def _walk(folder: Path) -> Iterator[tuple[Path, bool]]:
     """Yield the folders of results in a folder, or itself, and whether each is finished; links are not followed."""
-    if any((folder / name).exists() for name in (METRICS, RESULTS)):
-        yield folder, True
-        return
-    below = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
-    begun = (folder / OPTIONS).exists() or (folder / "checkpoints").is_dir()
-    if begun and not any(path.name.startswith("seed_") for path in below):
-        yield folder, False
-        return
-    for path in sorted(below, key=lambda path: natural_key(path.name)):
-        yield from _walk(path)
+    following = [folder]
+    while following:
+        folder = following.pop()
+        if any((folder / name).exists() for name in (METRICS, RESULTS)):
+            yield folder, True
+            continue
+        below = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
+        begun = (folder / OPTIONS).exists() or (folder / "checkpoints").is_dir()
+        if begun and not any(path.name.startswith("seed_") for path in below):
+            yield folder, False
+            continue
+        following += sorted(below, key=lambda path: natural_key(path.name), reverse=True)

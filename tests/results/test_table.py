@@ -13,7 +13,8 @@ from peclip.clip_format import ClipFormat
 from peclip.results.crossval import summarise, write_summary
 from peclip.results.evaluation import Limited, read_evaluation
 from peclip.results.options import Change, write_changes
-from tests.runs import run, save_blank
+from peclip.results.replicates import find_results
+from tests.runs import few_calls, run, save_blank
 from tests.train.evaluations import outcomes, write_run
 
 TRUTH = outcomes(90, 1)[0]
@@ -179,6 +180,15 @@ def test_patterns_links_and_evaluations_are_found_where_they_are_named(runs):
     assert (float(named["war"]), named["seeds"]) == (pytest.approx(war(run_folder / "test_0")), "0")
     os.symlink(runs, runs / "runs/circle")
     assert len(rows("runs")) == 2
+
+
+def test_runs_are_found_in_folders_nested_deeper_than_calls_may_be(tmp_path):
+    deepest = tmp_path.joinpath(*["a"] * 200)
+    os.makedirs(deepest)
+    write_run(deepest / "run", TRUTH, TRUTH)
+    with few_calls():
+        found = find_results([str(tmp_path)])
+    assert found.results == (deepest / "run",)
 
 
 def test_a_cross_validation_is_the_mean_of_its_folds_and_its_seeds_are_replicates(tmp_path, monkeypatch):

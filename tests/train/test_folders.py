@@ -1,5 +1,6 @@
 """Folders of runs and of results: nobody writes into another's, and nobody removes what is not theirs."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from peclip.train.cli import lightning
+from peclip.train.runs.resume import remove_empty_run
 from peclip.train.seeds import OPTION
 from tests.processes import AtCall, in_a_process, send
-from tests.runs import run, write_config
+from tests.runs import few_calls, run, write_config
 from tests.train.test_cv import write_folds
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
@@ -22,6 +24,13 @@ def assert_refused(result, *says):
     assert (result.status, result.err.count("\n")) == (2, 1), result.err
     for part in says:
         assert part in result.err
+
+
+def test_a_run_whose_folders_are_nested_deeper_than_calls_may_be_is_not_empty(tmp_path):
+    os.makedirs(tmp_path.joinpath(*["a"] * 200))
+    with few_calls():
+        remove_empty_run(tmp_path, tmp_path)
+    assert (tmp_path / "a").is_dir()
 
 
 @pytest.fixture

@@ -100,8 +100,8 @@ def _is_run(folder: Path) -> bool:
 
 def _is_empty(folder: Path) -> bool:
     """Return whether a folder holds at most what is written before a training begins."""
-    names = {path.name for path in folder.rglob("*") if not is_temporary(path)}
-    return {name for name in names if not name.startswith("events.out.tfevents")} <= BEFORE_TRAINING
+    names = (path.name for path in folder.rglob("*") if not is_temporary(path))  # up to the first other one
+    return all(name in BEFORE_TRAINING or name.startswith("events.out.tfevents") for name in names)
 
 
 @rank_zero_only
