@@ -13,7 +13,7 @@ import numpy as np
 from peclip.clip_format import ClipFormat
 from peclip.errors import InputError, counted, first_line, listed
 from peclip.files import is_not, open_regular, write_json
-from peclip.labels import label_of
+from peclip.labels import MOST, label_of
 from peclip.results.calibration import Calibrated
 from peclip.results.figures import draw_confusion, write_confusion
 from peclip.results.records import from_json, read_json
@@ -277,6 +277,8 @@ def _read_predictions(path: Path) -> tuple[tuple[str, ...], tuple[Piece, ...], n
             if [*header[:1], *header[first : first + 2]] != ["path", "label", "predicted"]:
                 raise InputError(f"{path} lacks the columns path, label and predicted of an evaluation")
             labels = tuple(map(label_of, header[first + 2 :]))
+            if len(labels) > MOST:
+                raise InputError(f"{path} has columns of {len(labels):,} labels, expected at most {MOST:,}")
             index = {label: place for place, label in enumerate(labels)}
             clips = [_clip(row, first, index, f"{path} line {rows.line_num}") for row in rows if row]
     except (OSError, csv.Error) as error:
@@ -291,7 +293,7 @@ def _clip(row: list[str], first: int, index: Mapping[str, int], where: str) -> t
     """Return the clip of a row, and its true and predicted class, which stand from the first column on.
 
     Raises:
-        InputError: the row is torn, one of its classes is unknown, or its start or end is not a number.
+        InputError: the row is torn, one of its classes is unknown, or its start or end is not a finite number.
     """
     expected = first + 2 + len(index)
     if len(row) != expected:
@@ -302,6 +304,8 @@ def _clip(row: list[str], first: int, index: Mapping[str, int], where: str) -> t
             raise InputError(f"{where}: {column} {label!r} is none of {listed(index)}")
     start, end = row[1:first] or ("", "")
     try:
+        if not all(math.isfinite(float(cell)) for cell in (start, end) if cell):
+            raise ValueError("not a finite number")
         piece = Piece(row[0].removeprefix("./"), float(start or 0), float(end or math.inf))
     except ValueError as error:
         raise InputError(f"{where}: start and end are {start!r} and {end!r}, expected seconds") from error

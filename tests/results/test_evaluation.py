@@ -7,6 +7,7 @@ import pytest
 
 from peclip.clip_format import ClipFormat
 from peclip.errors import InputError
+from peclip.labels import MOST
 from peclip.results.evaluation import (
     Limited,
     Metrics,
@@ -18,6 +19,7 @@ from peclip.results.scores import Scores, scores
 from peclip.results.training import Training, Waits, read_training, write_training
 from tests.train.evaluations import LABELS, write_run
 
+PIECES = "path,start,end,label,predicted,happiness\n"
 TRUTH, PREDICTED = [0, 0, 1, 2], [0, 1, 1, 0]
 
 
@@ -82,6 +84,18 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, folder):
             "line 2: predicted 'bored' is none",
         ),
         ("predictions.csv", "path,label,predicted,happiness\na,happiness,happiness,1\n", "of different evaluations"),
+        (
+            "predictions.csv",
+            f"{PIECES}a,nan,,happiness,happiness,1\n",
+            "line 2: start and end are 'nan' and '', expected",
+        ),
+        ("predictions.csv", f"{PIECES}a,0,1e999,happiness,happiness,1\n", "are '0' and '1e999', expected seconds"),
+        ("predictions.csv", f"{PIECES}a,-inf,1,happiness,happiness,1\n", "are '-inf' and '1', expected seconds"),
+        (
+            "predictions.csv",
+            f"path,label,predicted,{','.join(map(str, range(MOST + 1)))}\n",
+            "has columns of 10,001 labels, expected at most 10,000",
+        ),
     ],
 )
 def test_a_torn_file_is_named(folder, name, content, says):
