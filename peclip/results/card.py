@@ -9,7 +9,7 @@ import yaml
 
 from peclip.class_texts import Texts, texts_of
 from peclip.clip_format import CLIP_MEAN, CLIP_STD, ClipFormat
-from peclip.errors import counted
+from peclip.errors import counted, printable
 from peclip.labels import are_expressions
 from peclip.results.evaluation import Metrics, read_metrics
 from peclip.results.options import read_changes, read_options
@@ -195,7 +195,7 @@ def _protocol(scores: Metrics) -> str:
 def _scores(scores: Metrics | None) -> str:
     if scores is None:
         return "Not measured."
-    remarks = "".join(f"; {remark}" for remark in scores.remarks)
+    remarks = "".join(f"; {printable(remark)}" for remark in scores.remarks)
     calibration = f"\n\n{scores.calibration}." if scores.calibration else ""
     return f"On {counted(scores.scores.clips, f'{scores.split} clip')}{remarks}:\n\n{markdown_table(scores_table(scores))}{calibration}"
 

@@ -157,6 +157,12 @@ def test_a_limited_evaluation_is_reported_beside_its_scores(run):
     assert "On 40 test clips; limited to 40 of 90 clips:" in card(replace(FACTS, run=read_run(run)))
 
 
+def test_a_card_shows_half_a_character_in_a_remark_by_its_code():
+    scores = Metrics.from_json(SCORES | {"other_labels": {"\ud800": 3}}, "")
+    text = card(replace(FACTS, run=RunRecord({}, {}, scores)))
+    assert r"omitted clips of other labels: \ud800 3:" in text.encode().decode()
+
+
 def test_a_card_of_other_classes_says_nothing_of_faces_and_expressions():
     facts = replace(
         FACTS, labels=("brush_hair", "jump"), texts={"brush_hair": "a person brushing hair", "jump": "a jump"}
