@@ -20,8 +20,8 @@ from peclip.configuration import load
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.soft import soft_columns
 from peclip.data.source import read_source, split_source
-from peclip.errors import InputError, options_below
-from peclip.files import LOCK, file_errors, locked, write_text
+from peclip.errors import InputError, first_line, options_below
+from peclip.files import LOCK, file_errors, locked, read_regular_text, write_text
 from peclip.model.precision import best_precision
 from peclip.results.crossval import RESULTS, print_summary, summarise, write_summary
 from peclip.results.evaluation import read_evaluation
@@ -176,7 +176,7 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
     unfinished = _unfinished(folder, source)
     if finished := [fold for fold in source.folds if fold not in unfinished]:
         _check_same(folder, load(text))
-        if not (folder / CLIPS).exists() or (folder / CLIPS).read_text().strip() != digest:
+        if read_digest(folder) != digest:
             raise InputError(
                 f"{source.source} has other clips, labels, folds or subjects than when {folder} was interrupted: set another --name "
                 "or --folder to start again"
@@ -195,6 +195,21 @@ def digest_of(source: Manifest) -> str:
     subject = ["subject"] if source.table["subject"].ne("").any() else []  # whom validation keeps apart
     columns = ["path", "label", "split", "fold", "start", "end", *more, *subject]
     return hashlib.sha256(source.table[columns].to_csv().encode(errors="surrogateescape")).hexdigest()
+
+
+def read_digest(folder: Path) -> str | None:
+    """Return the digest of the clips with which a folder was begun; None where it has none.
+
+    Raises:
+        InputError: it is not UTF-8, or not a file.
+    """
+    path = folder / CLIPS
+    try:
+        return read_regular_text(path).strip()
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} cannot be read: {first_line(error)}: set another --name or --folder") from error
 
 
 def _check_same(folder: Path, now: Mapping[str, Any]) -> None:

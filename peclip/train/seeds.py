@@ -24,7 +24,7 @@ from peclip.results.table import table
 from peclip.terminal import say
 from peclip.train.cli.checks import SEEDS
 from peclip.train.cli.command import command
-from peclip.train.cv import CLIPS, FitOptions, digest_of, read_clips, train_and_free, without_results
+from peclip.train.cv import CLIPS, FitOptions, digest_of, read_clips, read_digest, train_and_free, without_results
 from peclip.train.cv import run as cross_validate
 from peclip.train.private_hooks import process_rank
 from peclip.train.runs.checkpoint_io import LAST
@@ -166,13 +166,13 @@ def _check_clips(folder: Path, clips: Manifest, is_begun: bool) -> None:
     Raises:
         InputError: they are others.
     """
-    record, digest = folder / CLIPS, f"{digest_of(clips)}\n"
-    if is_begun and record.exists() and record.read_text() != digest:  # earlier versions recorded none
+    digest = digest_of(clips)
+    if is_begun and read_digest(folder) not in (digest, None):  # earlier versions recorded none
         raise InputError(
             f"{clips.source} has other clips, labels, splits or subjects than when the first seeds of {folder} were trained: set "
             "another --name or --folder to start again"
         )
-    write_text(record, digest)
+    write_text(folder / CLIPS, f"{digest}\n")
 
 
 def _check_kind(run: Path, name: str) -> None:

@@ -215,11 +215,15 @@ def test_other_clips_are_not_mixed_with_finished_folds(resuming, tiny_clip, befo
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
-    [("fold_1/metrics.json", "metrics.json cannot be read"), ("config.yaml", "config.yaml line 2: not valid YAML")],
+    ("name", "content", "says"),
+    [
+        ("fold_1/metrics.json", b'{"war": [', "metrics.json cannot be read"),
+        ("config.yaml", b'{"war": [', "config.yaml line 2: not valid YAML"),
+        ("clips.sha256", b"\xff", "clips.sha256 cannot be read: 'utf-8' codec can't decode"),
+    ],
 )
-def test_a_torn_file_is_named_before_anything_is_trained(resuming, name, says):
-    Path("runs/tiny/cv_0", name).write_text('{"war": [')
+def test_a_torn_file_is_named_before_anything_is_trained(resuming, name, content, says):
+    Path("runs/tiny/cv_0", name).write_bytes(content)
     assert_refused(run("cv", "--config", resuming), says)
     assert not Path("runs/tiny/cv_0/fold_3").exists()
 

@@ -61,6 +61,15 @@ def test_other_clips_are_not_mixed_with_finished_seeds(runs, tiny_config, tiny_d
     assert not (folder / "seed_6").exists()
 
 
+def test_a_torn_digest_of_the_clips_is_named(runs, tiny_config, tmp_path):
+    folder = shutil.copytree(runs[0], tmp_path / "runs")
+    shutil.rmtree(folder / "seed_6")
+    (folder / "clips.sha256").write_bytes(b"\xff")
+    result = again(folder, tiny_config, "--seeds", "2")
+    assert (result.status, result.err.count("\n")) == (2, 1), result.err
+    assert "clips.sha256 cannot be read: 'utf-8' codec can't decode" in result.err
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
