@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from peclip.errors import InputError
+from peclip.files import read_regular
 
 STEP = "trainer/global_step"
 """Name of the step in the rows of WandbLogger."""
@@ -117,7 +118,7 @@ class ContinuedWandbLogger(WandbLogger):
         from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]  # made when it is imported
 
         prefix = f"{self._prefix}{self.LOGGER_JOIN_CHAR}" if self._prefix else ""
-        for content in _records(path.read_bytes()):
+        for content in _records(read_regular(path)):
             record = Record()
             record.ParseFromString(content)
             values = {item.key or ".".join(item.nested_key): item.value_json for item in record.history.item}
