@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 from peclip.errors import InputError
 from peclip.train.runs.folder import as_text
 from peclip.train.runs.loggers import Logs, identified, read_logs, rows_ahead, write_logs
+from peclip.train.runs.resume import METRICS, logged_rows
 from peclip.train.runs.wandb_logger import ContinuedWandbLogger, Earlier, Row, row_of
 from tests.processes import AtCall, in_a_process, send
 from tests.runs import run
@@ -95,6 +96,20 @@ def test_names_are_kept_in_the_folder_of_the_run(tmp_path):
 # --- no step twice ---
 
 
+@pytest.mark.parametrize("step", ["9" * 5_000, "one", "", "-1"])
+def test_a_row_without_a_possible_step_is_not_one_of_the_run(step, tmp_path):
+    (tmp_path / METRICS).write_text(f"step,train/loss\n0,2.5\n{step},1.5\n2,0.5,3\n3,0.2")
+    assert logged_rows(tmp_path) == [{"step": "0", "train/loss": "2.5"}, {"step": "2", "train/loss": "0.5"}]
+
+
+@pytest.mark.parametrize("cell", [b"1" * 200_000, b"\xff"], ids=["long", "not UTF-8"])
+def test_metrics_that_cannot_be_read_are_one_line(cell, tmp_path):
+    (tmp_path / METRICS).write_bytes(b"step,train/loss\n0," + cell + b"\n")
+    with pytest.raises(InputError, match=r"metrics\.csv cannot be read: .*: remove it") as caught:
+        logged_rows(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_rows_of_several_interrupted_sessions_are_ahead():
     rows = [{"step": "9", "train/loss": "1"}, {"step": "10", "train/loss": "1", "epoch": "2"}]
     earlier = Logs(ahead=(Row(8, ("a",)), Row(12, ("train/loss",))))
@@ -145,6 +160,12 @@ def test_settings_that_wandb_refuses_are_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "bogus")
     with pytest.raises(InputError, match=r"^W&B cannot begin a run: .*mode Input should be 'online'.*'bogus'[^\n]*$"):
         ContinuedWandbLogger(save_dir=tmp_path).experiment  # noqa: B018 - it begins when it is asked for
+
+
+def test_what_is_no_file_of_wandb_is_not_waited_for(tmp_path):
+    (tmp_path / "run.wandb").symlink_to("/dev/null")
+    with pytest.raises(InputError, match="is a device"):
+        next(ContinuedWandbLogger(experiment=Run(0))._rows_in(tmp_path / "run.wandb"))
 
 
 def test_the_identity_of_a_row_is_the_same_in_the_file_and_in_the_logger():

@@ -2,7 +2,7 @@
 
 import csv
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from peclip.errors import InputError
+from peclip.errors import InputError, first_line
 from peclip.files import is_temporary, read_regular_text
 from peclip.model.torch_file import read_checkpoint
 from peclip.results.options import CHANGES, OPTIONS
@@ -22,6 +22,9 @@ from peclip.train.runs.folder import VERSION, number_of, run_of_model
 from peclip.train.runs.loggers import FILE as LOGS
 
 METRICS, METRICS_BEFORE = "metrics.csv", ".before.csv"
+
+MOST_DIGITS = 18
+"""Digits of the largest step: the number has 64 bits."""
 
 BEFORE_TRAINING = {OPTIONS, CHANGES, LOGS, "checkpoints", "hparams.yaml"}
 """Files that are written before a training begins, beside those of TensorBoard."""
@@ -169,17 +172,33 @@ def keep_metrics(run: Interrupted, logger: CSVLogger) -> None:
 
 
 def logged_rows(run: Path) -> list[dict[str, Any]]:
-    """Return all rows of the metrics of a run that was interrupted, without empty values."""
+    """Return all rows of the metrics of a run that was interrupted, without empty values.
+
+    Raises:
+        InputError: they cannot be read.
+    """
     found = (path for path in (run / METRICS_BEFORE, run / METRICS) if path.exists())
-    return list(_rows(path)) if (path := next(found, None)) else []
+    return _rows(path) if (path := next(found, None)) else []
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file of metrics; its last line may be torn."""
-    text = read_regular_text(path)
-    for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
-        if (row.get("step") or "").isdecimal():
-            yield {name: value for name, value in row.items() if value}
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file of metrics; its last line may be torn.
+
+    Raises:
+        InputError: it is not UTF-8, or a cell is longer than Python's reader allows.
+    """
+    try:
+        text = read_regular_text(path)
+        rows = [*csv.DictReader(text[: text.rfind("\n") + 1].splitlines())]
+    except (UnicodeDecodeError, csv.Error) as error:
+        advice = "remove it to resume without the metrics of the steps before"
+        raise InputError(f"{path} cannot be read: {first_line(error)}: {advice}") from error
+    # Cells beyond those of the header have no name.
+    return [{name: value for name, value in row.items() if name and value} for row in rows if _is_step(row.get("step"))]
+
+
+def _is_step(cell: str | None) -> bool:
+    return cell is not None and cell.isdecimal() and len(cell) <= MOST_DIGITS
 
 
 def remove_empty_run(folder: Path, runs: Path) -> None:
