@@ -99,7 +99,8 @@ class TrainingTime(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue with the times of an interrupted run; a checkpoint of peclip 0.1.0 has no waits."""
         self._timer.load_state_dict(state_dict)
-        self._stages.seconds.update(state_dict.get("waits", {}))
+        waits = state_dict.get("waits", {})
+        self._stages.seconds |= {stage: waits[stage] for stage in STAGES if stage in waits}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock, and watch those that a step may wait for."""

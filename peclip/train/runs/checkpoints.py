@@ -16,6 +16,7 @@ from peclip.model.io.checkpoint import within
 from peclip.model.torch_file import read_checkpoint
 from peclip.train.runs.checkpoint_io import LAST, NEXT, SyncedIO, in_background
 from peclip.train.runs.clips import clip_digests, same_batches
+from peclip.train.runs.states import check_states
 
 PREVIOUS = "previous.ckpt"
 """The checkpoint that was ``last.ckpt`` before."""
@@ -59,6 +60,9 @@ class BestCheckpoint(ModelCheckpoint):
 
         Without its best checkpoint, selection starts again; so it does where that file is of a later step, which the run was
         interrupted after and repeats: its weights are not those that had the score.
+
+        Raises:
+            InputError: the best checkpoint is torn, or holds an entry of another type than peclip writes.
         """
 
         def moved(path: str) -> str:
@@ -67,7 +71,11 @@ class BestCheckpoint(ModelCheckpoint):
 
         known = {moved(path): score for path, score in state_dict["best_k_models"].items()}
         best = Path(moved(state_dict["best_model_path"]))
-        if not best.is_file() or read_checkpoint(best).get("global_step", 0) > self._step:
+        if not best.is_file():
+            return
+        content = read_checkpoint(best)
+        check_states(content, str(best))  # it is evaluated at the end
+        if content.get("global_step", 0) > self._step:
             return
         paths = {
             name: moved(state_dict[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")

@@ -164,7 +164,7 @@ def _keep_what_was_found(run: Interrupted, trainer: Trainer, data: VideoDataModu
     finders = [callback for callback in trainer.callbacks if isinstance(callback, FINDERS)]  # type: ignore[attr-defined]
     for finder in finders if run.checkpoint else ():
         trainer.callbacks.remove(finder)  # type: ignore[attr-defined]
-        if isinstance(finder, BatchSizeFinder) and "order" in run.state:
+        if isinstance(finder, BatchSizeFinder) and BATCH in run.state.get("order", {}):
             data.batch_size = run.state["order"][BATCH] // trainer.world_size
 
 

@@ -20,6 +20,7 @@ from peclip.train.runs.checkpoint_io import LAST
 from peclip.train.runs.checkpoints import ENDED, PREVIOUS, LastCheckpoint
 from peclip.train.runs.folder import VERSION, number_of, run_of_model
 from peclip.train.runs.loggers import FILE as LOGS
+from peclip.train.runs.states import check_states
 
 METRICS, METRICS_BEFORE = "metrics.csv", ".before.csv"
 
@@ -142,8 +143,9 @@ def _at_checkpoint(run: Path, checkpoint: Path, content: dict[str, Any], in_plac
     """Return a run at a checkpoint.
 
     Raises:
-        InputError: the checkpoint holds only weights.
+        InputError: the checkpoint holds only weights, or an entry of another type than peclip writes.
     """
+    check_states(content, str(checkpoint))
     try:
         epochs = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
         steps, epochs = int(content["global_step"]), int(epochs)

@@ -1,0 +1,91 @@
+"""Check the types of what a checkpoint holds beside weights, before a training is built that resumes from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from peclip.errors import InputError, shown
+from peclip.model.io.checkpoint import SELECTING
+from peclip.model.torch_file import check_plain
+from peclip.results.records import from_json
+from peclip.results.training import Waits
+
+
+@dataclass(frozen=True)
+class _Times:
+    """State of TrainingTime; that of peclip 0.1.0 has no waits."""
+
+    time_elapsed: dict[str, float]
+    waits: Waits | None = None
+
+
+@dataclass(frozen=True)
+class _Best:
+    """State of BestCheckpoint, which is that of Lightning's ModelCheckpoint."""
+
+    best_model_path: str
+    kth_best_model_path: str
+    last_model_path: str
+    best_k_models: dict[str, Any]
+    best_model_score: Any
+    current_score: Any
+    kth_value: Any
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(path, str) for path in self.best_k_models):
+            raise InputError(
+                f"best_k_models is {shown(self.best_k_models)}, expected scores by the paths of checkpoints"
+            )
+        scores = {name: getattr(self, name) for name in ("best_model_score", "current_score", "kth_value")}
+        known = {name: score for name, score in scores.items() if score is not None}
+        for name, score in (known | self.best_k_models).items():
+            if not isinstance(score, Tensor) or score.numel() != 1:
+                raise InputError(f"{name} is {shown(score)}, expected a score")
+
+
+@dataclass(frozen=True)
+class _Last:
+    """State of LastCheckpoint; each entry may be missing in those of earlier versions."""
+
+    options: dict[str, Any] = field(default_factory=dict)
+    order: dict[str, int] = field(default_factory=dict)
+    clips: dict[str, str] = field(default_factory=dict)
+
+
+STATES = {"TrainingTime": _Times, SELECTING: _Best, "LastCheckpoint": _Last}
+"""States of peclip's callbacks by the names of their classes, with which Lightning's names of states begin."""
+
+
+def check_states(content: Mapping[str, Any], source: str) -> None:
+    """Check what peclip's own callbacks and the training metrics restore from a checkpoint.
+
+    Args:
+        content: of the checkpoint.
+        source: where it comes from, for messages.
+
+    Raises:
+        InputError: an entry has another type than peclip writes.
+    """
+    try:
+        _check_states(content)
+    except InputError as error:
+        advice = "use another checkpoint, or start from its weights with --init_from"
+        raise InputError(f"{source}: {error}: {advice}") from error
+
+
+def _check_states(content: Mapping[str, Any]) -> None:
+    if type(step := content.get("global_step", 0)) is not int:
+        raise InputError(f"global_step is {shown(step)}, expected a whole number")
+    means = content.get("train_means", [0.0, 0.0, 0.0])
+    if not isinstance(means, list) or len(means) != 3 or not all(type(value) is float for value in means):
+        raise InputError(f"train_means is {shown(means)}, expected three numbers")
+    callbacks = content.get("callbacks", {})
+    if not isinstance(callbacks, dict):
+        raise InputError(f"callbacks is {shown(callbacks)}, expected an object")
+    for name, state in callbacks.items():
+        owner = str(name).partition("{")[0]
+        if owner in STATES and state:  # Lightning restores no empty one
+            check_plain(state, f"the state of {owner}")
+            from_json(STATES[owner], state, f"the state of {owner}")
