@@ -6,6 +6,7 @@ import pytest
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from peclip.errors import InputError
@@ -70,6 +71,33 @@ def test_an_error_of_the_gradient_is_not_that_of_the_optimizer_which_calls_the_s
     with pytest.raises(RuntimeError, match="inplace operation") as caught:
         optimizer.step(closure)
     assert as_input_error(caught.value) is None
+
+
+def restored(restore, **content):
+    """The error of Lightning that a step of restoring a checkpoint raises."""
+    trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", enable_progress_bar=False)
+    trainer.state.fn = TrainerFn.FITTING
+    trainer.strategy._optimizers = [torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1)]
+    connector = trainer._checkpoint_connector
+    connector._loaded_checkpoint = content
+    with pytest.raises(Exception, match=r".") as caught:
+        getattr(connector, restore)()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("restore", "content"),
+    [
+        ("restore_optimizers_and_schedulers", {}),
+        ("restore_optimizers_and_schedulers", {"optimizer_states": [{}]}),
+        ("restore_loops", {"loops": {"fit_loop": {"epoch_progress": 5}}}),
+        ("restore_callbacks", {"callbacks": {}, "pytorch-lightning_version": "x"}),
+    ],
+    ids=["no optimizer", "another optimizer", "another loop", "another version"],
+)
+def test_a_state_that_lightning_cannot_restore_is_one_line(restore, content):
+    error = restored(restore, **({"other": 1} | content))
+    assert "the state of the training in the checkpoint cannot be restored: " in said(error)
 
 
 def test_an_error_of_the_program_in_such_a_process_keeps_its_traceback():

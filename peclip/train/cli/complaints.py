@@ -22,10 +22,16 @@ PARTS = {Callback: "trainer.callbacks", Optimizer: "model.optimizer", LRSchedule
 
 LIBRARIES = ("lightning.", "torch.")
 
+OF_THE_MACHINE = (OSError, torch.OutOfMemoryError, torch.AcceleratorError)
+"""Errors whose cause is not what was called, but the disk or the device."""
+
 AUTOGRAD = "torch.autograd"
 """Module of the function that computes gradients."""
 
 REFUSED = "Lightning refuses the options of the trainer: "
+
+RESTORING = "lightning.pytorch.trainer.connectors.checkpoint_connector"
+"""Module of Lightning that restores the state of a training."""
 
 
 def as_input_error(error: Exception) -> InputError | None:
@@ -40,6 +46,11 @@ def as_input_error(error: Exception) -> InputError | None:
         return too_many_open_files()
     if isinstance(error, MisconfigurationException) or (isinstance(error, ValueError) and _raised_by_lightning(error)):
         return InputError(f"{REFUSED}{in_one_line(error)}")
+    if _in_restoring(error):
+        return InputError(
+            f"the state of the training in the checkpoint cannot be restored: {type(error).__name__}, {in_one_line(error)}; use "
+            "another checkpoint, or start from its weights with --init_from"
+        )
     if failed := _failed_part(error):
         return InputError(f"{failed} does not work here: {in_one_line(error)}")
     if isinstance(error, ProcessRaisedException):
@@ -49,7 +60,7 @@ def as_input_error(error: Exception) -> InputError | None:
 
 def _failed_part(error: Exception) -> str:
     """Return the part of the options, of Lightning or torch, that an error comes from; empty where other code raised it."""
-    if isinstance(error, OSError | torch.OutOfMemoryError | torch.AcceleratorError):
+    if isinstance(error, OF_THE_MACHINE):
         return ""
     failed = ""
     for frame, _ in walk_tb(error.__traceback__):
@@ -62,6 +73,14 @@ def _failed_part(error: Exception) -> str:
         ):
             failed = ""  # what the part called: an optimizer calls the whole step, with its gradient
     return failed
+
+
+def _in_restoring(error: Exception) -> bool:
+    """Return whether Lightning or torch fail to restore a checkpoint: its entries are not those that they have saved."""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    called = modules[modules.index(RESTORING) :] if RESTORING in modules else []
+    is_theirs = bool(called) and all(name.startswith((*LIBRARIES, "packaging.")) for name in called)
+    return is_theirs and not isinstance(error, OF_THE_MACHINE)
 
 
 def _raised_by_lightning(error: Exception) -> bool:
