@@ -18,7 +18,7 @@ from peclip.results.calibration import Calibrated
 from peclip.results.figures import draw_confusion, write_confusion
 from peclip.results.records import from_json, read_json
 from peclip.results.scores import Scores, scores
-from peclip.results.selection import Selection, Split
+from peclip.results.selection import Seen, Selection, Split
 from peclip.results.training import Training, read_training
 from peclip.views import Views
 
@@ -85,6 +85,7 @@ class Metrics:
             two; None where they are not known.
         views: of each clip, where there are several.
         method: name of the parts that were trained, such as "PE-CLIP"; None where the file does not say.
+        seen: how many of the clips are not held out from the model; None for no clip, or where that is not known.
     """
 
     split: Split
@@ -106,6 +107,7 @@ class Metrics:
     flops: int | None = None
     views: Views | None = None
     method: str | None = None
+    seen: Seen | None = None
 
     @classmethod
     def from_json(cls, content: Any, source: str) -> "Metrics":
@@ -130,6 +132,7 @@ class Metrics:
             "flops",
             "views",
             "method",
+            "seen",
         )
         content = {name: value for name, value in asdict(self).items() if name not in known or value is not None}
         del content["scores"], content["zero_shot"]
@@ -138,8 +141,8 @@ class Metrics:
 
     @property
     def remarks(self) -> list[str]:
-        """Differences from an evaluation of the whole split with the clip format of the training."""
-        remarks = [str(self.views)] if self.views else []
+        """Differences from an evaluation of the whole split, held out from the model, with the clip format of the training."""
+        remarks = [*(self.seen.remarks if self.seen else []), *([str(self.views)] if self.views else [])]
         if self.limited:
             remarks.append(f"limited to {self.limited.clips:,} of {self.limited.of:,} clips")
         if self.clip_format and self.model_format:

@@ -1,5 +1,6 @@
-"""Selection of the best checkpoint, and its wording in every table and page."""
+"""Selection of the best checkpoint, and clips that are not held out from a model: their wording in every table and page."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 Selection = Literal["validation", "test", "none"]
@@ -18,6 +19,31 @@ SAME_CLIPS = (
     "the results are of the validation clips, which also choose the checkpoint and the temperature, so they are optimistic: "
     "add test clips."
 )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Clips of an evaluation that are not held out from the model.
+
+    Attributes:
+        training: how many of them are training clips of the model.
+        validation: how many are its validation clips.
+        of: clips of the split.
+    """
+
+    training: int
+    validation: int
+    of: int
+
+    @property
+    def remarks(self) -> list[str]:
+        """A sentence for each kind of clip."""
+        kinds = {"training": self.training, "validation": self.validation}
+        return [
+            f"{count:,} of the {self.of:,} clips are {kind} clips of this model"
+            for kind, count in kinds.items()
+            if count
+        ]
 
 
 def is_optimistic(selection: Selection, split: Split) -> bool:

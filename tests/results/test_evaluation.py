@@ -16,6 +16,7 @@ from peclip.results.evaluation import (
     write_evaluation,
 )
 from peclip.results.scores import Scores, scores
+from peclip.results.selection import Seen
 from peclip.results.training import Training, Waits, read_training, write_training
 from tests.train.evaluations import LABELS, write_run
 
@@ -177,11 +178,16 @@ def test_metrics_say_what_was_evaluated_on_what(tmp_path):
         clip_format=ClipFormat(num_frames=8),
         model_format=ClipFormat(),
         limited=Limited(6, 40),
+        seen=Seen(3, 1, 40),
     )
     write_evaluation(tmp_path, special)
     again = read_metrics(tmp_path)
     assert again == special
-    assert again.remarks == ["limited to 6 of 40 clips", "num_frames 8, but the model was trained with 16"]
+    assert again.remarks[:2] == [
+        f"{count} of the 40 clips are {kind} clips of this model"
+        for count, kind in ((3, "training"), (1, "validation"))
+    ]
+    assert again.remarks[2:] == ["limited to 6 of 40 clips", "num_frames 8, but the model was trained with 16"]
     assert METRICS.remarks == []
 
 

@@ -14,6 +14,7 @@ from peclip.results.crossval import summarise, write_summary
 from peclip.results.evaluation import Limited, read_evaluation
 from peclip.results.options import Change, write_changes
 from peclip.results.replicates import find_results
+from peclip.results.selection import Seen
 from tests.runs import few_calls, run, save_blank
 from tests.train.evaluations import outcomes, write_run
 
@@ -221,13 +222,14 @@ def test_runs_that_are_not_finished_are_omitted_and_named(runs):
 def test_what_readers_of_the_numbers_must_know_is_below_them(runs):
     short = {"limited": Limited(90, 900), "clip_format": ClipFormat(8), "model_format": ClipFormat(16)}
     write(runs / "runs/short", selection="test", **short)
-    write(runs / "runs/no_test", split="validation")
+    write(runs / "runs/no_test", split="validation", seen=Seen(70, 0, 84))
     write_run(runs / "runs/gpu", TRUTH[:60], TRUTH[:60])
     training = runs / "runs/gpu/training.json"
     training.write_text(json.dumps(json.loads(training.read_text()) | {"device": "GPU", "devices": 4}))
     page = run("table", "runs", "--format", "markdown").out
     assert "short: limited to 90 of 900 clips." in page
     assert "short: the checkpoint is chosen on the test clips (val: test)" in page
+    assert "no_test: 70 of the 84 clips are training clips of this model." in page
     assert "no_test: the results are of the validation clips, which also choose the checkpoint" in page
     assert page.count("optimistic") == 2
     assert "Training times are of different devices: 4 x GPU, cpu." in page

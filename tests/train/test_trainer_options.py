@@ -20,9 +20,7 @@ from lightning.pytorch.callbacks import (
 )
 
 from peclip.errors import InputError
-from peclip.results.card import RunRecord
 from peclip.train.callbacks.console import EpochLines, Progress
-from peclip.train.callbacks.report import selection_of_model
 from peclip.train.callbacks.run import selection_of
 from peclip.train.cli import dump
 from peclip.train.cli.checks import check_effects
@@ -109,19 +107,6 @@ def test_a_report_names_the_clips_that_have_chosen_a_checkpoint(monitor, path, s
     best.best_model_path = path
     trainer, data = SimpleNamespace(checkpoint_callbacks=[best]), SimpleNamespace(selection="validation")
     assert selection_of(trainer, data, is_over=True) == selection
-
-
-@pytest.mark.parametrize(
-    ("record", "manifest", "selection"),
-    [
-        (RunRecord({"source": "mine.csv", "val": 0.1}, {}, None), "here/mine.csv", "validation"),
-        (RunRecord({"source": "mine.csv", "val": 0.1}, {}, None), "other.csv", "none"),
-        (None, "mine.csv", "none"),
-    ],
-)
-def test_only_clips_of_the_training_can_have_chosen_a_trained_model(tmp_path, record, manifest, selection):
-    data = SimpleNamespace(manifest=manifest, root=None, benchmark=None, fold=None, val=0.1, selection="validation")
-    assert selection_of_model(str(tmp_path), SimpleNamespace(record=record), data) == selection
 
 
 @pytest.mark.parametrize("kind", [EarlyStopping, ModelCheckpoint])

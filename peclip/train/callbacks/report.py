@@ -5,13 +5,10 @@ from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from peclip.data.datamodule import VideoDataModule
 from peclip.model import ModelConfig, Trained
 from peclip.model.naming import method_name
-from peclip.results.card import data_record
 from peclip.results.evaluation import Classes, Limited, Metrics, write_evaluation
-from peclip.results.options import read_options
-from peclip.results.selection import Selection
+from peclip.results.selection import Split
 from peclip.results.tables import print_metrics
 from peclip.terminal import say
 from peclip.train.callbacks.run import (
@@ -22,7 +19,7 @@ from peclip.train.callbacks.run import (
     selection_of,
 )
 from peclip.train.callbacks.skipped import skipped_clips
-from peclip.train.runs.folder import run_of_model
+from peclip.train.runs.own_clips import OwnClips, own_clips
 
 
 def other_classes(config: ModelConfig, trained: ModelConfig) -> Classes | None:
@@ -38,20 +35,6 @@ def other_classes(config: ModelConfig, trained: ModelConfig) -> Classes | None:
     return found if found.remarks else None
 
 
-def selection_of_model(source: str, trained: Trained, data: VideoDataModule) -> Selection:
-    """Return on which of the clips a trained model was chosen; none where they are not those of its training.
-
-    Args:
-        source: the model, as the command line names it.
-        trained: the model.
-        data: of the evaluation.
-    """
-    run = run_of_model(source)
-    options = read_options(run) if run else None
-    known = data_record(options.get("data") or {}) if options else trained.record.data if trained.record else None
-    return data.selection if known == data_record(vars(data)) else "none"
-
-
 @dataclass(frozen=True)
 class Evaluated:
     """Facts about an evaluation that are known before the first clip is read.
@@ -59,13 +42,13 @@ class Evaluated:
     Attributes:
         method: name of the parts of the model.
         clips: number of clips.
-        selection: on which of them the checkpoint was chosen.
+        own: which of them the model was trained and chosen on.
         other_labels: number of omitted clips by their label.
     """
 
     method: str
     clips: int
-    selection: Selection
+    own: OwnClips
     other_labels: dict[str, int] | None
 
 
@@ -80,19 +63,20 @@ class Report(Callback):
     def __init__(self, model: str | None = None, trained: Trained | None = None) -> None:
         self._model, self._trained = model, trained
         self._classes: Classes | None = None
-        self._evaluated = Evaluated("", 0, "none", None)
+        self._evaluated = Evaluated("", 0, OwnClips("none"), None)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Name the model, compare its classes with those of the training, and count operations and clips, before the first clip is read."""
         module, data = module_and_data(trainer)
         _ = module.flops
-        selection = selection_of(trainer, data, is_over=True)
+        clips, own = evaluated_clips(trainer), OwnClips(selection_of(trainer, data, is_over=True))
         if self._model and self._trained:
             self._classes = other_classes(module.net.config, self._trained.config)
-            selection = selection_of_model(self._model, self._trained, data)
+            split: Split = "test" if trainer.testing else "validation"
+            own = own_clips(self._model, self._trained, data, clips, split)
         omitted = data.other_clips("test" if trainer.testing else "val") or None
         method = method_name(module.net.config)
-        self._evaluated = Evaluated(method, len(evaluated_clips(trainer)), selection, omitted)
+        self._evaluated = Evaluated(method, len(clips), own, omitted)
 
     on_validation_start = on_test_start
 
@@ -115,7 +99,8 @@ class Report(Callback):
         own, used = module.net.clip_format, data.clip_format
         metrics = Metrics(
             split="test" if stage == "test" else "validation",
-            selection=self._evaluated.selection,
+            selection=self._evaluated.own.selection,
+            seen=self._evaluated.own.seen,
             benchmark=data.benchmark,
             fold=data.fold,
             skipped=skipped,

@@ -1,0 +1,145 @@
+"""Say which clips of an evaluation its model was trained and chosen on, from the splits of the model's own run."""
+
+import math
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peclip.data.datamodule import VideoDataModule
+from peclip.data.manifest import Manifest
+from peclip.data.media.storage import is_address
+from peclip.errors import InputError
+from peclip.model import Trained
+from peclip.model.torch_file import read_checkpoint
+from peclip.results.card import data_record
+from peclip.results.options import read_options
+from peclip.results.selection import Seen, Selection, Split, is_optimistic
+from peclip.train.runs.checkpoint_io import LAST
+from peclip.train.runs.checkpoints import LastCheckpoint
+from peclip.train.runs.clips import clip_digests
+from peclip.train.runs.folder import run_of_model
+
+CHOOSING = (
+    "manifest",
+    "root",
+    "benchmark",
+    "options",
+    "fold",
+    "val",
+    "shots",
+    "labels",
+    "other_labels",
+    "allow_outside",
+)
+"""Options of the data that decide which clips a run is trained, validated and tested on, beside the seed."""
+
+
+@dataclass(frozen=True)
+class OwnClips:
+    """The clips of an evaluation as its model knows them.
+
+    Attributes:
+        selection: on which of the clips its checkpoint was chosen; none where they are not those of its training.
+        seen: how many of them are training or validation clips of the model; None for no such clip, or where that is not known.
+    """
+
+    selection: Selection
+    seen: Seen | None = None
+
+
+def own_clips(source: str, trained: Trained, data: VideoDataModule, clips: Manifest, split: Split) -> OwnClips:
+    """Return on which of the clips of its evaluation a model was trained and chosen.
+
+    Args:
+        source: the model, as the command line names it.
+        trained: the model.
+        data: of the evaluation.
+        clips: those that are evaluated.
+        split: of the data that they are.
+    """
+    state = _state_of(source)
+    run = run_of_model(source)
+    options = (read_options(run) if run else None) or state.get("options")
+    if not isinstance(options, Mapping):
+        return OwnClips(_selection_of_package(trained, data))
+    with suppress(InputError, OSError, ValueError):
+        if own := _own_data(options, data, state.get("clips")):
+            return _compared(own, clips, split)
+    return OwnClips("none")
+
+
+def _compared(own: VideoDataModule, clips: Manifest, split: Split) -> OwnClips:
+    """Return which of some clips a run trained and validated on."""
+    files, splits = _files(clips), own.splits
+    trained, validated, tested = ({*_files(each)} for each in (splits.train, splits.val, splits.test))
+    is_own = (validated if split == "validation" else tested).issuperset(files)
+    selection: Selection = own.selection if is_own else "none"
+    # Where the clips that choose the checkpoint are evaluated, the sentence about the selection says so.
+    validation = 0 if is_optimistic(selection, split) else sum(file in validated for file in files)
+    seen = Seen(sum(file in trained for file in files), validation, len(files))
+    return OwnClips(selection, seen if seen.training or seen.validation else None)
+
+
+def _selection_of_package(trained: Trained, data: VideoDataModule) -> Selection:
+    """Return on which of the clips a model without a run was chosen, as far as its record names them."""
+    record = trained.record
+    is_own = record and record.data == data_record(vars(data)) and record.training.get("seed") == data.seed
+    return data.selection if is_own else "none"
+
+
+def _state_of(source: str) -> Mapping[str, Any]:
+    """Return what the checkpoint of a model says about its training; nothing where there is none, or it holds weights alone."""
+    run, path = run_of_model(source), Path(source)
+    checkpoint = run / "checkpoints" / LAST if run else path
+    if checkpoint.suffix == ".ckpt" and checkpoint.is_file():
+        with suppress(InputError, KeyError, TypeError, AttributeError):
+            state = read_checkpoint(checkpoint)["callbacks"].get(LastCheckpoint.__name__)
+            return state if isinstance(state, Mapping) else {}
+    return {}
+
+
+def _own_data(options: Mapping[str, Any], data: VideoDataModule, known: Any) -> VideoDataModule | None:
+    """Return the data of a run; None where its clips are not there, or are others now.
+
+    Args:
+        options: of the run.
+        data: of the evaluation, whose clips are not read again where the run has the same source.
+        known: digests of the clips of the run, where its checkpoint has them.
+
+    Raises:
+        InputError: an option is not one, or the clips cannot be read or split as it says.
+    """
+    given, seed = options.get("data"), options.get("seed_everything")
+    if not isinstance(given, Mapping) or type(seed) is not int:
+        return None
+    own = VideoDataModule(**{name: given[name] for name in CHOOSING if name in given}, seed=seed, num_workers=0)
+    is_same = _place(own) == _place(data)
+    is_there = own.manifest and not is_address(own.manifest) and os.path.isfile(own.manifest)
+    if is_same or not is_there:
+        own.__dict__["all_clips"] = data.all_clips
+    if not isinstance(known, Mapping):
+        return own if is_same or is_there else None
+    # The digest of training clips holds soft labels, which an evaluation does not read.
+    digests = {
+        name: digest
+        for name, digest in clip_digests(own).items()
+        if name == "validation" or not given.get("soft_labels")
+    }
+    return own if all(known.get(name) == digest for name, digest in digests.items() if name != "test") else None
+
+
+def _place(data: VideoDataModule) -> tuple[Any, ...]:
+    """Return what locates the clips of a run."""
+    if data.manifest:
+        return (data.manifest if is_address(data.manifest) else os.path.realpath(data.manifest),)
+    return os.path.realpath(data.root or ""), data.benchmark or "folders", data.options or {}
+
+
+def _files(clips: Manifest) -> list[tuple[str, float, float]]:
+    """Return the file of each clip, and the seconds between which the clip is."""
+    root = clips.root if isinstance(clips.root, str) else os.path.realpath(clips.root)
+    paths = (os.path.normpath(os.path.join(root, path)) for path in clips.table["path"])
+    return list(zip(paths, clips.table["start"].fillna(0), clips.table["end"].fillna(math.inf), strict=True))

@@ -1,0 +1,125 @@
+"""Which clips of an evaluation its model was trained and chosen on."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+
+from peclip.data.datamodule import VideoDataModule
+from peclip.results.card import RunRecord
+from peclip.results.selection import Seen
+from peclip.train.runs.clips import clip_digests
+from peclip.train.runs.own_clips import OwnClips, own_clips
+
+LABELS = ("happiness", "sadness")
+
+
+def manifest(path, rows=40, column="split", roles=("train", "train", "train", "test"), root="clips"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"{root}/{row}.mp4,{LABELS[row % 2]},{roles[row // 2 % len(roles)]}" for row in range(rows)]
+    path.write_text("\n".join([f"path,label,{column}", *lines]) + "\n")
+    return path
+
+
+def data_of(path, **options):
+    return VideoDataModule(str(path), num_workers=0, **{"val": 0.2} | options)
+
+
+def run_of(folder, data, seed=0, digests=False):
+    """The folder of a run with these options, and with the digests of its clips where they are wanted."""
+    (folder / "checkpoints").mkdir(parents=True)
+    names = ("manifest", "fold", "val", "shots")
+    options = {"seed_everything": seed, "data": {name: getattr(data, name) for name in names}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(options))
+    if digests:
+        state = {"options": options, "clips": clip_digests(data)}
+        torch.save({"callbacks": {"LastCheckpoint": state}}, folder / "checkpoints/last.ckpt")
+    return folder
+
+
+def found(run, data, split="validation", record=None):
+    clips = data.splits.val if split == "validation" else data.splits.test
+    return own_clips(str(run), SimpleNamespace(record=record), data, clips, split)
+
+
+@pytest.fixture
+def clips(tmp_path):
+    return manifest(tmp_path / "data/clips.csv")
+
+
+@pytest.mark.parametrize("digests", [False, True])
+def test_the_clips_of_the_training_are_its_own(tmp_path, clips, digests):
+    run = run_of(tmp_path / "run", data_of(clips), digests=digests)
+    assert found(run, data_of(clips)) == OwnClips("validation")
+    assert found(run, data_of(clips), "test") == OwnClips("validation")
+    assert found(run, data_of(clips, val=0.5), "test") == OwnClips("validation")
+
+
+@pytest.mark.parametrize(("own", "other"), [({}, {"seed": 7}), ({}, {"val": 0.5}), ({"shots": 2}, {"val": 0.9})])
+def test_another_validation_share_holds_training_clips(tmp_path, clips, own, other):
+    own, data = data_of(clips, **own), data_of(clips, **other)
+    trained, validated = ({*own.splits.train.table["path"]}, {*own.splits.val.table["path"]})
+    here = [*data.splits.val.table["path"]]
+    seen = Seen(sum(path in trained for path in here), sum(path in validated for path in here), len(here))
+    assert seen.training
+    assert found(run_of(tmp_path / "run", own), data) == OwnClips("none", seen)
+
+
+def test_another_fold_holds_training_and_validation_clips(tmp_path):
+    folds = manifest(tmp_path / "folds.csv", column="fold", roles=("1", "2", "3", "4"))
+    run = run_of(tmp_path / "run", data_of(folds, fold=1))
+    selection, seen = (result := found(run, data_of(folds, fold=2), "test")).selection, result.seen
+    assert selection == "none"
+    assert (seen.training + seen.validation, seen.of) == (10, 10)
+    assert seen.training
+
+
+def test_training_clips_in_another_list_are_found(tmp_path, clips):
+    run = run_of(tmp_path / "run", data_of(clips), digests=True)
+    trained = data_of(clips).splits.train.table["path"].iloc[:3]
+    rows = [f"{path},happiness,test" for path in (*trained, "clips/new.mp4")]
+    other = clips.with_name("other.csv")
+    other.write_text("\n".join(["path,label,split", *rows]) + "\n")
+    assert found(run, data_of(other), "test") == OwnClips("none", Seen(3, 0, 4))
+
+
+def test_clips_that_were_moved_are_known_by_their_digest(tmp_path, clips):
+    run, bare = (run_of(tmp_path / name, data_of(clips), digests=name == "run") for name in ("run", "bare"))
+    moved = clips.parent.rename(tmp_path / "moved") / clips.name
+    assert found(run, data_of(moved)) == OwnClips("validation")
+    assert found(run, data_of(moved, seed=7)).seen.training
+    assert found(bare, data_of(moved, seed=7)) == OwnClips("none")  # nothing says that they are the same
+
+
+def test_nothing_is_said_where_the_list_of_the_training_is_another_now(tmp_path, clips):
+    run = run_of(tmp_path / "run", data_of(clips), digests=True)
+    manifest(clips, rows=44)
+    assert found(run, data_of(clips, seed=7)) == OwnClips("none")
+
+
+def test_a_checkpoint_alone_knows_its_clips(tmp_path, clips):
+    run = run_of(tmp_path / "run", data_of(clips), digests=True)
+    alone = (run / "checkpoints/last.ckpt").rename(tmp_path / "alone.ckpt")
+    assert found(alone, data_of(clips, seed=7)).seen.training
+
+
+@pytest.mark.parametrize("options", ["{data: 1, seed_everything: 0}", "{data: {val: [1]}, seed_everything: -1}"])
+def test_options_of_a_run_that_are_none_do_not_end_an_evaluation(tmp_path, clips, options):
+    run = run_of(tmp_path / "run", data_of(clips))
+    (run / "config.yaml").write_text(options)
+    assert found(run, data_of(clips)) == OwnClips("none")
+
+
+@pytest.mark.parametrize(
+    ("data", "training", "selection"),
+    [
+        ({"source": "clips.csv", "val": 0.2}, {"seed": 0}, "validation"),
+        ({"source": "clips.csv", "val": 0.2}, {"seed": 7}, "none"),
+        ({"source": "other.csv", "val": 0.2}, {"seed": 0}, "none"),
+    ],
+)
+def test_a_package_was_chosen_on_the_clips_that_its_record_names(tmp_path, clips, data, training, selection):
+    record = RunRecord(data, training, None)
+    assert found(tmp_path, data_of(clips), record=record) == OwnClips(selection)
+    assert found(tmp_path, data_of(clips)) == OwnClips("none")
