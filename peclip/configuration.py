@@ -77,7 +77,7 @@ Loader.yaml_implicit_resolvers = {
 for each in (Loader, yaml.SafeDumper):  # what is written as text is read as text
     each.add_implicit_resolver(
         "tag:yaml.org,2002:float",
-        re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$"),
+        re.compile(r"[-+]?(\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$"),
         list("-+.0123456789"),
     )
 Loader.add_constructor("tag:yaml.org,2002:seq", Loader.construct_list)

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from peclip.close_options import advice
 
 PARSER_WORDS = (  # what jsonargparse says, and how a person would
-    (r" *Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors:", ""),
+    (r"(?<! ) *Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors:", ""),
     (r" Expected a <class 'NoneType'>", ""),
     (r" Given value type: <class '[\w.]+'>", ""),
     (r" Given value: ", ". Got value: "),

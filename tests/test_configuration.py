@@ -1,14 +1,18 @@
 """Configurations are regular files of bounded size, and YAML that is neither deep, nor a bomb, nor ambiguous."""
 
+import itertools
 import os
+import re
 import time
 from pathlib import Path
 
 import pytest
 import yaml
 
-from peclip.configuration import LIMIT, load, read_configuration
-from peclip.errors import InputError
+from peclip.configuration import LIMIT, Loader, load, read_configuration
+from peclip.data.media.budget import _MARKER
+from peclip.errors import PARSER_WORDS, InputError
+from peclip.train.cli.arguments import IMPORT_PATH
 
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
 MERGES = "a0: &a0 {k: x}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12))
@@ -52,6 +56,35 @@ def test_yaml_that_is_hostile_or_ambiguous_is_refused_at_once(case, tmp_path):
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("look", "text"),
+    [
+        *(
+            (pattern.match, "1" * 100_000 + end)
+            for _, pattern in Loader.yaml_implicit_resolvers["1"]
+            for end in ("x", ".x", "e")
+        ),
+        (IMPORT_PATH.search, "a" * 100_000),
+        (IMPORT_PATH.search, "1" * 100_000),
+        (re.compile(PARSER_WORDS[0][0]).search, " " * 100_000),
+        (_MARKER.search, b"\xff" * 100_000 + b"\0"),
+    ],
+)
+def test_long_texts_from_files_are_searched_in_one_pass(look, text):
+    start = time.process_time()
+    assert look(text) is None
+    assert time.process_time() - start < 0.2
+
+
+def test_numbers_with_an_exponent_are_those_that_they_were():
+    before = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$")
+    (now,) = [
+        each for tag, each in Loader.yaml_implicit_resolvers["1"] if "eE" in each.pattern and tag.endswith("float")
+    ][-1:]
+    texts = ["".join(letters) for size in range(6) for letters in itertools.product("1_.e-", repeat=size)]
+    assert [text for text in texts if now.match(text)] == [text for text in texts if before.match(text)]
 
 
 def test_only_regular_files_are_read(tmp_path):

@@ -25,7 +25,7 @@ _EVERY = 16  # calls between two looks at the clock, which take longer than all 
 
 _SCAN = b"\xff\xda"
 # Of a segment; decoders continue behind all other markers in compressed data.
-_MARKER = re.compile(rb"\xff+[\xc0-\xcf\xd8-\xfe]")
+_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 _BEGIN, _END = b"\xd8", b"\xd9"  # which have no length
 
 

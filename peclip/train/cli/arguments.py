@@ -44,6 +44,9 @@ LOGGERS = {
 }
 """Loggers by their word on the command line."""
 
+IMPORT_PATH = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?:\.\w+)+")
+"""The dotted name of a class within a text."""
+
 SITE_OPTION = re.compile(r"(--model\.(?:init_args\.)?net\.adapters)\.(\w+(?:\.\w+(?:\[.*?\])?)?)")
 """An option that names a site, such as ``vision.mlp`` or ``vision.mlp[6:12]``."""
 
@@ -206,7 +209,7 @@ def classes_named(args: Sequence[str]) -> frozenset[str]:
     """Return the import paths that the user names: in options of the model, and in configurations."""
     texts = [value for name, value in _options(args) if name.startswith("--model")]
     texts += [str([_section(path, options, name) for name in SECTIONS]) for path, options in _configurations(args)]
-    return frozenset(path for text in texts for path in re.findall(r"[A-Za-z_]\w*(?:\.\w+)+", text))
+    return frozenset(path for text in texts for path in IMPORT_PATH.findall(text))
 
 
 def _options(args: Sequence[str]) -> Iterator[tuple[str, str]]:
