@@ -255,7 +255,7 @@ def natural_key(name: str) -> list[tuple[bool, int, str]]:
 def _acquired(path: Path, busy: str) -> IO[str]:
     """Return a locked file, which must still be the one of that name: its last holder may have removed it meanwhile."""
     while True:
-        lock = path.open("w")
+        lock = _opened_to_lock(path)
         try:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -266,6 +266,24 @@ def _acquired(path: Path, busy: str) -> IO[str]:
         if _is_open_as(path, lock):
             return lock
         lock.close()
+
+
+def _opened_to_lock(path: Path) -> IO[str]:
+    """Open a lock without changing it and without following a link: a stranger may have made its folder.
+
+    Raises:
+        InputError: it is a link, or no regular file.
+        OSError: it cannot be opened.
+    """
+    if path.is_symlink():
+        raise InputError(f"{path}: is a link, expected a file of peclip or nothing: remove it")
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    try:
+        _refuse_irregular(path, os.fstat(handle).st_mode)
+    except InputError:
+        os.close(handle)
+        raise
+    return os.fdopen(handle, "w")  # this does not truncate
 
 
 def is_not(path: Path, wanted: Literal["file", "folder"]) -> str:

@@ -1,9 +1,11 @@
 """Files are written as a whole, or not at all."""
 
+import os
+
 import pytest
 
 from peclip.errors import InputError
-from peclip.files import atomic_write, is_not, write_new_text
+from peclip.files import LOCK, atomic_write, is_not, locked, write_new_text
 
 
 def test_nothing_is_left_of_a_file_whose_writing_fails(tmp_path):
@@ -37,3 +39,29 @@ def test_what_a_path_is_instead_is_said_where_there_is_something(tmp_path):
     assert is_not(tmp_path, "file") == "is a folder"
     assert is_not(tmp_path / "best.ckpt", "folder") == "is a file"
     assert [is_not(tmp_path / "x", kind) for kind in ("file", "folder")] == ["no such file", "no such folder"]
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "folder"])
+def test_a_lock_changes_and_awaits_nothing_that_lies_in_a_folder(tmp_path, kind):
+    folder, other = tmp_path / "folder", tmp_path / "other.txt"
+    folder.mkdir()
+    if kind == "link":
+        other.write_text("mine")
+    if kind == "pipe":
+        os.mkfifo(folder / LOCK)
+    elif kind == "folder":
+        (folder / LOCK).mkdir()
+    else:
+        (folder / LOCK).symlink_to(other)
+    with pytest.raises(InputError) as refused, locked(folder, "busy"):
+        pass
+    assert str(folder / LOCK) in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert (other.read_text() if other.exists() else None) == ("mine" if kind == "link" else None)
+
+
+def test_a_lock_leaves_a_file_of_its_name_as_it_is_while_it_lasts(tmp_path):
+    (tmp_path / LOCK).write_text("kept")
+    with locked(tmp_path, "busy"):
+        assert (tmp_path / LOCK).read_text() == "kept"
+    assert not (tmp_path / LOCK).exists()

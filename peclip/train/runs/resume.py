@@ -22,12 +22,12 @@ from peclip.train.runs.folder import VERSION, number_of, run_of_model
 from peclip.train.runs.loggers import FILE as LOGS
 from peclip.train.runs.states import check_states
 
-METRICS, METRICS_BEFORE = "metrics.csv", ".before.csv"
+METRICS, METRICS_BEFORE, HPARAMS = "metrics.csv", ".before.csv", "hparams.yaml"
 
 MOST_DIGITS = 18
 """Digits of the largest step: the number has 64 bits."""
 
-BEFORE_TRAINING = {OPTIONS, CHANGES, LOGS, "checkpoints", "hparams.yaml"}
+BEFORE_TRAINING = {OPTIONS, CHANGES, LOGS, "checkpoints", HPARAMS}
 """Files that are written before a training begins, beside those of TensorBoard."""
 
 
@@ -162,8 +162,14 @@ def keep_metrics(run: Interrupted, logger: CSVLogger) -> None:
     """Keep the rows of ``metrics.csv`` of the steps before the checkpoint, which Lightning would delete.
 
     Meanwhile they are kept in another file, so that a second interruption loses nothing.
+
+    Raises:
+        InputError: a file that Lightning writes is a link.
     """
     before, metrics = run.folder / METRICS_BEFORE, run.folder / METRICS
+    for written in (metrics, run.folder / HPARAMS):  # Lightning would write to where a link leads
+        if written.is_symlink():
+            raise InputError(f"{written}: is a link, expected a file of the run: put the file itself there to resume")
     if metrics.exists() and not before.exists():
         metrics.replace(before)
     writer = logger.experiment
