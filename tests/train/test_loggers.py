@@ -7,11 +7,12 @@ from signal import SIGKILL
 
 import pytest
 from jsonargparse import Namespace
+from lightning.pytorch.loggers import CSVLogger
 
 from peclip.errors import InputError
 from peclip.train.runs.folder import as_text
 from peclip.train.runs.loggers import Logs, identified, read_logs, rows_ahead, write_logs
-from peclip.train.runs.resume import METRICS, logged_rows
+from peclip.train.runs.resume import METRICS, Interrupted, keep_metrics, logged_rows
 from peclip.train.runs.wandb_logger import ContinuedWandbLogger, Earlier, Row, row_of
 from tests.processes import AtCall, in_a_process, send
 from tests.runs import run
@@ -28,6 +29,38 @@ def tensorboard(**options):
 def wandb(**options):
     options = {"version": None, "id": None, "resume": None, "offline": False} | options
     return Namespace(class_path="lightning.pytorch.loggers.WandbLogger", init_args=Namespace(**options))
+
+
+# --- folders and files that a stranger may have made ---
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        *(({"tensorboard": [name]}, "expected the name of a folder") for name in ("../x", "..", "", "/tmp/x", "a/b", "a\\b", "./..", "a\0b")),
+        *(({"wandb": [name]}, "expected letters, digits, - and _") for name in ("../x", "", "a b", "a\n", "x" * 129)),
+    ],
+)  # fmt: skip
+def test_loggers_continue_only_in_folders_beside_the_run(tmp_path, content, says):
+    (tmp_path / "loggers.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"loggers\.json: .*{says}"):
+        read_logs(tmp_path)
+
+
+def test_names_that_peclip_gives_to_loggers_are_read_back(tmp_path):
+    logs = Logs(tensorboard=(as_text("version_0"), as_text("2024"), as_text("1e3 x")), wandb=("0f3a_-Z",))
+    write_logs(tmp_path, logs)
+    assert read_logs(tmp_path) == logs
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "hparams.yaml"])
+def test_a_link_in_a_run_that_resumes_is_not_written_through(tmp_path, name):
+    (tmp_path / "other").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).symlink_to(tmp_path / "other")
+    with pytest.raises(InputError, match=f"{name}: is a link, expected a file of the run"):
+        keep_metrics(Interrupted(tmp_path / "run"), CSVLogger(tmp_path, "", "run"))
+    assert (tmp_path / "other").read_text() == "mine"
 
 
 # --- the same run of theirs ---

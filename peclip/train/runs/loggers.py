@@ -1,6 +1,7 @@
 """Let the loggers beside metrics.csv continue where a run was interrupted: the same run of theirs, and no step twice."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,6 +10,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
+from peclip.errors import InputError, shown
 from peclip.files import write_json
 from peclip.results.records import from_json, read_json
 from peclip.train.runs.folder import VERSION, as_text, next_folder
@@ -30,11 +32,23 @@ class Logs:
         tensorboard: folder of each TensorBoardLogger, in its save_dir and name.
         wandb: id of the run of each WandbLogger.
         ahead: rows of steps after the checkpoint, which were logged before an interruption and will be repeated.
+
+    Raises:
+        InputError: a name is none of a folder or of a run, and could lead out of the folder of the loggers.
     """
 
     tensorboard: tuple[str, ...] = ()
     wandb: tuple[str, ...] = ()
     ahead: tuple[Row, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.tensorboard:
+            plain = name.removeprefix("./")  # see as_text
+            if plain in ("", ".", "..") or any(letter in plain for letter in "/\\\0"):
+                raise InputError(f"tensorboard is {shown(name)}, expected the name of a folder")
+        for name in self.wandb:
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", name):
+                raise InputError(f"wandb is {shown(name)}, expected letters, digits, - and _")
 
 
 def read_logs(run: Path) -> Logs:
