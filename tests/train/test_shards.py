@@ -268,12 +268,19 @@ def test_a_folder_begun_with_something_else_is_refused(name, tmp_path):
         ShardFolder(tmp_path, replace(MADE_OF, **{name: 7}))
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b"{}"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b"\xff", b"[]", b"{}", b"[" * 100_000, b'{"complete": 1}', b'{"complete": true}'),
+        *(b'{"complete": true, "rows": %b}' % rows for rows in (b'"5"', b"[]", b"1e999", b"Infinity", b"null", b"2.5")),
+    ],
+)
 def test_a_torn_state_is_refused(content, tmp_path):
     folder_with(tmp_path)
     (tmp_path / "shards.json").write_bytes(content)
-    with pytest.raises(InputError, match=r"shards\.json is torn, or not peclip's"):
+    with pytest.raises(InputError, match=r"shards\.json.*: remove .*, or name another folder with --shards") as refused:
         ShardFolder(tmp_path, MADE_OF)
+    assert "\n" not in str(refused.value)
 
 
 def damage(path, how):
@@ -302,6 +309,23 @@ def test_a_damaged_or_foreign_shard_is_named_set_aside_and_missing(how, tmp_path
     assert line.startswith(f"peclip: warning: {tmp_path / 'shard-00001.parquet'}: ")
     assert line.endswith("it is shard-00001.aside now, its clips are predicted again")
     assert (tmp_path / "shard-00001.aside").exists()
+
+
+@pytest.mark.parametrize("how", ["cut off", "a byte flipped", "of another prediction", "a folder", "of other rows"])
+def test_a_finished_prediction_is_so_only_while_its_shards_are_whole(how, tmp_path, capsys):
+    folder = folder_with(tmp_path)
+    folder.end()
+    shard = tmp_path / "shard-00001.parquet"
+    if how == "a folder":
+        shard.unlink()
+        shard.mkdir()
+    elif how == "of other rows":
+        folder.write(1, pa.table({"path": ["2"]}))
+    else:
+        damage(shard, how)
+    again = ShardFolder(tmp_path, MADE_OF)
+    assert (again.rows, capsys.readouterr().err) == (None, "")  # other ranks look at the same shards
+    assert again.begin() == ([] if how == "of other rows" else [1])
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_finished_shards(tmp_path, monkeypatch):

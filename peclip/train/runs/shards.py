@@ -16,7 +16,8 @@ from jsonargparse import Namespace
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.lines import PIECE
 from peclip.errors import InputError, counted, in_one_line
-from peclip.files import check_regular, read_regular_text, write_bytes, write_json
+from peclip.files import check_regular, write_bytes, write_json
+from peclip.results.records import from_json, read_json
 from peclip.terminal import say
 from peclip.train.runs.folder import check_new_folder
 
@@ -77,6 +78,23 @@ class Prediction:
     calibrate: bool | None = None
 
 
+@dataclass(frozen=True)
+class Progress:
+    """The progress of a prediction, as shards.json has it.
+
+    Attributes:
+        complete: whether all shards were written.
+        rows: of all shards, once they were.
+    """
+
+    complete: bool
+    rows: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.complete and self.rows is None:
+            raise InputError("complete is true, but it lacks rows")
+
+
 def check_shards_option(options: Namespace, first: bool) -> None:
     """Check that a prediction in shards can begin or resume with these options.
 
@@ -115,15 +133,15 @@ class ShardFolder:
         self.path = path
         self.prediction = prediction
         self.shards = range(-(-prediction.clips // prediction.clips_per_shard))
-        before = self._state()
+        before, progress = self._state()
         for name, value in asdict(prediction).items() if before else ():
             if before.get(name) != value:
                 raise InputError(
                     f"{path} was begun with {WORDS[name]}: use the same, or name another folder with --shards"
                 )
         self.begun = bool(before)
-        self.rows: int | None = before[ROWS] if before.get(COMPLETE) and all(map(self.has, self.shards)) else None
-        """Rows of all shards, once all exist."""
+        self.rows: int | None = progress.rows if progress.complete and self._holds(progress.rows) else None
+        """Rows of all shards, once all exist and are whole."""
 
     def clips_of(self, shard: int) -> range:
         """Return the clips of a shard."""
@@ -141,6 +159,14 @@ class ShardFolder:
         for torn in self.path.glob(".*.parquet"):  # killed while it was written
             torn.unlink()
         return [shard for shard in self.shards if not self._is_whole(shard)]
+
+    def _holds(self, rows: int | None) -> bool:
+        """Return whether every shard is there and whole, and all have so many rows; other ranks may look at the same time."""
+        from pyarrow.parquet import read_metadata
+
+        if not all(self.has(shard) and not self._fault(shard) for shard in self.shards):
+            return False
+        return sum(read_metadata(self._file(shard)).num_rows for shard in self.shards) == rows
 
     def write(self, shard: int, table: "pa.Table") -> None:
         """Write a shard.
@@ -178,39 +204,39 @@ class ShardFolder:
 
     def _is_whole(self, shard: int) -> bool:
         """Return whether a shard is complete; one that is torn, or another's, is set aside in one line."""
-        import pyarrow as pa
-        from pyarrow import parquet
-
         file = self._file(shard)
-        if not file.exists():
+        if not self.has(shard):
             return False
-        try:
-            check_regular(file)
-            with parquet.ParquetFile(file, page_checksum_verification=True) as content:
-                table = content.read()
-            wrong = None if (table.schema.metadata or {}) == self._mark(shard) else "not of this prediction"
-        except (InputError, OSError, pa.ArrowException) as error:
-            wrong = f"torn ({in_one_line(error)})"
+        wrong = self._fault(shard)
         if wrong:
             aside = file.with_suffix(".aside")
             file.replace(aside)
             say(f"peclip: warning: {file}: {wrong}: it is {aside.name} now, its clips are predicted again", error=True)
         return not wrong
 
-    def _state(self) -> dict[str, Any]:
-        """Return the content of ``shards.json``, nothing where there is none."""
-        file = self.path / STATE
-        if not file.exists():
-            return {}
+    def _fault(self, shard: int) -> str:
+        """Return what is wrong with a shard that exists; nothing where it is complete and of this prediction."""
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        file = self._file(shard)
         try:
-            state = json.loads(read_regular_text(file))
-        except ValueError:
-            state = None
-        if not isinstance(state, dict) or COMPLETE not in state or (state[COMPLETE] and ROWS not in state):
-            raise InputError(
-                f"{file} is torn, or not peclip's: remove {self.path}, or name another folder with --shards"
-            )
-        return state
+            check_regular(file)
+            with parquet.ParquetFile(file, page_checksum_verification=True) as content:
+                table = content.read()
+        except (InputError, OSError, pa.ArrowException) as error:
+            return f"torn ({in_one_line(error)})"
+        return "" if (table.schema.metadata or {}) == self._mark(shard) else "not of this prediction"
+
+    def _state(self) -> tuple[dict[str, Any], Progress]:
+        """Return the content of ``shards.json``, and what it says of the progress; nothing where there is none."""
+        file = self.path / STATE
+        try:
+            state = read_json(file)
+            progress = Progress(False) if state is None else from_json(Progress, state, str(file))
+        except InputError as error:
+            raise InputError(f"{error}: remove {self.path}, or name another folder with --shards") from error
+        return state or {}, progress
 
     def _write_state(self, progress: dict[str, Any]) -> None:
         write_json(self.path / STATE, asdict(self.prediction) | progress)
