@@ -19,6 +19,7 @@ ORDER = (
             "console",
             "streams",
             "files",
+            "json_text",
             "labels",
             "class_texts",
             "clip_format",

@@ -17,11 +17,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from peclip.errors import InputError, shown
-from peclip.files import locked, read_regular_text, write_json
+from peclip.files import locked, write_json
 from peclip.inference.published import ADVICE, DONE, TABLES, WRITTEN, check_tables, publish, remove
 from peclip.inference.recognizer import Row
 from peclip.inference.sources import ANSWERS, STDIN, is_live
 from peclip.inference.timeline import Timeline, check_place
+from peclip.results.records import from_json, read_json
 
 OPTIONS = "options.json"
 
@@ -103,8 +104,8 @@ class Answers:
                 shutil.rmtree(torn, ignore_errors=True)
             for note in self._videos.glob(f"*/{DONE}"):
                 try:
-                    video = Finished(**json.loads(read_regular_text(note)))
-                except (ValueError, TypeError):  # what else the answers lack is not known
+                    video = from_json(Finished, read_json(note), str(note))
+                except InputError:  # what else the answers lack is not known
                     self.outdated += 1
                 else:
                     self.finished[video.file] = replace(video, stem=note.parent.name)
@@ -171,16 +172,16 @@ class Answers:
     def _check_options(self) -> None:
         note = self._videos / OPTIONS
         try:
-            before = dict(json.loads(read_regular_text(note)))
-        except FileNotFoundError:
+            before = read_json(note)
+        except InputError as error:
+            raise InputError(f"{note}: is torn: name another folder with --out") from error
+        if before is None:
             if other := [name for name in TABLES if (self._folder / name).exists()]:
                 raise InputError(
                     f"out {self._folder}: holds a {other[0]} of which it is not known how it was made: name another folder"
-                ) from None
+                )
             write_json(note, self._options)
             return
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{note}: is torn: name another folder with --out") from error
         now = json.loads(json.dumps(self._options))
         if other := [name for name in before | now if before.get(name) != now.get(name)]:
             values = ", ".join(f"{name} {_told(name, before)}, not {_told(name, now)}" for name in other)
@@ -214,10 +215,11 @@ def _told(name: str, options: Mapping[str, Any]) -> str:
     """Return the value of an option as people write it."""
     value = options.get(name)
     if name == "same" and value:
-        return " ".join(
-            ",".join(str(face) for face, group in value if group == least)
-            for least in sorted({each for _, each in value})
-        )
+        with suppress(TypeError, ValueError):  # it is not what peclip writes
+            return " ".join(
+                ",".join(str(face) for face, group in value if group == least)
+                for least in sorted({each for _, each in value})
+            )
     if value is None:
         return "false" if name in _SWITCHES else "none"
     return str(value).lower() if isinstance(value, bool) else shown(value)

@@ -5,19 +5,19 @@ What somebody has changed is never replaced: it is named instead.
 
 import filecmp
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from peclip.errors import InputError, listed, shown
 from peclip.files import atomic_write, read_regular_text, write_json
 from peclip.inference.frame_table import FRAMES
 from peclip.inference.sources import ANNOTATED, ANSWERS
 from peclip.inference.timeline import JSON, SEGMENTS, SUMMARY, TABLE
+from peclip.json_text import parse_json
 
 DONE = "done.json"
 """File that is written last into the folder of a finished video."""
@@ -84,9 +84,10 @@ def _noted(folder: Path, name: str) -> Iterator[None]:
 
 
 def _read_note(folder: Path) -> dict[str, str]:
-    with suppress(FileNotFoundError, ValueError, TypeError):
-        return dict(json.loads(read_regular_text(folder / ANSWERS / WRITTEN)))
-    return {}
+    note: Any = None
+    with suppress(FileNotFoundError, ValueError):
+        note = parse_json(read_regular_text(folder / ANSWERS / WRITTEN))
+    return note if isinstance(note, dict) else {}
 
 
 def _join(whole: BinaryIO, tables: Sequence[Path]) -> None:

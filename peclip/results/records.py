@@ -1,7 +1,5 @@
 """Read JSON from outside into frozen dataclasses whose fields are checked, and write them back."""
 
-import json
-import math
 import types
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from peclip.errors import InputError, first_line, shown
 from peclip.files import read_regular_text
+from peclip.json_text import parse_json
 
 Record = TypeVar("Record")
 
@@ -33,28 +32,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
         found = parse_json(read_regular_text(path))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {first_line(error)}") from error
     if not isinstance(found, dict):
         raise InputError(f"{path} is torn: it holds no object")
     return found
-
-
-def parse_json(text: str) -> Any:
-    """Return the content of JSON, in which every number is finite: NaN and Infinity are not JSON, and 1e999 is too large.
-
-    Raises:
-        ValueError: it is not JSON.
-        RecursionError: it is nested too deep.
-    """
-    return json.loads(text, parse_float=_finite, parse_constant=_finite)
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not a finite number")
-    return value
 
 
 def from_json(kind: type[Record], content: Any, source: str) -> Record:

@@ -127,6 +127,27 @@ def test_answers_are_never_mixed(night, tmp_path, monkeypatch):
         night(["a.mp4"])
 
 
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", '{"rows": 1e999}', '{"file": [], "stem": 1}', "{"])
+@pytest.mark.parametrize("name", ["options.json", "a/done.json", "tables.json"])
+def test_a_note_that_peclip_has_not_written_is_no_traceback(night, tmp_path, name, content):
+    night(["a.mp4"])
+    (tmp_path / "out" / ANSWERS / name).write_text(content)
+    if name != "options.json":
+        assert night(["a.mp4"]) == (["a.mp4"] if name == "a/done.json" else [])
+        return
+    with pytest.raises(InputError, match=r"options\.json: is torn: name another folder|holds answers with") as refused:
+        night(["a.mp4"])
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("same", [5, "x", [1], [[1, []]], [[1, 2, 3]]])
+def test_options_of_another_kind_are_named_as_they_are(night, tmp_path, same):
+    night(["a.mp4"])
+    (tmp_path / "out" / ANSWERS / "options.json").write_text(json.dumps(OPTIONS | {"same": same}))
+    with pytest.raises(InputError, match=r"holds answers with same .*, not none: name another folder"):
+        night(["a.mp4"])
+
+
 def test_a_run_that_finds_another_one_there_leaves_its_folder_alone(night, tmp_path, monkeypatch):
     def busy(folder, message):
         raise InputError(message)

@@ -96,9 +96,13 @@ def test_crops_that_the_model_does_not_take_are_refused(tmp_path):
     check_crops(tmp_path / "manifest.csv", upright=True)
     with pytest.raises(InputError, match=r"its faces are upright .*crop with peclip faces --upright false"):
         check_crops(tmp_path / "manifest.csv", upright=False)
-    (tmp_path / "faces.json").write_text("{")
-    with pytest.raises(InputError, match="is torn"):
-        check_crops(tmp_path / "manifest.csv", upright=False)
+    wrong = (
+        {**state, name: value} for name, value in (("manifest", 1), ("size", "32"), ("upright", 1), ("format", []))
+    )
+    for content in ("{", "[]", "[" * 100_000, *map(json.dumps, wrong)):
+        (tmp_path / "faces.json").write_text(content)
+        with pytest.raises(InputError, match="is torn"):
+            check_crops(tmp_path / "manifest.csv", upright=False)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from peclip.data.manifest import Manifest
 from peclip.inference import timeline as inference
 from peclip.inference.recognizer import Row
 from peclip.inference.timeline import Timeline
+from peclip.json_text import parse_json
 from peclip.labels import class_names, flaw, label_of, ordered
 from peclip.model.backbones.contract import Backbone
 from peclip.model.backbones.load import load_backbone
@@ -35,7 +36,6 @@ from peclip.model.tokens import tokenize
 from peclip.results import evaluation
 from peclip.results.card import PackageFacts, card
 from peclip.results.evaluation import Metrics, read_evaluation, read_metrics, write_evaluation
-from peclip.results.records import parse_json
 from peclip.results.scores import scores
 from peclip.results.tables import print_metrics
 from peclip.train.callbacks.predictions import as_table, write_csv

@@ -1,7 +1,6 @@
 """The data sets that ``peclip download`` knows: where their files are, and what their licence is."""
 
 import csv
-import json
 import lzma
 import re
 import struct
@@ -20,6 +19,7 @@ from peclip.data.benchmarks.actors import CREMAD_NAME, RAVDESS_NAME
 from peclip.data.download.fetch import AGAIN, Remote, fetch, fetch_text, is_file_of
 from peclip.errors import InputError, shown
 from peclip.files import atomic_write, file_errors, locked, write_json
+from peclip.json_text import parse_json
 
 ZENODO = "https://zenodo.org"
 CREMAD_LISTS = "https://raw.githubusercontent.com/CheyneyComputerScience/CREMA-D/master"
@@ -103,7 +103,7 @@ def _ravdess(out: Path, workers: int, progress: Progress) -> int:
             file["key"]: Remote(
                 f"{ZENODO}/records/1188976/files/{file['key']}?download=1", int(file["size"]), *_parts(file)
             )
-            for file in json.loads(record)["files"]
+            for file in parse_json(record)["files"]
             if re.fullmatch(r"Video_Speech_Actor_\d\d\.zip", file["key"])
         }
     except (ValueError, KeyError, TypeError) as error:
@@ -160,7 +160,7 @@ def _parts(file: dict[str, str]) -> tuple[str, str]:
 
 def _unpacked(out: Path) -> list[str]:
     try:
-        return list(json.loads((out / STATE).read_text(encoding="utf-8"))["unpacked"])
+        return list(parse_json((out / STATE).read_text(encoding="utf-8"))["unpacked"])
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError) as error:

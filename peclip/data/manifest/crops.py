@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 from peclip.errors import InputError
 from peclip.files import read_regular_text
+from peclip.json_text import parse_json
 
 STATE = "faces.json"
 """Name of the note."""
@@ -41,13 +41,13 @@ class CropsState:
         """
         file = folder / STATE
         try:
-            found = json.loads(read_regular_text(file))
+            found = parse_json(read_regular_text(file))
             state = cls(found["manifest"], found["size"], found["upright"], found["format"])
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{file}: is torn, or not what peclip faces writes: crop into a new folder") from error
-        if type(state.size) is not int or type(state.upright) is not bool:
+        if [*map(type, astuple(state))] != [str, int, bool, int]:
             raise InputError(f"{file}: is torn, or not what peclip faces writes: crop into a new folder")
         return state
 

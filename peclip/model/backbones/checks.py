@@ -15,9 +15,9 @@ from transformers.utils import logging
 
 from peclip.errors import InputError, first_line, shown
 from peclip.files import read_regular_text
+from peclip.json_text import parse_json
 from peclip.model.backbones.contract import Backbone
 from peclip.model.weights import PRECISIONS, check_archive
-from peclip.results.records import parse_json
 
 LEGACY_END = 2
 """End token in the configurations of towers that were converted early; of these transformers reads the largest token."""
@@ -92,7 +92,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     """
     try:
         plain = parse_json(read_regular_text(path))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"{os.path.basename(path)} is not a valid JSON file: {first_line(error)}") from error
     if isinstance(plain, dict):
         return plain

@@ -17,6 +17,7 @@ from safetensors.torch import load, save
 from peclip import __version__
 from peclip.errors import InputError, first_line
 from peclip.files import atomic_folder, read_regular, read_regular_text
+from peclip.json_text import parse_json
 from peclip.model.backbones.checks import quiet
 from peclip.model.backbones.load import DEMO
 from peclip.model.hub import HUB_ERRORS
@@ -24,7 +25,6 @@ from peclip.model.io.trained import ModelConfig, Trained
 from peclip.model.naming import method_name
 from peclip.model.weights import check_weights
 from peclip.results.card import PackageFacts, RunRecord, card, read_run
-from peclip.results.records import parse_json
 
 CONFIG = "config.json"
 WEIGHTS = "adapters.safetensors"
@@ -223,5 +223,5 @@ def _read_json(path: Path) -> Any:
         raise InputError(f"{path} has more than {LIMIT:,} bytes: it is not a config.json of peclip")
     try:
         return parse_json(read_regular_text(path))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is torn or not JSON: {first_line(error)}") from error
