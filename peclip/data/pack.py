@@ -6,8 +6,6 @@ the manifest last. So after any interruption the next run resumes after the last
 
 from __future__ import annotations
 
-import hashlib
-import os
 import zipfile
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -22,6 +20,7 @@ from einops import rearrange
 from PIL import Image
 from rich.progress import Progress
 
+from peclip.data.contents import contents_digest
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.crops import STATE, CropsState
 from peclip.data.media.clip import every_frame
@@ -86,7 +85,7 @@ def pack(manifest: Manifest, out: Path, packing: Packing, progress: Progress | N
         InputError: a clip cannot be read, the folder cannot be written to, another run is writing there, or it holds
             other clips or frames.
     """
-    header = ShardHeader(VERSION, packing.size, packing.quality, _digest(manifest), first=0, clips=0)
+    header = ShardHeader(VERSION, packing.size, packing.quality, contents_digest(manifest), first=0, clips=0)
     check_folder(out)
     with file_errors():
         out.mkdir(parents=True, exist_ok=True)
@@ -177,24 +176,6 @@ def _encode(manifest: Manifest, row: int, packing: Packing) -> list[bytes]:
     return pictures
 
 
-def _digest(manifest: Manifest) -> str:
-    """Return a digest of the clips without labels and splits: where those change, only the manifest is rewritten.
-
-    Paths are relative, so that clips may move; their sizes tell those of the same name in another folder from them.
-    """
-    sizes = [_size(os.path.join(manifest.root, path)) for path in manifest.table["path"]]
-    table = manifest.table[["path", "start", "end"]].assign(size=sizes)
-    return hashlib.sha256(table.to_csv(index=False).encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _size(path: str) -> int:
-    """Return the bytes of a file, the number of files in a folder, or -1 where there is neither."""
-    try:
-        return len(os.listdir(path)) if os.path.isdir(path) else os.stat(path).st_size
-    except OSError:
-        return -1
-
-
 def _check_manifest(out: Path) -> None:
     """Check that a manifest in the folder was written by ``peclip pack``.
 
@@ -223,7 +204,9 @@ def _finished(out: Path, header: ShardHeader) -> list[int]:
                     "choose another folder"
                 )
         if written.source != header.source:
-            raise InputError(f"{out}: holds the clips of another manifest: choose another folder")
+            raise InputError(
+                f"{out}: holds the clips of another manifest, or their files have changed: choose another folder"
+            )
         if written.first != sum(shards):
             break  # the rest is of a run with smaller shards
         shards.append(written.clips)

@@ -4,7 +4,6 @@ Each clip becomes one small video, complete or absent, so an interrupted run res
 """
 
 import csv
-import hashlib
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ import pandas as pd
 from einops import rearrange
 from rich.progress import Progress
 
+from peclip.data.contents import contents_digest
 from peclip.data.manifest import Clip, Manifest
 from peclip.data.manifest.crops import STATE, CropsState
 from peclip.data.media.clip import clip_frames
@@ -104,7 +104,7 @@ def crop_faces(manifest: Manifest, out: Path, cropping: Cropping, progress: Prog
     with file_errors():
         out.mkdir(parents=True, exist_ok=True)
     with locked(out, busy=f"{out}: another peclip faces is writing there: wait for it"):
-        _check_folder(out, CropsState(_digest(manifest), cropping.size, cropping.upright))
+        _check_folder(out, CropsState(contents_digest(manifest), cropping.size, cropping.upright))
         targets = [_target(out, number, manifest.clip(number)) for number in range(len(manifest))]
         without = {number: why for number, why in _read_without(out).items() if why == NO_FACE}
         left = [number for number, target in enumerate(targets) if number not in without and not target.exists()]
@@ -235,11 +235,6 @@ def _target(out: Path, number: int, clip: Clip) -> Path:
     """Return the path of the crops of a clip: its number, and its name for people."""
     stem = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in Path(clip.path).stem)[:100]
     return out / CROPS / f"{number // _FOLDER:03d}" / f"{number:06d}-{stem}.mp4"
-
-
-def _digest(manifest: Manifest) -> str:
-    table = manifest.table[["path", "start", "end"]]
-    return hashlib.sha256(table.to_csv(index=False).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _read_without(out: Path) -> dict[int, str]:

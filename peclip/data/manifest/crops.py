@@ -12,8 +12,16 @@ from peclip.json_text import parse_json
 STATE = "faces.json"
 """Name of the note."""
 
-WORDS = {"manifest": "other clips", "size": "another size", "upright": "another --upright", "format": "another peclip"}
-"""Descriptions of a difference between two notes."""
+WORDS = {
+    "format": "another version of peclip",
+    "manifest": "other clips, or their files have changed",
+    "size": "another size",
+    "upright": "another --upright",
+}
+"""Descriptions of a difference between two notes; the format first, because the digests of two formats always differ."""
+
+FORMAT = 2
+"""Version of the files; crops of another one are used, but not added to."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +29,7 @@ class CropsState:
     """Facts about the crops of a folder.
 
     Attributes:
-        manifest: digest of the paths and times of the clips.
+        manifest: digest of the paths, times and sizes of the clips.
         size: side of the crops in pixels.
         upright: whether faces are turned so that the eyes are level.
         format: version of the files.
@@ -30,7 +38,7 @@ class CropsState:
     manifest: str
     size: int
     upright: bool
-    format: int = 1
+    format: int = FORMAT
 
     @classmethod
     def read(cls, folder: Path) -> CropsState | None:

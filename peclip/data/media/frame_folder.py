@@ -70,7 +70,7 @@ def is_folder(path: Path) -> bool:
     return False
 
 
-def frame_files(folder: Path) -> list[str]:
+def frame_files(folder: Path | str) -> list[str]:
     """List the frames of a folder in natural order.
 
     Raises:

@@ -59,7 +59,7 @@ class ShardHeader:
         peclip_pack: version of the format.
         size: side of the frames in pixels.
         quality: of the JPEG frames.
-        source: digest of the paths and times of all clips that are packed together.
+        source: digest of the paths, times and sizes of all clips that are packed together.
         first: number of the first clip.
         clips: number of clips.
     """
@@ -148,15 +148,20 @@ def check_shards(paths: Iterable[Path | str], size: int) -> None:
     Raises:
         InputError: a shard is missing, half-written, of another version or for another size.
     """
+    for shard in open_shards(paths):
+        if shard.header.size != size:
+            raise InputError(
+                f"{shard.address}: its frames have {shard.header.size} pixels, but the model needs {size}: pack the "
+                f"clips again with --size {size}"
+            )
+
+
+def open_shards(paths: Iterable[Path | str]) -> list[Shard]:
+    """Read the indices of all shards that hold these clips, several at a time, as :func:`open_shard` does."""
     places = (split_path(path) for path in paths)
     addresses = sorted({place[0] for place in places if place})
     with ThreadPoolExecutor(16) as pool:  # one after the other, an object store would take a minute
-        for shard in pool.map(open_shard, addresses):
-            if shard.header.size != size:
-                raise InputError(
-                    f"{shard.address}: its frames have {shard.header.size} pixels, but the model needs {size}: pack the "
-                    f"clips again with --size {size}"
-                )
+        return [*pool.map(open_shard, addresses)]
 
 
 class PackedClip:

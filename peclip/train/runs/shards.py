@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
+from peclip.data.contents import contents_digest
 from peclip.data.manifest import Manifest
-from peclip.data.manifest.lines import PIECE
 from peclip.errors import InputError, counted, in_one_line
 from peclip.files import check_regular, write_bytes, write_json
 from peclip.results.records import from_json, read_json
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 STATE = "shards.json"
 
-FORMAT = 2
+FORMAT = 3
 """Version of the files; another one is refused."""
 
 WORDS = {
     "format": "another version of peclip",
     "clips": "another number of clips",
-    "manifest": "other clips",
+    "manifest": "other clips, or their files have changed",
     "clips_per_shard": "another --clips_per_shard",
     "labels": "other labels, or in another order",
     "num_frames": "another data.num_frames",
@@ -41,7 +41,7 @@ WORDS = {
     "model": "another checkpoint or model",
     "calibrate": "another model.calibrate",
 }
-"""Descriptions of a difference in an entry of shards.json."""
+"""Descriptions of a difference in an entry of shards.json, in the order in which they are looked for."""
 
 COMPLETE, ROWS = "complete", "rows"
 """Entries of shards.json about the progress of the prediction."""
@@ -55,7 +55,7 @@ class Prediction:
 
     Attributes:
         clips: number of clips.
-        manifest: digest of their paths and times.
+        manifest: digest of their paths, times and sizes.
         clips_per_shard: n.
         labels: class names in the order of the probabilities.
         num_frames: T.
@@ -134,8 +134,8 @@ class ShardFolder:
         self.prediction = prediction
         self.shards = range(-(-prediction.clips // prediction.clips_per_shard))
         before, progress = self._state()
-        for name, value in asdict(prediction).items() if before else ():
-            if before.get(name) != value:
+        for name in WORDS if before else ():
+            if before.get(name) != getattr(prediction, name):
                 raise InputError(
                     f"{path} was begun with {WORDS[name]}: use the same, or name another folder with --shards"
                 )
@@ -243,16 +243,14 @@ class ShardFolder:
 
 
 def clips_digest(clips: Manifest) -> str:
-    """Return a digest of the paths and times of clips, computed piece by piece to save memory.
+    """Return a digest of clips, see :func:`peclip.data.contents.contents_digest`.
 
     Raises:
         InputError: the name of a clip is not UTF-8.
     """
-    total = hashlib.sha256()
     try:
-        for first in range(0, len(clips), PIECE):
-            piece = clips.table[["path", "start", "end"]].iloc[first : first + PIECE]
-            total.update(piece.to_csv(index=False, header=False).encode())
+        for path in clips.table["path"]:
+            path.encode()
     except UnicodeEncodeError as error:
         raise InputError(f"{clips.source}: the name of a clip is not UTF-8, which shards need: rename it") from error
-    return total.hexdigest()
+    return contents_digest(clips)
