@@ -13,7 +13,7 @@ from peclip.console import PlainConsole
 from peclip.data import VideoDataModule
 from peclip.data.benchmarks import read_benchmark
 from peclip.data.benchmarks.comparison import COMPARISONS
-from peclip.data.check import check
+from peclip.data.check import check, inspection
 from peclip.data.check.counts import count_clips
 from peclip.data.check.duplicates import find_duplicates
 from peclip.data.check.published import PUBLISHED
@@ -86,6 +86,20 @@ def test_frames_are_counted_and_short_clips_named_without_harm(tmp_path):
     assert found(report)["frames"] == 4 * 16 + 5
     assert found(report)["test: clips under 16 frames"] == 1
     assert "short" not in findings(check(manifest_of(rows, tmp_path), num_frames=5))
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_the_frames_of_pieces_of_a_video_are_counted_too(tmp_path, full):
+    write_clip(tmp_path / "0.mp4", 0, 40)
+    pieces = {"path": "0.mp4", "label": ["happy", "sad"], "start": [0.2, 0.6], "end": [0.32, None], "source": "m.csv"}
+    report = check(manifest_of(pieces, tmp_path), num_frames=4, full=full)
+    assert findings(report)["short"] == ["m.csv: 3 frames, the last is repeated"]
+    assert found(report)["frames"] == 3 + 25
+
+
+def test_a_full_decode_decodes_each_video_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(inspection, "read_chosen", None)
+    assert check(manifest_of(four_clips(tmp_path), tmp_path), full=True).fit_to_train
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -286,7 +300,7 @@ def test_pieces_that_overlap_are_found_in_copies_of_a_file_and_in_folds(tmp_path
     ],
 )
 def test_pieces_of_a_file_that_touch_or_overlap_in_one_split_are_fit(tmp_path, pieces):
-    report = check(manifest_of(pieces_of(tmp_path, *pieces), tmp_path))
+    report = check(manifest_of(pieces_of(tmp_path, *pieces), tmp_path), num_frames=8)
     assert findings(report) == {}
     assert report.verdict == "yes"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from peclip.data.manifest import Clip, Manifest
-from peclip.data.media.clip import count_frames, every_frame, read_clip, stream_choice
+from peclip.data.media.clip import count_frames, every_frame, read_chosen, stream_choice
 from peclip.data.media.shard import split_path
 from peclip.errors import InputError
 from peclip.files import open_regular
@@ -26,7 +26,7 @@ class Inspected:
     """Findings about a clip.
 
     Attributes:
-        frames: number of frames; None where unknown, for a part of a file or a clip with a problem.
+        frames: number of frames; None for a clip with a problem.
         problem: kind of problem, None without one.
         message: the problem in words.
         choice: which of several video streams is read, in words; empty where there is only one.
@@ -71,13 +71,11 @@ def inspect_clip(clip: Clip, num_frames: int, full: bool) -> Inspected:
     try:
         if not packed and (path.is_dir() or path.is_file()) and _size(path) == (0, 0):
             return Inspected(None, "empty", f"{path}: nothing in it")
-        whole = clip.start is None and clip.end is None
-        frames = count_frames(clip.path) if whole else None
-        if frames == 0:
-            return Inspected(None, "empty", f"{path}: no frame in it")
-        if full and path.is_file():
-            frames = _decode_all(clip)
-        read_clip(clip.path, frames if full and frames else num_frames, SIZE, start=clip.start, end=clip.end)
+        frames = _decode_all(clip) if full else 0
+        if not frames:  # reading says why where there is none
+            if (clip.start, clip.end) == (None, None) and count_frames(clip.path) == 0:
+                return Inspected(None, "empty", f"{path}: no frame in it")
+            frames = read_chosen(clip.path, num_frames, SIZE, start=clip.start, end=clip.end).frames
         return Inspected(frames, choice=stream_choice(clip.path))
     except InputError as error:
         return Inspected(None, "undecodable", str(error))
@@ -86,7 +84,7 @@ def inspect_clip(clip: Clip, num_frames: int, full: bool) -> Inspected:
 
 
 def _decode_all(clip: Clip) -> int:
-    """Decode all frames of a clip in a video file and return their number."""
+    """Decode all frames of a clip and return their number."""
     return sum(1 for _ in every_frame(clip.path, SIZE, start=clip.start, end=clip.end))
 
 
