@@ -103,13 +103,18 @@ _RUNS = re.compile(rf"[=＝]|[{re.escape(''.join(FORMULA))}].*[(|!]")  # noqa: R
 
 
 def canonical(name: str) -> str:
-    """Return the name under which peclip knows a class (``"Angry"`` -> ``"anger"``).
+    """Return the name under which peclip knows a class (``"Angry"`` -> ``"anger"``); others become :func:`plain`."""
+    written = plain(name)
+    return SPELLINGS.get(written.lower(), written)
 
-    Spellings of one name become one: composed and decomposed letters (NFC), and any run of spaces, such as a no-break space,
-    which becomes a plain one. Joiners, which many scripts and emojis need, are kept.
+
+def plain(name: str) -> str:
+    """Return a name in the one of its spellings that look the same.
+
+    Composed and decomposed letters become one (NFC), and so does any run of spaces, such as a no-break space, which becomes a
+    plain one. Joiners, which many scripts and emojis need, are kept.
     """
-    plain = SPACES.sub(" ", unicodedata.normalize("NFC", name.strip())).strip()
-    return SPELLINGS.get(plain.lower(), plain)
+    return SPACES.sub(" ", unicodedata.normalize("NFC", name.strip())).strip()
 
 
 def flaw(name: str, others: Collection[str] = ()) -> str:

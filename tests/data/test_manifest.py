@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from peclip.data.manifest import Manifest
+from peclip.data.source import check_subjects
 from peclip.errors import InputError
 
 
@@ -160,6 +161,15 @@ def test_people_and_videos_are_kept_as_they_are_written(column, tmp_path):
         "c,sadness,",
     ]
     assert Manifest.read(tmp_path / "again.csv").table["subject"].tolist() == ["007", "Anna", ""]
+
+
+def test_spellings_of_one_person_that_look_the_same_are_one(tmp_path):
+    composed, decomposed = "Zo\u00eb B", "Zoe\u0308\u00a0B"
+    lines = f"path,label,split,subject\na,sad,train,{composed}\nb,sad,test,{decomposed}\nc,sad,train,zo\u00eb b\n"
+    manifest = Manifest.read(write(tmp_path, lines))
+    assert manifest.table["subject"].tolist() == [composed, composed, "zo\u00eb b"]
+    with pytest.raises(InputError, match="is in train here and in test in"):
+        check_subjects(manifest, None, 0.1)
 
 
 def test_the_same_file_may_hold_several_clips(tmp_path):

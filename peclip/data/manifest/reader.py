@@ -17,6 +17,7 @@ from peclip.data.manifest.formats import RELATIVE, fold_columns, list_command
 from peclip.data.manifest.lines import PIECE, read_table, refuse
 from peclip.data.manifest.soft import mistakes, soft_columns
 from peclip.errors import InputError, short
+from peclip.labels import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +79,7 @@ def parse_manifest(path: Path | str, labels_required: bool, allow_outside: bool)
         refuse(path, table, role.isna(), name + " is {}, expected train, val, test, or nothing where unused", name)
         table[name] = role
     if "subject" in table:
-        table["subject"] = each_value(table["subject"], str.strip)
+        table["subject"] = each_value(table["subject"], plain)
     for name in soft_columns(table).values():
         table[name] = _numbers(path, table, name)
     for bad, message in mistakes(table):
