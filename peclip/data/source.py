@@ -87,11 +87,11 @@ def split_source(source: Manifest, fold: int | None, val: Validation, seed: int)
         source: all clips.
         fold: the fold to test on, for sources with folds.
         val: the share of every class of the training clips that validates, where the source has no validation split
-            of its own, with all clips of a subject or none; ``test`` validates on the test clips, as the authors' program does.
+            of its own, with all clips of a subject, or all pieces of a video, or none; ``test`` validates on the test clips, as the authors' program does.
         seed: decides which training clips validate.
 
     Raises:
-        InputError: the share is not in [0, 1), ``test`` is asked of a source without test clips, or no subject can validate.
+        InputError: the share is not in [0, 1), ``test`` is asked of a source without test clips, or no subject or video can validate.
     """
     from peclip.data.subjects import has_subjects, share_of_subjects
 
@@ -104,7 +104,8 @@ def split_source(source: Manifest, fold: int | None, val: Validation, seed: int)
         raise InputError(f"val is {val}, expected a share of the training clips from 0 to below 1, or test", "val")
     if len(own) or not val:
         return Splits(train, own, test)
-    choose = share_of_subjects if has_subjects(train) else stratified_share
+    is_grouped = has_subjects(train) or train.table["path"].duplicated().any()
+    choose = share_of_subjects if is_grouped else stratified_share
     held_out = choose(train, val, seed)
     return Splits(train.select(~held_out), train.select(held_out), test)
 

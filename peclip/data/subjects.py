@@ -20,7 +20,7 @@ def share_of_subjects(clips: Manifest, share: float, seed: int) -> "pd.Series[bo
 
     Subjects come in random order, and each is chosen who brings the classes closer to the share. A class whose clips show
     two subjects or more keeps at least one on either side, where the other classes allow it. A clip without a subject
-    counts as one of its own.
+    counts as one of its own, together with the other pieces of its video that have none.
 
     Returns:
         True for the chosen rows.
@@ -28,7 +28,7 @@ def share_of_subjects(clips: Manifest, share: float, seed: int) -> "pd.Series[bo
     Raises:
         InputError: no subject can be chosen without leaving a class without clips to train on.
     """
-    subjects, names = _subjects(clips)
+    subjects = _subjects(clips)
     counts = _Counts(subjects, clips.table["label"].to_numpy())
     rng = np.random.default_rng((seed, len(clips)))
     for subject in rng.permutation(counts.number):
@@ -41,10 +41,12 @@ def share_of_subjects(clips: Manifest, share: float, seed: int) -> "pd.Series[bo
         if able and not counts.held[label]:
             counts.hold(max(able, key=lambda subject: counts.gain(subject, share)))
     if not counts.chosen.any():
-        some = f"the only subject is {shown(names[0])}" if len(names) == 1 else "each is the only one of some class"
+        what, remedy = ("subject", ", or remove the column subject") if has_subjects(clips) else ("video", "")
+        only = str(clips.table["path" if what == "video" else "subject"].iat[0])
+        some = f"the only {what} is {shown(only)}" if counts.number == 1 else "each is the only one of some class"
         raise InputError(
-            f"{clips.source}: val is {share}, but no subject can be held out for validation: {some}; add a split val, or "
-            "set val to 0 or test, or remove the column subject",
+            f"{clips.source}: val is {share}, but no {what} can be held out for validation: {some}; add a split val, or "
+            f"set val to 0 or test{remedy}",
             "val",
         )
     return pd.Series(counts.chosen[subjects]).astype(bool)
@@ -61,12 +63,12 @@ def on_several_sides(clips: Manifest, sides: Sequence[str]) -> dict[str, dict[st
     }
 
 
-def _subjects(clips: Manifest) -> tuple[NDArray[np.intp], list[str]]:
-    """Return the number of each row's subject, and the names of those that have one."""
+def _subjects(clips: Manifest) -> NDArray[np.intp]:
+    """Return the number of each row's subject; rows without one have that of their video."""
     numbers, names = pd.factorize(clips.table["subject"].astype("str").replace("", None))
     alone = numbers == -1
-    numbers[alone] = len(names) + np.arange(alone.sum())
-    return numbers, [str(name) for name in names]
+    numbers[alone] = len(names) + pd.factorize(clips.table["path"][alone])[0]
+    return numbers
 
 
 class _Counts:

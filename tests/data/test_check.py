@@ -302,7 +302,7 @@ def test_pieces_that_overlap_are_found_in_copies_of_a_file_and_in_folds(tmp_path
 def test_pieces_of_a_file_that_touch_or_overlap_in_one_split_are_fit(tmp_path, pieces):
     report = check(manifest_of(pieces_of(tmp_path, *pieces), tmp_path), num_frames=8)
     assert findings(report) == {}
-    assert report.verdict == "yes"
+    assert report.fit_to_train
 
 
 def test_pieces_of_a_long_file_are_compared_in_a_moment(tmp_path):
@@ -347,6 +347,16 @@ def test_a_manifest_without_a_subject_that_could_validate_says_what_to_set(tmp_p
     assert report.verdict == "yes, but not with the default options of peclip fit: see the notes"
     rows[1]["split"] = "val"
     assert check(manifest_of(rows, tmp_path)).conditions == []
+
+
+def test_a_manifest_whose_class_is_pieces_of_one_video_says_what_to_set(tmp_path):
+    rows = four_clips(tmp_path)
+    halves = [{**row, "start": start, "end": start + 0.3} for row in rows for start in (0, 0.3)]
+    (condition,) = check(manifest_of(halves, tmp_path)).conditions
+    assert condition.endswith(
+        "no video can be held out for validation: each is the only one of some class; add a split "
+        "val, or set val to 0 or test"
+    )
 
 
 def test_the_folds_in_which_no_subject_could_validate_are_named(tmp_path):

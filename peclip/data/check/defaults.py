@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.table import OUTSIDE
 from peclip.data.source import DEFAULT_VAL, split_source
-from peclip.data.subjects import has_subjects
 from peclip.errors import InputError, options_below
 
 
@@ -14,8 +13,6 @@ def refused_by_default(manifest: Manifest) -> Iterator[str]:
     """Yield why a training with the default options refuses the manifest, and which options it needs."""
     if manifest.reaches_outside(manifest.source):
         yield OUTSIDE
-    if not has_subjects(manifest):
-        return  # any clip may then be held out for validation
     folds: list[int | None] = list(manifest.folds) or [None]
     refused: dict[str, list[int | None]] = defaultdict(list)
     for fold in folds:
