@@ -1,6 +1,7 @@
 """The readers of UCF101 and HMDB51: their folds, groups, names and suffixes."""
 
 import re
+import shutil
 
 import pytest
 
@@ -39,6 +40,16 @@ def test_ucf101_and_hmdb51_are_found_under_other_names_and_suffixes(tmp_path):
     hmdb51_tree(tmp_path / "hmdb/hmdb51_org", classes=2)
     (tmp_path / "hmdb/hmdb51_org/testTrainMulti_7030_splits").rename(tmp_path / "hmdb/splits")
     assert not len(read_benchmark("hmdb51", tmp_path / "hmdb").missing())
+
+
+def test_of_two_clips_of_one_name_the_one_of_the_list_is_read_or_none(tmp_path):
+    ucf101_tree(tmp_path, classes=2)
+    listed = tmp_path / "UCF-101/ArcheryArchery/v_ArcheryArchery_g08_c01.avi"
+    shutil.copy(listed, listed.with_suffix(".mp4"))
+    assert not len(read_benchmark("ucf101", tmp_path).missing())
+    listed.rename(listed.with_suffix(".mkv"))
+    with pytest.raises(InputError, match=r"g08_c01\.avi' may be \S+mkv or \S+mp4: keep one of them"):
+        read_benchmark("ucf101", tmp_path)
 
 
 def test_hmdb51_folds_may_share_test_clips_and_leave_clips_out(tmp_path):

@@ -237,3 +237,18 @@ def test_dfew_lists_of_validation_clips_test_where_there_are_no_test_lists(tmp_p
     for path in (root / "EmoLabel_DataSplit").glob("test_set_*.csv"):
         path.rename(path.with_name(path.name.replace("test", "val")))
     assert [tuple(map(len, read_benchmark("dfew", root).splits(fold))) for fold in (1, 2)] == [(12, 0, 2), (11, 0, 3)]
+
+
+@pytest.mark.parametrize("other", ["3.mp4", "part_2/0003"])
+def test_two_clips_of_one_number_are_refused(other, tmp_path):
+    root = dfew_tree(tmp_path)
+    write_clip(root / "Clip/clip_224x224" / other, 30)
+    with pytest.raises(InputError, match=r"clip '00003' may be 00003 or \S+: keep one of them"):
+        read_benchmark("dfew", root)
+
+
+def test_clips_of_one_number_that_no_list_names_are_not_in_the_way(tmp_path):
+    root = dfew_tree(tmp_path)
+    for name in ("99", "099"):
+        write_clip(root / "Clip/clip_224x224" / name, 30)
+    assert len(read_benchmark("dfew", root)) == 14

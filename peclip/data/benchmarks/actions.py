@@ -4,6 +4,7 @@ Classes keep the names of the release (``ApplyEyeMakeup``, ``brush_hair``); a te
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from peclip.data.benchmarks.layout import (
     children,
     clip_name,
     folders_below,
+    only_one,
     read_lines,
     to_manifest,
     videos_and_folders,
@@ -149,15 +151,19 @@ def _check_lists(root: Path, found: set[tuple[str, str]]) -> None:
 def _finder(clips: Path) -> Callable[[str, str], Path]:
     """Return a function that finds a clip by class and name, as a video of any suffix or as a folder of frames.
 
-    For a missing clip it returns the path that the clip should have.
+    For a missing clip it returns the path that the clip should have; of two clips of one name it raises an
+    :class:`InputError`, unless one has the very name of the list.
     """
-    known: dict[str, dict[str, Path]] = {}
+    known: dict[str, defaultdict[str, list[Path]]] = {}
 
     def find(label: str, name: str) -> Path:
+        folder = clips / label
         if label not in known:
-            there = videos_and_folders(clips / label) if (clips / label).is_dir() else []
-            known[label] = {clip_name(path): path for path in there}
-        return known[label].get(name.removesuffix(".avi"), clips / label / name)
+            known[label] = defaultdict(list)
+            for path in videos_and_folders(folder) if folder.is_dir() else ():
+                known[label][clip_name(path)].append(path)
+        found = known[label].get(name.removesuffix(".avi"), [])
+        return only_one(found, folder, name) if found and folder / name not in found else folder / name
 
     return find
 

@@ -161,29 +161,48 @@ def subfolders(folder: Path) -> list[Path]:
 def finder(folder: Path) -> Callable[[str], Path]:
     """Return a function that finds a clip of a folder by its name, a number with any number of leading zeros.
 
-    For a missing clip it returns the path that the clip should have.
+    For a missing clip it returns the path that the clip should have; of two clips of one number it raises an
+    :class:`InputError`.
     """
     numbers = numbered(folder)
-    suffix = next(iter(numbers.values())).suffix if numbers else ""
-    return lambda name: (numbers.get(int(name)) if name.isdecimal() else None) or folder / f"{name}{suffix}"
+    suffix = next(iter(numbers.values()))[0].suffix if numbers else ""
+
+    def find(name: str) -> Path:
+        found = numbers.get(int(name), []) if name.isdecimal() else []
+        return only_one(found, folder, name) if found else folder / f"{name}{suffix}"
+
+    return find
 
 
-def numbered(folder: Path, deepest: int = 2) -> dict[int, Path]:
+def only_one(found: Sequence[Path], folder: Path, name: str) -> Path:
+    """Return the clip that was found under a name.
+
+    Raises:
+        InputError: there are two or more.
+    """
+    if len(found) > 1:
+        first, second = (path.relative_to(folder) for path in found[:2])
+        raise InputError(f"{folder}: clip {shown(name)} may be {first} or {second}: keep one of them")
+    return found[0]
+
+
+def numbered(folder: Path, deepest: int = 2) -> dict[int, list[Path]]:
     """Return the clips of a folder by their number, those in folders such as ``part_1`` or of the same name again, too.
 
     Args:
         folder: the clips of a release.
         deepest: levels of folders that are no clips.
     """
-    numbers: dict[int, Path] = {}
+    numbers: dict[int, list[Path]] = {}
     others = []
     for child in children(folder):
         name = clip_name(child)
         if name.isdecimal() and len(name) < DIGITS and (is_video(child) or child.is_dir()):
-            numbers[int(name)] = child
+            numbers.setdefault(int(name), []).append(child)
         elif child.is_dir():
             others.append(child)
     for child in others if deepest else ():
         if not numbers or child.name.startswith("part"):
-            numbers |= numbered(child, deepest - 1)
+            for number, paths in numbered(child, deepest - 1).items():
+                numbers.setdefault(number, []).extend(paths)
     return numbers
