@@ -22,6 +22,7 @@ from peclip.data.manifest.soft import soft_columns
 from peclip.data.source import read_source, split_source
 from peclip.errors import InputError, first_line, options_below
 from peclip.files import LOCK, file_errors, locked, read_regular_text, write_text
+from peclip.labels import class_names
 from peclip.model.precision import best_precision
 from peclip.results.crossval import RESULTS, print_summary, summarise, write_summary
 from peclip.results.evaluation import read_evaluation
@@ -107,14 +108,24 @@ def _check(options: Namespace) -> Manifest:
     if len(source.folds) < 2:
         there = f"has fold {source.folds[0]} alone" if source.folds else "has no folds"
         raise InputError(f"{source.source} {there}, peclip cv needs two or more: use peclip fit, or add a column fold")
-    for fold in source.folds:  # before the first folds are trained
+    _check_folds(data, source)
+    return source
+
+
+def _check_folds(data: Namespace, source: Manifest) -> None:
+    """Check every fold before the first ones are trained."""
+    labels, used = source.labels, source
+    if data.labels is not None:
+        with options_below("data"):
+            labels = [*class_names(data.labels)]
+        if data.other_labels == "skip":
+            used = source.select(source.table["label"].isin([*labels, ""]))
+    for fold in source.folds:
         try:
             with options_below("data"):
-                clips = split_source(source, fold, data.val, data.seed).train
-            clips.check_labels(data.labels or source.labels)
+                split_source(used, fold, data.val, data.seed).train.check_labels(labels)
         except InputError as error:
             raise InputError(f"fold {fold}: {error}") from error
-    return source
 
 
 def without_results(trainer: Namespace) -> str | None:

@@ -370,5 +370,31 @@ def test_the_folds_in_which_no_subject_could_validate_are_named(tmp_path):
     assert told == ["peclip fit with its default options refuses this manifest in fold 1"]
 
 
+def test_classes_without_texts_are_no_plain_yes(tmp_path):
+    names = {"happy": "cat", "sad": "dog"}
+    report = check(manifest_of([{**row, "label": names[row["label"]]} for row in four_clips(tmp_path)], tmp_path))
+    assert report.verdict == "yes, but not with the default options of peclip fit: see the notes"
+    (condition,) = report.conditions
+    assert condition.startswith(
+        "peclip fit with its default options refuses this manifest: model.net.texts is missing 'cat'"
+    )
+    assert "choose names, sentences or a template" in condition
+
+
+def test_the_folds_in_which_a_class_cannot_be_trained_are_no_plain_yes(tmp_path):
+    rows = [{**row, "split": "", "fold": 1 + number % 3} for number, row in enumerate(four_clips(tmp_path) * 2)]
+    rows = [{**row, "path": f"{number}.mp4"} for number, row in enumerate(rows)]
+    for number in range(4, 8):
+        write_clip(tmp_path / f"{number}.mp4", number, 16)
+    rows[2]["label"], rows[5]["label"] = "anger", "anger"
+    report = check(manifest_of(rows, tmp_path))
+    assert report.fit_to_train
+    (condition,) = report.conditions
+    assert condition == (
+        f"peclip fit with its default options refuses this manifest in fold 3: {tmp_path}/m.csv: class 'anger' is empty, it "
+        "has no clip to train on; add clips, or list the other classes in data.labels and set data.other_labels to skip"
+    )
+
+
 def test_the_default_share_for_validation_is_that_of_training():
     assert inspect.signature(VideoDataModule).parameters["val"].default == DEFAULT_VAL

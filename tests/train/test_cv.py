@@ -277,3 +277,8 @@ def test_a_class_that_only_one_fold_has_is_refused_before_anything_is_trained(tm
     config = write_config(tmp_path / "tiny.yaml", tiny_clip, manifest)
     assert_refused(run("cv", "--config", config), "fold 3: ", "class 'anger' is empty, it has no clip to train on")
     assert not Path("runs").exists()
+    begun = []
+    monkeypatch.setattr("peclip.train.cv._train", lambda fold, *_: begun.append(fold) or sys.exit(7))
+    others = ("--data.labels", "[happiness, sadness]", "--data.other_labels", "skip")
+    assert run("cv", "--config", config, *others).status == 7
+    assert begun == [1], "the advice of the error helps"

@@ -1,8 +1,9 @@
 """Say where ``peclip fit`` refuses a manifest unless the user sets an option."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from peclip.class_texts import class_texts
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.table import OUTSIDE
 from peclip.data.source import DEFAULT_VAL, split_source
@@ -14,13 +15,26 @@ def refused_by_default(manifest: Manifest) -> Iterator[str]:
     if manifest.reaches_outside(manifest.source):
         yield OUTSIDE
     folds: list[int | None] = list(manifest.folds) or [None]
+    for message, where in _refusals(manifest, folds).items():
+        some = f" in fold {', '.join(map(str, where))}" if len(where) < len(folds) else ""
+        yield f"peclip fit with its default options refuses this manifest{some}: {message}"
+
+
+def _refusals(manifest: Manifest, folds: Sequence[int | None]) -> dict[str, list[int | None]]:
+    """Return the errors of a training, each with its folds."""
     refused: dict[str, list[int | None]] = defaultdict(list)
+    # a class that no fold trains on is a finding of its own
+    trained = {label for fold in folds for label in manifest.splits(fold)[0].labels}
+    labels = [label for label in manifest.labels if label in trained]
     for fold in folds:
         try:
             with options_below("data"):
-                split_source(manifest, fold, DEFAULT_VAL, seed=0)
+                split_source(manifest, fold, DEFAULT_VAL, seed=0).train.check_labels(labels)
         except InputError as error:
             refused[str(error)].append(fold)
-    for message, where in refused.items():
-        some = f" in fold {', '.join(map(str, where))}" if len(where) < len(folds) else ""
-        yield f"peclip fit with its default options refuses this manifest{some}: {message}"
+    try:
+        with options_below("model.net"):
+            class_texts(manifest.labels)
+    except InputError as error:
+        refused[str(error)] = [*folds]
+    return refused

@@ -260,7 +260,9 @@ class Manifest:
         if not allow_empty and (empty := [name for name in known if not label.eq(name).any()]):
             raise InputError(
                 f"{self.source}: class {empty[0]!r} is empty, it has no clip to train on; "
-                "add clips or remove it from the labels"
+                "add clips, or list the other classes in labels and set other_labels to skip",
+                "labels",
+                "other_labels",
             )
 
     def _check_names(self) -> None:
