@@ -204,6 +204,18 @@ def test_paths_of_windows_are_read_or_their_kind_is_named(tmp_path):
         Manifest.read(write(tmp_path, "path,label\n..\\a.mp4,happy\n"))
 
 
+def test_a_path_is_that_of_the_file_with_other_spaces_around_or_letters_composed_otherwise(tmp_path):
+    composed, decomposed = "Zo\u00eb.mp4", "Zoe\u0308.mp4"
+    for name in ("v.mp4", " kept.mp4", decomposed, "both.mp4", " both.mp4"):
+        (tmp_path / name).touch()
+    lines = ["v.mp4 ", " kept.mp4", composed, " both.mp4", "gone.mp4 ", f"./{composed} "]
+    text = "".join(f"sad, train,{line}\n" for line in lines[:5])
+    assert paths(Manifest.read(write(tmp_path, f"label,split,path\n{text}"))) == [
+        *("v.mp4", " kept.mp4", decomposed, " both.mp4", "gone.mp4 ")
+    ]
+    assert paths(Manifest.read(write(tmp_path, f"label, path\nsad, {lines[5]}\n"))) == [decomposed]
+
+
 @pytest.mark.parametrize(
     ("text", "found", "numbers"),
     [

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from unicodedata import normalize
 
 from peclip.data.benchmarks.layout import check_folder, subfolders
 from peclip.data.lists.reading import ClipList, Row
@@ -36,7 +37,8 @@ class Found:
 class ClipFinder:
     """Finds clips by the names that lists have for them, and remembers the folders it has listed.
 
-    The name may lack the suffix of the video, have one where there is a folder of frames, or lack leading zeros.
+    The name may lack the suffix of the video, have one where there is a folder of frames, lack leading zeros, or have letters
+    composed that are decomposed in the list.
     """
 
     _folders: dict[Path, "_Names"] = field(default_factory=dict)
@@ -76,7 +78,7 @@ class _Names:
             self.exact.add(name)
             plain, suffix = os.path.splitext(name)
             if (is_folder or suffix.lower() in VIDEO_SUFFIXES) and not name.startswith("."):
-                plain = name if is_folder else plain
+                plain = normalize("NFC", name if is_folder else plain)
                 self.by_name.setdefault(plain, []).append(name)
                 if plain.isdecimal():
                     self.by_number.setdefault(int(plain), []).append(name)
@@ -85,7 +87,7 @@ class _Names:
         if name in self.exact:
             return self.folder / name
         stem, suffix = os.path.splitext(name)
-        plain = stem if suffix.lower() in VIDEO_SUFFIXES else name
+        plain = normalize("NFC", stem if suffix.lower() in VIDEO_SUFFIXES else name)
         found = self.by_name.get(plain) or (self.by_number.get(int(plain)) if plain.isdecimal() else None) or []
         if len(found) > 1:
             raise InputError(f"{self.folder}: {short(name)} may be {found[0]} or {found[1]}; keep one of them")

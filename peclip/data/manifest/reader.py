@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,9 @@ SPLITS = {
 
 ODD_PATH = re.compile(r"^\s*$|^/|\\|^[A-Za-z]:|(?:^|/)\.{0,2}(?:/|$)", re.MULTILINE)
 """A path that is empty, absolute, has a backslash, or a part that is empty, ``.`` or ``..``."""
+
+UNSURE_PATH = re.compile(r"^\s|\s$|[^\x00-\x7f]", re.MULTILINE)
+"""A path whose file may be spelt otherwise: one with a space at an end, or with other letters than those of ASCII."""
 
 TOO_LARGE = 1e15
 """Number from which on a fold is refused: a float cannot distinguish all larger ones, and an integer cannot hold them."""
@@ -158,19 +162,18 @@ def _from_0(clips: pd.DataFrame) -> pd.DataFrame:
 
 def _normalised_paths(path: Path | str, table: pd.DataFrame, allow_outside: bool) -> pd.Series:
     """Return the paths without ``./`` and ``//``, relative to the manifest's folder for what lies below it."""
-    paths = table["path"]
-    # Most paths are plain, which one search finds out; only the others are handled one by one.
-    pieces = (paths.iloc[first : first + PIECE] for first in range(0, len(paths), PIECE))
-    if not any(ODD_PATH.search("\n".join(piece.to_numpy())) for piece in pieces):
-        return paths
-    odd = paths.str.contains(ODD_PATH)
-    refuse(path, table, odd & paths.str.strip().eq(""), "the path is empty")
     folder = os.path.abspath(os.path.dirname(path))
+    paths = table["path"]
+    if (unsure := _matching(paths, UNSURE_PATH)) is not None:
+        paths = paths.mask(unsure, paths[unsure].map(lambda name: _as_there(name, folder, name)))
+    if (odd := _matching(paths, ODD_PATH)) is None:
+        return paths
+    refuse(path, table, odd & paths.str.strip().eq(""), "the path is empty")
     command = list_command(path, columns=table.columns)
     finds = f"{command} finds its clips on this machine" if command else RELATIVE
     windows = odd & paths.map(lambda name: bool(WINDOWS.match(name)) and not _exists(folder, name))
     refuse(path, table, windows, "{} is a path of Windows: " + finds, "path")
-    named = paths[odd].map(lambda name: _with_slashes(name, folder))
+    named = paths[odd].map(lambda name: _as_there(name, folder, name.replace("\\", "/")))
     straight = named.map(lambda name: os.path.relpath(os.path.join(folder, name), folder))
     outside = straight.str.match(r"\.\.(?:/|\\|$)")
     absolute = straight.map(lambda name: os.path.abspath(os.path.join(folder, name)))
@@ -191,9 +194,25 @@ def _rows(column: pd.Series, index: pd.Index) -> pd.Series:
     return pd.Series(column.index.isin(index), index=column.index)
 
 
-def _with_slashes(name: str, folder: str) -> str:
-    """Return a relative path that was written on Windows with slashes; the name of a file here may hold a backslash."""
-    return name if "\\" not in name or _exists(folder, name) else name.replace("\\", "/")
+def _matching(paths: pd.Series, pattern: re.Pattern[str]) -> pd.Series | None:
+    """Return which paths a pattern is in; None where it is in none, as one search finds out."""
+    pieces = (paths.iloc[first : first + PIECE] for first in range(0, len(paths), PIECE))
+    return paths.str.contains(pattern) if any(pattern.search("\n".join(piece.to_numpy())) for piece in pieces) else None
+
+
+def _as_there(name: str, folder: str, missing: str) -> str:
+    """Return a relative path as its file is called here, or ``missing`` where there is none.
+
+    Windows writes backslashes, which the name of a file here may hold; some programs write a space behind each comma; and macOS
+    decomposes letters that others compose.
+    """
+    slashes = name.replace("\\", "/")
+    spellings = [slashes, slashes.strip()]
+    spellings += [unicodedata.normalize(form, spellings[-1]) for form in ("NFC", "NFD")]
+    others = [other for other in spellings if other not in ("", name)]
+    if not others or _exists(folder, name):  # most names have one spelling, and the disk is not asked
+        return name
+    return next((other for other in others if _exists(folder, other)), missing)
 
 
 def _exists(folder: str, name: str) -> bool:

@@ -48,6 +48,12 @@ def test_names_in_two_folders_are_refused_unless_one_is_that_of_the_list(tmp_pat
     assert prepare_list([named], tmp_path, "dfew").clip(0).path == tmp_path / "Clip/clip_224x224_16f/00001"
 
 
+def test_letters_of_a_name_may_be_composed_or_decomposed(tmp_path):
+    clips(tmp_path, "frames/Zoe\u0308.mp4", "frames/Lea.mp4")
+    path = listed(tmp_path / "l.txt", f"{OLD}/Zo\u00eb 0\n{OLD}/Lea 1\n")
+    assert not len(prepare_list([path], tmp_path, "dfew").missing())
+
+
 def test_a_clip_with_two_files_is_refused(tmp_path):
     clips(tmp_path, "00001.mp4", "00001.avi")
     with pytest.raises(InputError, match=r"00001 may be 00001.avi or 00001.mp4; keep one"):
