@@ -18,6 +18,7 @@ from einops import rearrange
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from peclip.data.media.budget import Budget, check_scans
+from peclip.data.media.pointer import check_pointer
 from peclip.errors import InputError
 from peclip.files import open_regular
 
@@ -226,6 +227,7 @@ def read_image(path: str, size: int, budget: Budget | None = None) -> Image.Imag
     except InputError:
         raise
     except UnidentifiedImageError as error:
+        check_pointer(path, data)
         raise InputError(f"{path}: not an image ({', '.join(IMAGE_FORMATS)} are read): replace it") from error
     except Exception as error:  # of a damaged file, Pillow's readers raise errors of any type
         what = reason(error) or type(error).__name__

@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 
 from peclip.data.media.budget import check_scans
 from peclip.data.media.canvas import MAX_PIXELS, check_pixels, picture_kind, reason
+from peclip.data.media.pointer import check_pointer
 from peclip.data.media.truncation import is_truncated
 from peclip.errors import InputError, counted
 
@@ -164,13 +165,8 @@ def open_video(path: Path, address: str | None = None, demuxer: str | None = Non
             metadata_errors="replace",
             options={"protocol_whitelist": protocol, **LENIENT, **formats},
         )
-    except av.ArgumentError as error:  # its format is not on the list
-        if address is None and (picture := picture_kind(path)):
-            folder = "" if "animated" in picture else "; a manifest may also name a folder of frames that holds it"
-            raise InputError(f"{path}: is {picture}, not a video: write it as mp4{folder}") from error
-        raise InputError(f"{path}: not a video of a known kind: expected mp4 or the like") from error
     except av.FFmpegError as error:
-        raise InputError(f"{path}: not a video that can be read ({reason(error)}): expected mp4 or the like") from error
+        raise _not_opened(path, error, is_file=address is None) from error
     with container:
         if address is None and is_truncated(path, container.format.name):
             raise InputError(f"{path}: truncated, its end is missing: replace the file")
@@ -178,6 +174,18 @@ def open_video(path: Path, address: str | None = None, demuxer: str | None = Non
             yield _video(path, container, is_file=address is None)
         except av.FFmpegError as error:
             raise InputError(f"{path}: cannot be decoded ({reason(error)}): re-encode it or replace it") from error
+
+
+def _not_opened(path: Path, error: av.FFmpegError, *, is_file: bool) -> InputError:
+    """Return what is wrong with a file that FFmpeg does not open."""
+    if is_file:
+        check_pointer(path)
+    if not isinstance(error, av.ArgumentError):
+        return InputError(f"{path}: not a video that can be read ({reason(error)}): expected mp4 or the like")
+    if is_file and (picture := picture_kind(path)):  # its format is not on the list
+        folder = "" if "animated" in picture else "; a manifest may also name a folder of frames that holds it"
+        return InputError(f"{path}: is {picture}, not a video: write it as mp4{folder}")
+    return InputError(f"{path}: not a video of a known kind: expected mp4 or the like")
 
 
 def _check_memory(path: Path, stream: VideoStream) -> None:

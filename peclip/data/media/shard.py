@@ -25,6 +25,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from peclip.data.media.budget import Budget, check_scans
 from peclip.data.media.canvas import MAX_PIXELS, Canvas, reason, slots_of
+from peclip.data.media.pointer import check_pointer
 from peclip.data.media.storage import read_file, read_ranges
 from peclip.errors import InputError
 
@@ -262,6 +263,8 @@ def _read_end(address: str) -> tuple[ShardHeader, int, int, int]:
     record = tail[place:] if place >= 0 else b""
     comment = record[_END.size :]
     # the last two bytes of the record are the length of the comment
+    if place < 0:
+        check_pointer(address, tail)
     if len(record) < _END.size or len(comment) < int.from_bytes(record[_END.size - 2 : _END.size], "little"):
         raise _damaged(address, "half-written or cut off")
     *_, entries, length, begin, _ = _END.unpack_from(record)
