@@ -11,6 +11,9 @@ from peclip.data.media.frame_folder import frame_files
 from peclip.data.media.shard import open_shard, open_shards, split_path
 from peclip.errors import InputError
 
+FIND_UNREADABLE = "peclip check --full true names all clips that cannot be read"
+"""Advice about one of them: a file that is replaced later makes the finished clips those of another manifest."""
+
 
 def contents_digest(clips: Manifest) -> str:
     """Return a digest of the paths, times and sizes of clips, computed piece by piece to save memory.

@@ -20,7 +20,7 @@ from einops import rearrange
 from PIL import Image
 from rich.progress import Progress
 
-from peclip.data.contents import contents_digest
+from peclip.data.contents import FIND_UNREADABLE, contents_digest
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.crops import STATE, CropsState
 from peclip.data.media.clip import every_frame
@@ -172,7 +172,7 @@ def _encode(manifest: Manifest, row: int, packing: Packing) -> list[bytes]:
         if not pictures:
             raise InputError(f"{clip.path}: has no frame")
     except InputError as error:
-        raise InputError(f"{error} ({clip.where})") from error
+        raise InputError(f"{error} ({clip.where}); {FIND_UNREADABLE}") from error
     return pictures
 
 

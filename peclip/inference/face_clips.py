@@ -20,7 +20,7 @@ import pandas as pd
 from einops import rearrange
 from rich.progress import Progress
 
-from peclip.data.contents import contents_digest
+from peclip.data.contents import FIND_UNREADABLE, contents_digest
 from peclip.data.manifest import Clip, Manifest
 from peclip.data.manifest.crops import STATE, CropsState
 from peclip.data.media.clip import clip_frames
@@ -198,7 +198,7 @@ def _crop_one(clip: Clip, target: Path, cropping: Cropping, detectors: SimpleQue
     except InputError as error:
         if cropping.skip:
             return in_one_line(error)
-        raise InputError(f"{error} ({clip.where})") from error
+        raise InputError(f"{error} ({clip.where}); {FIND_UNREADABLE}") from error
     finally:
         detectors.put(detect)
     if not squares:

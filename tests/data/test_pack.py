@@ -127,7 +127,7 @@ def test_two_at_a_time_in_one_folder_are_refused(files, packed):
 def test_a_clip_that_cannot_be_read_is_named_with_its_line(files, tmp_path):
     table = files.table.copy()
     table.loc[3, "path"] = "nowhere.mp4"
-    with pytest.raises(InputError, match=r"nowhere\.mp4: .* \(clips\.csv line 5\)"):
+    with pytest.raises(InputError, match=r"nowhere\.mp4: .* \(clips\.csv line 5\); peclip check --full true names"):
         pack(Manifest(table, files.source, files.root), tmp_path, Packing(SIZE))
     assert list(tmp_path.iterdir()) == []
 
