@@ -18,7 +18,7 @@ FEW = ("path", "[/]", "1e3")
 MANY = (
     *("null", "yes", "NaN", "True", "path", "label", "predicted", "1e3", "007", "[/]", "[red]", ":x:", "$x$", "_a"),
     *(
-        "=1+1",
+        "1+1=2",
         "very bored",
         "a,b",
         'c"d',
