@@ -371,3 +371,13 @@ def test_a_manifest_that_only_the_run_names_is_said_to_be_that_of_its_training(m
         run_options("runs/x", other_data=False, trusted=False)
     assert str(caught.value) == f"{manifest}: no such file; it is the manifest of the training {says}"
     assert run_options("runs/x", other_data=True, trusted=False) == {}
+
+
+def test_an_evaluation_of_a_run_computes_as_the_run_did(tmp_path):
+    folder = tmp_path / "runs/x/version_0"
+    (folder / "checkpoints").mkdir(parents=True)
+    model = {"frozen": "bf16", "residual": "bf16", "lr_adapters": 0.1}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"trainer": {"precision": "bf16-mixed"}, "model": model}))
+    options = run_options(str(folder), other_data=True, trusted=False)
+    del model["lr_adapters"]  # of the training alone
+    assert options == {"trainer": {"precision": "bf16-mixed"}, "model": model}

@@ -34,17 +34,21 @@ def wandb(**options):
 # --- folders and files that a stranger may have made ---
 
 
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        *(({"tensorboard": [name]}, "expected the name of a folder") for name in ("../x", "..", "", "/tmp/x", "a/b", "a\\b", "./..", "a\0b")),
-        *(({"wandb": [name]}, "expected letters, digits, - and _") for name in ("../x", "", "a b", "a\n", "x" * 129)),
-    ],
-)  # fmt: skip
-def test_loggers_continue_only_in_folders_beside_the_run(tmp_path, content, says):
-    (tmp_path / "loggers.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match=rf"loggers\.json: .*{says}"):
+@pytest.mark.parametrize("name", ["../x", "", "a b", "a\n", "x" * 129])
+def test_loggers_continue_only_in_runs_of_wandb_with_an_id(tmp_path, name):
+    (tmp_path / "loggers.json").write_text(json.dumps({"wandb": [name]}))
+    with pytest.raises(InputError, match=r"loggers\.json: .*expected letters, digits, - and _"):
         read_logs(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../x", "..", "", "/tmp/x", "a/b", "a\\b", "./..", "a\0b"])
+def test_loggers_continue_only_in_folders_beside_the_run_or_where_the_user_says(tmp_path, name):
+    (tmp_path / "loggers.json").write_text(json.dumps({"tensorboard": [name]}))
+    known = read_logs(tmp_path)
+    with pytest.raises(InputError, match=r"^loggers\.json: .*expected the name of a folder"):
+        identified([tensorboard()], tmp_path / "version_0", known, 10)
+    (logger,), logs = identified([tensorboard(version=name)], tmp_path / "version_0", known, 10)
+    assert (logger.init_args.version, logs.tensorboard) == (name, (name,))
 
 
 def test_names_that_peclip_gives_to_loggers_are_read_back(tmp_path):

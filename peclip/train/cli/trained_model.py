@@ -195,7 +195,7 @@ def run_options(source: str, other_data: bool, trusted: bool) -> dict[str, Any]:
     dropped = {"labels", "num_frames", "soft_labels", *MOVED, *(SOURCE if other_data else ())}
     kept = {
         "data": {name: value for name, value in data.items() if name not in dropped},
-        "model": {name: value for name, value in model.items() if name in ("zero_shot", "frozen")},
+        "model": {name: value for name, value in model.items() if name in ("zero_shot", "frozen", "residual")},
         "trainer": {name: value for name, value in trainer.items() if name == "precision" and isinstance(value, str)},
     }
     options: dict[str, Any] = {name: values for name, values in kept.items() if values}

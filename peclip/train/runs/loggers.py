@@ -34,7 +34,7 @@ class Logs:
         ahead: rows of steps after the checkpoint, which were logged before an interruption and will be repeated.
 
     Raises:
-        InputError: a name is none of a folder or of a run, and could lead out of the folder of the loggers.
+        InputError: an id of W&B is none.
     """
 
     tensorboard: tuple[str, ...] = ()
@@ -42,10 +42,6 @@ class Logs:
     ahead: tuple[Row, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in self.tensorboard:
-            plain = name.removeprefix("./")  # see as_text
-            if plain in ("", ".", "..") or any(letter in plain for letter in "/\\\0"):
-                raise InputError(f"tensorboard is {shown(name)}, expected the name of a folder")
         for name in self.wandb:
             if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", name):
                 raise InputError(f"wandb is {shown(name)}, expected letters, digits, - and _")
@@ -77,13 +73,18 @@ def identified(loggers: Sequence[Any], folder: Path, known: Logs, steps: int | N
         folder: of the run.
         known: names that the run had before it was interrupted; they stay.
         steps: of the checkpoint from which a run resumes in its folder; later ones are repeated. None for a new run.
+
+    Raises:
+        InputError: a known name of a folder could lead out of that of the logger.
     """
     named: list[Any] = []
     logs = replace(known, tensorboard=(), wandb=())
     for logger in loggers:
         kind = logger.class_path.rpartition(".")[2] if isinstance(logger, Namespace) else None
         if kind == TENSORBOARD:
-            version = _next(known.tensorboard, logs.tensorboard) or _tensorboard(logger.init_args, folder)
+            stated = logger.init_args.get("version") is not None
+            before = None if stated else _next(known.tensorboard, logs.tensorboard)
+            version = _tensorboard(logger.init_args, folder) if before is None else _name_of_folder(before)
             logs = replace(logs, tensorboard=(*logs.tensorboard, version))
             logger = logger.clone()
             logger.init_args.update(Namespace(version=version, purge_step=steps))
@@ -102,6 +103,18 @@ def identified(loggers: Sequence[Any], folder: Path, known: Logs, steps: int | N
 
 def _next(known: Sequence[str], used: Sequence[str]) -> str | None:
     return known[len(used)] if len(used) < len(known) else None
+
+
+def _name_of_folder(name: str) -> str:
+    """Return a name that loggers.json has, which may be from elsewhere.
+
+    Raises:
+        InputError: it is not the name of a folder.
+    """
+    plain = name.removeprefix("./")  # see as_text
+    if plain in ("", ".", "..") or any(letter in plain for letter in "/\\\0"):
+        raise InputError(f"{FILE}: tensorboard is {shown(name)}, expected the name of a folder")
+    return name
 
 
 def _tensorboard(options: Namespace, folder: Path) -> str:
