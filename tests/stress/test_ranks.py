@@ -126,7 +126,7 @@ ABLATIONS = {
     "compiled": ["--model.net.compile", "true"],
     "bf16": ["--trainer.precision", "bf16-mixed"],
     "bf16 frozen": ["--trainer.precision", "bf16-mixed", "--model.frozen", "bf16"],
-    "narrow residual": ["--trainer.precision", "bf16-mixed", "--model.residual", "bf16"],
+    "bf16 residual": ["--trainer.precision", "bf16-mixed", "--model.residual", "bf16"],
     "collected": ["--trainer.accumulate_grad_batches", "2"],
 }
 
