@@ -34,6 +34,7 @@ from peclip.data.media.shard import (
     read_header,
     shard_name,
 )
+from peclip.data.subjects import with_videos
 from peclip.errors import InputError
 from peclip.files import atomic_write, check_folder, file_errors, locked, write_json
 
@@ -79,7 +80,7 @@ def pack(manifest: Manifest, out: Path, packing: Packing, progress: Progress | N
         progress: shows the progress.
 
     Returns:
-        The manifest of the packed clips, as it is written: path, label, split and fold.
+        The manifest of the packed clips, as it is written: path, label, split, fold, and the subject or the video of a piece.
 
     Raises:
         InputError: a clip cannot be read, the folder cannot be written to, another run is writing there, or it holds
@@ -134,7 +135,7 @@ def _write_shard(path: Path, clip: _Clip, clips: Iterator[_Clip], header: ShardH
 def _write_manifest(manifest: Manifest, out: Path, shards: list[int]) -> Manifest:
     numbers = [number for number, clips in enumerate(shards) for _ in range(clips)]
     paths = [clip_path(number, clip) for clip, number in enumerate(numbers)]
-    table = manifest.table[manifest.facts].assign(path=paths)
+    table = manifest.table[manifest.facts].assign(path=paths, subject=with_videos(manifest))
     packed = Manifest(table, source=out / MANIFEST, root=out, notes=manifest.notes)
     packed.write(out / MANIFEST)
     return packed

@@ -63,12 +63,40 @@ def on_several_sides(clips: Manifest, sides: Sequence[str]) -> dict[str, dict[st
     }
 
 
+def with_videos(manifest: Manifest) -> "pd.Series[str]":
+    """Return the subjects for a manifest of the same clips in other files, where each piece of a video has a path of its own.
+
+    The training clips without a subject get the name of their video as their subject where it has several of them, so that
+    they are kept together as :func:`share_of_subjects` keeps them. A video with pieces that some fold puts on two sides gets
+    none: with a subject, training would refuse it.
+    """
+    subject = manifest.table["subject"].astype("str")
+    if not manifest.table["path"].duplicated().any():
+        return subject
+    divisions: list[int | None] = [*manifest.folds] or [None]
+    if manifest.folds and manifest.table["split"].ne("").any():
+        divisions.append(None)
+    roles = [manifest.roles(fold) for fold in divisions]
+    trained = np.logical_or.reduce([role.eq("train") for role in roles]) & subject.eq("")
+    path = manifest.table["path"][trained]
+    named = path.duplicated(keep=False)
+    for role in roles:
+        sides = pd.DataFrame({"path": path, "side": role[trained]}).drop_duplicates()
+        sides = sides[sides["side"].ne("")]
+        named &= ~path.isin(sides["path"][sides["path"].duplicated()])
+    return subject.where(~named.reindex(subject.index, fill_value=False), _names(manifest))
+
+
 def _subjects(clips: Manifest) -> NDArray[np.intp]:
     """Return the number of each row's subject; rows without one have that of their video."""
-    numbers, names = pd.factorize(clips.table["subject"].astype("str").replace("", None))
-    alone = numbers == -1
-    numbers[alone] = len(names) + pd.factorize(clips.table["path"][alone])[0]
-    return numbers
+    # By the first clip of each, so that naming the videos, as with_videos does, changes no choice.
+    return pd.factorize(_names(clips))[0]
+
+
+def _names(clips: Manifest) -> "pd.Series[str]":
+    """Return the subject of each row; rows without one are named after their video, as nobody names a person."""
+    subject = clips.table["subject"].astype("str")
+    return subject.where(subject.ne(""), "video " + clips.table["path"])
 
 
 class _Counts:

@@ -24,6 +24,7 @@ from peclip.data.contents import FIND_UNREADABLE, contents_digest
 from peclip.data.manifest import Clip, Manifest
 from peclip.data.manifest.crops import STATE, CropsState
 from peclip.data.media.clip import clip_frames
+from peclip.data.subjects import with_videos
 from peclip.errors import InputError, in_one_line
 from peclip.files import as_cell, atomic_write, check_folder, file_errors, is_temporary, locked, write_bytes, write_json
 from peclip.inference.crops import FoundFaces, cut_out
@@ -258,7 +259,8 @@ def _write_without(out: Path, manifest: Manifest, without: dict[int, str]) -> No
 
 
 def _write_manifest(manifest: Manifest, out: Path, kept: Sequence[int], targets: Sequence[Path]) -> Manifest:
-    table: pd.DataFrame = manifest.table[manifest.facts].iloc[list(kept)]
+    subjects = with_videos(manifest)
+    table: pd.DataFrame = manifest.table[manifest.facts].assign(subject=subjects).iloc[list(kept)]
     paths = [str(targets[number].relative_to(out)) for number in kept]
     crops = Manifest(table.assign(path=paths), source=out / MANIFEST, root=out, notes=manifest.notes)
     crops.write(out / MANIFEST)

@@ -225,32 +225,7 @@ def test_a_hundred_thousand_people_are_divided_in_seconds(tmp_path):
     assert splits.val.table["label"].value_counts().to_dict() == {"happiness": 10_000, "sadness": 10_000}
 
 
-def pieces(tmp_path, videos, each, **columns):
-    """A manifest of so many pieces of each of some videos; of their labels one video shows one."""
-    rows = [
-        (f"{video}.mp4", ("happiness", "sadness")[video % 2], n / 2) for video in range(videos) for n in range(each)
-    ]
-    frame = pd.DataFrame(rows, columns=["path", "label", "start"]).assign(**columns)
-    return Manifest(frame.assign(end=frame["start"] + 1), source=tmp_path / "clips.csv", root=tmp_path)
-
-
-def test_pieces_of_one_video_are_trained_on_or_validated_on(tmp_path):
-    splits = split_source(pieces(tmp_path, videos=20, each=5), None, 0.2, seed=0)
-    assert not paths(splits.train) & paths(splits.val)
-    assert splits.val.table["label"].value_counts().to_dict() == {"happiness": 10, "sadness": 10}
-    splits = split_source(pieces(tmp_path, videos=20, each=5, subject=["a"] * 50 + [""] * 50), None, 0.2, seed=0)
-    assert not paths(splits.train) & paths(splits.val)
-
-
 def test_clips_of_a_video_each_validate_as_before(tmp_path):
     clips = table(tmp_path, {"happiness": 30, "sadness": 20})
     validated = split_source(clips, None, 0.1, seed=3).val.table["path"].tolist()
     assert validated == clips.table["path"][stratified_share(clips, 0.1, seed=3)].tolist()
-
-
-def test_pieces_of_the_only_video_of_a_class_say_what_to_set(tmp_path):
-    for videos, why in ((1, "the only video is '0.mp4'"), (2, "each is the only one of some class")):
-        with pytest.raises(
-            InputError, match=f"no video can be held out for validation: {why}; .* set val to 0 or test$"
-        ):
-            split_source(pieces(tmp_path, videos, each=4), None, 0.1, seed=0)
