@@ -15,6 +15,11 @@ def has_subjects(clips: Manifest) -> bool:
     return bool(clips.table["subject"].ne("").any())
 
 
+def is_grouped(clips: Manifest) -> bool:
+    """Return whether some clips have to validate together: those of a subject, or the pieces of a video."""
+    return has_subjects(clips) or bool(clips.table["path"].duplicated().any())
+
+
 def share_of_subjects(clips: Manifest, share: float, seed: int) -> "pd.Series[bool]":
     """Choose subjects with about a share of the clips of every class: all clips of a subject, or none.
 
