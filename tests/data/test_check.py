@@ -15,6 +15,7 @@ from peclip.data.benchmarks import read_benchmark
 from peclip.data.benchmarks.comparison import COMPARISONS
 from peclip.data.check import check, inspection
 from peclip.data.check.counts import count_clips
+from peclip.data.check.defaults import refused_by_default
 from peclip.data.check.duplicates import find_duplicates
 from peclip.data.check.published import PUBLISHED
 from peclip.data.manifest import Manifest
@@ -398,3 +399,11 @@ def test_the_folds_in_which_a_class_cannot_be_trained_are_no_plain_yes(tmp_path)
 
 def test_the_default_share_for_validation_is_that_of_training():
     assert inspect.signature(VideoDataModule).parameters["val"].default == DEFAULT_VAL
+
+
+def test_many_folds_with_all_classes_are_seen_at_once_to_be_accepted(tmp_path):
+    rows = [(f"{n}.mp4", ("happiness", "sadness")[n % 2], 1 + n // 2 % 50) for n in range(20_000)]
+    clips = manifest_of(pd.DataFrame(rows, columns=["path", "label", "fold"]), tmp_path)
+    started = time.process_time()
+    assert [*refused_by_default(clips)] == []
+    assert time.process_time() - started < 0.8

@@ -17,7 +17,7 @@ from peclip.data.benchmarks import READERS
 from peclip.data.benchmarks.actors import actor_of
 from peclip.data.benchmarks.comparison import comparison_notes
 from peclip.data.check.counts import Count, count_clips, count_frames
-from peclip.data.check.defaults import refused_by_default
+from peclip.data.check.defaults import refused_by_default, trained_labels
 from peclip.data.check.duplicates import find_duplicates
 from peclip.data.check.inspection import Inspected, inspect_clips
 from peclip.data.check.published import PUBLISHED, Published
@@ -214,8 +214,7 @@ def _classes(manifest: Manifest) -> Iterator[Finding]:
     """Yield classes that cannot be learnt, in every fold (fatal) or in some, and those that may be one."""
     choices: list[int | None] = list(manifest.folds) or [None]
     without: dict[str, list[int | None]] = defaultdict(list)
-    for fold in choices:
-        trained = manifest.splits(fold)[0].labels
+    for fold, trained in trained_labels(manifest, choices).items():
         for label in manifest.labels:
             if label not in trained:
                 without[label].append(fold)
