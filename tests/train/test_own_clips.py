@@ -1,5 +1,6 @@
 """Which clips of an evaluation its model was trained and chosen on."""
 
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -90,6 +91,15 @@ def test_clips_that_were_moved_are_known_by_their_digest(tmp_path, clips):
     assert found(run, data_of(moved)) == OwnClips("validation")
     assert found(run, data_of(moved, seed=7)).seen.training
     assert found(bare, data_of(moved, seed=7)) == OwnClips("none")  # nothing says that they are the same
+
+
+def test_a_copy_of_the_clips_is_known_by_its_digest(tmp_path, clips):
+    run, chosen = (run_of(tmp_path / f"run{val}", data_of(clips, val=val), digests=True) for val in (0.2, "test"))
+    copy = shutil.copytree(clips.parent, tmp_path / "copy") / clips.name
+    assert found(run, data_of(copy)) == OwnClips("validation")
+    assert found(run, data_of(copy), "test") == OwnClips("validation")
+    assert found(run, data_of(copy, seed=7)).seen.training
+    assert found(chosen, data_of(copy, val="test"), "test") == OwnClips("test")
 
 
 def test_nothing_is_said_where_the_list_of_the_training_is_another_now(tmp_path, clips):

@@ -106,29 +106,39 @@ def _own_data(options: Mapping[str, Any], data: VideoDataModule, known: Any) -> 
 
     Args:
         options: of the run.
-        data: of the evaluation, whose clips are not read again where the run has the same source.
+        data: of the evaluation, whose clips may be those of the run, also in another place.
         known: digests of the clips of the run, where its checkpoint has them.
 
     Raises:
-        InputError: an option is not one, or the clips cannot be read or split as it says.
+        InputError: an option is not one.
     """
     given, seed = options.get("data"), options.get("seed_everything")
     if not isinstance(given, Mapping) or type(seed) is not int:
         return None
-    own = VideoDataModule(**{name: given[name] for name in CHOOSING if name in given}, seed=seed, num_workers=0)
-    is_same = _place(own) == _place(data)
-    is_there = own.manifest and not is_address(own.manifest) and os.path.isfile(own.manifest)
-    if is_same or not is_there:
-        own.__dict__["all_clips"] = data.all_clips
+    here, there = (
+        VideoDataModule(**{name: given[name] for name in CHOOSING if name in given}, seed=seed, num_workers=0)
+        for _ in range(2)
+    )
+    is_same = _place(there) == _place(data)
+    is_there = there.manifest and not is_address(there.manifest) and os.path.isfile(there.manifest)
+    here.__dict__["all_clips"] = data.all_clips
     if not isinstance(known, Mapping):
-        return own if is_same or is_there else None
+        return here if is_same else there if is_there else None
+    is_soft = bool(given.get("soft_labels"))
+    lists = [here, there] if is_there and not is_same else [here]
+    # Soft labels leave only the validation clips to compare, which a list of other training clips may have too.
+    return next((own for own in (reversed(lists) if is_soft else lists) if _has_digests(own, known, is_soft)), None)
+
+
+def _has_digests(own: VideoDataModule, known: Mapping[str, Any], is_soft: bool) -> bool:
+    """Return whether a run with these data trained and validated on the clips with these digests."""
+    try:
+        digests = clip_digests(own)
+    except (InputError, OSError, ValueError):
+        return False  # another list, which cannot be read or split as that of the run
     # The digest of training clips holds soft labels, which an evaluation does not read.
-    digests = {
-        name: digest
-        for name, digest in clip_digests(own).items()
-        if name == "validation" or not given.get("soft_labels")
-    }
-    return own if all(known.get(name) == digest for name, digest in digests.items() if name != "test") else None
+    names = ("validation",) if is_soft else ("training", "validation")
+    return all(known.get(name) == digests[name] for name in names)
 
 
 def _place(data: VideoDataModule) -> tuple[Any, ...]:
