@@ -133,3 +133,11 @@ def test_a_package_was_chosen_on_the_clips_that_its_record_names(tmp_path, clips
     record = RunRecord(data, training, None)
     assert found(tmp_path, data_of(clips), record=record) == OwnClips(selection)
     assert found(tmp_path, data_of(clips)) == OwnClips("none")
+
+
+@pytest.mark.parametrize(("val", "role"), [(0.2, "val"), ("test", "train")])
+def test_the_seed_of_a_package_counts_only_where_it_draws_validation_clips(tmp_path, val, role):
+    data = data_of(manifest(tmp_path / "clips.csv", roles=("train", role, "test")), val=val)
+    record = RunRecord({"source": "clips.csv", "val": val}, {"seed": 3}, None)
+    assert found(tmp_path, data, "test", record=record) == OwnClips(data.selection)
+    assert data.selection != "none"

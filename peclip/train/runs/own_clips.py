@@ -86,8 +86,14 @@ def _compared(own: VideoDataModule, clips: Manifest, split: Split) -> OwnClips:
 def _selection_of_package(trained: Trained, data: VideoDataModule) -> Selection:
     """Return on which of the clips a model without a run was chosen, as far as its record names them."""
     record = trained.record
-    is_own = record and record.data == data_record(vars(data)) and record.training.get("seed") == data.seed
-    return data.selection if is_own else "none"
+    if not record or record.data != data_record(vars(data)):
+        return "none"
+    return "none" if _is_drawn(data) and record.training.get("seed") != data.seed else data.selection
+
+
+def _is_drawn(data: VideoDataModule) -> bool:
+    """Return whether the seed decides which clips validate: a share of the training clips, where no split of theirs does."""
+    return data.val not in ("test", 0) and not len(data.source.splits(data.fold)[1])
 
 
 def _state_of(source: str) -> Mapping[str, Any]:
