@@ -85,7 +85,7 @@ class Metrics:
             two; None where they are not known.
         views: of each clip, where there are several.
         method: name of the parts that were trained, such as "PE-CLIP"; None where the file does not say.
-        seen: how many of the clips are not held out from the model; None for no clip, or where that is not known.
+        seen: how many of the clips are not held out from the model; None for no clip, or where nothing is known of these.
     """
 
     split: Split

@@ -29,15 +29,19 @@ class Seen:
         training: how many of them are training clips of the model.
         validation: how many are its validation clips.
         of: clips of the split.
+        unknown: whether these numbers are not known, and 0 here.
     """
 
     training: int
     validation: int
     of: int
+    unknown: bool = False
 
     @property
     def remarks(self) -> list[str]:
-        """A sentence for each kind of clip."""
+        """A sentence for each kind of clip, or one where they are not known."""
+        if self.unknown:
+            return [f"it is not known which of the {self.of:,} clips are training or validation clips of this model"]
         kinds = {"training": self.training, "validation": self.validation}
         return [
             f"{count:,} of the {self.of:,} clips are {kind} clips of this model"

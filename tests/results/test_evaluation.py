@@ -1,6 +1,7 @@
 """Reading a run back, and refusing one that is not whole."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -189,6 +190,8 @@ def test_metrics_say_what_was_evaluated_on_what(tmp_path):
     ]
     assert again.remarks[2:] == ["limited to 6 of 40 clips", "num_frames 8, but the model was trained with 16"]
     assert METRICS.remarks == []
+    unknown = replace(special, seen=Seen(0, 0, 40, unknown=True)).remarks
+    assert unknown[0] == "it is not known which of the 40 clips are training or validation clips of this model"
 
 
 @pytest.mark.parametrize(

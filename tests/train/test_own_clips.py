@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from peclip.data.datamodule import VideoDataModule
+from peclip.data.source import Splits, stratified_share
 from peclip.results.card import RunRecord
 from peclip.results.selection import Seen
 from peclip.train.runs.clips import clip_digests
@@ -102,10 +103,27 @@ def test_a_copy_of_the_clips_is_known_by_its_digest(tmp_path, clips):
     assert found(chosen, data_of(copy, val="test"), "test") == OwnClips("test")
 
 
-def test_nothing_is_said_where_the_list_of_the_training_is_another_now(tmp_path, clips):
-    run = run_of(tmp_path / "run", data_of(clips), digests=True)
+def test_the_clips_of_a_training_whose_list_is_another_now_are_not_known(tmp_path, clips):
+    run, bare = (run_of(tmp_path / name, data_of(clips), digests=name == "run") for name in ("run", "bare"))
     manifest(clips, rows=44)
-    assert found(run, data_of(clips, seed=7)) == OwnClips("none")
+    data = data_of(clips, seed=7)
+    assert found(run, data) == OwnClips("none", Seen(0, 0, len(data.splits.val), unknown=True))
+    clips.unlink()
+    assert found(bare, data_of(manifest(tmp_path / "other.csv"))) == OwnClips("none")  # its results never say more
+
+
+@pytest.mark.parametrize("kind", ["digests", "options", "package"])
+def test_the_clips_of_a_training_that_drew_pieces_one_by_one_are_not_known(tmp_path, kind):
+    pieces = tmp_path / "pieces.csv"
+    rows = [f"{piece // 4}.mp4,{LABELS[piece % 2]},{piece % 4},{piece % 4 + 1}" for piece in range(40)]
+    pieces.write_text("\n".join(["path,label,start,end", *rows]) + "\n")
+    old, now = data_of(pieces), data_of(pieces)
+    held_out = stratified_share(old.source, 0.2, seed=0)
+    old.splits = Splits(old.source.select(~held_out), old.source.select(held_out), now.splits.test)
+    run = tmp_path if kind == "package" else run_of(tmp_path / "run", old, digests=kind == "digests")
+    record = RunRecord({"source": "pieces.csv", "val": 0.2}, {"seed": 0}, None)
+    assert found(run, now, record=record) == OwnClips("none", Seen(0, 0, len(now.splits.val), unknown=True))
+    assert found(run_of(tmp_path / "new", now, digests=True), now) == OwnClips("validation")
 
 
 def test_a_checkpoint_alone_knows_its_clips(tmp_path, clips):

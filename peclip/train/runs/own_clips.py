@@ -43,7 +43,7 @@ class OwnClips:
 
     Attributes:
         selection: on which of the clips its checkpoint was chosen; none where they are not those of its training.
-        seen: how many of them are training or validation clips of the model; None for no such clip, or where that is not known.
+        seen: how many of them are training or validation clips of the model; None for no such clip, or where nothing is known of these.
     """
 
     selection: Selection
@@ -64,11 +64,18 @@ def own_clips(source: str, trained: Trained, data: VideoDataModule, clips: Manif
     run = run_of_model(source)
     options = (read_options(run) if run else None) or state.get("options")
     if not isinstance(options, Mapping):
-        return OwnClips(_selection_of_package(trained, data))
+        return _of_package(trained, data, clips)
+    own, has_digests = None, isinstance(state.get("clips"), Mapping)
     with suppress(InputError, OSError, ValueError):
-        if own := _own_data(options, data, state.get("clips")):
+        own = _own_data(options, data, state.get("clips"))
+        if own and (has_digests or not _had_another_rule(own)):
             return _compared(own, clips, split)
-    return OwnClips("none")
+    return _unknown(clips) if own or has_digests else OwnClips("none")
+
+
+def _unknown(clips: Manifest) -> OwnClips:
+    """Return that it is not known which of the clips the model was trained on; the results then say so."""
+    return OwnClips("none", Seen(0, 0, len(clips), unknown=True))
 
 
 def _compared(own: VideoDataModule, clips: Manifest, split: Split) -> OwnClips:
@@ -83,17 +90,24 @@ def _compared(own: VideoDataModule, clips: Manifest, split: Split) -> OwnClips:
     return OwnClips(selection, seen if seen.training or seen.validation else None)
 
 
-def _selection_of_package(trained: Trained, data: VideoDataModule) -> Selection:
+def _of_package(trained: Trained, data: VideoDataModule, clips: Manifest) -> OwnClips:
     """Return on which of the clips a model without a run was chosen, as far as its record names them."""
     record = trained.record
     if not record or record.data != data_record(vars(data)):
-        return "none"
-    return "none" if _is_drawn(data) and record.training.get("seed") != data.seed else data.selection
+        return OwnClips("none")
+    if _is_drawn(data) and record.training.get("seed") != data.seed:
+        return OwnClips("none")
+    return _unknown(clips) if _had_another_rule(data) else OwnClips(data.selection)
 
 
 def _is_drawn(data: VideoDataModule) -> bool:
     """Return whether the seed decides which clips validate: a share of the training clips, where no split of theirs does."""
     return data.val not in ("test", 0) and not len(data.source.splits(data.fold)[1])
+
+
+def _had_another_rule(data: VideoDataModule) -> bool:
+    """Return whether an earlier version drew other validation clips: it drew the pieces of a video one by one."""
+    return _is_drawn(data) and bool(data.source.splits(data.fold)[0].table["path"].duplicated().any())
 
 
 def _state_of(source: str) -> Mapping[str, Any]:
