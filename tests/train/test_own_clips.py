@@ -31,7 +31,7 @@ def data_of(path, **options):
 def run_of(folder, data, seed=0, digests=False):
     """The folder of a run with these options, and with the digests of its clips where they are wanted."""
     (folder / "checkpoints").mkdir(parents=True)
-    names = ("manifest", "fold", "val", "shots")
+    names = ("manifest", "fold", "val", "shots", "soft_labels")
     options = {"seed_everything": seed, "data": {name: getattr(data, name) for name in names}}
     (folder / "config.yaml").write_text(yaml.safe_dump(options))
     if digests:
@@ -124,6 +124,14 @@ def test_the_clips_of_a_training_that_drew_pieces_one_by_one_are_not_known(tmp_p
     record = RunRecord({"source": "pieces.csv", "val": 0.2}, {"seed": 0}, None)
     assert found(run, now, record=record) == OwnClips("none", Seen(0, 0, len(now.splits.val), unknown=True))
     assert found(run_of(tmp_path / "new", now, digests=True), now) == OwnClips("validation")
+
+
+def test_other_clips_are_not_those_of_a_training_with_soft_labels_and_no_validation(tmp_path, clips):
+    run = run_of(tmp_path / "run", data_of(clips, val=0, soft_labels=True), digests=True)
+    assert found(run, data_of(clips)).seen.training
+    clips.unlink()
+    data = data_of(manifest(tmp_path / "other.csv", rows=48))
+    assert found(run, data) == OwnClips("none", Seen(0, 0, len(data.splits.val), unknown=True))
 
 
 def test_a_checkpoint_alone_knows_its_clips(tmp_path, clips):

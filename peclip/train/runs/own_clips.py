@@ -157,7 +157,7 @@ def _has_digests(own: VideoDataModule, known: Mapping[str, Any], is_soft: bool) 
     except (InputError, OSError, ValueError):
         return False  # another list, which cannot be read or split as that of the run
     # The digest of training clips holds soft labels, which an evaluation does not read.
-    names = ("validation",) if is_soft else ("training", "validation")
+    names = ("training", "validation") if not is_soft else ("validation",) if len(own.splits.val) else ("test",)
     return all(known.get(name) == digests[name] for name in names)
 
 
