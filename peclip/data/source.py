@@ -18,9 +18,6 @@ Validation = float | Literal["test"]
 DEFAULT_VAL = 0.1
 """Share of the training clips that validates unless the user sets another."""
 
-FAR = 1.5
-"""Multiple of the share that was asked for above which a remark states the share that is held out."""
-
 
 @dataclass(frozen=True)
 class Splits:
@@ -30,18 +27,18 @@ class Splits:
     val: Manifest
     test: Manifest
     remarks: tuple[str, ...] = ()
-    """Sentences on how the training clips differ from what was asked for."""
+    """Sentences on what the training clips lack of what was asked for."""
 
     @property
     def notes(self) -> list[str]:
-        """Sentences on how training differs from what was asked for, and on what validation cannot measure."""
+        """Sentences on what training lacks, and on what validation cannot measure."""
         unseen = [label for label in self.train.labels if label not in self.val.labels]
         return [*self.remarks, *([f"No validation clip shows {listed(unseen)}."] if len(self.val) and unseen else [])]
 
     def with_shots(self, shots: int, seed: int) -> "Splits":
         """Return the splits with so many training clips of every class, drawn by the seed; the other clips stay."""
         train, remarks = draw_shots(self.train, shots, seed)
-        return replace(self, train=train, remarks=(*self.remarks, *remarks))
+        return replace(self, train=train, remarks=remarks)
 
 
 def read_source(
@@ -98,6 +95,8 @@ def split_source(source: Manifest, fold: int | None, val: Validation, seed: int)
         InputError: the share is not in [0, 1), ``test`` is asked of a source without test clips, or no subject or video can
             validate without leaving a class without training clips, as where all clips are pieces of one video.
     """
+    from peclip.data.subjects import is_grouped, share_of_subjects
+
     train, own, test = source.splits(fold)
     if val == "test":
         if not len(test):
@@ -107,23 +106,9 @@ def split_source(source: Manifest, fold: int | None, val: Validation, seed: int)
         raise InputError(f"val is {val}, expected a share of the training clips from 0 to below 1, or test", "val")
     if len(own) or not val:
         return Splits(train, own, test)
-    return _hold_out(train, val, seed, test)
-
-
-def _hold_out(train: Manifest, val: float, seed: int, test: Manifest) -> Splits:
-    """Divide training clips by a share; see :func:`split_source`."""
-    from peclip.data.subjects import is_grouped, share_of_subjects
-
-    if not is_grouped(train):
-        held_out = stratified_share(train, val, seed)
-        return Splits(train.select(~held_out), train.select(held_out), test)
-    held_out = share_of_subjects(train, val, seed)
-    share = float(held_out.mean())
-    remark = (
-        f"Validation takes {share:.0%} of the training clips, though val is {val:g}: the clips of a subject, and the pieces of a "
-        "video, stay together."
-    )
-    return Splits(train.select(~held_out), train.select(held_out), test, (remark,) if share > FAR * val else ())
+    choose = share_of_subjects if is_grouped(train) else stratified_share
+    held_out = choose(train, val, seed)
+    return Splits(train.select(~held_out), train.select(held_out), test)
 
 
 def check_subjects(source: Manifest, fold: int | None, val: Validation) -> None:
