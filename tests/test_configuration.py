@@ -17,8 +17,13 @@ from peclip.train.cli.arguments import IMPORT_PATH
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
 MERGES = "a0: &a0 {k: x}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12))
 
+SAYS_SO_ITSELF = tuple(map(int, yaml.__version__.split(".")[:3])) >= (6, 0, 4)
+NESTED = (
+    f"line 1: {'not valid YAML, exceeded maximum nesting depth' if SAYS_SO_ITSELF else 'nested deeper than 40 levels'}"
+)
+
 REFUSED = {
-    "lists in lists": ("a: " + "[" * 100_000, "nest"),  # PyYAML from 6.0.4 on says so itself
+    "lists in lists": ("a: " + "[" * 100_000, NESTED),
     "lists in lists, in lines": ("- " * 100_000 + "x", "line 1: nested deeper than 40 levels"),
     "mappings in mappings": ("{a: " * 100_000, "line 1: nested deeper than 40 levels"),
     "keys of keys": ("? " * 100_000 + "x", "line 1: a key is a list or a mapping, expected a name"),

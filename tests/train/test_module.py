@@ -1,209 +1,26 @@
-"""Training of a PEClip: rates, loss, the content of a checkpoint, and the frozen weights."""
+"""Training of a PEClip: the loss, the frozen weights, the content of a checkpoint, and the evaluation."""
 
-import hashlib
 import math
 
-import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.nn import functional as F
 
 from peclip.data.augment import Mix
 from peclip.data.batch import Batch
-from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError
-from peclip.model import GRUHead, PEClip, read_trained
+from peclip.model import PEClip, read_trained
 from peclip.train.module import PEClipModule
 from tests.model.small import build, stir
 from tests.runs import LABELS
+from tests.train.modules import EXPECTED_WARNINGS, QUIET, Recorder, clips_of, digest, fit, module_of
 
-QUIET = {
-    "accelerator": "cpu",
-    "devices": 1,
-    "logger": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "use_distributed_sampler": False,
-}
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*in eval mode at the start of training"),
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*smaller than the logging interval"),
-]
-
-
-def clips_of(manifest, **options):
-    """9 training, 3 validation and 6 test clips, as 3 batches an epoch."""
-    options = {"batch_size": 3, "num_workers": 0, **options}
-    return VideoDataModule(manifest=str(manifest), **options)
-
-
-def module_of(tiny_clip, labels=LABELS, net=None, **options):
-    return PEClipModule(net or build(tiny_clip, labels=labels, num_frames=3), **options)
-
-
-def fit(module, data, callbacks=(), ckpt_path=None, **options):
-    checkpoints = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
-    options = QUIET | {"enable_checkpointing": checkpoints, "callbacks": [*callbacks]} | options
-    trainer = Trainer(**options)
-    trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
-    return trainer
-
-
-def digest(state):
-    """A hash over names and bytes."""
-    total = hashlib.sha256()
-    for name, value in state.items():
-        total.update(name.encode() + value.detach().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
-
-
-class Recorder(Callback):
-    """Keeps the learning rates of every step, the losses, and which parameters ever had a gradient."""
-
-    def __init__(self):
-        self.rates, self.losses, self.moved = [], [], set()
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        self.losses.append(float(outputs["loss"]))
-
-    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
-        self.rates.append([group["lr"] for group in optimizer.param_groups])
-        for name, weight in pl_module.named_parameters():
-            if weight.grad is not None and weight.grad.abs().max() > 0:
-                self.moved.add(name)
-
-
-# --- rates ---
-
-
-@pytest.mark.parametrize(("rate", "expected"), [(None, 4e-4), (1e-3, 1e-3), (0.0, 0.0)])
-def test_a_temporal_head_has_the_rate_of_the_adapters_or_its_own(tiny_clip, rate, expected):
-    net = build(tiny_clip, labels=LABELS, num_frames=3, adapters={}, prompts=None, temporal=GRUHead)
-    module = PEClipModule(net, lr_adapters=4e-4, lr_temporal=rate)
-    (group,) = module.parameter_groups()
-    assert (group["name"], group["lr"]) == ("temporal", expected)
-    assert {id(weight) for weight in group["params"]} == {id(weight) for weight in net.temporal.parameters()}
-    module.lr = 8e-4
-    assert module.rates["temporal"] == pytest.approx(2 * expected)
-
-
-def test_rates_that_are_numbers_of_numpy_become_those_of_python(tiny_net):
-    """A checkpoint holds them within the state of the optimizer, and could not be read."""
-    module = PEClipModule(tiny_net, lr_adapters=np.float64(4e-4), warmup_lr=np.float32(1e-5), lr_temporal=np.float64(1))
-    for rate in (4e-4, np.float64(8e-4)):
-        module.lr = rate
-        numbers = (*module.rates.values(), module.recipe.warmup_lr)
-        assert {type(number) for number in numbers} == {float}
-
-
-def test_adapters_and_prompts_have_rates_of_their_own_and_decay_on_everything(tiny_clip, tiny_data):
-    module = module_of(tiny_clip, lr_adapters=4e-4, lr_prompts=8e-5, weight_decay=0.05)
-    trainer = fit(module, clips_of(tiny_data), max_steps=1)
-    (optimizer,) = trainer.optimizers
-    adapters, prompts = optimizer.param_groups
-    assert (adapters["initial_lr"], prompts["initial_lr"]) == pytest.approx((4e-4, 8e-5))
-    assert {id(weight) for weight in adapters["params"]} == {id(weight) for weight in module.net.adapters.parameters()}
-    assert {id(weight) for weight in prompts["params"]} == {id(weight) for weight in module.net.prompts.parameters()}
-    assert type(optimizer) is torch.optim.AdamW
-    assert adapters["weight_decay"] == prompts["weight_decay"] == 0.05
-
-
-def test_rates_warm_up_in_a_line_and_fall_along_a_cosine_to_zero(tiny_clip, tiny_data):
-    module = module_of(tiny_clip, lr_adapters=2e-4, lr_prompts=3e-5, warmup_epochs=1, warmup_lr=2e-5)
-    recorder = Recorder()
-    trainer = fit(module, clips_of(tiny_data), [recorder], max_epochs=5, limit_val_batches=0)
-    # 15 steps, of which 3 warm up. By hand: 2e-5, then a third and two thirds of the way to the rate; half of the rate
-    # in the middle of the cosine, (1 + cos(pi / 6)) / 2 of it after a sixth, and nothing at its end.
-    adapters, prompts = zip(*recorder.rates, strict=True)
-    assert len(adapters) == 15
-    assert adapters[:4] == pytest.approx([2e-5, 8e-5, 14e-5, 20e-5])
-    assert prompts[:4] == pytest.approx([2e-5, 2e-5 + 1e-5 / 3, 2e-5 + 2e-5 / 3, 3e-5])
-    assert (adapters[9], prompts[9]) == pytest.approx((1e-4, 1.5e-5))
-    assert (adapters[5], prompts[5]) == pytest.approx((2e-4 * 0.9330127, 3e-5 * 0.9330127))
-    assert [group["lr"] for group in trainer.optimizers[0].param_groups] == pytest.approx([0, 0])
-
-
-def rates(tiny_clip, tiny_data, max_epochs, **options):
-    """The learning rates of the adapters, three an epoch."""
-    recorder = Recorder()
-    fit(
-        module_of(tiny_clip, **options),
-        clips_of(tiny_data),
-        [recorder],
-        max_epochs=max_epochs,
-        limit_val_batches=0,
-    )
-    return [adapters for adapters, _ in recorder.rates]
-
-
-def test_a_rate_below_the_start_of_the_warm_up_stays_where_it_is(tiny_clip, tiny_data):
-    assert rates(tiny_clip, tiny_data, 1, lr_adapters=1e-5, warmup_lr=2e-5, warmup_epochs=1) == [1e-5] * 3
-
-
-def test_without_warm_up_the_cosine_starts_at_the_rate(tiny_clip, tiny_data):
-    assert rates(tiny_clip, tiny_data, 1, lr_adapters=1e-3, warmup_epochs=0) == pytest.approx([1e-3, 7.5e-4, 2.5e-4])
-
-
-def test_rates_fall_step_by_step_where_asked_for(tiny_clip, tiny_data):
-    options = {"lr_adapters": 1e-3, "warmup_lr": 4e-4, "schedule": "step", "step_epochs": 2, "step_factor": 0.5}
-    assert rates(tiny_clip, tiny_data, 5, warmup_epochs=0, **options) == pytest.approx(
-        [1e-3] * 6 + [5e-4] * 6 + [2.5e-4] * 3
-    )
-    assert rates(tiny_clip, tiny_data, 3, warmup_epochs=1, **options) == pytest.approx(
-        [4e-4, 6e-4, 8e-4] + [1e-3] * 3 + [5e-4] * 3
-    )
-
-
-def test_a_rate_of_zero_is_zero(tiny_clip, tiny_data):
-    assert rates(tiny_clip, tiny_data, 1, lr_adapters=0) == [0] * 3
-
-
-@pytest.mark.parametrize("parts", ["adapters", "prompts"])
-def test_either_kind_of_part_trains_without_the_other(parts, tiny_clip, tiny_data):
-    options = {"prompts": None} if parts == "adapters" else {"adapters": {}}
-    module = module_of(tiny_clip, net=build(tiny_clip, num_frames=3, labels=LABELS, **options))
-    trainer = fit(module, clips_of(tiny_data), max_steps=1, limit_val_batches=0)
-    (group,) = trainer.optimizers[0].param_groups
-    assert group["initial_lr"] == {"adapters": 2e-4, "prompts": 3e-5}[parts]
-
-
-def test_nothing_to_train_is_refused(tiny_clip, tiny_data):
-    module = module_of(tiny_clip, net=build(tiny_clip, num_frames=3, adapters={}, prompts=None, labels=LABELS))
-    with pytest.raises(InputError, match="nothing to train"):
-        fit(module, clips_of(tiny_data), max_steps=1)
-
-
-def test_a_schedule_without_an_end_is_refused(tiny_clip, tiny_data):
-    with pytest.raises(InputError, match=r"trainer\.max_epochs"):
-        fit(module_of(tiny_clip), clips_of(tiny_data), max_epochs=-1)
-
-
-@pytest.mark.parametrize(
-    "name", ["lr_adapters", "lr_prompts", "lr_temporal", "weight_decay", "warmup_epochs", "warmup_lr"]
-)
-@pytest.mark.parametrize("value", [-1e-3, math.inf, math.nan])
-def test_numbers_out_of_range_are_refused(name, value, tiny_net):
-    with pytest.raises(InputError, match=rf"^{name} is {value}"):
-        PEClipModule(tiny_net, **{name: value})
-
-
-@pytest.mark.parametrize(("name", "value"), [("step_epochs", 0), ("step_factor", 0.0), ("step_factor", 1.5)])
-def test_steps_out_of_range_are_refused(name, value, tiny_net):
-    with pytest.raises(InputError, match=rf"^{name} is {value}"):
-        PEClipModule(tiny_net, **{name: value})
+pytestmark = EXPECTED_WARNINGS
 
 
 # --- the loss ---
-
-
-@pytest.fixture(scope="module")
-def tiny_net(tiny_clip):
-    """A model whose every part does something; not to be changed."""
-    return stir(build(tiny_clip, num_frames=3, labels=LABELS))
 
 
 def step(module, batch, monkeypatch):
@@ -264,13 +81,17 @@ def test_what_is_held_in_bf16_needs_that_precision(name, tiny_clip, tiny_data):
         fit(module_of(tiny_clip, **{name: "bf16"}), clips_of(tiny_data), max_epochs=1, precision="32-true")
 
 
-def test_with_a_narrow_residual_everything_trains_and_stays_in_fp32(tiny_clip, tiny_data):
-    module = module_of(tiny_clip, residual="bf16")
-    before = {name: value.clone() for name, value in module.net.trainable_state().items()}
-    fit(module, clips_of(tiny_data), max_epochs=2, precision="bf16-mixed")
-    after = module.net.trainable_state()
-    assert [name for name, value in after.items() if torch.equal(value, before[name])] == []
-    assert {value.dtype for value in after.values()} == {torch.float32}
+def test_with_a_narrow_residual_everything_trains_with_other_rounding_and_stays_in_fp32(tiny_clip, tiny_data):
+    states = []
+    for residual in ("fp32", "bf16"):
+        module = module_of(tiny_clip, residual=residual)
+        before = {name: value.clone() for name, value in module.net.trainable_state().items()}
+        fit(module, clips_of(tiny_data), max_epochs=2, precision="bf16-mixed")
+        states.append(module.net.trainable_state())
+    plain, narrow = states
+    assert [name for name, value in narrow.items() if torch.equal(value, before[name])] == []
+    assert {value.dtype for value in narrow.values()} == {torch.float32}
+    assert any(not torch.equal(value, plain[name]) for name, value in narrow.items())
 
 
 def test_training_lowers_the_loss_on_its_own_clips(tiny_clip, tiny_data):

@@ -18,7 +18,7 @@ from tests.processes import AtCall, OnRank, send
 from tests.ranked import in_ranks, logged, write_many
 from tests.runs import LABELS, write_config
 from tests.stress.killed import outcome
-from tests.train.test_module import digest
+from tests.train.modules import digest
 
 EVALUATED = ("metrics.json", "confusion.csv", "predictions.csv")
 
