@@ -281,7 +281,10 @@ def test_pieces_that_overlap_are_found_in_copies_of_a_file_and_in_folds(tmp_path
         ([(0, 0.3, "train"), (0.3, None, "test")], "yes"),
         ([(0, 0.1 + 0.2, "train"), (0.3, None, "test")], "yes"),  # 0.30000000000000004
         # No other video could validate.
-        ([(0, 0.4, "train"), (0.2, 0.6, "train")], "yes, but not with the default options of peclip fit: see the notes"),
+        (
+            [(0, 0.4, "train"), (0.2, 0.6, "train")],
+            "yes, but not with the default options of peclip fit: see the notes",
+        ),
     ],
 )
 def test_pieces_of_a_file_that_touch_or_overlap_in_one_split_are_fit(tmp_path, pieces, verdict):
