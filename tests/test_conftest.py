@@ -26,7 +26,9 @@ def test_the_tests_of_a_file_run_in_one_process_and_files_in_several(tmp_path: P
     files = [tmp_path / f"test_{number}.py" for number in range(4)]
     for file in files:
         file.write_text(TESTS)
-    command = [sys.executable, "-m", "pytest", "-n", "2", "-q", "-p", "no:cacheprovider", "--rootdir", "."]
+    # With a folder for temporary files of its own: in the usual one, pytest would first remove those of earlier runs.
+    options = ["-n", "2", "-q", "-p", "no:cacheprovider", "--rootdir", ".", "--basetemp", str(tmp_path / "temporary")]
+    command = [sys.executable, "-m", "pytest", *options]
     subprocess.run(
         command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, stdout=subprocess.PIPE
     )

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -62,6 +63,7 @@ SHORT = {r"train=100, test=\d+": "train=6, test=1", r"trainer\.max_epochs=4": "t
 def run_cells(path):
     """Run the code of a notebook as its kernel does, up to the first cell that fails, with a short training."""
     os.environ["COLUMNS"] = "115"  # of rich in a notebook
+    tempfile.tempdir = str(Path.cwd())  # a notebook leaves the folder that it makes
     interpreter = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     sources = ["".join(cell["source"]) for cell in code_cells(path)]
     for long, short in SHORT.items():
@@ -99,10 +101,12 @@ def test_the_cells_of_a_notebook_run_one_after_the_other(path, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_from_a_clean_kernel(path):
+def test_a_notebook_runs_from_a_clean_kernel(path, tmp_path):
     before = sorted(path.parent.rglob("*"))
     options = ["--nbmake", "--nbmake-timeout=600", "-p", "no:cacheprovider", "-q"]
-    done = subprocess.run([sys.executable, "-m", "pytest", *options, path], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "pytest", *options, path]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "1 passed" in done.stdout
     assert sorted(path.parent.rglob("*")) == before
