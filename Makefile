@@ -2,7 +2,7 @@
 # pyproject.toml, setup.py, the interpreter or the path of this folder have changed.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs stress oldest notebooks
+.PHONY: help demo test slow check format docs stress oldest notebooks
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 ifndef PYTHON
@@ -22,9 +22,13 @@ demo: $(READY) ## train on synthetic faces and show the results (three to five m
 
 # The tests of a file run in one process, and so do those of some folders (tests/conftest.py), which makes what they share
 # once; without compiled modules each would compile all.
-test: $(READY) ## run the tests
-	env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 .venv/bin/pytest -m "not slow and not gpu" \
-		-n auto --maxprocesses 8 --no-loadscope-reorder
+PYTEST := env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 .venv/bin/pytest -n auto --maxprocesses 8 --no-loadscope-reorder
+
+test: $(READY) ## run the tests that take at most a few seconds each
+	$(PYTEST) -m "not slow and not gpu"
+
+slow: $(READY) ## run the tests that take longer, but not those of make stress
+	$(PYTEST) -m "slow and not stress and not gpu"
 
 check: $(READY) ## check style and types
 	.venv/bin/ruff check
@@ -42,7 +46,7 @@ notebooks: $(READY) ## run the notebooks and store their outputs
 	.venv/bin/pytest --nbmake --nbmake-timeout=600 --overwrite notebooks
 
 stress: $(READY) ## run the tests that take long or need a GPU
-	.venv/bin/pytest -m "slow or gpu"
+	.venv/bin/pytest -m "stress or gpu"
 
 # Without ONNX, which needs a newer torch than the rest, and without the stored help, which has the words of the pinned versions.
 oldest: ## run the tests with the oldest versions that pyproject.toml allows

@@ -90,8 +90,12 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@pytest.hookimpl(tryfirst=True)  # before the options leave out those that are marked
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, so that no worker is left with one at the end."""
+    """Begin with the files that take longest, so that no worker is left with one at the end; stress is slow, too."""
+    for item in items:
+        if item.get_closest_marker("stress"):
+            item.add_marker("slow")
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(file_of(item.nodeid), len(LONGEST)))
 

@@ -284,6 +284,7 @@ def test_another_number_of_workers_is_the_same_run(tiny_run, tiny_config, tmp_pa
     assert weights(other / "checkpoints" / "last.ckpt") == weights(tiny_run / "checkpoints" / "last.ckpt")
 
 
+@pytest.mark.slow
 def test_a_run_resumes_from_its_last_checkpoint(tiny_config, tmp_path):
     every = ("--checkpoint.save_top_k", "-1", "--checkpoint.filename", "{epoch}")
     long = trained(tmp_path, "--config", tiny_config, *every)

@@ -74,6 +74,7 @@ def assert_same_metrics(first, second, **other):
 SHARDED = ["--model.sharded", "true", "--data.batch_size", "2"]
 
 
+@pytest.mark.slow
 def test_sharded_weights_train_like_copies_and_resume_unsharded_after_a_kill(options, alone, tmp_path):
     """Killed in the last of six steps, they resume within the second epoch: after the fifth, if that is on disk by then."""
     before = AtCall("peclip.train.module:PEClipModule.training_step", 6, partial(send, signal.SIGKILL))
@@ -86,7 +87,7 @@ def test_sharded_weights_train_like_copies_and_resume_unsharded_after_a_kill(opt
     assert_same(alone, tmp_path / "run")
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.parametrize("recipe", [name for name in read_recipes() if name.startswith("parts/")])
 def test_parts_of_every_recipe_train_beside_sharded_weights(options, recipe, tmp_path):
     """The second run resumes from the checkpoint that the killed ranks have left."""
@@ -138,6 +139,7 @@ def test_ddp_is_accepted():
 # --- SLURM ---
 
 
+@pytest.mark.slow
 def test_tasks_of_two_slurm_nodes_train_together(options, alone, tmp_path):
     words = [
         *options,
@@ -221,7 +223,7 @@ def of_agent(tmp_path):
     return asked, values
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_run_of_the_sweep_trains_in_its_own_folder(options, of_agent, tmp_path, monkeypatch):
     """The command is put together by wandb's own code from values that its controller would send."""
     asked, values = of_agent
@@ -239,7 +241,7 @@ def test_a_run_of_the_sweep_trains_in_its_own_folder(options, of_agent, tmp_path
     assert list(tmp_path.glob("runs/wandb/offline-run-*-abc"))
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_run_of_the_sweep_that_was_killed_resumes_in_its_folder(options, of_agent, tmp_path):
     """W&B sends the same command again; its own server may send it to another agent."""
     asked, _ = of_agent

@@ -164,7 +164,10 @@ def test_a_configuration_trains_and_does_what_its_name_says(path, run_of):
 
 @pytest.mark.parametrize(
     "name",
-    ["no_tda", *(pytest.param(name, marks=pytest.mark.slow) for name in ("no_sha", "no_ta", "no_maple", "text_names"))],
+    [
+        "no_tda",
+        *(pytest.param(name, marks=pytest.mark.stress) for name in ("no_sha", "no_ta", "no_maple", "text_names")),
+    ],
 )
 def test_an_ablation_combines_with_the_recipe_and_with_the_released_way(name, run_of):
     folder = run_of(ROOT / "configs/as_released.yaml", ROOT / f"configs/ablations/{name}.yaml")

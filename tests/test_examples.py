@@ -50,6 +50,7 @@ def test_the_plain_implementation_shows_its_shapes_and_parameters(example, capsy
     assert "9,399,564 of 159,020,301 parameters are trained (5.91%)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_adapter_of_ones_own_trains(example, tmp_path, tiny_data):
     folder = trained(
         tmp_path, "--config", "demo", "--config", EXAMPLES / "my_adapter.yaml", "--data.manifest", tiny_data,
@@ -108,7 +109,7 @@ def test_a_search_needs_a_number_of_trainings(optuna_search):
             optuna_search.words(args)
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_search_trains_with_what_optuna_suggests(optuna_search, tmp_path, tiny_config):
     study = optuna_search.search(2, ["--config", str(tiny_config), "--trainer.max_epochs", "1"])
     for trial in study.trials:

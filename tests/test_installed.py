@@ -59,6 +59,7 @@ def peclip(site, tmp_path):
     return start
 
 
+@pytest.mark.slow
 def test_the_wheel_is_whole(site):
     installed = {path.relative_to(site / "peclip") for path in (site / "peclip").rglob("*") if path.is_file()}
     sources = {path.relative_to(ROOT / "peclip") for path in (ROOT / "peclip").rglob("*") if path.is_file()}
@@ -74,7 +75,7 @@ def test_it_lists_its_recipes_and_prints_one(peclip, site):
     assert peclip("recipes", "demo") == (site / "peclip/configs/demo.yaml").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_it_reads_a_recipe_by_name_and_trains_by_it(peclip, tmp_path):
     manifest = write_data(tmp_path / "clips", {"train": 2, "test": 1})
     peclip("fit", "--config", "demo", "--data.manifest", manifest, "--trainer.max_steps", 2, "--trainer.accelerator",
@@ -84,7 +85,7 @@ def test_it_reads_a_recipe_by_name_and_trains_by_it(peclip, tmp_path):
     assert (config["name"], config["data"]["manifest"]) == ("demo", str(manifest))
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_it_trains_the_demo_from_an_empty_folder(peclip, tmp_path):
     peclip("fit", "--config", "demo", "--trainer.max_steps", 2, "--trainer.limit_test_batches", 2)
     assert (tmp_path / "data/demo/demo/manifest.csv").is_file()

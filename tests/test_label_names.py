@@ -74,7 +74,7 @@ def test_labels_are_checked_trained_and_predicted_as_they_are(peclip, tiny_clip,
     assert table.column_names == ["path", "predicted", *map(column, names)]
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_every_command_takes_the_labels_and_every_file_is_read_back(peclip, tiny_clip, tmp_path):
     manifest = write_named(tmp_path / "data", MANY)
     config, model = write_config(tmp_path / "c.yaml", tiny_clip, manifest), tmp_path / "runs/tiny/version_0"

@@ -19,6 +19,7 @@ def logged(tmp_path_factory, tiny_config):
     return trained(folder, "--config", tiny_config, "--config", folder / "both.yaml")
 
 
+@pytest.mark.slow
 def test_tensorboard_by_configuration_is_written_and_read_back(logged):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -89,6 +89,7 @@ def shown(output):
     return "".join(output.get("text", output.get("data", {}).get("text/plain", ""))) + "\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_cells_of_a_notebook_run_one_after_the_other(path, tmp_path):
     before = sorted(path.parent.rglob("*"))
@@ -99,7 +100,7 @@ def test_the_cells_of_a_notebook_run_one_after_the_other(path, tmp_path):
     assert sorted(path.parent.rglob("*")) == before
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_from_a_clean_kernel(path, tmp_path):
     before = sorted(path.parent.rglob("*"))

@@ -76,7 +76,7 @@ def test_other_classes_are_reported_in_words_that_fit_them(tmp_path, tiny_clip):
         assert "expression" not in text.lower()
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_the_order_of_a_motion_is_learnt_where_frames_without_order_tell_nothing(tmp_path):
     folder, result = fit(tmp_path, write_shapes(tmp_path / "clips", 40, 30))
     assert result.status == 0, result.err

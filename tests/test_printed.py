@@ -68,7 +68,7 @@ def marked(line):
         for text, (what, present) in NEEDED.items()
         if re.fullmatch(text, str(line))
     ]
-    return pytest.param(line, id=str(line), marks=marks if re.match(CHEAP, str(line)) else [*marks, pytest.mark.slow])
+    return pytest.param(line, id=str(line), marks=marks if re.match(CHEAP, str(line)) else [*marks, pytest.mark.stress])
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def read_once(lines):
     for line in lines:
         known = {*re.findall(r"--[\w.]+|(?<=--config )\S+", str(line))}
         before = seen.setdefault(line.words[:2], set())
-        marks = [pytest.mark.slow] if before and known <= before else []
+        marks = [pytest.mark.stress] if before and known <= before else []
         before |= known
         yield pytest.param(line, id=str(line), marks=marks)
 
@@ -181,14 +181,14 @@ def test_a_printed_command_works(line, request):
 
 
 @needs_yunet
-@pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.parametrize("line", [line for line in LINES if line.words[:2] == ("peclip", "serve")], ids=str)
 def test_a_printed_server_loads_its_model(line, stage, monkeypatch):
     monkeypatch.setattr("peclip.inference.app.server.serve_page", lambda *_: 0)
     assert stage.ran(line).status == 0, stage.ran(line).err
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.parametrize("line", SCRIPTS, ids=str)
 def test_a_printed_script_runs(line, stage):
     stage.script(line)
@@ -205,7 +205,7 @@ for each in blocks("python"):
 
 
 @pytest.mark.parametrize(
-    "page", [page if page in QUICK_PAGES else pytest.param(page, marks=pytest.mark.slow) for page in PROGRAMS]
+    "page", [page if page in QUICK_PAGES else pytest.param(page, marks=pytest.mark.stress) for page in PROGRAMS]
 )
 def test_the_python_of_a_page_runs(page, request, monkeypatch):
     stage = request.getfixturevalue("quick_stage" if page in QUICK_PAGES else "stage")
@@ -242,7 +242,7 @@ def test_a_printed_configuration_is_understood(block, quick_stage, read_only, mo
         cli.main(with_yaml(block, quick_stage))
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.parametrize("block", blocks("yaml"), ids=str)
 def test_a_training_with_a_printed_configuration_runs(block, stage, monkeypatch):
     monkeypatch.syspath_prepend(str(stage.folder))
@@ -265,7 +265,7 @@ def server(stage, hub):
 
 
 @needs_yunet
-@pytest.mark.slow
+@pytest.mark.stress
 def test_the_printed_clients_of_the_server_are_answered(server, stage):
     clients = [block for block in (*blocks("bash"), *blocks("python")) if "127.0.0.1:7860" in block.text]
     assert {block.language for block in clients} == {"bash", "python"}

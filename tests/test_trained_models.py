@@ -112,7 +112,8 @@ def assert_same_weights(one, other):
 # --- what every kind can do ---
 
 
-@pytest.mark.parametrize("command", ["test", pytest.param("validate", marks=pytest.mark.slow), "predict"])
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["test", pytest.param("validate", marks=pytest.mark.stress), "predict"])
 def test_an_evaluation_needs_a_model_and_clips(command, place):
     for kind, model in place.models.items():
         # The run brings its number of workers along.
@@ -166,8 +167,9 @@ def test_every_kind_recognises_expressions_in_a_video(place):
     assert tables["run"] == tables["ckpt"] == tables["package"] != tables["released"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=() if kind == "package" else pytest.mark.slow) for kind in KINDS]
+    "kind", [pytest.param(kind, marks=() if kind == "package" else pytest.mark.stress) for kind in KINDS]
 )
 def test_every_fold_of_a_cross_validation_starts_from_the_model(kind, place):
     model = place.models[kind]
@@ -178,7 +180,8 @@ def test_every_fold_of_a_cross_validation_starts_from_the_model(kind, place):
         assert_same_weights(weights_of(Path(kind, fold)), weights_of(model))
 
 
-@pytest.mark.parametrize("what", ["eval", pytest.param("train", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["eval", pytest.param("train", marks=pytest.mark.stress)])
 def test_every_kind_is_timed(what, place, monkeypatch):
     monkeypatch.setattr(measure, "SIDES", {"cpu": (64,)})
     monkeypatch.setattr(loops, "matmul_rate", partial(measure.matmul_rate, seconds=0.01))
@@ -265,6 +268,7 @@ def test_another_number_of_frames_is_reported(place):
 # --- where the results are ---
 
 
+@pytest.mark.slow
 def test_evaluations_of_a_run_are_below_it_and_its_training_resumes(own_run):
     for _ in range(2):
         done("test", "--ckpt_path", own_run)
@@ -306,6 +310,7 @@ def test_a_model_named_in_a_configuration_is_the_model(place):
     assert content("other")["metrics"] != content("out")["metrics"]
 
 
+@pytest.mark.slow
 def test_a_saved_training_starts_from_the_model_again(place):
     model, rates = place.models["run"], ("--model.lr_adapters", "0", "--model.lr_prompts", "0")
     options = (*rates, "--model.warmup_epochs", "0", "--data.num_workers", "0", *ONE_STEP)

@@ -5,11 +5,14 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 from tests.processes import called
 
 TOOL = Path(__file__).parents[1] / "tools/walk.py"
 
 
+@pytest.mark.slow
 def test_the_clip_never_returns_to_a_room(tmp_path, tiny_run):
     given = (
         "test",

@@ -156,7 +156,7 @@ BROKEN = [no_video, truncated, empty, without_frames, missing]
     [
         *((break_it, 0) for break_it in BROKEN),
         (truncated, 1),
-        *(pytest.param(break_it, 1, marks=pytest.mark.slow) for break_it in BROKEN if break_it != truncated),
+        *(pytest.param(break_it, 1, marks=pytest.mark.stress) for break_it in BROKEN if break_it != truncated),
     ],
 )
 def test_a_clip_that_cannot_be_read(break_it, workers, place, config):
@@ -183,6 +183,7 @@ def test_a_clip_that_cannot_be_evaluated(command, place, config, tiny_run):
     assert_no_run(place)
 
 
+@pytest.mark.slow
 def test_a_process_says_one_line_and_ends_with_status_2(place, config):
     truncated(place / "data/train/sadness/3.mp4")
     result = called(place, partial(main, ["fit", "--config", str(config), "--data.num_workers", "1"]))

@@ -35,6 +35,7 @@ def figures(path, *args):
     return json.loads(path.read_text()), result.out
 
 
+@pytest.mark.slow
 def test_training_and_evaluation_are_measured_with_every_figure(tmp_path):
     for what, name in (("train", "Training"), ("eval", "Evaluation")):
         found, shown = figures(tmp_path / f"{what}.json", what, *TINY, "--batch_size", "3", "--classes", "5")
@@ -127,6 +128,7 @@ def test_the_memory_of_a_step_is_what_it_takes_above_what_was_there():
     assert len(watch.seconds) == 1
 
 
+@pytest.mark.slow
 def test_decoding_is_timed_for_generated_clips_and_for_those_of_a_manifest(tmp_path, tiny_data, monkeypatch):
     monkeypatch.setattr(bench_input, "SYNTHETIC", 2)
     found, shown = figures(tmp_path / "made.json", "decode", "--clips", "2", "--num_frames", "3", "--image_size", "32")
@@ -209,6 +211,7 @@ class Peeking(Adapter):
         return x * self.scale / (1 + float(x.detach().abs().max()))
 
 
+@pytest.mark.slow
 def test_a_model_whose_arithmetic_cannot_be_counted_is_timed_all_the_same(tiny_clip, tmp_path):
     PEClip(SEVEN, str(tiny_clip), adapters={"vision.mlp": Peeking}, num_frames=2).save_pretrained(tmp_path / "peeking")
     options = ("--model", tmp_path / "peeking", *TINY[4:])

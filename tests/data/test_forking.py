@@ -50,6 +50,7 @@ def test_a_worker_reads_the_rows_of_the_main_process(name, tmp_path):
     assert read == [clips.clip(index) for index in range(3)]
 
 
+@pytest.mark.slow
 def test_a_fork_of_the_main_process_starts_workers_of_its_own(tiny_data):
     """As a rank of ddp_notebook does."""
     start_server()
@@ -128,6 +129,7 @@ def all_gone(processes, limit=20):
     return all(map(gone, processes))
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_main_guard_and_its_workers_end_with_it_however_it_ends(tiny_data, tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [sys.executable, "script.py", str(tiny_data)]
@@ -146,7 +148,8 @@ def signal_all(number):
         os.kill(process, number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.stress)])
 def test_a_signal_to_every_process_of_a_run_stops_it_between_two_steps(number, tiny_config, tmp_path):
     before = AtCall("peclip.train.module:PEClipModule.training_step", 4, partial(signal_all, number))
     args = ["fit", "--config", tiny_config, "--data.num_workers", "1", "--trainer.max_epochs", "3"]

@@ -318,7 +318,7 @@ def test_missing_clips_are_found(tmp_path):
     assert paths(manifest.missing()) == ["b.mp4"]
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_million_rows_are_read_in_seconds(tmp_path):
     rows = "".join(f"part_{i % 100}/{i}.mp4,happy,train,{i % 5},0.5,2\n" for i in range(1_000_000))
     path = write(tmp_path, "path,label,split,fold,start,end\n" + rows)

@@ -113,7 +113,7 @@ def test_soft_labels_stay_where_clips_are_split_written_and_packed(soft_data, tm
         assert np.array_equal(soft_targets(other, LABELS), whole)
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.stress)])
 def test_training_batches_have_them_and_evaluations_have_labels(soft_data, workers):
     data = module(soft_data, batch_size=5, num_workers=workers)
     known = soft_targets(data.splits.train, LABELS)

@@ -99,12 +99,13 @@ def test_a_worker_that_does_nothing_ends_the_waiting_and_is_killed(act: Callable
     pytest.fail("it is alive")
 
 
+@pytest.mark.slow
 def test_a_slow_disk_is_waited_for(tmp_path: Path):
     (tmp_path / "file").write_bytes(bytes(1000))
     assert list(batches_of(partial(read_slowly, str(tmp_path / "file"), 3.5), timeout=1)) == [0, 1]
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_worker_that_never_finishes_is_not_waited_for_however_busy_it_is(tmp_path: Path):
     (tmp_path / "file").write_bytes(bytes(1000))
     batches = batches_of(partial(read_slowly, str(tmp_path / "file"), 60), timeout=1)
@@ -126,7 +127,7 @@ def test_the_line_names_process_clip_and_option(tiny_data: Path):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_run_whose_worker_is_stopped_ends_with_one_line(tiny_config: Path, tmp_path: Path):
     args = ["fit", "--config", tiny_config, "--data.num_workers", "2", "--data.worker_timeout", "2"]
     stopping = AtCall("peclip.train.module:PEClipModule.training_step", 2, stop_a_worker)

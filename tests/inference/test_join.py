@@ -112,6 +112,7 @@ def stand_in(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 @needs_yunet
 def test_the_command_brings_people_together_in_all_tables(stand_in, tmp_path):
     visits = [Visit(1, 20, 60, range(30)), Visit(4, 190, 60, range(30, 60)), Visit(1, 20, 60, range(60, 90))]

@@ -59,6 +59,7 @@ def measure(folder: Path, names: list[str], *options: str) -> dict[str, float]:
     return json.loads(result.out.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_a_longer_video_takes_no_more_memory(checkpoint, tmp_path):
     frames = [np.full((128, 160, 3), level, np.uint8) for level in range(0, 200, 25)]
     for name, seconds in (("first", 30), ("short", 30), ("long", 180)):
@@ -67,9 +68,10 @@ def test_a_longer_video_takes_no_more_memory(checkpoint, tmp_path):
     assert peaks["long"] - peaks["short"] < 20  # the frames of 150 s are 74 MB
 
 
+@pytest.mark.slow
 @needs_yunet
 @pytest.mark.parametrize(
-    ("short", "long"), [(20, 60), pytest.param(60, 3600, marks=pytest.mark.slow, id="a minute and an hour")]
+    ("short", "long"), [(20, 60), pytest.param(60, 3600, marks=pytest.mark.stress, id="a minute and an hour")]
 )
 def test_more_of_a_face_takes_no_more_memory(short, long, checkpoint, tmp_path):
     pytest.importorskip("cv2", reason=needs("OpenCV"))

@@ -202,7 +202,7 @@ class EveryThird:
     [
         "happy",
         *(
-            pytest.param(name, marks=pytest.mark.slow)
+            pytest.param(name, marks=pytest.mark.stress)
             for name in ("angry", "disgust", "fear", "neutral", "sadness", "surprise")
         ),
     ],
@@ -220,7 +220,7 @@ def test_a_short_video_is_one_track(rows):
     assert [(row.track, row.start, row.end) for row in found] == [(1, 0, 2), (1, 1, pytest.approx(2.4))]
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.usefixtures("real")
 def test_a_long_take_has_a_full_timeline(net):
     recognizer = Recognizer(net, EveryThird(YuNet(str(YUNET))))
@@ -237,7 +237,7 @@ def test_a_video_without_a_face_has_rows_that_say_so(rows):
     ]
 
 
-@pytest.mark.slow  # synthetic people come and go in test_scenes
+@pytest.mark.stress  # synthetic people come and go in test_scenes
 def test_a_face_that_goes_ends_its_track(rows):
     found = rows("real_unlabelled/face_noface.mov")
     assert {row.track for row in found} == {1, None}
@@ -246,7 +246,7 @@ def test_a_face_that_goes_ends_its_track(rows):
     assert [row.start for row in found if not row.track][2:] == [3, 4, 5]
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_face_that_comes_begins_its_track(rows):
     found = rows("real_unlabelled/noface_face.mov")
     assert {row.track for row in found} == {1, None}
@@ -255,7 +255,7 @@ def test_a_face_that_comes_begins_its_track(rows):
     assert max(row.end for row in found if not row.track) == pytest.approx(3.945, abs=0.05)
 
 
-@pytest.mark.slow  # synthetic people follow each other in test_scenes
+@pytest.mark.stress  # synthetic people follow each other in test_scenes
 def test_people_that_follow_each_other_are_tracks_of_their_own(real):
     def frames():
         offset = 0.0

@@ -18,8 +18,10 @@ from tests.model.small import build, clips, logits, stir, trainable
     "run",
     [
         {"checkpointing": True},
-        pytest.param({"compile": True}, marks=pytest.mark.slow),  # compiles a second time, for passes without gradients
-        pytest.param({"compile": True, "checkpointing": True}, marks=pytest.mark.slow),
+        pytest.param(
+            {"compile": True}, marks=pytest.mark.stress
+        ),  # compiles a second time, for passes without gradients
+        pytest.param({"compile": True, "checkpointing": True}, marks=pytest.mark.stress),
     ],
 )
 def test_without_gradients_too_and_bare_clip_to_the_bit(run, tiny_clip):
@@ -36,10 +38,10 @@ def test_without_gradients_too_and_bare_clip_to_the_bit(run, tiny_clip):
     scope="module",
     params=[
         ({"checkpointing": True}, 2),
-        ({"compile": True}, 1, "aot_eager"),
-        pytest.param(({"compile": True}, 1), marks=pytest.mark.slow),
-        pytest.param(({"compile": True}, 2), marks=pytest.mark.slow),
-        pytest.param(({"compile": True, "checkpointing": True}, 2), marks=pytest.mark.slow),
+        pytest.param(({"compile": True}, 1, "aot_eager"), marks=pytest.mark.slow),
+        pytest.param(({"compile": True}, 1), marks=pytest.mark.stress),
+        pytest.param(({"compile": True}, 2), marks=pytest.mark.stress),
+        pytest.param(({"compile": True, "checkpointing": True}, 2), marks=pytest.mark.stress),
     ],
     ids=str,
 )
@@ -150,7 +152,7 @@ def test_taken_out_the_blocks_are_as_they_were(other):
         assert not any("forward" in vars(block) for block in blocks)
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_compiled_model_does_not_compute_as_another_that_was_compiled_before_it(tiny_clip):
     for options in ({"adapters": {}, "prompts": None}, {"adapters": {}}, {}):
         expected = logits(stir(build(tiny_clip, **options)).eval())

@@ -85,8 +85,8 @@ def test_logits_and_gradients_are_those_of_whole_blocks(tiny_clip, parts):
     "run",
     [
         {"checkpointing": True},
-        pytest.param({"compile": True}, marks=pytest.mark.slow),  # test_inject compiles the same blocks
-        pytest.param({"compile": True, "checkpointing": True}, marks=pytest.mark.slow),
+        pytest.param({"compile": True}, marks=pytest.mark.stress),  # test_inject compiles the same blocks
+        pytest.param({"compile": True, "checkpointing": True}, marks=pytest.mark.stress),
     ],
     ids=str,
 )

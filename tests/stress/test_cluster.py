@@ -20,7 +20,7 @@ from tests.runs import write_config, write_data
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.stress
 
 WAYS = {
     "fp32": ["--trainer.precision", "32-true"],

@@ -12,9 +12,10 @@ from tests.stress.configurations import Alive, Reader, canary, fuzz
 BASE = {"data": {"manifest": "clips.csv"}, "trainer": {"accelerator": "cpu"}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seconds", "most", "seed"),
-    [(60, 40, 0), pytest.param(600, None, 1, marks=pytest.mark.slow)],
+    [(60, 40, 0), pytest.param(600, None, 1, marks=pytest.mark.stress)],
     ids=["short", "long"],
 )
 def test_canaries_are_neither_called_nor_imported_nor_fetched(seconds, most, seed):

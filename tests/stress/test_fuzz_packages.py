@@ -6,7 +6,7 @@ from tests.stress.fuzz_packages import judge, prepare
 from tests.stress.timed import fuzz
 
 
-@pytest.mark.parametrize("seconds", [2, pytest.param(600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [2, pytest.param(600, marks=pytest.mark.stress)])
 def test_files_are_refused_or_answer(seconds):
     report = fuzz(judge, prepare, seconds, seed=0)
     assert report.findings == [], report.figures

@@ -123,8 +123,9 @@ IN_SHORT = ("while a checkpoint is moved",)
 """Tests below resume the run that was killed in the second epoch, too."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "moment", [pytest.param(name, marks=() if name in IN_SHORT else pytest.mark.slow) for name in MOMENTS]
+    "moment", [pytest.param(name, marks=() if name in IN_SHORT else pytest.mark.stress) for name in MOMENTS]
 )
 def test_a_killed_run_resumes_and_ends_the_same(moment, options, uninterrupted, tmp_path):
     status, _ = in_a_process(tmp_path, options, MOMENTS[moment])
@@ -134,7 +135,7 @@ def test_a_killed_run_resumes_and_ends_the_same(moment, options, uninterrupted, 
     assert left == {"best.ckpt", "last.ckpt", "previous.ckpt"}
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_run_killed_twice_resumes_with_another_number_of_workers(options, uninterrupted, tmp_path):
     assert in_a_process(tmp_path, options, in_training(4))[0] == -KILL
     again = [*options, "--ckpt_path", "last", "--data.num_workers", "2"]
@@ -142,6 +143,7 @@ def test_a_run_killed_twice_resumes_with_another_number_of_workers(options, unin
     going_on(tmp_path, options, uninterrupted, "--data.num_workers", "1")
 
 
+@pytest.mark.slow
 def test_a_torn_checkpoint_is_named_and_the_one_before_it_is_used(options, uninterrupted, killed):
     last = killed / "runs/tiny/version_0/checkpoints/last.ckpt"
     last.write_bytes(last.read_bytes()[:-5000])
@@ -161,7 +163,7 @@ def test_a_run_whose_checkpoints_are_all_torn_is_refused_and_kept(options, kille
     assert sorted(folder.rglob("*")) == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.stress)])
 def test_a_run_that_is_asked_to_end_saves_its_step_and_resumes_after_it(number, options, uninterrupted, tmp_path):
     status, err = in_a_process(tmp_path, options, in_training(8, partial(send, number)))
     assert (status, err) == (143, "peclip: asked to end: resume with --ckpt_path last\n")
@@ -193,6 +195,7 @@ def test_a_run_that_is_asked_to_end_in_slurm_saves_in_its_own_folder(options, un
     going_on(tmp_path, options, uninterrupted)
 
 
+@pytest.mark.slow
 def test_collected_gradients_are_not_lost_when_a_run_is_asked_to_end(options, tmp_path):
     """It ends by steps: after six, of two batches or of the last one of an epoch."""
     until = ["--trainer.max_steps", "6", "--trainer.max_epochs", "-1"]
@@ -203,7 +206,7 @@ def test_collected_gradients_are_not_lost_when_a_run_is_asked_to_end(options, tm
     going_on(tmp_path / "ended", options, outcome(tmp_path / "whole/runs/tiny/version_0"))
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_run_ended_by_steps_resumes(options, tmp_path):
     options = [*options, "--trainer.max_steps", "8", "--trainer.max_epochs", "-1"]
     (tmp_path / "whole").mkdir()
@@ -216,6 +219,7 @@ def full():
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_leaves_the_checkpoints_before(options, uninterrupted, tmp_path):
     """Simulate a full disk; make stress fills a real one."""
     status, err = in_a_process(tmp_path, options, AtCall("os:fsync", 7, full))
@@ -230,7 +234,7 @@ def fill(path):
         file.write(bytes(4_000_000))
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a small file system")
 def test_a_disk_that_fills_up_leaves_the_checkpoints_before(options, uninterrupted, tmp_path):
     disk = tmp_path / "runs"
@@ -270,7 +274,7 @@ def test_the_latest_run_of_the_name_resumes_and_no_test_of_it(options, killed):
     assert steps == {"tiny/version_0": 8, "tiny/version_1": 10, "other/version_7": 8}
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_without_a_run_last_is_the_first(options, uninterrupted, tmp_path):
     going_on(tmp_path, options, uninterrupted)
 
@@ -328,16 +332,17 @@ IN_VALIDATIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment",
-    [pytest.param(name, marks=() if name == "in the second epoch" else pytest.mark.slow) for name in IN_VALIDATIONS],
+    [pytest.param(name, marks=() if name == "in the second epoch" else pytest.mark.stress) for name in IN_VALIDATIONS],
 )
 def test_a_validation_within_an_epoch_is_not_lost(moment, validating, uninterrupted_validating, tmp_path):
     assert in_a_process(tmp_path, validating, IN_VALIDATIONS[moment])[0] == -KILL
     going_on(tmp_path, validating, uninterrupted_validating)
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.parametrize("step", [2, 7, 8])
 def test_a_validation_within_an_epoch_is_run_once_when_a_run_is_asked_to_end(
     step, validating, uninterrupted_validating, tmp_path
@@ -350,8 +355,9 @@ def test_a_validation_within_an_epoch_is_run_once_when_a_run_is_asked_to_end(
 
 
 # The rows of the learning rate and of the loss of a step, and those of an epoch, are logged one after another.
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "row", [pytest.param(number, marks=() if number == 4 else pytest.mark.slow) for number in range(1, 20)]
+    "row", [pytest.param(number, marks=() if number == 4 else pytest.mark.stress) for number in range(1, 20)]
 )
 def test_no_row_of_the_metrics_is_lost(row, options, uninterrupted, tmp_path):
     before = AtCall("lightning.pytorch.loggers:CSVLogger.log_metrics", row, DIE)

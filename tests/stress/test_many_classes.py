@@ -5,7 +5,7 @@ import pytest
 from tests.stress.many_classes import commands
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_thousand_classes_take_less_than_two_gigabytes(tmp_path):
     for name, found in commands(tmp_path, 1000).items():
         assert found.status == 0, found.out

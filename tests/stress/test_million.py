@@ -10,7 +10,7 @@ def test_memory_stays_while_clips_are_predicted(tmp_path):
     assert figures.late - figures.middle < 10
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_memory_stays_over_a_million_clips_and_is_little_for_their_manifest(tmp_path):
     short, long = measure(tmp_path, [100_000, 1_000_000], workers=2)
     assert long.late - long.middle < 20

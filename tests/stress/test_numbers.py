@@ -80,7 +80,8 @@ def workers_die(number):
     datamodule.ClipDataset = partial(deadly, number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSEGV, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSEGV, marks=pytest.mark.stress)])
 def test_a_worker_that_dies_is_named_with_the_clip_it_read(number, tiny_config, tmp_path):
     options = options_of(tiny_config, **{"data.num_workers": 1})
     status, err = in_a_process(tmp_path, options, partial(workers_die, number))

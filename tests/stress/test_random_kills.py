@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 KILLS = 10
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_ten_kills_at_random_moments_change_nothing(tmp_path, tiny_clip, capsys):
     manifest = write_data(tmp_path / "data", {"train": 40, "test": 4})
     config = write_config(tmp_path / "tiny.yaml", tiny_clip, manifest)

@@ -20,7 +20,7 @@ from tests.runs import LABELS, write_config, write_data
 from tests.stress.killed import outcome
 from tests.train.test_ranks import EVALUATED, evaluated, watch, watched, words
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.stress
 
 ROOT = Path(__file__).parents[2]
 MODULE = (sys.executable, "-m", "peclip")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.stress,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a /dev/shm of its own"),
 ]
 

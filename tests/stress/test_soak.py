@@ -11,7 +11,8 @@ READS_AHEAD = 1
 """Threads by which samples differ: one waits for the clips of the next validation."""
 
 
-@pytest.mark.parametrize("steps", [300, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [300, pytest.param(20_000, marks=pytest.mark.stress)])
 def test_memory_files_and_threads_stay_flat(steps, tmp_path, tiny_clip):
     samples = soak(tmp_path, tiny_clip, steps, every=steps // 10)
     assert samples[-1].step == steps

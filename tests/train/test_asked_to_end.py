@@ -88,7 +88,7 @@ def test_ctrl_c_is_reported_by_the_first_rank_and_heeded_afterwards(is_first, en
     assert signal.getsignal(signal.SIGINT) is before
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_ctrl_c_within_a_training_is_one_line_and_the_status_of_shells(tmp_path, monkeypatch, tiny_config):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(PEClipModule, "training_step", lambda *_: signal.raise_signal(signal.SIGINT))

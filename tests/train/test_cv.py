@@ -82,6 +82,7 @@ def assert_refused(result, *says):
 # --- what it gives ---
 
 
+@pytest.mark.slow
 def test_a_killed_cross_validation_resumes_with_the_unfinished_folds(interrupted, finished):
     before, after = interrupted / "runs/tiny/cv_0", finished / "runs/tiny/cv_0"
     assert [fold for fold in FOLDS if (before / f"fold_{fold}/metrics.json").exists()] == [1]
@@ -95,6 +96,7 @@ def test_a_killed_cross_validation_resumes_with_the_unfinished_folds(interrupted
     assert [path.name for path in finished.glob("runs/tiny/*")] == ["cv_0"]
 
 
+@pytest.mark.slow
 def test_every_fold_is_what_a_separate_run_gives_to_the_digit(
     interrupted, finished, tmp_path, monkeypatch, blank_pictures
 ):
@@ -140,6 +142,7 @@ def test_a_finished_cross_validation_is_compared_and_not_gone_on_with(finished, 
     assert "Results on 18 test clips, mean of 3 folds" in result.out
 
 
+@pytest.mark.slow
 def test_the_next_cross_validation_gets_a_folder_of_its_own(finished, tmp_path, monkeypatch, tiny_clip, blank_pictures):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished / "runs", "runs")

@@ -39,6 +39,7 @@ def board(tmp_path_factory, tiny_config):
     return folder / "runs/board/version_0", events
 
 
+@pytest.mark.slow
 def test_tensorboard_has_every_option(board):
     folder, _ = board
     shown = yaml.unsafe_load((folder / "hparams.yaml").read_text())
@@ -109,7 +110,7 @@ def test_without_such_a_logger_nothing_is_computed(tiny_run):
     assert "gradient_norm" not in (tiny_run / "metrics.csv").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_wandb_has_it_all(tmp_path, monkeypatch, tiny_config):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -125,7 +126,7 @@ def test_wandb_has_it_all(tmp_path, monkeypatch, tiny_config):
     assert [*path.parent.glob("files/media/table/tables/test/mistakes*.table.json")]
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_mlflow_has_settings_metrics_pictures_mistakes_and_the_report(tmp_path, monkeypatch, tiny_config):
     mlflow = pytest.importorskip("mlflow", reason=needs("MLflow"))
     monkeypatch.chdir(tmp_path)

@@ -150,6 +150,7 @@ def test_a_checkpoint_that_is_named_after_a_score_is_found_in_its_folder(fit):
     assert Path(read_trained(folder).source).parent.parent.name == "checkpoints"
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_resumes_with_options_that_a_new_one_may_not_have(fit, monkeypatch):
     with monkeypatch.context() as earlier:
         earlier.setattr("peclip.train.cli.lightning.check_checkpoint", lambda given: None)
@@ -185,6 +186,7 @@ def test_a_schedule_that_reads_a_validation_waits_for_it(fit):
     assert json.loads((folder / "training.json").read_text())["epochs"] == 3
 
 
+@pytest.mark.slow
 def test_a_training_that_a_callback_has_ended_is_not_continued(fit, tmp_path):
     stop = callback("EarlyStopping", monitor="train/loss_epoch", mode="max", patience=0, min_delta=1e9)
     folder, _ = fit(*stop, "--trainer.max_epochs", "5")
@@ -294,6 +296,7 @@ def test_another_schedule_steps_once_an_epoch(fit):
     assert column(folder, "lr/prompts") == pytest.approx([3e-5] * 3 + [3e-6] * 3)
 
 
+@pytest.mark.slow
 def test_another_loss_of_torch_is_used(fit, plain):
     def losses(folder, *options):
         return column(fit("--folder", folder, *options)[0].parents[2] / folder, "train/loss")
@@ -308,6 +311,7 @@ def test_a_loss_of_ones_own_is_used(fit):
     assert 0 < max(column(fit("--model.loss", f"{__name__}.Squared")[0], "train/loss")) <= 2
 
 
+@pytest.mark.slow
 def test_a_module_of_ones_own_is_named_by_its_class(tmp_path, monkeypatch, tiny_config, fit):
     options = yaml.safe_load(tiny_config.read_text())
     options["model"] = {"class_path": f"{__name__}.Own", "init_args": {"penalty": 0.5, **options["model"]}}
@@ -323,6 +327,7 @@ def test_a_module_of_ones_own_is_named_by_its_class(tmp_path, monkeypatch, tiny_
 # --- callbacks of Lightning ---
 
 
+@pytest.mark.slow
 def test_a_finder_of_the_learning_rate_needs_no_name_of_an_attribute(fit):
     finder = callback("LearningRateFinder", num_training_steps=15)  # so many at least
     folder, result = fit(*finder, "--trainer.max_epochs", "5", "--model.warmup_epochs", "0")
@@ -338,6 +343,7 @@ def test_a_finder_of_the_batch_size_needs_no_name_of_an_attribute(fit):
     assert json.loads((folder / "metrics.json").read_text())["clips"] == 6
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_those_that_are_saved_and_tested(fit):
     average = callback("EMAWeightAveraging", decay=0.5)
     folder, result = fit(*average, "--data.val", "test", "--model.lr_adapters", "1e-2")

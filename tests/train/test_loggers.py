@@ -209,6 +209,7 @@ def test_the_identity_of_a_row_is_the_same_in_the_file_and_in_the_logger():
     assert row_of(3, {"b": "1", "a": "2", "step": "3"}) == row_of(3, {"a": 2.0, "b": 1.0})
 
 
+@pytest.mark.slow
 def test_a_resumed_run_continues_in_tensorboard(tmp_path, monkeypatch, tiny_config):
     monkeypatch.chdir(tmp_path)
     logger = {"class_path": "lightning.pytorch.loggers.TensorBoardLogger", "init_args": {"save_dir": "tb", "name": "x"}}
@@ -231,7 +232,7 @@ def assert_continued(folder, steps):
     assert "hp_metric" not in events.Tags()["scalars"]
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_killed_run_continues_its_logs(tmp_path, tiny_config):
     """In W&B offline, which keeps what it has in a file, and in TensorBoard."""
     loggers = [

@@ -80,6 +80,7 @@ def test_every_command_takes_the_run_and_its_package(lora_run, tmp_path, monkeyp
     refused(run("test", "--ckpt_path", folder, "--model.net.peft.r", "3"), "model.net.peft is ", "r=3", "omit it")
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_bits_with_dropout(config, lora_run, tmp_path):
     """Killed in the last of six steps, it resumes within the second epoch."""
     words = ["fit", *config, "--folder", "run", "--last.every_n_steps", "1"]

@@ -86,6 +86,7 @@ def runs(tmp_path_factory, config):
     return folders
 
 
+@pytest.mark.slow
 def test_two_ranks_train_as_one_process_and_write_once(runs):
     one, two = (runs[world] / "runs/tiny/version_0" for world in (1, 2))
     assert sorted(path.name for path in one.rglob("*")) == sorted(path.name for path in two.rglob("*"))
@@ -111,6 +112,7 @@ def wait_for(path, rank):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_the_first_start_with_last_is_a_run_though_the_second_rank_finds_it_begun(config, tmp_path):
     args = words(options(config, 3, "--ckpt_path", "last", "--trainer.max_epochs", 1))
     results = in_ranks(tmp_path, args, 2, partial(wait_for, tmp_path / "runs/tiny/version_0/config.yaml"))
@@ -133,6 +135,7 @@ def test_the_first_process_of_another_node_is_not_the_first_of_all(environment, 
     assert process_rank() == rank
 
 
+@pytest.mark.slow
 def test_an_evaluation_on_several_ranks_is_that_of_one_process_to_the_byte(runs, config, tmp_path):
     """The 11 clips are three batches of 4, as in the evaluation at the end of the training."""
     trained = runs[1] / "runs/tiny/version_0"
@@ -149,7 +152,8 @@ def asking_at_every_step(before, rank):
     before(rank)
 
 
-@pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.stress)])
 def test_a_signal_to_one_rank_ends_all_after_the_step_and_the_run_resumes(rank, runs, config, tmp_path):
     asked = AtCall("peclip.train.module:PEClipModule.training_step", 6, partial(send, signal.SIGTERM))
     args = words(options(config, 3))
@@ -180,7 +184,7 @@ def broken():
     raise InputError("clip.mp4: it is broken")
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_rank_that_fails_says_why_and_ends_the_others(config, tmp_path):
     """The first rank was not started with the other by Lightning here, so it cannot see how that one ended."""
     fails = OnRank(1, AtCall("peclip.data.dataset:read_clip", 3, broken))

@@ -274,6 +274,7 @@ def groups_of(checkpoint):
     return torch.load(checkpoint, weights_only=True)["optimizer_states"][0]["param_groups"]
 
 
+@pytest.mark.slow
 def test_a_change_that_is_allowed_is_applied_recorded_and_resumed(copy, tiny_config):
     before = (copy / OPTIONS).read_bytes()
     options = ("--trainer.max_epochs", "3", "--model.lr_adapters", "2e-3", "--model.weight_decay", "0.5")

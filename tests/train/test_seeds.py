@@ -31,6 +31,7 @@ def again(folder, config, *options):
     return run("fit", "--config", config, *SHORT, "--folder", folder, "--seed_everything", "5", *options)
 
 
+@pytest.mark.slow
 def test_every_seed_is_a_run_of_its_own_and_a_row_of_the_table_has_them_all(runs):
     folder, printed = runs
     assert [path.name for path in sorted(folder.glob("[!.]*"))] == ["clips.sha256", "seed_5", "seed_6"]
@@ -134,6 +135,7 @@ def test_seeds_that_nothing_would_evaluate_are_refused_before_the_first(tiny_cli
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_seed_that_is_asked_to_end_says_that_the_same_command_resumes(tiny_config, tmp_path):
     before = AtCall("peclip.train.module:PEClipModule.training_step", 2, partial(send, signal.SIGTERM))
     status, err = in_a_process(tmp_path, ["fit", "--config", str(tiny_config), *SHORT, "--seeds", "2"], before)
@@ -147,7 +149,7 @@ IN_THE_SECOND_FOLD_OF_THE_SECOND_SEED = AtCall(
 )
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_killed_cross_validation_with_several_seeds_ends_as_one_that_was_not(tmp_path, tiny_clip, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = write_config(tmp_path / "tiny.yaml", tiny_clip, write_folds(tmp_path / "data", folds=(1, 2)))

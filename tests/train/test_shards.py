@@ -162,6 +162,7 @@ def test_a_restart_whose_missing_shards_have_no_readable_clip_ends_as_one_proces
 # --- interrupted ---
 
 
+@pytest.mark.slow
 def test_a_killed_prediction_resumes_with_another_number_of_ranks(whole, options, tmp_path):
     assert sent(tmp_path, options, signal.SIGKILL)[0] == -signal.SIGKILL
     folder = tmp_path / "shards"
@@ -356,7 +357,7 @@ def test_the_state_tells_what_is_there(tmp_path):
 # --- the command as it is given ---
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_two_processes_started_by_the_command(whole, options, tmp_path):
     ranks = ("--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp")
     command = [sys.executable, "-m", "peclip", *options, *ranks]

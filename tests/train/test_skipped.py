@@ -201,6 +201,7 @@ def test_unreadable_validation_clips_stop_neither_the_start_nor_the_choice_of_a_
 # --- interrupted, and on several devices ---
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_with_the_clips_it_had_skipped(place, config, data):
     spoil(data, "2", "7", "15")
     args = ["fit", "--config", str(config), *SKIP, "--data.batch_size", "2", "--last.every_n_steps", "1"]

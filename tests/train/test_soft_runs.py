@@ -53,7 +53,7 @@ def fit(config, batch, *more):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_killed_run_and_one_on_two_ranks_end_as_one_that_was_neither(config, tmp_path):
     whole, killed, ranks = (tmp_path / name for name in ("whole", "killed", "ranks"))
     assert in_a_process(whole, fit(config, 4)) == (0, "")
@@ -100,7 +100,7 @@ def _assert_alike_in_packages_and_on_ranks(one, again, folder):
     assert len(tables[0].splitlines()) == 1 + 6
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_run_does_not_resume_with_other_soft_labels_or_weights(config, tmp_path, monkeypatch):
     manifest = tmp_path / "soft.csv"
     table = pd.read_csv(config.parent / "data/manifest.csv")
@@ -140,7 +140,7 @@ def test_what_cannot_be_is_refused_in_one_line_before_a_run_has_a_folder(
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_weights_are_given_by_any_spelling_and_said(tiny_config, tmp_path, monkeypatch, blank_pictures):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights.yaml").write_text("model: {class_weights: {Angry: 3, sad: 0.5, happiness: 1}}\n")

@@ -63,6 +63,7 @@ def test_numbers_out_of_range_are_refused(given, says):
         Views(**given)
 
 
+@pytest.mark.slow
 def test_every_command_reports_its_views_and_writes_one_row_per_clip(tiny_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ("--ckpt_path", tiny_run, "--trainer.accelerator", "cpu", "--data.views", "{clips: 2, crops: 2}")

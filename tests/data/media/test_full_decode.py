@@ -36,7 +36,7 @@ def test_frames_of_usual_videos_are_those_of_a_full_decode(tmp_path: Path, name:
 
 @pytest.mark.skipif(not REAL, reason=needs("real videos"))
 @pytest.mark.parametrize(
-    "path", [pytest.param(path, id=path.name, marks=() if path in SMALLEST else pytest.mark.slow) for path in REAL]
+    "path", [pytest.param(path, id=path.name, marks=() if path in SMALLEST else pytest.mark.stress) for path in REAL]
 )
 def test_frames_of_real_videos_are_those_of_a_full_decode(path: Path):
     check_against_a_full_decode(path)

@@ -166,7 +166,7 @@ def test_what_is_too_old_is_deleted_although_nobody_comes(tmp_path, monkeypatch)
     assert not store.has(old)
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_the_server_ends_at_once_while_a_video_is_computed(checkpoint, tmp_path):
     """Sixty thousand windows, which take minutes; the folder of PyTorch's compiler is not ours."""
     write_video(tmp_path / "minute.mp4", 300, fps=5)

@@ -77,6 +77,7 @@ def overlaps(page):
     )
 
 
+@pytest.mark.slow
 @needs_yunet
 def test_a_video_is_uploaded_and_answered_and_persons_are_merged(page, served, video, net, tmp_path):
     start(page, served.url, video, width=390, dark=True)

@@ -78,6 +78,7 @@ def test_the_endpoint_answers_and_deletes_the_upload(client, served, video, net)
     }
 
 
+@pytest.mark.slow
 @needs_yunet
 def test_faces_of_an_answer_are_merged_and_unmerged_by_the_endpoint(client, served, tmp_path):
     path = tmp_path / "twice.mp4"
@@ -141,7 +142,7 @@ def test_gradios_own_client_may_send_a_file(served, video):
     assert answer["file"] == "somebody.mp4"
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_twenty_uploads_at_once_are_all_answered(served, video):
     def answered(_):
         with httpx.Client(base_url=served.url, timeout=300) as client:
@@ -242,7 +243,7 @@ def test_no_answer_has_a_path_of_the_server(client, served, video, tmp_path):
         assert "Traceback" not in text
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_the_command_serves_until_it_is_ended_and_leaves_nothing(checkpoint, tmp_path):
     command = [sys.executable, "-m", "peclip", "serve", "--port", "0", "--model", checkpoint, "--faces", "none"]
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}

@@ -74,7 +74,7 @@ def test_of_a_clip_that_turns_the_frames_after_the_turn_count_for_the_second_exp
     assert before.worth[: ONSET - 1].min() > 0 > before.worth[ONSET + 1 :].max()
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_the_demo_model_is_explained_as_its_clips_were_made(demo_run, tmp_path):
     net, path = load_model(str(demo_run)), str(tmp_path / "clip.mp4")
     shares, areas, opened = [], [], []

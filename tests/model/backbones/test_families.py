@@ -175,7 +175,7 @@ def test_a_narrow_residual_is_that_of_all_vision_blocks_within_autocast_alone(wh
     assert torch.equal(logits(net), exact)
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_onnx_files_give_the_same_logits(whole, tmp_path):
     pytest.importorskip("onnxruntime")
     from peclip.model.io.onnx import TOLERANCE, write_onnx
@@ -183,7 +183,7 @@ def test_onnx_files_give_the_same_logits(whole, tmp_path):
     assert write_onnx(whole, tmp_path / "model.onnx").worst <= TOLERANCE
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_compiled_blocks_give_the_same_logits(family, whole):
     net = stir(build(family.path, compile=True)).eval()
     assert torch.allclose(logits(net), logits(whole), atol=1e-3)
@@ -191,7 +191,7 @@ def test_compiled_blocks_give_the_same_logits(family, whole):
     assert all(weight.grad is not None for weight in trainable(net).values())
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_a_run_resumes_from_its_checkpoint_and_ends_with_the_same_weights(family, tiny_config, tmp_path):
     options = ("--config", tiny_config, "--model.net.backbone", family.path, "--model.zero_shot", "false")
     long = trained(tmp_path, *options, "--checkpoint.save_top_k", "-1", "--checkpoint.filename", "{epoch}")

@@ -36,6 +36,7 @@ def logits(net, video):
         return net(video)
 
 
+@pytest.mark.slow
 def test_logits_come_back_in_a_new_process(package, tiny_run, tmp_path):
     expected = logits(PEClip.from_trained(read_trained(tiny_run)), clips())
     assert (logits_in_a_process(tmp_path, package) - expected).abs().max() <= 1e-6
@@ -65,6 +66,7 @@ def test_the_precision_is_an_option(tiny_run, package, tmp_path):
     assert {value.dtype for value in read_trained(package).state.values()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_the_format_is_an_option(tmp_path):
     """A model of one block a tower and no part: tracing takes a second a block, and all parts are in the tests of ONNX."""
     pytest.importorskip("onnxruntime", reason=needs("ONNX"))

@@ -82,6 +82,7 @@ def answer(path, video):
     return torch.from_numpy(session.run(["logits"], {"video": video.numpy()})[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "frames"), [(1, 1), (1, 16), (2, 3), (4, 7)])
 def test_clips_of_any_number_and_length_get_the_logits_of_the_model_that_was_packaged(net, path, count, frames):
     video = clips(count, frames, seed=count)
@@ -212,7 +213,7 @@ def test_the_path_of_the_program_is_not_in_the_file(path):
     assert str(Path(onnx.__file__).parents[2]).encode() not in content
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_the_other_recurrences_are_written(tiny_clip, tmp_path):
     """That of :func:`path` is a GRU."""
     adapters = {
@@ -223,7 +224,7 @@ def test_the_other_recurrences_are_written(tiny_clip, tmp_path):
     assert write_onnx(net, tmp_path / "model.onnx").worst <= TOLERANCE
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.parametrize("gates", [3, 4, 1], ids=["GRU", "LSTM", "RNN"])
 def test_every_recurrence_of_a_released_checkpoint_is_written(tmp_path, gates):
     net = load_released(as_saved(small_state(gates)), scope="clip").eval()
@@ -253,6 +254,7 @@ class Branching(Adapter):
         return x if float(x.sum()) > 0 else -x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("adapter", "message"),
     [
@@ -280,7 +282,7 @@ def test_a_place_that_cannot_be_written_is_named(net, tmp_path):
         write_onnx(net, tmp_path / "file" / "model.onnx")
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 @pytest.mark.parametrize(
     "adapters",
     [{"vision.attention": SharedAdapter}, {}, {"vision.mlp": TemporalDynamicAdapter}],
@@ -313,6 +315,7 @@ class OfReLU(TemporalHead):
         return self.rnn(x)[0].mean(dim=1)
 
 
+@pytest.mark.slow
 def test_the_last_state_of_a_recurrence_is_written_and_another_recurrence_is_refused_in_one_line(one_block, tmp_path):
     parity = write_onnx(build(one_block, temporal=OfTheLastState), tmp_path / "state.onnx")
     assert parity.agreed == parity.clips

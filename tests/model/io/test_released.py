@@ -48,10 +48,10 @@ WAYS = pytest.mark.parametrize(
     [
         pytest.param({}, id="eager"),
         pytest.param(
-            {"checkpointing": True}, id="checkpointing", marks=pytest.mark.slow
+            {"checkpointing": True}, id="checkpointing", marks=pytest.mark.stress
         ),  # small ones are in test_blocks
-        pytest.param({"compile": True}, id="compiled", marks=pytest.mark.slow),
-        pytest.param({"compile": True, "checkpointing": True}, id="both", marks=pytest.mark.slow),
+        pytest.param({"compile": True}, id="compiled", marks=pytest.mark.stress),
+        pytest.param({"compile": True, "checkpointing": True}, id="both", marks=pytest.mark.stress),
     ],
     indirect=True,
 )
@@ -277,7 +277,7 @@ class TestFiles:
             load_released(small_state())
 
     @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
-    @pytest.mark.parametrize("first", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2))])
+    @pytest.mark.parametrize("first", [0, *(pytest.param(number, marks=pytest.mark.stress) for number in (1, 2))])
     def test_any_tensor_of_another_shape_is_refused_in_one_line(self, first):
         """Three shapes in turn."""
         for number, name in enumerate(ONE_OF_EACH):

@@ -204,7 +204,7 @@ def test_where_its_blocks_look_can_be_watched(net):
     assert (found.prompts > 0).all() == bool(prompts)
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_compiled_blocks_give_the_same_logits_and_gradients(tiny_clip, recipe, net):
     other = stir(build(tiny_clip, **options_of(recipe), compile=True))
     assert torch.allclose(logits(other), logits(net), atol=1e-3)
@@ -215,7 +215,7 @@ def test_compiled_blocks_give_the_same_logits_and_gradients(tiny_clip, recipe, n
         assert torch.allclose(trainable(other)[name].grad, weight.grad, rtol=1e-3, atol=1e-4), name
 
 
-@pytest.mark.slow
+@pytest.mark.stress
 def test_onnx_files_give_the_same_logits(net, tmp_path):
     pytest.importorskip("onnxruntime", reason=needs("ONNX"))
     from peclip.model.io.onnx import TOLERANCE, write_onnx
