@@ -17,6 +17,7 @@ CONTENT = {
     "global_step": 6,
     "loops": PROGRESS,
     "train_means": [0.0, 0.0, 0.0],
+    "lr_schedulers": [{"last_epoch": 6}],
     "callbacks": {
         TIMES: TrainingTime().state_dict(),
         BEST: BestCheckpoint(monitor="val/score", mode="max").state_dict(),
@@ -54,6 +55,9 @@ def test_a_callback_may_lack_what_earlier_versions_did_not_save(state, tmp_path)
         (("global_step",), "6", "global_step is '6', expected a whole number"),
         (("train_means",), "x", "train_means is 'x', expected three numbers"),
         (("train_means",), [0.0, None, 1.0], "train_means is [0.0, None, 1.0], expected three numbers"),
+        (("lr_schedulers",), {"last_epoch": 6}, "lr_schedulers is {'last_epoch': 6}, expected a list of objects"),
+        (("lr_schedulers",), [6], "lr_schedulers is [6], expected a list of objects"),
+        (("lr_schedulers",), [{"last_epoch": "x"}], "last_epoch of a schedule is 'x', expected a whole number"),
         (("callbacks",), [1], "callbacks is [1], expected an object"),
         (("callbacks", TIMES), 5, "the state of TrainingTime is 5, expected an object"),
         (("callbacks", TIMES, "time_elapsed"), {"train": "x"}, "time_elapsed train is 'x', expected a number"),

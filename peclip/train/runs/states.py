@@ -81,6 +81,12 @@ def _check_states(content: Mapping[str, Any]) -> None:
     means = content.get("train_means", [0.0, 0.0, 0.0])
     if not isinstance(means, list) or len(means) != 3 or not all(type(value) is float for value in means):
         raise InputError(f"train_means is {shown(means)}, expected three numbers")
+    schedules = content.get("lr_schedulers", [])
+    if not isinstance(schedules, list) or not all(isinstance(schedule, dict) for schedule in schedules):
+        raise InputError(f"lr_schedulers is {shown(schedules)}, expected a list of objects")
+    for schedule in schedules:
+        if type(step := schedule.get("last_epoch", 0)) is not int:
+            raise InputError(f"last_epoch of a schedule is {shown(step)}, expected a whole number")
     callbacks = content.get("callbacks", {})
     if not isinstance(callbacks, dict):
         raise InputError(f"callbacks is {shown(callbacks)}, expected an object")
