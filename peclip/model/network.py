@@ -27,6 +27,7 @@ from peclip.model.parts.foreign import check_returned, is_foreign
 from peclip.model.parts.nested import each_layer
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import TemporalHead
+from peclip.model.precision import without_autocast
 from peclip.model.text_cache import TextCache
 from peclip.model.tokens import tokenize_texts
 
@@ -136,13 +137,15 @@ class Network(nn.Module):
 
         Returns:
             Logits (B, C) in the order of the labels, within plus or minus the logit scale, and shifted by the bias that
-            SigLIP adds to all of them.
+            SigLIP adds to all of them; in fp32 under autocast, too.
 
         Raises:
             ValueError: the video has another shape, no clip or no frame, or holds integers.
         """
-        logits = self.logit_scale * self.encode_video(video) @ self.encode_text().T
-        return logits.float() + self.logit_bias if self.logit_bias else logits
+        clips, texts = self.encode_video(video), self.encode_text()
+        with without_autocast(clips.device):  # of logits that were rounded to bf16, those of two classes may be equal
+            logits = self.logit_scale * clips @ texts.T
+        return logits + self.logit_bias if self.logit_bias else logits
 
     def encode_video(self, video: Tensor) -> Tensor:
         """Return the L2-normalised features (B, D) of clips, float (B, T, 3, H, W); D is the projection's width.
@@ -167,7 +170,7 @@ class Network(nn.Module):
         features = rearrange(features, "(b t) d -> b t d", t=frames)
         clips = features.mean(dim=1) if self._is_bare else self.temporal(features)
         check_returned("temporal", self.temporal, clips, features.shape[:1] + features.shape[2:])
-        return F.normalize(clips, dim=-1)
+        return _normalized(clips)
 
     def encode_text(self, texts: Sequence[str | Sequence[str]] | None = None) -> Tensor:
         """Return the L2-normalised features (C, D) of texts, in the space of :meth:`encode_video`.
@@ -236,7 +239,7 @@ class Network(nn.Module):
             features = self.backbone.encode_tokens(ids, ends, self._mixes["text"])
         finally:
             flow.prompts = ()
-        return F.normalize(features, dim=-1)
+        return _normalized(features)
 
     def hold_frozen_in(self, dtype: torch.dtype) -> None:
         """Convert the frozen matrices to the precision of the autocast to come: the same results, half the memory."""
@@ -299,9 +302,13 @@ class Network(nn.Module):
             self._attach()
 
 
+def _normalized(features: Tensor) -> Tensor:
+    """Return features (N, D) with a length of 1, in fp32 where they are of fewer bits."""
+    return F.normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=-1)
+
+
 def _averaged(features: Tensor, counts: Sequence[int]) -> Tensor:
     """Return the features (C, D) of classes from the L2-normalised ones of all their texts (M, D), so many of each class."""
     if len(features) == len(counts):  # one of each: not a bit changes
         return features
-    means = torch.stack([each.float().mean(dim=0) for each in features.split([*counts])])
-    return F.normalize(means, dim=-1).to(features.dtype)
+    return F.normalize(torch.stack([each.mean(dim=0) for each in features.split([*counts])]), dim=-1)

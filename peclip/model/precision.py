@@ -1,6 +1,7 @@
 """Precision that a device computes in."""
 
 import platform
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, get_args
 
 import torch
@@ -56,6 +57,11 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     """Return the precision of autocast on a device; None where it is off, or the device has none, as meta."""
     is_on = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
     return torch.get_autocast_dtype(device.type) if is_on else None
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which autocast is off on a device; none where it is off, which an exported graph would hold."""
+    return torch.autocast(device.type, enabled=False) if autocast_dtype(device) else nullcontext()
 
 
 def computed_in(precision: str, device: torch.device) -> torch.autocast:

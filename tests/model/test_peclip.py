@@ -329,14 +329,21 @@ class TestCopies:
         with copy.bare():
             assert torch.equal(logits(net), expected)
 
-    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-    def test_a_model_works_in_another_precision(self, net, dtype):
+    @pytest.mark.parametrize(("dtype", "of_logits"), [(torch.bfloat16, torch.float32), (torch.float64, torch.float64)])
+    def test_a_model_works_in_another_precision(self, net, dtype, of_logits):
         plain = logits(net)
         net.to(dtype)
         moved = logits(net, clips().to(dtype))
-        assert moved.dtype == dtype
+        assert moved.dtype == of_logits
         assert (moved - plain).abs().max() < (2 if dtype == torch.bfloat16 else 1e-3)
         assert all(gradient.dtype == dtype for gradient in train_step(net, clips().to(dtype)).values())
+
+    def test_logits_and_features_are_not_rounded_to_bfloat16_under_autocast(self, net):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            video, texts, found = net.encode_video(clips()), net.encode_text(), net(clips())
+        assert torch.equal(found, net.logit_scale * video @ texts.T)
+        assert (video.norm(dim=-1) - 1).abs().max() < 1e-6
+        assert all((tensor.bfloat16().float() != tensor).any() for tensor in (video, texts, found))
 
     def test_frozen_matrices_held_in_bfloat16_give_the_same_results_under_autocast(self, whole, net):
         video = clips(2)

