@@ -73,10 +73,17 @@ def run_cells(path):
         interpreter.run_cell(source).raise_error()
 
 
+OF_THE_MODEL = re.compile("GFLOPs|parameters|Adapter|MaPLe")
+"""Lines whose numbers are those of the model, however it is trained."""
+
+
 def said(text):
-    """The words of each line without their numbers, which a short training changes, as it changes what is said of single answers."""
+    """The words of each line without the numbers that a short training changes, as it changes what is said of single answers."""
     text = re.sub(r"\x1b\[[\d;]*m|<Figure.*>|Out\[\d+\]:|[^\w\n.,:;%+()/<>-]", " ", text)
-    lines = {" ".join(re.sub(r"[\d.,]+(e[+-]\d+)?", "0", line).split()) for line in text.splitlines()}
+    lines = {
+        " ".join((line if OF_THE_MODEL.search(line) else re.sub(r"[\d.,]+(e[+-]\d+)?", "0", line)).split())
+        for line in text.splitlines()
+    }
     return {
         line
         for line in lines
