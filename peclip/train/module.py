@@ -28,7 +28,7 @@ from peclip.train.groups import parameter_groups
 from peclip.train.losses import CROSS_ENTROPY, check_untrained, total_loss
 from peclip.train.lr_scheduler import Recipe, Schedule, set_rates
 from peclip.train.metrics import TrainMeans
-from peclip.train.optimizers import check_rate, described
+from peclip.train.optimizers import Scheduler, check_rate, described, plateaus, read_by_plateaus, step_plateaus
 from peclip.train.private_hooks import average_exactly
 
 WEIGHT_DECAY = 1e-2
@@ -122,6 +122,7 @@ class PEClipModule(EvaluationModule):
         self.frozen, self.residual, self.sharded = frozen, residual, sharded
         self.class_weights, self._unweighted = class_weights, self.loss
         self._rates_changed = False
+        self._read_before: dict[str, Tensor] = {}
         self.train_means = TrainMeans()
 
     @property
@@ -152,7 +153,11 @@ class PEClipModule(EvaluationModule):
         average_exactly(self.trainer)
 
     def on_train_start(self) -> None:
-        """Start from the rates that a finder has set: Lightning gives all groups the same one until the first step."""
+        """Start from the rates that a finder has set: Lightning gives all groups the same one until the first step.
+
+        A run that resumes knows the metrics that its schedule reads.
+        """
+        self.trainer.callback_metrics.update(self._read_before)
         if self._rates_changed:
             set_rates(self.trainer, self.rates)
             self._rates_changed = False
@@ -236,9 +241,15 @@ class PEClipModule(EvaluationModule):
             self._log_train_means()
 
     def on_train_epoch_end(self) -> None:
-        """Log the results over the training clips of an epoch that ends before its last batch."""
+        """Log the results over the training clips of an epoch that ends before its last batch; step a schedule that reads a metric."""
         if self.train_means:
             self._log_train_means()
+        step_plateaus(self.trainer)
+
+    def lr_scheduler_step(self, scheduler: Scheduler, metric: Any) -> None:
+        """Step a schedule, unless the end of the epoch has."""
+        if all(each.scheduler is not scheduler for each in plateaus(self.trainer)):
+            super().lr_scheduler_step(scheduler, metric)
 
     def _log_train_means(self) -> None:
         means = self.train_means.compute(self.device)
@@ -283,6 +294,7 @@ class PEClipModule(EvaluationModule):
         """Save only the trainable weights, those of a callback that averages them included, and what rebuilds the model."""
         checkpoint |= to_checkpoint(without_frozen(checkpoint, self.net.to_trained()))
         checkpoint["train_means"] = self.train_means.of_all_ranks(self.device)
+        checkpoint["read_by_schedules"] = read_by_plateaus(self.trainer)
 
     def load_trained(self, trained: Trained) -> None:
         """Load the weights of a trained model with the same labels, texts, backbone, adapters and prompts.
@@ -301,5 +313,8 @@ class PEClipModule(EvaluationModule):
         """
         if "train_means" in checkpoint:
             self.train_means.restore(checkpoint["train_means"], first=self.global_rank == 0)
+        self._read_before = {
+            name: torch.tensor(value) for name, value in checkpoint.get("read_by_schedules", {}).items()
+        }
         self.load_trained(from_checkpoint(checkpoint, "the checkpoint"))
         restore_averages(checkpoint, self.state_dict() if self.trainer.state.fn == TrainerFn.FITTING else None)

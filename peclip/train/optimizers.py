@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from inspect import signature
 from typing import Any
 
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
@@ -73,3 +75,25 @@ def described(scheduler: Scheduler, scores: Sequence[str], epochs: int = 1) -> d
         )
     frequency = epochs if str(monitor).startswith("val/") else 1
     return {"scheduler": scheduler, "interval": "epoch", "frequency": frequency, "monitor": monitor}
+
+
+def plateaus(trainer: Trainer) -> list[LRSchedulerConfig]:
+    """Return the schedules of a trainer that read a metric at the end of an epoch."""
+    return [each for each in trainer.lr_scheduler_configs if each.reduce_on_plateau and each.interval == "epoch"]
+
+
+def step_plateaus(trainer: Trainer) -> None:
+    """Step the schedules that read a metric, at the end of an epoch and before its checkpoint is written.
+
+    Lightning steps them after that checkpoint, and not at all in the epoch in which a run resumes: it would have other rates.
+    """
+    for each in plateaus(trainer) if trainer.is_last_batch else ():
+        value = trainer.callback_metrics.get(str(each.monitor))
+        if value is not None and (trainer.current_epoch + 1) % each.frequency == 0:
+            each.scheduler.step(value)  # type: ignore[arg-type]  # torch gives other schedules a number of epochs there
+
+
+def read_by_plateaus(trainer: Trainer) -> dict[str, float]:
+    """Return the metrics that the schedules read, as far as they are known: a run may resume after the validation of an epoch."""
+    known, names = trainer.callback_metrics, [str(each.monitor) for each in plateaus(trainer)]
+    return {name: float(known[name]) for name in names if name in known}

@@ -1,17 +1,20 @@
 """Learning rates of a training: those of each group, the warm-up, and the schedule after it."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import ReduceLROnPlateau
 
 from peclip.errors import InputError
 from peclip.model import GRUHead
 from peclip.train.module import PEClipModule
 from tests.model.small import build
 from tests.runs import LABELS
-from tests.train.modules import EXPECTED_WARNINGS, Recorder, clips_of, fit, module_of
+from tests.train.modules import EXPECTED_WARNINGS, Recorder, clips_of, digest, fit, module_of
 
 pytestmark = EXPECTED_WARNINGS
 
@@ -131,3 +134,31 @@ def test_numbers_out_of_range_are_refused(name, value, tiny_net):
 def test_steps_out_of_range_are_refused(name, value, tiny_net):
     with pytest.raises(InputError, match=rf"^{name} is {value}"):
         PEClipModule(tiny_net, **{name: value})
+
+
+def falling(tiny_clip, tiny_data, callbacks=(), ckpt_path=None, metric="val/loss"):
+    """A training whose rates fall where a metric does not improve by half; it validates after the second step of an epoch."""
+    module, recorder = module_of(tiny_clip), Recorder()
+    module.lr_scheduler = partial(ReduceLROnPlateau, monitor=metric, patience=0, threshold=0.5)
+    options = {"max_epochs": 3, "val_check_interval": 2, "num_sanity_val_steps": 0}
+    fit(module, clips_of(tiny_data), [*callbacks, recorder], ckpt_path, **options)
+    return digest(module.net.trainable_state()), [rates[0] for rates in recorder.rates]
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*your dataloader is not resumable", "ignore:.*callbacks used to create the checkpoint"
+)
+@pytest.mark.parametrize(
+    ("metric", "step", "when"),
+    [
+        ("val/loss", 4, {"every_n_train_steps": 4}),
+        ("val/loss", 5, {}),  # after a validation
+        ("train/loss_epoch", 3, {"save_on_train_epoch_end": True}),
+    ],
+)
+def test_a_schedule_that_reads_a_metric_goes_on_where_a_run_resumes(metric, step, when, tiny_clip, tiny_data, tmp_path):
+    saves = ModelCheckpoint(tmp_path, "{step}", save_top_k=-1, auto_insert_metric_name=False, **when)
+    whole, rates = falling(tiny_clip, tiny_data, [saves], metric=metric)
+    assert rates == pytest.approx([2e-4] * 6 + [2e-5] * 3)
+    again = falling(tiny_clip, tiny_data, ckpt_path=str(tmp_path / f"{step}.ckpt"), metric=metric)
+    assert again == (whole, rates[step:])

@@ -18,6 +18,7 @@ CONTENT = {
     "loops": PROGRESS,
     "train_means": [0.0, 0.0, 0.0],
     "lr_schedulers": [{"last_epoch": 6}],
+    "read_by_schedules": {"val/loss": 1.5},
     "callbacks": {
         TIMES: TrainingTime().state_dict(),
         BEST: BestCheckpoint(monitor="val/score", mode="max").state_dict(),
@@ -55,6 +56,8 @@ def test_a_callback_may_lack_what_earlier_versions_did_not_save(state, tmp_path)
         (("global_step",), "6", "global_step is '6', expected a whole number"),
         (("train_means",), "x", "train_means is 'x', expected three numbers"),
         (("train_means",), [0.0, None, 1.0], "train_means is [0.0, None, 1.0], expected three numbers"),
+        (("read_by_schedules",), [1.0], "read_by_schedules is [1.0], expected numbers by the names of metrics"),
+        (("read_by_schedules",), {"val/loss": "x"}, "is {'val/loss': 'x'}, expected numbers by the names of metrics"),
         (("lr_schedulers",), {"last_epoch": 6}, "lr_schedulers is {'last_epoch': 6}, expected a list of objects"),
         (("lr_schedulers",), [6], "lr_schedulers is [6], expected a list of objects"),
         (("lr_schedulers",), [{"last_epoch": "x"}], "last_epoch of a schedule is 'x', expected a whole number"),

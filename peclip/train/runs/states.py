@@ -81,6 +81,9 @@ def _check_states(content: Mapping[str, Any]) -> None:
     means = content.get("train_means", [0.0, 0.0, 0.0])
     if not isinstance(means, list) or len(means) != 3 or not all(type(value) is float for value in means):
         raise InputError(f"train_means is {shown(means)}, expected three numbers")
+    read = content.get("read_by_schedules", {})
+    if not isinstance(read, dict) or not all(type(value) is float for value in read.values()):
+        raise InputError(f"read_by_schedules is {shown(read)}, expected numbers by the names of metrics")
     schedules = content.get("lr_schedulers", [])
     if not isinstance(schedules, list) or not all(isinstance(schedule, dict) for schedule in schedules):
         raise InputError(f"lr_schedulers is {shown(schedules)}, expected a list of objects")
