@@ -117,6 +117,18 @@ def test_what_does_not_affect_the_result_and_more_epochs_need_none(option, value
     assert list(found(tmp_path, changed(**{option: value}))) == expected
 
 
+@pytest.mark.parametrize("limits", [{"trainer__max_epochs": 3}, {"trainer__max_steps": 15}])
+def test_a_single_checkpoint_at_the_end_of_its_training_is_not_continued(limits, tmp_path):
+    options, (option, value) = changed(**limits), next(iter(limits.items()))
+    before = KNOWN | {"options": options}
+    assert found(tmp_path, options, state=before) == {}  # the run itself is reported again
+    says = rf"last\.ckpt has reached {option.replace('__', '.')} {value}, so nothing would be trained: raise .* peclip test$"
+    with pytest.raises(InputError, match=says):
+        found(tmp_path, options, state=before, in_place=False)
+    more = {option: value + 1}
+    assert found(tmp_path, changed(**more), state=before, in_place=False)
+
+
 def test_the_clips_of_a_step_may_be_spread_over_other_devices(tmp_path):
     assert len(found(tmp_path, changed(data__batch_size=2, trainer__devices=2))) == 2
 
@@ -262,11 +274,12 @@ def test_other_clips_are_refused(source, copy, tiny_config, tiny_clip, tmp_path)
     """The same clips in another order are other batches."""
     manifest = write_data(tmp_path / "data")
     config = write_config(tmp_path / "config.yaml", tiny_clip, manifest)
-    assert resume(config, source=source).status == 0  # they are the same, in another place
+    more = ("--trainer.max_epochs", "3") if source.endswith(".ckpt") else ()  # which a new run continues
+    assert resume(config, *more, source=source).status == 0  # they are the same, in another place
     header, first, second, *rest = manifest.read_text().splitlines()
     manifest.write_text("\n".join([header, second, first, *rest]) + "\n")
     before = files_of(copy)
-    assert_refused(resume(config, source=source), "manifest.csv has other training clips than", "or their order")
+    assert_refused(resume(config, *more, source=source), "manifest.csv has other training clips than", "or their order")
     assert files_of(copy) == before
 
 

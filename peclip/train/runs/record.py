@@ -67,7 +67,8 @@ def changes_on_resuming(
         allowed: whether options that affect the steps to come may change.
 
     Raises:
-        InputError: an option differs that may not; the message names all of them, with both values.
+        InputError: an option differs that may not; the message names all of them, with both values. Or a single checkpoint has
+            reached the end of its training: a new run would have no step, and no checkpoint.
     """
     earlier = read_changes(run.folder)
     known, stated = _by_plain_name(recorded_options(run)), _by_plain_name(options)
@@ -91,9 +92,13 @@ def changes_on_resuming(
         raise _refused(
             run, fixed, "resume with the same" + (f" (add --config {recorded})" if recorded.exists() else "")
         )
-    if applied and _is_over(run, known) and _is_over(run, stated):
+    over = _reached(run, stated)
+    if applied and over and _reached(run, known):
         advice = "it is finished, so nothing of this would apply: raise trainer.max_epochs"
         raise _refused(run, applied, advice)
+    if over and not run.in_place:
+        advice = f"raise {over} to continue it, or evaluate it with peclip test"
+        raise InputError(f"{run.checkpoint} has reached {over} {stated[over]}, so nothing would be trained: {advice}")
     unasked = [change for change in applied if not _extends(change)]
     if unasked and not allowed:
         advice = f"resume with the same, set --{ALLOW} true to change this from step {run.steps} on"
@@ -214,11 +219,11 @@ def _extends(change: Change) -> bool:
     return now > before
 
 
-def _is_over(run: Interrupted, options: Mapping[str, Any]) -> bool:
-    """Return whether a run has reached the end that options set."""
+def _reached(run: Interrupted, options: Mapping[str, Any]) -> str | None:
+    """Return the option whose end of the training a run has reached; None where it has not."""
     done = {"trainer.max_epochs": run.epochs, "trainer.max_steps": run.steps}
     limits = {name: options.get(name) for name in LIMITS}
-    return any(limit not in (None, -1) and done[name] >= limit for name, limit in limits.items())
+    return next((name for name, limit in limits.items() if limit not in (None, -1) and done[name] >= limit), None)
 
 
 def _refused(run: Interrupted, changes: list[Change], advice: str) -> InputError:
