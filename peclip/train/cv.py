@@ -29,6 +29,7 @@ from peclip.results.evaluation import read_evaluation
 from peclip.results.options import OPTIONS, read_options
 from peclip.terminal import say
 from peclip.train.cli.building import generate_demo
+from peclip.train.cli.checks import check_fractions
 from peclip.train.cli.command import command
 from peclip.train.cli.lightning import PEClipCLI
 from peclip.train.private_hooks import ParseOnlyCLI, process_rank
@@ -108,11 +109,11 @@ def _check(options: Namespace) -> Manifest:
     if len(source.folds) < 2:
         there = f"has fold {source.folds[0]} alone" if source.folds else "has no folds"
         raise InputError(f"{source.source} {there}, peclip cv needs two or more: use peclip fit, or add a column fold")
-    _check_folds(data, source)
+    _check_folds(data, source, trainer)
     return source
 
 
-def _check_folds(data: Namespace, source: Manifest) -> None:
+def _check_folds(data: Namespace, source: Manifest, trainer: Namespace) -> None:
     """Check every fold before the first ones are trained."""
     labels, used = source.labels, source
     if data.labels is not None:
@@ -123,7 +124,10 @@ def _check_folds(data: Namespace, source: Manifest) -> None:
     for fold in source.folds:
         try:
             with options_below("data"):
-                split_source(used, fold, data.val, data.seed).train.check_labels(labels)
+                splits = split_source(used, fold, data.val, data.seed)
+                splits.train.check_labels(labels)
+            # How many devices there are is found by the first fold; with more of them there are fewer batches.
+            check_fractions(trainer, splits, data.batch_size, data.eval_batch_size or data.batch_size)
         except InputError as error:
             raise InputError(f"fold {fold}: {error}") from error
 

@@ -261,6 +261,7 @@ def test_data_without_folds_are_refused(tmp_path, monkeypatch, tiny_config):
         (("--trainer.logger", "false"), "trainer.logger false leaves no results"),
         (("--trainer.fast_dev_run", "true"), "trainer.fast_dev_run leaves no results"),
         (("--trainer.limit_test_batches", "0"), "trainer.limit_test_batches 0 leaves no results"),
+        (("--trainer.limit_test_batches", "0.01"), "fold 1: trainer.limit_test_batches is 0.01, and this share of 2"),
         (("--data.manifest", "nowhere.csv"), "nowhere.csv: no such file"),
         (("--model.lr", "1"), "lr"),
         (("--data.labels", "[happiness, sadness, fear]"), "unknown label 'anger'"),

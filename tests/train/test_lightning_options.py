@@ -104,6 +104,10 @@ REFUSED = {
         ("--checkpoint.filename", "last"),
         "checkpoint.filename is last, the name of another file",
     ),
+    "no batch to test": (
+        ("--trainer.limit_test_batches", "0.01"),
+        "trainer.limit_test_batches is 0.01, and this share of 2 batches is less than one",
+    ),
     "another folder": (("--checkpoint.dirpath", "mine"), "checkpoint.dirpath has no effect"),
     "averages that nobody saves": (
         callback("StochasticWeightAveraging", swa_lrs=1e-3),

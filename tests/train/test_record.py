@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from peclip.errors import InputError
+from peclip.results.evaluation import METRICS
 from peclip.results.options import OPTIONS, Change, read_changes, write_changes
 from peclip.train.callbacks.resumed import Resumed
 from peclip.train.runs.checkpoints import BestCheckpoint
@@ -115,6 +116,17 @@ def test_what_applies_to_steps_to_come_needs_an_option(option, value, tmp_path):
 def test_what_does_not_affect_the_result_and_more_epochs_need_none(option, value, tmp_path):
     expected = [] if option == "trainer__callbacks" else [option.replace("__", ".")]
     assert list(found(tmp_path, changed(**{option: value}))) == expected
+
+
+def test_an_evaluation_that_has_failed_after_the_training_may_have_other_options(tmp_path):
+    options = changed(trainer__max_epochs=3, data__on_error="skip")
+    before = KNOWN | {"options": changed(trainer__max_epochs=3)}
+    with pytest.raises(InputError, match="set --allow_changes true"):
+        found(tmp_path, options, state=before)
+    assert list(found(tmp_path, options, allowed=True, state=before)) == ["data.on_error"]
+    (tmp_path / METRICS).write_text("{}")
+    with pytest.raises(InputError, match="it is finished, so nothing of this would apply"):
+        found(tmp_path, options, allowed=True, state=before)
 
 
 @pytest.mark.parametrize("limits", [{"trainer__max_epochs": 3}, {"trainer__max_steps": 15}])

@@ -23,7 +23,7 @@ from peclip.errors import InputError
 from peclip.train.callbacks.console import EpochLines, Progress
 from peclip.train.callbacks.run import selection_of
 from peclip.train.cli import dump
-from peclip.train.cli.checks import check_effects
+from peclip.train.cli.checks import check_effects, check_fractions
 from peclip.train.cli.command import _trainer_defaults
 from peclip.train.cli.complaints import as_input_error
 from peclip.train.cli.remarks import say_what_differs
@@ -61,6 +61,22 @@ def test_an_option_without_an_effect_is_refused_on_the_command_line(section, opt
     with pytest.raises(InputError, match=f"^{section}.{option} has no effect, because {why}"):
         check_effects(options, {f"--{section}.{option}"}, {"adapters"})
     check_effects(options, {f"--{section}.lr_adapters", "--config"}, {"adapters"})
+
+
+# --- shares of the batches ---
+
+
+@pytest.mark.parametrize(("split", "batches"), [("train", "3 batches"), ("val", "1 batch"), ("test", "2 batches")])
+def test_a_share_of_less_than_a_batch_is_refused(split, batches):
+    splits = SimpleNamespace(train=range(9), val=range(4), test=range(5))
+    whole = {f"limit_{name}_batches": None for name in ("train", "val", "test")}
+    says = rf"^trainer\.limit_{split}_batches is 0\.3, and this share of {batches} is less than one: set a larger one"
+    with pytest.raises(InputError, match=says):
+        check_fractions(SimpleNamespace(**whole | {f"limit_{split}_batches": 0.3}), splits, 4, 4)
+    for limit in (None, 0.0, 1, 1.0):
+        check_fractions(SimpleNamespace(**whole | {f"limit_{split}_batches": limit}), splits, 4, 4)
+    nothing = SimpleNamespace(train=(), val=(), test=())
+    check_fractions(SimpleNamespace(**dict.fromkeys(whole, 0.3)), nothing, 4, 4)
 
 
 # --- beside callbacks that the options name ---

@@ -1,5 +1,6 @@
 """Check options before anything is built or written."""
 
+import math
 from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -9,6 +10,7 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
 
+from peclip.data.source import Splits
 from peclip.errors import InputError
 
 SEEDS = 2**32
@@ -76,6 +78,31 @@ def check_values(options: Namespace, subcommand: str) -> None:
     limit = LIMITS.get(subcommand, "")
     if limit and trainer[limit] == 0:
         raise InputError(f"trainer.{limit} is 0: peclip {subcommand} would evaluate no clip; omit it")
+
+
+def check_fractions(trainer: Namespace | Trainer, splits: Splits, at_once: int, evaluated_at_once: int) -> None:
+    """Check that the share of the batches that a training uses of each split is a batch at least.
+
+    Lightning looks at that of the test clips after the training.
+
+    Args:
+        trainer: of the training, or its options.
+        splits: the clips.
+        at_once: training clips of a batch, over all devices; below 1 is refused where the data are set up.
+        evaluated_at_once: the same, of validation and test clips.
+
+    Raises:
+        InputError: it is less.
+    """
+    sizes = {"train": at_once, "val": evaluated_at_once, "test": evaluated_at_once}
+    for split, size in sizes.items():
+        option = f"limit_{split}_batches"
+        share, batches = getattr(trainer, option), math.ceil(len(getattr(splits, split)) / max(size, 1))
+        if isinstance(share, float) and share > 0 and batches and int(share * batches) == 0:
+            number = f"{batches} batch" + "es" * (batches > 1)
+            raise InputError(
+                f"trainer.{option} is {share}, and this share of {number} is less than one: set a larger one, or a number of batches"
+            )
 
 
 def check_checkpoint(given: Namespace) -> None:

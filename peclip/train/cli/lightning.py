@@ -27,6 +27,7 @@ from peclip.train.cli.checks import (
     check_averaging,
     check_checkpoint,
     check_effects,
+    check_fractions,
     check_swa,
     check_values,
     check_words,
@@ -312,6 +313,10 @@ class PEClipCLI(HookedCLI):
                 self.model.fit_loss_to(self.datamodule)
         if subcommand == "fit":
             check_effects(self.options, self._named, {group.get("name") for group in groups})
+            sizes = [
+                size * self.trainer.world_size for size in (self.datamodule.batch_size, self.datamodule.eval_batch_size)
+            ]
+            check_fractions(self.trainer, self.datamodule.splits, *sizes)
         if subcommand == "fit" and (source := arguments["ckpt_path"]):
             with options_below("model"):
                 self.model.load_trained(read_model(source, "ckpt_path").trained)

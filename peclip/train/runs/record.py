@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError
+from peclip.results.evaluation import METRICS
 from peclip.results.options import DEVICES, FREE, LOCATION, OPTIONS, Change, by_name, read_changes, read_options
 from peclip.train.runs.clips import clip_digests, same_batches
 from peclip.train.runs.folder import ALLOW
@@ -47,6 +48,9 @@ APPLIED = SCHEDULE | {
     "model.calibrate",
 }
 """Options that affect the result, and can change at a step."""
+
+EVALUATED = frozenset({"trainer.limit_test_batches", "data.eval_batch_size", "data.on_error"})
+"""Those that the evaluation at the end of a run has too: one that has failed may have others."""
 
 LIMITS = ("trainer.max_epochs", "trainer.max_steps")
 """Ends of a training; a later one asks for nothing but more training."""
@@ -93,9 +97,11 @@ def changes_on_resuming(
             run, fixed, "resume with the same" + (f" (add --config {recorded})" if recorded.exists() else "")
         )
     over = _reached(run, stated)
-    if applied and over and _reached(run, known):
+    to_come = frozenset() if (run.folder / METRICS).exists() else EVALUATED
+    idle = [change for change in applied if change.option not in to_come]
+    if idle and over and _reached(run, known):
         advice = "it is finished, so nothing of this would apply: raise trainer.max_epochs"
-        raise _refused(run, applied, advice)
+        raise _refused(run, idle, advice)
     if over and not run.in_place:
         advice = f"raise {over} to continue it, or evaluate it with peclip test"
         raise InputError(f"{run.checkpoint} has reached {over} {stated[over]}, so nothing would be trained: {advice}")
