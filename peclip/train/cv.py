@@ -187,6 +187,8 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     if (names and CLIPS not in names) or "checkpoints" in names:
         raise InputError(f"folder {folder} holds other files than a cross-validation: name a new one")
+    if any(folder.glob("seed_[0-9]*")):  # their folder has a digest of the clips too
+        raise InputError(f"folder {folder} holds the runs of several seeds: name a new one")
     digest = digest_of(source)
     unfinished = _unfinished(folder, source)
     if finished := [fold for fold in source.folds if fold not in unfinished]:

@@ -5,7 +5,7 @@ stays, an interrupted run continues from its checkpoint, and an interrupted cros
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -68,13 +68,12 @@ def run(args: list[str]) -> None:
         return
     busy = f"another peclip {name} --seeds is running in {folder}: wait for it, or set another --name or --folder"
     with file_errors():
+        _check_kinds(folder, name)
         folder.mkdir(parents=True, exist_ok=True)
     with file_errors(), locked(folder, busy), _tidied(folder):
         unfinished = _unfinished(runs, last)
         for seed, run in runs.items():
-            if seed in unfinished:
-                _check_kind(run, name)
-            else:
+            if seed not in unfinished:
                 _check_same(run, load(given.text))
         if unfinished:
             clips = read_clips(options.data)
@@ -175,6 +174,19 @@ def _check_clips(folder: Path, clips: Manifest, is_begun: bool) -> None:
     write_text(folder / CLIPS, f"{digest}\n")
 
 
+def _check_kinds(folder: Path, name: str) -> None:
+    """Check that a folder is not itself a run or a cross-validation, and that its seeds are those of the same command.
+
+    Raises:
+        InputError: it is, or they are not; the tables of the results would hide those of one of the two.
+    """
+    found = {path.name for path in folder.glob("*")}
+    if {OPTIONS, "checkpoints"} & found:
+        raise _taken(folder, found, name)
+    for run in sorted(folder.glob("seed_[0-9]*")):
+        _check_kind(run, name)
+
+
 def _check_kind(run: Path, name: str) -> None:
     """Check that a folder holds nothing but what the same command has begun: a training removes what it cannot resume.
 
@@ -182,10 +194,13 @@ def _check_kind(run: Path, name: str) -> None:
         InputError: it holds something else.
     """
     found = {path.name for path in run.glob("[!.]*")}
-    is_fold = CLIPS in found
-    if found and (not {OPTIONS, CLIPS} & found or is_fold != (name == "cv")):
-        what = "a cross-validation" if is_fold else "a run of peclip fit" if OPTIONS in found else "other files"
-        raise InputError(f"{run} holds {what}, peclip {name} {OPTION} needs a folder of its own: set another --folder")
+    if found and (not {OPTIONS, CLIPS} & found or (CLIPS in found) != (name == "cv")):
+        raise _taken(run, found, name)
+
+
+def _taken(folder: Path, found: Collection[str], name: str) -> InputError:
+    what = "a cross-validation" if CLIPS in found else "a run of peclip fit" if OPTIONS in found else "other files"
+    return InputError(f"{folder} holds {what}, peclip {name} {OPTION} needs a folder of its own: set another --folder")
 
 
 def _unfinished(runs: Mapping[int, Path], last: str) -> dict[int, Path]:

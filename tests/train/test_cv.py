@@ -247,6 +247,16 @@ def test_a_folder_with_other_files_is_refused_and_kept(resuming):
     assert_refused(run("cv", "--config", resuming, "--folder", "mine/notes.txt"), "mine/notes.txt")
 
 
+def test_a_folder_of_several_seeds_is_refused_and_kept(resuming):
+    files = (Path("mine/clips.sha256"), Path("mine/seed_0/config.yaml"))
+    files[1].parent.mkdir(parents=True)
+    for path in files:
+        path.write_text("mine")
+    assert_refused(run("cv", "--config", resuming, "--folder", "mine"), "mine holds the runs of several seeds")
+    assert [path for path in sorted(Path("mine").rglob("*")) if path.is_file()] == [*files]
+    assert {path.read_text() for path in files} == {"mine"}
+
+
 def test_data_without_folds_are_refused(tmp_path, monkeypatch, tiny_config):
     monkeypatch.chdir(tmp_path)
     assert_refused(run("cv", "--config", tiny_config), "manifest.csv has no folds, peclip cv needs two or more")

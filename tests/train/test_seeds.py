@@ -186,3 +186,25 @@ def test_a_folder_that_holds_something_else_is_kept(tiny_config, tmp_path, comma
     assert (result.status, result.err.count("\n")) == (2, 1), result.err
     assert says in result.err
     assert all((tmp_path / "seed_5" / name).read_text() == "mine" for name in files)
+
+
+@pytest.mark.parametrize(
+    ("command", "files", "says"),
+    [
+        ("fit", ("checkpoints", "config.yaml", "metrics.json"), "mine holds a run of peclip fit"),
+        ("cv", ("clips.sha256", "config.yaml", "results.json"), "mine holds a cross-validation"),
+        ("fit", ("clips.sha256", "seed_7/clips.sha256", "seed_7/config.yaml"), "seed_7 holds a cross-validation"),
+        ("cv", ("clips.sha256", "seed_7/config.yaml"), "seed_7 holds a run of peclip fit"),
+    ],
+)
+def test_a_folder_of_another_command_is_kept(tiny_config, tmp_path, command, files, says):
+    folder = tmp_path / "mine"
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("mine")
+    result = run(command, "--config", tiny_config, *SHORT, "--folder", folder, "--seeds=1")
+    assert (result.status, result.err.count("\n")) == (2, 1), result.err
+    assert says in result.err
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    assert [str(path.relative_to(folder)) for path in found] == sorted(files)
+    assert {path.read_text() for path in found} == {"mine"}
