@@ -171,22 +171,16 @@ class VideoDataModule(RunClips):
         if stage == "fit":
             self._check_training_frames()
             check_subjects(self.source, self.fold, self.val)
-        chosen, kind = (
-            self._clips_for(stage),
-            {"fit": "training ", "validate": "validation ", "test": "test "}.get(stage, ""),
-        )
+        chosen = self._clips_for(stage)
         if not len(chosen):
-            fold = (
-                "" if self.fold is None else f" beside fold {self.fold}" if stage == "fit" else f" in fold {self.fold}"
-            )
-            raise InputError(f"{self.source.source} has no {kind}clips{fold} for peclip {stage}")
+            raise self.without_clips(stage)
         chosen.check_labels(self.labels, stage != "fit", "; to omit such clips, set data.other_labels to skip")
         if stage == "fit" and self.soft_labels:
             check_soft_labels(chosen, self.labels, others=self.other_labels == "skip")
         unlabelled = chosen.table["label"].eq("")
         if stage != "predict" and unlabelled.any():
             raise InputError(f"{chosen.where(int(unlabelled.to_numpy().argmax()))}: no label, peclip {stage} needs one")
-        for other in (self.splits.val, self.splits.test) if kind else ():
+        for other in (self.splits.val, self.splits.test) if stage != "predict" else ():
             other.check_labels(self.labels, allow_empty=True)
         if self.num_workers and self.trainer is not None:
             self.check_memory(stage, self.trainer.num_devices)

@@ -16,6 +16,9 @@ from peclip.errors import InputError, counted, listed
 if TYPE_CHECKING:
     import pandas as pd
 
+_SPLITS = {"fit": ("train", "training"), "validate": ("val", "validation"), "test": ("test", "test")}
+"""The split that a stage reads, and what its clips are called."""
+
 
 class RunClips(LightningDataModule):
     """The clips of a run and their roles; :class:`peclip.data.VideoDataModule`, which loads them, describes the arguments."""
@@ -108,6 +111,29 @@ class RunClips(LightningDataModule):
         roles = self.source.table["split"] if self.fold is None else self.source.roles(self.fold)
         which = self.predict or ("test" if roles.eq("test").any() else "all")
         return self.source if which == "all" else getattr(self.splits, which)
+
+    def without_clips(self, stage: str) -> InputError:
+        """Return what to say of a source without clips for a stage: which are missing, where they are expected, what to do."""
+        source, fold = self.source, self.fold
+        if stage == "predict":
+            return InputError(
+                f"predict is {self.predict}, but {source.source} has no such clips: set it to all", "predict"
+            )
+        split, kind = _SPLITS[stage]
+        where = "" if fold is None else f" beside fold {fold}" if stage == "fit" else f" in fold {fold}"
+        missing = f"{source.source} has no {kind} clips{where}"
+        if stage == "validate" and not self.val:
+            return InputError(f"{missing}, and val is 0: set val to a share of the training clips, such as 0.1", "val")
+        if fold is not None and stage == "fit" and fold not in source.fold_columns:
+            return InputError(f"{missing}: write another fold into the column fold of the clips to train on")
+        held_out = "that the model was not trained on" if stage == "test" else f"of the {kind}"
+        if self.root:
+            place = f"{self.root}/{split}/CLASS"
+            return InputError(
+                f"{missing}: move the clips {held_out} to {place}, and others to the folders of their splits"
+            )
+        column = source.fold_columns.get(fold, "split") if fold is not None else "split"
+        return InputError(f"{missing}: write {split} into a column {column} for the clips {held_out}")
 
     @property
     def selection(self) -> Literal["validation", "test", "none"]:

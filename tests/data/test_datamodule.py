@@ -1,5 +1,7 @@
 """Clips as batches: what is random about them, and what happens to them on the device."""
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -188,12 +190,41 @@ def test_training_and_testing_need_labels(stage, tmp_path):
         module(tmp_path / "clips.csv").setup(stage)
 
 
-def test_a_stage_without_clips_is_refused(tmp_path):
-    (tmp_path / "clips.csv").write_text("path,label\na.mp4,happy\n")
-    data = module(tmp_path / "clips.csv")
-    for stage, kind in (("validate", "validation"), ("test", "test")):
-        with pytest.raises(InputError, match=rf"clips\.csv has no {kind} clips for peclip {stage}"):
-            data.setup(stage)
+@pytest.mark.parametrize(
+    ("stage", "columns", "options", "says"),
+    [
+        ("test", "", {}, "test clips: write test into a column split for the clips that the model was not trained on"),
+        ("test", ",split=val", {}, "test clips: write test into a column split for"),
+        ("test", ",fold_2=train", {"fold": 2}, "test clips in fold 2: write test into a column fold_2 for"),
+        ("validate", "", {}, "validation clips, and val is 0: set val to a share of the training clips"),
+        (
+            "validate",
+            "",
+            {"val": 0.1},
+            "validation clips: write val into a column split for the clips of the validation",
+        ),
+        ("fit", ",split=test", {}, "training clips: write train into a column split for the clips of the training"),
+        ("fit", ",fold=1", {"fold": 1}, "training clips beside fold 1: write another fold into the column fold of"),
+        ("predict", "", {"predict": "val"}, "predict is val, but clips.csv has no such clips: set it to all"),
+    ],
+)
+def test_a_stage_without_clips_is_refused_with_what_to_do(stage, columns, options, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    column, _, value = columns.partition("=")
+    Path("clips.csv").write_text(f"path,label{column}\na.mp4,happy{',' * bool(column)}{value}\n")
+    with pytest.raises(InputError) as error:
+        module("clips.csv", **options).setup(stage)
+    assert says in str(error.value)
+
+
+def test_a_folder_without_test_clips_is_refused_with_the_place_for_them(tmp_path):
+    write_clip(tmp_path / "happy/1.mp4", 1)
+    data = VideoDataModule(root=str(tmp_path), num_workers=0)
+    says = (
+        f"has no test clips: move the clips that the model was not trained on to {tmp_path}/test/CLASS, and others to"
+    )
+    with pytest.raises(InputError, match=re.escape(says)):
+        data.setup("test")
 
 
 def test_predict_takes_the_test_clips_or_all_or_those_asked_for(clips, tmp_path):
