@@ -74,11 +74,22 @@ def explain(
     detect = detector_of(faces, face_model)
     net = load_model(model, backbone, labels, texts, trust).to(find_device(device)).eval()
     check_request(net, label, curve_steps)
-    read = read_moving(clip, net, start, end) if detect is None else read_face(clip, net, detect, start, end)
+    if detect is None:
+        read, face = read_moving(clip, net, start, end), ""
+    else:
+        read, face = read_face(clip, net, detect, start, end)
     with progress_bars() as progress:
         task = progress.add_task("explaining", total=passes(net, curve_steps))
         found = explained(
-            net, clip, read, label, curve_steps, batch_size, lambda more: progress.advance(task, more), (start, end)
+            net,
+            clip,
+            read,
+            label,
+            curve_steps,
+            batch_size,
+            lambda more: progress.advance(task, more),
+            (start, end),
+            face,
         )
     name = Path(clip).name if Path(clip).is_dir() else Path(clip).stem
     stem = Path(out) / (name or "clip")
@@ -87,4 +98,6 @@ def explain(
     write_page(stem.with_name(f"{stem.name}.html"), found)
     if found.caution:
         PlainConsole(error=True).print(f"peclip: caution: {found.caution}", style="yellow", soft_wrap=True)
+    if face:
+        say(face)
     say(f"{stem}.html: {found.label}, {found.probabilities[found.place]:.1%}; beside it the picture and the numbers")

@@ -4,7 +4,7 @@ Each clip becomes one small video, complete or absent, so an interrupted run res
 """
 
 import csv
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -12,7 +12,6 @@ from fractions import Fraction
 from io import StringIO
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
 import av
 import numpy as np
@@ -29,7 +28,7 @@ from peclip.errors import InputError, in_one_line
 from peclip.files import as_cell, atomic_write, check_folder, file_errors, is_temporary, locked, write_bytes, write_json
 from peclip.inference.crops import FoundFaces, cut_out
 from peclip.inference.faces import Detector, YuNet
-from peclip.inference.tracks import Square, Track
+from peclip.inference.longest import longest_track
 
 MANIFEST, WITHOUT, CROPS = "manifest.csv", "without_face.csv", "crops"
 
@@ -123,31 +122,6 @@ def crop_faces(manifest: Manifest, out: Path, cropping: Cropping, progress: Prog
     return Cropped(crops, found, len(without) - found)
 
 
-def longest_track(frames: Iterator[tuple[float, np.ndarray]], faces: FoundFaces) -> dict[int, Square]:
-    """Return the square of the face that is seen longest, by the number of the frame; empty where there is no face.
-
-    Args:
-        frames: seconds, and uint8 (H, W, 3) RGB.
-        faces: finds them.
-    """
-    squares: defaultdict[Any, dict[int, Square]] = defaultdict(dict)
-    seen: defaultdict[Any, float] = defaultdict(float)
-    before: tuple[float, list[Any]] = 0.0, []
-    for number, (seconds, frame) in enumerate(frames):
-        view = faces.cut(seconds, frame, lambda *_: False)
-        if view is None:
-            continue
-        for track in before[1]:
-            seen[track] += seconds - before[0]
-        for track in view.faces:
-            assert isinstance(track, Track)
-            squares[track][number] = track.square
-        before = seconds, list(view.faces)
-    faces.finish()
-    known = [track for track in squares if track.number is not None]
-    return squares[max(known, key=lambda track: (seen[track], len(squares[track])))] if known else {}
-
-
 def write_crops(path: Path, crops: Iterator[tuple[float, np.ndarray]], size: int) -> None:
     """Write crops, seconds and uint8 (S, S, 3) RGB, as a video, complete or not at all."""
     with atomic_write(path, ADVICE) as temporary, av.open(str(temporary), "w", format="mp4") as output:
@@ -195,7 +169,7 @@ def _crop_one(clip: Clip, target: Path, cropping: Cropping, detectors: SimpleQue
     detect = detectors.get()
     try:
         faces = FoundFaces(cropping.size, detect, cropping.upright)
-        squares = longest_track(clip_frames(clip.path, clip.start, clip.end), faces)
+        squares = longest_track(clip_frames(clip.path, clip.start, clip.end), faces).squares
     except InputError as error:
         if cropping.skip:
             return in_one_line(error)

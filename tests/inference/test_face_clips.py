@@ -15,7 +15,8 @@ from peclip.data.media.clip import clip_frames
 from peclip.errors import InputError
 from peclip.inference import face_clips
 from peclip.inference.crops import FoundFaces, cut_out
-from peclip.inference.face_clips import Cropping, crop_faces, longest_track
+from peclip.inference.face_clips import Cropping, crop_faces
+from peclip.inference.longest import longest_track
 from peclip.inference.tracks import Square, Tracker
 from peclip.model import PEClip
 from tests.lacking import YUNET, needs, needs_yunet
@@ -44,13 +45,32 @@ def frames(count):
 
 
 def test_the_face_that_is_seen_longest_is_cropped_not_the_largest():
-    squares = longest_track(frames(20), FoundFaces(32, Eyes()))
+    face = longest_track(frames(20), FoundFaces(32, Eyes()))
+    squares = face.squares
     assert list(squares) == list(range(20))
     assert all(square.x == 40 for square in squares.values())
+    assert (face.faces, face.equals) == (2, 0)
+    assert face.words == "Of 2 faces the one seen longest is explained: 0.8 s of 0.8 s."
+
+
+@pytest.mark.parametrize(
+    ("people", "words"),
+    [
+        (1, ""),
+        (2, " Another is seen as long and appears later or further right."),
+        (3, " 2 others are seen as long and appear later or further right."),
+    ],
+)
+def test_of_faces_seen_equally_long_it_is_the_leftmost_of_those_that_appear_first(people, words):
+    boxes = np.array([[200.0, 30, 90, 90], [20, 30, 40, 40], [120, 150, 60, 60]][3 - people :])
+    face = longest_track(frames(26), FoundFaces(32, lambda _: boxes))
+    assert {square.x for square in face.squares.values()} == {40 if people > 1 else 150}
+    chosen = f"Of {people} faces the one seen longest is explained: 1.0 s of 1.0 s." if words else ""
+    assert face.words == chosen + words
 
 
 def test_squares_follow_the_roll_of_the_eyes_and_crops_are_turned_by_it_alone_where_asked():
-    squares = longest_track(frames(30), FoundFaces(32, Eyes([0.3] * 15 + [-0.2] * 15), upright=True))
+    squares = longest_track(frames(30), FoundFaces(32, Eyes([0.3] * 15 + [-0.2] * 15), upright=True)).squares
     assert squares[0].roll == pytest.approx(0.3)
     assert squares[29].roll == pytest.approx(-0.2, abs=0.01)
     assert -0.2 < squares[16].roll < 0.2, "it follows within a tenth of a second"

@@ -36,6 +36,7 @@ class Explanation:
         count: number of frames of the clip.
         start: seconds of the video at which the clip begins; None for its beginning.
         end: seconds of the video at which the clip ends; None for its end.
+        face: sentences that say which of several faces is explained; empty where there is one, or none was looked for.
         logits: (C,).
         probabilities: (C,).
         without_frame: (T, C), the logits when each frame is omitted.
@@ -58,6 +59,7 @@ class Explanation:
     count: int
     start: float | None
     end: float | None
+    face: str
     logits: np.ndarray
     probabilities: np.ndarray
     without_frame: np.ndarray
@@ -106,6 +108,7 @@ class Explanation:
             "numbers": self.numbers,
             "start": np.array(np.nan if self.start is None else self.start),
             "end": np.array(np.nan if self.end is None else self.end),
+            "face": np.array(self.face),
             "logits": self.logits,
             "probabilities": self.probabilities,
             "without_frame": self.without_frame,
@@ -190,6 +193,7 @@ def explained(
     batch_size: int = 4,
     advance: Advance = lambda _: None,
     moment: tuple[float | None, float | None] = (None, None),
+    face: str = "",
 ) -> Explanation:
     """Explain the answer of a model for a clip.
 
@@ -202,6 +206,7 @@ def explained(
         batch_size: clips per pass.
         advance: called with the number of clips that are done.
         moment: start and end of the clip in its video, in seconds.
+        face: sentences that say which of several faces the clip shows.
 
     Raises:
         InputError: the model has no such class, or its output is not finite.
@@ -228,6 +233,7 @@ def explained(
         count=clip.frames,
         start=moment[0],
         end=moment[1],
+        face=face,
         logits=logits.numpy(),
         probabilities=net.probabilities(logits).numpy(),
         without_frame=answers.without_each_frame(video).numpy(),

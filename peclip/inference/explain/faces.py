@@ -9,14 +9,14 @@ from peclip.data.media.clip import ChosenFrames, clip_frames
 from peclip.data.media.segments import segment_indices
 from peclip.errors import InputError
 from peclip.inference.crops import FoundFaces, cut_out
-from peclip.inference.face_clips import longest_track
 from peclip.inference.faces import Detector
+from peclip.inference.longest import longest_track
 from peclip.model import PEClip
 
 
 def read_face(
     path: str, net: PEClip, detect: Detector, start: float | None = None, end: float | None = None
-) -> ChosenFrames:
+) -> tuple[ChosenFrames, str]:
     """Read the face that a clip shows longest: frames of its track, chosen by segments.
 
     The clip is read twice, so that memory holds one frame of it.
@@ -27,6 +27,9 @@ def read_face(
         detect: finds faces.
         start: seconds from the beginning of a video.
         end: seconds from the beginning of a video.
+
+    Returns:
+        the frames, and sentences that say which of several faces it is; none where there is one.
 
     Raises:
         InputError: it cannot be read, shows no face, or shows the face in one frame only.
@@ -39,7 +42,8 @@ def read_face(
             count += 1
             yield frame
 
-    squares = longest_track(counted(), FoundFaces(form.image_size, detect, form.upright))
+    face = longest_track(counted(), FoundFaces(form.image_size, detect, form.upright))
+    squares = face.squares
     if not squares:
         where = "" if start is None and end is None else " between start and end"
         raise InputError(
@@ -56,4 +60,5 @@ def read_face(
         for number, (_, frame) in enumerate(clip_frames(path, start, end))
         if number in wanted
     }
-    return ChosenFrames(torch.stack([crops[number] for number in numbers.tolist()]), numbers, count)
+    clip = torch.stack([crops[number] for number in numbers.tolist()])
+    return ChosenFrames(clip, numbers, count), face.words

@@ -63,6 +63,7 @@ def _answer(found: Explanation) -> str:
     warning = f'<p class="caution">{escape(caution)}</p>' if caution else ""
     return f"""<p>Answer: <b>{_name(found.labels[best])}</b>, probability {found.probabilities[best]:.1%}.{explained}
 {len(found.frames)} of {found.count} frames were read: {_name(found.file)}</p>
+{f"<p>{escape(found.face)}</p>" if found.face else ""}
 {warning}
 """
 

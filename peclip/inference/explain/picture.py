@@ -34,8 +34,8 @@ def draw_explanation(path: Path, found: Explanation) -> None:
     side = WIDTH / max(len(chosen), FEWEST)
     high = side * len(strips) + 1.7 + (1.7 if found.scales else 0.0)
     figure = new_figure(13, 0.9 + high + 3.6)
-    title = f"{found.name}\n{_answer(found)}"
-    figure.suptitle(title.encode(errors="replace").decode()[-220:], parse_math=False, fontsize=12)
+    title = f"{found.name}\n{_answer(found)}".encode(errors="replace").decode()[-220:]
+    figure.suptitle(f"{title}\n{found.face}".strip(), parse_math=False, fontsize=12)
     halves = figure.subfigures(2, 1, height_ratios=[high, 3.6], squeeze=False)[:, 0]
     _draw_time(halves[0], found, chosen, strips, side)
     _draw_texts(halves[1], found)

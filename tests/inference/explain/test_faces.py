@@ -14,6 +14,8 @@ from tests.media import write_video
 from tests.runs import run
 from tests.scenes import FPS, Visit, film
 
+SEEN_LONGEST = "Of 2 faces the one seen longest is explained: 1.6 s of 1.6 s."
+
 
 class Model:
     """All that the reader asks of a model."""
@@ -60,15 +62,16 @@ def test_the_frames_are_those_that_recognition_crops_of_the_face_seen_longest(vi
         from peclip.inference.faces import YuNet
 
         detect = YuNet(str(YUNET))
-    found = read_face(str(video), Model(), detect)
+    found, face = read_face(str(video), Model(), detect)
     assert found.frames == 40
+    assert face == ("" if detect is right_face else SEEN_LONGEST)
     assert found.numbers.tolist() == segment_indices(40, 8).tolist()
     assert torch.equal(found.clip, crops_of_recognition(video, detect)[found.numbers])
 
 
 def test_only_the_chosen_seconds_are_looked_at(video):
-    found = read_face(str(video), Model(), right_face, 10 / FPS, 22 / FPS)
-    assert found.frames == 12
+    found, face = read_face(str(video), Model(), right_face, 10 / FPS, 22 / FPS)
+    assert (found.frames, face) == (12, "")
     assert torch.equal(found.clip, crops_of_recognition(video, right_face, 10 / FPS, 22 / FPS)[found.numbers])
 
 
@@ -92,6 +95,9 @@ def test_the_command_explains_the_face_of_an_uncropped_video_or_says_that_there_
     assert (result.status, result.err) == (0, "")
     with np.load(tmp_path / "out/two people.npz") as found:
         assert found["numbers"].tolist() == [6, 20, 33]
+        assert str(found["face"]) == SEEN_LONGEST
+    assert SEEN_LONGEST in result.out
+    assert f"<p>{SEEN_LONGEST}</p>" in (tmp_path / "out/two people.html").read_text()
     empty = tmp_path / "empty.mp4"
     write_video(empty, 10, frames=film([], 10))
     result = run("explain", *options[:-1], tmp_path / "none", "--faces", "yunet", empty)
