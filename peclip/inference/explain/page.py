@@ -75,7 +75,7 @@ def _views(found: Explanation) -> str:
     views = {
         f"for {label}": (
             heated(frames, found.gradient[chosen], float(found.gradient.max())),
-            f"Where the model looks for {label}: attention that raises the logit of the class, rolled out over all blocks.",
+            f"Where the model looks for {label}: attention that raises its logit above the mean of the others, rolled out over all blocks.",
         ),
         "anything": (
             heated(frames, found.rollout[chosen], float(found.rollout.max())),

@@ -147,6 +147,11 @@ def test_the_page_stands_alone_and_names_are_text(answer):
     assert len(re.findall(r"<img ", page)) == 3 * (3 + 2)  # three frames in three views and two blocks
 
 
+def test_the_page_says_that_the_heat_for_a_class_is_of_its_margin(answer):
+    page = (answer / "<b>&clip.v1.html").read_text()
+    assert "attention that raises its logit above the mean of the others" in page
+
+
 def test_the_parts_of_all_class_texts_share_one_scale(answer):
     page = (answer / "<b>&clip.v1.html").read_text()
     shown = [
