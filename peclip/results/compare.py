@@ -42,9 +42,10 @@ DIGITS = 12
 
 NOTE = (
     "Brackets hold {level:.0%} intervals. Differences are to the first run, in percentage points: the same {split} clips are "
-    "drawn for both ({draws:,} bootstrap draws), and p is twice the share of draws in which the difference has the other "
-    "sign or none: below 0.05 it says that the sign hardly depends on the choice of {split} clips. None of it shows how much "
-    "depends on the seed of the training; several comparisons at once find differences by chance more often than p says."
+    "drawn for both (N = {draws:,} bootstrap draws), and p is 2 (r + 1) / (N + 1), where r is the number of draws in which the "
+    "difference has the other sign or none, so that it is at least {least:.4f}: below 0.05 it says that the sign hardly depends "
+    "on the choice of {split} clips. None of it shows how much depends on the seed of the training; several comparisons at once "
+    "find differences by chance more often than p says."
 )
 
 
@@ -133,7 +134,8 @@ class Comparison:
     @property
     def notes(self) -> list[str]:
         """Notes that readers of the tables need."""
-        note = NOTE.format(**asdict(self.bootstrap), split=self.runs[0].split)
+        least = p_value(np.ones(self.bootstrap.draws))
+        note = NOTE.format(**asdict(self.bootstrap), split=self.runs[0].split, least=least)
         return [note, MEANING, *(note for run in self.runs for note in run.notes)]
 
 

@@ -62,6 +62,16 @@ def test_runs_stand_side_by_side_with_differences_parameters_and_time(runs):
         assert "good: the checkpoint" not in text
 
 
+def test_the_note_states_the_formula_of_p_and_the_least_p(tmp_path):
+    write_run(tmp_path / "right", TRUTH, TRUTH)
+    write_run(tmp_path / "wrong", TRUTH, (TRUTH + 1) % 3)
+    text = run("compare", tmp_path / "right", tmp_path / "wrong").out
+    assert "N = 10,000 bootstrap draws" in text
+    assert "p is 2 (r + 1) / (N + 1)" in text
+    assert "so that it is at least 0.0002" in text
+    assert text.count("0.0002 │") == 2, "no draw has the other sign"
+
+
 def test_runs_without_test_clips_are_compared_on_validation_clips_and_called_optimistic(tmp_path):
     for name, predicted in (("one", GOOD), ("other", POOR)):
         write_run(tmp_path / name, TRUTH, predicted, split="validation")
