@@ -218,6 +218,8 @@ def test_the_python_of_a_page_runs(page, request, monkeypatch):
     if page == "docs/python.md":
         assert tuple(found["logits"].shape) == tuple(found["zero_shot"].shape) == (1, 3)
         assert type(found["net"]).__name__ == "PEClip"
+        assert found["trainer"].global_step == 3
+        assert {"test/war", "test/uar"} <= {*found["scores"]}
     if page == "README.md":
         stage.provide("my_adapters")
         monkeypatch.syspath_prepend(str(stage.folder))
