@@ -66,6 +66,8 @@ def with_recipes(args: Sequence[str]) -> list[str]:
     found = list(args)
     for index, word in enumerate(args):
         option, equals, value = word.partition("=")
+        if option.startswith("-c") and option != "-c":  # -cNAME
+            found[index] = f"-c{recipe_path(word[2:])}"
         if option not in CONFIG_OPTIONS:
             continue
         if equals and value:

@@ -58,8 +58,8 @@ def test_a_name_like_no_recipe_is_sent_to_the_list(name):
 
 def test_a_recipe_is_found_in_every_way_to_write_the_option():
     demo, no_tda = str(CONFIGS / "demo.yaml"), str(CONFIGS / "ablations/no_tda.yaml")
-    assert with_recipes(["--config", "demo", "--config=ablations/no_tda", "-c", "demo"]) == [
-        "--config", demo, f"--config={no_tda}", "-c", demo
+    assert with_recipes(["--config", "demo", "--config=ablations/no_tda", "-c", "demo", "-cdemo", "-c=demo"]) == [
+        "--config", demo, f"--config={no_tda}", "-c", demo, f"-c{demo}", f"-c={demo}"
     ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from peclip.train.cli.arguments import names_module
+from peclip.train.cli.arguments import names_config, names_module
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,9 @@ def test_a_module_of_ones_own_is_named_by_its_class_or_in_a_file(value, is_named
     assert names_module(["--model", value]) is is_named
     (tmp_path / "run.yaml").write_text("name: x\n")
     assert names_module(["--config", "run.yaml", f"--model={value}"]) is is_named
+
+
+@pytest.mark.parametrize("args", [["--config", "a"], ["--config=a"], ["-c", "a"], ["-c=a"], ["-ca"]])
+def test_a_configuration_is_named_in_every_way_to_write_the_option(args):
+    assert names_config(args)
+    assert not names_config(["--name", "a"])

@@ -170,6 +170,11 @@ def check_peft(args: Sequence[str]) -> None:
             refuse_files(value)
 
 
+def names_config(args: Sequence[str]) -> bool:
+    """Return whether a command line names a configuration, in any way to write the option."""
+    return any(name in CONFIG_OPTIONS for name, _ in _options(args))
+
+
 def names_module(args: Sequence[str]) -> bool:
     """Return whether a command line names a module of one's own: ``model.class_path``, there or in a configuration."""
     sections = [_section(path, options, "model") for path, options in _configurations(args)]

@@ -29,6 +29,7 @@ from peclip.train.cli.arguments import (
     check_seed,
     check_sites,
     classes_named,
+    names_config,
     names_module,
     trusts_model,
     value_of,
@@ -122,7 +123,7 @@ def _brought_along(named: TrainedModel | None, source: str | None, args: Sequenc
     configs = [named.options()]
     words = {arg.partition("=")[0] for arg in args}
     if named.option == "ckpt_path":
-        has_config = bool(words & {"--config", "-c"})
+        has_config = names_config(args)
         other_data = has_config or bool(words & {"--data.manifest", "--data.root", "--data.benchmark"})
         options = run_options(source, other_data, trusts_model(args))
         # A configuration says which clips, and what is done with them; the precision is that of the training unless it says so.
