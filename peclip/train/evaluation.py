@@ -3,6 +3,7 @@
 import math
 from typing import Any, Literal
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
@@ -12,7 +13,7 @@ from peclip.model import PEClip
 from peclip.model.views import logits_of
 from peclip.results.calibration import Calibrated, calibrated, fit_temperature
 from peclip.results.scores import Scores
-from peclip.train.metrics import AllLogits, ClassMetrics, MeanLoss
+from peclip.train.metrics import AllLogits, ClassMetrics, MeanLoss, selection_score
 from peclip.train.outputs import Outputs
 
 Stage = Literal["val", "test"]
@@ -81,8 +82,8 @@ class EvaluationModule(LightningModule):
         loss = self._log_loss("val")
         self._calibrate()
         self.scores["val"] = scores = self._log_scores("val", self.val_metrics)
-        score = math.nan if self.val_metrics.broken else scores.war - 1e-4 * min(loss, 100.0)
-        self.log("val/score", score, **SAME_ON_ALL_RANKS)
+        score = math.nan if self.val_metrics.broken else selection_score(scores.war, loss)
+        self.log("val/score", torch.tensor(score, dtype=torch.float64), **SAME_ON_ALL_RANKS)  # on the CPU: MPS has none
 
     def on_test_epoch_end(self) -> None:
         """Log the results over all test clips."""

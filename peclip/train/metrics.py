@@ -134,6 +134,19 @@ class MeanLoss(Metric):
         return float(losses.cpu()[counted.cpu()].double().sort().values.mean())
 
 
+def selection_score(war: float, loss: float) -> float:
+    """Return ``val/score``: the WAR with ties decided by the loss, whose share is below one clip of up to ten million.
+
+    Args:
+        war: of an evaluation.
+        loss: mean cross entropy of its clips, at least 0.
+    """
+    war, loss = np.array(
+        [war, loss], np.float32
+    ).tolist()  # as they are logged: a run that resumes computes it from its rows
+    return war - 1e-8 * (1 - 1 / (1 + loss))
+
+
 class TrainMeans:
     """Mean loss and WAR over the augmented clips of a training epoch.
 

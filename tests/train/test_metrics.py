@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from peclip.data.forking import METHOD, main_module_hidden, start_server
 from peclip.errors import InputError
 from peclip.results.scores import recalls, scores, uar, war
-from peclip.train.metrics import AllLogits, ClassMetrics, MeanLoss
+from peclip.train.metrics import AllLogits, ClassMetrics, MeanLoss, selection_score
 
 LABELS = ("happiness", "sadness", "fear")
 
@@ -145,3 +145,10 @@ def test_processes_with_uneven_shares_all_get_the_matrix_of_all_clips(tmp_path):
     assert [(tmp_path / str(rank)).read_text() for rank in range(3)] == [str(HAND.tolist())] * 3
     every = str([logits(PREDICTED).tolist(), TRUTH])
     assert [(tmp_path / f"logits-{rank}").read_text() for rank in range(3)] == [every] * 3
+
+
+def test_a_lower_loss_decides_between_equal_wars_and_never_outweighs_a_clip():
+    clips, correct = 2_000_000, 1_700_001
+    worst = selection_score(correct / clips, 1e6)
+    assert selection_score((correct - 1) / clips, 0.0) < worst
+    assert worst < selection_score(correct / clips, 1.2) < selection_score(correct / clips, 1.2 - 1e-6)
