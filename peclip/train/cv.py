@@ -33,7 +33,7 @@ from peclip.train.cli.checks import check_fractions
 from peclip.train.cli.command import command
 from peclip.train.cli.lightning import PEClipCLI
 from peclip.train.private_hooks import ParseOnlyCLI, process_rank
-from peclip.train.runs.folder import ALLOW, RUNS, next_folder, number_of
+from peclip.train.runs.folder import ALLOW, RUNS, missing_above, next_folder, number_of, remove_folder
 from peclip.train.runs.record import mixed_results
 from peclip.train.runs.recorder import given_options
 
@@ -159,13 +159,14 @@ def _folder(runs: Path) -> Path:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Create and lock the folder; remove it at the end if it holds no fold.
+    """Create and lock the folder; if it holds no fold, remove it at the end with the empty folders that were made above it.
 
     Raises:
         InputError: another process has locked it; the two would delete each other's folds.
     """
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     is_own = names <= {LOCK} or CLIPS in names
+    made = missing_above(folder)
     folder.mkdir(parents=True, exist_ok=True)
     busy = f"another peclip cv is running in {folder}: wait for it, or set another --name or --folder"
     with locked(folder, busy):
@@ -173,7 +174,7 @@ def _alone(folder: Path) -> Iterator[None]:
             yield
         finally:
             if is_own and {path.name for path in folder.iterdir()} <= {LOCK, OPTIONS, CLIPS}:
-                shutil.rmtree(folder)
+                remove_folder(folder, made)
 
 
 def _begin(folder: Path, text: str, source: Manifest) -> None:

@@ -6,7 +6,7 @@ stays, an interrupted run continues from its checkpoint, and an interrupted cros
 
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from peclip.train.cv import run as cross_validate
 from peclip.train.private_hooks import process_rank
 from peclip.train.runs.checkpoint_io import LAST
 from peclip.train.runs.checkpoints import PREVIOUS
-from peclip.train.runs.folder import ALLOW, RUNS
+from peclip.train.runs.folder import ALLOW, RUNS, missing_above, remove_folder
 from peclip.train.runs.record import mixed_results
 
 OPTION = "--seeds"
@@ -69,8 +69,7 @@ def run(args: list[str]) -> None:
     busy = f"another peclip {name} --seeds is running in {folder}: wait for it, or set another --name or --folder"
     with file_errors():
         _check_kinds(folder, name)
-        folder.mkdir(parents=True, exist_ok=True)
-    with file_errors(), locked(folder, busy), _tidied(folder):
+    with file_errors(), _alone(folder, busy):
         unfinished = _unfinished(runs, last)
         for seed, run in runs.items():
             if seed not in unfinished:
@@ -88,15 +87,20 @@ def run(args: list[str]) -> None:
 
 
 @contextmanager
-def _tidied(folder: Path) -> Iterator[None]:
-    """Remove the folder at the end if no run has begun in it."""
-    try:
-        yield
-    finally:
-        if {path.name for path in folder.iterdir()} <= {LOCK, CLIPS}:
-            shutil.rmtree(folder)
-            with suppress(OSError):  # it holds other runs
-                Path(RUNS).rmdir()
+def _alone(folder: Path, busy: str) -> Iterator[None]:
+    """Create and lock the folder; if no run has begun in it, remove it at the end with the empty folders that were made above it.
+
+    Raises:
+        InputError: another process has locked it, with this message.
+    """
+    made = missing_above(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, busy):
+        try:
+            yield
+        finally:
+            if {path.name for path in folder.iterdir()} <= {LOCK, CLIPS}:
+                remove_folder(folder, made)
 
 
 def _split(args: list[str]) -> tuple[int, list[str]]:

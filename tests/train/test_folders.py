@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from peclip.errors import InputError
+from peclip.train import cv, seeds
 from peclip.train.cli import lightning
 from peclip.train.runs.resume import remove_empty_run
 from peclip.train.seeds import OPTION
@@ -31,6 +33,14 @@ def test_a_run_whose_folders_are_nested_deeper_than_calls_may_be_is_not_empty(tm
     with few_calls():
         remove_empty_run(tmp_path, tmp_path)
     assert (tmp_path / "a").is_dir()
+
+
+@pytest.mark.parametrize("trained_in", [cv._alone, partial(seeds._alone, busy="")])
+def test_a_folder_in_which_nothing_was_trained_goes_with_those_that_were_made_for_it(trained_in, tmp_path):
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(InputError, match="a mistake"), trained_in(tmp_path / "kept/made/run"):
+        raise InputError("a mistake")
+    assert [*tmp_path.rglob("*")] == [tmp_path / "kept"]
 
 
 @pytest.fixture

@@ -5,6 +5,9 @@ those of any other model are ``runs/NAME/test_N``. Neither is mistaken for a tra
 """
 
 import re
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -71,6 +74,19 @@ def check_new_folder(folder: Path, option: str) -> None:
         raise InputError(f"{option} {folder} holds a run already: name a new one")
     if folder.is_dir() and not all(map(is_temporary, folder.iterdir())):
         raise InputError(f"{option} {folder} is not empty: name a new one")
+
+
+def missing_above(folder: Path) -> list[Path]:
+    """Return the folders above a folder that do not exist yet, the lowest first."""
+    return [above for above in folder.parents if not above.exists()]
+
+
+def remove_folder(folder: Path, above: Iterable[Path]) -> None:
+    """Remove a folder with all that it holds, and those folders above it that are empty then, the lowest first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for each in above:
+        with suppress(OSError):  # it holds other runs
+            each.rmdir()
 
 
 def own_logger(folder: Path) -> Namespace:

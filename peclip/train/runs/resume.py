@@ -1,7 +1,6 @@
 """Find the run, the checkpoint and the logged metrics from which ``--ckpt_path last`` resumes."""
 
 import csv
-import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +18,7 @@ from peclip.train.metrics import selection_score
 from peclip.train.private_hooks import process_rank
 from peclip.train.runs.checkpoint_io import LAST
 from peclip.train.runs.checkpoints import ENDED, PREVIOUS, LastCheckpoint
-from peclip.train.runs.folder import VERSION, number_of, run_of_model
+from peclip.train.runs.folder import VERSION, number_of, remove_folder, run_of_model
 from peclip.train.runs.loggers import FILE as LOGS
 from peclip.train.runs.states import check_states
 
@@ -223,8 +222,4 @@ def _is_step(cell: str | None) -> bool:
 def remove_empty_run(folder: Path, runs: Path) -> None:
     """Remove the folder of a run that holds at most what is written before a training, and empty folders above it."""
     if _is_empty(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-        for above in folder.parents:
-            if above.is_relative_to(runs):
-                with suppress(OSError):  # it holds other runs
-                    above.rmdir()
+        remove_folder(folder, [above for above in folder.parents if above.is_relative_to(runs)])
