@@ -36,7 +36,7 @@ class Result:
         split: which clips were evaluated.
         selection: which clips its checkpoint was chosen on.
         flops: floating-point operations of a clip; None where they are not known.
-        seconds: duration of the training, summed over the folds; None where it is not known.
+        seconds: duration of the training; of a cross-validation the mean over the folds; None where it is not known.
         device: on what it was trained; empty where it is not known.
         remarks: how its evaluation is special.
         method: name of the parts that were trained; None where it is not known.
@@ -156,6 +156,7 @@ def _cross_validation(folder: Path) -> Result:
     summary, options = read_summary(folder), read_options(folder)
     if summary.war.mean is None or summary.uar.mean is None:
         raise InputError(f"{folder / RESULTS} is torn: it has no mean WAR and UAR")
+    whole = total([fold.seconds for fold in summary.folds])
     devices = dict.fromkeys(filter(None, (_device(folder / fold.run) for fold in summary.folds)))
     folds = [fold.fold for fold in summary.folds]
     return Result(
@@ -169,7 +170,7 @@ def _cross_validation(folder: Path) -> Result:
         split="test",
         selection=summary.selection,
         flops=summary.flops,
-        seconds=total([fold.seconds for fold in summary.folds]),
+        seconds=None if whole is None else whole / len(folds),
         device=", ".join(devices),
         remarks=tuple(f"fold {fold.fold}: {remark}" for fold in summary.folds for remark in fold.remarks),
         method=summary.method,

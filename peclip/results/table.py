@@ -206,7 +206,7 @@ def _latex(text: str) -> str:
 
 def _notes(rows: Sequence[Row], found: Found) -> list[str]:
     """Return what readers of the table need to know."""
-    notes = ["Trained: parameters. Time: of a training, validation included."]
+    notes = ["Trained: parameters. Time: of a training, validation included; of several the mean."]
     if any(len(row.results) > 1 for row in rows):
         notes.append("Mean ± standard deviation over runs that differ only in the seed.")
     if any(row.flops is not None for row in rows):
