@@ -1,6 +1,5 @@
 """A user's mistake, reported in one line: the exception, parsers that raise it, and text that is safe to print."""
 
-import math
 import re
 import reprlib
 from collections.abc import Iterable, Iterator
@@ -46,6 +45,9 @@ LONGEST = 1000
 LONGEST_REASON = 300
 """Characters of another library's message in one of peclip's."""
 
+
+LARGEST = 1e38
+"""Numbers of options are at most so large: models compute in float32, which has infinity in place of ten times as much."""
 
 INTERRUPTED = 130
 """Status of a process after Ctrl-C, as shells have it."""
@@ -133,13 +135,13 @@ def check_choice(name: str, value: object, known: Iterable[str | None]) -> None:
 
 
 def check_not_negative(name: str, value: float) -> None:
-    """Check an argument that may be any number but an infinite or a negative one.
+    """Check an argument that may be any number but a negative one, or one that is infinite in float32.
 
     Raises:
         InputError: it is another.
     """
-    if not 0 <= value < math.inf:
-        raise InputError(f"{name} is {value}, expected a number of at least 0", name)
+    if not 0 <= value <= LARGEST:
+        raise InputError(f"{name} is {value}, expected a number of at least 0 and at most {LARGEST:g}", name)
 
 
 def in_one_line(error: Any) -> str:

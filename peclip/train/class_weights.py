@@ -1,6 +1,5 @@
 """Class weights: how much clips of each class count in the loss, so that small classes are not drowned by large ones."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -10,7 +9,7 @@ from torch import nn
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.soft_labels import soft_targets
-from peclip.errors import InputError, listed, shown
+from peclip.errors import LARGEST, InputError, listed, shown
 from peclip.labels import canonical
 from peclip.train.losses import check_takes
 
@@ -64,9 +63,10 @@ def class_weights(asked: ClassWeights, labels: Sequence[str], data: object) -> t
             f"class_weights has {len(found)} numbers, expected one for each of {listed(labels)}", "class_weights"
         )
     for label, weight in zip(labels, found, strict=True):
-        if not 0 <= weight < math.inf:
-            raise InputError(f"class_weights of {label} is {weight}, expected a number of at least 0", "class_weights")
-    if not any(found):
+        if not 0 <= weight <= LARGEST:
+            expected = f"a number of at least 0 and at most {LARGEST:g}"
+            raise InputError(f"class_weights of {label} is {weight}, expected {expected}", "class_weights")
+    if not np.array(found, np.float32).any():
         raise InputError("class_weights are all 0: nothing would be trained", "class_weights")
     return tuple(map(float, found))
 

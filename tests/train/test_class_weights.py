@@ -44,7 +44,9 @@ def test_numbers_are_used_in_the_order_of_the_labels_or_by_any_spelling(tmp_path
         ([1, 2], "has 2 numbers, expected one for each of"),
         ([1, -1, 1], "of sadness is -1, expected a number of at least 0"),
         ([1, float("nan"), 1], "of sadness is nan"),
+        ([1, 1, 1e40], "of anger is 1e\\+40, expected a number of at least 0 and at most 1e\\+38"),
         ([0, 0, 0], "are all 0"),
+        ([1e-50, 1e-50, 0], "are all 0"),
         ("balanced", "counts the clips of a VideoDataModule"),
     ],
 )

@@ -1,12 +1,11 @@
 """AdaptFormer: a bottleneck beside every MLP."""
 
-import math
 from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from peclip.errors import InputError, shown
+from peclip.errors import LARGEST, InputError, shown
 from peclip.model.parts.adapters import Adapter, Takes, zero
 
 
@@ -32,8 +31,8 @@ class AdaptFormer(Adapter):
         super().__init__()
         if hidden < 1:
             raise InputError(f"AdaptFormer: hidden is {shown(hidden)}, expected at least 1")
-        if not 0 < scale < math.inf:
-            raise InputError(f"AdaptFormer: scale is {shown(scale)}, expected a number above 0")
+        if not 0 < scale <= LARGEST:
+            raise InputError(f"AdaptFormer: scale is {shown(scale)}, expected a number above 0 and at most {LARGEST:g}")
         self.scale = scale
         self.down = nn.Linear(width, hidden)
         self.up = nn.Linear(hidden, width)

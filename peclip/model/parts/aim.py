@@ -1,6 +1,5 @@
 """AIM: the frozen attention of a block, reused over time, and the adapters around it."""
 
-import math
 from typing import ClassVar
 
 import torch
@@ -8,7 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from peclip.errors import InputError, shown
+from peclip.errors import LARGEST, InputError, shown
 from peclip.model.parts.adapters import Adapter, Place, Takes, bottleneck, zero
 from peclip.model.parts.temporal import MOST, at_frames
 
@@ -76,8 +75,10 @@ class AIMJointAdapter(Adapter):
     def __init__(self, width: int, reduction: int = 4, scale: float = 0.5) -> None:
         super().__init__()
         hidden = bottleneck("AIMJointAdapter", width, reduction)
-        if not 0 < scale < math.inf:
-            raise InputError(f"AIMJointAdapter: scale is {shown(scale)}, expected a number above 0")
+        if not 0 < scale <= LARGEST:
+            raise InputError(
+                f"AIMJointAdapter: scale is {shown(scale)}, expected a number above 0 and at most {LARGEST:g}"
+            )
         self.scale = scale
         self.down = nn.Linear(width, hidden)
         self.up = nn.Linear(hidden, width)

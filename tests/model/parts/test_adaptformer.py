@@ -41,6 +41,7 @@ def test_gets_the_normalised_input_of_the_mlp(tiny_clip):
     [
         ({"hidden": 0}, "AdaptFormer: hidden is 0, expected at least 1"),
         ({"scale": 0}, "AdaptFormer: scale is 0, expected a number above 0"),
+        ({"scale": 1e40}, "AdaptFormer: scale is 1e\\+40, expected a number above 0 and at most 1e\\+38"),
         ({"scale": float("nan")}, "AdaptFormer: scale is nan, expected a number above 0"),
     ],
 )
