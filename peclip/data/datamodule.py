@@ -33,7 +33,7 @@ from peclip.data.soft_labels import check_soft_labels
 from peclip.data.source import DEFAULT_VAL, Validation, check_subjects
 from peclip.data.trouble import explain
 from peclip.data.workers import TIMEOUT, AtWork
-from peclip.errors import InputError
+from peclip.errors import InputError, listed
 from peclip.views import Views
 
 
@@ -168,6 +168,7 @@ class VideoDataModule(RunClips):
         module: Any = self.trainer.lightning_module if self.trainer else None
         if module is not None:
             self._clip_format = module.net.clip_format
+            self._check_same_labels(module.net.labels, stage)
         if stage == "fit":
             self._check_training_frames()
             check_subjects(self.source, self.fold, self.val)
@@ -184,6 +185,14 @@ class VideoDataModule(RunClips):
             other.check_labels(self.labels, allow_empty=True)
         if self.num_workers and self.trainer is not None:
             self.check_memory(stage, self.trainer.num_devices)
+
+    def _check_same_labels(self, of_model: Sequence[str], stage: str) -> None:
+        if stage != "predict" and tuple(self.labels) != tuple(of_model):
+            raise InputError(
+                f"the clips have the labels {listed(self.labels)}, and the model has {listed(of_model)}: create the data module with the "
+                "labels of the model, which are model.net.labels",
+                "labels",
+            )
 
     def check_memory(self, stage: str, ranks: int) -> None:
         """Check that the batches that processes read ahead have room in shared memory; :attr:`clip_format` must be set.

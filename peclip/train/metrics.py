@@ -141,9 +141,6 @@ def selection_score(war: float, loss: float) -> float:
         war: of an evaluation.
         loss: mean cross entropy of its clips, at least 0.
     """
-    war, loss = np.array(
-        [war, loss], np.float32
-    ).tolist()  # as they are logged: a run that resumes computes it from its rows
     return war - 1e-8 * (1 - 1 / (1 + loss))
 
 

@@ -247,7 +247,7 @@ def test_selection_says_what_the_best_checkpoint_is_chosen_on(clips):
 
 def with_model(data, clip_format):
     """The data as a trainer has it whose model takes this format."""
-    net = SimpleNamespace(net=SimpleNamespace(clip_format=clip_format))
+    net = SimpleNamespace(net=SimpleNamespace(clip_format=clip_format, labels=data.labels))
     data.trainer = SimpleNamespace(training=False, global_rank=0, world_size=1, lightning_module=net, overfit_batches=0)
     return data
 

@@ -13,10 +13,9 @@ from peclip.errors import InputError
 from peclip.results.evaluation import METRICS
 from peclip.results.options import OPTIONS, Change, read_changes, write_changes
 from peclip.train.callbacks.resumed import Resumed
-from peclip.train.metrics import selection_score
 from peclip.train.runs.checkpoints import BestCheckpoint
 from peclip.train.runs.record import changes_on_resuming, mixed_results, repeats_steps
-from peclip.train.runs.resume import Interrupted, rescored
+from peclip.train.runs.resume import Interrupted
 from tests.runs import run, trained, write_config, write_data
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
@@ -352,21 +351,6 @@ def test_the_best_checkpoint_of_a_step_that_is_repeated_is_not_taken_for_an_earl
     callback.on_load_checkpoint(None, None, {"global_step": step})
     callback.load_state_dict(state)
     assert bool(callback.best_model_path) == known
-
-
-def test_the_best_score_of_an_earlier_version_is_computed_anew(copy):
-    """Its share of the loss was larger, so that a worse checkpoint would have taken its place."""
-    content = torch.load(copy / "checkpoints/best.ckpt", weights_only=True)
-    (state,) = (value for name, value in content["callbacks"].items() if name.startswith("BestCheckpoint"))
-    before = torch.tensor(0.5 - 1e-4 * 1.5)
-    state |= {"best_k_models": dict.fromkeys(state["best_k_models"], before), "best_model_score": before}
-    rows = [{"train/loss": "1"}, {"val/score": repr(before.item()), "val/war": "0.5", "val/loss": "1.5"}]
-    callback = BestCheckpoint(dirpath=copy / "checkpoints", monitor="val/score", mode="max")
-    callback.rescored = rescored(rows)
-    callback.on_load_checkpoint(None, None, {"global_step": 10**6})
-    callback.load_state_dict(state)
-    assert float(callback.best_model_score) == selection_score(0.5, 1.5)
-    assert [*map(float, callback.best_k_models.values())] == [selection_score(0.5, 1.5)]
 
 
 def test_a_checkpoint_of_weights_alone_is_no_training(tmp_path, monkeypatch, tiny_config):

@@ -5,12 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch import Tensor
 
 from peclip.errors import InputError
 from peclip.files import file_errors, move
@@ -28,13 +26,8 @@ ENDED = "ended"
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """ModelCheckpoint that re-roots saved paths when the run folder has moved.
+    """ModelCheckpoint that re-roots saved paths when the run folder has moved."""
 
-    Attributes:
-        rescored: ``val/score`` of earlier evaluations by the one that an earlier version computed, which is not to be compared.
-    """
-
-    rescored: Mapping[float, float] = {}
     _step = 0
 
     def file_exists(self, filepath: str | Path, trainer: Trainer) -> bool:
@@ -76,7 +69,7 @@ class BestCheckpoint(ModelCheckpoint):
             # Exactly as Lightning joins it: a best checkpoint under another path would be removed for the next one.
             return os.path.join(str(self.dirpath), within(path, str(state_dict.get("dirpath")))) if path else path
 
-        known = {moved(path): self._rescored(score) for path, score in state_dict["best_k_models"].items()}
+        known = {moved(path): score for path, score in state_dict["best_k_models"].items()}
         best = Path(moved(state_dict["best_model_path"]))
         if not best.is_file():
             return
@@ -87,13 +80,7 @@ class BestCheckpoint(ModelCheckpoint):
         paths = {
             name: moved(state_dict[name]) for name in ("best_model_path", "kth_best_model_path", "last_model_path")
         }
-        scores = {name: self._rescored(state_dict[name]) for name in ("best_model_score", "current_score", "kth_value")}
-        super().load_state_dict({**state_dict, **paths, **scores, "best_k_models": known, "dirpath": self.dirpath})
-
-    def _rescored(self, score: Any) -> Any:
-        if not isinstance(score, Tensor) or (value := self.rescored.get(float(score))) is None:
-            return score
-        return torch.tensor(value, dtype=torch.float64)
+        super().load_state_dict({**state_dict, **paths, "best_k_models": known, "dirpath": self.dirpath})
 
 
 def best_checkpoint(trainer: Trainer) -> BestCheckpoint | None:

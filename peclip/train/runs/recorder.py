@@ -17,12 +17,12 @@ from peclip.errors import InputError
 from peclip.files import write_new_text, write_text
 from peclip.results.options import OPTIONS, Change, read_changes, write_changes
 from peclip.terminal import say
-from peclip.train.runs.checkpoints import BestCheckpoint, LastCheckpoint
+from peclip.train.runs.checkpoints import LastCheckpoint
 from peclip.train.runs.clips import BATCH
 from peclip.train.runs.folder import ALLOW
 from peclip.train.runs.loggers import Logs, identified, read_logs, rows_ahead, write_logs
 from peclip.train.runs.record import changes_on_resuming, check_same_clips, in_short, repeats_steps
-from peclip.train.runs.resume import Interrupted, keep_metrics, logged_rows, rescored
+from peclip.train.runs.resume import Interrupted, keep_metrics, logged_rows
 from peclip.train.runs.wandb_logger import Earlier
 
 FINDERS = (BatchSizeFinder, LearningRateFinder)
@@ -100,8 +100,6 @@ class Recorder:
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, LastCheckpoint):
                 callback.options = yaml.safe_load(self._text(data))
-            if self._resumed and isinstance(callback, BestCheckpoint) and callback.monitor == "val/score":
-                callback.rescored = rescored(self.earlier.kept if self.earlier else logged_rows(self._resumed.folder))
         if self._in_place and isinstance(trainer.logger, CSVLogger) and trainer.is_global_zero:
             keep_metrics(self._in_place, trainer.logger)  # no check can fail after this
 

@@ -1,8 +1,7 @@
 """Find the run, the checkpoint and the logged metrics from which ``--ckpt_path last`` resumes."""
 
 import csv
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,6 @@ from peclip.files import is_temporary, read_regular_text
 from peclip.model.torch_file import read_checkpoint
 from peclip.results.options import CHANGES, OPTIONS
 from peclip.terminal import say
-from peclip.train.metrics import selection_score
 from peclip.train.private_hooks import process_rank
 from peclip.train.runs.checkpoint_io import LAST
 from peclip.train.runs.checkpoints import ENDED, PREVIOUS, LastCheckpoint
@@ -187,16 +185,6 @@ def logged_rows(run: Path) -> list[dict[str, Any]]:
     """
     found = (path for path in (run / METRICS_BEFORE, run / METRICS) if path.exists())
     return _rows(path) if (path := next(found, None)) else []
-
-
-def rescored(rows: Iterable[Mapping[str, Any]]) -> dict[float, float]:
-    """Return the ``val/score`` of evaluations by the one that is logged: that of peclip 0.1.0 gave the loss a larger share."""
-    found = {}
-    for row in rows:
-        with suppress(KeyError, ValueError):  # a row of training steps, or a cell that is no number
-            score, war, loss = (float(row[f"val/{name}"]) for name in ("score", "war", "loss"))
-            found[score] = selection_score(war, loss)
-    return found
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
