@@ -244,12 +244,19 @@ class PEClipModule(EvaluationModule):
         """Log the results over the training clips of an epoch that ends before its last batch; step a schedule that reads a metric."""
         if self.train_means:
             self._log_train_means()
-        step_plateaus(self.trainer)
+        if self._steps_plateaus:
+            step_plateaus(self.trainer)
 
     def lr_scheduler_step(self, scheduler: Scheduler, metric: Any) -> None:
         """Step a schedule, unless the end of the epoch has."""
-        if all(each.scheduler is not scheduler for each in plateaus(self.trainer)):
+        if not self._steps_plateaus or all(each.scheduler is not scheduler for each in plateaus(self.trainer)):
             super().lr_scheduler_step(scheduler, metric)
+
+    @property
+    def _steps_plateaus(self) -> bool:
+        """False where a derived class does by itself what these steps depend on: Lightning then takes them as it always does."""
+        names = ("configure_optimizers", "lr_scheduler_step", "on_train_epoch_end")
+        return all(getattr(type(self), name) is getattr(PEClipModule, name) for name in names)
 
     def _log_train_means(self) -> None:
         means = self.train_means.compute(self.device)
@@ -314,7 +321,8 @@ class PEClipModule(EvaluationModule):
         if "train_means" in checkpoint:
             self.train_means.restore(checkpoint["train_means"], first=self.global_rank == 0)
         self._read_before = {
-            name: torch.tensor(value) for name, value in checkpoint.get("read_by_schedules", {}).items()
+            name: torch.tensor(value, dtype=torch.float64)
+            for name, value in checkpoint.get("read_by_schedules", {}).items()
         }
         self.load_trained(from_checkpoint(checkpoint, "the checkpoint"))
         restore_averages(checkpoint, self.state_dict() if self.trainer.state.fn == TrainerFn.FITTING else None)

@@ -162,3 +162,44 @@ def test_a_schedule_that_reads_a_metric_goes_on_where_a_run_resumes(metric, step
     assert rates == pytest.approx([2e-4] * 6 + [2e-5] * 3)
     again = falling(tiny_clip, tiny_data, ckpt_path=str(tmp_path / f"{step}.ckpt"), metric=metric)
     assert again == (whole, rates[step:])
+
+
+class Counted(ReduceLROnPlateau):
+    """Notes what it reads."""
+
+    def step(self, metrics, epoch=None):
+        READ.append(float(metrics))
+        super().step(metrics)
+
+
+READ = []
+
+
+class WithoutEnd(PEClipModule):
+    def on_train_epoch_end(self):
+        pass
+
+
+class OwnStep(PEClipModule):
+    def lr_scheduler_step(self, scheduler, metric):
+        scheduler.step(metric)
+
+
+class OwnMetric(PEClipModule):
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.parameter_groups())
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": Counted(optimizer, "mine"), "monitor": "mine"}}
+
+    def on_train_epoch_end(self):
+        super().on_train_epoch_end()
+        self.log("mine", float(self.current_epoch))
+
+
+@pytest.mark.parametrize("kind", [PEClipModule, WithoutEnd, OwnStep, OwnMetric])
+def test_a_schedule_that_reads_a_metric_reads_that_of_each_epoch_once(kind, tiny_clip, tiny_data):
+    READ.clear()
+    module = kind(build(tiny_clip, labels=LABELS, num_frames=3))
+    module.lr_scheduler = partial(Counted, monitor="val/loss")
+    trainer = fit(module, clips_of(tiny_data), max_epochs=2)
+    assert len({*READ}) == len(READ) == 2
+    assert READ[-1] == pytest.approx(float(trainer.callback_metrics["mine" if kind is OwnMetric else "val/loss"]))
