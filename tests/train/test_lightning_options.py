@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-from contextlib import chdir
 from pathlib import Path
 from typing import Union
 
@@ -11,47 +10,15 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch import Callback, Trainer
-from torch import nn
 
 from peclip.errors import InputError
 from peclip.model.io import read_trained
 from peclip.model.io.checkpoint import SELECTING
-from peclip.train import PEClipModule
 from peclip.train.runs.checkpoints import BestCheckpoint
 from tests.runs import run
+from tests.train.one_epoch import ONE_EPOCH, column
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
-
-ONE_EPOCH = ("--trainer.max_epochs", "1", "--model.zero_shot", "false")
-
-
-@pytest.fixture
-def fit(tmp_path, monkeypatch, tiny_config):
-    """Runs a training of one epoch in an empty folder, which must succeed, and returns its folder and what it printed."""
-    monkeypatch.chdir(tmp_path)
-
-    def start(*options):
-        result = run("fit", "--config", tiny_config, *ONE_EPOCH, *options)
-        assert result.status == 0, result.err
-        return tmp_path / "runs/tiny/version_0", result
-
-    return start
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory, tiny_config):
-    """The folder of such a training without further options, and what it printed; not to be written to."""
-    folder = tmp_path_factory.mktemp("plain")
-    with chdir(folder):
-        result = run("fit", "--config", tiny_config, *ONE_EPOCH)
-    assert result.status == 0, result.err
-    return folder / "runs/tiny/version_0", result
-
-
-def column(folder, name):
-    """The values of a column of metrics.csv, row by row."""
-    with (folder / "metrics.csv").open() as file:
-        return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
 
 
 def callback(name, **arguments):
@@ -60,26 +27,11 @@ def callback(name, **arguments):
     return ("--trainer.callbacks+", json.dumps(spec))
 
 
-class Squared(nn.Module):
-    """A loss that knows nothing of torch's ``reduction``: the mean squared distance to the label."""
-
-    def forward(self, logits, labels):
-        return ((logits.softmax(1) - nn.functional.one_hot(labels, logits.shape[1])) ** 2).sum(1).mean()
-
-
-class Own(PEClipModule):
-    """A module of one's own."""
-
-    def __init__(self, *args, penalty: float = 0.0, **options) -> None:
-        super().__init__(*args, **options)
-        self.penalty = penalty
-
-
 # --- loggers, checkpoints, limits ---
 
 
-def test_without_a_logger_a_run_leaves_all_but_metrics_csv(fit):
-    folder, result = fit("--trainer.logger", "false")
+def test_without_a_logger_a_run_leaves_all_but_metrics_csv(fit_once):
+    folder, result = fit_once("--trainer.logger", "false")
     left = {path.name for path in folder.iterdir()}
     assert {"config.yaml", "checkpoints", "metrics.json", "predictions.csv", "confusion.csv"} <= left
     assert "metrics.csv" not in left
@@ -133,9 +85,9 @@ def test_an_option_that_would_do_another_thing_is_refused(case, tmp_path, monkey
         ("--checkpoint.enable_version_counter", "true", "--checkpoint.save_top_k", "-1"),
     ],
 )
-def test_a_run_is_the_model_that_it_has_tested_whatever_its_checkpoints_are_called(fit, tmp_path, named):
+def test_a_run_is_the_model_that_it_has_tested_whatever_its_checkpoints_are_called(fit_once, tmp_path, named):
     rates = ("--model.lr_adapters", "0.05", "--model.warmup_epochs", "0")
-    folder, _ = fit(*named, *rates, "--trainer.max_epochs", "4", "--data.val", "test")
+    folder, _ = fit_once(*named, *rates, "--trainer.max_epochs", "4", "--data.val", "test")
     last = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
     (best,) = (
         state["best_model_path"] for name, state in last["callbacks"].items() if name.startswith("BestCheckpoint")
@@ -149,16 +101,16 @@ def test_a_run_is_the_model_that_it_has_tested_whatever_its_checkpoints_are_call
         read_trained(folder)
 
 
-def test_a_checkpoint_that_is_named_after_a_score_is_found_in_its_folder(fit):
-    folder, _ = fit("--checkpoint.filename", "{epoch}-{val/score:.2f}")
+def test_a_checkpoint_that_is_named_after_a_score_is_found_in_its_folder(fit_once):
+    folder, _ = fit_once("--checkpoint.filename", "{epoch}-{val/score:.2f}")
     assert Path(read_trained(folder).source).parent.parent.name == "checkpoints"
 
 
 @pytest.mark.slow
-def test_a_run_of_an_earlier_version_resumes_with_options_that_a_new_one_may_not_have(fit, monkeypatch):
+def test_a_run_of_an_earlier_version_resumes_with_options_that_a_new_one_may_not_have(fit_once, monkeypatch):
     with monkeypatch.context() as earlier:
         earlier.setattr("peclip.train.cli.lightning.check_checkpoint", lambda given: None)
-        folder, _ = fit("--checkpoint.save_top_k", "3")
+        folder, _ = fit_once("--checkpoint.save_top_k", "3")
     result = run("fit", "--config", folder / "config.yaml", "--ckpt_path", folder, "--trainer.max_epochs", "2")
     assert (result.status, result.err) == (0, "")
 
@@ -174,26 +126,26 @@ class Stops(Callback):
         trainer.should_stop = True
 
 
-def test_a_callback_may_stop_a_training_before_it_begins(fit):
-    folder, _ = fit("--trainer.callbacks+", json.dumps({"class_path": f"{__name__}.Stops"}))
+def test_a_callback_may_stop_a_training_before_it_begins(fit_once):
+    folder, _ = fit_once("--trainer.callbacks+", json.dumps({"class_path": f"{__name__}.Stops"}))
     assert not (folder / "training.json").exists()
 
 
-def test_a_schedule_that_reads_a_validation_waits_for_it(fit):
+def test_a_schedule_that_reads_a_validation_waits_for_it(fit_once):
     reads = (
         "--model.lr_scheduler",
         "lightning.pytorch.cli.ReduceLROnPlateau",
         "--model.lr_scheduler.monitor",
         "val/loss",
     )
-    folder, _ = fit(*reads, "--trainer.check_val_every_n_epoch", "2", "--trainer.max_epochs", "3")
+    folder, _ = fit_once(*reads, "--trainer.check_val_every_n_epoch", "2", "--trainer.max_epochs", "3")
     assert json.loads((folder / "training.json").read_text())["epochs"] == 3
 
 
 @pytest.mark.slow
-def test_a_training_that_a_callback_has_ended_is_not_continued(fit, tmp_path):
+def test_a_training_that_a_callback_has_ended_is_not_continued(fit_once, tmp_path):
     stop = callback("EarlyStopping", monitor="train/loss_epoch", mode="max", patience=0, min_delta=1e9)
-    folder, _ = fit(*stop, "--trainer.max_epochs", "5")
+    folder, _ = fit_once(*stop, "--trainer.max_epochs", "5")
     before = content(folder)
     again = ("--config", folder / "config.yaml", "--ckpt_path", "last")
     for _ in range(2):
@@ -218,30 +170,30 @@ def content(folder):
     return training["epochs"], metrics["war"], {name: weight.tolist() for name, weight in weights.items()}
 
 
-def test_without_checkpoints_the_last_weights_are_tested(fit):
-    folder, _ = fit("--trainer.enable_checkpointing", "false")
+def test_without_checkpoints_the_last_weights_are_tested(fit_once):
+    folder, _ = fit_once("--trainer.enable_checkpointing", "false")
     assert not (folder / "checkpoints").exists()
     assert json.loads((folder / "metrics.json").read_text())["clips"] == 6
 
 
-def test_a_dry_run_says_so_and_leaves_nothing(fit):
-    folder, result = fit("--trainer.fast_dev_run", "true")
+def test_a_dry_run_says_so_and_leaves_nothing(fit_once):
+    folder, result = fit_once("--trainer.fast_dev_run", "true")
     assert "fast_dev_run: a dry run of a few batches, in one epoch; nothing is saved\n" in result.out
     assert "The run is in" not in result.out
     assert not folder.exists()
 
 
-def test_overfitting_trains_on_the_same_clips_in_every_epoch(fit):
-    folder, _ = fit("--trainer.overfit_batches", "1", "--trainer.max_epochs", "12", "--model.lr_adapters", "0.01")
+def test_overfitting_trains_on_the_same_clips_in_every_epoch(fit_once):
+    folder, _ = fit_once("--trainer.overfit_batches", "1", "--trainer.max_epochs", "12", "--model.lr_adapters", "0.01")
     losses = column(folder, "train/loss")
     assert len(losses) == 12
     assert min(losses[-3:]) < losses[0]
 
 
-def test_a_limited_evaluation_says_so_and_which_clips_it_saw(fit, monkeypatch):
+def test_a_limited_evaluation_says_so_and_which_clips_it_saw(fit_once, monkeypatch):
     # As where rich is imported before Lightning: typing then gives Lightning the order in which rich has named the types.
     monkeypatch.setitem(Trainer.__init__.__annotations__, "limit_test_batches", Union[float, int, None])  # noqa: UP007
-    folder, result = fit("--trainer.limit_test_batches", "1", "--trainer.limit_val_batches", "1")
+    folder, result = fit_once("--trainer.limit_test_batches", "1", "--trainer.limit_val_batches", "1")
     assert json.loads((folder / "metrics.json").read_text())["limited"] == {"clips": 4, "of": 6}
     assert "limited to 4 of 6 clips" in " ".join(result.out.split())
     with (folder / "predictions.csv").open() as file:
@@ -251,106 +203,46 @@ def test_a_limited_evaluation_says_so_and_which_clips_it_saw(fit, monkeypatch):
     assert rows == sorted(rows, key=lambda row: int(Path(row["path"]).stem))  # in the order of the manifest
 
 
-def test_a_training_of_fewer_batches_has_as_many_steps(fit):
-    folder, _ = fit("--trainer.limit_train_batches", "2")
+def test_a_training_of_fewer_batches_has_as_many_steps(fit_once):
+    folder, _ = fit_once("--trainer.limit_train_batches", "2")
     assert len(column(folder, "train/loss")) == 2
 
 
-def test_a_profiler_prints_what_it_was_asked_for(fit):
-    result = fit("--trainer.profiler", "simple")[1]
-    assert "run_training_epoch" in result.out + result.err
-
-
-# --- optimizer, loss, schedule ---
-
-
-def test_gradients_are_clipped(fit):
-    folder, _ = fit("--trainer.gradient_clip_val", "1e-12", "--trainer.precision", "bf16-mixed")
+def test_gradients_are_clipped(fit_once):
+    folder, _ = fit_once("--trainer.gradient_clip_val", "1e-12", "--trainer.precision", "bf16-mixed")
     clipped = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
     moments = [state["exp_avg"] for state in clipped["optimizer_states"][0]["state"].values()]
     assert 0 < max(float(moment.abs().max()) for moment in moments) < 1e-11
 
 
-def test_another_optimizer_keeps_the_rates_of_the_groups(fit):
-    folder, _ = fit("--model.optimizer", "torch.optim.SGD", "--model.optimizer.momentum", "0.9")
-    content = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
-    groups = content["optimizer_states"][0]["param_groups"]
-    assert [(group["name"], group["initial_lr"], group["momentum"]) for group in groups] == [
-        ("adapters", 2e-4, 0.9),
-        ("prompts", 3e-5, 0.9),
-    ]
-
-
-def test_a_weight_decay_beside_another_optimizer_is_refused(tmp_path, monkeypatch, tiny_config):
-    monkeypatch.chdir(tmp_path)
-    options = ("--model.optimizer", "torch.optim.SGD", "--model.weight_decay", "0.5")
-    result = run("fit", "--config", tiny_config, *ONE_EPOCH, *options)
-    assert (result.status, result.err.count("\n")) == (2, 1)
-    assert (
-        "model.weight_decay is 0.5, but belongs to AdamW, the default: set it in the options of model.optimizer"
-        in result.err
-    )
-
-
-def test_another_schedule_steps_once_an_epoch(fit):
-    schedule = ("--model.lr_scheduler", "torch.optim.lr_scheduler.StepLR")
-    options = ("--model.lr_scheduler.step_size", "1", "--model.lr_scheduler.gamma", "0.1", "--trainer.max_epochs", "2")
-    folder, _ = fit(*schedule, *options)
-    assert column(folder, "lr/adapters") == pytest.approx([2e-4] * 3 + [2e-5] * 3)
-    assert column(folder, "lr/prompts") == pytest.approx([3e-5] * 3 + [3e-6] * 3)
-
-
-@pytest.mark.slow
-def test_another_loss_of_torch_is_used(fit, plain):
-    def losses(folder, *options):
-        return column(fit("--folder", folder, *options)[0].parents[2] / folder, "train/loss")
-
-    loss = ("--model.loss", "torch.nn.CrossEntropyLoss", "--model.loss.label_smoothing")
-    usual, same, smooth = column(plain[0], "train/loss"), losses("same", *loss, "0.0"), losses("smooth", *loss, "0.3")
-    assert same == pytest.approx(usual, rel=1e-5)
-    assert smooth != pytest.approx(usual, rel=1e-5)
-
-
-def test_a_loss_of_ones_own_is_used(fit):
-    assert 0 < max(column(fit("--model.loss", f"{__name__}.Squared")[0], "train/loss")) <= 2
-
-
-@pytest.mark.slow
-def test_a_module_of_ones_own_is_named_by_its_class(tmp_path, monkeypatch, tiny_config, fit):
-    options = yaml.safe_load(tiny_config.read_text())
-    options["model"] = {"class_path": f"{__name__}.Own", "init_args": {"penalty": 0.5, **options["model"]}}
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(options))
-    result = run("fit", "--config", "own.yaml", "--trainer.max_epochs", "1")
-    assert result.status == 0, result.err
-    saved = yaml.safe_load((tmp_path / "runs/tiny/version_0/config.yaml").read_text())["model"]
-    assert (saved["class_path"], saved["init_args"]["penalty"]) == (f"{__name__}.Own", 0.5)
-    resumed = run("fit", "--config", "own.yaml", "--trainer.max_epochs", "1", "--ckpt_path", "last")
-    assert resumed.status == 0, resumed.err
+def test_a_profiler_prints_what_it_was_asked_for(fit_once):
+    result = fit_once("--trainer.profiler", "simple")[1]
+    assert "run_training_epoch" in result.out + result.err
 
 
 # --- callbacks of Lightning ---
 
 
 @pytest.mark.slow
-def test_a_finder_of_the_learning_rate_needs_no_name_of_an_attribute(fit):
+def test_a_finder_of_the_learning_rate_needs_no_name_of_an_attribute(fit_once):
     finder = callback("LearningRateFinder", num_training_steps=15)  # so many at least
-    folder, result = fit(*finder, "--trainer.max_epochs", "5", "--model.warmup_epochs", "0")
+    folder, result = fit_once(*finder, "--trainer.max_epochs", "5", "--model.warmup_epochs", "0")
     assert "Learning rate set to" in result.out + result.err
     adapters, prompts = column(folder, "lr/adapters"), column(folder, "lr/prompts")
     assert adapters[0] != pytest.approx(2e-4)
     assert prompts[0] / adapters[0] == pytest.approx(3e-5 / 2e-4)
 
 
-def test_a_finder_of_the_batch_size_needs_no_name_of_an_attribute(fit):
-    folder, result = fit(*callback("BatchSizeFinder", max_trials=2, steps_per_trial=1, init_val=2))
+def test_a_finder_of_the_batch_size_needs_no_name_of_an_attribute(fit_once):
+    folder, result = fit_once(*callback("BatchSizeFinder", max_trials=2, steps_per_trial=1, init_val=2))
     assert "batch size" in result.out + result.err
     assert json.loads((folder / "metrics.json").read_text())["clips"] == 6
 
 
 @pytest.mark.slow
-def test_averaged_weights_are_those_that_are_saved_and_tested(fit):
+def test_averaged_weights_are_those_that_are_saved_and_tested(fit_once):
     average = callback("EMAWeightAveraging", decay=0.5)
-    folder, result = fit(*average, "--data.val", "test", "--model.lr_adapters", "1e-2")
+    folder, result = fit_once(*average, "--data.val", "test", "--model.lr_adapters", "1e-2")
     assert column(folder, "test/loss") == column(folder, "val/loss")
     assert result.err == ""
     content = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
@@ -367,10 +259,10 @@ def test_averages_that_no_checkpoint_would_hold_are_refused(tmp_path, monkeypatc
     assert "checkpoint.save_weights_only is true, but EMAWeightAveraging needs" in result.err
 
 
-def test_a_callback_is_added_to_those_of_peclip(fit):
+def test_a_callback_is_added_to_those_of_peclip(fit_once):
     stop = callback("EarlyStopping", monitor="train/loss_epoch", mode="max", patience=0, min_delta=1e9)
     save = callback("ModelCheckpoint", dirpath="mine", filename="{epoch}", save_top_k=-1, save_last=True)
-    folder, _ = fit(*stop, *save, "--trainer.max_epochs", "5", "--checkpoint.save_last", "link")
+    folder, _ = fit_once(*stop, *save, "--trainer.max_epochs", "5", "--checkpoint.save_last", "link")
     assert json.loads((folder / "training.json").read_text())["epochs"] == 2
     assert {path.name for path in Path("mine").iterdir()} == {"epoch=0.ckpt", "epoch=1.ckpt", "last.ckpt"}
     left = {path.name: path.is_symlink() for path in (folder / "checkpoints").iterdir()}
@@ -393,8 +285,8 @@ def test_a_score_of_a_validation_that_there_is_not_is_refused_before_the_first_e
     assert not Path("runs").exists()
 
 
-def test_the_console_shows_the_means_of_an_epoch(plain):
-    folder, result = plain
+def test_the_console_shows_the_means_of_an_epoch(plain_fit):
+    folder, result = plain_fit
     (line,) = [line for line in result.out.splitlines() if line.startswith("epoch ")]
     losses, sizes = column(folder, "train/loss"), [4, 4, 1]
     mean = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / 9
