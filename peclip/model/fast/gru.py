@@ -68,11 +68,12 @@ class Unrolled(torch.autograd.Function):
             weight: of the hidden state's part, (3R, R).
             bias: of the hidden state's part, (3R,).
         """
+        narrow, add = weight.to(entering.dtype), bias.to(entering.dtype)  # once, not at every step
         hidden: Tensor | None = None
         steps: list[tuple[Tensor, ...]] = []
         for now in entering.unbind(1):
             reset_in, update_in, new_in = now.chunk(3, -1)
-            gates = bias.to(now.dtype).expand_as(now) if hidden is None else F.linear(hidden, weight, bias)
+            gates = add.expand_as(now) if hidden is None else F.linear(hidden, narrow, add)
             reset_of, update_of, new_of = gates.chunk(3, -1)
             reset, update = torch.sigmoid(reset_in + reset_of), torch.sigmoid(update_in + update_of)
             candidate = torch.tanh(new_in + reset * new_of)
