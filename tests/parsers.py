@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 BUILDER = "peclip.train.private_hooks"
 """The module of the command line that builds its parser."""
+
+FINDER = ("jsonargparse._subcommands", "jsonargparse._core")
+"""The module that finds the option of a name, and the other that asks it."""
 
 BUILT = ("parser", "_subcommand_parsers", "_subcommand_method_arguments")
 """Attributes of a command line that building sets."""
@@ -28,6 +32,9 @@ def built_once() -> Iterator[None]:
         if BUILDER in sys.modules:
             kind = sys.modules[BUILDER].HookedCLI
             patch.setattr(kind, "setup_parser", _once(kind.setup_parser))
+            found = _found_once(sys.modules[FINDER[0]].find_action_and_subcommand)
+            for user in FINDER:
+                patch.setattr(f"{user}.find_action_and_subcommand", found)
         yield
 
 
@@ -45,6 +52,23 @@ def _once(build: Callable[..., None]) -> Callable[..., None]:
             parser.callback_keys, parser._instantiators = [*keys], None
 
     return setup
+
+
+def _found_once(find: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what finds the option of a name, which reading a command line does thousands of times among hundreds of options."""
+    known: WeakKeyDictionary[Any, tuple[int, dict[object, Any]]] = WeakKeyDictionary()
+
+    def found(parser: Any, name: str, exclude: Any = None) -> Any:
+        if getattr(parser, "_subcommands_action", None):  # whose options are those of other parsers
+            return find(parser, name, exclude)
+        count, names = known.get(parser, (0, {}))
+        if count != len(parser._actions):  # it is still being built
+            count, names = known[parser] = len(parser._actions), {}
+        if (name, exclude) not in names:
+            names[name, exclude] = find(parser, name, exclude)
+        return names[name, exclude]
+
+    return found
 
 
 def _options_of(cli: HookedCLI, args: tuple[Any, ...]) -> str:
