@@ -20,10 +20,11 @@ os.environ.setdefault("MKL_CBWR", "AUTO")  # as the command does
 import pytest
 
 from peclip.data import forking
+from tests import runs
 from tests.backbones import loaded_once
 from tests.lacking import summary
 from tests.parsers import built_once
-from tests.runs import save_blank, trained, write_config, write_data
+from tests.runs import trained, write_config, write_data
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -224,9 +225,10 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures of results are blank: for tests of much else. Those of the tiny run and of tests/results are drawn."""
-    monkeypatch.setattr("peclip.results.figures.save", save_blank)
+def blank_pictures() -> Iterator[None]:
+    """Pictures are blank: for tests of much else. Those of the tiny run, of tests/results and of tests of pictures are drawn."""
+    with runs.blank_pictures():
+        yield
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

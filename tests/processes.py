@@ -22,8 +22,7 @@ from pkgutil import resolve_name
 from threading import Thread
 
 from peclip.data import forking
-from peclip.results import figures
-from tests.runs import Result, run, save_blank
+from tests.runs import Result, blank_pictures, run
 
 
 def nothing(rank: int) -> None:
@@ -190,9 +189,8 @@ def _run(
     os.environ.clear()
     os.environ.update(environment)
     rank_zero_only.rank = rank
-    figures.save = save_blank
     before(rank)
-    with chdir(folder):
+    with chdir(folder), blank_pictures():
         result = run(*args)
     for name in ("out", "err"):
         (folder / f"{name}.{rank}").write_text(getattr(result, name))

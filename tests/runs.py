@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+import pytest
 import yaml
 from PIL import Image
 
 from peclip.cli import main
-from peclip.files import atomic_write
 from tests.trees import write_clip
 
 if TYPE_CHECKING:
@@ -90,10 +90,17 @@ def trained(folder: Path, *args: str | Path) -> Path:
     return made
 
 
-def save_blank(figure: Figure | None, target: Path, dpi: int = 120) -> None:
-    """Stand in for :func:`peclip.results.figures.save`: a picture of one pixel. Laying it out takes a third of a short run."""
-    with atomic_write(target) as path:
-        Image.new("L", (1, 1)).save(path, format="png")
+@contextmanager
+def blank_pictures() -> Iterator[None]:
+    """Let figures be saved as pictures of one pixel, whoever saves them: laying one out takes a third of a short run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure.savefig", save_blank)
+        yield
+
+
+def save_blank(figure: Figure | None, path: Path, **options: object) -> None:
+    """Stand in for ``savefig`` of a figure."""
+    Image.new("L", (1, 1)).save(path, format="png")
 
 
 @contextmanager

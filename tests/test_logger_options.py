@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from tests.runs import run, trained
+from tests.runs import blank_pictures, run, trained
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,8 @@ def logged(tmp_path_factory, tiny_config):
         "trainer: {max_epochs: 1, logger: [{class_path: TensorBoardLogger, init_args: {save_dir: board}}, "
         "{class_path: WandbLogger, init_args: {offline: true, project: faces}}]}\n"
     )
-    return trained(folder, "--config", tiny_config, "--config", folder / "both.yaml")
+    with blank_pictures():
+        return trained(folder, "--config", tiny_config, "--config", folder / "both.yaml")
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ from tests.lacking import YUNET, needs, needs_yunet
 from tests.printed.blocks import ROOT, SHOWN, TRIED, blocks, is_script, lines
 from tests.printed.stage import TRAINED, Stage, here, small_demo, tiny_hub
 from tests.printed.things import THINGS
-from tests.runs import run, save_blank, write_data
+from tests.runs import blank_pictures, run, write_data
 
 NOT_RUN = {
     r"make \w+": "sets up .venv first; .ci/run runs them",
@@ -96,8 +96,7 @@ def quick_stage(tmp_path_factory, hub, tiny_run):
     crossval = stage.folder / "runs/dfew/cv_0"
     folds = {fold: shutil.copytree(tiny_run, crossval / f"fold_{fold}") for fold in (1, 2)}
     shutil.copy(tiny_run / "config.yaml", crossval)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("peclip.results.figures.save", save_blank)
+    with blank_pictures():
         write_summary(crossval, summarise({fold: read_evaluation(run) for fold, run in folds.items()}, "dfew"))
         yield stage
 

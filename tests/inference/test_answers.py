@@ -16,6 +16,8 @@ from tests.inference.test_timeline import LABELS, blank, face
 from tests.media import write_video
 from tests.runs import run
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 OPTIONS = {"model": "m (1)", "window": 2.0, "format": ""}
 TABLES = ("timeline.csv", "segments.csv", "summary.csv", "timeline.json")
 

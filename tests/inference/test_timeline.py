@@ -16,6 +16,8 @@ from peclip.inference.recognizer import Row
 from peclip.inference.timeline import Timeline
 from peclip.inference.windows import Box
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 LABELS = ["happiness", "fear"]
 TABLES = ["segments.csv", "summary.csv", "timeline.csv", "timeline.json"]
 

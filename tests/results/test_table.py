@@ -15,7 +15,7 @@ from peclip.results.evaluation import Limited, read_evaluation
 from peclip.results.options import Change, write_changes
 from peclip.results.replicates import find_results
 from peclip.results.selection import Seen
-from tests.runs import few_calls, run, save_blank
+from tests.runs import few_calls, run
 from tests.train.evaluations import outcomes, write_run
 
 TRUTH = outcomes(90, 1)[0]
@@ -192,9 +192,10 @@ def test_runs_are_found_in_folders_nested_deeper_than_calls_may_be(tmp_path):
     assert found.results == (deepest / "run",)
 
 
-def test_a_cross_validation_is_the_mean_of_its_folds_and_its_seeds_are_replicates(tmp_path, monkeypatch):
+def test_a_cross_validation_is_the_mean_of_its_folds_and_its_seeds_are_replicates(
+    tmp_path, monkeypatch, blank_pictures
+):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("peclip.results.figures.save", save_blank)
     for seed in range(2):
         folder = tmp_path / f"cv_{seed}"
         for fold in range(2):

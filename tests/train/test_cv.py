@@ -14,7 +14,7 @@ import yaml
 
 from peclip.results.evaluation import read_evaluation
 from tests.processes import AtCall, in_a_process, send
-from tests.runs import LABELS, run, write_config
+from tests.runs import LABELS, blank_pictures, run, write_config
 from tests.trees import write_clip
 
 FOLDS = (1, 2, 3)
@@ -57,7 +57,8 @@ def finished(tmp_path_factory, interrupted):
     shutil.copytree(interrupted / "runs", folder / "runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        result = run("cv", "--config", interrupted / "tiny.yaml")
+        with blank_pictures():
+            result = run("cv", "--config", interrupted / "tiny.yaml")
     assert (result.status, result.err) == (0, "")
     (folder / "out.txt").write_text(result.out)
     return folder

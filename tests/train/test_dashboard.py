@@ -1,8 +1,8 @@
 """Experiment trackers show settings, pictures and speed of a run; their files are read back, value by value."""
 
 import json
-import os
 import subprocess
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from peclip.train.cli.arguments import with_loggers
 from peclip.train.runs.boards import _named_for_mlflow, surroundings
 from peclip.train.runs.wandb_logger import ContinuedWandbLogger, Earlier, Row
 from tests.lacking import needs
-from tests.runs import run
+from tests.runs import blank_pictures, run
 
 OPTIONS = ("--model.zero_shot", "false", "--trainer.log_every_n_steps", "2", "--name", "board")
 
@@ -27,12 +27,9 @@ def board(tmp_path_factory, tiny_config):
     """The folder of a run that is logged to TensorBoard, too, and what TensorBoard holds."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    before, folder = Path.cwd(), tmp_path_factory.mktemp("board")
-    os.chdir(folder)
-    try:
+    folder = tmp_path_factory.mktemp("board")
+    with chdir(folder), blank_pictures():
         result = run("fit", "--config", tiny_config, "--trainer.logger", "tensorboard", *OPTIONS)
-    finally:
-        os.chdir(before)
     assert result.status == 0, result.err
     events = EventAccumulator(str(folder / "runs/board/version_0"), {"images": 0, "scalars": 0})
     events.Reload()

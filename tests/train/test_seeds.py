@@ -10,7 +10,7 @@ import pytest
 
 from peclip.results.options import read_options
 from tests.processes import AtCall, in_a_process, send
-from tests.runs import run, write_config, write_data
+from tests.runs import blank_pictures, run, write_config, write_data
 from tests.train.test_cv import write_folds
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
@@ -22,7 +22,10 @@ SHORT = ("--trainer.max_epochs", "1", "--model.zero_shot", "false", "--data.num_
 def runs(tmp_path_factory, tiny_config):
     """The runs of two seeds, and what the command printed."""
     folder = tmp_path_factory.mktemp("seeds") / "runs"
-    result = run("fit", "--config", tiny_config, *SHORT, "--folder", folder, "--seed_everything", "5", "--seeds", "2")
+    with blank_pictures():
+        result = run(
+            "fit", "--config", tiny_config, *SHORT, "--folder", folder, "--seed_everything", "5", "--seeds", "2"
+        )
     assert (result.status, result.err) == (0, ""), result.err
     return folder, result.out
 
