@@ -1,5 +1,6 @@
 """The help of every command and the comparison of runs are fast: neither imports heavy packages."""
 
+import json
 import os
 import re
 import runpy
@@ -39,12 +40,49 @@ def test_a_heavy_import_would_be_noticed(without_heavy):
     assert (done.returncode, "was imported" in done.stderr) == (1, True)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_the_help_of_a_command_imports_nothing_heavy(command, without_heavy):
-    done = without_heavy("-m", "peclip", *command.split(), "--help")
+ALL_HELP = """
+import io, json
+from contextlib import redirect_stderr, redirect_stdout
+from peclip.cli import COMMANDS, main
+
+answers = {}
+for command in COMMANDS:
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            main([*command.split(), "--help"])
+        except SystemExit as end:
+            status = end.code or 0
+        except Exception as error:
+            status = 1
+            print(error, file=err)
+    answers[command] = status, err.getvalue(), out.getvalue()
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def all_help(without_heavy):
+    """Of every command the status of its help and what it prints on stderr and stdout, all from one process.
+
+    What one command imports in vain is refused to the next one, too: a module that fails is not kept.
+    """
+    done = without_heavy("-c", ALL_HELP)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "usage: peclip " in done.stdout
-    assert "--help" in done.stdout
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_imports_nothing_heavy(command, all_help):
+    status, err, out = all_help[command]
+    assert (status, err) == (0, "")
+    assert "usage: peclip " in out
+    assert "--help" in out
+
+
+def test_help_is_asked_for_as_a_user_does(without_heavy, all_help):
+    done = without_heavy("-m", "peclip", "recognize", "--help")
+    assert [done.returncode, done.stderr, done.stdout] == all_help["recognize"]
 
 
 def test_runs_are_compared_and_tabulated_without_anything_heavy(without_heavy, tmp_path):
