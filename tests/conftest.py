@@ -62,6 +62,38 @@ TOGETHER = {
     "Gradio": ("inference/app/", "train/test_private_hooks.py"),
     "ONNX": ("model/io/test_onnx.py", "model/io/test_export.py", "inference/test_join.py"),
     "the compiler": ("model/test_blocks.py", "model/fast/", "model/io/test_released.py", "model/test_one_token.py"),
+    "runs that are killed": (
+        "stress/test_kills.py",
+        "stress/test_numbers.py",
+        "test_cli.py",
+        "test_cluster.py",
+        "train/test_cv.py",
+        "train/test_folders.py",
+        "train/test_module.py",
+        "train/test_ranks.py",
+        "train/test_shards.py",
+        "train/test_skipped.py",
+    ),
+    "other processes": (
+        "bad_input/test_data.py",
+        "bench/test_bench.py",
+        "data/test_batch.py",
+        "data/test_broken.py",
+        "data/test_datamodule.py",
+        "data/test_forking.py",
+        "data/test_loader.py",
+        "data/test_pack.py",
+        "data/test_waiting.py",
+        "inference/test_recognize.py",
+        "inference/test_sources.py",
+        "model/io/test_checkpoint.py",
+        "stress/test_fuzz",
+        "stress/test_million.py",
+        "test_help.py",
+        "test_trained_models.py",
+        "train/test_metrics.py",
+        "train/test_peft_runs.py",
+    ),
     "loggers": (
         "test_logger_options.py",
         "train/test_dashboard.py",
@@ -69,7 +101,7 @@ TOGETHER = {
         "test_configs.py::test_a_configuration_trains_and_does_what_its_name_says[configs/logging/",
     ),
 }
-"""Tests that share what takes seconds to start or to import, such as one server: one process runs those of a group."""
+"""Tests that share what takes seconds to start or to import, such as a server of processes: one process runs those of a group."""
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "pe_clip_small.json").read_text())
 
