@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import warnings
 import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -161,9 +162,20 @@ def pytest_collection_finish() -> None:
     import torch
 
     torch.set_num_threads(1)
-    gc.collect()
     gc.freeze()
     gc.set_threshold(5000, 20, 20)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_warning_recorded(warning_message: warnings.WarningMessage) -> None:
+    """Report a warning as the built-in one that its class descends from.
+
+    To show one of Lightning, the process that hands out the tests would import Lightning.
+    """
+    kind = warning_message.category
+    known = next(each for each in kind.__mro__ if each.__module__ == "builtins")
+    if kind is not known and issubclass(known, Warning):
+        warning_message.category, warning_message.message = known, known(f"{kind.__name__}: {warning_message.message}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+
+from tests.conftest import pytest_warning_recorded
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,6 +39,22 @@ def test_the_tests_of_a_file_run_in_one_process_and_files_in_several(tmp_path: P
     assert [len(pids) for pids in ran] == [9] * 4
     assert [len({*pids}) for pids in ran] == [1] * 4
     assert len({pid for pids in ran for pid in pids}) == 2
+
+
+class OfAPackage(FutureWarning):
+    """A warning whose class only its package knows."""
+
+
+def test_a_warning_of_a_package_is_reported_without_its_package():
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        warnings.warn("soon", OfAPackage, stacklevel=1)
+        warnings.warn("now", UserWarning, stacklevel=1)
+    for each in caught:
+        pytest_warning_recorded(each)
+    assert [(each.category, str(each.message)) for each in caught] == [
+        (FutureWarning, "OfAPackage: soon"), (UserWarning, "now")
+    ]  # fmt: skip
+    assert [type(each.message) for each in caught] == [FutureWarning, UserWarning]
 
 
 def test_the_process_that_hands_out_the_tests_does_not_import_torch():
