@@ -85,10 +85,45 @@ def write_new_text(path: Path, text: str) -> None:
         InputError: it cannot be written.
         FileExistsError: it exists.
     """
+    with _new_file(path) as temporary:
+        write_text(temporary, text)
+
+
+def copy_new(source: Path, path: Path) -> None:
+    """Copy a file as a whole, unless there is one at the path: of processes that try at once, one succeeds.
+
+    Raises:
+        InputError: it cannot be read or written.
+        FileExistsError: there is one.
+    """
+    with (
+        _new_file(path) as temporary,
+        file_errors(),
+        open_regular(source) as file,
+        atomic_write(temporary) as copy,
+        copy.open("wb") as target,
+    ):
+        shutil.copyfileobj(file, target)
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write a file to as a whole; then give it its name, unless another file has that.
+
+    Raises:
+        FileExistsError: there is one.
+    """
     if path.exists():
         raise FileExistsError(path)
     temporary = temporary_name(path)
-    write_text(temporary, text)
+    try:
+        yield temporary
+        _rename_new(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _rename_new(temporary: Path, path: Path) -> None:
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -97,8 +132,6 @@ def write_new_text(path: Path, text: str) -> None:
         if path.exists():
             raise FileExistsError(path) from None
         move(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from peclip.errors import InputError
-from peclip.files import LOCK, atomic_write, is_not, locked, write_new_text
+from peclip.files import LOCK, atomic_write, copy_new, is_not, locked, write_new_text
 
 
 def test_nothing_is_left_of_a_file_whose_writing_fails(tmp_path):
@@ -28,10 +28,15 @@ def test_a_new_file_never_replaces_another(tmp_path, monkeypatch, has_links):
         monkeypatch.setattr(
             "os.link", lambda *paths: (_ for _ in ()).throw(PermissionError(1, "Operation not permitted"))
         )
-    write_new_text(tmp_path / "folder/config.yaml", "mine")
+    write_new_text(tmp_path / "mine", "mine")
+    write_new_text(tmp_path / "yours", "yours")
+    copy_new(tmp_path / "mine", tmp_path / "folder/config.yaml")
     with pytest.raises(FileExistsError):
         write_new_text(tmp_path / "folder/config.yaml", "yours")
+    with pytest.raises(FileExistsError):
+        copy_new(tmp_path / "yours", tmp_path / "folder/config.yaml")
     assert [path.read_text() for path in (tmp_path / "folder").iterdir()] == ["mine"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "mine", "yours"]
 
 
 def test_what_a_path_is_instead_is_said_where_there_is_something(tmp_path):

@@ -136,9 +136,9 @@ def test_a_single_checkpoint_at_the_end_of_its_training_is_not_continued(limits,
     assert found(tmp_path, options, state=before) == {}  # the run itself is reported again
     says = rf"last\.ckpt has reached {option.replace('__', '.')} {value}, so nothing would be trained: raise .* peclip test$"
     with pytest.raises(InputError, match=says):
-        found(tmp_path, options, state=before, in_place=False)
+        found(tmp_path, options, state=before, in_place=False, at_start=True)
     more = {option: value + 1}
-    assert found(tmp_path, changed(**more), state=before, in_place=False)
+    assert found(tmp_path, changed(**more), state=before, in_place=False, at_start=True)
 
 
 def test_the_clips_of_a_step_may_be_spread_over_other_devices(tmp_path):
@@ -223,6 +223,23 @@ def test_a_change_is_agreed_once_and_counts_from_the_checkpoint_that_is_there(tm
     now = changes_on_resuming(at_step(tmp_path), changed(model__lr_adapters=2e-3), BEFORE, allowed=False)
     assert now == (earlier[0], Change(15, "model.lr_adapters", 2e-4, 2e-3))
     assert changes_on_resuming(at_step(tmp_path), BEFORE, BEFORE, allowed=False) == (earlier[0],)
+
+
+def test_a_run_at_the_checkpoint_that_it_continues_is_compared_with_what_it_began_with(tmp_path):
+    """It is killed before its first checkpoint, again and again: what was changed on the way stays on record, in order."""
+    began = changed(model__lr_adapters=2e-3)
+    (tmp_path / OPTIONS).write_text(yaml.safe_dump(began))
+    record = [Change(10, "data.num_workers", 0, 2), Change(15, "model.lr_adapters", 2e-4, 2e-3)]
+    write_changes(tmp_path, record)
+    run = at_step(tmp_path, at_start=True)
+    assert changes_on_resuming(run, began, BEFORE, allowed=False) == tuple(record)
+    for before, now in ((2e-3, 2e-4), (2e-4, 2e-3), (2e-3, 2e-4)):
+        options = changed(model__lr_adapters=now)
+        with pytest.raises(InputError, match=rf"lr_adapters {before} \(now {now}\): .*--allow_changes true"):
+            changes_on_resuming(run, options, BEFORE, allowed=False)
+        record.append(Change(15, "model.lr_adapters", before, now))
+        assert changes_on_resuming(run, options, BEFORE, allowed=True) == tuple(record)
+        write_changes(tmp_path, record)
 
 
 def test_a_run_of_an_earlier_version_is_compared_with_its_configuration(tmp_path):

@@ -53,7 +53,7 @@ from peclip.train.cluster.shutdown import ended_together
 from peclip.train.cluster.signals import asked_to_end, interrupted_by_ctrl_c, usr1_as_sigterm
 from peclip.train.optimizers import check_custom
 from peclip.train.private_hooks import HookedCLI, know_rank
-from peclip.train.runs.checkpoints import BestCheckpoint, LastCheckpoint, best_checkpoint
+from peclip.train.runs.checkpoints import START, BestCheckpoint, LastCheckpoint, best_checkpoint
 from peclip.train.runs.folder import RUNS
 from peclip.train.runs.record import changed_at, repeats_steps
 from peclip.train.runs.recorder import Recorder
@@ -220,7 +220,7 @@ class PEClipCLI(HookedCLI):
         if self.config.subcommand == "fit":  # a rank that starts later may find the run that another has begun
             run, changes = self.resumed, self.recorder.changes
             changed = changed_at(run, changes) if run else set[str]()
-            ended = run is not None and run.in_place and run.ended and repeats_steps(run, changes)
+            ended = run is not None and run.ended and not run.at_start and repeats_steps(run, changes)
             callbacks.insert(0, Resumed(changed, ended))
         with refused(options):
             return fits_cluster(super().instantiate_trainer(**kwargs, plugins=plugins(entries(given.plugins))))
@@ -250,7 +250,7 @@ class PEClipCLI(HookedCLI):
 
     def _drop_empty_run(self) -> None:
         """Remove the folder of a failed run that holds only its configuration, and the parent folders created for it."""
-        is_own = self.recorder.has_begun or not (self.folder / OPTIONS).exists()
+        is_own = self.recorder.has_begun or not any((self.folder / name).exists() for name in (OPTIONS, START))
         if self.trainer.is_global_zero and is_own and not self.in_place:
             remove_empty_run(self.folder, Path(RUNS))
 

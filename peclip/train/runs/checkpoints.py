@@ -21,6 +21,9 @@ from peclip.train.runs.states import check_states
 PREVIOUS = "previous.ckpt"
 """The checkpoint that was ``last.ckpt`` before."""
 
+START = "start.ckpt"
+"""Copy, in the folder of a run, of the single checkpoint that the run continues; removed when it has one of its own."""
+
 ENDED = "ended"
 """Entry of a checkpoint's state: whether a callback, such as EarlyStopping, had ended the training."""
 
@@ -215,6 +218,7 @@ class LastCheckpoint(Checkpoint):
                 if last.exists():
                     last.replace(self.folder / PREVIOUS)
                 move(following, last)
+                (self.folder.parent / START).unlink(missing_ok=True)
 
 
 def _is_between_steps(trainer: Trainer) -> bool:

@@ -102,14 +102,16 @@ def changes_on_resuming(
     if idle and over and _reached(run, known):
         advice = "it is finished, so nothing of this would apply: raise trainer.max_epochs"
         raise _refused(run, idle, advice)
-    if over and not run.in_place:
+    if over and run.at_start:
         advice = f"raise {over} to continue it, or evaluate it with peclip test"
         raise InputError(f"{run.checkpoint} has reached {over} {stated[over]}, so nothing would be trained: {advice}")
     unasked = [change for change in applied if not _extends(change)]
     if unasked and not allowed:
         advice = f"resume with the same, set --{ALLOW} true to change this from step {run.steps} on"
         raise _refused(run, unasked, advice)
-    return (*(change for change in earlier if change.step < run.steps), *found)
+    # What a run has changed in the checkpoint that it continues, it has changed for good.
+    keeps_all = run.in_place and run.at_start and (run.folder / OPTIONS).exists()
+    return (*(change for change in earlier if keeps_all or change.step < run.steps), *found)
 
 
 def changed_at(run: Interrupted, changes: Iterable[Change]) -> set[str]:
@@ -156,10 +158,13 @@ def check_same_clips(run: Interrupted, trainer: Trainer, data: VideoDataModule) 
 def recorded_options(run: Interrupted) -> dict[str, Any]:
     """Return the options of a run at its checkpoint: those that the checkpoint holds, or, of an earlier version, its run.
 
+    A run that continues a checkpoint has its own from the start, where the checkpoint holds those of another run.
+
     Raises:
         InputError: neither has them.
     """
-    found = run.state.get("options") or read_options(run.folder, run.steps)
+    own = read_options(run.folder) if run.in_place and run.at_start else None
+    found = own or run.state.get("options") or read_options(run.folder, run.steps)
     if not found:
         raise InputError(
             f"{run.checkpoint or run.folder}: the options of its training are not known, because {run.folder} has no "

@@ -14,10 +14,10 @@ from lightning.pytorch.loggers import CSVLogger
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError
-from peclip.files import write_new_text, write_text
-from peclip.results.options import OPTIONS, Change, read_changes, write_changes
+from peclip.files import copy_new, write_new_text, write_text
+from peclip.results.options import CHANGES, OPTIONS, Change, read_changes, write_changes
 from peclip.terminal import say
-from peclip.train.runs.checkpoints import LastCheckpoint
+from peclip.train.runs.checkpoints import START, LastCheckpoint
 from peclip.train.runs.clips import BATCH
 from peclip.train.runs.folder import ALLOW
 from peclip.train.runs.loggers import Logs, identified, read_logs, rows_ahead, write_logs
@@ -104,22 +104,43 @@ class Recorder:
             keep_metrics(self._in_place, trainer.logger)  # no check can fail after this
 
     def begin(self, trainer: Trainer, folder: Path, data: VideoDataModule) -> None:
-        """Write the config.yaml of a new folder, before anything else is written there.
+        """Keep what a new run continues, and write the config.yaml of its folder, before anything else is written there.
 
         Raises:
             InputError: another command has begun there since the folder was chosen.
         """
-        if self._in_place or not isinstance(trainer.logger, CSVLogger) or not trainer.is_global_zero:
+        is_quick = trainer.fast_dev_run  # type: ignore[attr-defined]
+        if self._in_place or is_quick or not trainer.is_global_zero:
             return
         try:
+            self._keep_start(folder)
             write_new_text(folder / OPTIONS, self._text(data))
         except FileExistsError as error:
+            self._drop_start(folder)
             if self._given.get("shards") is None:  # which several commands may complete
                 raise InputError(
                     f"{folder}: another command has begun there meanwhile: start this one again"
                 ) from error
         else:
             self.has_begun = True
+
+    def _keep_start(self, folder: Path) -> None:
+        """Copy the single checkpoint that a new run continues, from which it resumes if it is killed before its own first one.
+
+        By then its file may be gone, or be another one. The changes before it are known to its own run alone.
+        """
+        if self._resumed and self._resumed.checkpoint:
+            copy_new(self._resumed.checkpoint, folder / START)
+            self.has_begun = True
+            write_changes(folder, self.changes)
+            self._say_changes()
+
+    def _drop_start(self, folder: Path) -> None:
+        """Remove the copy from a folder in which another command has begun since."""
+        if self.has_begun:
+            self.has_begun = False
+            for name in (START, CHANGES):
+                (folder / name).unlink(missing_ok=True)
 
     def write(self, folder: Path, data: VideoDataModule) -> None:
         """Write config.yaml once, with the labels of the data so that it can be used without them, and what has changed."""

@@ -11,11 +11,11 @@ from lightning.pytorch.utilities import rank_zero_only
 from peclip.errors import InputError, first_line
 from peclip.files import is_temporary, read_regular_text
 from peclip.model.torch_file import read_checkpoint
-from peclip.results.options import CHANGES, OPTIONS
+from peclip.results.options import CHANGES, OPTIONS, read_changes
 from peclip.terminal import say
 from peclip.train.private_hooks import process_rank
 from peclip.train.runs.checkpoint_io import LAST
-from peclip.train.runs.checkpoints import ENDED, PREVIOUS, LastCheckpoint
+from peclip.train.runs.checkpoints import ENDED, PREVIOUS, START, LastCheckpoint
 from peclip.train.runs.folder import VERSION, number_of, remove_folder, run_of_model
 from peclip.train.runs.loggers import FILE as LOGS
 from peclip.train.runs.states import check_states
@@ -25,7 +25,7 @@ METRICS, METRICS_BEFORE, HPARAMS = "metrics.csv", ".before.csv", "hparams.yaml"
 MOST_DIGITS = 18
 """Digits of the largest step: the number has 64 bits."""
 
-BEFORE_TRAINING = {OPTIONS, CHANGES, LOGS, "checkpoints", HPARAMS}
+BEFORE_TRAINING = {OPTIONS, CHANGES, LOGS, START, "checkpoints", HPARAMS}
 """Files that are written before a training begins, beside those of TensorBoard."""
 
 
@@ -39,6 +39,7 @@ class Interrupted(NamedTuple):
         epochs: epochs that were finished.
         state: what :class:`~peclip.train.runs.checkpoints.LastCheckpoint` saved there: options, batches and clips.
         in_place: whether it resumes in its own folder; a single ``.ckpt`` is continued in a new one.
+        at_start: whether the checkpoint is a single ``.ckpt`` that a run continues, which has none of its own yet.
         ended: whether a callback, such as EarlyStopping, had ended the training.
     """
 
@@ -48,6 +49,7 @@ class Interrupted(NamedTuple):
     epochs: int = 0
     state: Mapping[str, Any] = {}
     in_place: bool = True
+    at_start: bool = False
     ended: bool = False
 
 
@@ -67,7 +69,7 @@ def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrup
     """
     if ckpt_path != "last":
         run = Path(ckpt_path)
-        if not (run / "checkpoints").is_dir():
+        if not _has_checkpoints(run):
             raise InputError(f"{run}: no checkpoint to resume from, expected a .ckpt file or the folder of a run")
     else:
         named = [folder] if folder else sorted(runs.glob(f"{VERSION}_*"), key=number_of)
@@ -92,12 +94,16 @@ def continued(checkpoint: Path) -> Interrupted:
             f"{checkpoint}: no checkpoint to resume from, expected last, a .ckpt file or the folder of a run"
         )
     run = run_of_model(str(checkpoint)) or checkpoint.parent
-    return _at_checkpoint(run, checkpoint, read_checkpoint(checkpoint), in_place=False)
+    return _at_checkpoint(run, checkpoint, read_checkpoint(checkpoint), in_place=False, at_start=True)
 
 
 def _is_run(folder: Path) -> bool:
     """Return whether a folder is that of a run, even if it was interrupted before its training had begun."""
-    return (folder / "checkpoints").is_dir() or ((folder / OPTIONS).exists() and _is_empty(folder))
+    return _has_checkpoints(folder) or ((folder / OPTIONS).exists() and _is_empty(folder))
+
+
+def _has_checkpoints(folder: Path) -> bool:
+    return (folder / "checkpoints").is_dir() or (folder / START).is_file()
 
 
 def _is_empty(folder: Path) -> bool:
@@ -112,32 +118,38 @@ def _say(line: str, error: bool = False) -> None:
 
 
 def _newest_good(run: Path) -> Interrupted:
-    """Return a run at its latest complete checkpoint; set a damaged one aside with a warning.
+    """Return a run at its latest complete checkpoint, or at the one that it continues; set a damaged one aside with a warning.
 
     Raises:
-        InputError: all checkpoints are damaged.
+        InputError: all checkpoints are damaged, or the one is missing that the run continues.
     """
     folder, error = run / "checkpoints", None
-    for path in (folder / LAST, folder / PREVIOUS):
-        if not path.is_file():
-            continue
+    found = [path for path in (folder / LAST, folder / PREVIOUS, run / START) if path.is_file()]
+    for path in found:
         try:
             content = read_checkpoint(path)
         except InputError as this:
-            if error is None and (folder / PREVIOUS).is_file():
+            if path != found[-1]:
                 _say(f"peclip: warning: {this}: trying the one before it", error=True)
             error = this
             continue
         # Otherwise the next checkpoint would replace the good one. Only rank 0 moves it.
         if error and (folder / LAST).exists() and not process_rank():
             (folder / LAST).replace(folder / "torn.ckpt")
-        return _at_checkpoint(run, path, content)
+        return _at_checkpoint(run, path, content, at_start=path.name == START)
     if error:
         raise error
+    if steps := max((change.step for change in read_changes(run)), default=0):
+        raise InputError(
+            f"{run} has no checkpoint, but its {CHANGES} names step {steps}: put its checkpoint back, or continue the .ckpt that it "
+            "was started from in a new run with --ckpt_path FILE.ckpt"
+        )
     return Interrupted(run)
 
 
-def _at_checkpoint(run: Path, checkpoint: Path, content: dict[str, Any], in_place: bool = True) -> Interrupted:
+def _at_checkpoint(
+    run: Path, checkpoint: Path, content: dict[str, Any], in_place: bool = True, at_start: bool = False
+) -> Interrupted:
     """Return a run at a checkpoint.
 
     Raises:
@@ -153,7 +165,7 @@ def _at_checkpoint(run: Path, checkpoint: Path, content: dict[str, Any], in_plac
         raise InputError(
             f"{checkpoint} holds weights, but not the state of a training: start from it with --init_from"
         ) from error
-    return Interrupted(run, checkpoint, steps, epochs, state, in_place, ended=found.get(ENDED) is True)
+    return Interrupted(run, checkpoint, steps, epochs, state, in_place, at_start, ended=found.get(ENDED) is True)
 
 
 def keep_metrics(run: Interrupted, logger: CSVLogger) -> None:
