@@ -266,3 +266,36 @@ def test_a_run_that_had_steps_and_has_no_checkpoint_does_not_start_again(options
     write_changes(killed, [Change(6, "model.lr_adapters", 2e-4, 2e-3)])
     result = run(*options, "--model.lr_adapters", "2e-3", "--ckpt_path", "last")
     assert_refused(result, f"{killed} has no checkpoint, but its changes.yaml names step 6", "--ckpt_path FILE.ckpt")
+
+
+# --- a run that starts from a trained model ---
+
+
+@pytest.fixture
+def from_model(options, tiny_run, tmp_path, monkeypatch):
+    """Options of a run that starts from a trained model, and a function that kills it in a step."""
+    monkeypatch.chdir(tmp_path)
+    args = [*options, "--data.num_frames", "null", "--model.net.num_frames", "3"]
+
+    def kill(step):
+        again = [*args, "--init_from", str(tiny_run)]
+        assert in_a_process(tmp_path, again, AtCall(STEP, step, DIE))[0] == -signal.SIGKILL
+        return again
+
+    return args, kill
+
+
+def test_killed_before_its_first_checkpoint_it_does_not_start_from_another_one(from_model, tiny_run):
+    args, kill = from_model
+    again = kill(2)
+    assert_refused(run(*args, "--ckpt_path", "last"), f"init_from {tiny_run} (now null)"[:60])
+    assert run(*again, "--ckpt_path", "last").status == 0
+
+
+def test_with_a_checkpoint_it_need_not_name_its_model_which_stays_on_record(from_model, tiny_run):
+    args, kill = from_model
+    kill(6)
+    result = run(*args, "--ckpt_path", "last")
+    assert result.status == 0, result.err
+    state = torch.load(RUN / "checkpoints/last.ckpt", weights_only=True)["callbacks"]["LastCheckpoint"]
+    assert state["options"]["init_from"] == str(tiny_run) == read_options(RUN)["init_from"]

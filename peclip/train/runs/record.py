@@ -55,6 +55,9 @@ EVALUATED = frozenset({"trainer.limit_test_batches", "data.eval_batch_size", "da
 LIMITS = ("trainer.max_epochs", "trainer.max_steps")
 """Ends of a training; a later one asks for nothing but more training."""
 
+ORIGIN = "init_from"
+"""The model that a training starts from; the options of one that starts from none lack it."""
+
 ON_SCREEN = ("RichProgressBar", "TQDMProgressBar", "RichModelSummary", "ModelSummary", "DeviceStatsMonitor")
 """Callbacks that only show the training."""
 
@@ -77,8 +80,8 @@ def changes_on_resuming(
     earlier = read_changes(run.folder)
     known, stated = _by_plain_name(recorded_options(run)), _by_plain_name(options)
     known = _by_plain_name(defaults) | known
-    if "model.class_path" in known:
-        stated.setdefault("model.class_path", None)
+    absent = ["model.class_path", *([] if run.checkpoint else [ORIGIN])]  # a checkpoint has the weights of its origin
+    stated = dict.fromkeys(name for name in absent if name in known) | stated
     names = {_plain(name): name for name, _ in by_name(options)}
     found = [
         Change(run.steps, names.get(name, name), known.get(name), value)

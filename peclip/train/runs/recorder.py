@@ -21,7 +21,14 @@ from peclip.train.runs.checkpoints import START, LastCheckpoint
 from peclip.train.runs.clips import BATCH
 from peclip.train.runs.folder import ALLOW
 from peclip.train.runs.loggers import Logs, identified, read_logs, rows_ahead, write_logs
-from peclip.train.runs.record import changes_on_resuming, check_same_clips, in_short, repeats_steps
+from peclip.train.runs.record import (
+    ORIGIN,
+    changes_on_resuming,
+    check_same_clips,
+    in_short,
+    recorded_options,
+    repeats_steps,
+)
 from peclip.train.runs.resume import Interrupted, keep_metrics, logged_rows
 from peclip.train.runs.wandb_logger import Earlier
 
@@ -36,8 +43,8 @@ def given_options(options: Namespace) -> Namespace:
     given = options.clone()
     for option in OWN:
         given.pop(option, None)
-    if given.get("init_from") is None:  # evaluations take config.yaml as well, and have no such option
-        given.pop("init_from", None)
+    if given.get(ORIGIN) is None:  # evaluations take config.yaml as well, and have no such option
+        given.pop(ORIGIN, None)
     return given
 
 
@@ -66,12 +73,20 @@ class Recorder:
         """True where this process has begun the folder, which it may remove if nothing comes of it."""
         self.changes: tuple[Change, ...] = ()
         if resumed:
+            self._keep_origin(resumed)
             defaults = self._plain(parser.get_defaults(), complete=False)
             self.changes = changes_on_resuming(resumed, self._plain(self._given), defaults, options[ALLOW])
         self.logs = Logs()
         self.earlier: Earlier | None = None
         if self._in_place:
             self.logs, self.earlier = self._read_earlier(self._in_place)
+
+    def _keep_origin(self, resumed: Interrupted) -> None:
+        """Keep on record which model a training was started from: once it has a checkpoint, its command need not name it."""
+        if resumed.in_place and resumed.checkpoint and self._given.get(ORIGIN) is None:
+            origin = recorded_options(resumed).get(ORIGIN)
+            if isinstance(origin, str):
+                self._given[ORIGIN] = origin
 
     @property
     def _in_place(self) -> Interrupted | None:
