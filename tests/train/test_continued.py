@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from peclip.errors import InputError
-from peclip.results.options import OPTIONS, Change, read_changes, read_options, write_changes
+from peclip.results.options import OPTIONS, read_changes, read_options
 from peclip.train.cli import lightning
 from peclip.train.module import PEClipModule
 from tests.processes import AtCall, OnRank, in_a_process, send
@@ -260,12 +260,14 @@ def test_a_torn_copy_is_named(options, killed):
     assert_refused(result, f"{path}: refused, torn")
 
 
-def test_a_run_that_had_steps_and_has_no_checkpoint_does_not_start_again(options, killed):
+@pytest.mark.parametrize("sign", ["changes.yaml", "metrics.csv"])
+def test_a_run_that_had_steps_and_has_no_checkpoint_does_not_start_again(sign, options, killed):
     """Earlier versions kept no copy of the checkpoint that a run continued."""
-    (killed / "start.ckpt").unlink()
-    write_changes(killed, [Change(6, "model.lr_adapters", 2e-4, 2e-3)])
+    for name in {"start.ckpt", "changes.yaml", "metrics.csv"} - {sign}:
+        (killed / name).unlink()
     result = run(*options, "--model.lr_adapters", "2e-3", "--ckpt_path", "last")
-    assert_refused(result, f"{killed} has no checkpoint, but its changes.yaml names step 6", "--ckpt_path FILE.ckpt")
+    says = f"{killed} has no checkpoint, but its {sign} does not begin at step 0"
+    assert_refused(result, says, "in a new run with --ckpt_path FILE.ckpt")
 
 
 # --- a run that starts from a trained model ---

@@ -139,12 +139,23 @@ def _newest_good(run: Path) -> Interrupted:
         return _at_checkpoint(run, path, content, at_start=path.name == START)
     if error:
         raise error
-    if steps := max((change.step for change in read_changes(run)), default=0):
-        raise InputError(
-            f"{run} has no checkpoint, but its {CHANGES} names step {steps}: put its checkpoint back, or continue the .ckpt that it "
-            "was started from in a new run with --ckpt_path FILE.ckpt"
-        )
+    _check_begins(run)
     return Interrupted(run)
+
+
+def _check_begins(run: Path) -> None:
+    """Check that a run without a checkpoint began without one: earlier versions kept no copy of the ``.ckpt`` that a run continued.
+
+    Raises:
+        InputError: its files tell of steps before their own.
+    """
+    epoch = next((row["epoch"] for row in logged_rows(run) if _is_step(row.get("epoch"))), "0")
+    signs = {CHANGES: any(change.step for change in read_changes(run)), METRICS: int(epoch) > 0}
+    if found := next((name for name, is_later in signs.items() if is_later), None):
+        raise InputError(
+            f"{run} has no checkpoint, but its {found} does not begin at step 0: put its checkpoint back, or continue the .ckpt "
+            "that it continued in a new run with --ckpt_path FILE.ckpt"
+        )
 
 
 def _at_checkpoint(
