@@ -34,6 +34,7 @@ from peclip.train.cli.command import command
 from peclip.train.cli.lightning import PEClipCLI
 from peclip.train.private_hooks import ParseOnlyCLI, process_rank
 from peclip.train.runs.folder import ALLOW, RUNS, missing_above, next_folder, number_of, remove_folder
+from peclip.train.runs.origin import FILE as ORIGIN
 from peclip.train.runs.record import mixed_results
 from peclip.train.runs.recorder import given_options
 
@@ -53,11 +54,12 @@ class FitOptions(ParseOnlyCLI, PEClipCLI):
         return self.subcommand_parser("fit").dump(given_options(self.options), skip_none=False)
 
 
-def run(args: list[str]) -> None:
+def run(args: list[str], within: Path | None = None) -> None:
     """Train and test every fold, and report them together.
 
     Args:
         args: ``cv`` and a command line of ``peclip fit``.
+        within: folder of the cross-validations with other seeds, whose folds start from the same weights.
 
     Raises:
         InputError: a user's mistake; the data have no folds; or the folder holds a cross-validation with other options.
@@ -73,14 +75,14 @@ def run(args: list[str]) -> None:
     # With several devices, the other processes start when the first one is in its first fold, and run all folds with it.
     if process_rank():
         for fold in _unfinished(folder, source):
-            _train(fold, folder, args)
+            _train(fold, folder, args, within or folder)
         return
     with file_errors(), _alone(folder):
         _begin(folder, given.text, source)
         for fold in _unfinished(folder, source):
             say(f"Fold {fold}")
             shutil.rmtree(_run_of(folder, fold), ignore_errors=True)
-            _train(fold, folder, args)
+            _train(fold, folder, args, within or folder)
         summary = summarise({fold: read_evaluation(_run_of(folder, fold)) for fold in source.folds}, options.name)
         write_summary(folder, summary)
         print_summary(summary)
@@ -272,20 +274,37 @@ def _unfinished(folder: Path, source: Manifest) -> list[int]:
     return [fold for fold in source.folds if not (_run_of(folder, fold) / "metrics.json").exists()]
 
 
-def _train(fold: int, folder: Path, args: list[str]) -> None:
-    train_and_free(["fit", *args, "--data.fold", str(fold), "--folder", str(_run_of(folder, fold))])
+def _train(fold: int, folder: Path, args: list[str], within: Path) -> None:
+    train_and_free(within, ["fit", *args, "--data.fold", str(fold), "--folder", str(_run_of(folder, fold))])
 
 
 class OneOfSeveral(PEClipCLI):
-    """``peclip fit`` as a fold or a seed of a command that resumes by itself."""
+    """``peclip fit`` as a fold or a seed of a command that resumes by itself.
+
+    Args:
+        args: as for PEClipCLI.
+        within: folder of all folds and seeds, which start from the same weights: mean and spread are of these.
+        options: as for PEClipCLI.
+    """
 
     RESUME = "resume with the same command"
+    OTHER_ORIGIN = (
+        "put that model back, or start all again from a copy that stays as it is, with another --name or --folder"
+    )
+
+    def __init__(self, *args: Any, within: Path, **options: Any) -> None:
+        self._within = within
+        super().__init__(*args, **options)
+
+    def started_before(self) -> list[Path]:
+        """Return the folds and seeds that have started from a model."""
+        return sorted(path.parent for runs in ("*", "*/*") for path in self._within.glob(f"{runs}/{ORIGIN}"))
 
 
-def train_and_free(args: list[str]) -> None:
-    """Run ``peclip fit`` with a command line, and free its resources before the next run."""
+def train_and_free(within: Path, args: list[str]) -> None:
+    """Run ``peclip fit`` with a command line, as one of those in a folder, and free its resources before the next run."""
     try:
-        command(OneOfSeveral, args)
+        command(OneOfSeveral, args, within=within)
     finally:
         if wandb := sys.modules.get("wandb"):
             wandb.finish()  # otherwise the next fold would be logged into the run of this one

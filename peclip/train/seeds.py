@@ -219,9 +219,9 @@ def _train(run: Path, seed: int, args: list[str]) -> None:
         where += ["--ckpt_path", str(run)]
     elif not process_rank():
         shutil.rmtree(run, ignore_errors=True)
-    train_and_free(["fit", *args, "--seed_everything", str(seed), *where])
+    train_and_free(run.parent, ["fit", *args, "--seed_everything", str(seed), *where])
 
 
 def _cross_validate(folder: Path, seed: int, args: list[str]) -> None:
     """Train and test every fold with a seed; an interrupted cross-validation resumes by itself."""
-    cross_validate(["cv", *args, "--seed_everything", str(seed), "--folder", str(folder)])
+    cross_validate(["cv", *args, "--seed_everything", str(seed), "--folder", str(folder)], within=folder.parent)

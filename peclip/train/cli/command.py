@@ -75,8 +75,8 @@ def run(args: list[str]) -> None:
     command(PEClipCLI, args)
 
 
-def command(kind: type[Kind], args: list[str]) -> Kind:
-    """Create the Lightning CLI of a class, which runs the subcommand of the command line; see :func:`run`."""
+def command(kind: type[Kind], args: list[str], **more: Any) -> Kind:
+    """Create the Lightning CLI of a class, with more arguments of its own; it runs the subcommand of the command line, see :func:`run`."""
     _keep_quiet()
     check_configs(args)
     check_sites(args)
@@ -85,10 +85,10 @@ def command(kind: type[Kind], args: list[str]) -> Kind:
     check_peft(args)
     args = with_loggers(args)
     with guarded(), trusting(classes_named(args), everything=trusts_model(args)):
-        return _create(kind, args)
+        return _create(kind, args, **more)
 
 
-def _create(kind: type[Kind], args: list[str]) -> Kind:
+def _create(kind: type[Kind], args: list[str], **more: Any) -> Kind:
     subcommand, *rest = args
     option = "--init_from" if subcommand == "fit" else "--ckpt_path"
     source = value_of(rest, option)
@@ -111,6 +111,7 @@ def _create(kind: type[Kind], args: list[str]) -> Kind:
                 parser_kwargs={"prog": "peclip", "allow_abbrev": False},
                 auto_configure_optimizers=False,
                 args=[subcommand, *_brought_along(named, source, rest), *rest],
+                **more,
             )
     except MisconfigurationException as error:
         raise InputError(in_one_line(error)) from error

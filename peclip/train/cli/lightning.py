@@ -55,7 +55,8 @@ from peclip.train.optimizers import check_custom
 from peclip.train.private_hooks import HookedCLI, know_rank
 from peclip.train.runs.checkpoints import START, BestCheckpoint, LastCheckpoint, best_checkpoint
 from peclip.train.runs.folder import RUNS
-from peclip.train.runs.record import changed_at, repeats_steps
+from peclip.train.runs.origin import Origin
+from peclip.train.runs.record import ORIGIN, changed_at, repeats_steps
 from peclip.train.runs.recorder import Recorder
 from peclip.train.runs.resume import Interrupted, remove_empty_run
 from peclip.train.runs.wandb_logger import ContinuedWandbLogger
@@ -81,6 +82,9 @@ class PEClipCLI(HookedCLI):
 
     RESUME = "resume with --ckpt_path last"
     """Advice when a training is asked to end."""
+
+    OTHER_ORIGIN = "put that model back, or start a new run (omit --ckpt_path)"
+    """Advice when the model that a training starts from is not what it was."""
 
     def __init__(self, *args: Any, model_named: TrainedModel | None = None, **options: Any) -> None:
         self.model_named = model_named
@@ -157,7 +161,9 @@ class PEClipCLI(HookedCLI):
                 check_checkpoint(options.checkpoint)
         self.folder = choose_folder(options, self.config.subcommand, self.resumed)
         options.trainer.precision = precision_of(options.trainer, self.resumed)
-        self.recorder = Recorder(self.subcommand_parser(self.config.subcommand), options, self.resumed)
+        parser, started = self.subcommand_parser(self.config.subcommand), options.get(ORIGIN)
+        origin = Origin.of(started, self.model_named.trained) if started and self.model_named else None
+        self.recorder = Recorder(parser, options, self.resumed, origin)
         self.save_config_kwargs = {"recorder": self.recorder}
         options.trainer.default_root_dir = str(self.folder)
         options.trainer.logger = choose_loggers(
@@ -179,6 +185,10 @@ class PEClipCLI(HookedCLI):
             if self._unbuilt:  # the parser has tried whether another type of the option accepts it
                 raise self._unbuilt from error
             raise
+
+    def started_before(self) -> list[Path]:
+        """Return the runs that started from the same model: the run itself, where it begins again."""
+        return [self.folder] if self.in_place else []
 
     def _build_other(self, class_type: type[Any], *args: Any, **given: Any) -> Any:
         """Build an object of any other class. Those of Lightning and torch fail only because of their arguments."""
@@ -328,6 +338,7 @@ class PEClipCLI(HookedCLI):
         if subcommand == "predict":
             say_what_differs(self.model.net, self.datamodule, self.model_named.trained if self.model_named else None)
         if subcommand == "fit":
+            self.recorder.check_origin(self.started_before(), self.OTHER_ORIGIN)
             self.recorder.prepare(self.trainer, self.datamodule)
         self.recorder.begin(self.trainer, self.folder, self.datamodule)
         return arguments | {"weights_only": True}

@@ -1,6 +1,6 @@
 """Record what a run is trained with, and let a run that resumes continue its record, its metrics and its loggers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from peclip.train.runs.checkpoints import START, LastCheckpoint
 from peclip.train.runs.clips import BATCH
 from peclip.train.runs.folder import ALLOW
 from peclip.train.runs.loggers import Logs, identified, read_logs, rows_ahead, write_logs
+from peclip.train.runs.origin import Origin
 from peclip.train.runs.record import (
     ORIGIN,
     changes_on_resuming,
@@ -55,6 +56,7 @@ class Recorder:
         parser: that of the subcommand.
         options: those of the command line.
         resumed: the run whose training continues, in its folder or in a new one; None for a new training or an evaluation.
+        origin: the trained model that a training starts from; None for others.
 
     Attributes:
         changes: options that differ from those that the run had before.
@@ -65,8 +67,15 @@ class Recorder:
         InputError: an option of the run may not change.
     """
 
-    def __init__(self, parser: LightningArgumentParser, options: Namespace, resumed: Interrupted | None) -> None:
+    def __init__(
+        self,
+        parser: LightningArgumentParser,
+        options: Namespace,
+        resumed: Interrupted | None,
+        origin: Origin | None = None,
+    ) -> None:
         self._parser, self._resumed = parser, resumed
+        self._origin = None if resumed and resumed.checkpoint else origin  # a checkpoint has the weights of its origin
         self._given = given_options(options)
         self._complete: str | None = None
         self.has_begun = False
@@ -118,6 +127,16 @@ class Recorder:
         if self._in_place and isinstance(trainer.logger, CSVLogger) and trainer.is_global_zero:
             keep_metrics(self._in_place, trainer.logger)  # no check can fail after this
 
+    def check_origin(self, runs: Iterable[Path], advice: str) -> None:
+        """Check that runs, by their folders, started from the weights that this one starts from, unless it has a checkpoint.
+
+        Raises:
+            InputError: one did not; the message ends with the advice.
+        """
+        if self._origin:
+            for run in runs:
+                self._origin.check_same(run, advice)
+
     def begin(self, trainer: Trainer, folder: Path, data: VideoDataModule) -> None:
         """Keep what a new run continues, and write the config.yaml of its folder, before anything else is written there.
 
@@ -158,9 +177,11 @@ class Recorder:
                 (folder / name).unlink(missing_ok=True)
 
     def write(self, folder: Path, data: VideoDataModule) -> None:
-        """Write config.yaml once, with the labels of the data so that it can be used without them, and what has changed."""
+        """Write config.yaml once, with the labels of the data so that it can be used without them, the origin, and what has changed."""
         if not (folder / OPTIONS).exists():
             write_text(folder / OPTIONS, self._text(data))
+        if self._origin:
+            self._origin.write(folder)
         if self.changes != read_changes(folder):
             write_changes(folder, self.changes)
             self._say_changes()
