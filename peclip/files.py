@@ -120,7 +120,8 @@ def _new_file(path: Path) -> Iterator[Path]:
         yield temporary
         _rename_new(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # of a place that cannot be written to, the first error says more
+            temporary.unlink()
 
 
 def _rename_new(temporary: Path, path: Path) -> None:

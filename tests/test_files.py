@@ -39,6 +39,14 @@ def test_a_new_file_never_replaces_another(tmp_path, monkeypatch, has_links):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "mine", "yours"]
 
 
+def test_a_new_file_whose_folder_is_a_file_is_refused_as_one_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="cannot be written: File exists"):
+        write_new_text(tmp_path / "file/config.yaml", "yours")
+    with pytest.raises(InputError, match="cannot be written: File exists"):
+        copy_new(tmp_path / "file", tmp_path / "file/start.ckpt")
+
+
 def test_what_a_path_is_instead_is_said_where_there_is_something(tmp_path):
     (tmp_path / "best.ckpt").touch()
     assert is_not(tmp_path, "file") == "is a folder"

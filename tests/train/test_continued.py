@@ -106,6 +106,15 @@ def test_it_resumes_from_a_checkpoint_of_its_own_where_it_has_one(options, whole
     assert outcome(killed) == outcome(whole)
 
 
+def test_a_copy_that_a_kill_has_left_beside_its_own_checkpoint_goes_when_training_continues(options, base, killed):
+    args = [*options, "--model.lr_adapters", "2e-3", "--ckpt_path", "last"]
+    assert run(*args).status == 0
+    shutil.copy(base, killed / "start.ckpt")
+    result = run(*args, "--trainer.max_epochs", "3")
+    assert "from step 10" in result.out, result.err
+    assert not (killed / "start.ckpt").exists()
+
+
 MOMENTS = {
     "before config.yaml": AtCall("peclip.files:_rename_new", 2, DIE),
     "before the training": AtCall("peclip.train.runs.recorder:SaveConfig.setup", 1, DIE),

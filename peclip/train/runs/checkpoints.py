@@ -134,6 +134,8 @@ class LastCheckpoint(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the batches and the clips of the run; no other callback writes ``last.ckpt`` there."""
         self._saved = trainer.global_step
+        if trainer.is_global_zero and (self.folder / LAST).exists():
+            self._drop_start()  # of a run that was killed between the two
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint) and Path(callback.dirpath or "") == self.folder:
                 callback.save_last = False
@@ -218,7 +220,11 @@ class LastCheckpoint(Checkpoint):
                 if last.exists():
                     last.replace(self.folder / PREVIOUS)
                 move(following, last)
-                (self.folder.parent / START).unlink(missing_ok=True)
+                self._drop_start()
+
+    def _drop_start(self) -> None:
+        """Remove the copy of the checkpoint that the run continued; it has its own."""
+        (self.folder.parent / START).unlink(missing_ok=True)
 
 
 def _is_between_steps(trainer: Trainer) -> bool:
