@@ -14,6 +14,7 @@ from peclip.errors import InputError
 from peclip.results.options import OPTIONS, read_changes, read_options
 from peclip.train.cli import lightning
 from peclip.train.module import PEClipModule
+from peclip.train.runs import recorder
 from tests.processes import AtCall, OnRank, in_a_process, send
 from tests.ranked import in_ranks
 from tests.runs import run, write_data
@@ -92,6 +93,18 @@ def test_it_resumes_from_the_checkpoint_that_it_continued_and_ends_the_same(sour
     assert read_changes(killed) == read_changes(whole)
     assert [path.name for path in killed.parent.iterdir()] == ["version_0"]
     assert not (killed / "start.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "asked"), [((), [6]), (("--model.lr_prompts", "5e-3", "--allow_changes", "true"), [])]
+)
+def test_rows_that_it_repeats_are_known_unless_options_change_now(more, asked, options, killed, monkeypatch):
+    """So that W&B shows them once; the run began with other options than its checkpoint's."""
+    found = []
+    monkeypatch.setattr(recorder, "rows_ahead", lambda rows, known, steps: found.append(steps) or ())
+    result = run(*options, "--model.lr_adapters", "2e-3", *more, "--ckpt_path", "last")
+    assert result.status == 0, result.err
+    assert found == asked
 
 
 @pytest.mark.slow

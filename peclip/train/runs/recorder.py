@@ -205,7 +205,10 @@ class Recorder:
     def _read_earlier(self, run: Interrupted) -> tuple[Logs, Earlier]:
         """Return what a run and its loggers had before; what it repeats is the same where nothing has changed."""
         known, rows = read_logs(run.folder), logged_rows(run.folder)
-        ahead = rows_ahead(rows, known, run.steps) if repeats_steps(run, self.changes) else ()
+        # All rows of a run that resumes from the copy of what it continues were logged with the changes that it began with.
+        begun = read_changes(run.folder) if run.at_start else ()
+        changes = [change for change in self.changes if change not in begun]
+        ahead = rows_ahead(rows, known, run.steps) if repeats_steps(run, changes) else ()
         kept = [row for row in rows if int(row["step"]) < run.steps]
         return replace(known, ahead=ahead), Earlier(kept, frozenset(ahead))
 
