@@ -16,6 +16,7 @@ from peclip.train.runs.origin import Origin
 from tests.processes import AtCall, in_a_process, send
 from tests.runs import run, write_config
 from tests.train.test_cv import write_folds
+from tests.train.test_record import changed, found
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -173,6 +174,13 @@ def test_a_run_that_starts_from_no_model_has_no_origin(tiny_run):
 
 
 # --- what is compared ---
+
+
+def test_a_model_to_start_from_is_an_option_as_long_as_there_is_no_checkpoint(tmp_path):
+    nothing = {"checkpoint": None, "steps": 0, "epochs": 0, "state": {"options": changed() | {"init_from": "a.pth"}}}
+    with pytest.raises(InputError, match=r"init_from a\.pth \(now null\)"):
+        found(tmp_path, changed(), **nothing)
+    assert found(tmp_path, changed(), state=nothing["state"]) == {}
 
 
 def test_a_package_of_the_same_weights_is_the_same_origin(tiny_run, tmp_path):

@@ -242,13 +242,6 @@ def test_a_run_at_the_checkpoint_that_it_continues_is_compared_with_what_it_bega
         write_changes(tmp_path, record)
 
 
-def test_a_model_to_start_from_is_an_option_as_long_as_there_is_no_checkpoint(tmp_path):
-    nothing = {"checkpoint": None, "steps": 0, "epochs": 0, "state": {"options": changed() | {"init_from": "a.pth"}}}
-    with pytest.raises(InputError, match=r"init_from a\.pth \(now null\)"):
-        found(tmp_path, changed(), **nothing)
-    assert found(tmp_path, changed(), state=nothing["state"]) == {}
-
-
 def test_a_run_of_an_earlier_version_is_compared_with_its_configuration(tmp_path):
     before = changed()
     del before["data"]["on_error"]
