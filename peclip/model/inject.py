@@ -125,14 +125,17 @@ def watch(module: nn.Module, see: Callable[[Any, Any], None]) -> Handle:
 def uses_one_token(tower: Tower, adapters: Mapping[tuple[str, int], Adapter]) -> bool:
     """Return whether the last block of a tower may compute one token alone, because no adapter in it needs others."""
     last = len(tower.blocks) - 1
-    return all(_needs_one_token(part, adapter) for (part, block), adapter in adapters.items() if block == last)
+    same_place = tower.prompts_at is None  # in all frames; the ends of texts are at different places
+    return all(
+        _needs_one_token(part, adapter, same_place) for (part, block), adapter in adapters.items() if block == last
+    )
 
 
-def _needs_one_token(part: str, adapter: Adapter) -> bool:
-    """Return whether an adapter of the last block is the same if that block computes one token alone."""
+def _needs_one_token(part: str, adapter: Adapter, same_place: bool) -> bool:
+    """Return whether an adapter of the last block is the same if that block computes one token of each sequence alone."""
     if part in GATHERING and adapter.takes != "output":  # they get all tokens, and return one
         return adapter.takes == "input"
-    return is_token_wise(adapter)
+    return is_token_wise(adapter) and (same_place or not adapter.mixes_clips)
 
 
 @dataclass(frozen=True)

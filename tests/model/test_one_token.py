@@ -165,6 +165,17 @@ def test_what_an_adapter_takes_decides_whether_one_token_is_enough(tiny_clip, to
     check_equal(net, clips(3, 4))
 
 
+@pytest.mark.parametrize("site", ["attention", "mlp", "block"])
+def test_texts_whose_ends_are_at_different_places_are_not_mixed_at_them(tiny_clip, site):
+    mixing = partial(TemporalDynamicAdapter, scope="batch")
+    texts = {"happiness": "smile", "sadness": "the corners of the mouth go down", "surprise": "raised brows"}
+    net = stir(build(tiny_clip, adapters={f"text.{site}": mixing}, texts=texts))
+    assert len(net.text_ends.unique()) == 3
+    check_equal(net, clips(3, 4))
+    other = stir(build(tiny_clip, adapters={f"vision.{site}": mixing, f"text.{site}[:1]": mixing}))
+    assert not any(other._mixes.values())  # frames are read at one place
+
+
 def test_being_token_wise_is_not_inherited():
     assert is_token_wise(SharedAdapter(16))
     assert not is_token_wise(DerivedMixer(16))

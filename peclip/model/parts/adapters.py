@@ -95,6 +95,10 @@ class Adapter(nn.Module):
     """True where a token of the result depends only on the same token of the frames: then the last block, of which one token
     is used, need not compute the others. It holds for the class that states it, not for classes derived from it."""
 
+    mixes_clips: bool = False
+    """True where a token of a token-wise adapter also depends on the tokens at its place in other clips, or in other texts: the token
+    that is used of a text is at another place in each."""
+
     def forward(self, x: Tensor, frames: int) -> Tensor:
         """Adapt the output of a sub-layer, or what else :attr:`takes` states.
 
@@ -191,7 +195,7 @@ class TemporalDynamicAdapter(Adapter):
         _check_choice("scope", scope, ("clip", "batch"))
         _check_choice("rnn", rnn, RNNS)
         hidden = bottleneck(type(self).__name__, width, reduction)
-        self.scope = scope
+        self.scope, self.mixes_clips = scope, scope == "batch"
         self.norm = nn.LayerNorm(width)
         self.scale = nn.Linear(width, 1)
         self.down = nn.Linear(width, hidden)
