@@ -176,7 +176,7 @@ def test_pictures_of_an_evaluation_are_not_shown_again_after_an_interruption():
 
 def test_frames_of_a_mistake_are_as_they_were_before_normalisation():
     video = torch.randint(0, 255, (1, 8, 3, 1, 1), dtype=torch.uint8).expand(1, 8, 3, 32, 32)
-    frames = frames_of(normalize(video, ClipFormat())[0], ClipFormat())
+    (frames,) = frames_of(normalize(video, ClipFormat()), ClipFormat()).numpy()
     assert frames.shape == (FRAMES, SIDE, SIDE, 3)
     chosen = torch.linspace(0, 7, FRAMES).round().long()
     assert np.abs(frames[:, 5, 5].astype(int) - video[0, chosen, :, 0, 0].numpy().astype(int)).max() <= 1

@@ -9,8 +9,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from peclip.clip_format import ClipFormat
 from peclip.data.augment import Augment, Mix, augment, mix, normalize
 from peclip.data.batch import NO_INDEX, Batch, Draw
+from peclip.train.callbacks import dashboard, predictions
+from peclip.train.callbacks.dashboard import frames_of
 from peclip.train.callbacks.finite_loss import FiniteLoss
 from peclip.train.module import PEClipModule
+from peclip.train.outputs import Outputs
 from tests.model.small import LABELS, build
 
 
@@ -80,6 +83,45 @@ def test_a_loss_is_looked_at_when_its_step_is_over():
             callback.on_train_batch_start(trainer, None, None, 0)
             callback.on_train_batch_end(trainer, None, {"loss": torch.tensor(loss)}, given, 0)
     assert asked == [3.0, 4.0]
+
+
+@pytest.mark.parametrize("callback", ["predictions", "mistakes"])
+def test_outputs_are_looked_at_when_the_next_batch_is_queued(module, monkeypatch, callback):
+    asking = (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero, torch.ops.aten.is_nonzero)
+    asked = []
+
+    class Asked(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function.overloadpacket in asking:
+                asked.append(function)
+            return function(*args, **(kwargs or {}))
+
+    clip, clips = SimpleNamespace(path="a.mp4", where="line 2"), []
+    manifest = SimpleNamespace(clip=lambda index: clips.append(index) or clip)
+    trainer = SimpleNamespace(state=SimpleNamespace(fn="test"), sanity_checking=False)
+    for name in (predictions, dashboard):
+        monkeypatch.setattr(name, "evaluated_clips", lambda _: manifest)
+    monkeypatch.setattr(dashboard, "module_and_data", lambda _: (module, None))
+    watched = predictions.PredictionWriter() if callback == "predictions" else dashboard.Dashboard(None)
+    watched._boards = [None]
+    for number in range(3):
+        label, found = torch.tensor([0, 1]), torch.tensor([2 * number, 2 * number + 1])
+        given = Batch(torch.zeros(2, 3, 3, 32, 32), label, found)
+        with Asked():
+            before = len(asked)
+            watched.on_evaluated(trainer, Outputs(found, torch.tensor([[0.0, 1, 0]] * 2)), given)
+            assert (len(asked) > before) is (number > 0)
+        assert len(watched._outputs) == number
+    watched.on_validation_epoch_end(trainer, module)
+    assert [each.clip.tolist() for each in watched._outputs] == [[0, 1], [2, 3], [4, 5]]
+    if callback == "mistakes":
+        assert clips == [0, 2, 4]
+        assert [(each.truth, each.predicted) for each in watched._mistakes] == [(LABELS[0], LABELS[1])] * 3
+
+
+def test_the_frames_of_mistakes():
+    with NoWaiting():
+        assert frames_of(torch.empty(2, 3, 3, 32, 32, device="meta"), ClipFormat(3, 32)).shape == (2, 6, 64, 64, 3)
 
 
 @pytest.mark.gpu

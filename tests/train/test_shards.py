@@ -72,9 +72,9 @@ def identity(path):
 
 
 def sent(tmp_path, options, number):
-    """Predict until the sixth batch, where the process gets a signal."""
+    """Predict until the seventh batch, where the process gets a signal; the one before it is not looked at yet."""
     act = partial(send, number)
-    return in_a_process(tmp_path, options, AtCall("peclip.train.module:PEClipModule.predict_step", 6, act))
+    return in_a_process(tmp_path, options, AtCall("peclip.train.module:PEClipModule.predict_step", 7, act))
 
 
 # --- what is there ---

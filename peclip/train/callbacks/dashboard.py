@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from einops import rearrange
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -19,11 +18,12 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from peclip.clip_format import ClipFormat
-from peclip.data.batch import NO_INDEX, Batch
+from peclip.data.batch import NO_INDEX, Batch, on_device
 from peclip.data.manifest import Manifest
 from peclip.results.calibration import calibration, draw_calibration
 from peclip.results.figures import draw_confusion
 from peclip.results.mistakes import Mistake, draw_mistakes, worst
+from peclip.train.arriving import Arriving
 from peclip.train.callbacks.run import (
     EvaluationCallback,
     count_parameters,
@@ -61,6 +61,7 @@ class Dashboard(EvaluationCallback):
         self._boards: list[Logger] = []
         self._outputs: list[Outputs] = []
         self._mistakes: list[Mistake] = []
+        self._latest: tuple[Arriving, float] | None = None  # of the latest batch, with their temperature
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the loggers."""
@@ -104,15 +105,25 @@ class Dashboard(EvaluationCallback):
                     module.log(f"gradient_norm/{name}", norm, rank_zero_only=True)
 
     def on_evaluated(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
-        """Keep predictions, and the frames of the worst mistakes."""
+        """Keep the predictions of the batch before this one, and the frames of the worst mistakes: the device is not kept waiting."""
         if self._boards and trainer.state.fn != "predict" and not trainer.sanity_checking:
+            self._look(trainer)
+            video = batch.video if batch.video.ndim == 5 else batch.video[:, 0]  # of several views, the first
+            frames = frames_of(video, module_and_data(trainer)[0].net.clip_format)
+            self._latest = Arriving(outputs.clip, outputs.logits, batch.label, frames), outputs.temperature
+
+    def _look(self, trainer: Trainer) -> None:
+        if self._latest is not None:
+            (arriving, temperature), self._latest = self._latest, None
+            clip, logits, label, frames = arriving.get()
+            outputs, labels = Outputs(clip, logits, temperature), module_and_data(trainer)[0].net.labels
             self._outputs.append(outputs.known())
-            net, clips = module_and_data(trainer)[0].net, evaluated_clips(trainer)
-            found = mistakes_of(outputs, batch, clips, net.labels, net.clip_format)
+            found = mistakes_of(outputs, label, frames, evaluated_clips(trainer), labels)
             self._mistakes = worst([*self._mistakes, *found])
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Collect the predictions and mistakes of all ranks."""
+        self._look(trainer)
         if self._boards:
             self._outputs, self._mistakes = of_all_ranks(self._outputs), worst(of_all_ranks(self._mistakes))
 
@@ -202,37 +213,35 @@ class Speed(Callback):
     on_validation_start = on_train_epoch_end
 
 
-def mistakes_of(
-    outputs: Outputs, batch: Batch, clips: Manifest, labels: list[str], clip_format: ClipFormat
-) -> list[Mistake]:
-    """Return the mistakes of a batch of evaluated clips.
+def mistakes_of(outputs: Outputs, label: Tensor, frames: Tensor, clips: Manifest, labels: list[str]) -> list[Mistake]:
+    """Return the mistakes of a batch of evaluated clips; all tensors are on the host.
 
     Args:
         outputs: of the model for it.
-        batch: its normalised video, and its labels.
+        label: (B,) int64, the true classes.
+        frames: of :func:`frames_of`.
         clips: the manifest of the clips.
         labels: class names.
-        clip_format: how the video was normalised.
     """
     probabilities, predicted = outputs.probabilities, outputs.predicted
-    wrong = (predicted != batch.label) & (batch.clip != NO_INDEX)
+    wrong = (predicted != label) & (outputs.clip != NO_INDEX)
     found = []
     for place in wrong.nonzero()[:, 0].tolist():
-        truth, answer = int(batch.label[place]), int(predicted[place])
+        truth, answer = int(label[place]), int(predicted[place])
         shares = probabilities[place]
-        path = str(clips.clip(int(batch.clip[place])).path)
-        video = batch.video[place] if batch.video.ndim == 5 else batch.video[place, 0]  # of several views, the first
-        frames = frames_of(video, clip_format)
-        found.append(Mistake(path, labels[truth], labels[answer], float(shares[answer]), float(shares[truth]), frames))
+        path = str(clips.clip(int(outputs.clip[place])).path)
+        own = frames[place].numpy()
+        found.append(Mistake(path, labels[truth], labels[answer], float(shares[answer]), float(shares[truth]), own))
     return found
 
 
-def frames_of(video: Tensor, clip_format: ClipFormat) -> np.ndarray:
-    """Return some frames of a normalised clip, float (T, 3, H, W), as small pictures: uint8 (N, SIDE, SIDE, 3)."""
-    chosen = video[torch.linspace(0, len(video) - 1, FRAMES, device=video.device).round().long()].float()
-    mean, std = (rearrange(chosen.new_tensor(each), "c -> c 1 1") for each in (clip_format.mean, clip_format.std))
-    small = F.interpolate(chosen * std + mean, (SIDE, SIDE), mode="area")
-    return rearrange((255 * small).round().clamp(0, 255).byte().cpu(), "n c h w -> n h w c").numpy()
+def frames_of(video: Tensor, clip_format: ClipFormat) -> Tensor:
+    """Return some frames of normalised clips, float (B, T, 3, H, W), as small pictures: uint8 (B, N, SIDE, SIDE, 3)."""
+    chosen = video[:, torch.linspace(0, video.shape[1] - 1, FRAMES, device=video.device).round().long()].float()
+    values = on_device(torch.tensor([clip_format.mean, clip_format.std]), video.device)
+    mean, std = rearrange(values, "k c -> k c 1 1")
+    small = F.interpolate(rearrange(chosen * std + mean, "b n c h w -> (b n) c h w"), (SIDE, SIDE), mode="area")
+    return rearrange((255 * small).round().clamp(0, 255).byte(), "(b n) c h w -> b n h w c", n=FRAMES)
 
 
 def _is_logged(trainer: Trainer, steps: int) -> bool:

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple, NoReturn
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 
 from peclip.data.batch import Batch
 from peclip.errors import InputError
+from peclip.train.arriving import Arriving
 from peclip.train.cluster.ranks import of_all_ranks
 from peclip.train.cluster.shutdown import reported_by_rank_zero
 
@@ -22,28 +22,9 @@ class _Step(NamedTuple):
 
     number: int
     epoch: int
-    loss: "_Arriving"
+    loss: Arriving
     clips: list[int]
     rates: list[float]
-
-
-class _Arriving:
-    """A number on its way from a device: the host waits for the work before it, not for what was queued later.
-
-    Args:
-        value: ().
-    """
-
-    def __init__(self, value: Tensor) -> None:
-        self._value = value.detach().to("cpu", non_blocking=True)
-        self._event = torch.cuda.Event() if value.is_cuda else None
-        if self._event:
-            self._event.record()
-
-    def __float__(self) -> float:
-        if self._event:
-            self._event.synchronize()
-        return float(self._value)
 
 
 class FiniteLoss(Callback):
@@ -70,7 +51,7 @@ class FiniteLoss(Callback):
         """
         self._look(trainer)
         clips = [draw.clip for draw in batch.draws]
-        loss = _Arriving(outputs["loss"])
+        loss = Arriving(outputs["loss"])
         self._steps = [_Step(trainer.global_step, trainer.current_epoch, loss, clips, self._rates)]
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -89,7 +70,7 @@ class FiniteLoss(Callback):
             self._stop(trainer, "the gradients were not finite, nor are the weights")
 
     def _look(self, trainer: Trainer, keep: bool = False) -> None:
-        if self._steps and not math.isfinite(loss := float(self._steps[0].loss)):
+        if self._steps and not math.isfinite(loss := float(self._steps[0].loss.get()[0])):
             self._stop(trainer, f"the loss is {loss}")
         if not keep:
             self._steps = []

@@ -21,6 +21,7 @@ from peclip.model import PEClip
 from peclip.model.io.fits import digest
 from peclip.results.evaluation import PIECE
 from peclip.terminal import say
+from peclip.train.arriving import Arriving
 from peclip.train.callbacks.run import EvaluationCallback, evaluated_clips, module_and_data
 from peclip.train.cluster.ranks import of_all_ranks
 from peclip.train.module import PEClipModule
@@ -43,21 +44,33 @@ class PredictionWriter(EvaluationCallback):
 
     def __init__(self) -> None:
         self._outputs: list[Outputs] = []
+        self._latest: tuple[Arriving, float] | None = None  # of the latest batch, with their temperature
 
     def on_evaluated(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
-        """Keep the predictions, except those of a validation within a training.
+        """Keep the predictions of the batch before this one, so that the device is not kept waiting, except those of a training.
 
         Raises:
             InputError: an output is not finite; the message names its clip.
         """
         if trainer.state.fn != "fit":
-            self._outputs.append(_finite(outputs.known(), evaluated_clips(trainer)))
+            self._look(trainer)
+            self._latest = Arriving(outputs.clip, outputs.logits), outputs.temperature
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Collect the predictions of all ranks, before the scores are computed."""
+        """Keep the predictions of the last batch, and collect those of all ranks, before the scores are computed."""
+        self._look(trainer)
         self._collect()
 
     on_test_epoch_end = on_predict_epoch_end = on_validation_epoch_end
+
+    def _look(self, trainer: Trainer) -> None:
+        if self._latest is not None:
+            (arriving, temperature), self._latest = self._latest, None
+            clip, logits = arriving.get()
+            self._keep(_finite(Outputs(clip, logits, temperature).known(), evaluated_clips(trainer)))
+
+    def _keep(self, known: Outputs) -> None:
+        self._outputs.append(known)
 
     def _collect(self) -> None:
         self._outputs = of_all_ranks(self._outputs)
@@ -117,13 +130,12 @@ class ShardWriter(PredictionWriter):
         self._left = shares[trainer.global_rank]
         self.data.shards = [[self.folder.clips_of(shard) for shard in share] for share in shares]
 
-    def on_evaluated(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
+    def _keep(self, known: Outputs) -> None:
         """Write the shards that are complete, and keep the predictions of the current one.
 
         Raises:
-            InputError: a shard cannot be written, or an output is not finite.
+            InputError: a shard cannot be written.
         """
-        known = _finite(outputs.known(), self.data.predicted)
         if len(known.clip):
             while int(known.clip[0]) not in self.folder.clips_of(self._left[0]):
                 self._write_shard()

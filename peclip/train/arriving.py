@@ -1,0 +1,25 @@
+"""Copies of tensors on their way from a device to the host."""
+
+import torch
+from torch import Tensor
+
+
+class Arriving:
+    """Tensors on their way from a device: the host waits for the work before them, not for what is queued later.
+
+    Args:
+        tensors: of one device.
+    """
+
+    def __init__(self, *tensors: Tensor) -> None:
+        is_cuda = any(each.is_cuda for each in tensors)  # of other devices, nothing says when a copy has arrived
+        self._copies = [each.detach().to("cpu", non_blocking=is_cuda) for each in tensors]
+        self._event = torch.cuda.Event() if is_cuda else None
+        if self._event:
+            self._event.record()
+
+    def get(self) -> list[Tensor]:
+        """Return the copies."""
+        if self._event:
+            self._event.synchronize()
+        return self._copies
