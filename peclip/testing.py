@@ -20,14 +20,17 @@ An adapter and its test, in any package that can be imported::
         check_adapter(Gate)
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel
 
-from peclip.errors import InputError, first_line
+from peclip.errors import InputError, first_line, shown
 from peclip.model import PEClip
 from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.freeze import freeze
@@ -35,7 +38,7 @@ from peclip.model.modules import TemporalFactory
 from peclip.model.parts.adapters import Adapter, AdapterFactory, Place, is_token_wise
 from peclip.model.parts.temporal import MeanPool
 
-__all__ = ("check_adapter",)
+__all__ = ("check_adapter", "check_temporal_head")
 
 SIDE, CLASSES, BLOCKS = 32, 3, 2
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": BLOCKS, "num_attention_heads": 2}
@@ -66,16 +69,15 @@ def check_adapter(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         name = _name(factory)
-        try:
+        with _one_sentence(f"{name} cannot be put into a model"):
             net = _model({site: factory})
-        except InputError as error:
-            raise AssertionError(f"{name} cannot be put into a model: {error}") from error
         bare = _logits(net, _clips(2, 3), bare=True)
         place = net.backbone.towers[site.partition(".")[0]].place(0)
         _check_shape(name, factory, place)
-        _check_tokens(name, factory, place)
-        _check_start(name, net, bare, identity)
-        _check_model(name, net, net.adapters, bare, independent)
+        with _one_sentence(f"{name} fails in a model"):
+            _check_tokens(name, factory, place)
+            _check_start(name, net, bare, identity)
+            _check_model(name, net, net.adapters, bare, independent)
 
 
 def check_temporal_head(factory: TemporalFactory, mean: bool = True) -> None:
@@ -94,28 +96,33 @@ def check_temporal_head(factory: TemporalFactory, mean: bool = True) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         name = _name(factory)
-        try:
+        with _one_sentence(f"{name} cannot be put into a model"):
             net = _model({}, factory)
-        except InputError as error:
-            raise AssertionError(f"{name} cannot be put into a model: {error}") from error
         for clips, frames in ((2, 3), (1, 1)):
-            try:
-                shape = tuple(factory(FEATURES)(torch.randn(clips, frames, FEATURES)).shape)
-            except Exception as error:
-                made_of = (clips, frames, FEATURES)
-                raise AssertionError(
-                    f"{name}: forward fails with features of shape {made_of}: {first_line(error)}"
-                ) from error
+            x = torch.randn(clips, frames, FEATURES)
+            shape = _shape_of(name, "features", x, partial(factory(FEATURES), x))
             _require(
                 shape == (clips, FEATURES),
                 f"{name} returns shape {shape} for ({clips}, {frames}, {FEATURES}), expected ({clips}, {FEATURES})",
             )
         bare = _logits(net, _clips(2, 3), bare=True)
-        _require(
-            not mean or torch.allclose(_logits(net, _clips(2, 3)), bare, atol=1e-3),
-            f"{name} is not the mean over the frames at the start: initialise its last layer with zeros, or pass mean=False",
-        )
-        _check_model(name, net, net.temporal, bare, independent=True)
+        with _one_sentence(f"{name} fails in a model"):
+            _require(
+                not mean or torch.allclose(_logits(net, _clips(2, 3)), bare, atol=1e-3),
+                f"{name} is not the mean over the frames at the start: initialise its last layer with zeros, or pass mean=False",
+            )
+            _check_model(name, net, net.temporal, bare, independent=True)
+
+
+@contextmanager
+def _one_sentence(what: str) -> Iterator[None]:
+    """Let any error of a part, which may be of any kind, be a broken contract in one sentence."""
+    try:
+        yield
+    except AssertionError:
+        raise
+    except Exception as error:
+        raise AssertionError(f"{what}: {first_line(error)}") from error
 
 
 def _check_model(name: str, net: PEClip, part: nn.Module, bare: Tensor, independent: bool) -> None:
@@ -132,7 +139,27 @@ def _check_model(name: str, net: PEClip, part: nn.Module, bare: Tensor, independ
 
 
 def _name(factory: Any) -> str:
-    return str(getattr(getattr(factory, "func", factory), "__name__", repr(factory)))
+    return str(getattr(getattr(factory, "func", factory), "__name__", shown(factory)))
+
+
+def _shape_of(name: str, kind: str, x: Tensor, forward: Callable[[], Any]) -> tuple[int, ...]:
+    """Return the shape of what a part makes of tokens or features, which is to be a tensor of their precision.
+
+    Raises:
+        AssertionError: the part fails, or returns something else.
+    """
+    try:
+        found = forward()
+    except Exception as error:
+        raise AssertionError(
+            f"{name}: forward fails with {kind} of shape {tuple(x.shape)}: {first_line(error)}"
+        ) from error
+    _require(isinstance(found, Tensor), f"{name} returns {type(found).__name__}, expected a tensor")
+    _require(
+        found.dtype == x.dtype,
+        f"{name} returns {kind} of {found.dtype} for those of {x.dtype}: the precision must be kept",
+    )
+    return tuple(found.shape)
 
 
 def _check_shape(name: str, factory: AdapterFactory, place: Place) -> None:
@@ -140,12 +167,7 @@ def _check_shape(name: str, factory: AdapterFactory, place: Place) -> None:
     few = () if adapter.needs_place else ((1, 1, 1), (1, 4, 2))  # fewer tokens than a frame has
     for clips, frames, tokens in ((2, 3, TOKENS), *few):
         x = torch.randn(clips * frames, tokens, TOWER["hidden_size"])
-        try:
-            shape = tuple(_call(adapter, x, frames, place).shape)
-        except Exception as error:
-            raise AssertionError(
-                f"{name}: forward fails with tokens of shape {tuple(x.shape)}: {first_line(error)}"
-            ) from error
+        shape = _shape_of(name, "tokens", x, partial(_call, adapter, x, frames, place))
         _require(
             shape == x.shape, f"{name} returns tokens of shape {shape} for {tuple(x.shape)}: the shape must be kept"
         )

@@ -207,6 +207,95 @@ def test_a_forward_that_cannot_be_called_is_one_sentence():
         check_temporal_head(OfTwo)
 
 
+class WithoutWidth(Gate):
+    def __init__(self):
+        super().__init__(8)
+
+
+class WithRank(Gate):
+    def __init__(self, width, rank):
+        super().__init__(width)
+
+
+class OfNumpy(Gate):
+    def forward(self, x, frames):
+        return x.detach().numpy()
+
+
+class Doubled(Gate):
+    def forward(self, x, frames):
+        return super().forward(x, frames).double()
+
+
+class InPlace(Gate):
+    """Changes the output of the frozen layer, which the gradient needs."""
+
+    def forward(self, x, frames):
+        x *= 1 + self.gate
+        x += x.sin() * self.gate
+        return x
+
+
+class OfFewFrames(Gate):
+    def forward(self, x, frames):
+        return super().forward(x, frames) if frames < 7 else x[:, :2]
+
+
+class AtOneSite(Gate):
+    only_at = "vision.mlp"
+
+
+class Head(TemporalHead):
+    def __init__(self, width):
+        super().__init__()
+        self.gate = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x):
+        return x.mean(1) * (1 + self.gate)
+
+
+class DoubledHead(Head):
+    def forward(self, x):
+        return super().forward(x).double()
+
+
+class HeadWithoutWidth(Head):
+    def __init__(self):
+        super().__init__(8)
+
+
+@pytest.mark.parametrize(
+    ("check", "factory", "message"),
+    [
+        (check_adapter, WithoutWidth, r"^WithoutWidth cannot be put into a model: adapters: .* takes no width"),
+        (check_adapter, WithRank, r"^WithRank cannot be put into a model: .* missing .* 'rank'"),
+        (check_adapter, Adapter, r"^Adapter cannot be put into a model: "),
+        (check_adapter, OfNumpy, "^OfNumpy returns ndarray, expected a tensor"),
+        (check_adapter, Doubled, r"^Doubled returns tokens of torch\.float64 for those of torch\.float32"),
+        (check_adapter, InPlace, "^InPlace fails in a model: .*inplace operation"),
+        (check_adapter, OfFewFrames, "^OfFewFrames fails in a model: adapters: OfFewFrames returns shape"),
+        (check_adapter, nn.Sequential(nn.Linear(2, 2), nn.ReLU()), "^Sequential.* cannot be put into a model: "),
+        (check_temporal_head, HeadWithoutWidth, r"^HeadWithoutWidth cannot be put into a model: temporal: .* width"),
+        (check_temporal_head, DoubledHead, r"^DoubledHead returns features of torch\.float64"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_any_failure_of_a_part_is_a_broken_contract_in_one_sentence(check, factory, message):
+    with pytest.raises(AssertionError, match=message) as caught:
+        check(factory)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_only_site_of_an_adapter_may_be_its_name():
+    check_adapter(AtOneSite, "vision.mlp")
+    with pytest.raises(AssertionError, match=r"AtOneSite is at 'vision\.block', but works at vision\.mlp only"):
+        check_adapter(AtOneSite, "vision.block")
+
+
+def test_a_temporal_head_of_ones_own_passes():
+    check_temporal_head(Head)
+
+
 def test_nothing_is_printed_about_the_small_clip(capfd, caplog):
     check_adapter(Gate)
     assert capfd.readouterr() == ("", "")

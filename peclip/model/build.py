@@ -24,6 +24,7 @@ from peclip.model.modules import (
     build_norms,
     build_prompts,
     check_factory,
+    check_takes_width,
 )
 from peclip.model.parts.adapters import Adapter, AdapterFactory
 from peclip.model.parts.norms import TrainedNorms
@@ -126,6 +127,7 @@ def build(
         norms=norms,
     )
     layers = make_layers(backbone.clip, peft) if peft else nn.ModuleDict()
+    check_takes_width(temporal, "temporal", "features")
     head = temporal(backbone.feature_width)
     return Built(backbone, modules, prompter, head, config, ids, ends.clone(), layers, build_norms(backbone, norms))
 

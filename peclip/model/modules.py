@@ -99,20 +99,16 @@ def _made(factory: AdapterFactory, width: int, site: str) -> Adapter:
             take, or it has parameters whose shape is not known yet.
     """
     kind = class_of(factory)
-    try:
-        signature(kind).bind_partial(width)
-    except TypeError as error:
-        raise InputError(
-            f"adapters: {kind.__name__} takes no width of the tokens, expected __init__(self, width, ...)", "adapters"
-        ) from error
+    check_takes_width(factory, "adapters", "tokens")
     adapter = factory(width)
     if any(isinstance(weight, UninitializedParameter) for weight in adapter.parameters()):
         raise InputError(
             f"adapters: {kind.__name__} has parameters without a shape (of a lazy module): make them of the width",
             "adapters",
         )
-    if adapter.only_at and site not in adapter.only_at:
-        name, expected = type(adapter).__name__, " or ".join(adapter.only_at)
+    sites = (adapter.only_at,) if isinstance(adapter.only_at, str) else adapter.only_at
+    if sites and site not in sites:
+        name, expected = type(adapter).__name__, " or ".join(sites)
         raise InputError(f"adapters: {name} is at {site!r}, but works at {expected} only", "adapters")
     if adapter.takes not in get_args(Takes):
         expected = ", ".join(get_args(Takes))
@@ -121,6 +117,26 @@ def _made(factory: AdapterFactory, width: int, site: str) -> Adapter:
             f"adapters: {name} takes {shown(adapter.takes)} of its site, expected one of {expected}", "adapters"
         )
     return adapter
+
+
+def check_takes_width(factory: Callable[..., nn.Module], option: str, of: str) -> None:
+    """Check that the class of a part takes a width as its first argument.
+
+    Args:
+        factory: of the part.
+        option: the argument of the model that names it.
+        of: what has this width.
+
+    Raises:
+        InputError: it does not.
+    """
+    kind = class_of(factory)
+    try:
+        signature(kind).bind_partial(0)
+    except TypeError as error:
+        raise InputError(
+            f"{option}: {kind.__name__} takes no width of the {of}, expected __init__(self, width, ...)", option
+        ) from error
 
 
 def placed(adapters: nn.ModuleDict, tower: str) -> dict[tuple[str, int], Adapter]:

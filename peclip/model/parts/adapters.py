@@ -88,8 +88,8 @@ class Adapter(nn.Module):
     title: ClassVar[str] = ""
     """Its name in tables, of the class that states it alone; the name of the class where empty."""
 
-    only_at: ClassVar[tuple[str, ...]] = ()
-    """The sites that it is made for; any where empty."""
+    only_at: ClassVar[tuple[str, ...] | str] = ()
+    """The sites that it is made for, or the name of the only one; any where empty."""
 
     token_wise: ClassVar[bool] = False
     """True where a token of the result depends only on the same token of the frames: then the last block, of which one token
