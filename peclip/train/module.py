@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -325,4 +324,6 @@ class PEClipModule(EvaluationModule):
             for name, value in checkpoint.get("read_by_schedules", {}).items()
         }
         self.load_trained(from_checkpoint(checkpoint, "the checkpoint"))
-        restore_averages(checkpoint, self.state_dict() if self.trainer.state.fn == TrainerFn.FITTING else None)
+        restore_averages(checkpoint, self.state_dict() if self._is_fitting else None)
+        if self._trainer is None:  # load_from_checkpoint warns of all weights that a file lacks: those of the backbone
+            checkpoint["state_dict"] = self.state_dict()

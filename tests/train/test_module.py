@@ -233,3 +233,19 @@ def test_the_best_checkpoint_has_the_best_war_and_at_a_tie_the_lower_loss(tiny_c
     score = selection_score(module.scores["val"].war, metrics["val/loss"])
     assert metrics["val/score"] == pytest.approx(score, rel=0, abs=1e-13)  # the loss is logged in float32
     assert trainer.callback_metrics["val/score"].dtype == torch.float64  # float32 would lose the share of the loss
+
+
+# --- from a checkpoint, without a trainer ---
+
+
+def test_a_module_is_read_from_a_checkpoint_as_any_of_lightnings(tiny_run, recwarn):
+    net = PEClip.from_pretrained(tiny_run)
+    found = {name: value.clone() for name, value in net.trainable_state().items()}
+    with torch.no_grad():
+        for weight in net.trainable_state().values():
+            weight.zero_()
+    path = tiny_run / "checkpoints/best.ckpt"
+    module = PEClipModule.load_from_checkpoint(path, map_location="cpu", weights_only=True, net=net, lr_adapters=0.5)
+    assert module.lr_adapters == 0.5
+    assert not [each for each in recwarn if "not in the checkpoint" in str(each.message)]
+    assert all(torch.equal(value, found[name]) for name, value in module.net.trainable_state().items())
