@@ -183,6 +183,22 @@ def test_a_dry_run_says_so_and_leaves_nothing(fit_once):
     assert not folder.exists()
 
 
+def test_a_dry_run_without_a_logger_leaves_nothing_either(fit_once):
+    folder, _ = fit_once("--trainer.fast_dev_run", "true", "--trainer.logger", "false")
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--trainer.logger", "false")])
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_a_dry_evaluation_says_so_and_leaves_nothing(command, options, tiny_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(command, "--ckpt_path", tiny_run, "--trainer.fast_dev_run", "1", "--out", "results", *options)
+    assert result.status == 0, result.err
+    assert "fast_dev_run: a dry run of 1 batch; nothing is saved\n" in result.out
+    assert "results are in" not in result.out
+    assert not (tmp_path / "results").exists()
+
+
 def test_overfitting_trains_on_the_same_clips_in_every_epoch(fit_once):
     folder, _ = fit_once("--trainer.overfit_batches", "1", "--trainer.max_epochs", "12", "--model.lr_adapters", "0.01")
     losses = column(folder, "train/loss")

@@ -39,9 +39,11 @@ from peclip.train.cli.remarks import check_faces, say_what_differs
 from peclip.train.cli.trained_model import TrainedModel, read_model
 from peclip.train.cli.trainer import (
     check_monitors,
+    dry_run_note,
     entries,
     fits_cluster,
     imply_barebones,
+    imply_dry_run,
     logged_scores,
     plugins,
     precision_of,
@@ -155,6 +157,7 @@ class PEClipCLI(HookedCLI):
             allow_open_files(options.data.num_workers, options.trainer.devices in ("auto", "1", 1))
         generate_demo(options.data)
         imply_barebones(options.trainer)
+        imply_dry_run(options.trainer)
         if self.config.subcommand == "fit":
             self.resumed = find_interrupted(options)
             if not self.in_place:
@@ -334,6 +337,8 @@ class PEClipCLI(HookedCLI):
             rank_zero_only(say)("No ckpt_path is given: the adapters and prompts are untrained.")
         if subcommand != "fit":
             arguments["ckpt_path"] = None
+            if note := dry_run_note(self.trainer):
+                rank_zero_only(say)(note)
         check_faces(self.datamodule.source, self.model.net, is_fit=subcommand == "fit")
         if subcommand == "predict":
             say_what_differs(self.model.net, self.datamodule, self.model_named.trained if self.model_named else None)

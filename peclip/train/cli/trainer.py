@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ProgressBar
 
 from peclip.data.datamodule import VideoDataModule
-from peclip.errors import InputError, in_one_line, listed, options_below
+from peclip.errors import InputError, counted, in_one_line, listed, options_below
 from peclip.model.precision import best_precision
 from peclip.results.options import by_name
 from peclip.train.module import PEClipModule
@@ -33,6 +33,18 @@ def imply_barebones(trainer: Namespace) -> None:
         trainer.enable_checkpointing = trainer.enable_checkpointing or False
         if trainer.log_every_n_steps == LOG_EVERY:
             trainer.log_every_n_steps = 0
+
+
+def imply_dry_run(trainer: Namespace) -> None:
+    """Keep a logger in a dry run, which Lightning replaces by one that writes nothing: without any, results go to the folder of the run."""
+    if trainer.fast_dev_run and not trainer.barebones:
+        trainer.logger = None if trainer.logger is False else trainer.logger
+
+
+def dry_run_note(trainer: Trainer) -> str:
+    """Return a line that says of an evaluation that it is a dry run; empty where it is none."""
+    batches = int(trainer.fast_dev_run)  # type: ignore[attr-defined]
+    return f"fast_dev_run: a dry run of {counted(batches, 'batch')}; nothing is saved" if batches else ""
 
 
 def precision_of(trainer: Namespace, resumed: Interrupted | None) -> str:
