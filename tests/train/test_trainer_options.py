@@ -69,7 +69,7 @@ def test_an_option_without_an_effect_is_refused_on_the_command_line(section, opt
 @pytest.mark.parametrize(("split", "batches"), [("train", "3 batches"), ("val", "1 batch"), ("test", "2 batches")])
 def test_a_share_of_less_than_a_batch_is_refused(split, batches):
     splits = SimpleNamespace(train=range(9), val=range(4), test=range(5))
-    whole = {f"limit_{name}_batches": None for name in ("train", "val", "test")}
+    whole = {f"limit_{name}_batches": None for name in ("train", "val", "test")} | {"overfit_batches": 0.0}
     says = rf"^trainer\.limit_{split}_batches is 0\.3, and this share of {batches} is less than one: set a larger one"
     with pytest.raises(InputError, match=says):
         check_fractions(SimpleNamespace(**whole | {f"limit_{split}_batches": 0.3}), splits, 4, 4)
@@ -77,6 +77,24 @@ def test_a_share_of_less_than_a_batch_is_refused(split, batches):
         check_fractions(SimpleNamespace(**whole | {f"limit_{split}_batches": limit}), splits, 4, 4)
     nothing = SimpleNamespace(train=(), val=(), test=())
     check_fractions(SimpleNamespace(**dict.fromkeys(whole, 0.3)), nothing, 4, 4)
+
+
+def test_a_share_to_overfit_of_less_than_a_batch_names_the_option_that_was_set():
+    splits = SimpleNamespace(train=range(40), val=range(8), test=range(8))
+    lightnings = Trainer(accelerator="cpu", logger=False, overfit_batches=0.3)
+    with pytest.raises(
+        InputError, match=r"^trainer\.overfit_batches is 0\.3, and this share of 2 batches is less than one"
+    ):
+        check_fractions(lightnings, splits, 4, 4)
+
+
+@pytest.mark.parametrize("option", ["limit_train_batches", "limit_val_batches"])
+def test_a_limit_that_overfitting_would_drop_is_refused(option, tiny_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = ("--trainer.overfit_batches", "1", f"--trainer.{option}", "3")
+    result = run("fit", "--config", tiny_config, *given)
+    assert (result.status, result.err.count("\n")) == (2, 1), result.err
+    assert f"trainer.{option} is 3, but trainer.overfit_batches is 1, which sets" in result.err
 
 
 # --- beside callbacks that the options name ---

@@ -56,6 +56,12 @@ def check_values(options: Namespace, subcommand: str) -> None:
     for option in ("ckpt_path", "init_from"):
         if options[option] == "":
             raise InputError(f"{option} is empty: name a run, a .ckpt or a package, or omit it")
+    for option in ("limit_train_batches", "limit_val_batches"):
+        if trainer.overfit_batches and trainer[option] is not None:  # Lightning drops it
+            raise InputError(
+                f"trainer.{option} is {trainer[option]}, but trainer.overfit_batches is {trainer.overfit_batches}, which sets the "
+                "number of training and validation batches itself: omit one of them"
+            )
     if trainer.accumulate_grad_batches < 1:
         raise InputError(f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}, expected at least 1")
     if training and 0 in (trainer.max_epochs, trainer.max_steps):
@@ -97,6 +103,8 @@ def check_fractions(trainer: Namespace | Trainer, splits: Splits, at_once: int, 
     sizes = {"train": at_once, "val": evaluated_at_once, "test": evaluated_at_once}
     for split, size in sizes.items():
         option = f"limit_{split}_batches"
+        if split != "test" and trainer.overfit_batches:  # type: ignore[union-attr]
+            option = "overfit_batches"
         share, batches = getattr(trainer, option), math.ceil(len(getattr(splits, split)) / max(size, 1))
         if isinstance(share, float) and share > 0 and batches and int(share * batches) == 0:
             number = f"{batches} batch" + "es" * (batches > 1)
