@@ -199,6 +199,13 @@ def test_a_dry_evaluation_says_so_and_leaves_nothing(command, options, tiny_run,
     assert not (tmp_path / "results").exists()
 
 
+def test_a_training_that_evaluates_nothing_at_its_end_says_so(fit_once):
+    folder, result = fit_once("--trainer.limit_test_batches", "0")
+    assert "trainer.limit_test_batches is 0, so nothing is evaluated at the end" in result.out
+    assert "read once, at the end" not in result.out
+    assert not (folder / "metrics.json").exists()
+
+
 def test_overfitting_trains_on_the_same_clips_in_every_epoch(fit_once):
     folder, _ = fit_once("--trainer.overfit_batches", "1", "--trainer.max_epochs", "12", "--model.lr_adapters", "0.01")
     losses = column(folder, "train/loss")

@@ -58,7 +58,11 @@ class Summary(Callback):
             say(as_sentence(net.loss, net.net.labels))
         for note in (*data.source.notes, *splits.notes):
             say(note)
-        say(selection_note(selection_of(trainer, data), "test" if len(splits.test) else "validation"))
+        limit = "limit_test_batches" if len(splits.test) else "limit_val_batches"
+        if len(splits.test or splits.val) and getattr(trainer, limit) == 0:
+            say(f"trainer.{limit} is 0, so nothing is evaluated at the end: peclip test does it later")
+        else:
+            say(selection_note(selection_of(trainer, data), "test" if len(splits.test) else "validation"))
 
 
 def _name_of(part: object) -> str:
