@@ -27,7 +27,15 @@ from peclip.train.groups import parameter_groups
 from peclip.train.losses import CROSS_ENTROPY, check_untrained, total_loss
 from peclip.train.lr_scheduler import Recipe, Schedule, set_rates
 from peclip.train.metrics import TrainMeans
-from peclip.train.optimizers import Scheduler, check_rate, described, plateaus, read_by_plateaus, step_plateaus
+from peclip.train.optimizers import (
+    Scheduler,
+    check_rate,
+    described,
+    plateaus,
+    read_by_plateaus,
+    step_plateaus,
+    with_own_rates,
+)
 from peclip.train.private_hooks import average_exactly
 
 WEIGHT_DECAY = 1e-2
@@ -288,7 +296,8 @@ class PEClipModule(EvaluationModule):
         """Return Lightning's description of the schedule: a custom one steps by epochs, the recipe by steps."""
         if self.lr_scheduler:
             self.recipe.say_replaced()
-            return described(self.lr_scheduler(optimizer), self.monitors, self.trainer.check_val_every_n_epoch or 1)
+            scheduler = with_own_rates(self.lr_scheduler, optimizer)
+            return described(scheduler, self.monitors, self.trainer.check_val_every_n_epoch or 1)
         total = self.trainer.estimated_stepping_batches
         if math.isinf(total):
             raise InputError("the schedule needs an end: set trainer.max_epochs or trainer.max_steps")

@@ -5,11 +5,13 @@ from inspect import signature
 from typing import Any
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from peclip.errors import InputError, listed
+from peclip.terminal import say
 
 Scheduler = LRScheduler | ReduceLROnPlateau
 
@@ -53,6 +55,24 @@ def check_rate(optimizer: Optimizer) -> None:
             "lr_adapters",
             "lr_prompts",
         )
+
+
+def with_own_rates(lr_scheduler: Callable[[Optimizer], Scheduler], optimizer: Optimizer) -> Scheduler:
+    """Return a custom schedule, and print which rates of the groups have no effect, because it starts from others.
+
+    OneCycleLR and CyclicLR do: they have a ``max_lr`` or ``base_lr`` in place of the rates of the optimizer.
+    """
+    before = [group["lr"] for group in optimizer.param_groups]
+    scheduler = lr_scheduler(optimizer)
+    replaced = [
+        f"lr_{group['name']} {rate}"
+        for group, rate in zip(optimizer.param_groups, before, strict=True)
+        if "name" in group and group.get("initial_lr", rate) != rate
+    ]
+    if replaced:
+        name = type(scheduler).__name__
+        rank_zero_only(say)(f"Without effect, because {name} has rates of its own: {listed(replaced)}")
+    return scheduler
 
 
 def described(scheduler: Scheduler, scores: Sequence[str], epochs: int = 1) -> dict[str, Any]:

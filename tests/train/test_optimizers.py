@@ -7,12 +7,12 @@ import torch
 from lightning.pytorch.cli import ReduceLROnPlateau
 from torch import nn
 from torch.optim import SGD, Adafactor, Optimizer, SparseAdam
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.lr_scheduler import CyclicLR, LinearLR, OneCycleLR
 
 from peclip.errors import InputError
 from peclip.train.cli.complaints import as_input_error
 from peclip.train.lr_scheduler import Recipe
-from peclip.train.optimizers import check_custom, check_rate, described
+from peclip.train.optimizers import check_custom, check_rate, described, with_own_rates
 
 
 @pytest.fixture
@@ -43,6 +43,26 @@ def test_a_schedule_reads_a_metric_that_is_logged(groups):
     ):
         with pytest.raises(InputError, match=r"set its monitor to one of val/loss$"):
             described(scheduler, ["val/loss"])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "says"),
+    [
+        (
+            partial(OneCycleLR, max_lr=0.1, total_steps=5),
+            "Without effect, because OneCycleLR has rates of its own: lr_adapters 0.5\n",
+        ),
+        (
+            partial(CyclicLR, base_lr=0.1, max_lr=0.2),
+            "Without effect, because CyclicLR has rates of its own: lr_adapters 0.5\n",
+        ),
+        (partial(LinearLR, start_factor=0.1), ""),
+        (partial(ReduceLROnPlateau, monitor="val/loss"), ""),
+    ],
+)
+def test_a_schedule_with_rates_of_its_own_says_which_have_no_effect(schedule, says, groups, capsys):
+    with_own_rates(schedule, SGD(groups, momentum=0.9))
+    assert capsys.readouterr().out == says
 
 
 def test_what_cannot_be_built_is_found_before_the_training(groups):
