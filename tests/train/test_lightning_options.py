@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Union
@@ -197,6 +198,14 @@ def test_a_dry_evaluation_says_so_and_leaves_nothing(command, options, tiny_run,
     assert "fast_dev_run: a dry run of 1 batch; nothing is saved\n" in result.out
     assert "results are in" not in result.out
     assert not (tmp_path / "results").exists()
+
+
+def test_limited_predictions_say_how_many_clips_there_are(tiny_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    limit = ("--trainer.limit_predict_batches", "1", "--data.eval_batch_size", "4")
+    result = run("predict", "--ckpt_path", tiny_run, "--out", "results", *limit)
+    assert result.status == 0, result.err
+    assert re.search(r"^4 of \d+ clips: results/predictions\.csv$", result.out, re.MULTILINE), result.out
 
 
 def test_a_training_that_evaluates_nothing_at_its_end_says_so(fit_once):

@@ -79,7 +79,9 @@ class PredictionWriter(EvaluationCallback):
         """Write the predictions and print the path of the file."""
         written, count = self._write(trainer, truth=False)
         if written:
-            say(f"{counted(count, 'clip')}: {written}")
+            clips = len(evaluated_clips(trainer))
+            some = f"{count:,} of " if count < clips else ""  # others are beyond a limit, or cannot be read
+            say(f"{some}{counted(clips, 'clip')}: {written}")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the predictions with true labels beside the report."""
