@@ -37,6 +37,10 @@ OMIT = "omit it"
 """Advice where nothing better is known."""
 
 
+ANNOTATE = f"{OMIT}, or if it is an argument of your own class annotate it there, as in net: PEClip"
+"""Advice where any value is accepted, as for an argument without an annotation: what it is to be built of is not known."""
+
+
 class Problem(NamedTuple):
     """A value that is refused.
 
@@ -63,7 +67,8 @@ def problem_of_value(value: Any, expected: Any, default: Any) -> Problem | None:
     if Path in (expected, *arguments_of(expected)) and isinstance(value, str) and _WEB.search(value):
         return Problem(f"is the address {shown(value)}, expected a folder or file", final=True)
     if types.accepts_any_value(expected) or (origin in _CONTAINERS and not arguments_of(expected)):
-        return _class_in(value)
+        found = _class_in(value)
+        return found and found._replace(advice=ANNOTATE if types.accepts_any_value(expected) else OMIT)
     if origin is Union:
         return None  # its types follow one by one
     if origin in types.mapping_origin_types and isinstance(value, dict | Namespace) and path_of(value):

@@ -27,6 +27,23 @@ class Own(PEClipModule):
         self.penalty = penalty
 
 
+class Unannotated(PEClipModule):
+    """Its arguments are not known to the parser."""
+
+    def __init__(self, net) -> None:
+        super().__init__(net)
+
+
+def test_an_argument_of_ones_own_module_without_an_annotation_is_refused_with_what_to_do(
+    tmp_path, monkeypatch, tiny_config
+):
+    monkeypatch.chdir(tmp_path)
+    result = run("fit", "--config", tiny_config, *ONE_EPOCH, "--model", f"{__name__}.Unannotated")
+    assert (result.status, result.err.count("\n")) == (2, 1), result.err
+    assert "model.init_args.net names " in result.err
+    assert "annotate it there, as in net: PEClip" in result.err
+
+
 def test_another_optimizer_keeps_the_rates_of_the_groups(fit_once):
     folder, _ = fit_once("--model.optimizer", "torch.optim.SGD", "--model.optimizer.momentum", "0.9")
     content = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
