@@ -68,7 +68,7 @@ def problem_of_value(value: Any, expected: Any, default: Any) -> Problem | None:
         return Problem(f"is the address {shown(value)}, expected a folder or file", final=True)
     if types.accepts_any_value(expected) or (origin in _CONTAINERS and not arguments_of(expected)):
         found = _class_in(value)
-        return found and found._replace(advice=ANNOTATE if types.accepts_any_value(expected) else OMIT)
+        return found and Problem(found.text, found.final, ANNOTATE if types.accepts_any_value(expected) else OMIT)
     if origin is Union:
         return None  # its types follow one by one
     if origin in types.mapping_origin_types and isinstance(value, dict | Namespace) and path_of(value):

@@ -46,7 +46,8 @@ class EvaluationModule(LightningModule):
         return self.net.temperature if self.calibrate else 1.0
 
     @property
-    def _is_fitting(self) -> bool:
+    def is_fitting(self) -> bool:
+        """Whether a trainer trains it; false without one."""
         return self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
 
     def forward(self, video: Tensor) -> Tensor:
@@ -98,13 +99,13 @@ class EvaluationModule(LightningModule):
         metrics.update(logits, batch.label)
         self.eval_loss.update(logits, batch.label)
         self.eval_logits.update(batch.clip, logits, batch.label)
-        return Outputs(batch.clip, logits, 1.0 if self._is_fitting else self.temperature)
+        return Outputs(batch.clip, logits, 1.0 if self.is_fitting else self.temperature)
 
     def _calibrate(self) -> None:
         """Measure the calibration; within a fit, fit the temperature that the checkpoints of these weights hold."""
         logits, truth = self.eval_logits.compute()
         self.eval_logits.reset()
-        if self._is_fitting:
+        if self.is_fitting:
             self.net.temperature = fit_temperature(logits, truth) if self.calibrate else 1.0
         self.calibration = calibrated(logits, truth, self.temperature) if len(truth) else None
 

@@ -333,6 +333,6 @@ class PEClipModule(EvaluationModule):
             for name, value in checkpoint.get("read_by_schedules", {}).items()
         }
         self.load_trained(from_checkpoint(checkpoint, "the checkpoint"))
-        restore_averages(checkpoint, self.state_dict() if self._is_fitting else None)
+        restore_averages(checkpoint, self.state_dict() if self.is_fitting else None)
         if self._trainer is None:  # load_from_checkpoint warns of all weights that a file lacks: those of the backbone
             checkpoint["state_dict"] = self.state_dict()
