@@ -47,7 +47,7 @@ class EvaluationModule(LightningModule):
 
     @property
     def is_fitting(self) -> bool:
-        """Whether a trainer trains it; false without one."""
+        """True where a trainer trains it; false without one."""
         return self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
 
     def forward(self, video: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import pytest
 
 from peclip.results.training import STAGES, read_training
 from peclip.train.callbacks import training_time
+from peclip.train.callbacks.dashboard import Dashboard
 from peclip.train.callbacks.training_time import Stages, TrainingTime
 from peclip.train.runs.checkpoint_io import SyncedIO
 
@@ -88,6 +89,31 @@ def test_waiting_for_the_disk_is_waiting_for_checkpoints(clock, monkeypatch):
     callback.on_train_batch_end(trainer)
     trainer.strategy.checkpoint_io.finish()
     assert callback._stages.seconds == {"input": 0, "validation": 0, "checkpoints": 3, "logging": 0}
+
+
+@pytest.mark.parametrize("resumes_in_mid_epoch", [True, False])
+def test_the_first_batch_is_waited_for_also_where_a_run_resumes_in_mid_epoch(resumes_in_mid_epoch, clock):
+    trainer, callback = MagicMock(datamodule=None, loggers=[], callbacks=[]), TrainingTime()
+    callback.on_train_start(trainer, None)
+    if not resumes_in_mid_epoch:  # Lightning calls this hook for the others alone
+        callback.on_train_epoch_start(trainer, None)
+    for seconds in (5, 1):
+        clock.now += seconds
+        callback.on_train_batch_start(trainer)
+        clock.now += 2  # the step
+        callback.on_train_batch_end(trainer)
+    assert callback._stages.seconds["input"] == 6
+
+
+def test_what_a_dashboard_does_within_a_validation_is_logging(clock, monkeypatch):
+    monkeypatch.setattr(Dashboard, "on_evaluated", lambda *_: Saver(clock).save(2))
+    dashboard = Dashboard(MagicMock())
+    trainer, callback = MagicMock(datamodule=None, loggers=[], callbacks=[dashboard]), TrainingTime()
+    validation = trainer.fit_loop.epoch_loop.val_loop
+    validation.run = lambda: (Saver(clock).save(7), dashboard.on_validation_batch_end(trainer, None, None, None, 0))
+    callback.on_train_start(trainer, None)
+    validation.run()
+    assert callback._stages.seconds == {"input": 0, "validation": 7, "checkpoints": 0, "logging": 2}
 
 
 def test_a_run_that_resumes_adds_to_what_it_waited_before():

@@ -117,11 +117,18 @@ class TrainingTime(Callback):
                 self._stages.time(logger, method, "logging")
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Dashboard | Speed):
-                for method in ("on_train_batch_end", "on_validation_end"):
+                for method in (
+                    "on_train_batch_end",
+                    "on_validation_batch_end",
+                    "on_validation_epoch_end",
+                    "on_validation_end",
+                ):
                     self._stages.time(callback, method, "logging")
+        self._stages.enter("input")  # a run that resumes in mid-epoch starts no epoch
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Wait for the first batch."""
+        self._stages.leave("input")
         self._stages.enter("input")
 
     def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
