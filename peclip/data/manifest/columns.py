@@ -49,6 +49,17 @@ def complete(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, copy=False).reset_index(drop=True)
 
 
+def rows(table: pd.DataFrame, which: pd.Series[bool]) -> pd.DataFrame:
+    """Return the chosen rows of a complete table, which are as complete, with an index from 0."""
+    import pandas as pd
+
+    chosen = table[which].reset_index(drop=True)
+    for name, values in chosen.items():
+        if isinstance(values.dtype, pd.CategoricalDtype):  # the text of the other rows would go with them to workers
+            chosen[name] = values.cat.remove_unused_categories()
+    return chosen
+
+
 def _filled(values: pd.Series[Any]) -> pd.Series[Any]:
     """Return values with empty text for missing ones; pandas 2 cannot fill categories without that text, even with none missing."""
     return values.fillna("") if values.hasnans else values

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from peclip import labels as vocabulary
 from peclip.arguments import check, checked
-from peclip.data.manifest.columns import complete
+from peclip.data.manifest.columns import complete, rows
 from peclip.data.manifest.formats import NUMBER, fold_columns, list_command
 from peclip.data.manifest.reader import parse_manifest
 from peclip.data.manifest.soft import soft_columns
@@ -178,7 +178,14 @@ class Manifest:
         check("which", which, pd.Series)
         if which.all():
             return self  # rather than a copy of the table
-        return Manifest(self.table[which], self.source, self.root, self.notes)
+        chosen = Manifest.__new__(Manifest)  # whose rows have been checked
+        chosen.table, chosen.source, chosen.root, chosen.notes = (
+            rows(self.table, which),
+            self.source,
+            self.root,
+            self.notes,
+        )
+        return chosen
 
     @property
     def labels(self) -> list[str]:
