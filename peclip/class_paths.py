@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from inspect import isclass, signature
 from pathlib import Path
 from types import ModuleType
@@ -202,6 +203,14 @@ def arguments_of(expected: Any) -> tuple[Any, ...]:
 
 def _classes(expected: Any) -> tuple[type, ...]:
     """Return the classes whose subclasses a type expects: as such, as objects, or as what a callable returns."""
+    try:
+        return _known_classes(expected)
+    except TypeError:  # a type that cannot be hashed
+        return _known_classes.__wrapped__(expected)
+
+
+@lru_cache(1000)
+def _known_classes(expected: Any) -> tuple[type, ...]:
     if origin_of(expected) is type:
         return tuple(filter(isclass, arguments_of(expected))) or (object,)
     return types.get_subclass_or_closed_types(expected, callable_return=True) or ()

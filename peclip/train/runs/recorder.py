@@ -83,7 +83,7 @@ class Recorder:
         self.changes: tuple[Change, ...] = ()
         if resumed:
             self._keep_origin(resumed)
-            defaults = self._plain(parser.get_defaults(), complete=False)
+            defaults = self._plain(parser.get_defaults())
             self.changes = changes_on_resuming(resumed, self._plain(self._given), defaults, options[ALLOW])
         self.logs = Logs()
         self.earlier: Earlier | None = None
@@ -191,7 +191,7 @@ class Recorder:
         """Return the options as config.yaml has them. Writing them takes long: checkpoints have what config.yaml has."""
         if self._complete is None:
             self._given.data.labels = data.labels
-            self._complete = self._parser.dump(self._given, skip_none=False)
+            self._complete = self._dump(self._given)
         return self._complete
 
     def _say_changes(self) -> None:
@@ -212,11 +212,15 @@ class Recorder:
         kept = [row for row in rows if int(row["step"]) < run.steps]
         return replace(known, ahead=ahead), Earlier(kept, frozenset(ahead))
 
-    def _plain(self, options: Namespace, complete: bool = True) -> dict[str, Any]:
-        """Return options as a configuration has them; defaults are not complete where a module of one's own is expected."""
-        text = self._parser.dump(options, skip_none=False, skip_validation=not complete)
-        plain: dict[str, Any] = yaml.safe_load(text)
+    def _plain(self, options: Namespace) -> dict[str, Any]:
+        """Return options as a configuration has them."""
+        plain: dict[str, Any] = yaml.safe_load(self._dump(options))
         return plain
+
+    def _dump(self, options: Namespace) -> str:
+        """Return options as YAML. They have been checked; defaults are not complete where a module of one's own is expected."""
+        text: str = self._parser.dump(options, skip_none=False, skip_validation=True)
+        return text
 
 
 def _keep_what_was_found(run: Interrupted, trainer: Trainer, data: VideoDataModule) -> None:
