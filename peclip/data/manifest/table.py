@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -178,13 +179,8 @@ class Manifest:
         check("which", which, pd.Series)
         if which.all():
             return self  # rather than a copy of the table
-        chosen = Manifest.__new__(Manifest)  # whose rows have been checked
-        chosen.table, chosen.source, chosen.root, chosen.notes = (
-            rows(self.table, which),
-            self.source,
-            self.root,
-            self.notes,
-        )
+        chosen = copy(self)
+        chosen.table = rows(self.table, which)
         return chosen
 
     @property
