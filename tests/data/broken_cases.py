@@ -36,11 +36,22 @@ from tests.data.broken import (
     unreadable_folder,
     without_frames,
 )
-from tests.data.hostile import bomb, heavy, long_animation, many_scans, scans_in_a_shard, scans_in_a_video, wide
+from tests.data.hostile import (
+    bomb,
+    heavy,
+    long_animation,
+    many_scans,
+    many_units,
+    many_units_by_length,
+    scans_in_a_shard,
+    scans_in_a_video,
+    wide,
+)
 from tests.data.odd import (
     false_duration,
     gif,
     grey,
+    late_sound,
     linked,
     odd_size,
     png_named_jpg,
@@ -137,6 +148,8 @@ REFUSED = {
     "a JPEG of thousands of scans": Case("a", folder(instead(many_scans), suffix=".jpg"), "a JPEG of 3,010 scans"),
     "a JPEG of thousands of scans in a video": Case("a.avi", scans_in_a_video, "a JPEG of 3,010 scans"),
     "a JPEG of thousands of scans in a shard": Case("shard-00000.zip", scans_in_a_shard, "a JPEG of 3,010 scans"),
+    "a frame of 200,000 units": Case("a.h264", many_units, "a frame of more than 10,000 NAL units"),
+    "a frame of 200,000 units in mp4": Case("a.mp4", many_units_by_length, "a frame of more than 10,000 NAL units"),
     "an animated picture among the frames": Case(
         "a", folder(instead(animation("PNG"))), "4.png: is an animated picture"
     ),
@@ -161,6 +174,7 @@ READ = {
     "a folder named mp4": Case("a.mp4", folder(), None, 0),
     "PNG named jpg": Case("a", png_named_jpg, None, 0),
     "a link": Case("a.mp4", linked, None),
+    "sound that begins late": Case("a.flv", late_sound, None),
     "frames of 20,000 x 200": Case("a.mov", wide(200), None, 8),
     "a false duration in mp4": Case("a.mp4", false_duration("mp4"), None),
     "a false duration in mkv": Case("a.mkv", false_duration("mkv"), None),

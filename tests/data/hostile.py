@@ -76,6 +76,31 @@ def scans_in_a_video(path: Path) -> None:
             output.mux(packet)
 
 
+def many_units(path: Path) -> None:
+    """Write H.264 of which a frame has 200,000 parameter sets, between start codes."""
+    write_video(path, 5, size=(SIDE, SIDE))
+    data = path.read_bytes()
+    last = data.rindex(b"\0\0\1")
+    path.write_bytes(data[:last] + (b"\0\0\1" + PARAMETERS) * 200_000 + data[last:])
+
+
+def many_units_by_length(path: Path) -> None:
+    """Write the same as mp4 has it: the length of each parameter set stands before it."""
+    write_video(path.with_name("whole.mp4"), 5, size=(SIDE, SIDE))
+    with av.open(str(path.with_name("whole.mp4"))) as whole, av.open(str(path), "w") as output:
+        stream = output.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(video=0):
+            if packet.size:
+                swollen = av.Packet((len(PARAMETERS).to_bytes(4) + PARAMETERS) * 200_000 + bytes(packet))
+                swollen.pts, swollen.dts, swollen.time_base = packet.pts, packet.dts, packet.time_base
+                swollen.is_keyframe, swollen.stream = packet.is_keyframe, stream
+                output.mux(swollen)
+
+
+PARAMETERS = b"\x68\xce"
+"""Beginning of the parameters of a picture of H.264."""
+
+
 def scans_in_a_shard(path: Path) -> None:
     """Pack a clip, and replace its frame, checksum and all."""
     write_frames(path.parent / "clip", 1, size=(SIDE, SIDE))

@@ -97,6 +97,25 @@ def with_sound(path: Path) -> np.ndarray:
     return frames
 
 
+def late_sound(path: Path) -> np.ndarray:
+    """Write a video whose sound begins behind what is read of the file when it is opened."""
+    frames = good(path)
+    data, place = path.read_bytes(), FLV_HEADER
+    for _ in range(6):  # the first tags
+        place += FLV_TAG + int.from_bytes(data[place + 1 : place + 4])
+    path.write_bytes(data[:place] + _flv_tag(18, bytes(6_000_000)) + _flv_tag(8, b"\x2f" + bytes(100)) + data[place:])
+    return frames
+
+
+FLV_HEADER, FLV_TAG = 13, 15
+"""Bytes of the header of an FLV file, and of a tag beside its content."""
+
+
+def _flv_tag(kind: int, content: bytes) -> bytes:
+    head = bytes([kind]) + len(content).to_bytes(3) + (200).to_bytes(3) + bytes(4)
+    return head + content + (len(head) + len(content)).to_bytes(4)
+
+
 def linked(path: Path) -> np.ndarray:
     target = path.with_name("target of the link.mp4")
     frames = good(target)

@@ -244,8 +244,8 @@ def fuzz(files: int, seconds: float, seed: int, keep: Path) -> tuple[list[Findin
     begin = time.monotonic()
     findings, counts, durations, megabytes = [], Counter[str](), [0.0], [0.0]
     with tempfile.TemporaryDirectory() as name:
-        read = partial(_read, seed, Path(name))
-        for number, outcome in enumerate(guarded(read, range(files), SECONDS, _originals)):
+        reads = partial(read, seed, Path(name))
+        for number, outcome in enumerate(guarded(reads, range(files), SECONDS, _originals)):
             what = outcome.error or ("" if outcome.megabytes < MOST_MEGABYTES else f"{outcome.megabytes:.0f} MB")
             if what:
                 findings.append(Finding(number, _keep(seed, number, keep), what))
@@ -268,7 +268,8 @@ def _originals() -> None:
         original(kind)
 
 
-def _read(seed: int, folder: Path, number: int) -> str:
+def read(seed: int, folder: Path, number: int) -> str:
+    """Make a file of a seed in a folder, read it, and return the verdict."""
     kind, path = make(seed, number, folder)
     return judge(kind, path, np.random.default_rng((seed, number, 1)))
 

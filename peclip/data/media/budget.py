@@ -21,6 +21,9 @@ BYTE_PIXELS, ALLOWANCE = 300_000, 1_000_000_000
 MOST_SCANS = 50
 """Scans of a JPEG, in each of which all of it is decoded again. Encoders make about 10, the most thorough ones below 30."""
 
+MOST_UNITS = 10_000
+"""NAL units of a packet of H.264 or H.265. Each takes some bytes of the file, and 4 kB of its decoder; a frame has some hundreds at most."""
+
 _EVERY = 16  # calls between two looks at the clock, which take longer than all the rest
 
 _SCAN = b"\xff\xda"
@@ -89,6 +92,33 @@ def check_scans(path: Path | str, jpeg: bytes | memoryview, *, is_picture: bool 
     if scans > MOST_SCANS:
         raise InputError(f"{path}: a JPEG of {scans:,} scans, more than the limit of {MOST_SCANS}: save it again")
     return max(scans, 1)
+
+
+def check_units(path: Path | str, data: bytes, codec: str, header: bytes) -> None:
+    """Check how many NAL units a packet has.
+
+    Args:
+        path: the file, for messages.
+        data: the packet.
+        codec: ``h264`` or ``hevc``.
+        header: of the stream; it says how many bytes the length before each unit has, where start codes do not divide them.
+
+    Raises:
+        InputError: there are more than :data:`MOST_UNITS`.
+    """
+    if len(data) <= 4 * MOST_UNITS:  # as is each frame of most videos, which are not searched
+        return
+    units, place = data.count(b"\0\0\1"), 0
+    at = 4 if codec == "h264" else 21
+    if header[:1] == b"\1" and len(header) > at:
+        size = (header[at] & 3) + 1
+        while place < len(data) and units <= MOST_UNITS:
+            place += size + int.from_bytes(data[place : place + size])
+            units += 1
+    if units > MOST_UNITS:
+        raise InputError(
+            f"{path}: a frame of more than {MOST_UNITS:,} NAL units, which no encoder writes: re-encode it"
+        )
 
 
 def _scans_of_picture(jpeg: bytes) -> int:

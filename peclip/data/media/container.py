@@ -6,20 +6,21 @@ Every problem of the file becomes one `InputError` that names it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Discard, Disposition
+from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
-from peclip.data.media.budget import check_scans
+from peclip.data.media.budget import check_scans, check_units
 from peclip.data.media.canvas import MAX_PIXELS, check_pixels, picture_kind, reason
 from peclip.data.media.pointer import check_pointer
 from peclip.data.media.truncation import is_truncated
@@ -45,6 +46,12 @@ STRICT = LENIENT | {"err_detect": "crccheck+explode"}
 """Options of a decoder that fails at damage."""
 
 _DEFAULT_BONUS = 5_000_000  # pixels
+
+_WITHOUT_TIMES = ("h264", "hevc")
+"""Formats whose pictures have no times. FFmpeg would look for that of a picture in all those behind it, which takes minutes where
+there are many."""
+
+_GENERATE_TIMES = 1  # FFmpeg's AVFMT_FLAG_GENPTS, which PyAV sets
 
 av.logging.set_libav_level(av.logging.PANIC)  # a fault is reported once, as an InputError, and not by FFmpeg on stderr
 
@@ -114,16 +121,27 @@ class Video:
         """
         number = 0
         try:
-            for packet in self.container.demux(self.stream):
+            for packet in demux(self.container, self.stream):
                 if packet.size:
-                    if self.stream.codec_context.name == "mjpeg":
-                        check_scans(self.path, bytes(packet))
+                    self._check(packet)
                     yield packet
                     number += 1
         except av.FFmpegError as error:
             raise InputError(
                 f"{self.path}: truncated or damaged, only {counted(number, 'frame')} can be read ({reason(error)}): replace the file"
             ) from error
+
+    def _check(self, packet: Packet[VideoStream]) -> None:
+        """Check that a packet does not take a decoder far more work or memory than a frame may.
+
+        Raises:
+            InputError: it does.
+        """
+        context = self.stream.codec_context
+        if context.name == "mjpeg":
+            check_scans(self.path, bytes(packet))
+        elif context.name in ("h264", "hevc"):
+            check_units(self.path, bytes(packet), context.name, context.extradata or b"")
 
     @property
     def stores_presentation_times(self) -> bool:
@@ -141,6 +159,12 @@ class Video:
         if not self.stream.codec_context.width:  # not even the size could be read
             what += f", or has frames of more than {MAX_PIXELS:,} pixels"
         return InputError(f"{self.path}: a frame{where} cannot be decoded ({why}): {what}")
+
+
+def demux(container: InputContainer, stream: Stream) -> Iterator[Packet[Any]]:
+    """Yield the packets of a stream, and an empty one at the end, from which a decoder knows it."""
+    with suppress(IndexError):  # of PyAV, after the last packet: it does not know streams that begin later in the file
+        yield from container.demux(stream)
 
 
 @contextmanager
@@ -241,6 +265,10 @@ def _video(path: Path, container: InputContainer, *, is_file: bool) -> Video:
             other.discard = Discard.all  # audio need not even be read
     stream.codec_context.thread_count = 1  # loader workers are the parallelism
     stream.codec_context.options = STRICT
+    if stream.codec_context.name in ("h264", "hevc"):  # its header is decoded, too
+        check_units(path, stream.codec_context.extradata or b"", stream.codec_context.name, b"")
+    if container.format.name in _WITHOUT_TIMES:
+        container.flags &= ~_GENERATE_TIMES
     tick = stream.time_base or Fraction(1, 1_000_000)
     begin = Fraction(container.start_time or 0, av.time_base)
     origin = round(begin / tick)

@@ -73,10 +73,13 @@ def _index(video: Video, window: Window, seek: bool) -> _Index | None:
             if clock.jumps(packet):
                 return None
             clock.sent(packet)
+        is_last = packet.dts is not None and packet.dts >= high  # all that follows is presented later still
+        if is_last and time < high:
+            return None  # its times are damaged: shown before it is decoded
         if not packet.is_discard:
             counted.append((time, len(pts), packet.duration or clock.period))
-        if packet.dts is not None and packet.dts >= high:
-            break  # all that follows is presented later still
+        if is_last:
+            break
         if packet.is_keyframe:
             if not keys and not seek and begins_open(video, packet):
                 return None  # what can be shown of its first pictures, only the decoder knows

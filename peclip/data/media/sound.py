@@ -14,7 +14,7 @@ from av.packet import Packet
 from av.stream import Discard, Disposition
 
 from peclip.data.media.canvas import reason
-from peclip.data.media.container import Video, open_video
+from peclip.data.media.container import Video, demux, open_video
 from peclip.errors import InputError
 
 PLAYED = ("aac", "mp3", "ac3", "eac3", "alac")
@@ -68,7 +68,7 @@ class Sound:
     def _read(self, stream: AudioStream) -> Iterator[Packet[AudioStream]]:
         """Yield packets for the other file, whose times are from the beginning of the video."""
         try:
-            for packet in self._video.container.demux(stream):
+            for packet in demux(self._video.container, stream):
                 if self._is_copied:
                     yield from self._shifted([packet] if packet.size else [])
                 else:
