@@ -205,7 +205,7 @@ LABELS_OF_MODEL = f"was trained on the labels {', '.join(SEVEN)}, but data.label
     ("option", "value", "says"),
     [
         ("model.net.normalize", "none", "is none, but {model} was trained with backbone: omit it"),
-        ("model.net.num_frames", "5", "is 5, but {model} was trained with 3: omit it"),
+        ("model.net.num_frames", "5", "is 5, but {model} was trained with 3: omit it, and set --data.num_frames 5 to read"),
         ("model.net.logit_scale", "50", "is 50.0, but {model} was trained with 100.0: omit it"),
         ("model.net.temporal", "peclip.model.GRUHead", "is GRUHead(reduction=1), but {model} was trained with MeanPool(): omit it"),
         ("model.net.prompts", "null", "is none, but {model} was trained with MaPLe(length=2, depth=2): omit it"),

@@ -138,7 +138,9 @@ class TrainedModel:
         raise self._refused(name, value, _shown(there))
 
     def _refused(self, option: str, stated: str, known: str) -> InputError:
-        return InputError(f"{option} is {stated}, but {self.trained.source} was trained with {known}: omit it", option)
+        advice = f", and set --data.num_frames {stated} to read another number of frames" * (option == "num_frames")
+        said = f"{option} is {stated}, but {self.trained.source} was trained with {known}: omit it{advice}"
+        return InputError(said, option)
 
     def _with_texts(self, labels: Sequence[str], texts: Any, own: Any) -> Trained:
         """Return the trained model with the labels and class texts that the user states, if they differ."""
