@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from peclip.errors import InputError, listed, shown
+from peclip.errors import InputError, listed, short, shown
 from peclip.model.backbones.contract import TextLayout
 from peclip.model.io.spec import Spec, completed
 from peclip.model.io.trained import ModelConfig, Trained
@@ -69,7 +69,7 @@ def check_backbone(trained: Trained, config: ModelConfig) -> None:
     if config.fingerprint != before.fingerprint:
         raise InputError(
             f"backbone is {config.backbone!r} with the fingerprint {config.fingerprint}, but {trained.source} was trained "
-            f"on another CLIP, {before.backbone!r} with the fingerprint {before.fingerprint}",
+            f"on another CLIP, {short(before.backbone)!r} with the fingerprint {short(before.fingerprint)}",
             "backbone",
         )
 
@@ -125,7 +125,7 @@ def _parts_of_both(config: ModelConfig, before: ModelConfig) -> Iterator[tuple[s
 
 
 def _shown(spec: Spec | None) -> str:
-    return f"{spec.class_path} {spec.init_args}" if spec else "none"
+    return f"{short(spec.class_path)} {shown(spec.init_args)}" if spec else "none"
 
 
 def _texts_of_both(

@@ -133,6 +133,14 @@ class TestRebuilding:
         ):
             PEClip.from_trained(read_trained(ckpt), str(other_clip(32)))
 
+    def test_a_message_is_short_however_long_the_entries_of_a_file_are(self, net, ckpt):
+        trained, long = read_trained(ckpt), "x" * 5000
+        adapters = {site: replace(spec, init_args={"init": long}) for site, spec in trained.config.adapters.items()}
+        for other in (changed(trained, fingerprint=long), changed(trained, adapters=adapters)):
+            with pytest.raises(InputError, match="was trained ") as refused:
+                net.load_trained(other)
+            assert len(str(refused.value)) < 1000
+
     def test_another_backbone_of_another_width_is_refused(self, ckpt, other_clip):
         with pytest.raises(InputError, match=r"some.ckpt was trained on another CLIP|does not fit its backbone"):
             PEClip.from_trained(read_trained(ckpt), str(other_clip(16)))
