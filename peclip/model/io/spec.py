@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from peclip.errors import InputError, shown
+from peclip.errors import InputError, short, shown
 
 MOVED = ("peclip.model.adapters.", "peclip.model.prompts.")
 """Modules in which files of peclip 0.1.0 name adapters and prompts; they are public names of :mod:`peclip.model` now."""
@@ -149,7 +149,7 @@ def check_import(class_path: str, kind: type) -> None:
     """
     names, trusted = class_path.split("."), _trusted.get()
     if len(names) < 2 or not all(name.isidentifier() for name in names):
-        raise InputError(f"class_path is {class_path!r}, expected an import path such as package.module.Class")
+        raise InputError(f"class_path is {short(class_path)!r}, expected an import path such as package.module.Class")
     module, top = class_path.rpartition(".")[0], names[0]
     if module in sys.modules:
         return

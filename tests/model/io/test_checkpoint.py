@@ -12,7 +12,7 @@ from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFor
 from peclip.errors import InputError
 from peclip.model import MaPLe, SharedAdapter, TextAdapter, load_released
 from peclip.model.io.checkpoint import from_checkpoint, read_trained, to_checkpoint
-from peclip.model.io.spec import Spec
+from peclip.model.io.spec import Spec, check_import
 from tests.conftest import write_tokenizer
 from tests.model.released_small import as_saved, small_state
 from tests.model.small import LABELS, build, clips, logits_in_a_process, stir
@@ -140,6 +140,11 @@ class TestRebuilding:
             with pytest.raises(InputError, match="was trained ") as refused:
                 net.load_trained(other)
             assert len(str(refused.value)) < 1000
+
+    def test_a_class_path_of_any_length_is_named_in_a_short_message(self):
+        with pytest.raises(InputError, match="class_path is .*, expected an import path") as refused:
+            check_import("x" * 5000, torch.nn.Module)
+        assert len(str(refused.value)) < 1000
 
     def test_another_backbone_of_another_width_is_refused(self, ckpt, other_clip):
         with pytest.raises(InputError, match=r"some.ckpt was trained on another CLIP|does not fit its backbone"):
