@@ -142,7 +142,7 @@ class TestRebuilding:
             assert len(str(refused.value)) < 1000
 
     def test_a_class_path_of_any_length_is_named_in_a_short_message(self):
-        with pytest.raises(InputError, match="class_path is .*, expected an import path") as refused:
+        with pytest.raises(InputError, match=r"class_path is .*, expected an import path") as refused:
             check_import("x" * 5000, torch.nn.Module)
         assert len(str(refused.value)) < 1000
 
