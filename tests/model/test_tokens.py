@@ -54,6 +54,22 @@ def test_a_token_for_which_the_text_tower_has_no_row_is_named_with_its_text(copy
     build(copy, ("a", "b"), texts={"a": "smile", "b": "frown"})
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_start_token_for_which_the_text_tower_has_no_row_is_refused(copy):
+    tokenizer = AutoTokenizer.from_pretrained(copy)
+    tokenizer.add_tokens(["<face>"])
+    tokenizer.save_pretrained(copy)
+    parts = json.loads((copy / "tokenizer.json").read_text())
+    text = json.dumps(parts["post_processor"])
+    start = tokenizer.bos_token
+    parts["post_processor"] = json.loads(text.replace(start, "<face>").replace(f" {tokenizer.bos_token_id}]", " 190]"))
+    (copy / "tokenizer.json").write_text(json.dumps(parts))
+    settings = json.loads((copy / "tokenizer_config.json").read_text())
+    (copy / "tokenizer_config.json").write_text(json.dumps(settings | {"bos_token": "<face>"}))
+    with pytest.raises(InputError, match="gives a text the token 190, but its text tower knows 190 tokens, from 0"):
+        build(copy, ("a", "b"), texts="names")
+
+
 def change_config(folder, **entries):
     config = json.loads((folder / "config.json").read_text())
     config["text_config"] |= entries

@@ -191,8 +191,8 @@ def check_tokenizer(backbone: Backbone) -> None:
         what = f"without a token to fill up texts, which a {backbone.family} needs"
     elif starts and tower.eos_token_id != end and (backbone.layout.end is not None or _is_end(tower)):
         what = f"that ends a text with the token {end}, but its text tower expects {tower.eos_token_id}"
-    elif max(end, fill or 0) >= tower.vocab_size:
-        what = f"whose end token is {max(end, fill or 0)}, but its text tower knows {tower.vocab_size} tokens, from 0"
+    elif (highest := max(*ids, fill or 0)) >= tower.vocab_size:
+        what = f"that gives a text the token {highest}, but its text tower knows {tower.vocab_size} tokens, from 0"
     else:
         return
     raise InputError(
