@@ -21,8 +21,11 @@ BYTE_PIXELS, ALLOWANCE = 300_000, 1_000_000_000
 MOST_SCANS = 50
 """Scans of a JPEG, in each of which all of it is decoded again. Encoders make about 10, the most thorough ones below 30."""
 
+IN_UNITS = ("h264", "hevc")
+"""Codecs that consist of NAL units, and the formats of their raw streams."""
+
 MOST_UNITS = 10_000
-"""NAL units of a packet of H.264 or H.265. Each takes some bytes of the file, and 4 kB of its decoder; a frame has some hundreds at most."""
+"""NAL units of a packet of these codecs. Each takes some bytes of the file, and 4 kB of its decoder; a frame has some hundreds at most."""
 
 _EVERY = 16  # calls between two looks at the clock, which take longer than all the rest
 
@@ -100,7 +103,7 @@ def check_units(path: Path | str, data: bytes, codec: str, header: bytes) -> Non
     Args:
         path: the file, for messages.
         data: the packet.
-        codec: ``h264`` or ``hevc``.
+        codec: one of :data:`IN_UNITS`.
         header: of the stream; it says how many bytes the length before each unit has, where start codes do not divide them.
 
     Raises:

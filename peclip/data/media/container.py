@@ -20,7 +20,7 @@ from av.packet import Packet
 from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
-from peclip.data.media.budget import check_scans, check_units
+from peclip.data.media.budget import IN_UNITS, check_scans, check_units
 from peclip.data.media.canvas import MAX_PIXELS, check_pixels, picture_kind, reason
 from peclip.data.media.pointer import check_pointer
 from peclip.data.media.truncation import is_truncated
@@ -46,10 +46,6 @@ STRICT = LENIENT | {"err_detect": "crccheck+explode"}
 """Options of a decoder that fails at damage."""
 
 _DEFAULT_BONUS = 5_000_000  # pixels
-
-_WITHOUT_TIMES = ("h264", "hevc")
-"""Formats whose pictures have no times. FFmpeg would look for that of a picture in all those behind it, which takes minutes where
-there are many."""
 
 _GENERATE_TIMES = 1  # FFmpeg's AVFMT_FLAG_GENPTS, which PyAV sets
 
@@ -140,7 +136,7 @@ class Video:
         context = self.stream.codec_context
         if context.name == "mjpeg":
             check_scans(self.path, bytes(packet))
-        elif context.name in ("h264", "hevc"):
+        elif context.name in IN_UNITS:
             check_units(self.path, bytes(packet), context.name, context.extradata or b"")
 
     @property
@@ -265,9 +261,9 @@ def _video(path: Path, container: InputContainer, *, is_file: bool) -> Video:
             other.discard = Discard.all  # audio need not even be read
     stream.codec_context.thread_count = 1  # loader workers are the parallelism
     stream.codec_context.options = STRICT
-    if stream.codec_context.name in ("h264", "hevc"):  # its header is decoded, too
+    if stream.codec_context.name in IN_UNITS:  # its header is decoded, too
         check_units(path, stream.codec_context.extradata or b"", stream.codec_context.name, b"")
-    if container.format.name in _WITHOUT_TIMES:
+    if container.format.name in IN_UNITS:  # a raw stream, whose pictures have no times: FFmpeg would look for each in all that follow
         container.flags &= ~_GENERATE_TIMES
     tick = stream.time_base or Fraction(1, 1_000_000)
     begin = Fraction(container.start_time or 0, av.time_base)
