@@ -93,9 +93,8 @@ class Stage:
         place = self.folder / here(word)
         if word not in THINGS or place.exists():
             return
-        place.parent.mkdir(parents=True, exist_ok=True)
         match THINGS[word]:
-            case Printed(text):
+            case Printed(text):  # the command makes folders itself; one that is there would look like a data set that is there
                 (line,) = (line for line in lines() if str(line) == text)
                 result = self.ran(line)
                 assert result.status == 0, (text, result.err)
@@ -107,6 +106,7 @@ class Stage:
                     given = self.folder / source
                     (shutil.copytree if given.is_dir() else shutil.copy)(given, place)
             case make:
+                place.parent.mkdir(parents=True, exist_ok=True)
                 make(place)
 
     def _expanded(self, word: str, pattern: bool) -> list[str]:
