@@ -94,7 +94,7 @@ class Stage:
         if word not in THINGS or place.exists():
             return
         match THINGS[word]:
-            case Printed(text):  # the command makes folders itself; one that is there would look like a data set that is there
+            case Printed(text):  # it makes folders itself: an empty one would look like a data set
                 (line,) = (line for line in lines() if str(line) == text)
                 result = self.ran(line)
                 assert result.status == 0, (text, result.err)

@@ -263,7 +263,8 @@ def _video(path: Path, container: InputContainer, *, is_file: bool) -> Video:
     stream.codec_context.options = STRICT
     if stream.codec_context.name in IN_UNITS:  # its header is decoded, too
         check_units(path, stream.codec_context.extradata or b"", stream.codec_context.name, b"")
-    if container.format.name in IN_UNITS:  # a raw stream, whose pictures have no times: FFmpeg would look for each in all that follow
+    # A raw stream's pictures have no times: FFmpeg would look for that of each in all that follow.
+    if container.format.name in IN_UNITS:
         container.flags &= ~_GENERATE_TIMES
     tick = stream.time_base or Fraction(1, 1_000_000)
     begin = Fraction(container.start_time or 0, av.time_base)
