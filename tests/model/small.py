@@ -77,3 +77,12 @@ def with_whole_blocks(net):
     other = deepcopy(net)
     other._mixes = dict.fromkeys(other._mixes, True)
     return other
+
+
+def check_exported(net):
+    """A graph of torch.export with an open number of clips has the logits of the model, for more and for fewer clips."""
+    video = clips()
+    number = torch.export.Dim("number")
+    program = torch.export.export(net.eval(), (video,), dynamic_shapes={"video": {0: number}}).module()
+    for other in (video[:1], torch.cat([video, 0.9 * video])):
+        assert torch.equal(program(other), net(other))

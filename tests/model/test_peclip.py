@@ -19,7 +19,7 @@ from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.freeze import freeze
 from peclip.model.io.spec import Spec
 from peclip.model.io.trained import ModelConfig
-from tests.model.small import LABELS, build, clips, logits, size, stir, train_step, trainable
+from tests.model.small import LABELS, build, check_exported, clips, logits, size, stir, train_step, trainable
 
 PARTS = {
     "sha": {"vision.attention": SharedAdapter, "text.attention": SharedAdapter},
@@ -362,3 +362,8 @@ class TestCopies:
             gradients = train_step(net)
         assert {gradient.dtype for gradient in gradients.values()} == {torch.float32}
         assert plain.isfinite().all()
+
+
+@pytest.mark.slow
+def test_an_exported_graph_takes_any_number_of_clips(tiny_clip):
+    check_exported(stir(build(tiny_clip)))

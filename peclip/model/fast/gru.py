@@ -47,7 +47,8 @@ class GRU(nn.Module):
         weights = (self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0)
         # cuDNN gives a gradient only to calls that are marked as training; without dropout, nothing else depends on it.
         trains = torch.is_grad_enabled()
-        return torch.gru(x, x.new_zeros(1, len(x), self.hidden_size), weights, True, 1, 0.0, trains, False, True)
+        # len() would be a constant in an exported graph
+        return torch.gru(x, x.new_zeros(1, x.shape[0], self.hidden_size), weights, True, 1, 0.0, trains, False, True)
 
     def unrolled(self, x: Tensor) -> Tensor:
         """Run step by step over the second dimension of sequences, (N, T, R) or (B, T, L, R), without moving another one."""

@@ -23,7 +23,7 @@ from peclip.model.watch import watched
 from peclip.recipes import FOLDER
 from tests.lacking import needs
 from tests.model.backbones.families import WRITERS
-from tests.model.small import LABELS, build, clips, size, stir, train_step, trainable
+from tests.model.small import LABELS, build, check_exported, clips, size, stir, train_step, trainable
 from tests.model.test_one_token import check_equal
 
 ROOT = Path(__file__).parents[3]
@@ -231,3 +231,8 @@ def test_it_fits_every_family_of_backbones(kind, recipe, families):
     net.train()(clips()).square().sum().backward()
     assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in trainable(net).values())
     assert torch.equal(logits(other.eval()), logits(net.eval()))
+
+
+@pytest.mark.slow
+def test_an_exported_graph_takes_any_number_of_clips(net):
+    check_exported(net)
