@@ -51,7 +51,7 @@ stress: $(READY) ## run the tests that take long or need a GPU
 # Without ONNX, which needs a newer torch than the rest, and without the stored help, which has the words of the pinned versions.
 oldest: ## run the tests with the oldest versions that pyproject.toml allows
 	rm -rf .venv-oldest && $(PYTHON) -m venv .venv-oldest && .venv-oldest/bin/pip install --quiet uv
-	.venv-oldest/bin/uv pip install --python .venv-oldest/bin/python --resolution lowest-direct 'pytest>=8.3' 'pytest-xdist>=3.8' 'websocket-client>=1.8' \
+	.venv-oldest/bin/uv pip install --python .venv-oldest/bin/python --resolution lowest-direct 'pytest>=8.3' 'pytest-xdist>=3.8' 'setuptools>=77' 'websocket-client>=1.8' \
 		-e '.[app,embed,faces,mlflow,notebooks,optuna,peft,siglip,votes]'
 	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest --ignore tests/test_help.py -m "not slow and not gpu" \
 		-n auto --maxprocesses 8 --no-loadscope-reorder
