@@ -27,6 +27,8 @@ HOOKS = {
     "lightning.pytorch.cli:LightningCLI._parser": "the parser of a subcommand, to write its options as YAML",
     "lightning.pytorch.trainer.connectors.signal_connector:_SignalConnector.register_signal_handlers": "see cluster/signals",
     "lightning.pytorch.trainer.connectors.signal_connector:_SignalConnector.teardown": "see cluster/signals",
+    "lightning.pytorch.loops.training_epoch_loop:_TrainingEpochLoop._broadcast_sigterm_tensor": "the same",
+    "lightning.pytorch.trainer.connectors.logger_connector.logger_connector:_LoggerConnector.log_metrics": "see training_time",
     "lightning.pytorch:Trainer.__init__": "its annotations, see NUMBERS",
     "torch:cpu._is_avx512_bf16_supported": "the default precision on a CPU, see model/precision",
     "torch:cpu._is_amx_tile_supported": "the same",
@@ -169,8 +171,21 @@ class ParseOnlyCLI(HookedCLI):
 
 
 def handle_signals_with(trainer: Trainer, handler: SignalHandler) -> None:
-    """Replace the signal handler of a trainer; Lightning has no option for it."""
+    """Replace the signal handler of a trainer; Lightning has no option for it.
+
+    The handler knows of all ranks. Lightning's loop would ask them at every step, and the host would wait for the answer.
+    """
     trainer._signal_connector = handler  # type: ignore[assignment]
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _ask_nobody  # type: ignore[method-assign]
+
+
+def _ask_nobody() -> None:
+    """Stand for a question to all ranks."""
+
+
+def writer_of_rows(trainer: Trainer) -> tuple[object, str]:
+    """Return the object whose method turns what a step has logged into numbers and hands them to the loggers, and its name."""
+    return trainer._logger_connector, "log_metrics"
 
 
 def ignore_in_ddp(module: LightningModule, names: Sequence[str]) -> None:

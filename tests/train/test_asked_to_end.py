@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peclip.errors import InputError
@@ -104,3 +105,14 @@ def test_rank_zero_ends_for_the_reason_of_a_rank_that_it_has_lost(status, ending
     trainer = SimpleNamespace(is_global_zero=True, world_size=2, strategy=SimpleNamespace(launcher=None))
     with pytest.raises(ending), shutdown.ended_together(trainer):
         raise RuntimeError("Connection closed by peer")
+
+
+def test_lightning_does_not_ask_all_ranks_at_every_step(monkeypatch):
+    trainer = Trainer(logger=False, barebones=True)
+    signals.AskedToEnd().setup(trainer, None, "fit")
+
+    def broadcast(*_, **__):
+        pytest.fail("the ranks were asked")
+
+    monkeypatch.setattr(torch.distributed, "broadcast", broadcast)
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor()

@@ -10,6 +10,7 @@ from peclip.clip_format import ClipFormat
 from peclip.data.augment import Augment, Mix, augment, mix, normalize
 from peclip.data.batch import NO_INDEX, Batch, Draw
 from peclip.train.callbacks import dashboard, predictions
+from peclip.train.callbacks.console import Progress
 from peclip.train.callbacks.dashboard import frames_of
 from peclip.train.callbacks.finite_loss import FiniteLoss
 from peclip.train.module import PEClipModule
@@ -117,6 +118,26 @@ def test_outputs_are_looked_at_when_the_next_batch_is_queued(module, monkeypatch
     if callback == "mistakes":
         assert clips == [0, 2, 4]
         assert [(each.truth, each.predicted) for each in watched._mistakes] == [(LABELS[0], LABELS[1])] * 3
+
+
+def test_the_scores_beside_a_progress_bar_are_read_when_they_are_new():
+    asked = []
+
+    class Asked(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function is torch.ops.aten._local_scalar_dense.default:
+                asked.append(function)
+            return function(*args, **(kwargs or {}))
+
+    found = {"train/loss_epoch": torch.tensor(0.25), "val/war": torch.tensor(0.5)}
+    trainer = SimpleNamespace(callback_metrics=found, progress_bar_metrics={}, state=SimpleNamespace(fn="fit"))
+    bar = Progress()
+    with Asked():
+        bar.on_validation_end(trainer, None)
+        assert len(asked) == 2
+        for _ in range(10):
+            assert bar.get_metrics(trainer, None) == {"train/loss": "0.250", "val/war": "0.500"}
+    assert len(asked) == 2
 
 
 def test_the_frames_of_mistakes():

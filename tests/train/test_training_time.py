@@ -3,6 +3,9 @@
 from unittest.mock import MagicMock
 
 import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.utils.data import DataLoader, Dataset
 
 from peclip.results.training import STAGES, read_training
 from peclip.train.callbacks import training_time
@@ -57,7 +60,7 @@ def test_what_happens_within_another_stage_counts_for_the_inner_one_alone(clock)
 
 def test_a_wait_ends_where_its_work_begins(clock):
     stages, data = Stages(), Saver(clock)
-    stages.leave_before(data, "save", "input")
+    stages.before(data, "save", lambda _: stages.leave("input"))
     stages.enter("input")
     clock.now += 2
     assert data.save(3) == 3  # the device augments the batch that was waited for
@@ -86,7 +89,6 @@ def test_waiting_for_the_disk_is_waiting_for_checkpoints(clock, monkeypatch):
     trainer, callback = MagicMock(datamodule=None, loggers=[], callbacks=[]), TrainingTime()
     trainer.strategy.checkpoint_io = SyncedIO()
     callback.on_train_start(trainer, None)
-    callback.on_train_batch_end(trainer)
     trainer.strategy.checkpoint_io.finish()
     assert callback._stages.seconds == {"input": 0, "validation": 0, "checkpoints": 3, "logging": 0}
 
@@ -98,11 +100,52 @@ def test_the_first_batch_is_waited_for_also_where_a_run_resumes_in_mid_epoch(res
     if not resumes_in_mid_epoch:  # Lightning calls this hook for the others alone
         callback.on_train_epoch_start(trainer, None)
     for seconds in (5, 1):
+        trainer.profiler.start("[_TrainingEpochLoop].train_dataloader_next")
         clock.now += seconds
         callback.on_train_batch_start(trainer)
-        clock.now += 2  # the step
-        callback.on_train_batch_end(trainer)
-    assert callback._stages.seconds["input"] == 6
+        clock.now += 2  # the step, and what waits for the device after it
+    assert callback.waited("input") == 6
+
+
+def test_what_becomes_of_the_numbers_of_a_step_is_logging(clock):
+    trainer, callback = MagicMock(datamodule=None, loggers=[], callbacks=[]), TrainingTime()
+    trainer._logger_connector.log_metrics = lambda _: Saver(clock).save(4)  # a GPU still computes them
+    callback.on_train_start(trainer, None)
+    callback.on_train_batch_start(trainer)
+    trainer._logger_connector.log_metrics({})
+    assert callback._stages.seconds == {"input": 0, "validation": 0, "checkpoints": 0, "logging": 4}
+
+
+def test_a_training_waits_for_input_where_the_loop_asks_for_batches(clock, tmp_path):
+    class Batches(Dataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            clock.now += 5
+            return torch.ones(2)
+
+    class Module(LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(2))
+
+        def training_step(self, batch, index):
+            clock.now += 7
+            return (self.weight * batch).sum()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    class Waits(Callback):
+        def on_train_batch_end(self, *_):
+            clock.now += 11  # as where the loss of a step is looked at
+
+    times = TrainingTime()
+    quiet = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "enable_checkpointing", "logger"), False)
+    trainer = Trainer(max_epochs=2, accelerator="cpu", callbacks=[times, Waits()], default_root_dir=tmp_path, **quiet)
+    trainer.fit(Module(), DataLoader(Batches(), batch_size=1))
+    assert times.waited("input") == 2 * 3 * 5
 
 
 def test_what_a_dashboard_does_within_a_validation_is_logging(clock, monkeypatch):

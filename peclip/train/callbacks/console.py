@@ -72,11 +72,15 @@ def _name_of(part: object) -> str:
 
 
 class Progress(RichProgressBar):
-    """Rich's progress bar with scores and the clips/s of this device."""
+    """Rich's progress bar with scores and the clips/s of this device.
+
+    It is drawn at every batch. The scores are on the device, and are read when they are new only, so that no batch waits for it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._since, self._clips = 0.0, 0
+        self._scores: dict[str, str] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reset the rate, because an epoch that is resumed midway has no start."""
@@ -85,8 +89,23 @@ class Progress(RichProgressBar):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reset the rate of clips for the new epoch."""
+        self._read_scores(trainer)  # of an epoch that ended before its last batch, they are logged after its end
         super().on_train_epoch_start(trainer, pl_module)
         self._since, self._clips = time.perf_counter(), 0
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the scores of the epoch."""
+        self._read_scores(trainer)
+        super().on_train_epoch_end(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the scores of the validation."""
+        self._read_scores(trainer)
+        super().on_validation_end(trainer, pl_module)
+
+    def _read_scores(self, trainer: Trainer) -> None:
+        found = _shown(trainer, ("val/war", "val/uar"))
+        self._scores = {name: f"{value:.3f}" for name, value in found.items()}
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -100,7 +119,7 @@ class Progress(RichProgressBar):
         metrics: dict[str, Any] = {
             name: value for name, value in trainer.progress_bar_metrics.items() if name != "v_num"
         }
-        metrics |= {name: f"{value:.3f}" for name, value in _shown(trainer, ("val/war", "val/uar")).items()}
+        metrics |= self._scores
         if self._clips:
             metrics["clips/s"] = f"{self._clips / (time.perf_counter() - self._since):.1f}"
         return metrics

@@ -1,17 +1,14 @@
-"""Fill the dashboards of experiment trackers: settings, pictures of evaluations, gradient norms and speed.
+"""Fill the dashboards of experiment trackers: settings, pictures of evaluations and gradient norms.
 
 Nothing of this happens where a run has no logger beside that of metrics.csv.
 """
 
-import resource
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from einops import rearrange
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,6 +26,7 @@ from peclip.train.callbacks.run import (
     count_parameters,
     count_trainable,
     evaluated_clips,
+    is_logged,
     module_and_data,
 )
 from peclip.train.cluster.ranks import of_all_ranks
@@ -85,7 +83,7 @@ class Dashboard(EvaluationCallback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Log the norm of the gradients of each part, at the steps that are logged."""
-        if self._boards and _is_logged(trainer, trainer.global_step + 1):
+        if self._boards and is_logged(trainer, trainer.global_step + 1):
             module = module_and_data(trainer)[0]
             parts = {
                 name: part
@@ -166,53 +164,6 @@ class Dashboard(EvaluationCallback):
             show_numbers(self._boards, {f"calibration/{stage}/error": found.error}, step)
 
 
-class Speed(Callback):
-    """Shows how fast a training is: clips a second, the share of the time that waits for input, and memory."""
-
-    def __init__(self) -> None:
-        self._boards: list[Logger] = []
-        self._ended: float | None = None
-        self._waited = self._passed = 0.0
-        self._clips = 0
-        self._shown = -1  # the step at which it was shown last
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the loggers."""
-        self._boards = boards_of(trainer.loggers) if trainer.is_global_zero else []
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        """Note how long the batch was waited for."""
-        if self._ended is not None:
-            self._waited += time.monotonic() - self._ended
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
-        """Show the means since they were shown last."""
-        now = time.monotonic()
-        if self._ended is not None:
-            self._passed += now - self._ended
-            self._clips += len(batch.clip) * trainer.world_size
-        self._ended = now
-        step = trainer.global_step - 1  # several batches of one step are one, where gradients are accumulated
-        if self._boards and self._passed and step != self._shown and _is_logged(trainer, step + 1):
-            speed = {
-                "speed/clips_per_second": self._clips / self._passed,
-                "speed/share_waiting_for_input": self._waited / self._passed,
-                "speed/memory_gb": _memory(trainer) / 1e9,
-            }
-            show_numbers(self._boards, speed, step)
-            self._shown = step
-            self._waited = self._passed = 0.0
-            self._clips = 0
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Do not count validation and checkpoints as waiting."""
-        self._ended = None
-
-    on_validation_start = on_train_epoch_end
-
-
 def mistakes_of(outputs: Outputs, label: Tensor, frames: Tensor, clips: Manifest, labels: list[str]) -> list[Mistake]:
     """Return the mistakes of a batch of evaluated clips; all tensors are on the host.
 
@@ -242,17 +193,3 @@ def frames_of(video: Tensor, clip_format: ClipFormat) -> Tensor:
     mean, std = rearrange(values, "k c -> k c 1 1")
     small = F.interpolate(rearrange(chosen * std + mean, "b n c h w -> (b n) c h w"), (SIDE, SIDE), mode="area")
     return rearrange((255 * small).round().clamp(0, 255).byte(), "(b n) c h w -> b n h w c", n=FRAMES)
-
-
-def _is_logged(trainer: Trainer, steps: int) -> bool:
-    """Return whether the last of so many steps is logged."""
-    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # its logger connector sets it
-    return every > 0 and steps % every == 0
-
-
-def _memory(trainer: Trainer) -> float:
-    """Return the largest memory so far in bytes: of the GPU where there is one, else of the process."""
-    device = trainer.strategy.root_device
-    if device.type == "cuda":
-        return float(torch.cuda.max_memory_allocated(device))
-    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

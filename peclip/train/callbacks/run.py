@@ -101,3 +101,9 @@ def count_trainable(module: PEClipModule) -> int:
 def count_parameters(module: torch.nn.Module) -> int:
     """Return the number of parameters of a module."""
     return sum(weight.numel() for weight in module.parameters())
+
+
+def is_logged(trainer: Trainer, steps: int) -> bool:
+    """Return whether the last of so many steps is logged."""
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # its logger connector sets it
+    return every > 0 and steps % every == 0

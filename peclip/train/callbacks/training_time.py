@@ -1,5 +1,6 @@
 """Time a training and the waits of its steps."""
 
+import resource
 import time
 from collections.abc import Callable
 from functools import wraps
@@ -9,11 +10,19 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.loggers import Logger
 
+from peclip.data.batch import Batch
 from peclip.results.training import STAGES, Training, Waits, write_training
 from peclip.terminal import say
-from peclip.train.callbacks.dashboard import Dashboard, Speed
+from peclip.train.callbacks.dashboard import Dashboard
+from peclip.train.callbacks.run import is_logged
+from peclip.train.private_hooks import writer_of_rows
+from peclip.train.runs.boards import boards_of, show_numbers
 from peclip.train.runs.checkpoint_io import SyncedIO
+
+FETCHING = "train_dataloader_next"
+"""End of the name under which Lightning profiles that its loop asks for a batch."""
 
 
 class Stages:
@@ -55,13 +64,13 @@ class Stages:
         setattr(owner, method, timed)
         self._timed.append((owner, method))
 
-    def leave_before(self, owner: Any, method: str, stage: str) -> None:
-        """End a stage before every call of a method of an object, until :meth:`release`."""
+    def before(self, owner: Any, method: str, act: Callable[..., None]) -> None:
+        """Do something before every call of a method of an object, with its arguments, until :meth:`release`."""
         original: Callable[..., Any] = getattr(owner, method)
 
         @wraps(original)
         def called(*args: Any, **options: Any) -> Any:
-            self.leave(stage)
+            act(*args, **options)
             return original(*args, **options)
 
         setattr(owner, method, called)
@@ -84,13 +93,17 @@ class Stages:
 class TrainingTime(Callback):
     """Writes ``training.json``: duration of the training, what its steps waited for, device, and number of epochs.
 
-    Checkpoints carry the times, so that they include those before an interruption. On a GPU, a step that is still computed
-    is waited for by the stage that needs its result first.
+    Checkpoints carry the times, so that they include those before an interruption. Waiting for a GPU that still computes the
+    step before is no wait of a step, but where its results are written: then it counts as logging.
     """
 
     def __init__(self) -> None:
         # It is not a Timer itself: beside a callback that is one, Lightning ignores trainer.max_time.
         self._timer, self._stages = Timer(), Stages()
+
+    def waited(self, stage: str) -> float:
+        """Return the seconds that steps have waited for a stage so far."""
+        return self._stages.seconds[stage]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the times so far."""
@@ -110,8 +123,10 @@ class TrainingTime(Callback):
         if isinstance(files, SyncedIO):  # an earlier one may still be on its way to the disk
             self._stages.time(files, "finish", "checkpoints")
         self._stages.time(trainer.fit_loop.epoch_loop.val_loop, "run", "validation")
+        self._stages.before(trainer.profiler, "start", self._begins)  # type: ignore[attr-defined]
         if data := trainer.datamodule:  # type: ignore[attr-defined]  # augmentation is work of the device, and no wait
-            self._stages.leave_before(data, "on_after_batch_transfer", "input")
+            self._stages.before(data, "on_after_batch_transfer", lambda *_, **__: self._stages.leave("input"))
+        self._stages.time(*writer_of_rows(trainer), "logging")
         for logger in trainer.loggers:
             for method in ("log_metrics", "save"):
                 self._stages.time(logger, method, "logging")
@@ -127,20 +142,18 @@ class TrainingTime(Callback):
         self._stages.enter("input")  # a run that resumes in mid-epoch starts no epoch
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Wait for the first batch."""
+        """Wait for the first batch, and for the workers that read it."""
         self._stages.leave("input")
         self._stages.enter("input")
+
+    def _begins(self, action: str) -> None:
+        """Wait for a batch, if Lightning's loop begins to ask for one."""
+        if action.endswith(FETCHING):
+            self._stages.leave("input")
+            self._stages.enter("input")
 
     def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
         """End the wait: the batch is there."""
-        self._stages.leave("input")
-
-    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        """Wait for the next batch."""
-        self._stages.enter("input")
-
-    def on_train_epoch_end(self, trainer: Trainer, *args: Any) -> None:
-        """There is no further batch to wait for."""
         self._stages.leave("input")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -166,3 +179,59 @@ class TrainingTime(Callback):
         write_training(Path(folder), training)
         waited = ", ".join(f"{share:.1%} for {stage}" for stage, share in waits.shares(seconds).items())
         say(f"Training took {seconds:,.0f} s, of which its steps waited {waited}")
+
+
+class Speed(Callback):
+    """Shows how fast a training is: clips a second, the share of the time that waits for input, and memory.
+
+    Args:
+        times: of the same training.
+    """
+
+    def __init__(self, times: TrainingTime) -> None:
+        self._times = times
+        self._boards: list[Logger] = []
+        self._ended: float | None = None
+        self._seen = self._waited = self._passed = 0.0
+        self._clips = 0
+        self._shown = -1  # the step at which it was shown last
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the loggers."""
+        self._boards = boards_of(trainer.loggers) if trainer.is_global_zero else []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Show the means since they were shown last."""
+        now, seen = time.perf_counter(), self._times.waited("input")
+        if self._ended is not None:
+            self._passed += now - self._ended
+            self._waited += seen - self._seen
+            self._clips += len(batch.clip) * trainer.world_size
+        self._ended, self._seen = now, seen
+        step = trainer.global_step - 1  # several batches of one step are one, where gradients are accumulated
+        if self._boards and self._passed and step != self._shown and is_logged(trainer, step + 1):
+            speed = {
+                "speed/clips_per_second": self._clips / self._passed,
+                "speed/share_waiting_for_input": self._waited / self._passed,
+                "speed/memory_gb": _memory(trainer) / 1e9,
+            }
+            show_numbers(self._boards, speed, step)
+            self._shown = step
+            self._waited = self._passed = 0.0
+            self._clips = 0
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Do not count validation and checkpoints as waiting."""
+        self._ended = None
+
+    on_validation_start = on_train_epoch_end
+
+
+def _memory(trainer: Trainer) -> float:
+    """Return the largest memory so far in bytes: of the GPU where there is one, else of the process."""
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
+    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -18,9 +18,10 @@ from peclip.errors import InputError, first_line, listed, options_below
 from peclip.model import PEClip
 from peclip.results.options import OPTIONS
 from peclip.terminal import say
-from peclip.train.callbacks.dashboard import Dashboard, Speed
+from peclip.train.callbacks.dashboard import Dashboard
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
 from peclip.train.callbacks.resumed import Resumed
+from peclip.train.callbacks.training_time import Speed, TrainingTime
 from peclip.train.cli.building import SECTION_OF, build, build_data, generate_demo, give_frames_to_model, replace_source
 from peclip.train.cli.checks import (
     SEEDS,
@@ -229,7 +230,8 @@ class PEClipCLI(HookedCLI):
         callbacks: list[Callback] = self.trainer_defaults["callbacks"]
         kwargs |= replace_bar(callbacks, self.callbacks_named) | without_limit(options)
         if options.logger is not False:
-            callbacks += [LearningRateMonitor("step"), Dashboard(self.recorder), Speed()]
+            (times,) = (callback for callback in callbacks if isinstance(callback, TrainingTime))
+            callbacks += [LearningRateMonitor("step"), Dashboard(self.recorder), Speed(times)]
         if self.config.subcommand == "fit":  # a rank that starts later may find the run that another has begun
             run, changes = self.resumed, self.recorder.changes
             changed = changed_at(run, changes) if run else set[str]()

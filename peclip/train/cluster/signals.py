@@ -71,7 +71,7 @@ class AskedToEnd(Callback):
         self._pause = 1  # steps until they ask again, on all ranks the same
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Replace Lightning's signal handler."""
+        """Replace Lightning's signal handler, and its question to all ranks at every step."""
         self._signals.trainer = trainer
         handle_signals_with(trainer, self._signals)
 
