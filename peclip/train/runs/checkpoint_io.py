@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +21,7 @@ LAST, NEXT = "last.ckpt", ".next.ckpt"
 """The checkpoint from which a run resumes, and the one that will take its place."""
 
 IN_MEMORY = 2
-"""Checkpoints that wait to be written at a time: an epoch ends with the best one and with the last."""
+"""Copies of checkpoints that wait to be written at a time: an epoch ends with the best one and with the last."""
 
 ADVICE = "; the checkpoints before it are as they were. Free some space, then resume with --ckpt_path last"
 
@@ -29,8 +30,9 @@ class SyncedIO(TorchCheckpointIO):
     """Writes a checkpoint under a temporary name, syncs it to disk and renames it, so that it is complete or absent.
 
     A thread writes and removes files, in the order in which it is asked to. Within :meth:`in_background` nobody waits for it: a
-    checkpoint is copied to memory, and steps continue. After an error the thread does nothing more, so that no file is removed for
-    one that could not be written. A process that is spawned gets a thread of its own.
+    checkpoint is copied where it is, and steps continue while the thread takes the copy to the host and writes it. On a GPU the
+    copy is queued behind the step, and the host does not wait for it. After an error the thread does nothing more, so that no file
+    is removed for one that could not be written. A process that is spawned gets a thread of its own.
     """
 
     def __init__(self) -> None:
@@ -66,9 +68,8 @@ class SyncedIO(TorchCheckpointIO):
         """
         if len(self._writes) == IN_MEMORY:
             wait([self._writes.popleft()])
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        self._writes.append(self._ask(partial(_write, Path(path), content)))
+        kept = checkpoint if self._waits else deepcopy(checkpoint)  # the next step changes weights where they are
+        self._writes.append(self._ask(partial(_write, Path(path), kept)))
 
     def remove_checkpoint(self, path: Any) -> None:
         """Remove a checkpoint once those that were saved before are on disk."""
@@ -110,7 +111,9 @@ class SyncedIO(TorchCheckpointIO):
                 self._error = error
 
 
-def _write(target: Path, content: io.BytesIO) -> None:
+def _write(target: Path, checkpoint: dict[str, Any]) -> None:
+    content = io.BytesIO()
+    torch.save(checkpoint, content)
     try:
         write_bytes(target, content.getbuffer(), ADVICE)
     except InputError as error:
