@@ -285,6 +285,10 @@ class VideoDataModule(RunClips):
         """Return the rank of this process and the number of ranks."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
+    def _is_for_gpu(self) -> bool:
+        """Return whether batches go to a CUDA device, to which pinned memory is copied without waiting."""
+        return torch.cuda.is_available() and (not self.trainer or self.trainer.strategy.root_device.type == "cuda")
+
     def _eval_loader(self, clips: Manifest, order: Sequence[int] | np.ndarray) -> LateLoader:
         return self._loader(clips, EvalSampler(order, self.eval_batch_size, *self._rank()))
 
@@ -306,7 +310,7 @@ class VideoDataModule(RunClips):
             multiprocessing_context=METHOD if self.num_workers else None,
             worker_init_fn=begin_work,
             persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self._is_for_gpu(),
         )
         self._loaders.append((self._stage, ref(loader)))
         return loader

@@ -341,3 +341,12 @@ class TestOtherLabels:
         manifest = clips.with_name("some.csv")
         manifest.write_text("\n".join([rows[0], rows[1].replace(",happiness,", ",,"), *rows[2:]]) + "\n")
         assert len(module(manifest, labels=["sadness", "happiness"], other_labels="skip").source) == 12
+
+
+@pytest.mark.parametrize(("device", "pinned"), [("cuda", True), ("cpu", False)])
+def test_memory_is_pinned_for_a_gpu_alone(device, pinned, clips, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    data = module(clips)
+    strategy = SimpleNamespace(root_device=torch.device(device))
+    data.trainer = SimpleNamespace(strategy=strategy, global_rank=0, world_size=1, overfit_batches=0)
+    assert data.train_dataloader().pin_memory is pinned

@@ -181,7 +181,7 @@ def mistakes_of(outputs: Outputs, label: Tensor, frames: Tensor, clips: Manifest
         truth, answer = int(label[place]), int(predicted[place])
         shares = probabilities[place]
         path = str(clips.clip(int(outputs.clip[place])).path)
-        own = frames[place].numpy()
+        own = frames[place].numpy().copy()  # not the memory of the whole batch
         found.append(Mistake(path, labels[truth], labels[answer], float(shares[answer]), float(shares[truth]), own))
     return found
 
