@@ -2,8 +2,8 @@
 
 python benchmarks/checkouts.py BEFORE AFTER [--rounds 8] [--tiny]
 
-ViT-B/16 with random weights, 2 clips of 16 frames, compiled, bf16 with frozen weights in bf16, one thread: processor time leaves out
-what other programs do. Both checkouts stay in memory and take turns step by step, so that each is compared with the other in the
+ViT-B/16 with random weights, 2 clips of 16 frames, compiled, bf16 with frozen weights in bf16, one thread: processor time does not
+count other programs. Both checkouts stay in memory and take turns step by step, so that each is compared with the other in the
 same half minute: a shared machine is often a tenth slower ten minutes later.
 """
 

@@ -12,8 +12,8 @@ from rich.table import Table
 def processor_seconds(ways: Mapping[str, Callable[[int], Any]], rounds: int) -> dict[str, list[float]]:
     """Call each way once a round, with the number of the round, and return the processor time of each call.
 
-    Processor time of all threads of the process is what counts per core: it leaves out other programs, and a library
-    that decodes in a thread of its own does not get it for nothing.
+    Processor time of all threads of the process is what counts per core: it excludes other programs, and includes a
+    library's own threads.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():

@@ -1,4 +1,4 @@
-"""Measure whether features of faces tell people apart, and from which likeness on two tracks may be brought together.
+"""Measure whether features of faces distinguish people, and from which likeness on two tracks may be brought together.
 
 python benchmarks/persons.py [--face_model YUNET] [--face_features SFACE] [--backbone demo] [--people 60] [--videos FILE ...]
 

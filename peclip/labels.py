@@ -176,7 +176,7 @@ def ink(colour: str) -> str:
 
 
 def divided(labels: Sequence[str]) -> list[str]:
-    """Return the names of an option whose entries may hold several, divided by commas."""
+    """Return the names of an option whose entries may hold several, separated by commas."""
     return [name.strip() for entry in labels for name in entry.split(",")]
 
 

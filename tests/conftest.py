@@ -127,7 +127,7 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-@pytest.hookimpl(tryfirst=True)  # before the options leave out those that are marked
+@pytest.hookimpl(tryfirst=True)  # before the options deselect those that are marked
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, so that no worker is left with one at the end; stress is slow, too."""
     for item in items:

@@ -11,9 +11,9 @@ from tests.runs import run
 import_module("peclip.train.cli.command")
 
 PANDAS_FOR_OPTIONS = "pandas" in sys.modules
-"""Whether reading the options of a training imports pandas, which only the clips need."""
+"""True if reading the options of a training imports pandas, which only the clips need."""
 
-# None of them starts a thread, which no fork could go on with.
+# None of them starts a thread, which no fork would have.
 for name in (
     "PIL.JpegImagePlugin",
     "einops._torch_specific",
@@ -30,7 +30,7 @@ for name in (
     import_module(name)
 
 BUILT = built_once()
-"""What lets forks read their options with the parsers that the server has built: that is a fifth of a short run."""
+"""Parsers that the server has built, with which forks read their options: that is a fifth of a short run."""
 
 BUILT.__enter__()
 with pytest.MonkeyPatch.context() as patch:

@@ -92,7 +92,7 @@ def trained(folder: Path, *args: str | Path) -> Path:
 
 @contextmanager
 def blank_pictures() -> Iterator[None]:
-    """Let figures be saved as pictures of one pixel, whoever saves them: laying one out takes a third of a short run."""
+    """Let figures be saved as pictures of one pixel: laying one out takes a third of a short run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("matplotlib.figure.Figure.savefig", save_blank)
         yield

@@ -9,7 +9,7 @@ from tests.backbones import _once
 
 
 def held(clip):
-    """What a model could share with its copy: modules, their hooks and dictionaries, and the memory of weights."""
+    """Return what a model could share with its copy: modules, their hooks and dictionaries, and the memory of weights."""
     dictionaries = [value for module in clip.modules() for value in vars(module).values() if isinstance(value, dict)]
     weights = [*clip.parameters(), *clip.buffers()]
     return {*map(id, clip.modules()), *map(id, dictionaries), *(weight.data_ptr() for weight in weights)}

@@ -1,4 +1,4 @@
-"""How the tests themselves are run: those of a file in one process, which makes what they share once."""
+"""The way in which the tests themselves are run: those of a file in one process, which makes what they share once."""
 
 import os
 import subprocess

@@ -63,7 +63,7 @@ print(json.dumps(answers))
 
 @pytest.fixture(scope="module")
 def all_help(without_heavy):
-    """Of every command the status of its help and what it prints on stderr and stdout, all from one process.
+    """Return of every command the status of its help and what it prints on stderr and stdout, all from one process.
 
     What one command imports in vain is refused to the next one, too: a module that fails is not kept.
     """

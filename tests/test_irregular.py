@@ -1,4 +1,4 @@
-"""What is not a file, in the place of one that a command reads: one line, and no waiting for somebody who writes into a pipe."""
+"""A pipe, a device or a folder in the place of a file that a command reads: one line, and no waiting for somebody who writes into a pipe."""
 
 import os
 import shutil

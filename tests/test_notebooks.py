@@ -57,7 +57,7 @@ def test_probabilities_are_calibrated_as_those_of_the_commands_are(path):
 
 
 SHORT = {r"train=100, test=\d+": "train=6, test=1", r"trainer\.max_epochs=4": "trainer.max_epochs=1"}
-"""What makes a minute's training of a notebook one of seconds: patterns, and what replaces them."""
+"""Patterns that shorten a minute's training of a notebook to seconds, and what replaces them."""
 
 
 def run_cells(path):

@@ -50,7 +50,7 @@ NEEDED = {
     r"peclip (recognize holiday|explain holiday|faces |cv --config ravdess ).*": ("YuNet", YUNET is not None),
     r".* --trainer.logger mlflow": ("MLflow", find_spec("mlflow") is not None),
 }
-"""What some command lines need that is not everywhere, and whether it is here."""
+"""Requirements of some command lines that not every computer meets, and whether this one does."""
 
 CHEAP = r"peclip (check|compare|table|prepare (?!ravdess)|import|fit (--help|.*--print_config)|export \S+ --out \S+$)"
 """Command lines that run in `make test`."""
@@ -79,7 +79,7 @@ def hub(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory, hub):
-    """Where printed commands run, with runs that they have made themselves."""
+    """A folder in which printed commands run, with runs that they have made themselves."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench_input, "SECONDS", 0.1)
         patch.setattr(measure, "SIDES", {"cpu": (64,)})
@@ -88,7 +88,7 @@ def stage(tmp_path_factory, hub):
 
 @pytest.fixture(scope="module")
 def quick_stage(tmp_path_factory, hub, tiny_run):
-    """Where cheap commands run, with copies of one run."""
+    """A folder in which cheap commands run, with copies of one run."""
     stage = Stage(tmp_path_factory.mktemp("quick_stage"))
     for name in THINGS:
         if re.fullmatch(r"runs/\w+/(version_0|cv_0/fold_1)", name):

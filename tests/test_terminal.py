@@ -1,4 +1,4 @@
-"""What is printed: names from outside are shown, and the terminal does not obey them."""
+"""Printed text: names from outside are shown, and the terminal does not obey them."""
 
 import ast
 import io

@@ -142,7 +142,7 @@ def test_every_kind_becomes_a_package(place):
 
 
 def test_every_kind_is_written_as_onnx(place, monkeypatch):
-    """What is written is in the tests of ONNX files, which write that of a package, too."""
+    """The files are checked by the tests of ONNX files, which write that of a package, too."""
     written = []
 
     def write_onnx(net, path, dtype):
@@ -326,7 +326,7 @@ def test_a_saved_training_starts_from_the_model_again(place):
 
 
 def in_format_1(entry):
-    """What peclip 0.1.0 wrote of a model in place of the entry of a checkpoint of today."""
+    """Return what peclip 0.1.0 wrote of a model in place of the entry of a checkpoint of today."""
     clips = entry["clip_format"]
     kept = {name: value for name, value in entry.items() if name != "clip_format"}
     inputs = {"num_frames": clips["num_frames"], "image_size": clips["image_size"], "normalize": "clip"}

@@ -1,7 +1,9 @@
 """The words of messages, help texts and docstrings: the terms that readers know from PyTorch and Lightning."""
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,22 +11,27 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-PROSE = ("README.md", "Makefile", "pyproject.toml", "docs/*.md", "configs/**/*.yaml", "cluster/*", "notebooks/*.ipynb")
+PROSE = (
+    *("*.md", "Makefile", "pyproject.toml", "docs/**/*.md", "configs/**/*.yaml", "cluster/*", "notebooks/*.ipynb"),
+    *("examples/*.yaml", "examples/*.mjs"),
+)
 
 REPLACEMENTS = {
-    r"\bgo(es|ing)? on\b": "resume, continue",
+    r"\b(go(es|ing)?|went) on\b": "resume, continue",
     r"\bstands? (there|already|twice)\b": "is a duplicate, exists",
     r"\bno whole\b": "is incomplete",
     r"\b(is|are|was|were|be) no numbers?\b": "is not finite",
-    r"\b(told|tell|tells) (apart|from)\b": "distinguish",
-    r"\btold\b": "reported",
-    r"\bleft out\b|\bleft alone\b|\bleave (it|one|this|them)( of them)? (out|alone)\b": "skip, omit, keep",
-    r"\btake (it|them) out\b": "omit, detach",
+    r"\b(told|tell|tells|telling)( \w+)? (apart|from)\b": "distinguish",
+    r"(\b|_)told\b": "reported",
+    r"\b(left|leav\w+)( [\w.-]+){0,3} (out|alone)\b": "skip, omit, keep",
+    r"\b(tak(e|es|ing|en)|took)( \w+)? out\b": "omit, detach",
     r"\bkeepers?\b": "checkpoint callback, owner",
     r"\bat hand\b|\bl(ies|ie|ying) ready\b": "available",
     r"\bsums? (over|of) (the )?(tensors|weights|files?)\b": "digest",
     r"\bgive (another|the same|one of|ddp|bf16|data\.|model\.|trainer\.|--)": "set, use, accept",
-    r"\btakes? (no )?(options|arguments)\b|\btakes other\b": "accept, have",
+    r"(: |, or )give (the|all|another|an?|that|its) ": "set, use",
+    r"\btakes? (no )?(options|arguments)\b|\btakes (other\b|with --)": "accept, have",
+    r"\bdivided by (commas|semicolons|tabs)\b": "separated",
     r"\bdivided (over|among|between)\b": "sharded over",
     r"\bdealt\b": "distributed",
     r"\bdrawn (data|clips?|faces?|stills?|videos?|pictures?)\b": "synthetic, generated",
@@ -57,6 +64,22 @@ def texts_of(source: str) -> Iterator[tuple[int, str, bool]]:
         yield node.lineno, " ".join(text.split()), id(node) in docstrings
 
 
+def comments_of(source: str) -> Iterator[tuple[int, str]]:
+    """Yield every comment of a Python file: its first line, and its text on one line with those of the lines below."""
+    found: list[tuple[int, str]] = []
+    below = None
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            words = token.string.lstrip("#: ")
+            if token.start == below:
+                line, text = found.pop()
+                found.append((line, f"{text} {words}"))
+            else:
+                found.append((token.start[0], words))
+            below = (token.start[0] + 1, token.start[1])
+    yield from found
+
+
 def faults(text: str, docstring: bool = False) -> list[str]:
     """Return the expressions in a text that have to be replaced, each with its replacement."""
     found = [
@@ -69,13 +92,19 @@ def faults(text: str, docstring: bool = False) -> list[str]:
     return found
 
 
-def test_messages_help_texts_and_docstrings_use_the_common_terms():
-    found = [
-        f"{path.relative_to(ROOT)}:{line}: {fault}"
-        for path in sorted((ROOT / "peclip").rglob("*.py"))
-        for line, text, docstring in texts_of(path.read_text(encoding="utf-8"))
-        for fault in faults(text, docstring)
-    ]
+@pytest.mark.parametrize("folder", ["peclip", "tests", "tools", "benchmarks", "examples", "notebooks"])
+def test_messages_help_texts_docstrings_and_comments_use_the_common_terms(folder):
+    found = []
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        if path == Path(__file__):
+            continue
+        source = path.read_text(encoding="utf-8")
+        texts = [*texts_of(source), *((line, text, False) for line, text in comments_of(source))]
+        found += [
+            f"{path.relative_to(ROOT)}:{line}: {fault}"
+            for line, text, docstring in texts
+            for fault in faults(text, docstring)
+        ]
     assert not found, "\n".join(found)
 
 
@@ -100,10 +129,15 @@ def test_pages_configurations_and_notebooks_use_the_common_terms():
         ('"""Sort clips.\n\n    Args:\n        data: for all at\n            hand.\n    """', "write available"),
         ('x = 1\n"""What is measured."""', "begins with 'What'"),
         ('def f():\n    """How clips are packed."""', "begins with 'How'"),
+        ('raise InputError("show: omit it, or leave both options out")', "write skip, omit"),
+        ('raise InputError(f"{name}: unknown: give the labels in order")', "write set"),
+        ("x = 1  # it goes on to the caller", "write resume"),
+        ("# the methods, whose packages\n# tell them apart\nx = 1", "write distinguish"),
     ],
 )
 def test_a_planted_expression_is_found(code, says):
     found = [fault for _, text, docstring in texts_of(code) for fault in faults(text, docstring)]
+    found += [fault for _, text in comments_of(code) for fault in faults(text)]
     assert len(found) == 1
     assert says in found[0]
 

@@ -1,4 +1,4 @@
-"""What W&B has written of a run that was offline."""
+"""Files that W&B has written of a run that was offline."""
 
 from __future__ import annotations
 

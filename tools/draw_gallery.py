@@ -24,7 +24,7 @@ from peclip.results.evaluation import read_evaluation
 from peclip.results.figures import new_figure, save
 
 BLUE, ORANGE = "#0072b2", "#d55e00"
-"""Of Okabe and Ito's colours, which people with any colour blindness distinguish; solid and dashed lines differ as well."""
+"""Two of Okabe and Ito's colours, which people with any colour blindness distinguish; solid and dashed lines differ as well."""
 
 
 OF_MANY_COLOURS = "explanation.png"

@@ -135,7 +135,7 @@ def build(tokenizer: CLIPTokenizer, pictures: Tensor) -> CLIPModel:
 def whitened_patches(pictures: Tensor) -> Tensor:
     """Filters (WIDTH, 3, PATCH, PATCH): principal components of patches at equal strength.
 
-    Drawn faces are mostly flat colour, of which random filters see most; whitened ones see edges from the start.
+    Synthetic faces are mostly flat colour, of which random filters see most; whitened ones see edges from the start.
     """
     pixels = F.unfold(normalised(pictures), PATCH, stride=PATCH).transpose(1, 2).reshape(-1, 3 * PATCH**2)
     pixels = pixels - pixels.mean(0)

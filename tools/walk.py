@@ -7,7 +7,7 @@ Runs the command with a profiler hook and lists the files of peclip that are ent
 - by the whole command, from its start to its end;
 - by the clip, from the moment it is read until metrics.json is written, in the order in which the files pass it on: a
   file counts where its first function returns, because a function that calls others passes on their results. Functions
-  that began before the clip was read do not count, nor does the sampler, which goes on to other clips.
+  that began before the clip was read do not count, nor does the sampler, which continues with other clips.
 
 A room that the clip enters again after another one is marked; none is expected.
 """

@@ -115,7 +115,7 @@ def _joiner(features: str, faces: str, face_model: str | None) -> "Joiner | None
     if features == "none":
         return None
     if faces == "none":
-        raise InputError("face_features compares faces that are found: leave out --faces none", "face_features")
+        raise InputError("face_features compares faces that are found: omit --faces none", "face_features")
     return Joiner(SFace(None if features == "sface" else features, YuNet(face_model)), SFace.THRESHOLD)
 
 

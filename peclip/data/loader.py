@@ -62,7 +62,7 @@ class LateLoader(DataLoader[Batch]):
             for number, batch in enumerate(batches, 1):
                 self._is_iterated = number < len(self)  # Lightning does not ask for the end after the last batch
                 yield batch
-        except Exception:  # whichever it is, it goes on to the caller, and nobody asks for a further batch
+        except Exception:  # any error is passed to the caller, which asks for no further batch
             self.close()
             raise
         finally:

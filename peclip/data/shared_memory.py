@@ -17,7 +17,7 @@ IN_USE = 3
 
 _SMALL = 5 * 4096  # bytes of the small tensors of a batch: a page each
 _MB = 2**20
-_REMEDY = "set num_workers 0 or a smaller batch_size, or give a container more, as docker run --shm-size"
+_REMEDY = "set num_workers 0 or a smaller batch_size, or more memory for a container, as docker run --shm-size"
 
 
 def check_shared_memory(workers: int, batches: Sequence[tuple[int, int]], copies: int = 1) -> None:

@@ -83,7 +83,7 @@ def ahead(
         items: advanced and closed by the thread only.
         most: items that wait at most; then the thread waits.
         idle: called again and again while there is no item.
-        omit: called by the thread with the oldest item that waits, which it leaves out, where there is no room for the next;
+        omit: called by the thread with the oldest item that waits, which it skips, where there is no room for the next;
             None to let the thread wait.
     """
     line = _Line(most, omit)

@@ -184,7 +184,7 @@ class Answers:
             return
         now = json.loads(json.dumps(self._options))
         if other := [name for name in before | now if before.get(name) != now.get(name)]:
-            values = ", ".join(f"{name} {_told(name, before)}, not {_told(name, now)}" for name in other)
+            values = ", ".join(f"{name} {_written(name, before)}, not {_written(name, now)}" for name in other)
             raise InputError(f"out {self._folder}: holds answers with {values}: name another folder with --out")
 
     def _publish(self) -> None:
@@ -211,7 +211,7 @@ class Answers:
             raise InputError(f"out {self._folder}: cannot be written ({cause.strerror}){ADVICE}") from cause
 
 
-def _told(name: str, options: Mapping[str, Any]) -> str:
+def _written(name: str, options: Mapping[str, Any]) -> str:
     """Return the value of an option as people write it."""
     value = options.get(name)
     if name == "same" and value:

@@ -33,7 +33,7 @@ def load_model(
     Args:
         model: the folder of a run, a ``.ckpt``, a package or its Hub id, a released ``.pth``, or :data:`ZERO_SHOT`.
         backbone: Hub id or folder of the CLIP, if it has moved since the training.
-        labels: classes of zero-shot; an entry may hold several, divided by commas.
+        labels: classes of zero-shot; an entry may hold several, separated by commas.
         texts: YAML file with the class texts of zero-shot.
         trust: import classes of other packages that the model names.
 

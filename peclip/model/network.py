@@ -263,7 +263,7 @@ class Network(nn.Module):
 
     @contextmanager
     def bare(self) -> Iterator[Self]:
-        """Take out all that is trained within the context: there this is the zero-shot CLIP, in all threads; copies keep their parts."""
+        """Detach all that is trained within the context: there this is the zero-shot CLIP, in all threads; copies keep their parts."""
         if self._is_bare:
             yield self
             return

@@ -85,7 +85,7 @@ def weighted(loss: nn.Module, weights: Sequence[float]) -> nn.CrossEntropyLoss:
     """
     if type(loss) is not nn.CrossEntropyLoss:
         raise InputError(
-            f"class_weights are those of CrossEntropyLoss, but loss is {type(loss).__name__}: give that loss its own weights",
+            f"class_weights are those of CrossEntropyLoss, but loss is {type(loss).__name__}: set the weights of that loss itself",
             "class_weights",
             "loss",
         )

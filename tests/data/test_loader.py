@@ -110,7 +110,7 @@ def test_a_closed_loader_has_no_processes_and_can_be_read_again(read: int, tiny_
     (process,) = loader._iterator._workers
     loader.close()
     assert not process.is_alive()
-    assert process.exitcode == 0  # it was told to end, and not killed
+    assert process.exitcode == 0  # it ended when asked, and was not killed
     assert [int(batch.clip[0]) for batch in loader] == expected
 
 
@@ -138,7 +138,7 @@ def test_another_stage_leaves_a_loader_alone_and_a_data_module_can_be_sent_to_a_
 
 @pytest.mark.parametrize("read", [0, 1, 3])
 def test_loaders_that_nobody_holds_end_without_the_garbage_collector(read: int, tiny_data: Path):
-    """In a circle of references their processes are not told to end, and each is waited for in vain for five seconds."""
+    """In a circle of references their processes are not asked to end, and each is waited for in vain for five seconds."""
     data = module(tiny_data, num_workers=1, batch_size=4, val=0.4)
     gc.disable()
     try:

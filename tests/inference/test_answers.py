@@ -1,4 +1,4 @@
-"""A night over many videos: finished ones survive whatever ends the run, and the same command resumes."""
+"""A night over many videos: finished ones survive any end of the run, and the same command resumes."""
 
 import csv
 import errno

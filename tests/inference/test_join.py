@@ -148,4 +148,4 @@ def test_what_is_not_sface_is_one_line(checkpoint, tmp_path):
         SFace(str(Path(tmp_path / "none.onnx")), yunet)
     result = run("recognize", "a.mp4", "--model", checkpoint, "--faces", "none", "--face_features", "sface")
     assert result.err.count("\n") == 1
-    assert "leave out --faces none" in result.err
+    assert "omit --faces none" in result.err

@@ -16,7 +16,7 @@ def clock(monkeypatch):
 
 
 def said(clock, length, answers):
-    """What is said of a video, given when each second of it is answered."""
+    """Return what is said of a video, given when each second of it is answered."""
     lines = []
     watch = Pace(length, lines.append)
     for clock.now, end in answers:

@@ -86,7 +86,7 @@ def test_segments_and_summary_add_up(tmp_path):
 
 
 def test_a_caution_counts_for_the_time_for_which_it_holds(tmp_path):
-    """Of the 2.4 s of a face, the last window has it for 0.2 s only, half of what overlaps with the one before."""
+    """The last window has only 0.2 s of the 2.4 s of a face, half of what overlaps with the one before."""
     long, moment = replace(face("a.mp4", 0), cautions=()), replace(face("a.mp4", 2), cautions=("seen for a moment",))
     timeline = write(tmp_path, {"a.mp4": [long, replace(long, start=1, end=2.4), replace(moment, end=2.4)]})
     with (tmp_path / "summary.csv").open(newline="") as file:

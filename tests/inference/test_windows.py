@@ -124,7 +124,7 @@ def test_a_frame_is_shown_until_the_next_one():
 
 
 def test_what_is_left_of_a_frame_counts_where_it_can_be_seen():
-    """Of a frame that began before the window, 0.1 s are too little beside others, and 0.4 s are not."""
+    """A frame that began before the window and lasts 0.1 s in it is too short beside others; one of 0.4 s is not."""
     found = slide([0, 0.9, 1.1, 1.6, 2.4, 2.5, 3.0], Windows(4, 1.0, 1.0))
     assert [window.sights[0].clip[:, 0, 0, 0].tolist() for window in found[:3]] == [
         [0, 1, 1, 1],

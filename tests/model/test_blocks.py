@@ -46,7 +46,7 @@ def test_without_gradients_too_and_bare_clip_to_the_bit(run, tiny_clip):
     ids=str,
 )
 def way(request):
-    """How blocks run, how many there are in each tower, and the compiler: torch's own takes seconds for one of them."""
+    """A way to run blocks, their number in each tower, and the compiler: torch's own takes seconds for one of them."""
     options, blocks, *compiler = request.param
     with pytest.MonkeyPatch.context() as patch:
         if compiler:  # the same graphs of the forward and the backward pass, which are not made into machine code

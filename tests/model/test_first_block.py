@@ -42,7 +42,7 @@ def whole(net):
 
 
 def gradients(net, *videos):
-    """Of one pass for each video, before the first gradient is computed."""
+    """Run one pass for each video, then compute the gradients; return both."""
     net.zero_grad()
     passes = [net(video) for video in videos]
     sum(logits.float().square().mean() for logits in passes).backward()

@@ -1,4 +1,4 @@
-"""A model is named after the parts of its configuration, whatever they are."""
+"""A model is named after the parts of its configuration."""
 
 from dataclasses import replace
 from functools import partial

@@ -85,12 +85,12 @@ class TestTextFeatures:
         net.clip.text_projection.load_state_dict({"weight": torch.randn(24, 32)})
         self.check(net, runs)
 
-    @pytest.mark.parametrize("told", ["train", "eval"])
-    def test_are_computed_again_after_a_write_that_is_not_counted_and_a_change_of_mode(self, net, runs, told):
+    @pytest.mark.parametrize("mode", ["train", "eval"])
+    def test_are_computed_again_after_a_write_that_is_not_counted_and_a_change_of_mode(self, net, runs, mode):
         logits(net)
         for weight in trainable(net).values():
             weight.data.mul_(0.5)  # as moving averages of weights often do
-        getattr(net, told)()
+        getattr(net, mode)()
         self.check(net, runs)
 
     def test_follow_weights_that_were_made_in_inference_mode(self, tiny_clip, net):

@@ -95,7 +95,7 @@ def test_of_a_backbone_without_a_class_token_the_head_is_seen(families):
 
 
 def test_recurrences_run_so_that_cudnn_has_a_gradient(net, video, monkeypatch):
-    """In evaluation mode, it has one only where the forward pass was told that there will be one."""
+    """In evaluation mode, it has one only where the forward pass knows that there will be one."""
     real, trains, enabled = torch.gru, [], []
 
     def seen(*args):

@@ -1,4 +1,4 @@
-"""What the printed commands name, made small: data sets, videos, models, lists, and the runs that other commands leave."""
+"""Make small what the printed commands name: data sets, videos, models, lists, and the runs that other commands leave."""
 
 from __future__ import annotations
 
@@ -158,4 +158,4 @@ THINGS: dict[str, Printed | Copy | Callable[[Path], object]] = {
     "my_adapters": lambda target: write_code("my_adapters.py", target.with_suffix(".py")),
     "my_package": lambda target: target.with_suffix(".py").write_text(OWN_PACKAGE),
 }
-"""How each thing is made, by the word that names it; functions get its place here."""
+"""Makers of each thing, by the word that names it; functions get its place here."""

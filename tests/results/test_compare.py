@@ -151,7 +151,7 @@ def test_pieces_without_seconds_cannot_be_paired(runs):
 
 
 def test_a_difference_of_rounding_is_none(tmp_path, monkeypatch):
-    """Of five folds of ten clips, each as often right in one run as in the other, but in other folds."""
+    """Compare five folds of ten clips, each as often right in one run as in the other, but in other folds."""
     monkeypatch.chdir(tmp_path)
     for name, right in (("one", (7, 7, 8, 9, 9)), ("two", (9, 8, 7, 9, 7))):
         for fold, count in enumerate(right):

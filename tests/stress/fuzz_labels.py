@@ -1,4 +1,4 @@
-"""Names of classes made of whatever breaks files, terminals and parsers.
+"""Names of classes made of letters that break files, terminals and parsers.
 
 A name is refused in one line, by the same rule everywhere, or every file that has it is read back with it.
 `python -m tests.stress.fuzz_labels --seconds 600` prints the figures of docs/RELIABILITY.md; `--only N` judges one case again.
@@ -60,7 +60,7 @@ SPACES = [" ", "  ", ": ", "- ", *"\u00a0\u3000\u2009\u200b\u200c\u200d\u2060\uf
 """Spaces, joiners and marks."""
 
 CONTROLS = [*"\t\n\r\x00\x07\x7f\x85\u2028\u2029\u202e\u2066\udcff\ud800", "\x1b[31m", "x" * 990]
-"""What no name may contain, and what makes it too long."""
+"""Characters that no name may contain, and the length that is too long."""
 
 PIECES = [*WORDS.split(), *LETTERS.split(), *SPACES]
 

@@ -41,7 +41,7 @@ class Finding(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a fuzzer found.
+    """Findings of a fuzzer.
 
     Attributes:
         findings: cases that do something else than they may.

@@ -1,4 +1,4 @@
-"""What a command line and its configurations name, read before the parser is built."""
+"""The values that a command line and its configurations name, read before the parser is built."""
 
 import pytest
 

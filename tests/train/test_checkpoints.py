@@ -21,7 +21,7 @@ BEFORE = {"step": torch.tensor(1)}
 
 @pytest.fixture
 def files(tmp_path):
-    """What writes checkpoints, and a first one, best.ckpt."""
+    """Return the writer of checkpoints, and a first one, best.ckpt."""
     files = SyncedIO()
     files.save_checkpoint(BEFORE, tmp_path / "best.ckpt")
     return files

@@ -1,4 +1,4 @@
-"""No step waits for the device: on the meta device, which holds no values, whatever asks for one fails."""
+"""No step waits for the device: on the meta device, which holds no values, every request for one fails."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Which clips of an evaluation its model was trained and chosen on."""
+"""Clips of an evaluation on which its model was trained or chosen."""
 
 import shutil
 from types import SimpleNamespace

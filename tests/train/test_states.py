@@ -1,4 +1,4 @@
-"""What a checkpoint holds beside weights has the types that peclip writes, or is refused in one line before anything is built."""
+"""The entries of a checkpoint beside weights have the types that peclip writes, or is refused in one line before anything is built."""
 
 from copy import deepcopy
 

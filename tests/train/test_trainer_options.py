@@ -232,7 +232,7 @@ def test_a_device_is_written_into_the_configuration_as_it_is_read():
 
 
 def epoch_line(is_last=True, validates=False, epochs=5, steps=3):
-    """What is printed for the first epoch, whose own scores are logged late where it ends before its last batch."""
+    """Return the line of the first epoch, whose own scores are logged late where it ends before its last batch."""
     lines, out = EpochLines(), io.StringIO()
     known = {"val/loss": 3.0, "train/loss_epoch": 1.0 if is_last else 9.0}
     trainer = SimpleNamespace(

@@ -1,4 +1,4 @@
-"""Tell damage from the beginning of a video that was cut out of a longer one.
+"""Distinguish damage from the beginning of a video that was cut out of a longer one.
 
 A closed group of pictures begins with one that needs no other. An open group has pictures that are shown before its keyframe and
 refer to what was cut off; FFmpeg shows none of them. The rest is whole, although a strict decoder of H.264 fails at some of it:

@@ -22,7 +22,7 @@ def check_pointer(path: Path | str, data: bytes | None = None) -> None:
         try:
             with open_regular(path) as file:
                 data = file.read(len(_HEAD))
-        except OSError:  # whoever calls has an error for that
+        except OSError:  # the caller has an error for that
             return
     if data.startswith(_HEAD):
         raise InputError(

@@ -245,7 +245,7 @@ class Page:
             video: name of an upload.
         """
         with self._one_line():
-            if not isinstance(video, str):  # Gradio hands on whatever a program sends
+            if not isinstance(video, str):  # Gradio passes on any value that a program sends
                 raise InputError("video: expected the name of an upload, as a text")
             return self._answer(video, request, lambda *_: None, self._programs.first)[1]
 

@@ -31,12 +31,12 @@ class ScreenWindow:
             self._root: Any = tkinter.Tk()
         except ImportError as error:
             raise InputError(
-                f"show: a window needs Python's tkinter ({error}): install it (apt install python3-tk), or leave out --show: "
+                f"show: a window needs Python's tkinter ({error}): install it (apt install python3-tk), or omit --show: "
                 "answers are printed as lines"
             ) from error
         except tkinter.TclError as error:
             raise InputError(
-                f"show: a window needs a display ({error}): leave out --show, answers are printed as lines"
+                f"show: a window needs a display ({error}): omit --show, answers are printed as lines"
             ) from error
         self.is_open = True
         self._root.title(title)

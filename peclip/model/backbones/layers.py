@@ -80,7 +80,7 @@ class PatchEmbedding(nn.Conv2d):
             return super().forward(frames)
         high, wide = self.kernel_size
         rows, columns = (side - side % patch for side, patch in zip(frames.shape[-2:], self.kernel_size, strict=True))
-        frames = frames[..., :rows, :columns]  # as a convolution leaves out what fills no patch
+        frames = frames[..., :rows, :columns]  # a convolution ignores what fills no patch, too
         patches = rearrange(frames, "n c (y h) (x w) -> n y x (c h w)", h=high, w=wide)
         return rearrange(F.linear(patches, self.weight.flatten(1)), "n y x d -> n d y x")
 

@@ -121,7 +121,7 @@ class QuickGELU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Activate, any shape."""
-        # These are the largest tensors of a block: each that is made anew costs more than its arithmetic.
+        # These are the largest tensors of a block: each new one costs more than its arithmetic.
         return _QuickGELU.apply(x) if torch.is_grad_enabled() else (FACTOR * x).sigmoid_().mul_(x)
 
 

@@ -33,7 +33,7 @@ def check_fits(
     if config.labels != before.labels:
         raise InputError(
             f"{source} was trained on the labels {listed(before.labels)}, but the data has {listed(config.labels)}: "
-            "give the labels in the trained order, or use other data"
+            "set the labels in the trained order, or use other data"
         )
     check_backbone(trained, config)
     _check_parts(config, before, source)

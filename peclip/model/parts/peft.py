@@ -1,6 +1,6 @@
 """Methods of Hugging Face PEFT, such as LoRA, around linear layers of a frozen model; its modules stay where they are.
 
-PEFT replaces modules of the model by its own. Here its layers are made as PEFT makes them, and then taken out again: the model's
+PEFT replaces modules of the model by its own. Here its layers are made as PEFT makes them, and then detached: the model's
 modules, state dict and weights stay as they were, and each layer computes around the linear layer that it was made for.
 """
 

@@ -194,6 +194,6 @@ def errors_in_one_line() -> Iterator[None]:
             yield
     except InputError:
         raise
-    except Exception as error:  # whatever it says of its arguments
+    except Exception as error:  # PEFT raises several classes for its arguments
         words = " ".join(str(error).split())
         raise InputError(f"peft: {words[:LONGEST_REASON]}{'...' * (len(words) > LONGEST_REASON)}", "peft") from error

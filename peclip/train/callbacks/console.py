@@ -66,7 +66,7 @@ class Summary(Callback):
 
 
 def _name_of(part: object) -> str:
-    """Return the class of a part; PEFT's are Linear in all of its methods, whose packages tell them apart."""
+    """Return the class of a part; PEFT's are Linear in all of its methods, whose packages differ."""
     package, name = type(part).__module__.split("."), type(part).__name__
     return f"{package[-2]}.{name}" if package[0] == "peft" else name
 

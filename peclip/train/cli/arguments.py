@@ -137,7 +137,7 @@ def check_sites(args: Sequence[str]) -> None:
             option, site = found.groups()
             class_path = value if "." in value else "CLASS"
             raise InputError(
-                f"{name}: a site has a dot in its name, so no option names one: give all adapters together, as in "
+                f"{name}: a site has a dot in its name, so no option names one: set all adapters together, as in "
                 f"{option} '{{\"{site}\": {{class_path: {class_path}, init_args: {{}}}}}}'"
             )
 

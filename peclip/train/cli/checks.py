@@ -156,9 +156,7 @@ def check_words(options: Namespace, subcommand: str, named: AbstractSet[str]) ->
     if subcommand == "fit" and options.seeds is not None:
         raise InputError("seeds is an option of the command line of peclip fit alone: set it there with --seeds")
     if subcommand != "fit" and "--init_from" in named:
-        raise InputError(
-            f"--init_from is an option of fit: name the model that peclip {subcommand} takes with --ckpt_path"
-        )
+        raise InputError(f"--init_from is an option of fit: name the model of peclip {subcommand} with --ckpt_path")
 
 
 def check_effects(options: Namespace, named: AbstractSet[str], parts: Collection[str]) -> None:

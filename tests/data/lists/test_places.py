@@ -1,4 +1,4 @@
-"""Where the clips of a list are: below any folder, under the names that the list gives them."""
+"""Places of the clips of a list: below any folder, under the names that the list gives them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Videos that were cut out of longer ones, and recordings that were joined: whatever is shown of them is read."""
+"""Videos that were cut out of longer ones, and recordings that were joined: every picture that is shown is read."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_clip_of_joined_recordings_is_where_it_is_shown(tmp_path: Path, record
 
 
 def test_parts_whose_times_go_on_are_joined_too(tmp_path: Path):
-    """As segments of a stream are: only the counters of their packets begin anew."""
+    """As segments of a stream are: only the counters of their packets restart."""
     write_video(tmp_path / "first.ts", 25, size=(SIZE, SIZE))
     write_video(tmp_path / "second.ts", 25, size=(SIZE, SIZE), pts=list(range(25, 50)))
     path = joined(tmp_path, tmp_path / "first.ts", tmp_path / "second.ts")

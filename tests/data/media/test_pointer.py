@@ -1,4 +1,4 @@
-"""Files that Git LFS has not fetched are called that, whatever they should be."""
+"""Files that Git LFS has not fetched are named as such, for every kind of file."""
 
 import pytest
 

@@ -94,7 +94,7 @@ def wait(until):
 
 @pytest.mark.parametrize("session", [None, "page"])
 def test_nothing_is_computed_for_somebody_who_has_left(client, served, video, endless, session, monkeypatch):
-    """What waits or is computed is not too old meanwhile."""
+    """An upload that waits or is computed does not expire meanwhile."""
     begun, ended = endless
     delete_all(served, monkeypatch)
     stream = call(client, upload(client, video, "of_first.mp4"), session)

@@ -1,4 +1,4 @@
-"""The page in a real browser: upload, read the answer, choose and merge persons, and be told what is wrong."""
+"""The page in a real browser: upload, read the answer, choose and merge persons, and see what is wrong."""
 
 import pytest
 

@@ -62,7 +62,7 @@ def test_without_a_display_one_line_says_so(monkeypatch):
     pytest.importorskip("tkinter", reason="needs Python's tkinter")
     monkeypatch.delenv("DISPLAY", raising=False)
     with pytest.raises(
-        InputError, match=r"show: a window needs a display .* leave out --show, answers are printed as lines"
+        InputError, match=r"show: a window needs a display .* omit --show, answers are printed as lines"
     ):
         ScreenWindow("title")
 

@@ -58,7 +58,7 @@ class Frames(TemporalHead):
 
 
 class Own(Prompts):
-    """Prompts of the text tower, with whatever length and depth."""
+    """Prompts of the text tower, of any length and depth."""
 
     towers = ("text",)
 

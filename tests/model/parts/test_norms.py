@@ -1,4 +1,4 @@
-"""Norms of the frozen backbone that train: seen by every path, saved, and taken out; the recipe's tests have the rest."""
+"""Norms of the frozen backbone that train: seen by every path, saved, and detached; the recipe's tests have the rest."""
 
 import pytest
 import torch

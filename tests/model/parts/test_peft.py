@@ -1,4 +1,4 @@
-"""Layers of Hugging Face PEFT around the frozen backbone: trained, seen by every path, saved, and taken out."""
+"""Layers of Hugging Face PEFT around the frozen backbone: trained, seen by every path, saved, and detached."""
 
 from copy import deepcopy
 

@@ -1,4 +1,4 @@
-"""What every part of ``configs/parts/`` keeps inside a model, built as its recipe states."""
+"""The contract that every part of ``configs/parts/`` keeps inside a model, built as its recipe states."""
 
 import re
 from copy import deepcopy

@@ -19,7 +19,7 @@ def tokens(clips=2, frames=5, prompts=2):
 
 
 def moved(adapter, clip, frame, token, frames=5):
-    """Which tokens of which frames change with one of them: places (frame, token) of clips of so many frames."""
+    """Return the tokens of frames that change with one of them: places (frame, token) of clips of so many frames."""
     x = tokens(2, frames)
     other = x.clone()
     other[clip * frames + frame, token] += 1
