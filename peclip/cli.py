@@ -60,7 +60,7 @@ COMMANDS = {
     ),
     "check": Command("count and look through the clips of a manifest", "peclip.commands.data:check", "manifest"),
     "pack": Command("pack clips into few large files for training", "peclip.commands.data:pack", "manifest"),
-    "download": Command("download a data set that anybody may have", "peclip.commands.download:download", "name"),
+    "download": Command("download a public data set", "peclip.commands.download:download", "name"),
     "faces": Command(
         "crop the faces of a data set, as recognize does, to train on", "peclip.commands.faces:faces", "manifest"
     ),

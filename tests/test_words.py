@@ -40,6 +40,8 @@ REPLACEMENTS = {
     r"\b(what|who)ever\b": "the noun that is meant",
     r"\b(is )?no (YAML|JSON)\b": "not valid YAML",
     r"\bfor want of\b": "for lack of",
+    r"\b(what|which|one that|clip|face|it) (comes|came) to\b": "ends with",
+    r"\banybody may\b": "public",
 }
 """Expressions that no text of peclip may contain, and the words to use instead."""
 

@@ -1,4 +1,4 @@
-"""``peclip download``: data sets that anybody may have, from their official addresses."""
+"""``peclip download``: public data sets, from their official addresses."""
 
 from pathlib import Path
 

@@ -115,7 +115,7 @@ def demo(
     seed: int = 0,
     labels: Sequence[str] = SEVEN,
 ) -> Path:
-    """Generate the demo below the root unless it exists, and return its manifest: what a face comes to.
+    """Generate the demo below the root unless it exists, and return its manifest: clips labelled with the expression at their end.
 
     Every clip goes from one expression to another in its middle third, and the label is the latter. Both are about as long,
     so that the mean of the frames tells which two expressions occur, and only their order which of them is the label.

@@ -1,4 +1,4 @@
-"""Download data sets that anybody may have, from their official addresses, with their official checksums."""
+"""Download public data sets from their official addresses, with their official checksums."""
 
 from peclip.data.download.sets import ASKED, SETS, download
 
