@@ -27,10 +27,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPModel
 
-from peclip.bench.measure import find_device, timed
+from peclip.bench.measure import timed
 from peclip.bench.report import memory_entry, rates
 from peclip.bench.sizes import backbone_of, random_config, random_tokens
 from peclip.model import PEClip
+from peclip.model.device import find_device
 from peclip.model.fast.allocator import keep_freed_memory
 from peclip.model.parts.prompts import DEPTH
 
@@ -83,7 +84,7 @@ def backbone(options: argparse.Namespace) -> str:
 def one(options: argparse.Namespace) -> Figures:
     """Measure the plain or the bare variant."""
     torch.manual_seed(0)
-    device = find_device(options.device)
+    device = find_device(options.device, kinds=("cpu", "cuda"))
     step = (plain_step if options.variant == "plain" else bare_step)(options, device)
     watch = timed(step, device, WARMUP, options.steps)
     return {**rates(CLIPS, FRAMES, watch.seconds), **memory_entry(watch.memory)}

@@ -20,7 +20,6 @@ from peclip.bench.measure import (
     Flops,
     Stopwatch,
     evaluation_flops,
-    find_device,
     machine,
     matmul_rate,
     training_flops,
@@ -32,6 +31,7 @@ from peclip.data.batch import Batch
 from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.model.arithmetic import meta_copy
+from peclip.model.device import find_device
 from peclip.model.fast.allocator import keep_freed_memory
 from peclip.model.io import Trained, read_trained
 from peclip.model.io.spec import trusting
@@ -85,7 +85,7 @@ def _measured(what: str, setup: Setup, loop: Callable[..., Any], count: Callable
     """Run one of Lightning's loops over batches in memory, between two measurements of the device's peak rate."""
     _quiet()
     keep_freed_memory()
-    device = find_device(setup.device)
+    device = find_device(setup.device, kinds=("cpu", "cuda"))
     precision = best_precision(device.type) if setup.precision == "auto" else setup.precision
     net, setup = _model(setup)
     if what == "train" and not net.trainable_state():

@@ -21,7 +21,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.model.arithmetic import video_flops
 
@@ -94,30 +93,6 @@ class Stopwatch:
         elif self._steps > self.warmup:
             self.seconds.append(took)
         self._steps += 1
-
-
-def find_device(name: str) -> torch.device:
-    """Return a device by name.
-
-    Args:
-        name: ``cpu``, ``cuda``, ``cuda:1``, or ``auto`` for a GPU where there is one.
-
-    Raises:
-        InputError: there is no such device here.
-    """
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        name = "cuda" if gpus else "cpu"
-    if name == "cpu":
-        return torch.device("cpu")
-    match = re.fullmatch(r"cuda(?::(\d+))?", name)
-    if not match:
-        raise InputError(f"device is {name!r}, expected cpu, cuda, cuda:NUMBER or auto")
-    index = int(match[1] or 0)
-    if index >= gpus:
-        here = "cpu alone" if not gpus else f"cpu and cuda:0 to cuda:{gpus - 1}"
-        raise InputError(f"device {name} is not there: this machine has {here}")
-    return torch.device("cuda", index)
 
 
 def machine(device: torch.device) -> dict[str, Any]:

@@ -61,7 +61,8 @@ def explain(
     from peclip.inference.explain.picture import draw_explanation
     from peclip.inference.faces import detector_of
     from peclip.inference.sources import refuse_address
-    from peclip.inference.trained import find_device, load_model
+    from peclip.inference.trained import load_model
+    from peclip.model.device import find_device
     from peclip.model.fast.allocator import keep_freed_memory
     from peclip.terminal import say
 

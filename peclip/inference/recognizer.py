@@ -20,9 +20,9 @@ from peclip.inference.cautions import about_faces, brightness, of_answer, of_mod
 from peclip.inference.crops import FoundFaces, WholeFrames
 from peclip.inference.faces import Detector, detector_of
 from peclip.inference.sources import checked_frames, read_frames
-from peclip.inference.trained import find_device
 from peclip.inference.windows import Box, Sight, Stretch, View, Window, Windows, present
 from peclip.model import PEClip, read_trained
+from peclip.model.device import find_device
 from peclip.model.fast.int8 import in_int8
 from peclip.model.precision import best_precision, computed_in
 

@@ -1,11 +1,8 @@
-"""The model that a command answers with, and the device it runs on."""
+"""The model that a command answers with."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import get_args
-
-import torch
 
 from peclip.class_texts import PLACEHOLDER, TextStyle, texts_by_name, texts_of
 from peclip.configuration import read_yaml
@@ -83,17 +80,3 @@ def _read_texts(path: Path) -> dict[str, str | list[str]]:
             f"{path}: expected a text, or a list of texts, for each label, such as 'fear: eyes are wide'", "texts"
         )
     return content
-
-
-def find_device(name: str) -> torch.device:
-    """Return a device by its name, or by ``auto`` the first GPU that CUDA finds, else the CPU.
-
-    Raises:
-        InputError: there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with suppress(RuntimeError, AssertionError, NotImplementedError):
-        if (device := torch.empty(0, device=name).device).type in ("cpu", "cuda", "mps"):
-            return device
-    raise InputError(f"device is {name!r}: expected auto, or an available one of cpu, cuda and mps", "device")

@@ -8,7 +8,6 @@ import pytest
 from peclip.errors import InputError
 from peclip.inference import faces
 from peclip.inference.faces import YuNet, checked_faces, detector_of, silenced
-from peclip.inference.trained import find_device
 from tests import lacking
 from tests.lacking import YUNET, needs, needs_yunet
 from tests.scenes import Visit, film
@@ -125,14 +124,6 @@ def test_every_opencv_is_silent_within_the_context_alone(version):
     with silenced(cv2):
         assert levels == [3, 0]
     assert levels == [3, 0, 3]
-
-
-@pytest.mark.parametrize("name", ["meta", "abacus", "cuda:99"])
-def test_a_device_that_is_not_there_or_computes_nothing_is_refused(name):
-    with pytest.raises(
-        InputError, match=f"device is '{name}': expected auto, or an available one of cpu, cuda and mps"
-    ):
-        find_device(name)
 
 
 def test_the_tests_look_for_the_detector_where_peclip_does():
