@@ -62,7 +62,7 @@ def atomic_write(path: Path, advice: str = "") -> Iterator[Path]:
 
 
 def move(path: Path, target: Path) -> None:
-    """Rename a file, in the place of any other, so that the disk knows it under one of the two names."""
+    """Rename a file or folder, in the place of any other, so that the disk knows it under one of the two names."""
     path.replace(target)
     _sync(target.parent)
 
@@ -168,14 +168,18 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        for path in (*temporary.rglob("*"), temporary):
-            _sync(path)
-        temporary.replace(folder)
-        _sync(folder.parent)
+        move_folder(temporary, folder)
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def move_folder(folder: Path, target: Path) -> None:
+    """Sync the files of a folder to disk and rename it, so that ``target``, absent or empty before, is then complete."""
+    for path in (*folder.rglob("*"), folder):
+        _sync(path)
+    move(folder, target)
 
 
 @contextmanager

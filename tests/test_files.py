@@ -5,7 +5,7 @@ import os
 import pytest
 
 from peclip.errors import InputError
-from peclip.files import LOCK, atomic_write, copy_new, is_not, locked, write_new_text
+from peclip.files import LOCK, atomic_write, copy_new, is_not, locked, move_folder, write_new_text
 
 
 def test_nothing_is_left_of_a_file_whose_writing_fails(tmp_path):
@@ -45,6 +45,17 @@ def test_a_new_file_whose_folder_is_a_file_is_refused_as_one_that_cannot_be_writ
         write_new_text(tmp_path / "file/config.yaml", "yours")
     with pytest.raises(InputError, match="cannot be written: File exists"):
         copy_new(tmp_path / "file", tmp_path / "file/start.ckpt")
+
+
+def test_a_folder_gets_its_name_when_all_its_files_are_on_the_disk(tmp_path, monkeypatch):
+    draft, target, synced = tmp_path / "draft", tmp_path / "target", {}
+    (draft / "clips").mkdir(parents=True)
+    for name in ("manifest.csv", "clips/a.mp4"):
+        (draft / name).write_text(name)
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.setdefault(os.fstat(handle).st_ino, target.exists()))
+    move_folder(draft, target)
+    inside = {path.stat().st_ino: False for path in (target, *target.rglob("*"))}
+    assert synced == {**inside, tmp_path.stat().st_ino: True}
 
 
 def test_what_a_path_is_instead_is_said_where_there_is_something(tmp_path):

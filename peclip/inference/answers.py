@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from peclip.errors import InputError, shown
-from peclip.files import locked, write_json
+from peclip.files import locked, move_folder, write_json
 from peclip.inference.published import ADVICE, DONE, TABLES, WRITTEN, check_tables, publish, remove
 from peclip.inference.recognizer import Row
 from peclip.inference.sources import ANSWERS, STDIN, is_live
@@ -164,7 +164,7 @@ class Answers:
                 video = Finished(file, timeline.stems[0], size, changed, *counts)
                 write_json(temporary / DONE, asdict(video))
                 remove(self._folder, self._videos / video.stem)
-                os.replace(temporary, self._videos / video.stem)
+                move_folder(temporary, self._videos / video.stem)
                 self.finished[file] = video
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

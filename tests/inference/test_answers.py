@@ -106,6 +106,21 @@ def test_a_full_disk_ends_the_run_in_one_line_and_keeps_what_is_finished(night, 
     assert night(["a.mp4", "b.mp4"]) == ["b.mp4"]
 
 
+def test_a_video_whose_files_do_not_reach_the_disk_is_not_finished(night, tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def fail_from_now(folder, stem):
+        monkeypatch.setattr(os, "fsync", full)
+        monkeypatch.setattr(answers, "write_json", lambda path, content: path.write_text(json.dumps(content)))
+
+    with pytest.raises(InputError, match=r"out .*: cannot be written \(No space left on device\)"):
+        night(["a.mp4"], beside=fail_from_now)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert night(["a.mp4"]) == ["a.mp4"]
+
+
 def test_videos_of_one_name_have_pictures_of_their_own_and_changed_ones_are_read_again(night, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x").mkdir()
