@@ -12,6 +12,9 @@ JOINTS = re.compile("[+,;|]")
 """Characters between the labels of a clip that has several."""
 
 
+MOST_CLASSES = 30
+"""Classes that a picture, a matrix or a screen shows one by one; of more, files have the numbers."""
+
 SEVEN = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
 """The seven basic expressions in the order of DFEW."""
 

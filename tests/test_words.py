@@ -21,7 +21,7 @@ REPLACEMENTS = {
     r"\bstands? (there|already|twice)\b": "is a duplicate, exists",
     r"\bno whole\b": "is incomplete",
     r"\b(is|are|was|were|be) no numbers?\b": "is not finite",
-    r"\b(told|tell|tells|telling)( \w+)? (apart|from)\b": "distinguish",
+    r"\b(told|tell|tells|telling)( \w+)? from\b|\b(told|tell|tells|telling)( \w+){0,3} apart\b": "distinguish",
     r"(\b|_)told\b": "reported",
     r"\b(left|leav\w+)( [\w.-]+){0,3} (out|alone)\b": "skip, omit, keep",
     r"\b(tak(e|es|ing|en)|took)( \w+)? out\b": "omit, detach",

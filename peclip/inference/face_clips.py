@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from io import StringIO
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,6 +22,7 @@ from peclip.data.contents import FIND_UNREADABLE, contents_digest
 from peclip.data.manifest import Clip, Manifest
 from peclip.data.manifest.crops import STATE, CropsState
 from peclip.data.media.clip import clip_frames
+from peclip.data.media.clock import TICK
 from peclip.data.subjects import with_videos
 from peclip.errors import InputError, in_one_line
 from peclip.files import as_cell, atomic_write, check_folder, file_errors, is_temporary, locked, write_bytes, write_json
@@ -39,7 +39,6 @@ NO_FACE = "no face was found"
 
 ADVICE = "; finished crops are as they were. Free some space, then run the same command again"
 
-_TICK = Fraction(1, 90_000)  # seconds; the unit in which videos usually count
 _QUALITY = {"crf": "12", "preset": "fast"}  # of x264: differences from the crop are below what can be seen
 _FOLDER = 1000  # clips in one folder
 
@@ -128,14 +127,14 @@ def write_crops(path: Path, crops: Iterator[tuple[float, np.ndarray]], size: int
         stream = output.add_stream("libx264", rate=25, options=_QUALITY)
         stream.width = stream.height = size
         stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = _TICK
+        stream.codec_context.time_base = TICK
         stream.codec_context.thread_count = 1
         first, last = None, -1
         for seconds, crop in crops:
             first = seconds if first is None else first
             frame = av.VideoFrame.from_ndarray(crop, format="rgb24")
-            frame.pts = last = max(round((seconds - first) / _TICK), last + 1)
-            frame.time_base = _TICK
+            frame.pts = last = max(round((seconds - first) / TICK), last + 1)
+            frame.time_base = TICK
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
 

@@ -55,12 +55,12 @@ class Pace:
 
     def _say(self, left: float) -> None:
         if left >= WORTH:
-            self._report(f"{self._length:,.0f} s of video; about {duration(left)} left")
+            self._report(f"{self._length:,.0f} s of video; about {rough_duration(left)} left")
         self._length = None
 
 
-def duration(seconds: float) -> str:
-    """Return a duration as people say it: 40 s, 3 min, 2 h 10 min."""
+def rough_duration(seconds: float) -> str:
+    """Return an estimated duration as people say it: 40 s, 3 min, 2 h 10 min."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -9,8 +9,8 @@ import numpy as np
 from peclip.inference.persons import as_image
 from peclip.inference.recognizer import Row
 from peclip.inference.segments import Cell, Segment
-from peclip.labels import ink, label_colours
-from peclip.results.figures import MOST_CLASSES, save, shortened
+from peclip.labels import MOST_CLASSES, ink, label_colours
+from peclip.results.figures import save, shortened
 
 MOST_SHOWN = 8
 """Maximum number of faces in a picture; of more, those that are visible longest are shown."""
@@ -147,7 +147,7 @@ def draw_timeline(
 ) -> None:
     """Draw the probabilities of every class over time, one strip per face, with the most probable class and the face above it.
 
-    Answers with a caution of their own are hatched. Of more than :data:`peclip.results.figures.MOST_CLASSES` classes the most
+    Answers with a caution of their own are hatched. Of more than :data:`peclip.labels.MOST_CLASSES` classes the most
     probable ones are drawn, and the others together.
 
     Args:

@@ -12,7 +12,7 @@ from peclip.clip_format import CLIP_MEAN, CLIP_STD, ClipFormat
 from peclip.errors import counted, printable
 from peclip.labels import are_expressions
 from peclip.results.evaluation import Metrics, read_metrics
-from peclip.results.options import read_changes, read_options
+from peclip.results.options import SEED, read_changes, read_options, section_of
 from peclip.results.records import from_json
 from peclip.results.selection import is_optimistic, selection_note
 from peclip.results.tables import Rows, markdown_table, scores_table
@@ -99,12 +99,12 @@ def read_run(run: Path) -> RunRecord | None:
     if settings is None and scores is None:
         return None
     settings = settings or {}
-    data, trainer, model = (_section(settings, key) for key in ("data", "trainer", "model"))
+    data, trainer, model = (section_of(settings, key) for key in ("data", "trainer", "model"))
     training = {
         **_pick(trainer, "max_epochs", "max_steps", "precision", "accumulate_grad_batches"),
         **_pick(data, "batch_size"),
         **{key: value for key, value in model.items() if key != "net" and isinstance(value, Plain)},
-        "seed": settings.get("seed_everything"),
+        "seed": settings.get(SEED),
         **{
             f"{change.option} up to step {change.step}": change.before
             for change in read_changes(run)
@@ -198,11 +198,6 @@ def _scores(scores: Metrics | None) -> str:
     remarks = "".join(f"; {printable(remark)}" for remark in scores.remarks)
     calibration = f"\n\n{scores.calibration}." if scores.calibration else ""
     return f"On {counted(scores.scores.clips, f'{scores.split} clip')}{remarks}:\n\n{markdown_table(scores_table(scores))}{calibration}"
-
-
-def _section(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
-    section = settings.get(name)
-    return section if isinstance(section, dict) else {}
 
 
 def _pick(table: Mapping[str, Any], *keys: str) -> dict[str, Plain]:

@@ -8,9 +8,10 @@ import numpy as np
 
 from peclip.errors import InputError, listed
 from peclip.files import write_json, write_text
+from peclip.labels import MOST_CLASSES
 from peclip.results.bootstrap import LEVEL, Bootstrap, Estimate, Outcomes, Spread, interval, resample
 from peclip.results.evaluation import Evaluation
-from peclip.results.figures import MOST_CLASSES, draw_confusion, draw_rates, write_confusion
+from peclip.results.figures import draw_confusion, draw_rates, write_confusion
 from peclip.results.folds import Fold, Pooled, Summary
 from peclip.results.records import from_json, read_json
 from peclip.results.scores import scores

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from peclip.files import atomic_write
-from peclip.labels import column
+from peclip.labels import MOST_CLASSES, column
 from peclip.results.bootstrap import LEVEL, Spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
-MOST_CLASSES = 30
-"""Classes that a picture, a matrix or a screen shows one by one; of more, files have the numbers."""
 
 LONGEST = 30
 """Characters of a label in a picture."""

@@ -14,6 +14,9 @@ from peclip.results.records import from_json
 
 OPTIONS, CHANGES = "config.yaml", "changes.yaml"
 
+SEED = "seed_everything"
+"""Option of the seed of a run."""
+
 SECTIONS = frozenset(
     {
         *("trainer", "model", "model.init_args", "model.net", "model.init_args.net"),
@@ -99,6 +102,12 @@ def write_changes(run: Path, changes: Sequence[Change]) -> None:
         write_text(run / CHANGES, yaml.safe_dump(list(map(asdict, changes)), sort_keys=False, default_flow_style=None))
     else:
         (run / CHANGES).unlink(missing_ok=True)
+
+
+def section_of(options: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the options of a section by name; none where a file from elsewhere has something else there."""
+    section = options.get(name)
+    return section if isinstance(section, dict) else {}
 
 
 def by_name(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,12 +10,10 @@ from peclip.errors import InputError, shown
 from peclip.files import file_errors, is_not, natural_key
 from peclip.results.crossval import RESULTS, read_summary
 from peclip.results.evaluation import METRICS, read_metrics, run_above
-from peclip.results.options import DEVICES, FREE, LOCATION, OPTIONS, by_name, read_changes, read_options
+from peclip.results.options import DEVICES, FREE, LOCATION, OPTIONS, SEED, by_name, read_changes, read_options
 from peclip.results.selection import Selection, Split
 from peclip.results.tables import total
 from peclip.results.training import read_training
-
-SEED = "seed_everything"
 
 ALIKE = (FREE - DEVICES) | {SEED, "data.seed"}
 """Options in which the runs of a row may differ."""

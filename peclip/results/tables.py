@@ -8,9 +8,9 @@ from rich.table import Table
 
 from peclip.console import PlainConsole
 from peclip.errors import counted, printable
+from peclip.labels import MOST_CLASSES
 from peclip.results.bootstrap import Interval
 from peclip.results.evaluation import Metrics
-from peclip.results.figures import MOST_CLASSES
 from peclip.results.selection import optimism_notes
 from peclip.terminal import say
 

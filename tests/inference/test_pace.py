@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from peclip.inference import pace
-from peclip.inference.pace import Pace, duration
+from peclip.inference.pace import Pace, rough_duration
 
 
 @pytest.fixture
@@ -53,4 +53,4 @@ def test_nothing_is_said_of_a_stream_or_a_short_wait(clock, length, step):
 
 @pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (100, "2 min"), (7_800, "2 h 10 min")])
 def test_durations_read_as_people_say_them(seconds, text):
-    assert duration(seconds) == text
+    assert rough_duration(seconds) == text

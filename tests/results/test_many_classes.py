@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from peclip.labels import MOST_CLASSES
 from peclip.results import evaluation
 from peclip.results.bootstrap import Outcomes, resample
 from peclip.results.compare import compare
 from peclip.results.crossval import print_summary, summarise, write_summary
 from peclip.results.evaluation import Metrics, read_evaluation, write_evaluation
-from peclip.results.figures import MOST_CLASSES, draw_confusion
+from peclip.results.figures import draw_confusion
 from peclip.results.scores import scores
 from peclip.results.tables import print_metrics
 from tests.train.evaluations import outcomes, write_run

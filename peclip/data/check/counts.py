@@ -9,9 +9,6 @@ from peclip import labels
 from peclip.data.check.published import Published
 from peclip.data.manifest import Manifest
 
-MOST_CLASSES = 30
-"""Classes that are counted one by one, unless numbers of each are published."""
-
 
 @dataclass(frozen=True)
 class Count:
@@ -86,7 +83,7 @@ def _name(manifest: Manifest, split: str) -> str:
 
 def _count_classes(clips: Manifest, name: str, published: Mapping[str, int]) -> Iterator[Count]:
     found = clips.table["label"].value_counts()
-    if len(found) > MOST_CLASSES and not published:
+    if len(found) > labels.MOST_CLASSES and not published:
         yield Count(f"{name}: clips of the largest of {len(found):,} classes", int(found.iloc[0]))
         yield Count(f"{name}: clips of the smallest", int(found.iloc[-1]))
         return

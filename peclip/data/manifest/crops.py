@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
+from peclip.data.contents import OTHER_CLIPS, OTHER_VERSION
 from peclip.errors import InputError
 from peclip.files import read_regular_text
 from peclip.json_text import parse_json
@@ -13,8 +14,8 @@ STATE = "faces.json"
 """Name of the note."""
 
 WORDS = {
-    "format": "another version of peclip",
-    "manifest": "other clips, or their files have changed",
+    "format": OTHER_VERSION,
+    "manifest": OTHER_CLIPS,
     "size": "another size",
     "upright": "another --upright",
 }

@@ -11,6 +11,9 @@ from av.video.stream import VideoStream
 
 from peclip.data.media.container import Video
 
+TICK = Fraction(1, 90_000)
+"""Seconds; the unit in which videos usually count."""
+
 _BACK, _AHEAD = Fraction(1, 10), 3600
 """Seconds. In a stream whose times may start again (MPEG-TS and MPEG-PS), a larger step is the joint of two recordings."""
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -15,6 +14,7 @@ from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from peclip.data.media.canvas import reason
+from peclip.data.media.clock import TICK
 from peclip.data.media.container import open_video
 from peclip.data.media.sound import sound_of
 from peclip.errors import InputError
@@ -29,7 +29,6 @@ from peclip.inference.windows import Box
 READABLE = 320
 """Pixels of the shorter side below which a video is enlarged, so that texts in it can be read."""
 
-_TICK = Fraction(1, 90_000)  # seconds; the unit in which videos usually count
 _QUALITY = {"crf": "20", "preset": "veryfast", "bf": "0"}
 """Options of x264. In an mp4 file, frames last as long as they should only where they are stored in the order of their times."""
 
@@ -172,7 +171,7 @@ class _Writer:
         stream = output.add_stream("libx264", rate=25, options=_QUALITY)
         stream.height, stream.width = self._canvas.shape[:2]
         stream.pix_fmt, context = "yuv420p", stream.codec_context
-        context.time_base = stream.time_base = _TICK
+        context.time_base = stream.time_base = TICK
         context.thread_count = 0  # as many as there are cores
         context.colorspace, context.color_range, context.color_primaries, context.color_trc = self._colours
         self._stream = stream
@@ -187,7 +186,7 @@ class _Writer:
             frame: uint8 (H, W, 3), RGB.
             moment: what is drawn.
         """
-        ticks = round(seconds / _TICK)
+        ticks = round(seconds / TICK)
         if self._waiting is not None:
             ticks = max(ticks, self._waiting[0])
             self._encode(ticks)
@@ -206,14 +205,14 @@ class _Writer:
     def finish(self, end: float) -> None:
         """Encode the last frame, which is shown until a second."""
         if self._waiting is not None:
-            self._encode(max(round(end / _TICK), self._waiting[0] + 1))
+            self._encode(max(round(end / TICK), self._waiting[0] + 1))
         self._mux(None)
 
     def _encode(self, until: int) -> None:
         """Encode the frame that waits, which is shown until a time in ticks; without a time nobody sees it."""
         if self._waiting is not None and until > self._waiting[0]:
             ticks, frame = self._waiting
-            frame.pts, frame.time_base = ticks, _TICK
+            frame.pts, frame.time_base = ticks, TICK
             self._lasts[ticks] = until - ticks
             self._mux(frame)
 

@@ -14,6 +14,7 @@ from peclip.errors import InputError, options_below, shown
 from peclip.guard import options_in
 from peclip.model.parts.peft_config import refuse_files
 from peclip.recipes import CONFIG_OPTIONS
+from peclip.results.options import SEED
 from peclip.train.cli.checks import SEEDS
 
 SECTIONS = ("trainer", "model", "data", "checkpoint", "last")
@@ -52,8 +53,6 @@ SITE_OPTION = re.compile(r"(--model\.(?:init_args\.)?net\.adapters)\.(\w+(?:\.\w
 
 SWITCHES = ("true", "false", "null", "yes", "no", "on", "off")
 """Words of YAML that name nothing."""
-
-SEED = "seed_everything"
 
 TRUST = "trust"
 """Option that lets the files of a trained model name classes of other packages."""

@@ -23,7 +23,7 @@ from peclip.model.io.spec import Spec, completed, describe, resolve
 from peclip.model.modules import build_prompts
 from peclip.model.parts.peft_config import describe_method
 from peclip.model.parts.temporal import MeanPool
-from peclip.results.options import OPTIONS, read_options
+from peclip.results.options import OPTIONS, SEED, read_options, section_of
 from peclip.train.runs.folder import run_of_model
 
 
@@ -184,8 +184,8 @@ def run_options(source: str, other_data: bool, trusted: bool) -> dict[str, Any]:
     if run is None or found is None:
         return {}
     path = run / OPTIONS
-    data, model, trainer = (_section(found, name) for name in ("data", "model", "trainer"))
-    model = _section(model, "init_args") if "class_path" in model else model
+    data, model, trainer = (section_of(found, name) for name in ("data", "model", "trainer"))
+    model = section_of(model, "init_args") if "class_path" in model else model
     for name in SECTIONS_OF_DATA:
         if not isinstance(data.get(name, {}), dict):
             raise InputError(f"{path}: data.{name} is {shown(data[name])}, expected options below it")
@@ -201,8 +201,8 @@ def run_options(source: str, other_data: bool, trusted: bool) -> dict[str, Any]:
         "trainer": {name: value for name, value in trainer.items() if name == "precision" and isinstance(value, str)},
     }
     options: dict[str, Any] = {name: values for name, values in kept.items() if values}
-    seed = found.get("seed_everything")
-    return options | ({"seed_everything": seed} if type(seed) is int else {})
+    seed = found.get(SEED)
+    return options | ({SEED: seed} if type(seed) is int else {})
 
 
 def _check_manifest(run: Path, manifest: Any) -> None:
@@ -231,11 +231,6 @@ MOVED = ("image_size", "normalize")
 def _present(spec: Spec) -> dict[str, Any]:
     """Return a class that a file names as a configuration names it now, with its arguments."""
     return asdict(describe(resolve(spec, nn.Module)))
-
-
-def _section(options: Mapping[str, Any], name: str) -> dict[str, Any]:
-    found = options.get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def _plain(value: Any) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from peclip.errors import InputError
 from peclip.model import Trained
 from peclip.model.torch_file import read_checkpoint
 from peclip.results.card import data_record
-from peclip.results.options import read_options
+from peclip.results.options import SEED, read_options
 from peclip.results.selection import Seen, Selection, Split, is_optimistic
 from peclip.train.runs.checkpoint_io import LAST
 from peclip.train.runs.checkpoints import LastCheckpoint
@@ -132,7 +132,7 @@ def _own_data(options: Mapping[str, Any], data: VideoDataModule, known: Any) -> 
     Raises:
         InputError: an option is not one.
     """
-    given, seed = options.get("data"), options.get("seed_everything")
+    given, seed = options.get("data"), options.get(SEED)
     if not isinstance(given, Mapping) or type(seed) is not int:
         return None
     here, there = (

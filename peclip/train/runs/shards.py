@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from peclip.data.contents import contents_digest
+from peclip.data.contents import OTHER_CLIPS, OTHER_VERSION, contents_digest
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError, counted, in_one_line
 from peclip.files import check_regular, write_bytes, write_json
@@ -30,9 +30,9 @@ FORMAT = 3
 """Version of the files; another one is refused."""
 
 WORDS = {
-    "format": "another version of peclip",
+    "format": OTHER_VERSION,
     "clips": "another number of clips",
-    "manifest": "other clips, or their files have changed",
+    "manifest": OTHER_CLIPS,
     "clips_per_shard": "another --clips_per_shard",
     "labels": "other labels, or in another order",
     "num_frames": "another data.num_frames",
