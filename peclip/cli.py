@@ -65,7 +65,7 @@ COMMANDS = {
         "crop the faces of a data set, as recognize does, to train on", "peclip.commands.faces:faces", "manifest"
     ),
     "recognize": Command(
-        "recognise which expressions videos show, and when", "peclip.commands.recognize:recognize", "videos..."
+        "recognize which expressions videos show, and when", "peclip.commands.recognize:recognize", "videos..."
     ),
     "explain": Command(
         "explain an answer: which frames counted, where it looked, which text fitted",
@@ -73,7 +73,7 @@ COMMANDS = {
         "clip",
     ),
     "embed": Command("write the features of clips, and draw a map of them", "peclip.commands.embed:embed", "manifest"),
-    "serve": Command("serve a web page that recognises the expressions in a video", "peclip.commands.serve:serve"),
+    "serve": Command("serve a web page that recognizes the expressions in a video", "peclip.commands.serve:serve"),
     "bench train": Command("time training steps: clips/s, memory, share of the peak", "peclip.bench.commands:train"),
     "bench eval": Command("time the evaluation of batches in the same way", "peclip.bench.commands:evaluate"),
     "bench decode": Command("time the decoding of clips on one core", "peclip.bench.commands:decode"),

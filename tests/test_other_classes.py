@@ -51,7 +51,7 @@ def test_classes_that_a_model_does_not_have_need_a_decision(start):
 
 
 @pytest.mark.parametrize(("texts", "reworded"), [("names", ["happiness"]), (TEXTS, [])])
-def test_class_texts_make_other_classes_recognisable_and_the_report_says_so(start, texts, reworded):
+def test_class_texts_make_other_classes_recognizable_and_the_report_says_so(start, texts, reworded):
     result, folder = start("--model.net.texts", texts)
     assert (result.status, result.err) == (0, "")
     found = metrics_of(folder)

@@ -157,7 +157,7 @@ def test_every_kind_is_written_as_onnx(place, monkeypatch):
         assert_same_weights(written.pop().to_trained().state, weights_of(model))
 
 
-def test_every_kind_recognises_expressions_in_a_video(place):
+def test_every_kind_recognizes_expressions_in_a_video(place):
     write_clip(Path("video.mp4"), 1)
     for kind, model in place.models.items():
         result = run("recognize", "video.mp4", "--model", model, "--faces", "none", "--out", kind)

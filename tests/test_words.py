@@ -40,12 +40,13 @@ REPLACEMENTS = {
     r"\b(what|who)ever\b": "the noun that is meant",
     r"\b(is )?no (YAML|JSON)\b": "not valid YAML",
     r"\bfor want of\b": "for lack of",
+    r"recognis": "recognize, as the commands and the code have it",
     r"\b(what|which|one that|clip|face|it) (comes|came) to\b": "ends with",
     r"\banybody may\b": "public",
 }
 """Expressions that no text of peclip may contain, and the words to use instead."""
 
-OPENINGS = r"(What|How|Where|Whose|Why|Whether|When|Which|Of|For which|From|Someone|Something|Nothing)\b"
+OPENINGS = r"(What|How|Where|Whose|Why|Whether|When|Which|Who|Of|That of|Those|There|For which|From|Someone|Something|Nothing)\b"
 """Words that do not begin a docstring: it begins with an imperative, or with the noun that it describes."""
 
 

@@ -1,4 +1,4 @@
-"""Clips to measure decoding with, made by code: a texture that moves and bends as skin does, so that they need real bits."""
+"""Generate clips to measure decoding with: a texture that moves and bends as skin does, so that they are as large as real ones."""
 
 import math
 from collections.abc import Iterator

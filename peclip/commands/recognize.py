@@ -34,7 +34,7 @@ def recognize(
     precision: Literal["auto", "bf16-mixed", "32-true", "int8"] = "auto",
     trust: bool = False,
 ) -> int:
-    """Recognise the expression of each face in videos over time.
+    """Recognize the expression of each face in videos over time.
 
     Writes into a folder: timeline.csv with a row per window and face (place, probabilities, and cautions), the same as
     timeline.json; segments.csv with the stretches in which a face shows one expression, without overlap; summary.csv with a

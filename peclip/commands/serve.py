@@ -1,4 +1,4 @@
-"""``peclip serve``: a web page that recognises the expressions in a visitor's video."""
+"""``peclip serve``: a web page that recognizes the expressions in a visitor's video."""
 
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ def serve(
     precision: Literal["auto", "bf16-mixed", "32-true"] = "auto",
     trust: bool = False,
 ) -> None:
-    """Serve a web page that recognises the expressions in a visitor's video, and an endpoint for programs.
+    """Serve a web page that recognizes the expressions in a visitor's video, and an endpoint for programs.
 
     Needs the extra peclip[app], and no network. Uploads are deleted when they are answered, and everything when the server stops.
 

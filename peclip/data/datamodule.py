@@ -72,7 +72,7 @@ class VideoDataModule(RunClips):
             appear several times, with other frames and augmentation, and clips of large ones not in every epoch.
         shots: number of training clips of every class, drawn by the seed (few-shot training); at least 1, by default all.
             Validation and test clips stay.
-        soft_labels: whether training clips are to be recognised as the probabilities of the columns p_LABEL, or as the shares
+        soft_labels: whether training clips are to be recognized as the probabilities of the columns p_LABEL, or as the shares
             of a benchmark's annotators (dfew, mafw), rather than as their label alone. Evaluations use the labels.
         seed: for sampling, the frames, augmentation and the validation share; taken from seed_everything.
         views: how often an evaluation looks at each clip, also the validations of a training: the probabilities are the means.

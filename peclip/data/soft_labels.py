@@ -1,4 +1,4 @@
-"""Soft labels: what clips are to be recognised as, and whether they are of the classes of a run.
+"""Soft labels: what clips are to be recognized as, and whether they are of the classes of a run.
 
 They are columns ``p_LABEL`` with a probability of every class, such as the share of annotators who chose it. A clip whose cells are all empty
 keeps its label.
@@ -14,7 +14,7 @@ from peclip.errors import InputError, listed, shown
 
 
 def soft_targets(clips: Manifest, labels: Sequence[str], rows: list[int] | slice = slice(None)) -> np.ndarray:
-    """Return what clips are to be recognised as: their probabilities, or 1 for the label of a clip without any.
+    """Return what clips are to be recognized as: their probabilities, or 1 for the label of a clip without any.
 
     Args:
         clips: with the columns ``p_LABEL`` of these classes.

@@ -14,7 +14,7 @@ TIMEOUT = 300.0
 
 
 class AtWork:
-    """A table in shared memory, which outlives the processes that write into it.
+    """Table of the clip that each worker process reads, in shared memory, which outlives the processes.
 
     Args:
         workers: number of processes.

@@ -25,7 +25,7 @@ _NEVER = -np.inf
 
 @dataclass
 class Looks:
-    """Who one track shows.
+    """Appearance of the person in one track.
 
     Attributes:
         seen: stretches in which it is seen, in seconds and in order of time.

@@ -13,7 +13,7 @@ _BATCH = 0.25  # seconds within which answers are taken to be of one batch, and 
 
 
 class Pace:
-    """Watches how fast videos are recognised, and says once how long the rest takes.
+    """Watches how fast videos are recognized, and says once how long the rest takes.
 
     The first answers also pay for what happens once, and answers come in batches, so the pace is that from one batch to another.
 
@@ -28,7 +28,7 @@ class Pace:
         self._batches: list[tuple[float, float]] = []
 
     def __call__(self, end: float) -> None:
-        """Note that the videos are recognised up to a second."""
+        """Note that the videos are recognized up to a second."""
         now = time.monotonic()
         if self._length is None:
             return

@@ -1,4 +1,4 @@
-"""Recognise several videos in turn: report unreadable ones, stop live sources, and end cleanly on signals."""
+"""Recognize several videos in turn: report unreadable ones, stop live sources, and end cleanly on signals."""
 
 import os
 import threading
@@ -54,7 +54,7 @@ def recognize_videos(
     video: bool = False,
     show: bool = False,
 ) -> int:
-    """Recognise videos one after another, and write what they show into a folder; finished ones are not read again.
+    """Recognize videos one after another, and write what they show into a folder; finished ones are not read again.
 
     Args:
         recognizer: the trained model.
@@ -66,7 +66,7 @@ def recognize_videos(
         same: the number that a face of the video gets, by its own; see :func:`peclip.inference.same.read_same`.
         joiner: brings tracks together before that.
         per_frame: whether a table has a row for each face in each frame.
-        video: whether each video is also written with what was recognised in it.
+        video: whether each video is also written with what was recognized in it.
         show: whether what a camera sees is shown in a window.
 
     Returns:
@@ -176,7 +176,7 @@ def _warnings(videos: Collection[Finished]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Video:
-    """One video that is recognised."""
+    """One video that is recognized."""
 
     recognizer: Recognizer
     source: str

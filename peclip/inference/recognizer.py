@@ -79,7 +79,7 @@ class Row:
 
 
 class Recognizer:
-    """Recognises the expression of each face in a video over time.
+    """Recognizes the expression of each face in a video over time.
 
     Faces are found in each frame (of more than 32 frames a second, in about 32), followed, cut out as squares with a
     margin, and gathered in windows; each face of a window is one clip for the model, its frames chosen by segments as

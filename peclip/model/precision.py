@@ -12,7 +12,7 @@ Precision = Literal["bf16-mixed", "32-true"]
 """Products in bf16 and everything else in fp32, or everything in fp32; the names are Lightning's."""
 
 WITH_LIGHTNING: tuple[str, ...] = (*get_args(Precision), "16-mixed")
-"""Those in which Lightning may train and evaluate a model: its weights stay in fp32, as an optimizer needs them."""
+"""Precisions in which Lightning may train and evaluate a model: its weights stay in fp32, as an optimizer needs them."""
 
 
 def check_precision(precision: str, frozen: str = "fp32", residual: str = "fp32") -> None:

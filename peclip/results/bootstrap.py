@@ -1,7 +1,7 @@
 """Confidence intervals by the bootstrap over test clips, of one run alone and of two runs in pairs.
 
 Clips are drawn with replacement from those of each test set, and the rates are recomputed. Only how often clips of a class
-were recognised matters, so that whole test sets are drawn at once as counts, which is exact.
+were recognized matters, so that whole test sets are drawn at once as counts, which is exact.
 """
 
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ class Outcomes(NamedTuple):
     truth: np.ndarray
     """int64 ``(n,)``: the index of the true class of each clip."""
     hits: np.ndarray
-    """bool ``(R, n)``: whether each run recognised the clip."""
+    """bool ``(R, n)``: whether each run recognized the clip."""
 
 
 class Rates(NamedTuple):
@@ -166,7 +166,7 @@ class _Mean:
 def _kinds(test: Outcomes) -> tuple[Outcomes, np.ndarray]:
     """Return the kinds of clips by class, and how many there are of each.
 
-    Clips of one class that the same runs recognise are alike: a drawn test set is how often each kind came.
+    Clips of one class that the same runs recognize are alike: a drawn test set is how often each kind came.
     """
     kinds, counts = np.unique(np.concatenate([test.truth[np.newaxis], test.hits]), axis=1, return_counts=True)
     return Outcomes(kinds[0], kinds[1:].astype(bool)), counts

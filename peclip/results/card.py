@@ -20,11 +20,11 @@ from peclip.results.tables import Rows, markdown_table, scores_table
 Plain = str | int | float | bool | None
 """A value that a table can show."""
 
-LIMITS = """It recognises which expression a face *shows*, as people labelled it in the clips it was trained on. That is not
+LIMITS = """It recognizes which expression a face *shows*, as people labelled it in the clips it was trained on. That is not
 what a person feels. Accuracy differs between classes (see the recalls), and between faces, cultures and recordings unlike those
 of the training data. It is not meant for decisions about people."""
 
-OTHER_LIMITS = """It recognises the classes that people gave the clips it was trained on. Accuracy differs between classes (see the
+OTHER_LIMITS = """It recognizes the classes that people gave the clips it was trained on. Accuracy differs between classes (see the
 recalls), and between recordings, places and people unlike those of the training data. It is not meant for decisions about people."""
 
 

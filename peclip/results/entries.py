@@ -31,7 +31,7 @@ class Entry:
 
     @property
     def devices(self) -> str:
-        """On what they trained; empty where they did not."""
+        """Devices on which the runs trained; empty where they did not train."""
         found = {(test.training.devices, test.training.device) for test in self.tests.values() if test.training}
         return ", ".join(sorted(f"{count} x {device}" if count > 1 else device for count, device in found))
 

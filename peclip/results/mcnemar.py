@@ -14,11 +14,11 @@ MEANING = (
 
 @dataclass(frozen=True)
 class McNemar:
-    """The clips that only one of two runs recognised, and the exact two-sided p that both are equally often right.
+    """The clips that only one of two runs recognized, and the exact two-sided p that both are equally often right.
 
     Attributes:
-        first_only: clips that only the first run recognised.
-        other_only: clips that only the other run recognised.
+        first_only: clips that only the first run recognized.
+        other_only: clips that only the other run recognized.
         p: probability of a split at least as uneven, if each of these clips went to either run with probability 1/2.
     """
 
@@ -31,7 +31,7 @@ def mcnemar(first: np.ndarray, other: np.ndarray) -> McNemar:
     """Test two runs on the same clips.
 
     Args:
-        first: bool ``(n,)``: whether the first run recognised each clip.
+        first: bool ``(n,)``: whether the first run recognized each clip.
         other: the same of the other run.
     """
     first_only, other_only = int((first & ~other).sum()), int((other & ~first).sum())

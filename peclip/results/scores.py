@@ -1,4 +1,4 @@
-"""Scores of a recogniser: WAR, UAR and the recall of each class, all computed from one confusion matrix of counts."""
+"""Scores of a recognizer: WAR, UAR and the recall of each class, all computed from one confusion matrix of counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

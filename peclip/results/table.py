@@ -95,7 +95,7 @@ class Row:
 
     @property
     def devices(self) -> list[str]:
-        """On what the runs were trained, where it is known."""
+        """Devices on which the runs trained, where they are known."""
         return sorted({result.device for result in self.results if result.device})
 
 

@@ -38,7 +38,7 @@ class EvaluationModule(LightningModule):
         self.scores: dict[str, Scores] = {}
         """The latest results by stage: ``val``, ``test`` and ``zero_shot``."""
         self.calibration: Calibrated | None = None
-        """That of the latest evaluation."""
+        """Calibration of the latest evaluation; None where it was not calibrated."""
 
     @property
     def temperature(self) -> float:

@@ -45,7 +45,7 @@ def metrics_of(folder, *names):
 
 
 @pytest.mark.stress
-def test_the_demo_recognises_what_a_face_comes_to_and_zero_shot_clip_does_not(demo_run):
+def test_the_demo_recognizes_what_a_face_comes_to_and_zero_shot_clip_does_not(demo_run):
     metrics = json.loads((demo_run / "metrics.json").read_text())
     assert metrics["war"] >= 0.88
     assert metrics["zero_shot"]["war"] <= 0.50
@@ -57,10 +57,10 @@ def test_the_demo_needs_the_temporal_adapter(tmp_path):
 
 
 @pytest.mark.stress
-def test_the_order_of_frames_is_recognised_with_the_temporal_adapter(tmp_path):
+def test_the_order_of_frames_is_recognized_with_the_temporal_adapter(tmp_path):
     assert metrics_of(tmp_path, "demo_order.yaml")["war"] >= 0.95
 
 
 @pytest.mark.stress
-def test_the_order_of_frames_is_not_recognised_without_it(tmp_path):
+def test_the_order_of_frames_is_not_recognized_without_it(tmp_path):
     assert metrics_of(tmp_path, "demo_order.yaml", "ablations/no_tda.yaml")["war"] <= 0.60

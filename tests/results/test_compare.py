@@ -81,7 +81,7 @@ def test_runs_without_test_clips_are_compared_on_validation_clips_and_called_opt
     assert text.count("which also choose the checkpoint and the temperature, so they are optimistic") == 2
 
 
-def test_mcnemar_counts_the_clips_that_one_run_alone_recognised_and_says_what_p_means(runs):
+def test_mcnemar_counts_the_clips_that_one_run_alone_recognized_and_says_what_p_means(runs):
     result = run("compare", "poor", "good", "--out", "report")
     (change,) = json.loads((runs / "report/comparison.json").read_text())["differences"]
     only = [int(((one == TRUTH) & (other != TRUTH)).sum()) for one, other in ((POOR, GOOD), (GOOD, POOR))]

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from peclip.results.mcnemar import mcnemar, sign_p
 
 
-def test_only_clips_that_one_run_recognised_count():
+def test_only_clips_that_one_run_recognized_count():
     first = np.array([True, True, True, True, False, False])
     other = np.array([True, False, False, False, True, False])
     found = mcnemar(first, other)

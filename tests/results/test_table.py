@@ -26,7 +26,7 @@ def options(seed=0, **model):
 
 
 def write(folder, accuracy=0.8, seed=0, model=None, **known):
-    """Write a run that has recognised about a share of the clips, with its options."""
+    """Write a run that has recognized about a share of the clips, with its options."""
     write_run(folder, TRUTH, outcomes(90, accuracy, seed=seed)[1], **known)
     (folder / "config.yaml").write_text(yaml.safe_dump(options(seed, **(model or {}))))
     return folder

@@ -158,7 +158,7 @@ def files(names: tuple[str, ...], rng: np.random.Generator, place: Path) -> None
 
 
 def timeline(names: tuple[str, ...], place: Path) -> None:
-    """Check the table and the json of a recognised video."""
+    """Check the table and the json of a recognized video."""
     with Timeline(place / "out", [*names], {}) as written, written.video("a.mp4") as add:
         add(Row("a.mp4", 1, 0, 1, names[-1], dict.fromkeys(names, 0.5), 1.0))
     with (place / "out/timeline.csv").open(newline="", encoding="utf-8") as file:

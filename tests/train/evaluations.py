@@ -39,7 +39,7 @@ def write_run(folder, truth, predicted, labels=LABELS, seconds=90.0, paths=None,
 
 
 def outcomes(clips, accuracy, seed=0, classes=3):
-    """True and predicted classes of so many clips, of which about a share is recognised."""
+    """True and predicted classes of so many clips, of which about a share is recognized."""
     rng = np.random.default_rng(seed)
     truth = np.arange(clips) % classes
     return truth, np.where(rng.random(clips) < accuracy, truth, (truth + rng.integers(1, classes, clips)) % classes)

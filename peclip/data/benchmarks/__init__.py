@@ -39,7 +39,7 @@ READERS: dict[str, Callable[..., Manifest]] = {
 """The readers by the name that ``data.benchmark`` and ``peclip prepare`` accept."""
 
 WITH_VOTES = ("dfew", "mafw")
-"""Those whose readers have the option ``votes``."""
+"""Benchmarks whose readers have the option ``votes``."""
 
 
 def read_benchmark(name: str, root: Path | str, **options: str | None) -> Manifest:

@@ -1,4 +1,4 @@
-"""Functions shared by the readers of released layouts: find folders, read lists, recognise clips, make rows."""
+"""Functions shared by the readers of released layouts: find folders, read lists, recognize clips, make rows."""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

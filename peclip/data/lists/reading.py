@@ -7,7 +7,7 @@ from pathlib import Path
 from shlex import quote
 
 from peclip.data.manifest import Split
-from peclip.data.manifest.formats import ListFormat, first_lines, manifest_columns, recognise
+from peclip.data.manifest.formats import ListFormat, first_lines, manifest_columns, recognize
 from peclip.data.manifest.reader import SPLITS
 from peclip.data.manifest.text import read_utf8
 from peclip.errors import InputError, shown
@@ -66,7 +66,7 @@ def read_list(path: Path) -> ClipList:
         InputError: the file cannot be read, is of none of the forms, or a line of it is of another.
     """
     raw = read_utf8(path)
-    form = recognise(first_lines(raw))
+    form = recognize(first_lines(raw))
     if form is None:
         lines = first_lines(raw)
         begins = f"it begins with {shown(lines[0])}" if lines else "it is empty"

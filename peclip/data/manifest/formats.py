@@ -1,4 +1,4 @@
-"""Recognise how a table of clips is written: a manifest with any delimiter, or a list as other programs pass them on.
+"""Recognize how a table of clips is written: a manifest with any delimiter, or a list as other programs pass them on.
 
 Lists that circulate are ``PATH FRAMES LABEL`` and ``PATH LABEL`` with blanks and no header, and csv files with a header such
 as ``video_name,label`` or ``path,id``. Their labels are mostly numbers.
@@ -37,7 +37,7 @@ WORDS = re.compile(r"[^\W\d_][^\s/\\.]*(?: [^\W\d_][^\s/\\.]*)*")
 """A label by name: words that begin with a letter and hold neither slash nor point, as paths do."""
 
 SAMPLE = 50
-"""Lines by which a format is recognised."""
+"""Lines by which a format is recognized."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def list_command(path: Path | str, numbers: bool = False, columns: Iterable[obje
 
 
 def first_lines(raw: bytes) -> list[str]:
-    """Return the first lines of a UTF-8 file that are not blank, as many as :func:`recognise` looks at."""
+    """Return the first lines of a UTF-8 file that are not blank, as many as :func:`recognize` looks at."""
     lines = raw[: 1000 * SAMPLE].decode(errors="replace").split("\n")
     whole = lines if len(raw) <= 1000 * SAMPLE else lines[:-1]
     return [line.strip() for line in whole if line.strip()][:SAMPLE]
@@ -135,7 +135,7 @@ def delimiter_of(header: str) -> str:
     return max(DELIMITERS, key=lambda delimiter: len({*map(column_name, cells_of(header, delimiter))} & {*COLUMNS}))
 
 
-def recognise(lines: Sequence[str]) -> ListFormat | None:
+def recognize(lines: Sequence[str]) -> ListFormat | None:
     """Return the format of a list by its first lines that are not blank, None if it is none.
 
     Args:

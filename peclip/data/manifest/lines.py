@@ -21,7 +21,7 @@ from peclip.data.manifest.formats import (
     fold_columns,
     list_command,
     manifest_columns,
-    recognise,
+    recognize,
 )
 from peclip.data.manifest.soft import SOFT, check_classes
 from peclip.data.manifest.text import read_utf8
@@ -98,7 +98,7 @@ def _parse(path: Path | str, raw: bytes, header: list[str], delimiter: str) -> p
 def _as_list(path: Path | str, raw: bytes) -> str:
     """Return how a manifest is made of a file that is a list of another form, nothing if it is none."""
     lines = first_lines(raw)
-    found = recognise(lines)
+    found = recognize(lines)
     if found is None:
         return ""
     if manifest_columns(found.unread):

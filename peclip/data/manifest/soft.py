@@ -1,4 +1,4 @@
-"""Columns ``p_LABEL`` of a manifest: soft labels, a probability of every class for a clip, or nothing. They are recognised and checked."""
+"""Columns ``p_LABEL`` of a manifest: soft labels, a probability of every class for a clip, or nothing. They are recognized and checked."""
 
 from __future__ import annotations
 

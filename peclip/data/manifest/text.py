@@ -32,7 +32,7 @@ LONGEST_HEADER = 100_000
 """Bytes in which the header of a manifest with thousands of classes ends."""
 
 SAMPLE = 4096
-"""Bytes by which a file in UTF-16 without a mark is recognised."""
+"""Bytes by which a file in UTF-16 without a mark is recognized."""
 
 
 def read_bytes(path: Path | str) -> bytes:

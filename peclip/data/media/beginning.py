@@ -30,7 +30,7 @@ class _Mark(NamedTuple):
 
 
 def mark(packet: Packet[VideoStream], number: int) -> None:
-    """Number a packet, so that the frame decoded from it can be recognised."""
+    """Number a packet, so that the frame decoded from it can be recognized."""
     packet.opaque = _Mark(number)  # an object of its own: PyAV mixes up those that are the same, as small numbers are
 
 

@@ -158,7 +158,7 @@ class _Part:
         yield from self._errors(inf)
 
     def _remember(self, packet: Packet[VideoStream]) -> None:
-        """Keep a packet that belongs to an open first group, and number it, so that its frame is recognised."""
+        """Keep a packet that belongs to an open first group, and number it, so that its frame is recognized."""
         if self._group is None:
             if not packet.is_keyframe or not begins_open(self._video, packet):
                 return

@@ -1,4 +1,4 @@
-"""Recognise pointers of Git LFS: short texts that a clone has in the place of large files until they are fetched."""
+"""Recognize pointers of Git LFS: short texts that a clone has in the place of large files until they are fetched."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""Who waits for an answer: for a visitor who has left nothing more is computed, and the upload is deleted.
+"""Track the callers that wait for answers: when one has left, its computation stops and its upload is deleted.
 
-Gradio drops the calls of somebody who has left, but the function that it has called for them goes to its end, and so would
-the next visitor's wait.
+Gradio drops the calls of a visitor who has left, but the function that it has called for them runs to its end, and the next
+visitor would wait for that.
 """
 
 import json
@@ -65,7 +65,7 @@ class Callers:
             self._store.delete(token)
 
     def stop(self) -> None:
-        """Let nothing more be computed or said."""
+        """Stop all computations at their next check: the server ends."""
         self._stopped = True
 
     def calling(self, body: Any, send: Send) -> Send:

@@ -95,11 +95,11 @@ class Store:
         return token if token in self._uploads else None
 
     def hold(self, token: str) -> None:
-        """Let the folder of a token not grow too old while it waits for its turn, or its answer is computed."""
+        """Keep the folder of a token from expiring while it waits for its turn, or its answer is computed."""
         self._use(token, time.monotonic() + HELD)
 
     def release(self, token: str) -> None:
-        """Let it grow old from now on."""
+        """Let the folder of a token expire, counted from now."""
         with self._lock:
             if token in self._used:
                 self._used[token] = time.monotonic()

@@ -1,4 +1,4 @@
-"""Write a video again with what was recognised in it: boxes, labels, probabilities, a running timeline, and its sound."""
+"""Write a video again with what was recognized in it: boxes, labels, probabilities, a running timeline, and its sound."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -90,14 +90,14 @@ def write_film(
     report: Callable[[str], None] = lambda _: None,
     advance: Callable[[float], None] = lambda _: None,
 ) -> None:
-    """Read a video a second time, and write it with what was recognised in it.
+    """Read a video a second time, and write it with what was recognized in it.
 
     Each frame is shown when and for as long as in the video. Memory does not depend on its length.
 
     Args:
         source: a video file.
         target: the mp4 file.
-        record: what was recognised, finished.
+        record: what was recognized, finished.
         labels: class names, in the order of the probabilities.
         caution: about every answer; empty where there is nothing.
         report: called with a sentence about what is lost.

@@ -1,4 +1,4 @@
-"""Show what a camera sees, and what is recognised in it: a line for each answer, a window if it is wanted, and the latency."""
+"""Show what a camera sees, and what is recognized in it: a line for each answer, a window if it is wanted, and the latency."""
 
 import time
 from collections import deque

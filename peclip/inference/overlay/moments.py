@@ -12,7 +12,7 @@ class Moments:
     """The moments of one video, in order of time.
 
     Args:
-        record: what was recognised, finished.
+        record: what was recognized, finished.
     """
 
     def __init__(self, record: Record) -> None:

@@ -46,7 +46,7 @@ LONGEST_NAME = 4_096
 CLIP_FIELDS = tuple(field.name for field in fields(ClipFormat))
 
 NEWER_FIELDS = frozenset({"upright"})
-"""Those of :data:`CLIP_FIELDS` that files of earlier versions lack."""
+"""Names of :data:`CLIP_FIELDS` that files of earlier versions lack."""
 
 
 @dataclass(frozen=True)

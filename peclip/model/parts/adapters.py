@@ -86,7 +86,7 @@ class Adapter(nn.Module):
     """True where :meth:`forward` gets the :class:`Place` as its last argument."""
 
     title: ClassVar[str] = ""
-    """Its name in tables, of the class that states it alone; the name of the class where empty."""
+    """Name in tables; empty for the name of the class. A derived class does not inherit it."""
 
     only_at: ClassVar[tuple[str, ...] | str] = ()
     """The sites that it is made for, or the name of the only one; any where empty."""

@@ -27,7 +27,7 @@ class Prompts(nn.Module):
     towers: ClassVar[tuple[str, ...]] = ("text", "vision")
     """The towers that have prompts."""
     title: ClassVar[str] = ""
-    """Its name in tables, of the class that states it alone; the name of the class where empty."""
+    """Name in tables; empty for the name of the class. A derived class does not inherit it."""
 
     length: int
     """P, prompt tokens per depth."""

@@ -23,7 +23,7 @@ class TemporalHead(nn.Module):
     """
 
     title: ClassVar[str] = ""
-    """Its name in tables, of the class that states it alone; the name of the class where empty."""
+    """Name in tables; empty for the name of the class. A derived class does not inherit it."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features (B, D) of clips from those of their frames, (B, T, D); T may change from batch to batch.

@@ -1,4 +1,4 @@
-"""Recognise errors that a user can act on among those that Lightning, torch and the system raise during a run."""
+"""Recognize errors that a user can act on among those that Lightning, torch and the system raise during a run."""
 
 import re
 from traceback import walk_tb

@@ -80,7 +80,7 @@ class PEClipCLI(HookedCLI):
     folder: Path
     """The folder of the run, or of the results of an evaluation."""
     callbacks_named: list[Callback]
-    """Those of the options, without peclip's own."""
+    """Callbacks that the options name, without peclip's own."""
     recorder: Recorder
 
     RESUME = "resume with --ckpt_path last"

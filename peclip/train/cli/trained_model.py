@@ -3,7 +3,7 @@
 ``peclip test --ckpt_path MODEL`` needs nothing else: backbone, adapters, prompts, labels, class texts and clip format
 are those of the model, whether it is a run, a ``.ckpt``, a package or a released ``.pth``. Contradicting options
 are refused, except another location of the same backbone, another T and other class texts, with which the model may
-recognise classes that it was not trained on. A training that starts from a
+recognize classes that it was not trained on. A training that starts from a
 model reads labels and class texts from its own data.
 """
 
@@ -69,7 +69,7 @@ class TrainedModel:
     def labels(self, found: Sequence[str], texts: Any) -> Sequence[str] | None:
         """Return the labels of an evaluation that states none.
 
-        They are those of the model. With other class texts the model may recognise other classes: those of the data where they
+        They are those of the model. With other class texts the model may recognize other classes: those of the data where they
         are not all among the model's, or, where the data have no labels, those of the texts.
 
         Args:

@@ -50,7 +50,7 @@ APPLIED = SCHEDULE | {
 """Options that affect the result, and can change at a step."""
 
 EVALUATED = frozenset({"trainer.limit_test_batches", "data.eval_batch_size", "data.on_error"})
-"""Those that the evaluation at the end of a run has too: one that has failed may have others."""
+"""Options that the evaluation at the end of a run has, too: when it has failed, it may be repeated with other values."""
 
 LIMITS = ("trainer.max_epochs", "trainer.max_steps")
 """Ends of a training; a later one asks for nothing but more training."""

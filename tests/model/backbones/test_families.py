@@ -131,7 +131,7 @@ def test_packages_and_checkpoints_bring_the_model_back(family, whole, tmp_path):
         assert net.config == whole.config
 
 
-def test_a_backbone_with_another_weight_is_recognised(family, whole):
+def test_a_backbone_with_another_weight_is_recognized(family, whole):
     other = deepcopy(whole.backbone)
     del other.__dict__["fingerprint"]
     assert other.fingerprint == whole.backbone.fingerprint != ""

@@ -215,7 +215,7 @@ def test_the_path_of_the_program_is_not_in_the_file(path):
 
 @pytest.mark.stress
 def test_the_other_recurrences_are_written(tiny_clip, tmp_path):
-    """That of :func:`path` is a GRU."""
+    """The model of :func:`path` has a GRU."""
     adapters = {
         f"vision.mlp[{block}:{block + 1}]": partial(TemporalDynamicAdapter, rnn=rnn)
         for block, rnn in enumerate(("lstm", "rnn"))
@@ -288,7 +288,7 @@ def test_a_place_that_cannot_be_written_is_named(net, tmp_path):
     [{"vision.attention": SharedAdapter}, {}, {"vision.mlp": TemporalDynamicAdapter}],
 )
 def test_models_with_one_part_or_none_are_written(one_block, tmp_path, adapters):
-    """That of all parts is :func:`path`; the command writes one of none in the tests of export."""
+    """The file with all parts is :func:`path`; the command writes one of none in the tests of export."""
     net = stir(build(one_block, adapters=adapters, prompts=None)).eval()
     assert write_onnx(net, tmp_path / "model.onnx").worst <= TOLERANCE
 
