@@ -74,7 +74,8 @@ class InputError(ValueError):
 def options_below(section: str) -> Iterator[None]:
     """Let errors about an argument name the option of the command line: ``texts`` becomes ``model.net.texts``.
 
-    An error that carries no argument passes unchanged. Sections may be nested, the inner one being the last part of the name.
+    A value that the message advises is written as YAML has it: ``or None`` becomes ``or null``. An error that carries no
+    argument passes unchanged. Sections may be nested, the inner one being the last part of the name.
 
     Args:
         section: the options to which the arguments belong, such as ``model.net``.
@@ -92,6 +93,7 @@ def options_below(section: str) -> Iterator[None]:
             message = re.sub(
                 rf"(?<![\w./-]){re.escape(argument)}(?![\w/-]|\.\w)", f"{section}.{argument}", message, count=1
             )
+        message = re.sub(r"\b(to|or) None\b", r"\1 null", message)
         raise InputError(message, *(f"{section}.{argument}" for argument in error.arguments)) from error
 
 

@@ -30,6 +30,14 @@ def test_errors_about_an_argument_name_its_option_below_a_section():
     assert caught.value.arguments == ("model.net.texts",)
 
 
+def test_an_advised_none_is_null_on_the_command_line():
+    with (
+        pytest.raises(InputError, match=r"^model\.net\.norms is None\.mp4, expected both or null$"),
+        options_below("model.net"),
+    ):
+        raise InputError("norms is None.mp4, expected both or None", "norms")
+
+
 def test_each_argument_of_an_error_is_named_once_and_only_as_a_whole_word():
     with pytest.raises(InputError) as caught, options_below("data"):
         raise InputError("/root/manifest.csv: root, manifest or rooted, one manifest", "root", "manifest")

@@ -175,7 +175,7 @@ class VideoDataModule(RunClips):
         chosen = self._clips_for(stage)
         if not len(chosen):
             raise self.without_clips(stage)
-        chosen.check_labels(self.labels, stage != "fit", "; to omit such clips, set data.other_labels to skip")
+        chosen.check_labels(self.labels, stage != "fit", "; to omit such clips, set other_labels to skip")
         if stage == "fit" and self.soft_labels:
             check_soft_labels(chosen, self.labels, others=self.other_labels == "skip")
         unlabelled = chosen.table["label"].eq("")

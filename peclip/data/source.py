@@ -63,7 +63,7 @@ def read_source(
         InputError: not exactly one source is named, or it cannot be read.
     """
     if manifest and (root or benchmark):
-        raise InputError("manifest and root are both given: choose one (null unsets the other)", "manifest", "root")
+        raise InputError("manifest and root are both given: choose one, and set the other to None", "manifest", "root")
     if manifest:
         return Manifest.read(manifest, labels_required=False, allow_outside=outside)
     if not root and benchmark:

@@ -129,7 +129,7 @@ class Answers:
         if others := [file for file in self.finished if file not in files]:
             raise InputError(
                 f"out {self._folder}: holds answers about {shown(others[0])}, which this command does not name: name another "
-                "folder with --out"
+                "folder"
             )
         self._order = {file: place for place, file in enumerate(files)}
 
@@ -174,7 +174,7 @@ class Answers:
         try:
             before = read_json(note)
         except InputError as error:
-            raise InputError(f"{note}: is torn: name another folder with --out") from error
+            raise InputError(f"{note}: is torn: name another folder") from error
         if before is None:
             if other := [name for name in TABLES if (self._folder / name).exists()]:
                 raise InputError(
@@ -185,7 +185,7 @@ class Answers:
         now = json.loads(json.dumps(self._options))
         if other := [name for name in before | now if before.get(name) != now.get(name)]:
             values = ", ".join(f"{name} {_written(name, before)}, not {_written(name, now)}" for name in other)
-            raise InputError(f"out {self._folder}: holds answers with {values}: name another folder with --out")
+            raise InputError(f"out {self._folder}: holds answers with {values}: name another folder")
 
     def _publish(self) -> None:
         videos = sorted(self.finished.values(), key=lambda video: self._order.get(video.file, len(self._order)))

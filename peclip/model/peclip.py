@@ -46,12 +46,12 @@ class PEClip(Network):
             folder of open_clip, a file of weights in OpenAI's layout such as FaRL's, or ``demo``.
         adapters: adapter class by site: ``vision.attention``, ``vision.mlp``, ``text.attention`` or ``text.mlp``, or only
             some blocks of one, as in ``vision.mlp[6:12]``. One adapter is made per block, with the width of its tower. By
-            default the four of the paper, ShA, TDA, ShA and TA; {} or null for none.
-        prompts: the prompt class; by default MaPLe, 9 deep or as deep as the shorter tower. null for none.
+            default the four of the paper, ShA, TDA, ShA and TA; {} or None for none.
+        prompts: the prompt class; by default MaPLe, 9 deep or as deep as the shorter tower. None for none.
         texts: ``action_units`` (FACS descriptions of expressions), ``names``, ``sentences`` ("an expression of ..."), a template
             with ``{label}`` such as "a video of a person {label}", a list of several of these, or the texts themselves by
             label, one or a list. The normalised features of several texts of a class are averaged, and normalised again.
-        logit_scale: factor on the cosine similarities; above 0, at most 1,000,000. null for the one that the backbone was trained with.
+        logit_scale: factor on the cosine similarities; above 0, at most 1,000,000. None for the one that the backbone was trained with.
         compile: whether torch.compile fuses the operations of each block: the first step then takes about a minute.
         checkpointing: whether blocks keep only their input for the gradient and recompute the rest: less memory, more time.
         num_frames: T, frames of the clips that it is trained on; 1 to 10,000.
@@ -62,8 +62,8 @@ class PEClip(Network):
             ``peclip recognize`` turns them, too.
         temporal: class of the temporal head, which makes the feature of a clip from those of its frames: by default their mean.
         peft: a configuration of Hugging Face PEFT, such as ``peft.LoraConfig``, whose layers stand around linear layers of the
-            frozen backbone, alone or beside adapters and prompts. null for none.
-        norms: the towers of the backbone whose norms train as well: both, vision or text. null for none.
+            frozen backbone, alone or beside adapters and prompts. None for none.
+        norms: the towers of the backbone whose norms train as well: both, vision or text. None for none.
 
     Raises:
         InputError: an unknown site, two adapters at one place, prompts deeper than a tower, a label without a text, a

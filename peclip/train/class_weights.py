@@ -33,7 +33,7 @@ def loss_of(
         tried: whether the loss is tried; a training step of one's own may give it other arguments.
 
     Raises:
-        InputError: as :func:`class_weights` and :func:`weighted`, or the loss does not take the labels of the data.
+        InputError: as :func:`class_weights` and :func:`weighted`, or the loss does not accept the labels of the data.
     """
     if asked is not None:
         loss = weighted(loss, class_weights(asked, labels, data))

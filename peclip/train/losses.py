@@ -62,12 +62,12 @@ def check_takes(loss: nn.Module, classes: int, soft_labels: bool) -> None:
         why = first_line(error) or type(error).__name__
     if why and soft_labels:
         raise InputError(
-            f"data.soft_labels is true, but loss {type(loss).__name__} does not take the probabilities of classes, (B, C), in "
-            f"place of labels, (B,): {why}",
+            f"loss {type(loss).__name__} does not accept the probabilities of classes, (B, C), in place of labels, (B,), as "
+            f"soft_labels needs: {why}",
             "loss",
         )
     if why:
-        raise InputError(f"loss {type(loss).__name__} does not take logits (B, C) and labels (B,): {why}", "loss")
+        raise InputError(f"loss {type(loss).__name__} does not accept logits (B, C) and labels (B,): {why}", "loss")
 
 
 def _complaint(loss: nn.Module, clips: int, classes: int, labels: Tensor) -> str:

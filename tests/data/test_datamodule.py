@@ -315,7 +315,7 @@ class TestOtherLabels:
 
     def test_are_refused_by_default(self, clips):
         with pytest.raises(
-            InputError, match=r"unknown label 'anger', .*; to omit such clips, set data.other_labels to skip"
+            InputError, match=r"unknown label 'anger', .*; to omit such clips, set other_labels to skip"
         ):
             module(clips, labels=["sadness", "happiness"]).setup("fit")
 

@@ -135,7 +135,7 @@ def test_videos_of_one_name_have_pictures_of_their_own_and_changed_ones_are_read
 def test_answers_are_never_mixed(night, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     night(["a.mp4"])
-    with pytest.raises(InputError, match=r"holds answers with window 2\.0, not 4\.0: name another folder with --out"):
+    with pytest.raises(InputError, match=r"holds answers with window 2\.0, not 4\.0: name another folder$"):
         night(["a.mp4"], options=OPTIONS | {"window": 4.0})
     with pytest.raises(InputError, match=r"holds answers about 'a\.mp4', which this command does not name"):
         night(["b.mp4"])

@@ -100,7 +100,7 @@ def test_one_class_for_sure_is_its_label():
 
 
 def test_a_loss_that_takes_labels_alone_is_refused():
-    with pytest.raises(InputError, match=r"loss MultiMarginLoss does not take the probabilities of classes"):
+    with pytest.raises(InputError, match=r"loss MultiMarginLoss does not accept the probabilities of classes"):
         check_takes(nn.MultiMarginLoss(), 3, soft_labels=True)
     for loss in (CROSS_ENTROPY, nn.BCEWithLogitsLoss(), weighted(CROSS_ENTROPY, [1, 2, 3])):
         check_takes(loss, 3, soft_labels=True)
@@ -124,7 +124,7 @@ def test_arguments_with_which_a_class_would_not_be_learned_are_refused(arguments
 @pytest.mark.parametrize("classes", [2, 3])
 def test_a_loss_of_torch_that_takes_no_labels_is_refused_before_the_first_batch(loss, classes):
     with pytest.raises(
-        InputError, match=rf"^loss {type(loss).__name__} does not take logits \(B, C\) and labels \(B,\): "
+        InputError, match=rf"^loss {type(loss).__name__} does not accept logits \(B, C\) and labels \(B,\): "
     ):
         loss_of(loss, None, [*"abc"][:classes], None)
 
@@ -180,7 +180,7 @@ class Asserting(nn.Module):
     ],
 )
 def test_a_loss_of_ones_own_is_tried_before_the_first_batch(loss, says):
-    with pytest.raises(InputError, match=rf"^loss {type(loss).__name__} does not take logits .*: .*{says}$"):
+    with pytest.raises(InputError, match=rf"^loss {type(loss).__name__} does not accept logits .*: .*{says}$"):
         loss_of(loss, None, LABELS, None)
 
 

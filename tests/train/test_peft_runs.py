@@ -104,7 +104,7 @@ def test_a_killed_run_resumes_to_the_same_bits_with_dropout(config, lora_run, tm
         (["--model.net.peft", "torch.nn.Linear"], ["model.net.peft names 'torch.nn.Linear'", "not a subclass"]),
         (["--model.net.peft.r", "many"], ["model.net.peft"]),
         (["--model.net.peft.bias", "all"], ["of the frozen backbone"]),
-        (["--model.net.peft.init_lora_weights", "eva"], ["init_lora_weights is 'eva', expected true, false"]),
+        (["--model.net.peft.init_lora_weights", "eva"], ["init_lora_weights is 'eva', expected a bool, gaussian"]),
         (
             ["--model.net.peft", "{class_path: peft.LoraConfig, init_args: {rank: 3}}"],
             ["with the argument 'rank' that it does not accept"],

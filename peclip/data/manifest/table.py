@@ -258,7 +258,8 @@ class Manifest:
         if unknown.any():
             place = int(unknown.to_numpy().argmax())
             raise InputError(
-                f"{self.where(place)}: unknown label {shown(label.iat[place])}, expected one of {listed(known)}{advice}"
+                f"{self.where(place)}: unknown label {shown(label.iat[place])}, expected one of {listed(known)}{advice}",
+                "other_labels",
             )
         if not allow_empty and (empty := [name for name in known if not label.eq(name).any()]):
             raise InputError(

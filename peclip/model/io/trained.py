@@ -105,7 +105,7 @@ class ModelConfig:
             raise InputError(f"logit_scale is {self.logit_scale}, expected {expected}", "logit_scale")
         if self.norms is not None and self.norms not in get_args(TrainedNorms):
             expected = ", ".join(get_args(TrainedNorms))
-            raise InputError(f"norms is {shown(self.norms)}, expected {expected} or null", "norms")
+            raise InputError(f"norms is {shown(self.norms)}, expected {expected} or None", "norms")
         if not COLDEST <= self.temperature <= HOTTEST:
             raise InputError(f"temperature is {self.temperature}, expected {COLDEST:g} to {HOTTEST:g}")
 

@@ -126,7 +126,7 @@ def _check_arguments(arguments: Mapping[str, Any]) -> None:
     """
     if (initial := arguments.get("init_lora_weights", True)) not in INITIAL:
         raise InputError(
-            f"peft: init_lora_weights is {shown(initial)}, expected true, false, gaussian or orthogonal, which need no clips "
+            f"peft: init_lora_weights is {shown(initial)}, expected a bool, gaussian or orthogonal, which need no clips "
             "and leave the frozen backbone as it is",
             "peft",
         )

@@ -165,11 +165,14 @@ def _tokens(length: int, width: int, depth: int) -> nn.ParameterList:
 def _check_length(name: str, length: int, most: int | None = None) -> None:
     if length < 1 or (most is not None and length > most):
         expected = "at least 1" if most is None else f"1 to {most:,}"
-        raise InputError(f"{name}: length is {shown(length)}, expected {expected}; for no prompts, set prompts to null")
+        raise InputError(
+            f"{name}: length is {shown(length)}, expected {expected}; to train none, set prompts to None", "prompts"
+        )
 
 
 def _check_depth(name: str, depth: int, blocks: int, what: str) -> None:
     if not 1 <= depth <= blocks:
         raise InputError(
-            f"{name}: depth is {shown(depth)}, expected 1 to {blocks}, {what}; for no prompts, set prompts to null"
+            f"{name}: depth is {shown(depth)}, expected 1 to {blocks}, {what}; to train none, set prompts to None",
+            "prompts",
         )

@@ -179,14 +179,17 @@ REFUSED = {
     "no target": ({"target_modules": None}, "specify `target_modules`"),
     "no block": ({"layers_to_transform": 7}, "layers_to_transform has 7, expected blocks from 0 to 1"),
     "biases": ({"bias": "all"}, "of the frozen backbone, expected weights of its own alone"),
-    "weights that are changed": ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa', expected true, false"),
+    "weights that are changed": (
+        {"init_lora_weights": "pissa"},
+        "init_lora_weights is 'pissa', expected a bool, gaussian",
+    ),
     "weights that are changed unseen": (
         {"init_lora_weights": "olora"},
         "which need no clips and leave the frozen backbone",
     ),
     "an initialisation by clips": (
         {"init_lora_weights": "lora_ga"},
-        "init_lora_weights is 'lora_ga', expected true, false",
+        "init_lora_weights is 'lora_ga', expected a bool, gaussian",
     ),
     "several adapters": ({"arrow_config": {"top_k": 3}}, "arrow_config is ArrowConfig"),
     "quantised layers": ({"use_qalora": True}, "use_qalora is not supported: omit it"),

@@ -53,9 +53,9 @@ def test_prompts_are_nine_deep_or_as_deep_as_there_are_blocks(blocks, depth):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"length": 0}, "MaPLe: length is 0, expected at least 1; for no prompts, set prompts to null"),
+        ({"length": 0}, "MaPLe: length is 0, expected at least 1; to train none, set prompts to None"),
         ({"length": -2}, "MaPLe: length is -2, expected at least 1"),
-        ({"depth": 0}, "MaPLe: depth is 0, expected 1 to 4, the blocks of the shorter tower; for no prompts, set"),
+        ({"depth": 0}, "MaPLe: depth is 0, expected 1 to 4, the blocks of the shorter tower; to train none, set"),
         ({"depth": 5}, "MaPLe: depth is 5, expected 1 to 4"),
     ],
 )
@@ -113,8 +113,8 @@ def test_vpt_goes_as_deep_as_the_vision_tower_alone(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (CoOp, {"length": 0}, "CoOp: length is 0, expected at least 1; for no prompts, set prompts to null"),
-        (VPT, {"length": 0}, "VPT: length is 0, expected 1 to 1,000; for no prompts, set prompts to null"),
+        (CoOp, {"length": 0}, "CoOp: length is 0, expected at least 1; to train none, set prompts to None"),
+        (VPT, {"length": 0}, "VPT: length is 0, expected 1 to 1,000; to train none, set prompts to None"),
         (VPT, {"length": 10**9}, "VPT: length is 1000000000, expected 1 to 1,000"),
         (VPT, {"depth": 5}, "VPT: depth is 5, expected 1 to 4, the blocks of the vision tower"),
         (VPT, {"depth": 0}, "VPT: depth is 0, expected 1 to 4"),
