@@ -1,7 +1,5 @@
 """``peclip recognize``: a person's own videos -> a folder with tables, json and pictures."""
 
-import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -121,10 +119,8 @@ def _joiner(features: str, faces: str, face_model: str | None) -> "Joiner | None
 
 def _options(recognizer: "Recognizer", head: dict[str, Any], formats: list[str]) -> dict[str, Any]:
     """Return what answers depend on, by the name of the option; the model with a digest of all that its logits depend on."""
-    from peclip.model.io.fits import digest
+    from peclip.model.io.fits import model_digest
 
-    net = recognizer.net
-    config = {name: value for name, value in net.config.to_plain().items() if name != "backbone"}
-    known = hashlib.sha256((json.dumps(config, sort_keys=True) + digest(net.trainable_state())).encode()).hexdigest()
+    known = model_digest(recognizer.net.config, recognizer.net.trainable_state())
     options = {name: value for name, value in head.items() if name != "peclip"}
     return options | {"model": f"{head['model']} ({known[:12]})", "format": ",".join(formats)}

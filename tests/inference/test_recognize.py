@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from peclip.cli import main
@@ -19,6 +20,8 @@ from peclip.errors import InputError
 from peclip.inference import recognize as command
 from peclip.inference.cautions import ZERO_SHOT
 from peclip.inference.trained import load_model
+from peclip.model import PEClip, TemporalHead
+from peclip.model.io.checkpoint import to_checkpoint
 from tests.media import write_video
 from tests.processes import piped
 
@@ -61,6 +64,27 @@ def test_the_command_takes_options_with_dashes(checkpoint, tmp_path, capsys, opt
     assert capsys.readouterr().out.startswith(
         f"{tmp_path / 'out-put' / 'summary.csv'}: 1 face in 1 video, 1 row of the timeline; "
     )
+
+
+class Rounded(TemporalHead):
+    """Takes an argument that JSON has no form for."""
+
+    def __init__(self, width: int, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features.to(self.dtype).mean(dim=1).float()
+
+
+def test_a_model_whose_part_takes_a_dtype_answers_and_resumes(tiny_clip, tmp_path):
+    write_video(tmp_path / "a.mp4", 10)
+    temporal = partial(Rounded, dtype=torch.bfloat16)
+    net = PEClip(["fear", "anger"], str(tiny_clip), adapters={}, prompts=None, num_frames=4, temporal=temporal)
+    torch.save(to_checkpoint(net.to_trained()), tmp_path / "best.ckpt")
+    for _ in range(2):
+        assert recognize([str(tmp_path / "a.mp4")], str(tmp_path / "best.ckpt"), str(tmp_path / "out"), "none") == 0
+    assert len(table(tmp_path / "out")) == 1
 
 
 def test_zero_shot_answers_with_a_caution(tiny_clip, tmp_path, capsys):

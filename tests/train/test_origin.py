@@ -204,3 +204,16 @@ def test_a_torn_record_is_named(tiny_run, tmp_path):
         (tmp_path / "origin.json").write_text(content)
         with pytest.raises(InputError, match=f"origin.json.* {says}"):
             origin.check_same(tmp_path, "")
+
+
+def test_a_training_starts_from_a_model_whose_part_takes_a_dtype(model, tmp_path):
+    trained = read_trained(model)
+    part = next(iter(trained.config.adapters.values()))
+    for name, value in (("dtype", torch.float16), ("names", {"a", "b"})):
+        part.init_args[name] = value
+    origin = Origin.of(MODEL, trained)
+    origin.write(tmp_path)
+    origin.check_same(tmp_path, "put it back")
+    part.init_args["dtype"] = torch.float32
+    with pytest.raises(InputError, match="has other adapters than when"):
+        Origin.of(MODEL, trained).check_same(tmp_path, "put it back")

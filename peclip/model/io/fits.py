@@ -1,6 +1,7 @@
 """Check that trained weights fit a model: that it would use them as they were trained."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from peclip.errors import InputError, listed, short, shown
 from peclip.model.backbones.contract import TextLayout
-from peclip.model.io.spec import Spec, completed
+from peclip.model.io.spec import Spec, as_json_text, completed
 from peclip.model.io.trained import ModelConfig, Trained
 
 
@@ -105,6 +106,18 @@ def digest(state: Mapping[str, Tensor]) -> str:
     for name in sorted(state):
         total.update(state[name].detach().to("cpu", torch.float32).numpy().tobytes())
     return total.hexdigest()
+
+
+def model_digest(config: ModelConfig, state: Mapping[str, Tensor]) -> str:
+    """Return a SHA-256 digest of everything that the answers of a model depend on, except the location of its backbone.
+
+    Args:
+        config: of the model.
+        state: its trained weights by name.
+    """
+    settings = {name: value for name, value in config.to_plain().items() if name != "backbone"}
+    text = json.dumps(settings, sort_keys=True, default=as_json_text) + digest(state)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _check_parts(config: ModelConfig, before: ModelConfig, source: str) -> None:

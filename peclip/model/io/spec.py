@@ -86,6 +86,17 @@ def with_lists(value: Any) -> Any:
     return {key: with_lists(entry) for key, entry in value.items()} if isinstance(value, dict) else value
 
 
+def as_json_text(value: Any) -> str:
+    """Return an argument that JSON has no form for, such as ``torch.float32`` or a set, as text: ``default`` of ``json.dumps``.
+
+    The entries of a set are sorted, because their order in Python differs from process to process.
+    """
+    if isinstance(value, set | frozenset):
+        entries = ", ".join(sorted(map(repr, value)))
+        return f"{{{entries}}}" if isinstance(value, set) else f"frozenset({{{entries}}})"
+    return str(value)
+
+
 def class_of(factory: Callable[..., nn.Module]) -> type[Any]:
     """Return the class behind a factory: a class, or a ``functools.partial`` of one.
 

@@ -1,8 +1,6 @@
 """Write predictions clip by clip: one csv file, or Parquet shards that a restart completes."""
 
 import csv
-import hashlib
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +15,7 @@ from peclip.data.manifest import Manifest
 from peclip.errors import InputError, counted
 from peclip.files import as_cell, atomic_write
 from peclip.labels import column
-from peclip.model import PEClip
-from peclip.model.io.fits import digest
+from peclip.model.io.fits import model_digest
 from peclip.results.evaluation import PIECE
 from peclip.terminal import say
 from peclip.train.arriving import Arriving
@@ -193,18 +190,11 @@ def shard_writer(
         labels=list(net.labels),
         num_frames=data.clip_format.num_frames,
         precision=precision,
-        model=model_digest(net),
+        model=model_digest(net.config, net.trainable_state()),
         views=str(data.views) if data.views.count > 1 else None,
         calibrate=None if module.calibrate else False,
     )
     return ShardWriter(ShardFolder(path, prediction), data, net.labels)
-
-
-def model_digest(net: PEClip) -> str:
-    """Return a digest of everything that the probabilities depend on, except the location of the backbone."""
-    settings = {name: value for name, value in net.config.to_plain().items() if name != "backbone"}
-    text = json.dumps(settings, sort_keys=True, default=str) + digest(net.trainable_state())
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def joined(outputs: Sequence[Outputs], classes: int) -> Outputs:

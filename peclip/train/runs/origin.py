@@ -1,5 +1,6 @@
 """Know the model again that a training starts from: under the same name there may be other weights when the next one starts."""
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from peclip.errors import InputError
 from peclip.files import write_json
 from peclip.model.io import Trained
 from peclip.model.io.fits import digest
+from peclip.model.io.spec import as_json_text
 from peclip.results.records import from_json, read_json
 
 FILE = "origin.json"
@@ -36,7 +38,8 @@ class Origin:
         """Return what the model with this name is now."""
         plain = trained.config.to_plain()
         settings = {"backbone": trained.config.fingerprint, **{entry: plain.get(entry) for entry in SETTINGS}}
-        return cls(name, digest(trained.state), settings)
+        as_in_file = json.loads(json.dumps(settings, default=as_json_text))  # which it is compared with
+        return cls(name, digest(trained.state), as_in_file)
 
     def check_same(self, run: Path, advice: str) -> None:
         """Check that a run started from the same weights, if from a model with this name. Another name is another option.

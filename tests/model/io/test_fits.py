@@ -1,12 +1,17 @@
 """Weights fit a model that computes with them what they were trained for, not every one that has tensors of their shapes."""
 
+import hashlib
+import json
 from functools import partial
 
 import pytest
+import torch
 from torch import Tensor
 
 from peclip.errors import InputError
 from peclip.model import AdaptFormer, MeanPool, SharedAdapter, TemporalDynamicAdapter, TemporalHead, read_trained
+from peclip.model.io.fits import digest, model_digest
+from peclip.model.io.spec import as_json_text
 from tests.model.small import build
 
 
@@ -68,3 +73,35 @@ def test_a_tuple_comes_back_as_a_list_and_is_the_same(kernels, tiny_clip, tmp_pa
     build(tiny_clip, temporal=Kernels).load_trained(weights)
     with pytest.raises(InputError, match=r"temporal is .*\[1, 5\].* was trained with .*\[1, 3\]"):
         build(tiny_clip, temporal=partial(Kernels, kernels=(1, 5))).load_trained(weights)
+
+
+class Rounded(TemporalHead):
+    """Takes arguments that JSON has no form for."""
+
+    def __init__(self, width: int, dtype: torch.dtype = torch.float32, names: frozenset[str] = frozenset()) -> None:
+        super().__init__()
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.mean(dim=1)
+
+
+def test_a_model_whose_part_takes_a_dtype_has_a_digest(tiny_clip):
+    single, half = (
+        model_digest(net.config, net.trainable_state())
+        for net in (build(tiny_clip, temporal=partial(Rounded, dtype=kind)) for kind in (torch.float32, torch.float16))
+    )
+    assert single != half
+
+
+def test_a_model_of_other_arguments_keeps_the_digest_that_answers_on_disk_have(tiny_clip):
+    net = build(tiny_clip)
+    plain = {name: value for name, value in net.config.to_plain().items() if name != "backbone"}
+    before = json.dumps(plain, sort_keys=True) + digest(net.trainable_state())
+    assert model_digest(net.config, net.trainable_state()) == hashlib.sha256(before.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("kind", [set, frozenset])
+def test_a_set_is_written_in_one_order_in_every_process(kind):
+    names = [f"name{number}" for number in range(20)]
+    entries = ", ".join(sorted(map(repr, names)))
+    assert as_json_text(kind(names)) == (f"{{{entries}}}" if kind is set else f"frozenset({{{entries}}})")
