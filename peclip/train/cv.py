@@ -136,8 +136,7 @@ def _check_folds(data: Namespace, source: Manifest, trainer: Namespace) -> None:
 
 def without_results(trainer: Namespace) -> str | None:
     """Return the option with which a training leaves no results, None where there is none."""
-    idle = {"fast_dev_run": trainer.fast_dev_run, "logger false": trainer.logger is False}
-    idle["limit_test_batches 0"] = trainer.limit_test_batches == 0
+    idle = {"fast_dev_run": trainer.fast_dev_run, "limit_test_batches 0": trainer.limit_test_batches == 0}
     return next((option for option, is_set in idle.items() if is_set), None)
 
 

@@ -258,6 +258,20 @@ def test_a_folder_of_several_seeds_is_refused_and_kept(resuming):
     assert {path.read_text() for path in files} == {"mine"}
 
 
+def test_folds_without_a_logger_have_the_same_results_also_after_a_kill(tmp_path, monkeypatch, interrupted, finished):
+    command = ["cv", "--config", interrupted / "tiny.yaml", "--trainer.logger", "false"]
+    assert in_a_process(tmp_path, command, IN_FOLD_2)[0] == -signal.SIGKILL
+    monkeypatch.chdir(tmp_path)
+    with blank_pictures():
+        result = run(*command)
+    assert (result.status, result.err) == (0, "")
+    assert "Resuming runs/tiny/cv_0, finished before: fold 1" in result.out
+    for fold in FOLDS:
+        here, there = (folder / f"runs/tiny/cv_0/fold_{fold}" for folder in (tmp_path, finished))
+        assert (here / "predictions.csv").read_text() == (there / "predictions.csv").read_text()
+        assert not (here / "metrics.csv").exists()
+
+
 def test_data_without_folds_are_refused(tmp_path, monkeypatch, tiny_config):
     monkeypatch.chdir(tmp_path)
     assert_refused(run("cv", "--config", tiny_config), "manifest.csv has no folds, peclip cv needs two or more")
@@ -269,7 +283,6 @@ def test_data_without_folds_are_refused(tmp_path, monkeypatch, tiny_config):
     [
         (("--data.fold", "9"), "data.fold is 9, but peclip cv tests on every fold"),
         (("--ckpt_path", "somewhere"), "ckpt_path belongs to one run: peclip cv resumes by itself"),
-        (("--trainer.logger", "false"), "trainer.logger false leaves no results"),
         (("--trainer.fast_dev_run", "true"), "trainer.fast_dev_run leaves no results"),
         (("--trainer.limit_test_batches", "0"), "trainer.limit_test_batches 0 leaves no results"),
         (("--trainer.limit_test_batches", "0.01"), "fold 1: trainer.limit_test_batches is 0.01, and this share of 2"),

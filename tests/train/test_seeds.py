@@ -81,7 +81,6 @@ def test_a_torn_digest_of_the_clips_is_named(runs, tiny_config, tmp_path):
         (("--seeds=many",), "--seeds is 'many', expected a number of seeds from 1 to 1,000"),
         (("--seeds",), "--seeds is '', expected a number of seeds from 1 to 1,000"),
         (("--seeds", "2", "--ckpt_path", "last"), "ckpt_path belongs to one run"),
-        (("--seeds", "2", "--trainer.logger", "false"), "trainer.logger false leaves no results"),
         (("--seeds", "2", "--model.lr_adapters", "0.5"), "seed_5 has model.lr_adapters"),
         (("--seeds", "2", "--trainer.limit_test_batches", "0"), "trainer.limit_test_batches 0 leaves no results"),
         (("--seeds", "2", "--seed_everything", "4294967295"), "seed_everything is 4294967296 for the last of 2 seeds"),
@@ -112,6 +111,18 @@ def test_a_run_that_was_killed_beside_its_previous_checkpoint_goes_on_from_it(ru
     assert result.status == 0, result.err
     assert f"Resuming {folder / 'seed_6'} from step" in result.out
     assert (folder / "seed_6/predictions.csv").read_text() == (runs[0] / "seed_6/predictions.csv").read_text()
+
+
+def test_a_seed_without_a_logger_that_was_killed_goes_on_from_its_checkpoint(tiny_config, tmp_path, monkeypatch):
+    options = (*SHORT, "--trainer.max_epochs", "2", "--trainer.logger", "false", "--folder", "runs", "--seeds", "2")
+    killed = AtCall("peclip.train.module:PEClipModule.on_train_epoch_end", 4, partial(send, signal.SIGKILL))
+    command = ["fit", "--config", tiny_config, *options]
+    assert in_a_process(tmp_path, command, killed)[0] == -signal.SIGKILL
+    monkeypatch.chdir(tmp_path)
+    result = run(*command)
+    assert (result.status, result.err) == (0, "")
+    assert "Resuming runs/seed_1 from step 3\n" in result.out
+    assert "Mean ± standard deviation over runs that differ only in the seed." in result.out
 
 
 def test_the_number_of_seeds_belongs_to_the_command_line(tiny_config, tmp_path, monkeypatch):
