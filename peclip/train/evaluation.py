@@ -73,12 +73,16 @@ class EvaluationModule(LightningModule):
         """Return the predictions for a batch; its labels are ignored."""
         return Outputs(batch.clip, logits_of(self.net, batch.video), self.temperature)
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget the clips of an evaluation that did not end, such as the trial of a batch size for which there was no memory."""
+        for metric in (self.val_metrics, self.test_metrics, self.zero_shot_metrics, self.eval_loss, self.eval_logits):
+            metric.reset()
+
+    on_test_epoch_start = on_validation_epoch_start
+
     def on_validation_epoch_end(self) -> None:
         """Log the results over all validation clips."""
         if self.trainer.sanity_checking:  # its few clips may all be unreadable
-            self.val_metrics.reset()
-            self.eval_loss.reset()
-            self.eval_logits.reset()
             return
         loss = self._log_loss("val")
         self._calibrate()

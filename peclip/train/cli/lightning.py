@@ -6,7 +6,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -45,6 +45,7 @@ from peclip.train.cli.trainer import (
     fits_cluster,
     imply_barebones,
     imply_dry_run,
+    let_finders_evaluate,
     logged_scores,
     plugins,
     precision_of,
@@ -163,6 +164,8 @@ class PEClipCLI(HookedCLI):
             self.resumed = find_interrupted(options)
             if not self.in_place:
                 check_checkpoint(options.checkpoint)
+        else:
+            let_finders_evaluate(options.trainer)
         self.folder = choose_folder(options, self.config.subcommand, self.resumed)
         options.trainer.precision = precision_of(options.trainer, self.resumed)
         parser, started = self.subcommand_parser(self.config.subcommand), options.get(ORIGIN)
@@ -306,6 +309,10 @@ class PEClipCLI(HookedCLI):
         path = best.best_model_path or None if best else None
         if best and best.monitor and not path and not self.options.trainer.fast_dev_run:
             rank_zero_only(say)(f"No checkpoint has a {best.monitor}, so the results are those of the last weights.")
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        callbacks[:] = [
+            each for each in callbacks if not isinstance(each, BatchSizeFinder)
+        ]  # it has found that of a training
         if run:
             run(self.model, datamodule=self.datamodule, ckpt_path=path, weights_only=True, verbose=False)
         if self.trainer.is_global_zero and not self.options.trainer.fast_dev_run:

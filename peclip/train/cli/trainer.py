@@ -41,6 +41,14 @@ def imply_dry_run(trainer: Namespace) -> None:
         trainer.logger = None if trainer.logger is False else trainer.logger
 
 
+def let_finders_evaluate(trainer: Namespace) -> None:
+    """Let finders of a batch size find that of an evaluation, which is an option of its own, in place of that of a training."""
+    for callback in entries(trainer.callbacks):
+        given = callback.get("init_args") or {}
+        if given.get("batch_arg_name") == "batch_size":
+            given["batch_arg_name"] = "eval_batch_size"
+
+
 def dry_run_note(trainer: Trainer) -> str:
     """Return a line that says of an evaluation that it is a dry run; empty where it is none."""
     batches = int(trainer.fast_dev_run)  # type: ignore[attr-defined]
