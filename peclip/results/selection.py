@@ -12,7 +12,7 @@ Split = Literal["test", "validation"]
 SELECTION: dict[Selection, str] = {
     "validation": "the checkpoint is chosen on validation clips; the test clips are read once, at the end.",
     "test": "the checkpoint is chosen on the test clips (val: test), so the test result is optimistic.",
-    "none": "no validation or test clips choose the checkpoint, which is the last one by default.",
+    "none": "no validation or test clips choose the weights, which are the last ones by default.",
 }
 
 SAME_CLIPS = (

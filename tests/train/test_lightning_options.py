@@ -173,15 +173,31 @@ def content(folder):
 
 
 def test_without_checkpoints_the_last_weights_are_tested(fit_once):
-    folder, _ = fit_once("--trainer.enable_checkpointing", "false")
+    folder, result = fit_once("--trainer.enable_checkpointing", "false")
     assert not (folder / "checkpoints").exists()
     assert json.loads((folder / "metrics.json").read_text())["clips"] == 6
+    assert "\nNo checkpoint is kept: the results are those of the last weights.\n" in result.out
+    assert "choose the" not in result.out
+
+
+def test_without_checkpoints_and_results_no_later_test_is_promised(fit_once):
+    result = fit_once("--trainer.enable_checkpointing", "false", "--trainer.limit_test_batches", "0")[1]
+    said = "trainer.limit_test_batches is 0, so nothing is evaluated at the end, and no checkpoint is kept\n"
+    assert said in result.out
+    assert "peclip test does it later" not in result.out
+
+
+def test_where_no_best_checkpoint_is_saved_no_clips_choose_it(fit_once):
+    folder, result = fit_once("--checkpoint.save_top_k", "0")
+    assert "No validation or test clips choose the weights, which are the last ones by default.\n" in result.out
+    assert json.loads((folder / "metrics.json").read_text())["selection"] == "none"
 
 
 def test_a_dry_run_says_so_and_leaves_nothing(fit_once):
     folder, result = fit_once("--trainer.fast_dev_run", "true")
     assert "fast_dev_run: a dry run of a few batches, in one epoch; nothing is saved\n" in result.out
     assert "The run is in" not in result.out
+    assert "checkpoint is chosen" not in result.out
     assert not folder.exists()
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from peclip.console import PlainConsole
 from peclip.data.batch import Batch
+from peclip.data.datamodule import VideoDataModule
 from peclip.errors import counted
 from peclip.model.naming import method_name
 from peclip.results.selection import selection_note
@@ -17,6 +18,7 @@ from peclip.results.tables import giga
 from peclip.terminal import say
 from peclip.train.callbacks.run import module_and_data, selection_of, trainable_parts
 from peclip.train.class_weights import as_sentence
+from peclip.train.runs.checkpoints import best_checkpoint
 
 
 class Summary(Callback):
@@ -58,11 +60,20 @@ class Summary(Callback):
             say(as_sentence(net.loss, net.net.labels))
         for note in (*data.source.notes, *splits.notes):
             say(note)
-        limit = "limit_test_batches" if len(splits.test) else "limit_val_batches"
-        if len(splits.test or splits.val) and getattr(trainer, limit) == 0:
-            say(f"trainer.{limit} is 0, so nothing is evaluated at the end: peclip test does it later")
-        else:
-            say(selection_note(selection_of(trainer, data), "test" if len(splits.test) else "validation"))
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            say(_what_is_evaluated(trainer, data))
+
+
+def _what_is_evaluated(trainer: Trainer, data: VideoDataModule) -> str:
+    """Return a line that says of which weights the results at the end of a training will be, or that there will be none."""
+    splits, is_kept = data.splits, best_checkpoint(trainer) is not None
+    limit = "limit_test_batches" if len(splits.test) else "limit_val_batches"
+    if len(splits.test or splits.val) and getattr(trainer, limit) == 0:
+        later = "peclip test does it later" if is_kept else "and no checkpoint is kept"
+        return f"trainer.{limit} is 0, so nothing is evaluated at the end{':' if is_kept else ','} {later}"
+    if not is_kept:
+        return "No checkpoint is kept: the results are those of the last weights."
+    return selection_note(selection_of(trainer, data), "test" if len(splits.test) else "validation")
 
 
 def _name_of(part: object) -> str:

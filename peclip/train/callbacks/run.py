@@ -89,7 +89,8 @@ def selection_of(trainer: Trainer, data: VideoDataModule, is_over: bool = False)
         is_over: whether the training has ended, possibly before its first validation.
     """
     best = best_checkpoint(trainer)
-    chooses = best and (best.monitor or "").startswith("val/") and (best.best_model_path or not is_over)
+    monitors = best and (best.monitor or "").startswith("val/") and best.save_top_k != 0
+    chooses = best and monitors and (best.best_model_path or not is_over)
     return data.selection if chooses else "none"
 
 
