@@ -18,7 +18,7 @@ from peclip.results.calibration import Calibrated
 from peclip.results.figures import draw_confusion, write_confusion
 from peclip.results.records import from_json, read_json
 from peclip.results.scores import Scores, scores
-from peclip.results.selection import Seen, Selection, Split
+from peclip.results.selection import Seen, Selection, Split, Validated
 from peclip.results.training import Training, read_training
 from peclip.views import Views
 
@@ -86,6 +86,7 @@ class Metrics:
         views: of each clip, where there are several.
         method: name of the parts that were trained, such as "PE-CLIP"; None where the file does not say.
         seen: how many of the clips are not held out from the model; None for no clip, or where nothing is known of these.
+        validated: on how many validation clips the training validated; None for all of them, or where the file does not say.
     """
 
     split: Split
@@ -108,6 +109,7 @@ class Metrics:
     views: Views | None = None
     method: str | None = None
     seen: Seen | None = None
+    validated: Validated | None = None
 
     @classmethod
     def from_json(cls, content: Any, source: str) -> "Metrics":
@@ -133,6 +135,7 @@ class Metrics:
             "views",
             "method",
             "seen",
+            "validated",
         )
         content = {name: value for name, value in asdict(self).items() if name not in known or value is not None}
         del content["scores"], content["zero_shot"]
@@ -145,6 +148,8 @@ class Metrics:
         remarks = [*(self.seen.remarks if self.seen else []), *([str(self.views)] if self.views else [])]
         if self.limited:
             remarks.append(f"limited to {self.limited.clips:,} of {self.limited.of:,} clips")
+        if self.validated:
+            remarks.append(str(self.validated))
         if self.clip_format and self.model_format:
             for name, (here, there) in self.clip_format.differences(self.model_format).items():
                 remarks.append(f"{name} {here}, but the model was trained with {there}")

@@ -50,6 +50,25 @@ class Seen:
         ]
 
 
+@dataclass(frozen=True)
+class Validated:
+    """Size of the validations of a training, where they were limited to some of its validation clips.
+
+    Attributes:
+        clips: how many each of them looked at.
+        of: validation clips of the training.
+        chose: what these clips chose: checkpoint, temperature, or both.
+    """
+
+    clips: int
+    of: int
+    chose: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return a remark for people."""
+        return f"{' and '.join(self.chose)} chosen on {self.clips:,} of {self.of:,} validation clips"
+
+
 def is_optimistic(selection: Selection, split: Split) -> bool:
     """Return whether the checkpoint is chosen on the clips that are evaluated; with ``val: test`` these are also the validation clips."""
     return selection in ("test", split)

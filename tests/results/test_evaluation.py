@@ -17,7 +17,7 @@ from peclip.results.evaluation import (
     write_evaluation,
 )
 from peclip.results.scores import Scores, scores
-from peclip.results.selection import Seen
+from peclip.results.selection import Seen, Validated
 from peclip.results.training import Training, Waits, read_training, write_training
 from tests.train.evaluations import LABELS, write_run
 
@@ -180,6 +180,7 @@ def test_metrics_say_what_was_evaluated_on_what(tmp_path):
         model_format=ClipFormat(),
         limited=Limited(6, 40),
         seen=Seen(3, 1, 40),
+        validated=Validated(8, 90, ("checkpoint", "temperature")),
     )
     write_evaluation(tmp_path, special)
     again = read_metrics(tmp_path)
@@ -188,7 +189,11 @@ def test_metrics_say_what_was_evaluated_on_what(tmp_path):
         f"{count} of the 40 clips are {kind} clips of this model"
         for count, kind in ((3, "training"), (1, "validation"))
     ]
-    assert again.remarks[2:] == ["limited to 6 of 40 clips", "num_frames 8, but the model was trained with 16"]
+    assert again.remarks[2:] == [
+        "limited to 6 of 40 clips",
+        "checkpoint and temperature chosen on 8 of 90 validation clips",
+        "num_frames 8, but the model was trained with 16",
+    ]
     assert METRICS.remarks == []
     unknown = replace(special, seen=Seen(0, 0, 40, unknown=True)).remarks
     assert unknown[0] == "it is not known which of the 40 clips are training or validation clips of this model"

@@ -9,6 +9,7 @@ import pytest
 from peclip.clip_format import ClipFormat
 from peclip.results.evaluation import Limited, Metrics
 from peclip.results.scores import scores
+from peclip.results.selection import Validated
 from peclip.results.tables import duration, markdown_table, points, print_metrics, total
 
 LABELS = ["happiness", "sadness", "fear"]
@@ -55,6 +56,11 @@ def test_results_on_the_validation_clips_are_optimistic_where_these_choose_the_c
     assert ("optimistic" in text) == (selection != "none")
     assert ("which also choose the checkpoint and the temperature" in text) == (selection == "validation")
     assert "add test clips" in text or selection != "validation"
+
+
+def test_the_title_says_what_some_validation_clips_alone_have_chosen():
+    text = printed(validated=Validated(8, 1200, ("checkpoint", "temperature")))
+    assert "(checkpoint and temperature chosen on 8 of 1,200 validation clips)" in " ".join(text.split())
 
 
 def test_a_markdown_cell_stays_one_cell_of_one_line():

@@ -17,7 +17,7 @@ from peclip.model.io import read_trained
 from peclip.model.io.checkpoint import SELECTING
 from peclip.train.module import PEClipModule
 from peclip.train.runs.checkpoints import BestCheckpoint
-from tests.runs import run
+from tests.runs import run, write_config, write_data
 from tests.train.one_epoch import ONE_EPOCH, column
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
@@ -250,6 +250,30 @@ def test_a_limited_evaluation_says_so_and_which_clips_it_saw(fit_once, monkeypat
     assert len(rows) == 4
     assert {row["label"] for row in rows} == {"happiness", "sadness", "anger"}  # the manifest lists them by class
     assert rows == sorted(rows, key=lambda row: int(Path(row["path"]).stem))  # in the order of the manifest
+
+
+def test_a_selection_on_some_validation_clips_is_in_the_report_of_the_run_and_of_later_tests(
+    tmp_path, monkeypatch, tiny_clip
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    data = write_data(tmp_path / "data", {"train": 2, "val": 3, "test": 1})
+    config = write_config(tmp_path / "tiny.yaml", tiny_clip, data)
+    limit = ("--trainer.limit_val_batches", "2", "--model.lr_adapters", "0.01")
+    result = run("fit", "--config", config, *ONE_EPOCH, *limit)
+    assert result.status == 0, result.err
+    folder = Path("runs/tiny/version_0")
+    later = run("test", "--ckpt_path", folder, "--out", "later")
+    last = run("test", "--ckpt_path", folder / "checkpoints/last.ckpt", "--out", "last")
+    for printed, place in ((result, folder), (later, Path("later")), (last, Path("last"))):
+        content = json.loads((place / "metrics.json").read_text())
+        chosen = ["temperature"] if printed is last else ["checkpoint", "temperature"]
+        assert content["validated"] == {"clips": 8, "of": 9, "chose": chosen}
+        assert f"({' and '.join(chosen)} chosen on 8 of 9 validation clips)" in " ".join(printed.out.split())
+
+
+def test_a_validation_of_all_clips_is_no_remark(plain_fit):
+    assert "validated" not in json.loads((plain_fit[0] / "metrics.json").read_text())
 
 
 def test_a_training_of_fewer_batches_has_as_many_steps(fit_once):

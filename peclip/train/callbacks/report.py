@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from peclip.model import ModelConfig, Trained
 from peclip.model.naming import method_name
 from peclip.results.evaluation import Classes, Limited, Metrics, write_evaluation
-from peclip.results.selection import Split
+from peclip.results.selection import Split, Validated
 from peclip.results.tables import print_metrics
 from peclip.terminal import say
 from peclip.train.callbacks.run import (
@@ -20,6 +20,7 @@ from peclip.train.callbacks.run import (
 )
 from peclip.train.callbacks.skipped import skipped_clips
 from peclip.train.runs.own_clips import OwnClips, own_clips
+from peclip.train.runs.validated import validated_before, validated_here
 
 
 def other_classes(config: ModelConfig, trained: ModelConfig) -> Classes | None:
@@ -44,12 +45,14 @@ class Evaluated:
         clips: number of clips.
         own: which of them the model was trained and chosen on.
         other_labels: number of omitted clips by their label.
+        validated: how many clips the training validated on, where these were not all of its validation clips.
     """
 
     method: str
     clips: int
     own: OwnClips
     other_labels: dict[str, int] | None
+    validated: Validated | None = None
 
 
 class Report(Callback):
@@ -70,13 +73,15 @@ class Report(Callback):
         module, data = module_and_data(trainer)
         _ = module.flops
         clips, own = evaluated_clips(trainer), OwnClips(selection_of(trainer, data, is_over=True))
+        validated = validated_here(trainer, module, data, own.selection)
         if self._model and self._trained:
+            validated = validated_before(self._model, self._trained)
             self._classes = other_classes(module.net.config, self._trained.config)
             split: Split = "test" if trainer.testing else "validation"
             own = own_clips(self._model, self._trained, data, clips, split)
         omitted = data.other_clips("test" if trainer.testing else "val") or None
         method = method_name(module.net.config)
-        self._evaluated = Evaluated(method, len(clips), own, omitted)
+        self._evaluated = Evaluated(method, len(clips), own, omitted, validated)
 
     on_validation_start = on_test_start
 
@@ -117,6 +122,7 @@ class Report(Callback):
             classes=self._classes,
             other_labels=self._evaluated.other_labels,
             calibration=module.calibration,
+            validated=self._evaluated.validated,
             limited=Limited(scores.clips + skipped, clips) if scores.clips + skipped < clips else None,
         )
         if folder:
