@@ -252,7 +252,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     except InputError as error:
         raise InputError(f"{error}; {again}") from error
     if metrics is None:
-        runs = sorted(folder.glob(f"*/{METRICS}"))
+        runs = sorted(folder.glob(f"*/{METRICS}")) or sorted(folder.glob(f"*/*/{METRICS}"))
         hint = f"it holds runs, such as {runs[-1].parent}" if runs else again
         raise InputError(f"{folder} has no {METRICS}, so no finished evaluation; {hint}")
     if not (folder / PREDICTIONS).is_file():

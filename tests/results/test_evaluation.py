@@ -57,6 +57,12 @@ def test_an_evaluation_below_a_run_has_the_time_of_its_training(folder):
     assert read_evaluation(tested).training == read_evaluation(folder).training
 
 
+def test_the_folder_of_all_runs_names_one_of_them(tmp_path):
+    run = write_run(tmp_path / "runs" / "demo" / "version_0", TRUTH, PREDICTED)
+    with pytest.raises(InputError, match=f"it holds runs, such as {run}$"):
+        read_evaluation(tmp_path / "runs")
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path, folder):
     for path, says in (
         (tmp_path / "nowhere", "no such folder"),

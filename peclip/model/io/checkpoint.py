@@ -85,9 +85,16 @@ def _read_folder(path: Path) -> Trained:
             f"{path} is an adapter that Hugging Face PEFT has saved, expected a run, a package or a checkpoint of peclip: it can be "
             "merged into its CLIP (merge_and_unload, save_pretrained), to be the backbone"
         )
-    inside = sorted(path.glob("*/checkpoints/*.ckpt"), key=lambda file: (file.stat().st_mtime, natural_key(str(file))))
-    hint = f"; it contains runs, the latest is {inside[-1].parent.parent}" if inside else ""
+    latest = _latest_run(path)
+    hint = f"; it contains runs, the latest is {latest}" if latest else ""
     raise InputError(f"{path} is neither a run (checkpoints/best.ckpt) nor a package ({CONFIG}){hint}")
+
+
+def _latest_run(folder: Path) -> Path | None:
+    """Return the run in a folder, or in the folders of names in it, whose checkpoint is the latest; None where there is none."""
+    found = [*folder.glob("*/checkpoints/*.ckpt")] or [*folder.glob("*/*/checkpoints/*.ckpt")]
+    latest = max(found, key=lambda file: (file.stat().st_mtime, natural_key(str(file))), default=None)
+    return latest.parent.parent if latest else None
 
 
 def within(path: str, folder: str) -> Path:

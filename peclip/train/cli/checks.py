@@ -55,7 +55,9 @@ def check_values(options: Namespace, subcommand: str) -> None:
             raise InputError(f"{option} is the address {options[option]}, expected a folder of this machine")
     for option in ("ckpt_path", "init_from"):
         if options[option] == "":
-            raise InputError(f"{option} is empty: name a run, a .ckpt or a package, or omit it")
+            models = "a run, a .ckpt, a package or its Hub id, or a released .pth"
+            named = "last, a run or a .ckpt" if training and option == "ckpt_path" else models
+            raise InputError(f"{option} is empty: name {named}, or omit it")
     for option in ("limit_train_batches", "limit_val_batches"):
         if trainer.overfit_batches and trainer[option] is not None:  # Lightning drops it
             raise InputError(

@@ -78,12 +78,14 @@ class TestReading:
         assert PEClip.from_trained(trained).config == trained.config
 
     def test_the_folder_above_runs_names_the_latest(self, net, tmp_path):
+        runs = tmp_path / "runs"
         for version in range(2):
-            (tmp_path / f"version_{version}" / "checkpoints").mkdir(parents=True)
-            path = save(net, tmp_path / f"version_{version}" / "checkpoints" / "last.ckpt")
-            os.utime(path, (version, version))
-        with pytest.raises(InputError, match=r"neither a run .* the latest is .*/version_1$"):
-            read_trained(tmp_path)
+            folder = runs / "demo" / f"version_{version}" / "checkpoints"
+            folder.mkdir(parents=True)
+            os.utime(save(net, folder / "last.ckpt"), (version, version))
+        for above in (runs / "demo", runs):
+            with pytest.raises(InputError, match=r"neither a run .* the latest is .*/version_1$"):
+                read_trained(above)
 
     @pytest.mark.parametrize("name", ["nothing", "a/b/c", "/no/such.ckpt", "..", "a/../b"])
     def test_what_is_not_there_is_said_to_be_so(self, name, tmp_path, monkeypatch):
