@@ -134,3 +134,49 @@ def test_an_evaluation_that_was_ended_can_be_repeated_with_the_same_command(act,
     assert not (tmp_path / "out").exists()
     assert in_a_process(tmp_path, command) == (0, "")
     assert (tmp_path / "out/metrics.json").exists()
+
+
+@pytest.fixture
+def two_trainings(tiny_run, tmp_path, monkeypatch):
+    """The folder ``runs/tiny`` with the trainings 9 and 10, each a copy of a run, and an evaluation of a later number."""
+    monkeypatch.chdir(tmp_path)
+    for version in (9, 10):
+        shutil.copytree(tiny_run, Path("runs/tiny", f"version_{version}"))
+    Path("runs/tiny/test_11").mkdir()
+    return Path("runs/tiny")
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_an_evaluation_of_the_last_is_one_of_the_latest_training(two_trainings, command):
+    result = run(command, "--ckpt_path", "last", "--name", "tiny", "--trainer.limit_predict_batches", "1")
+    assert result.status == 0, result.err
+    assert result.out.startswith("--ckpt_path last is runs/tiny/version_10\n")
+    assert (two_trainings / f"version_10/{command}_0/predictions.csv").exists()
+
+
+def test_the_last_of_no_training_is_refused(two_trainings):
+    result = run("test", "--ckpt_path", "last")
+    assert_refused(result, "ckpt_path is last, but runs/peclip holds no training: name its run with --name")
+    shutil.rmtree(two_trainings / "version_10/checkpoints")
+    (two_trainings / "version_10/checkpoints").mkdir()
+    result = run("test", "--ckpt_path", "last", "--name", "tiny")
+    assert_refused(result, "runs/tiny/version_10, the latest training, has no checkpoint: name another run")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("export", "last", "--out", "package"),
+        ("recognize", "a.mp4", "--model", "last"),
+        ("fit", "--config", "tiny.yaml", "--init_from", "last"),
+    ],
+)
+def test_commands_of_other_models_say_which_run_to_name_in_place_of_the_last(two_trainings, command, tiny_config):
+    shutil.copy(tiny_config, "tiny.yaml")
+    Path("a.mp4").touch()
+    for version, place in ((9, 2), (10, 1)):
+        for path in (two_trainings / f"version_{version}/checkpoints").iterdir():
+            os.utime(path, (place, place))
+    assert_refused(
+        run(*command), "last: no such file or folder; ", "name the folder of a run, such as runs/tiny/version_9"
+    )

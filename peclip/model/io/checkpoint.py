@@ -38,6 +38,12 @@ def read_trained(source: str | Path) -> Trained:
         return _read_ckpt(path) if path.suffix == ".ckpt" else read_released(path)
     if is_hub_id(str(source)):
         return fetch_package(str(source))
+    if str(source) == "last":
+        latest = _latest_run(Path("runs"))
+        raise InputError(
+            "last: no such file or folder; --ckpt_path last is for peclip fit, validate, test and predict: name the folder of a run"
+            f"{f', such as {latest}' if latest else ''}"
+        )
     raise InputError(
         f"{source}: no such file or folder, expected a run, a .ckpt, a package, a released .pth or a Hub id OWNER/NAME"
     )

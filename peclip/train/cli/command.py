@@ -4,11 +4,13 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.utilities import rank_zero_only
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError, OneLineErrors, in_one_line
@@ -16,6 +18,7 @@ from peclip.files import file_errors
 from peclip.guard import guarded
 from peclip.model.fast.allocator import keep_freed_memory
 from peclip.model.io.spec import trusting
+from peclip.terminal import say
 from peclip.train.callbacks.console import EpochLines, Progress, Summary
 from peclip.train.callbacks.finite_loss import FiniteLoss
 from peclip.train.callbacks.predictions import PredictionWriter
@@ -41,7 +44,9 @@ from peclip.train.cli.trained_model import TrainedModel, read_model, run_options
 from peclip.train.cli.trainer import LOG_EVERY
 from peclip.train.cluster.signals import AskedToEnd
 from peclip.train.module import PEClipModule
+from peclip.train.runs.folder import RUNS
 from peclip.train.runs.recorder import SaveConfig
+from peclip.train.runs.resume import latest_model
 
 Kind = TypeVar("Kind", bound=PEClipCLI)
 
@@ -92,6 +97,10 @@ def _create(kind: type[Kind], args: list[str], **more: Any) -> Kind:
     subcommand, *rest = args
     option = "--init_from" if subcommand == "fit" else "--ckpt_path"
     source = value_of(rest, option)
+    if subcommand != "fit" and source == "last" and not Path(source).exists():
+        source = str(latest_model(Path(RUNS, value_of(rest, "--name") or "peclip")))
+        rest += [option, source]
+        rank_zero_only(say)(f"{option} last is {source}")
     named = read_model(source, option[2:]) if source else None
     terminal = sys.stdout.isatty()
     try:

@@ -73,8 +73,7 @@ def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrup
         if not _has_checkpoints(run):
             raise InputError(f"{run}: no checkpoint to resume from, expected a .ckpt file or the folder of a run")
     else:
-        named = [folder] if folder else sorted(runs.glob(f"{VERSION}_*"), key=number_of)
-        of_fit = [run for run in named if _is_run(run)]
+        of_fit = [run for run in [folder] if _is_run(run)] if folder else _trainings(runs)
         if not of_fit:
             _say(f"No run in {folder or runs} to resume: starting the first")
             return None
@@ -82,6 +81,31 @@ def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrup
     found = _newest_good(run)
     _say(f"Resuming {run} from {f'step {found.steps}' if found.checkpoint else 'the start: it has no checkpoint'}")
     return found
+
+
+def latest_model(runs: Path) -> Path:
+    """Return the latest training of a name, which an evaluation calls ``last``, too.
+
+    Args:
+        runs: where the runs of this name are.
+
+    Raises:
+        InputError: there is none, or it has no checkpoint.
+    """
+    if not (found := _trainings(runs)):
+        raise InputError(
+            f"ckpt_path is last, but {runs} holds no training: name its run with --name, or a model with --ckpt_path"
+        )
+    if not any((found[-1] / "checkpoints").glob("[!.]*.ckpt")):
+        raise InputError(
+            f"ckpt_path is last, but {found[-1]}, the latest training, has no checkpoint: name another run"
+        )
+    return found[-1]
+
+
+def _trainings(runs: Path) -> list[Path]:
+    """Return the trainings of a name in their order."""
+    return [run for run in sorted(runs.glob(f"{VERSION}_*"), key=number_of) if _is_run(run)]
 
 
 def continued(checkpoint: Path) -> Interrupted:
