@@ -29,10 +29,11 @@ class Flow(threading.local):
         frames: T, the frames of a clip.
         prompts: one (P, D) per depth; empty without prompts.
         last: the last tokens of a sequence, P, if nothing learns before the first block but they; 0 if something may.
+        whole: whether all tokens are asked for, also those of the last block that no feature is read from.
     """
 
-    def __init__(self, frames: int = 1, prompts: Sequence[Tensor] = (), last: int = 0) -> None:
-        self.frames, self.prompts, self.last = frames, prompts, last
+    def __init__(self, frames: int = 1, prompts: Sequence[Tensor] = (), last: int = 0, whole: bool = False) -> None:
+        self.frames, self.prompts, self.last, self.whole = frames, prompts, last, whole
 
     def __reduce__(self) -> tuple[type["Flow"], tuple[()]]:
         """Return how to make another: copies do not share the state of a pass, which may hold a graph that cannot be copied."""

@@ -3,6 +3,7 @@
 This is the only file with hooks.
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -114,12 +115,22 @@ def _narrow(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Any, ...]:
 
 
 def watch(module: nn.Module, see: Callable[[Any, Any], None]) -> Handle:
-    """Call a function with the arguments and the output of a module at every pass, until the handle is removed."""
+    """Call a function with the arguments and the output of a module at every pass of this thread, until the handle is removed."""
+    own = _Own()
+    own.here = True
 
     def hook(module: nn.Module, args: Any, output: Any) -> None:
-        see(args, output)
+        if own.here:
+            see(args, output)
 
     return module.register_forward_hook(hook)
+
+
+class _Own(threading.local):
+    """A mark in the thread that sets it. The default is not in the class, as in `Flow`."""
+
+    def __init__(self) -> None:
+        self.here = False
 
 
 def uses_one_token(tower: Tower, adapters: Mapping[tuple[str, int], Adapter]) -> bool:

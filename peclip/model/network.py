@@ -164,7 +164,8 @@ class Network(nn.Module):
         flow.frames = frames = video.shape[1]
         flow.prompts = self.prompts.vision() if self.prompts and not self._is_bare else ()
         try:
-            features = self.backbone.encode_frames(rearrange(video, "b t c h w -> (b t) c h w"), self._mixes["vision"])
+            whole = self._mixes["vision"] or flow.whole
+            features = self.backbone.encode_frames(rearrange(video, "b t c h w -> (b t) c h w"), whole)
         finally:
             flow.prompts = ()  # they hold the graph of the pass, which is not to outlive it
         features = rearrange(features, "(b t) d -> b t d", t=frames)
@@ -278,13 +279,13 @@ class Network(nn.Module):
 
     @contextmanager
     def all_tokens(self) -> Iterator[Self]:
-        """Compute all vision tokens within the context, also those of the last block that no feature is read from."""
-        before = self._mixes
-        self._mixes = before | {"vision": True}
+        """Compute all vision tokens in this thread within the context, also those of the last block that no feature is read from."""
+        flow = self._flows["vision"]
+        before, flow.whole = flow.whole, True
         try:
             yield self
         finally:
-            self._mixes = before
+            flow.whole = before
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of adapters and prompts; the frozen CLIP always stays in evaluation mode."""

@@ -1,6 +1,8 @@
 """Watch one pass of the vision tower: where each block looks, and how much the temporal adapters add."""
 
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -91,8 +93,33 @@ class _Seen:
         self.pooling = Attention(query, key, value, scaling, output[0], module.out_proj.weight)
 
     def scale(self, block: int, adapter: TemporalDynamicAdapter, args: Any, output: Any) -> None:
-        """Note the scales of a temporal dynamic adapter."""
-        self.scales[block] = adapter.scale_of(args[0]).detach()
+        """Note the scales of a temporal dynamic adapter; nothing of them is kept for the gradient, or a block recomputes less than it kept."""
+        with torch.no_grad():
+            self.scales[block] = adapter.scale_of(args[0])
+
+
+class _CudnnOff:
+    """Keeps cuDNN switched off while any thread is within its context: torch has one switch for all threads."""
+
+    def __init__(self) -> None:
+        self._lock, self._threads, self._before = threading.Lock(), 0, True
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if not self._threads:
+                self._before, cudnn.enabled = cudnn.enabled, False
+            self._threads += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._threads -= 1
+                if not self._threads:  # the last to leave
+                    cudnn.enabled = self._before
+
+
+_cudnn_off = _CudnnOff()
 
 
 def watched(net: PEClip, video: Tensor) -> Pass:
@@ -107,7 +134,7 @@ def watched(net: PEClip, video: Tensor) -> Pass:
     """
     seen, tower = _Seen(), net.backbone.towers["vision"]
     with ExitStack() as stack, torch.enable_grad():
-        stack.enter_context(cudnn.flags(enabled=False))  # its recurrences have no gradient in evaluation mode
+        stack.enter_context(_cudnn_off())  # its recurrences have no gradient in evaluation mode
         stack.enter_context(net.all_tokens())
         stack.enter_context(watching(tower.module, seen.attention))
         for (_, block), adapter in placed(net.adapters, "vision").items():

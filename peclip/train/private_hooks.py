@@ -81,7 +81,6 @@ NAMES = {
     "torch.nn:Module._modules": "a layer of PEFT that holds no second copy of its linear layer, see model/parts/peft",
     "torch.nn:Module._parameters": "the same",
     "torch.nn.modules.dropout:_DropoutNd": "whether a model has dropout of any kind, see model/network",
-    "transformers:PretrainedConfig._attn_implementation": "which attention a backbone computes, see model/backbones/layers",
     "torch.utils._python_dispatch:TorchDispatchMode": "the bytes that a step moves, see bench/floor",
     "torch.utils._pytree:tree_leaves": "the same",
     "torch._ops:OpOverload._overloadpacket": "the same",

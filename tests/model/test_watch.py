@@ -1,5 +1,9 @@
 """A watched pass: the same logits, all attention, and a model that is as before."""
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Event, get_ident
+
 import pytest
 import torch
 
@@ -56,6 +60,73 @@ def test_nothing_stays_behind(net, video):
     assert [len(module._forward_hooks) for module in net.modules()] == hooks
     with torch.inference_mode():
         assert torch.equal(net(video[None]), before)  # to the bit: the last block computes one token again
+
+
+def test_two_threads_may_watch_at_once_and_the_first_may_leave_first(net, video):
+    """Each sees its own pass, a third pass sees nothing of it, and the model is as before."""
+    videos = [video, video.flip(0)]
+    alone = [watched(net, each) for each in videos]
+    with torch.inference_mode():
+        before = net(video[None])
+    cudnn = torch.backends.cudnn.enabled
+    first_in, second_in, first_out, waits, plain = Event(), Event(), Event(), {}, []
+
+    def entered(*call):
+        is_in, then = waits.get(get_ident(), (Event(), None))
+        is_in.set()
+        assert then is None or then.wait(20)
+
+    def first():
+        waits[get_ident()] = first_in, second_in
+        try:
+            return watched(net, videos[0])
+        finally:
+            first_out.set()
+
+    def second():
+        assert first_in.wait(20)
+        with torch.inference_mode():
+            plain.append(net(video[None]))
+        waits[get_ident()] = second_in, first_out
+        return watched(net, videos[1])
+
+    hook = net.backbone.towers["vision"].entrance.register_forward_hook(entered)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            together = [each.result() for each in (pool.submit(first), pool.submit(second))]
+    finally:
+        hook.remove()
+    for one, other in zip(alone, together, strict=True):
+        assert torch.equal(one.logits, other.logits)
+        assert [block.weights().tolist() for block in one.blocks] == [
+            block.weights().tolist() for block in other.blocks
+        ]
+        assert {block: scale.tolist() for block, scale in one.scales.items()} == {
+            block: scale.tolist() for block, scale in other.scales.items()
+        }
+    with torch.inference_mode():
+        assert torch.equal(net(video[None]), before)
+    assert torch.equal(plain[0], before)
+    assert torch.backends.cudnn.enabled == cudnn
+
+
+@pytest.mark.parametrize(
+    "way", [{"checkpointing": True}, pytest.param({"compile": True}, marks=pytest.mark.slow)], ids=str
+)
+def test_other_ways_to_run_blocks_are_watched_too(way, tiny_clip, net, video, monkeypatch):
+    """Compiled by the tracer alone, which is what could fail: code for the processor takes a minute."""
+    monkeypatch.setattr("torch.compile", partial(torch.compile, backend="eager"))
+    other = PEClip(SEVEN, str(tiny_clip), num_frames=3, **way).eval()
+    other.load_state_dict(net.state_dict())
+    with torch.inference_mode():
+        before = other(video[None])
+    expected, seen = watched(net, video), watched(other, video)
+    assert torch.allclose(seen.logits, expected.logits, atol=1e-4)
+    assert [*seen.scales] == [*expected.scales]
+    gradients = [torch.autograd.grad(one.logits[0], [block.out for block in one.blocks]) for one in (seen, expected)]
+    assert all(torch.allclose(*pair, atol=1e-4) for pair in zip(*gradients, strict=True))
+    with torch.inference_mode():
+        assert torch.equal(other(video[None]), before)
 
 
 def test_a_model_in_which_nothing_learns_has_a_graph_too(tiny_clip, video):

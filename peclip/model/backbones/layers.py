@@ -1,8 +1,8 @@
 """Attention of all families, and layers of Hugging Face's CLIP and MetaCLIP 2 that compute the same with less work."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -19,20 +19,40 @@ from peclip.model.fast.frozen import attention, is_faster_here
 ATTENTION = "peclip"
 """Name of :func:`attend` among the attention functions of transformers."""
 
-WATCHED = "peclip_watched"
-"""Name of the same function where somebody watches; see :func:`watching`."""
-
 See = Callable[[nn.Module, Tensor, Tensor, Tensor, float, Tensor], None]
 """Callable that accepts an attention module, query, key and value (N, heads, L, D / heads), the factor on their products, and
 the output (N, L, heads, D / heads)."""
 
-_see: ContextVar[See | None] = ContextVar("see", default=None)
+
+class _Watch(threading.local):
+    """Who watches a tower in this thread; others may use the tower meanwhile. Defaults are not in the class, as in `Flow`.
+
+    Attributes:
+        config: of the tower.
+        see: is called at its attentions; None where nobody watches.
+    """
+
+    def __init__(self) -> None:
+        self.config: Any = None
+        self.see: See | None = None
+
+
+_watch = _Watch()
 
 
 def attend(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, **options: Any
 ) -> tuple[Tensor, Tensor | None]:
     """Attend as transformers' modules ask for it: by :func:`peclip.model.fast.frozen.attention` where that is faster."""
+    out, weights = _attend(module, query, key, value, mask, scaling, **options)
+    if _watch.see is not None and module.config is _watch.config:
+        _watch.see(module, query, key, value, scaling, out)
+    return out, weights
+
+
+def _attend(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, **options: Any
+) -> tuple[Tensor, Tensor | None]:
     if not is_faster_here(query):
         return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling, **options)
     causal = options.get("is_causal")
@@ -41,23 +61,13 @@ def attend(
 
 @contextmanager
 def watching(tower: Any, see: See) -> Iterator[None]:
-    """Within the context, call a function at every attention that a tower of a frozen model computes for all tokens."""
-    config, token = tower.config, _see.set(see)
-    before, config._attn_implementation = config._attn_implementation, WATCHED
+    """Within the context, call a function at every attention that a tower of a frozen model computes in this thread."""
+    before = _watch.config, _watch.see
+    _watch.config, _watch.see = tower.config, see
     try:
         yield
     finally:
-        config._attn_implementation = before
-        _see.reset(token)
-
-
-def _attend_watched(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, **options: Any
-) -> tuple[Tensor, Tensor | None]:
-    out, weights = attend(module, query, key, value, mask, scaling, **options)
-    if (see := _see.get()) is not None:  # another thread may use the tower, too
-        see(module, query, key, value, scaling, out)
-    return out, weights
+        _watch.config, _watch.see = before
 
 
 def use_one_token(model: Any) -> None:
@@ -180,6 +190,4 @@ def _token(hidden_states: Tensor, at: int | Tensor) -> Tensor:
 
 
 AttentionInterface.register(ATTENTION, attend)
-AttentionInterface.register(WATCHED, _attend_watched)
-for _name in (ATTENTION, WATCHED):
-    AttentionMaskInterface.register(_name, sdpa_mask)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)
