@@ -1,9 +1,7 @@
 """``peclip recognize``: a person's own videos -> a folder with tables, json and pictures."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from peclip import __version__
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from peclip.inference.join import Joiner
@@ -81,6 +79,7 @@ def recognize(
     from peclip.inference.recognize import recognize_videos
     from peclip.inference.recognizer import Recognizer
     from peclip.inference.same import read_same
+    from peclip.inference.settings import Options, Settings
     from peclip.inference.sources import refuse_address
     from peclip.inference.trained import load_model
     from peclip.model.fast.allocator import keep_freed_memory
@@ -91,16 +90,9 @@ def recognize(
     formats, groups = chosen_formats(format), read_same(same or [])
     net = load_model(model, backbone, labels, texts, trust)
     recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device, precision=precision)
-    head = {"peclip": __version__, "model": model, "faces": faces, "window": window, "stride": stride}
-    head["precision"] = recognizer.precision
-    options = _options(recognizer, head, formats) | ({"same": sorted(groups.items())} if groups else {})
-    joiner = _joiner(face_features, faces, face_model)
-    options |= {"face_features": face_features} if joiner else {}
-    options |= {"per_frame": True} if per_frame else {}
-    options |= {"video": True} if video else {}
-    return recognize_videos(
-        recognizer, videos, Path(out), head, formats, options, groups, joiner, per_frame, video, show
-    )
+    settings = Settings.of(recognizer, model, faces)
+    options = Options(settings, _digest(recognizer), tuple(formats), groups, face_features, per_frame, video)
+    return recognize_videos(recognizer, videos, Path(out), options, _joiner(face_features, faces, face_model), show)
 
 
 def _joiner(features: str, faces: str, face_model: str | None) -> "Joiner | None":
@@ -117,10 +109,8 @@ def _joiner(features: str, faces: str, face_model: str | None) -> "Joiner | None
     return Joiner(SFace(None if features == "sface" else features, YuNet(face_model)), SFace.THRESHOLD)
 
 
-def _options(recognizer: "Recognizer", head: dict[str, Any], formats: list[str]) -> dict[str, Any]:
-    """Return what answers depend on, by the name of the option; the model with a digest of all that its logits depend on."""
+def _digest(recognizer: "Recognizer") -> str:
+    """Return the first digits of a digest of all that the logits of a model depend on."""
     from peclip.model.io.fits import model_digest
 
-    known = model_digest(recognizer.net.config, recognizer.net.trainable_state())
-    options = {name: value for name, value in head.items() if name != "peclip"}
-    return options | {"model": f"{head['model']} ({known[:12]})", "format": ",".join(formats)}
+    return model_digest(recognizer.net.config, recognizer.net.trainable_state())[:12]

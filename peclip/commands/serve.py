@@ -1,8 +1,7 @@
 """``peclip serve``: a web page that recognizes the expressions in a visitor's video."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from peclip import __version__
 from peclip.errors import InputError
 
 
@@ -69,6 +68,7 @@ def serve(
     if find_spec("gradio") is None:
         raise InputError('serve: the page needs Gradio: pip install "peclip[app]"')
     from peclip.inference.recognizer import Recognizer
+    from peclip.inference.settings import Settings
     from peclip.inference.trained import load_model
     from peclip.model.fast.allocator import keep_freed_memory
 
@@ -80,11 +80,11 @@ def serve(
     named = (
         Path(model).resolve().name if Path(model).exists() else model
     )  # the files of visitors name no place of this machine
-    head: dict[str, Any] = {"peclip": __version__, "model": named, "faces": faces, "window": window, "stride": stride}
-    head["precision"] = recognizer.precision
     with temporary_folder() as folder:
         from peclip.inference.app.server import serve_page
 
-        is_busy = serve_page(recognizer, head, folder, host, port, max_mb, max_seconds, queue)
+        is_busy = serve_page(
+            recognizer, Settings.of(recognizer, named, faces), folder, host, port, max_mb, max_seconds, queue
+        )
     if is_busy:
         os._exit(0)  # Python would wait for the model, which nobody waits for any more

@@ -20,6 +20,7 @@ from peclip.errors import InputError, shown
 from peclip.files import locked, move_folder, write_json
 from peclip.inference.published import ADVICE, DONE, TABLES, WRITTEN, check_tables, publish, remove
 from peclip.inference.recognizer import Row
+from peclip.inference.settings import Options
 from peclip.inference.sources import ANSWERS, STDIN, is_live
 from peclip.inference.timeline import Timeline, check_place
 from peclip.results.records import from_json, read_json
@@ -61,10 +62,8 @@ class Answers:
     Args:
         folder: where they go; it is made.
         labels: class names, in the order of the probabilities.
-        head: entries of the json file besides the rows.
         caution: about every answer of the model.
-        formats: besides csv and json.
-        options: what the answers depend on, by the name of the option; a folder of answers with others is refused.
+        options: what the answers depend on; a folder of answers with others is refused.
 
     Attributes:
         outdated: videos that another version of peclip has finished, of which it noted less; they are read again.
@@ -73,19 +72,11 @@ class Answers:
         InputError: nothing can be written there, another run is writing there, or it holds other answers.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        labels: list[str],
-        head: dict[str, Any],
-        caution: str,
-        formats: Sequence[str],
-        options: Mapping[str, Any],
-    ) -> None:
+    def __init__(self, folder: Path, labels: list[str], caution: str, options: Options) -> None:
         self.finished: dict[str, Finished] = {}
         self.outdated = 0
-        self._folder, self._videos, self._options = folder, folder / ANSWERS, dict(options)
-        self._labels, self._head, self._caution, self._formats = labels, head, caution, formats
+        self._folder, self._videos, self._options = folder, folder / ANSWERS, options
+        self._labels, self._caution = labels, caution
         self._order: dict[str, int] = {}
         self._context, self._has_lock = ExitStack(), False
 
@@ -155,7 +146,8 @@ class Answers:
             temporary = Path(tempfile.mkdtemp(prefix=".peclip-", dir=self._videos))
         try:
             with self._written():
-                timeline = Timeline(temporary, self._labels, self._head, self._caution, self._formats, taken)
+                options = self._options
+                timeline = Timeline(temporary, self._labels, options.settings, self._caution, options.formats, taken)
                 with timeline, timeline.video(file) as add:
                     yield add
                 if beside is not None:
@@ -180,9 +172,9 @@ class Answers:
                 raise InputError(
                     f"out {self._folder}: holds a {other[0]} of which it is not known how it was made: name another folder"
                 )
-            write_json(note, self._options)
+            write_json(note, self._options.to_plain())
             return
-        now = json.loads(json.dumps(self._options))
+        now = json.loads(json.dumps(self._options.to_plain()))
         if other := [name for name in before | now if before.get(name) != now.get(name)]:
             values = ", ".join(f"{name} {_written(name, before)}, not {_written(name, now)}" for name in other)
             raise InputError(f"out {self._folder}: holds answers with {values}: name another folder")

@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from peclip.inference.per_frame import Numbered
 from peclip.inference.progress import Bar, progress_on
 from peclip.inference.recognizer import Recognizer, Row
 from peclip.inference.same import bring_together
+from peclip.inference.settings import Options
 from peclip.inference.sources import (
     STDIN,
     Described,
@@ -45,13 +45,8 @@ def recognize_videos(
     recognizer: Recognizer,
     videos: Sequence[str],
     out: Path,
-    head: dict[str, Any],
-    formats: Sequence[str] = (),
-    options: Mapping[str, Any] | None = None,
-    same: Mapping[int, int] | None = None,
+    options: Options,
     joiner: Joiner | None = None,
-    per_frame: bool = False,
-    video: bool = False,
     show: bool = False,
 ) -> int:
     """Recognize videos one after another, and write what they show into a folder; finished ones are not read again.
@@ -60,13 +55,8 @@ def recognize_videos(
         recognizer: the trained model.
         videos: files, folders of them, ``-`` or cameras.
         out: the folder.
-        head: first entries of its json file.
-        formats: of files besides csv and json.
-        options: what the answers depend on, by name.
-        same: the number that a face of the video gets, by its own; see :func:`peclip.inference.same.read_same`.
-        joiner: brings tracks together before that.
-        per_frame: whether a table has a row for each face in each frame.
-        video: whether each video is also written with what was recognized in it.
+        options: what is written, and what that depends on.
+        joiner: brings tracks together before faces get the numbers of ``options.same``.
         show: whether what a camera sees is shown in a window.
 
     Returns:
@@ -83,10 +73,10 @@ def recognize_videos(
     caution = recognizer.caution
     if caution:
         console.print(f"peclip: caution: {caution}", style="yellow", soft_wrap=True)
-    answers = Answers(out, recognizer.labels, head, caution, formats, options or {})
+    answers = Answers(out, recognizer.labels, caution, options)
     with tidy_end(), answers, progress_on(console) as progress:
         sources = list(expanded(videos, report, partial(_note, console)))
-        _check(sources, bool(same), show)
+        _check(sources, bool(options.same), show)
         answers.check(sources)
         done = sum(map(answers.has, sources))
         _say_what_is_there(console, out, answers, done, len(sources))
@@ -103,9 +93,10 @@ def recognize_videos(
                 note(choice)
             name = f"{printable(os.path.basename(source))}{count}"
             bar = Bar(progress, name, length, pace.of_next(length))
-            one = _Video(recognizer, source, answers, same or {}, joiner, bar, report, note)
+            one = _Video(recognizer, source, answers, options.same, joiner, bar, report, note)
             try:
-                one.read(per_frame, Bar(progress, f"{name}: drawing", length) if video else None, show)
+                drawing = Bar(progress, f"{name}: drawing", length) if options.video else None
+                one.read(options.per_frame, drawing, show)
                 done += 1
             except InputError as error:
                 if ends_run(error):

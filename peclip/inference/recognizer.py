@@ -106,6 +106,7 @@ class Recognizer:
 
     Attributes:
         window: length of the windows in seconds.
+        stride: seconds from one window to the next.
 
     Raises:
         InputError: an argument is out of its range, the model or YuNet cannot be loaded, or OpenCV is not installed.
@@ -128,7 +129,7 @@ class Recognizer:
             raise InputError(f"batch_size is {batch_size}: expected at least 1")
         Windows(1, window, stride)
         self._detect = detector_of(faces, face_model)
-        self.window, self._stride, self._batch_size = window, stride, batch_size
+        self.window, self.stride, self._batch_size = window, stride, batch_size
         self._device = find_device(str(device))
         self.precision = best_precision(self._device.type) if precision == "auto" else precision
         if precision == "int8" and self._device.type != "cpu":
@@ -212,7 +213,7 @@ class Recognizer:
         self, frames: Iterable[tuple[float, np.ndarray]], watch: Callable[[float, View], None] | None
     ) -> Generator[Window, None, None]:
         size = self.net.image_size
-        windows = Windows(self.net.clip_format.num_frames, self.window, self._stride)
+        windows = Windows(self.net.clip_format.num_frames, self.window, self.stride)
         faces = (
             WholeFrames(size) if self._detect is None else FoundFaces(size, self._detect, self.net.clip_format.upright)
         )

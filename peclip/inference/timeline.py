@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Self, TextIO
 
 from peclip.errors import InputError
 from peclip.files import as_cell
@@ -20,6 +20,7 @@ from peclip.inference.persons import Person, Persons
 from peclip.inference.picture import Summary, draw_timeline
 from peclip.inference.recognizer import Row
 from peclip.inference.segments import Cell, Cells, Segment, Segments
+from peclip.inference.settings import Settings
 from peclip.inference.sources import STDIN
 from peclip.labels import column
 
@@ -49,7 +50,7 @@ class Timeline:
     Args:
         folder: where the results go; it is made, and files of the same names in it are replaced.
         labels: class names, in the order of the probabilities.
-        head: entries of the json file besides the rows.
+        settings: how the videos are recognised, which the json file begins with.
         caution: what has to be said about every answer of the model; empty where there is nothing.
         formats: besides csv and json; see :mod:`peclip.inference.formats`.
         taken: beginnings of names that no picture may have.
@@ -70,7 +71,7 @@ class Timeline:
         self,
         folder: Path,
         labels: list[str],
-        head: dict[str, Any],
+        settings: Settings,
         caution: str = "",
         formats: Sequence[str] = (),
         taken: Sequence[str] = (),
@@ -79,8 +80,8 @@ class Timeline:
         self.rows = self.faces = self.not_followed = 0
         self.cautions: dict[str, float] = {}
         self._formats, self._taken, self._links = formats, taken, links
-        self._folder, self._labels, self._head, self._caution = folder, labels, head, caution
-        self._is_about_faces = about_faces(labels, head.get("faces", "yunet"))
+        self._folder, self._labels, self._settings, self._caution = folder, labels, settings, caution
+        self._is_about_faces = about_faces(labels, settings.faces)
         self._of_videos: list[str] = []
         self.stems: list[str] = []
         self._files = ExitStack()
@@ -102,7 +103,8 @@ class Timeline:
             self._summary, ["file", "track", "picture", "first", "last", "seconds", "label", *shares, "caution"]
         )
         self._json.write(
-            json.dumps({**self._head, "labels": self._labels, "caution": self._caution})[:-1] + ', "rows": ['
+            json.dumps({**self._settings.to_plain(), "labels": self._labels, "caution": self._caution})[:-1]
+            + ', "rows": ['
         )
         return self
 

@@ -5,20 +5,23 @@ import errno
 import json
 import os
 import time
+from dataclasses import replace
 
 import pytest
 
 from peclip.errors import InputError
 from peclip.inference import answers, published
 from peclip.inference.answers import DONE, Answers
+from peclip.inference.settings import Options
 from peclip.inference.sources import ANNOTATED, ANSWERS
-from tests.inference.test_timeline import LABELS, blank, face
+from tests.inference.test_timeline import LABELS, SETTINGS, blank, face
 from tests.media import write_video
 from tests.runs import run
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
-OPTIONS = {"model": "m (1)", "window": 2.0, "format": ""}
+OPTIONS = Options(SETTINGS, digest="1")
+WITH_SUBTITLES = replace(OPTIONS, formats=("srt",))
 TABLES = ("timeline.csv", "segments.csv", "summary.csv", "timeline.json")
 
 
@@ -27,9 +30,9 @@ def night(tmp_path, monkeypatch):
     """Write videos, each with two rows, into a folder of answers; at one the run ends with an error."""
     out = tmp_path / "out"
 
-    def written(files, ends_at=None, error=None, options=OPTIONS, formats=(), beside=None):
+    def written(files, ends_at=None, error=None, options=OPTIONS, beside=None):
         read = []
-        with Answers(out, LABELS, {"model": "m"}, "", formats, options) as folder:
+        with Answers(out, LABELS, "", options) as folder:
             folder.check(files)
             for file in files:
                 (tmp_path / file).parent.mkdir(exist_ok=True)
@@ -136,7 +139,7 @@ def test_answers_are_never_mixed(night, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     night(["a.mp4"])
     with pytest.raises(InputError, match=r"holds answers with window 2\.0, not 4\.0: name another folder$"):
-        night(["a.mp4"], options=OPTIONS | {"window": 4.0})
+        night(["a.mp4"], options=replace(OPTIONS, settings=replace(SETTINGS, window=4.0)))
     with pytest.raises(InputError, match=r"holds answers about 'a\.mp4', which this command does not name"):
         night(["b.mp4"])
     (tmp_path / "out" / ANSWERS / "options.json").unlink()
@@ -160,7 +163,7 @@ def test_a_note_that_peclip_has_not_written_is_no_traceback(night, tmp_path, nam
 @pytest.mark.parametrize("same", [5, "x", [1], [[1, []]], [[1, 2, 3]]])
 def test_options_of_another_kind_are_named_as_they_are(night, tmp_path, same):
     night(["a.mp4"])
-    (tmp_path / "out" / ANSWERS / "options.json").write_text(json.dumps(OPTIONS | {"same": same}))
+    (tmp_path / "out" / ANSWERS / "options.json").write_text(json.dumps(OPTIONS.to_plain() | {"same": same}))
     with pytest.raises(InputError, match=r"holds answers with same .*, not none: name another folder"):
         night(["a.mp4"])
 
@@ -169,7 +172,7 @@ def test_a_run_that_finds_another_one_there_leaves_its_folder_alone(night, tmp_p
     def busy(folder, message):
         raise InputError(message)
 
-    with Answers(tmp_path / "out", LABELS, {}, "", (), OPTIONS):
+    with Answers(tmp_path / "out", LABELS, "", OPTIONS):
         with monkeypatch.context() as other:  # the lock is that of a process
             other.setattr(answers, "locked", busy)
             with pytest.raises(InputError, match="another run is writing there"):
@@ -277,16 +280,16 @@ def save(path, text, how):
 @pytest.mark.parametrize("how", ["in place", "by a new file"])
 def test_a_subtitle_that_somebody_corrected_is_kept(night, tmp_path, how):
     subtitle = tmp_path / "out/a.srt"
-    night(["a.mp4"], formats=["srt"])
+    night(["a.mp4"], options=WITH_SUBTITLES)
     save(subtitle, "corrected", how)
     with pytest.raises(InputError, match=r"'a\.srt' is there already, and not as peclip wrote it: move it away"):
-        night(["a.mp4"], formats=["srt"])
+        night(["a.mp4"], options=WITH_SUBTITLES)
     (tmp_path / "a.mp4").write_text("changed")
     with pytest.raises(InputError, match=r"'a\.srt' is there already"):
-        night(["a.mp4"], formats=["srt"])
+        night(["a.mp4"], options=WITH_SUBTITLES)
     assert subtitle.read_text().endswith("corrected")
     subtitle.unlink()
-    assert night(["a.mp4"], formats=["srt"]) == []
+    assert night(["a.mp4"], options=WITH_SUBTITLES) == []
     assert not subtitle.read_text().endswith("corrected")
 
 
@@ -332,9 +335,9 @@ def test_tables_of_a_run_that_was_killed_while_it_wrote_them_are_written_again(n
 
 
 def test_options_that_differ_are_named_as_people_write_them(night):
-    night(["a.mp4"], options=OPTIONS | {"video": True, "same": [[1, 1], [3, 1], [4, 4], [9, 4]]})
+    night(["a.mp4"], options=replace(OPTIONS, video=True, same={1: 1, 3: 1, 4: 4, 9: 4}))
     with pytest.raises(
-        InputError, match="holds answers with video true, not false, same 1,3 4,9, not none: name another"
+        InputError, match="holds answers with same 1,3 4,9, not none, video true, not false: name another"
     ):
         night(["a.mp4"])
 

@@ -13,12 +13,14 @@ from PIL import Image
 from peclip.errors import InputError
 from peclip.inference import timeline
 from peclip.inference.recognizer import Row
+from peclip.inference.settings import Settings
 from peclip.inference.timeline import Timeline
 from peclip.inference.windows import Box
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 LABELS = ["happiness", "fear"]
+SETTINGS = Settings(peclip="0", model="m", faces="yunet", window=2.0, stride=1.0, precision="32-true")
 TABLES = ["segments.csv", "summary.csv", "timeline.csv", "timeline.json"]
 
 
@@ -40,7 +42,7 @@ def blank(file: str, start: float) -> Row:
 
 def write(folder: Path, videos: dict[str, Iterable[Row]], broken: frozenset[str] = frozenset()) -> Timeline:
     """Write the rows of videos; those named broken fail after their rows."""
-    with Timeline(folder, LABELS, {"model": "m"}, "It knows drawings only: so beware.") as timeline:
+    with Timeline(folder, LABELS, SETTINGS, "It knows drawings only: so beware.") as timeline:
         for file, rows in videos.items():
             try:
                 with timeline.video(file) as add:

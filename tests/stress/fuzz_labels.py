@@ -26,6 +26,7 @@ from peclip.clip_format import ClipFormat
 from peclip.data.manifest import Manifest
 from peclip.inference import timeline as inference
 from peclip.inference.recognizer import Row
+from peclip.inference.settings import Settings
 from peclip.inference.timeline import Timeline
 from peclip.json_text import parse_json
 from peclip.labels import class_names, flaw, label_of, ordered
@@ -159,7 +160,10 @@ def files(names: tuple[str, ...], rng: np.random.Generator, place: Path) -> None
 
 def timeline(names: tuple[str, ...], place: Path) -> None:
     """Check the table and the json of a recognized video."""
-    with Timeline(place / "out", [*names], {}) as written, written.video("a.mp4") as add:
+    with (
+        Timeline(place / "out", [*names], Settings("0", "m", "yunet", 2.0, 1.0, "32-true")) as written,
+        written.video("a.mp4") as add,
+    ):
         add(Row("a.mp4", 1, 0, 1, names[-1], dict.fromkeys(names, 0.5), 1.0))
     with (place / "out/timeline.csv").open(newline="", encoding="utf-8") as file:
         header, row = csv.reader(file)

@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from peclip.inference.explain.heat import spread
 from peclip.inference.formats import WRITERS
 from peclip.inference.recognizer import Recognizer, Row
 from peclip.inference.same import bring_together
+from peclip.inference.settings import Settings
 from peclip.inference.sources import describe, read_frames
 from peclip.inference.timeline import SEGMENTS, SUMMARY, Timeline
 
@@ -109,12 +109,12 @@ class Responder:
 
     Args:
         recognizer: the model.
-        head: first entries of the json file.
+        settings: how videos are recognised.
         longest: seconds that a video may have.
     """
 
-    def __init__(self, recognizer: Recognizer, head: Mapping[str, Any], longest: float) -> None:
-        self.recognizer, self._head, self._longest = recognizer, dict(head), longest
+    def __init__(self, recognizer: Recognizer, settings: Settings, longest: float) -> None:
+        self.recognizer, self._settings, self._longest = recognizer, settings, longest
         self._seconds_of_look: float | None = None
 
     def recognize(self, video: Path, folder: Path, advance: Callable[[float | None, float], None]) -> Recognized:
@@ -206,7 +206,7 @@ class Responder:
         out = found.folder / _FILES
         shutil.rmtree(out, ignore_errors=True)
         caution, labels = self.recognizer.caution, self.recognizer.labels
-        timeline = Timeline(out, labels, self._head, caution, [*WRITERS], links=False)
+        timeline = Timeline(out, labels, self._settings, caution, [*WRITERS], links=False)
         with timeline, timeline.video(found.name) as add:
             for row in rows:
                 add(row)

@@ -4,11 +4,10 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
@@ -24,6 +23,7 @@ from peclip.inference.app.html import STYLE
 from peclip.inference.app.page import THEME, Page
 from peclip.inference.app.store import Store
 from peclip.inference.recognizer import Recognizer
+from peclip.inference.settings import Settings
 from peclip.terminal import say
 
 _OPEN = 1  # seconds in which requests may end when the server stops; every open page keeps a request
@@ -75,13 +75,13 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def build(
-    recognizer: Recognizer, head: Mapping[str, Any], folder: Path, megabytes: float, seconds: float, queue: int
+    recognizer: Recognizer, settings: Settings, folder: Path, megabytes: float, seconds: float, queue: int
 ) -> tuple[Boundary, Callers]:
     """Return the application, and who wait for its answers.
 
     Args:
         recognizer: the model.
-        head: first entries of the json file.
+        settings: how videos are recognised.
         folder: temporary one of uploads and results.
         megabytes: that an upload may have.
         seconds: that a video may last.
@@ -90,7 +90,7 @@ def build(
     store = Store(folder, most=2 * queue)
     callers = Callers(store)
     limits = f"At most {megabytes:g} MB and {span(seconds)}."
-    blocks = Page(Responder(recognizer, head, seconds), store, callers, queue, limits).blocks
+    blocks = Page(Responder(recognizer, settings, seconds), store, callers, queue, limits).blocks
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app = gr.mount_gradio_app(
         *(outer, blocks, "/"),
@@ -110,7 +110,7 @@ def build(
 
 def serve_page(
     recognizer: Recognizer,
-    head: Mapping[str, Any],
+    settings: Settings,
     folder: Path,
     host: str,
     port: int,
@@ -122,7 +122,7 @@ def serve_page(
 
     Args:
         recognizer: the model.
-        head: first entries of the json file.
+        settings: how videos are recognised.
         folder: temporary one of uploads and results.
         host: address to listen on.
         port: to listen on; 0 takes a free one.
@@ -134,7 +134,7 @@ def serve_page(
         InputError: the port cannot be opened.
     """
     with listening(host, port) as open_port:
-        app, callers = build(recognizer, head, folder, megabytes, seconds, queue)
+        app, callers = build(recognizer, settings, folder, megabytes, seconds, queue)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=_OPEN
         )

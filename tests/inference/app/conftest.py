@@ -20,12 +20,15 @@ def served(tmp_path_factory, net):
     import uvicorn
 
     from peclip.inference.app.server import build, listening
+    from peclip.inference.settings import Settings
 
     folder = tmp_path_factory.mktemp("served")
     recognizer = Recognizer(net, "yunet" if YUNET else "none", None if YUNET is None else str(YUNET))
     with pytest.MonkeyPatch.context() as patch, listening("127.0.0.1", 0) as port:
         patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
-        app, callers = build(recognizer, {"model": "tiny"}, folder, MOST_MB, MOST_SECONDS, queue=32)
+        app, callers = build(
+            recognizer, Settings.of(recognizer, "tiny", "yunet"), folder, MOST_MB, MOST_SECONDS, queue=32
+        )
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([port])))
         thread.start()
