@@ -68,6 +68,11 @@ def upward(imports: Sequence[Import], order: Sequence[Sequence[str]]) -> list[st
     return wrong
 
 
+def between(imports: Sequence[Import], room: str) -> set[str]:
+    """Return the other rooms that the files of a room import."""
+    return {_room(entry.target) for entry in imports if entry.target and _room(entry.file) == room} - {room}
+
+
 def circle(imports: Sequence[Import]) -> list[str]:
     """Return files that import each other in a circle, the first one again at the end; empty where there is none."""
     try:

@@ -1,11 +1,12 @@
 """The order of the rooms: an import goes down or stays in its room, and no files import each other in a circle."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 import peclip
-from tests.layers import circle, reaching, read_imports, upward
+from tests.layers import between, circle, reaching, read_imports, upward
 
 ORDER = (
     (  # the ground
@@ -57,6 +58,19 @@ def test_no_files_import_each_other_in_a_circle(imports):
 
 def test_reports_of_runs_need_nothing_heavy(imports):
     assert reaching(imports, LIGHT, HEAVY) == []
+
+
+def test_the_pages_draw_the_order_and_say_what_each_room_imports(imports):
+    drawn = " ◄─ ".join(["ground", *(", ".join(rooms) for rooms in ORDER[1:-1])])
+    root = Path(peclip.__file__).parent.parent
+    pages = {name: (root / name).read_text(encoding="utf-8") for name in ("README.md", "docs/architecture.md")}
+    assert all(f"\n{drawn}\n" in page for page in pages.values())
+    table = pages["docs/architecture.md"].partition("| room |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| .*?`([a-z]+)(?:/|\.py)` \|[^|]*\| ([a-z, ]*)\|$", table, re.MULTILINE)
+    said = {room: [name for name in names.strip().split(", ") if name] for room, names in rows}
+    order = [room for rooms in ORDER[1:] for room in rooms]
+    found = {room: sorted(between(imports, room) & {*order}, key=order.index) for room in order[:-1]}
+    assert said == found
 
 
 # --- the checker itself ---
