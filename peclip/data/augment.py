@@ -277,4 +277,4 @@ def _fmix_mask(rng: np.random.Generator, share: float, decay: float, height: int
     mask = np.zeros(height * width, dtype=bool)
     own = round(share * height * width)
     mask[np.argsort(noise)[height * width - own :]] = True
-    return mask.reshape(height, width)
+    return rearrange(mask, "(h w) -> h w", h=height)

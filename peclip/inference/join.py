@@ -6,6 +6,7 @@ from tempfile import TemporaryFile
 
 import numpy as np
 import torch
+from einops import rearrange
 
 from peclip.inference.recognizer import Row
 from peclip.inference.windows import Stretch, seconds_of, shared
@@ -54,7 +55,7 @@ def gather(rows: Iterable[Row], features: Features, looks: dict[int, Looks]) -> 
     for row in rows:
         if row.track is not None and row.picture is not None:
             _extend(seen.setdefault(row.track, []), row.present)
-            found = None if row.cautions else features(row.picture.permute(1, 2, 0).contiguous().numpy())
+            found = None if row.cautions else features(rearrange(row.picture, "c h w -> h w c").contiguous().numpy())
             if found is not None:
                 look = looks.setdefault(row.track, Looks(seen[row.track], np.zeros_like(found, np.float64), 0))
                 look.total, look.count = look.total + found, look.count + 1
@@ -138,7 +139,7 @@ class Held:
                     yield row
                 else:
                     picture = torch.frombuffer(bytearray(self._file.read(shape.numel())), dtype=torch.uint8)
-                    yield replace(row, picture=picture.view(shape))
+                    yield replace(row, picture=rearrange(picture, "(c h w) -> c h w", c=shape[0], h=shape[1]))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from einops import reduce
 
 _GRID, _FINE = 16, 3  # a look is GRID x GRID means of FINE x FINE pixels
 _SAMPLES = (np.arange(_GRID * _FINE) + 0.5) / (_GRID * _FINE)  # places of these pixels, of 0 to 1
@@ -28,7 +29,7 @@ def look_of_frame(frame: np.ndarray) -> np.ndarray:
 def _coarse(pixels: np.ndarray) -> np.ndarray:
     """Return the means of FINE x FINE pixels in grey, less their mean: (GRID * FINE, GRID * FINE, 3) -> (GRID * GRID,)."""
     grey = pixels.mean(axis=2, dtype=np.float32)
-    coarse = grey.reshape(_GRID, _FINE, _GRID, _FINE).mean(axis=(1, 3)).ravel()
+    coarse = reduce(grey, "(h fine_h) (w fine_w) -> (h w)", "mean", fine_h=_FINE, fine_w=_FINE)
     return coarse - coarse.mean()
 
 

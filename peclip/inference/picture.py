@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from einops import rearrange
 
 from peclip.inference.persons import as_image
 from peclip.inference.recognizer import Row
@@ -251,7 +252,7 @@ def _draw_face(axes: Any, cells: list[Cell], places: np.ndarray, colours: list[s
         times += [cell.start, cell.end]
         shares += [np.bincount(places, weights=cell.probabilities, minlength=len(colours))] * 2
         last = cell.end
-    stacked = np.vstack([np.zeros(len(times)), np.cumsum(np.array(shares).T, axis=0)])
+    stacked = np.vstack([np.zeros(len(times)), np.cumsum(rearrange(np.array(shares), "t c -> c t"), axis=0)])
     for index, colour in enumerate(colours):
         axes.fill_between(times, stacked[index], stacked[index + 1], color=colour, linewidth=0)
     doubtful = [(cell.start, cell.seconds) for cell in cells if cell.cautions]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from einops import repeat
+from einops import rearrange, repeat
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -100,7 +100,7 @@ def _mask(order: np.ndarray, share: float, shape: tuple[int, ...]) -> Tensor:
     """Return 1 for the first patches of an order, (T, rows, columns)."""
     mask = np.zeros(len(order), np.float32)
     mask[order[: round(share * len(order))]] = 1
-    return torch.from_numpy(mask.reshape(shape))
+    return torch.from_numpy(rearrange(mask, "(t h w) -> t h w", t=shape[0], h=shape[1]))
 
 
 def _mixed(inside: Tensor, outside: Tensor, mask: Tensor) -> Tensor:

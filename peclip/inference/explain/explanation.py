@@ -94,9 +94,12 @@ class Explanation:
 
     def scale_maps(self) -> np.ndarray:
         """Return the scales of the patches by block (N, T, rows, columns)."""
-        frames, rows, columns = self.rollout.shape
-        patches = [each[:, self.starts : self.starts + rows * columns] for each in self.scales.values()]
-        return np.array(patches, np.float32).reshape(len(patches), frames, rows, columns)
+        _, rows, columns = self.rollout.shape
+        found = np.zeros((len(self.scales), *self.rollout.shape), np.float32)
+        for place, scales in enumerate(self.scales.values()):
+            patches = scales[:, self.starts : self.starts + rows * columns]
+            found[place] = rearrange(patches, "t (h w) -> t h w", h=rows)
+        return found
 
     def write(self, path: Path) -> None:
         """Write everything as arrays, npz."""

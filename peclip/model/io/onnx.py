@@ -73,7 +73,7 @@ class Vision(nn.Module):
     def __init__(self, net: PEClip) -> None:
         super().__init__()
         self.net = net
-        self.register_buffer("text", net.logit_scale * net.encode_text().T)
+        self.register_buffer("text", rearrange(net.logit_scale * net.encode_text(), "c d -> d c"))
 
     def forward(self, video: Tensor) -> Tensor:
         """Return the logits (B, C) of normalised clips, float (B, T, 3, H, W)."""
