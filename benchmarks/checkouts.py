@@ -1,25 +1,33 @@
-"""Compare two checkouts of peclip in turns, by the processor time of a training step and of an evaluation.
+"""Compare two checkouts of peclip: their logits and gradients, and in turns the processor time of a training step and of an evaluation.
 
 python benchmarks/checkouts.py BEFORE AFTER [--rounds 8] [--tiny]
 
 ViT-B/16 with random weights, 2 clips of 16 frames, compiled, bf16 with frozen weights in bf16, one thread: processor time does not
 count other programs. Both checkouts stay in memory and take turns step by step, so that each is compared with the other in the
-same half minute: a shared machine is often a tenth slower ten minutes later.
+same half minute: a shared machine is often a tenth slower ten minutes later. With --rounds 0 only the values are compared.
+
+The values are those of one training step in fp32, not compiled, with the same random weights in all parts.
 """
 
 import argparse
+import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 CALLS = ("training", "evaluation")
+
+VALUES = "values"
+"""Call that writes logits, gradients and a digest of the weights into a file."""
 
 
 def main() -> None:
@@ -35,6 +43,9 @@ def main() -> None:
     if len(options.checkouts) != 2:
         parser.error("expected two checkouts, the earlier one first")
     before, after = (Checkout(path.resolve(), options.tiny) for path in options.checkouts)
+    print(differences(before.values(), after.values()), flush=True)
+    if not options.rounds:
+        return
     changes: dict[str, list[float]] = {name: [] for name in CALLS}
     for number in range(options.rounds + 1):  # the first one compiles
         for name in CALLS:
@@ -64,24 +75,51 @@ class Checkout:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self._process = subprocess.Popen(words, **pipes, text=True, bufsize=1, env=environment, cwd=path)
 
-    def seconds(self, name: str) -> float:
-        """Return the processor time of one call."""
+    def seconds(self, *words: str) -> float:
+        """Return the processor time of one call, by its name and what it needs."""
         assert self._process.stdin
         assert self._process.stdout
-        print(name, file=self._process.stdin, flush=True)
+        print(*words, sep="\t", file=self._process.stdin, flush=True)
         return float(self._process.stdout.readline())
 
+    def values(self) -> dict[str, Tensor]:
+        """Return logits, gradients by the name of their weights, and a digest of all weights."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "values.pt")
+            self.seconds(VALUES, str(path))
+            found: dict[str, Tensor] = torch.load(path, weights_only=True)
+        return found
 
-def answer(known: Mapping[str, Callable[[], None]]) -> None:
+
+def differences(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> str:
+    """Return in a line how far logits and gradients of two checkouts differ.
+
+    Raises:
+        SystemExit: their weights differ, so that nothing can be said.
+    """
+    if before.keys() != after.keys() or not torch.equal(before["weights"], after["weights"]):
+        raise SystemExit("the two checkouts have other weights, so that their values cannot be compared")
+    results = {name: value for name, value in before.items() if name != "weights"}
+    gradients = {name: float((after[name] - value).abs().max() / value.abs().max()) for name, value in results.items()}
+    of_logits = gradients.pop("logits")
+    worst = max(gradients, key=gradients.__getitem__)
+    return (
+        f"values in fp32: logits differ by at most {of_logits:.1e} of the largest, the {len(gradients)} gradients by "
+        f"{gradients[worst]:.1e} of the largest of their own ({worst})"
+    )
+
+
+def answer(known: Mapping[str, Callable[..., None]]) -> None:
     """Print the processor time of every call that a line of the input names, until it ends."""
     for line in sys.stdin:
+        name, *words = line.rstrip("\n").split("\t")
         begun = time.process_time()
-        known[line.strip()]()
+        known[name](*words)
         print(time.process_time() - begun, flush=True)
 
 
-def calls(tiny: bool) -> dict[str, Callable[[], None]]:
-    """Return a training step and an evaluation of the peclip that is imported."""
+def calls(tiny: bool) -> dict[str, Callable[..., None]]:
+    """Return a training step, an evaluation and a writer of values of the peclip that is imported."""
     from peclip.bench.loops import keep_freed_memory  # of which the own file has moved since earlier checkouts
     from peclip.bench.sizes import backbone_of, model_of
 
@@ -104,7 +142,22 @@ def calls(tiny: bool) -> dict[str, Callable[[], None]]:
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             net(video)
 
-    return dict(zip(CALLS, (step, evaluation), strict=True))
+    def values(path: str) -> None:
+        torch.manual_seed(0)
+        plain = model_of(backbone_of("tiny" if tiny else "vit-b/16"), 7, 16, False, False)
+        learned = {name: weight for name, weight in sorted(plain.named_parameters()) if weight.requires_grad}
+        for weight in learned.values():  # parts begin as the identity, through which few gradients go
+            torch.nn.init.normal_(weight, std=0.1)
+        digest = hashlib.sha256()
+        for _, weight in sorted(plain.named_parameters()):
+            digest.update(weight.detach().numpy().tobytes())
+        torch.manual_seed(1)
+        logits = plain(torch.randn_like(video))
+        F.cross_entropy(logits, torch.tensor([0, 3])).backward()
+        gradients = {name: weight.grad for name, weight in learned.items()}
+        torch.save(gradients | {"logits": logits.detach(), "weights": torch.tensor([*digest.digest()])}, path)
+
+    return {**dict(zip(CALLS, (step, evaluation), strict=True)), VALUES: values}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from peclip.recipes import read_recipes
 from peclip.results.scores import scores
@@ -18,8 +19,11 @@ SCRIPTS = Path(__file__).parent.parent / "benchmarks"
 def script(monkeypatch):
     """Import a script as python benchmarks/NAME.py does."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))  # names as short as theirs are not to stay
-    return __import__
+    yield __import__
+    for path in SCRIPTS.glob(
+        "*.py"
+    ):  # names as short as theirs are not to stay; torch, which is imported once a process, is
+        sys.modules.pop(path.stem, None)
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0])
@@ -101,3 +105,18 @@ def test_what_fewer_bits_change_is_printed(script, capsys):
     *_, line = (line for line in capsys.readouterr().out.splitlines() if line.startswith("| torch"))
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells == ["torch, int8", "3.0 MB", "3.3e-01", "2.0e+00", "2.4e-01", "66.7%", "100.0%", "0.50"]
+
+
+def test_checkouts_are_compared_by_logits_and_gradients_if_their_weights_are_the_same(script):
+    differences = script("checkouts").differences
+    before = {
+        "a": torch.tensor([1.0, -4.0]),
+        "b": torch.ones(2),
+        "logits": torch.tensor([2.0]),
+        "weights": torch.ones(1),
+    }
+    after = before | {"a": torch.tensor([1.5, -4.0]), "logits": torch.tensor([2.5])}
+    line = "logits differ by at most 2.5e-01 of the largest, the 2 gradients by 1.2e-01 of the largest of their own (a)"
+    assert differences(before, after) == f"values in fp32: {line}"
+    with pytest.raises(SystemExit, match="have other weights"):
+        differences(before, after | {"weights": torch.zeros(1)})
