@@ -75,7 +75,7 @@ def test_it_lists_its_recipes_and_prints_one(peclip, site):
     assert peclip("recipes", "demo") == (site / "peclip/configs/demo.yaml").read_text()
 
 
-@pytest.mark.stress
+@pytest.mark.slow
 def test_it_reads_a_recipe_by_name_and_trains_by_it(peclip, tmp_path):
     manifest = write_data(tmp_path / "clips", {"train": 2, "test": 1})
     peclip("fit", "--config", "demo", "--data.manifest", manifest, "--trainer.max_steps", 2, "--trainer.accelerator",

@@ -113,7 +113,7 @@ def assert_same_weights(one, other):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["test", pytest.param("validate", marks=pytest.mark.stress), "predict"])
+@pytest.mark.parametrize("command", ["test", "validate", "predict"])
 def test_an_evaluation_needs_a_model_and_clips(command, place):
     for kind, model in place.models.items():
         # The run brings its number of workers along.
@@ -168,9 +168,7 @@ def test_every_kind_recognizes_expressions_in_a_video(place):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=() if kind == "package" else pytest.mark.stress) for kind in KINDS]
-)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_fold_of_a_cross_validation_starts_from_the_model(kind, place):
     model = place.models[kind]
     rates = ("--model.lr_adapters", "0", "--model.lr_prompts", "0", "--model.warmup_epochs", "0")
@@ -181,7 +179,7 @@ def test_every_fold_of_a_cross_validation_starts_from_the_model(kind, place):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["eval", pytest.param("train", marks=pytest.mark.stress)])
+@pytest.mark.parametrize("what", ["eval", "train"])
 def test_every_kind_is_timed(what, place, monkeypatch):
     monkeypatch.setattr(measure, "SIDES", {"cpu": (64,)})
     monkeypatch.setattr(loops, "matmul_rate", partial(measure.matmul_rate, seconds=0.01))
