@@ -24,7 +24,6 @@ from peclip.class_texts import ACTION_UNITS
 from peclip.demo import acting
 from peclip.demo.face import ActionUnits, Artist, Person, random_person, random_scene
 from peclip.errors import InputError
-from peclip.files import move_folder
 from peclip.labels import SEVEN
 
 Film = NDArray[np.uint8]
@@ -187,7 +186,7 @@ def _make(root: Path, plan: _Plan) -> Path:
             root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=f".{plan.folder}-", dir=root) as draft:
                 _fill(Path(draft) / "clips", plan)
-                move_folder(Path(draft) / "clips", done)
+                (Path(draft) / "clips").rename(done)
         except OSError as error:
             # Another process may have been faster; its clips are the same.
             if not done.exists():

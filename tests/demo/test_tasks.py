@@ -1,7 +1,6 @@
 """The demo data: reproducible, complete or absent, and in the order demo only time distinguishes the classes."""
 
 import csv
-import os
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -103,16 +102,6 @@ def test_a_root_that_cannot_be_written_is_reported_in_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file: cannot write the demo clips there"):
         demo(tmp_path / "file", train=1, test=0, frames=2, size=32)
-
-
-def test_no_folder_is_left_of_clips_that_do_not_reach_the_disk(tmp_path, monkeypatch):
-    def full(handle):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InputError, match=r"cannot write the demo clips there .*No space left"):
-        demo(tmp_path, train=1, test=0, frames=2, size=32)
-    assert not any(tmp_path.iterdir())
 
 
 def test_order_clips_are_each_others_exact_reversal(small_order):

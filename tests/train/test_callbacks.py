@@ -10,6 +10,7 @@ import re
 import struct
 import termios
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from peclip.data.manifest import Manifest
 from peclip.model import PEClip, read_trained
 from peclip.model.arithmetic import clip_flops
 from peclip.results.evaluation import _read_predictions
+from peclip.train.callbacks.finite_loss import FiniteLoss
 from peclip.train.callbacks.predictions import write_csv
 from peclip.train.callbacks.run import trainable_parts
 from peclip.train.module import PEClipModule
@@ -239,3 +241,11 @@ def test_the_trainable_parts_of_a_model_without_prompts_are_its_adapters(tiny_cl
 
 def test_the_summary_says_that_the_training_war_is_approximate_where_clips_are_mixed(shown):
     assert "train/war is approximate: a mixed clip counts by the label with the larger share." in shown[1].out
+
+
+def test_a_step_that_a_module_of_ones_own_skips_has_no_loss_to_check():
+    trainer = SimpleNamespace(optimizers=[SimpleNamespace(param_groups=[{"lr": 0.1}])])
+    callback = FiniteLoss()
+    callback.on_train_batch_start(trainer, None, None, 0)
+    callback.on_train_batch_end(trainer, None, {}, None, 0)
+    callback.on_train_end(trainer, None)

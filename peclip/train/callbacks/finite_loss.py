@@ -50,6 +50,8 @@ class FiniteLoss(Callback):
             InputError: the loss is not finite.
         """
         self._look(trainer)
+        if "loss" not in outputs:  # a module of one's own has skipped the step
+            return
         clips = [draw.clip for draw in batch.draws]
         loss = Arriving(outputs["loss"])
         self._steps = [_Step(trainer.global_step, trainer.current_epoch, loss, clips, self._rates)]
