@@ -10,7 +10,7 @@ from peclip.inference.recognizer import Recognizer
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings by which a video was recognised: the first entries of ``timeline.json``.
+    """Settings by which a video was recognized: the first entries of ``timeline.json``.
 
     Attributes:
         peclip: version of peclip.
@@ -49,13 +49,13 @@ class Options:
     """Options of a run of ``peclip recognize``: what it writes, and what that depends on; a folder of answers with others is refused.
 
     Attributes:
-        settings: how videos are recognised.
+        settings: how videos are recognized.
         digest: first digits of a digest of all that the model's logits depend on.
         formats: of files besides csv and json.
         same: the number that a face of the video gets, by its own; see :func:`peclip.inference.same.read_same`.
         face_features: what brings the faces of one person together; ``none`` where nothing does.
         per_frame: whether a table has a row for each face in each frame.
-        video: whether each video is also written with what was recognised in it.
+        video: whether each video is also written with what was recognized in it.
     """
 
     settings: Settings

@@ -50,7 +50,7 @@ class Timeline:
     Args:
         folder: where the results go; it is made, and files of the same names in it are replaced.
         labels: class names, in the order of the probabilities.
-        settings: how the videos are recognised, which the json file begins with.
+        settings: how the videos are recognized, which the json file begins with.
         caution: what has to be said about every answer of the model; empty where there is nothing.
         formats: besides csv and json; see :mod:`peclip.inference.formats`.
         taken: beginnings of names that no picture may have.

@@ -109,7 +109,7 @@ class Responder:
 
     Args:
         recognizer: the model.
-        settings: how videos are recognised.
+        settings: how videos are recognized.
         longest: seconds that a video may have.
     """
 

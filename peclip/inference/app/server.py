@@ -81,7 +81,7 @@ def build(
 
     Args:
         recognizer: the model.
-        settings: how videos are recognised.
+        settings: how videos are recognized.
         folder: temporary one of uploads and results.
         megabytes: that an upload may have.
         seconds: that a video may last.
@@ -122,7 +122,7 @@ def serve_page(
 
     Args:
         recognizer: the model.
-        settings: how videos are recognised.
+        settings: how videos are recognized.
         folder: temporary one of uploads and results.
         host: address to listen on.
         port: to listen on; 0 takes a free one.

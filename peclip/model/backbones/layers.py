@@ -25,7 +25,7 @@ the output (N, L, heads, D / heads)."""
 
 
 class _Watch(threading.local):
-    """Who watches a tower in this thread; others may use the tower meanwhile. Defaults are not in the class, as in `Flow`.
+    """The watcher of a tower in this thread; other threads may use the tower meanwhile. Defaults are not in the class, as in `Flow`.
 
     Attributes:
         config: of the tower.

@@ -76,7 +76,7 @@ def test_a_tuple_comes_back_as_a_list_and_is_the_same(kernels, tiny_clip, tmp_pa
 
 
 class Rounded(TemporalHead):
-    """Takes arguments that JSON has no form for."""
+    """Has arguments for which JSON has no form."""
 
     def __init__(self, width: int, dtype: torch.dtype = torch.float32, names: frozenset[str] = frozenset()) -> None:
         super().__init__()
