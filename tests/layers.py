@@ -56,7 +56,7 @@ def upward(imports: Sequence[Import], order: Sequence[Sequence[str]]) -> list[st
     for entry in imports:
         if entry.target is None:
             continue
-        here, there = _room(entry.file), _room(entry.target)
+        here, there = room_of(entry.file), room_of(entry.target)
         for room in (here, there):
             assert room in level, f"{room} has no place in the order of the rooms"
         if entry.target == "__init__.py" and entry.name.rpartition(".")[2] not in ROOT_NAMES:
@@ -70,7 +70,7 @@ def upward(imports: Sequence[Import], order: Sequence[Sequence[str]]) -> list[st
 
 def between(imports: Sequence[Import], room: str) -> set[str]:
     """Return the other rooms that the files of a room import."""
-    return {_room(entry.target) for entry in imports if entry.target and _room(entry.file) == room} - {room}
+    return {room_of(entry.target) for entry in imports if entry.target and room_of(entry.file) == room} - {room}
 
 
 def circle(imports: Sequence[Import]) -> list[str]:
@@ -85,7 +85,7 @@ def circle(imports: Sequence[Import]) -> list[str]:
 def reaching(imports: Sequence[Import], rooms: Sequence[str], packages: Sequence[str]) -> list[str]:
     """Return a line for each import by which files of some rooms come to need one of some other packages."""
     graph, seen = _graph(imports), set()
-    waiting = [file for file in {entry.file for entry in imports} if _room(file) in rooms]
+    waiting = [file for file in {entry.file for entry in imports} if room_of(file) in rooms]
     while waiting:
         if (file := waiting.pop()) not in seen:
             seen.add(file)
@@ -101,7 +101,8 @@ def _graph(imports: Sequence[Import]) -> Mapping[str, set[str]]:
     return graph
 
 
-def _room(file: str) -> str:
+def room_of(file: str) -> str:
+    """Return the room of a file of a package: its first folder, or itself."""
     return Path(file).parts[0].removesuffix(".py")
 
 
