@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import peclip
@@ -27,12 +28,12 @@ PLAIN = re.compile(r"\b(dict|Mapping)\[str, Any\]")
 
 def crossing(package):
     """Functions, and public methods of classes, whose annotations have a plain dict, and which another room imports."""
-    found = set()
+    found, parsed = set(), cache(lambda path: ast.parse(path.read_text(encoding="utf-8")).body)
     for entry in read_imports(package):
         if entry.target is None or _is_one_room(entry.file, entry.target):
             continue
         name, path = entry.name.rpartition(".")[2], package / entry.target
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in parsed(path):
             if getattr(node, "name", None) != name:
                 continue
             methods = [each for each in getattr(node, "body", []) if isinstance(each, ast.FunctionDef)]
