@@ -30,7 +30,7 @@ class Settings:
 
     @classmethod
     def of(cls, recognizer: Recognizer, model: str, faces: str) -> Self:
-        """Return those of a recognizer.
+        """Return the settings of a recognizer.
 
         Args:
             recognizer: sees the videos.
@@ -40,7 +40,7 @@ class Settings:
         return cls(__version__, model, faces, recognizer.window, recognizer.stride, recognizer.precision)
 
     def to_plain(self) -> dict[str, Any]:
-        """Return what a JSON file holds of them."""
+        """Return the settings as a JSON file holds them."""
         return asdict(self)
 
 

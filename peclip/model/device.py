@@ -1,11 +1,10 @@
 """Find the device that a command names."""
 
 from collections.abc import Collection
-from contextlib import suppress
 
 import torch
 
-from peclip.errors import InputError
+from peclip.errors import InputError, first_line
 
 KINDS = ("cpu", "cuda", "mps")
 """Devices on which a model computes."""
@@ -19,13 +18,20 @@ def find_device(name: str, kinds: Collection[str] = KINDS) -> torch.device:
         kinds: that are accepted.
 
     Raises:
-        InputError: there is no such device here.
+        InputError: there is no such device here, or it cannot be used, with the reason.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     wanted = ("cuda" if gpus else "cpu") if name == "auto" else name
-    with suppress(RuntimeError, AssertionError, NotImplementedError):
-        if (device := torch.empty(0, device=wanted).device).type in kinds:  # a GPU with its number
-            return device
     here = ["cpu", *(f"cuda:{gpu}" for gpu in range(gpus)), *(["mps"] if torch.backends.mps.is_available() else [])]
     available = [each for each in here if each.partition(":")[0] in kinds]
+    try:
+        if (device := torch.empty(0, device=wanted).device).type in kinds:  # a GPU with its number
+            return device
+    except (
+        RuntimeError,
+        AssertionError,
+        NotImplementedError,
+    ) as error:  # torch has each for devices that are not there
+        if wanted in available or f"{wanted}:0" in available:
+            raise InputError(f"device {wanted} cannot be used: {first_line(error)}", "device") from error
     raise InputError(f"device is {name!r}, expected auto or a device of this machine: {', '.join(available)}", "device")

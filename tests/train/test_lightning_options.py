@@ -15,18 +15,11 @@ from lightning.pytorch import Callback, Trainer
 from peclip.errors import InputError
 from peclip.model.io import read_trained
 from peclip.model.io.checkpoint import SELECTING
-from peclip.train.module import PEClipModule
 from peclip.train.runs.checkpoints import BestCheckpoint
 from tests.runs import run, write_config, write_data
-from tests.train.one_epoch import ONE_EPOCH, column
+from tests.train.one_epoch import ONE_EPOCH, callback, column
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
-
-
-def callback(name, **arguments):
-    """The option that adds a callback of Lightning."""
-    spec = {"class_path": f"lightning.pytorch.callbacks.{name}", "init_args": arguments}
-    return ("--trainer.callbacks+", json.dumps(spec))
 
 
 # --- loggers, checkpoints, limits ---
@@ -294,61 +287,6 @@ def test_a_profiler_prints_what_it_was_asked_for(fit_once):
 
 
 # --- callbacks of Lightning ---
-
-
-@pytest.mark.slow
-def test_a_finder_of_the_learning_rate_needs_no_name_of_an_attribute(fit_once):
-    finder = callback("LearningRateFinder", num_training_steps=15)  # so many at least
-    folder, result = fit_once(*finder, "--trainer.max_epochs", "5", "--model.warmup_epochs", "0")
-    assert "Learning rate set to" in result.out + result.err
-    adapters, prompts = column(folder, "lr/adapters"), column(folder, "lr/prompts")
-    assert adapters[0] != pytest.approx(2e-4)
-    assert prompts[0] / adapters[0] == pytest.approx(3e-5 / 2e-4)
-
-
-def test_a_finder_of_the_batch_size_needs_no_name_of_an_attribute(fit_once):
-    folder, result = fit_once(*callback("BatchSizeFinder", max_trials=2, steps_per_trial=1, init_val=2))
-    assert (result.out + result.err).count("Finished batch size finder") == 1  # an evaluation has another batch size
-    assert json.loads((folder / "metrics.json").read_text())["clips"] == 6
-
-
-class Sizes(Callback):
-    """A callback of one's own that prints the size of each batch that is evaluated; trials of a finder have no callbacks."""
-
-    def on_test_batch_end(self, trainer, pl_module, outputs, batch, *place):
-        print("clips of a batch:", len(batch))
-
-    on_validation_batch_end = on_predict_batch_end = on_test_batch_end
-
-
-@pytest.mark.parametrize("command", ["validate", "test", "predict"])
-def test_a_finder_finds_the_batch_size_with_which_an_evaluation_goes_on(command, tiny_run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    finder = callback("BatchSizeFinder", max_trials=1, steps_per_trial=1, init_val=3)
-    sizes = ("--trainer.callbacks+", json.dumps({"class_path": f"{__name__}.Sizes"}))
-    result = run(command, "--ckpt_path", tiny_run, "--data.eval_batch_size", "1", *finder, *sizes, "--out", "results")
-    assert result.status == 0, result.err
-    assert "will continue with full run using batch size 3" in result.out + result.err
-    assert set(re.findall(r"clips of a batch: (\d)", result.out)) == {"3"}
-
-
-def test_a_trial_without_enough_memory_leaves_nothing_in_the_results(tiny_run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    finder = callback("BatchSizeFinder", max_trials=5, steps_per_trial=1, init_val=1)
-    evaluate = PEClipModule._evaluate
-
-    def with_little_memory(self, batch, metrics):
-        outputs = evaluate(self, batch, metrics)
-        if len(batch) > 2:
-            raise RuntimeError("CUDA out of memory.")
-        return outputs
-
-    monkeypatch.setattr(PEClipModule, "_evaluate", with_little_memory)
-    result = run("test", "--ckpt_path", tiny_run, *finder, "--out", "results", "--model.zero_shot", "false")
-    assert result.status == 0, result.err
-    assert "will continue with full run using batch size 2" in result.out + result.err
-    found, plain = (json.loads((folder / "metrics.json").read_text()) for folder in (Path("results"), tiny_run))
-    assert (found["clips"], found["war"]) == (plain["clips"], plain["war"])
 
 
 @pytest.mark.slow
