@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -264,9 +265,12 @@ def read_regular_text(path: Path | str) -> str:
 
 
 def temporary_name(path: Path) -> Path:
-    """Return a hidden name beside ``path``, with its suffix, that no other process uses."""
+    """Return a hidden name beside ``path``, with its suffix, that no other thread, process or node uses.
+
+    It is not a process's number: those repeat on nodes with one disk, and in containers that are started again.
+    """
     path = path.absolute()  # the folder . has no name
-    return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    return path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
 
 
 def as_cell(path: str) -> str:

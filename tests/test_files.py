@@ -5,7 +5,7 @@ import os
 import pytest
 
 from peclip.errors import InputError
-from peclip.files import LOCK, atomic_write, copy_new, is_not, locked, move_folder, write_new_text
+from peclip.files import LOCK, atomic_folder, atomic_write, copy_new, is_not, locked, move_folder, write_new_text
 
 
 def test_nothing_is_left_of_a_file_whose_writing_fails(tmp_path):
@@ -56,6 +56,20 @@ def test_a_folder_gets_its_name_when_all_its_files_are_on_the_disk(tmp_path, mon
     move_folder(draft, target)
     inside = {path.stat().st_ino: False for path in (target, *target.rglob("*"))}
     assert synced == {**inside, tmp_path.stat().st_ino: True}
+
+
+def test_two_writers_of_one_process_do_not_meet_in_their_drafts(tmp_path):
+    with atomic_write(tmp_path / "a.txt") as first, atomic_write(tmp_path / "a.txt") as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "first"  # the last one to be ready
+
+    with pytest.raises(InputError, match="not empty"), atomic_folder(tmp_path / "b") as first:
+        (first / "a.txt").write_text("first")
+        with atomic_folder(tmp_path / "b") as second:
+            (second / "b.txt").write_text("second")
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["b.txt"]
 
 
 def test_what_a_path_is_instead_is_said_where_there_is_something(tmp_path):

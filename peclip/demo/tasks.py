@@ -24,6 +24,7 @@ from peclip.class_texts import ACTION_UNITS
 from peclip.demo import acting
 from peclip.demo.face import ActionUnits, Artist, Person, random_person, random_scene
 from peclip.errors import InputError
+from peclip.files import temporary_name
 from peclip.labels import SEVEN
 
 Film = NDArray[np.uint8]
@@ -88,7 +89,8 @@ def generate(name: str, root: Path | str) -> Path:
         InputError: the clips cannot be written there.
     """
     root = Path(root)
-    link, draft = root / name, root / f".{name}.{os.getpid()}"
+    link = root / name
+    draft = temporary_name(link)
     own = f"{name.replace('_', '-')}-v"
     if os.path.lexists(link) and not (link.is_symlink() and os.readlink(link).startswith(own)):
         raise InputError(
