@@ -27,6 +27,17 @@ def test_links_lead_to_files_and_headings(path):
             assert heading in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in headings}, link
 
 
+@pytest.mark.parametrize(
+    "path", [path for path in DOCUMENTS if path.name != "CHANGELOG.md"], ids=lambda path: path.name
+)
+def test_files_of_the_repository_that_a_page_names_exist(path):
+    text = path.read_text()
+    named = set(re.findall(r"\b(?:tests|peclip|benchmarks|tools|examples|cluster|notebooks)/[\w/]*\w\.\w+\b", text))
+    named |= {f"{module.replace('.', '/')}.py" for module in re.findall(r"python -m (tests\.[\w.]*\w)", text)}
+    missing = {name for name in named if "NAME" not in name and not (ROOT / name).exists()}
+    assert not missing, f"{path.name} names files that do not exist: {', '.join(sorted(missing))}"
+
+
 def test_every_recipe_of_a_benchmark_is_in_the_documents():
     text = (ROOT / "docs/data.md").read_text()
     of_benchmarks = [recipe.name for recipe in read_recipes().values() if "--data.root" in recipe.command]

@@ -4,7 +4,7 @@ Every argument of every class that a configuration may name (Lightning's, torch'
 is set to a *canary* in some form: a mapping, text of one, an item of a list or of a mapping, a path alone, the name of a file,
 or an address. A configuration is then accepted, or refused in one line; and the canary is never called, no module is
 imported unless its type asks for a class, and no address is fetched. `python -m tests.stress.configurations --seconds 600 --seed 0` prints the figures of
-docs/RELIABILITY.md.
+docs/testing.md.
 """
 
 from __future__ import annotations

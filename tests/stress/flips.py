@@ -1,6 +1,6 @@
 """Measure how much damage to a picture is detected, by flipping single bits in videos with and without checksums.
 
-`python -m tests.stress.flips --flips 200` prints the table of docs/RELIABILITY.md.
+`python -m tests.stress.flips --flips 200` prints the table of docs/testing.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Damages small real files at random, reads them, and keeps those that do something else than they may.
 
 A damaged file gives a clip of the right shape or an `InputError` of one line that names it, within seconds and little
-memory. `python -m tests.stress.fuzz --seconds 600 --seed 0` prints the figures of docs/RELIABILITY.md; what it finds is
+memory. `python -m tests.stress.fuzz --seconds 600 --seed 0` prints the figures of docs/testing.md; what it finds is
 kept in a folder, and `--only N` reads file N of the seed again, in this process, where a debugger sees it.
 """
 

@@ -1,7 +1,7 @@
 """Names of classes made of letters that break files, terminals and parsers.
 
 A name is refused in one line, by the same rule everywhere, or every file that has it is read back with it.
-`python -m tests.stress.fuzz_labels --seconds 600` prints the figures of docs/RELIABILITY.md; `--only N` judges one case again.
+`python -m tests.stress.fuzz_labels --seconds 600` prints the figures of docs/testing.md; `--only N` judges one case again.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A file is read, and what is written of it is read back as the same, or it is refused by an `InputError` whose line names it,
 within seconds and little memory. `python -m tests.stress.fuzz_lists --seconds 600 --seed 0` prints the figures of
-docs/RELIABILITY.md; `--only N` makes and reads item N of the seed again, in this process, where a debugger sees it.
+docs/testing.md; `--only N` makes and reads item N of the seed again, in this process, where a debugger sees it.
 """
 
 from __future__ import annotations

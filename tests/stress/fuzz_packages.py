@@ -1,7 +1,7 @@
 """Packages, checkpoints, released files and backbones with absurd settings, damaged bytes and calls of functions.
 
 Each is refused in one line, or becomes a model that answers; none hangs, takes much memory or calls anything.
-`python -m tests.stress.fuzz_packages --seconds 600` prints the figures of docs/RELIABILITY.md; `--only N` judges one case again.
+`python -m tests.stress.fuzz_packages --seconds 600` prints the figures of docs/testing.md; `--only N` judges one case again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Trains, evaluates and reports a thousand classes, and measures the memory of it.
 
-`python -m tests.stress.many_classes --classes 1000` prints the figures of docs/RELIABILITY.md. The clips are parts of two
+`python -m tests.stress.many_classes --classes 1000` prints the figures of docs/BENCHMARKS.md. The clips are parts of two
 videos, so that thousands of them are written in a second.
 """
 

@@ -1,6 +1,6 @@
 """A prediction of very many clips in shards, and the memory that it takes: a tiny model, and clips that nobody has to decode.
 
-python -m tests.stress.million --rows 10000 100000 1000000 prints the table of docs/RELIABILITY.md.
+python -m tests.stress.million --rows 10000 100000 1000000 prints the table of docs/BENCHMARKS.md.
 """
 
 from __future__ import annotations

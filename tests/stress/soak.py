@@ -1,6 +1,6 @@
 """A long training of a tiny model with everything on, and what it holds of the machine meanwhile.
 
-python -m tests.stress.soak --steps 20000 prints the table of docs/RELIABILITY.md.
+python -m tests.stress.soak --steps 20000 prints the table of docs/BENCHMARKS.md.
 """
 
 from __future__ import annotations
