@@ -131,9 +131,6 @@ THINGS: dict[str, Printed | Copy | Callable[[Path], object]] = {
     "runs/ravdess/cv_0/fold_1": Printed("peclip cv --config ravdess --data.manifest faces/manifest.csv"),
     "ravdess_package": Printed("peclip export runs/ravdess/cv_0/fold_1 --out ravdess_package"),
     "model.onnx": Printed(f"peclip export {RUN} --out model.onnx --format onnx"),
-    "predictions": Printed(
-        f"peclip predict --ckpt_path {RUN} --data.manifest mine.csv --data.predict all --shards predictions"
-    ),
     "runs/other/cv_0": Copy("runs/dfew/cv_0"),
     "runs/full_*": Copy("runs/demo/version_0"),
     "runs/demo_ablations": Copy("runs/demo", first="runs/demo/version_0"),
