@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -22,12 +23,13 @@ from peclip.inference.published import ADVICE, DONE, TABLES, WRITTEN, check_tabl
 from peclip.inference.recognizer import Row
 from peclip.inference.settings import Options
 from peclip.inference.sources import ANSWERS, STDIN, is_live
-from peclip.inference.timeline import Timeline, check_place
+from peclip.inference.timeline import Timeline
 from peclip.results.records import from_json, read_json
 
 OPTIONS = "options.json"
 
 _SWITCHES = ("per_frame", "video")  # options that are noted only where they are true
+_LONGEST_STEM = 200  # bytes; a name has 255
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -141,22 +143,22 @@ class Answers:
             InputError: they cannot be written.
         """
         taken = [OPTIONS, WRITTEN, *(video.stem for video in self.finished.values() if video.file != file)]
+        stem = stem_of(file, taken)
         size, changed = _state(file)
         with self._written():
             temporary = Path(tempfile.mkdtemp(prefix=".peclip-", dir=self._videos))
         try:
             with self._written():
-                options = self._options
-                timeline = Timeline(temporary, self._labels, options.settings, self._caution, options.formats, taken)
-                with timeline, timeline.video(file) as add:
-                    yield add
+                settings, formats = self._options.settings, self._options.formats
+                with Timeline(temporary, file, stem, self._labels, settings, self._caution, formats) as timeline:
+                    yield timeline.add
                 if beside is not None:
-                    beside(temporary, timeline.stems[0])
-                counts = timeline.rows, timeline.faces, timeline.cautions, timeline.not_followed
-                video = Finished(file, timeline.stems[0], size, changed, *counts)
+                    beside(temporary, stem)
+                counts = timeline.rows, len(timeline.persons), timeline.cautions, timeline.not_followed
+                video = Finished(file, stem, size, changed, *counts)
                 write_json(temporary / DONE, asdict(video))
-                remove(self._folder, self._videos / video.stem)
-                move_folder(temporary, self._videos / video.stem)
+                remove(self._folder, self._videos / stem)
+                move_folder(temporary, self._videos / stem)
                 self.finished[file] = video
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -201,6 +203,36 @@ class Answers:
             if not isinstance(cause, OSError):
                 raise
             raise InputError(f"out {self._folder}: cannot be written ({cause.strerror}){ADVICE}") from cause
+
+
+def check_place(folder: Path) -> Path:
+    """Return the folder itself, or the one above it that exists.
+
+    Raises:
+        InputError: it is a file.
+    """
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not place.is_dir():
+        raise InputError(f"out {folder}: {place} is a file, expected a folder for the results")
+    return place
+
+
+def stem_of(file: str, taken: Sequence[str]) -> str:
+    """Return a beginning of names for the pictures of a video.
+
+    It is that of the file's name, without dots before it: ``..mp4`` would name the folder above. It differs from those that are
+    taken also where names in upper and lower case are one, and leaves room for what follows it.
+    """
+    stem = "stdin" if file == STDIN else Path(file).stem.lstrip(".") or "video"
+    while len(os.fsencode(stem)) > _LONGEST_STEM:
+        stem = stem[:-1]
+    others = {*map(_folded, taken)}
+    names = (stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 2)))
+    return next(name for name in names if _folded(name) not in others)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _written(name: str, options: Mapping[str, Any]) -> str:

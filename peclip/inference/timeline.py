@@ -1,13 +1,10 @@
-"""Write recognition results: tables, json, and pictures, each complete or absent."""
+"""Write what was recognized in a video: tables, json, and pictures."""
 
 import csv
 import json
-import os
 import shutil
-import tempfile
-import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
@@ -33,68 +30,107 @@ LAST_COLUMNS = (
 )
 """Columns of the table before and after the probabilities of the classes."""
 
-_LONGEST_STEM = 200  # bytes; a name has 255
-
 
 class Timeline:
-    """Writes tables, json and pictures of the rows of videos into a folder.
+    """Writes tables, json and pictures of the rows of one video into a folder.
 
     - ``timeline.csv`` and ``timeline.json``: each row as it is, so windows of one face overlap;
     - ``segments.csv``: the stretches in which a face shows one expression, without overlap;
     - ``summary.csv``: each face with its seconds, the share of them per class, and mean probabilities;
-    - a picture of each video over time, and ``people/`` with one of each face.
+    - a picture of the video over time, and ``people/`` with one of each face.
 
-    Everything is written into a temporary folder as it comes, and moved at the end of the context if there was a video;
-    memory does not grow with the number of rows.
+    The files grow as rows are added, and are complete at the end of the context. If the context ends in an error, the folder is
+    removed. A process that is killed leaves it incomplete: write into a temporary folder, and move that. Memory does not grow
+    with the number of rows.
+
+    For example::
+
+        recognizer = Recognizer("runs/demo/version_0")
+        settings = Settings.of(recognizer, "demo", "yunet")
+        with Timeline(Path("answers"), "holiday.mp4", "holiday", recognizer.labels, settings) as timeline:
+            for row in recognizer("holiday.mp4"):
+                timeline.add(row)
 
     Args:
-        folder: where the results go; it is made, and files of the same names in it are replaced.
+        folder: folder for the files; it is created, and must be empty if it exists.
+        file: the video, as the tables name it.
+        stem: beginning of the names of the pictures and of the files in other formats.
         labels: class names, in the order of the probabilities.
-        settings: how the videos are recognized, which the json file begins with.
-        caution: what has to be said about every answer of the model; empty where there is nothing.
-        formats: besides csv and json; see :mod:`peclip.inference.formats`.
-        taken: beginnings of names that no picture may have.
+        settings: how the video is recognized, which the json file begins with.
+        caution: sentence about every answer of the model; empty if there is none.
+        formats: formats to write besides csv and json; see :mod:`peclip.inference.formats`.
         links: whether the files may name the place of the video on this machine, as ELAN's do to play it.
 
     Attributes:
-        stems: beginnings of the names of the pictures of each video that was finished.
-        rows: number of rows of the videos that were finished.
-        faces: number of faces in them.
-        cautions: about single answers, and the seconds for which each holds, summed over the faces.
+        rows: number of rows so far.
+        persons: the faces by number, after the end of the context.
+        segments: the stretches of ``segments.csv``, which are kept if formats are written that need them.
+        cautions: seconds for which each caution about single answers holds, summed over the faces.
         not_followed: largest number of faces at a time that are not followed.
 
     Raises:
-        InputError: nothing can be written there.
+        InputError: the folder is not empty, or a picture cannot be written.
+        OSError: another file cannot be written.
     """
 
     def __init__(
         self,
         folder: Path,
-        labels: list[str],
+        file: str,
+        stem: str,
+        labels: Sequence[str],
         settings: Settings,
         caution: str = "",
         formats: Sequence[str] = (),
-        taken: Sequence[str] = (),
         links: bool = True,
     ) -> None:
-        self.rows = self.faces = self.not_followed = 0
+        self.rows = self.not_followed = 0
+        self.persons: list[Person] = []
+        self.segments: list[Segment] = []
         self.cautions: dict[str, float] = {}
-        self._formats, self._taken, self._links = formats, taken, links
-        self._folder, self._labels, self._settings, self._caution = folder, labels, settings, caution
+        self._folder, self._file, self._stem, self._labels = folder, file, stem, [*labels]
+        self._settings, self._caution, self._formats, self._links = settings, caution, formats, links
         self._is_about_faces = about_faces(labels, settings.faces)
-        self._of_videos: list[str] = []
-        self.stems: list[str] = []
+        self._persons = Persons(folder, stem, len(self._labels))
+        self._drawn, self._cells, self._stretches = Summary(), Cells(), Segments()
         self._files = ExitStack()
 
     def __enter__(self) -> Self:
-        place = check_place(self._folder)
-        try:
-            self._temporary = Path(tempfile.mkdtemp(prefix=".peclip-", dir=place))
-            self._files.callback(shutil.rmtree, self._temporary, ignore_errors=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if next(self._folder.iterdir(), None) is not None:
+            raise InputError(f"{self._folder}: is not empty: name another folder for the files of {self._file}")
+        with ExitStack() as opening:
+            opening.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            opening.enter_context(self._files)
             self._table, self._segments, self._summary, self._json = map(self._open, (TABLE, SEGMENTS, SUMMARY, JSON))
-        except OSError as error:
-            self._files.close()
-            raise self._unwritable(error) from error
+            self._write_heads()
+            opening.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with ExitStack() as failing:
+            failing.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            with self._files:
+                if kind is None:
+                    self._finish()
+            if kind is None:
+                failing.pop_all()
+
+    def add(self, row: Row) -> None:
+        """Write a row of the video; they come in order of time."""
+        self._persons.see(row)
+        self._drawn.see(row)
+        self._write_row(row)
+        self._cut(self._cells.add(row))
+
+    def _open(self, name: str) -> TextIO:
+        """Open a file of the results; names of videos need not be UTF-8."""
+        file = (self._folder / name).open("w", newline="", encoding="utf-8", errors="surrogateescape")
+        return self._files.enter_context(file)
+
+    def _write_heads(self) -> None:
         names = [column(label) for label in self._labels]
         self._write(self._table, [*FIRST_COLUMNS, *names, *LAST_COLUMNS])
         self._write(self._segments, ["file", "track", "start", "end", "seconds", "label", "probability", "caution"])
@@ -106,117 +142,47 @@ class Timeline:
             json.dumps({**self._settings.to_plain(), "labels": self._labels, "caution": self._caution})[:-1]
             + ', "rows": ['
         )
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._files:
-            if kind is None and self.stems:
-                try:
-                    self._finish()
-                except OSError as error:
-                    raise self._unwritable(error) from error
+    def _cut(self, cells: Iterable[Cell]) -> None:
+        """Write the segments that these cells end."""
+        for cell in cells:
+            self._drawn.add(cell)
+            self._persons.warn(cell)
+            self._keep(self._stretches.add(cell))
 
-    def _open(self, name: str) -> TextIO:
-        """Open a file of the results; names of videos need not be UTF-8."""
-        file = (self._temporary / name).open("w", newline="", encoding="utf-8", errors="surrogateescape")
-        return self._files.enter_context(file)
+    def _keep(self, segments: Iterable[Segment]) -> None:
+        for segment in segments:
+            self._write_segment(segment)
+            self._persons.add(segment)
+            self._drawn.label(segment)
+            if self._formats:
+                self.segments.append(segment)
 
     def _finish(self) -> None:
+        """Write what is known at the end of the video: its faces, its picture, and the files in other formats."""
+        self._cut(self._cells.finish())
+        self._keep(self._stretches.finish())
         self._json.write("\n]}\n")
-        for file in (self._table, self._segments, self._summary, self._json):
-            file.close()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for name in (TABLE, SEGMENTS, SUMMARY, JSON, *self._of_videos):
-            target = self._folder / name
-            target.parent.mkdir(exist_ok=True)
-            os.replace(self._temporary / name, target)
-
-    def _unwritable(self, error: OSError) -> InputError:
-        return InputError(f"out {self._folder}: cannot be written ({error.strerror})")
-
-    @contextmanager
-    def video(self, file: str) -> Iterator[Callable[[Row], None]]:
-        """Return a function that writes the rows of a video. If the context ends in an error, its rows are removed."""
-        stem = stem_of(file, (*self._taken, *self.stems))
-        persons = Persons(self._temporary, stem, len(self._labels))
-        summary, cells, segments = Summary(), Cells(), Segments()
-        kept: list[Segment] = []
-
-        def cut(found: Iterator[Cell]) -> None:
-            for cell in found:
-                summary.add(cell)
-                persons.warn(cell)
-                label(segments.add(cell))
-
-        def label(found: Iterator[Segment]) -> None:
-            for segment in found:
-                self._write_segment(file, segment)
-                persons.add(segment)
-                summary.label(segment)
-                if self._formats:
-                    kept.append(segment)
-
-        def add(row: Row) -> None:
-            persons.see(row)
-            summary.see(row)
-            self._write_row(row, persons)
-            cut(cells.add(row))
-
-        with self._whole_or_not_at_all():
-            yield add
-            cut(cells.finish())
-            label(segments.finish())
-            for person in persons:
-                self._write_person(file, person)
-            written = self._write_files_of(file, stem, kept, persons, summary)
-        self.stems.append(stem)
-        self._of_videos += written
-        self._count(persons, summary)
-
-    @contextmanager
-    def _whole_or_not_at_all(self) -> Iterator[None]:
-        """If the context ends in an error, remove the rows that it has written."""
-        opened = (self._table, self._segments, self._summary, self._json)
-        before, places = self.rows, [each.tell() for each in opened]
-        try:
-            yield
-        except BaseException:
-            self.rows = before
-            for each, place in zip(opened, places, strict=True):
-                each.seek(place)
-                each.truncate()
-            raise
-
-    def _write_files_of(
-        self, file: str, stem: str, segments: list[Segment], persons: Persons, summary: Summary
-    ) -> list[str]:
-        """Write the files that a video has of its own, and return the names of all, the pictures of its persons included."""
-        video = Annotated(file, self._labels, segments, self._caution, self._links, self._is_about_faces)
-        written = [write_format(name, self._temporary, stem, video) for name in self._formats]
-        warnings = {person.track: ", ".join(person.warnings) for person in persons}
-        picture = f"{stem}.png"
-        draw_timeline(
-            self._temporary / picture, summary, self._labels, file, self._caution, warnings, self._is_about_faces
-        )
-        return [picture, *persons.pictures, *written]
-
-    def _count(self, persons: Persons, summary: Summary) -> None:
-        """Add a video that is finished to the attributes that sum all of them up."""
-        for person in persons:
-            self.faces += 1
+        self.persons = [*self._persons]
+        self.not_followed = self._drawn.not_followed
+        for person in self.persons:
+            self._write_person(person)
             for caution, seconds in person.cautions.items():
                 self.cautions[caution] = self.cautions.get(caution, 0.0) + seconds
-        self.not_followed = max(self.not_followed, summary.not_followed)
+        video = Annotated(self._file, self._labels, self.segments, self._caution, self._links, self._is_about_faces)
+        for name in self._formats:
+            write_format(name, self._folder, self._stem, video)
+        warnings = {person.track: ", ".join(person.warnings) for person in self.persons}
+        picture = self._folder / f"{self._stem}.png"
+        draw_timeline(picture, self._drawn, self._labels, self._file, self._caution, warnings, self._is_about_faces)
 
     def _write(self, file: TextIO, cells: Sequence[object]) -> None:
         csv.writer(file).writerow(cells)
 
-    def _write_row(self, row: Row, persons: Persons) -> None:
+    def _write_row(self, row: Row) -> None:
         probabilities = [f"{row.probabilities[label]:.6f}" if row.probabilities else "" for label in self._labels]
         box = [f"{value:.1f}" for value in row.box] if row.box else [""] * 4
-        picture = "" if row.track is None or row.picture is None else persons.picture_of(row.track)
+        picture = "" if row.track is None or row.picture is None else self._persons.picture_of(row.track)
         cautions = self._cautions(row.cautions) if row.label else ""
         first = (
             file_cell(row.file),
@@ -245,51 +211,28 @@ class Timeline:
         self._json.write((",\n" if self.rows else "\n") + json.dumps(entry))
         self.rows += 1
 
-    def _write_segment(self, file: str, segment: Segment) -> None:
+    def _write_segment(self, segment: Segment) -> None:
         label, probability = self._labels[segment.label], segment.probabilities[segment.label]
         times = f"{segment.start:.3f}", f"{segment.end:.3f}", f"{segment.seconds:.3f}"
-        cells = [file_cell(file), segment.track, *times, label, f"{probability:.6f}", self._cautions(segment.cautions)]
+        cells = [
+            file_cell(self._file),
+            segment.track,
+            *times,
+            label,
+            f"{probability:.6f}",
+            self._cautions(segment.cautions),
+        ]
         self._write(self._segments, cells)
 
-    def _write_person(self, file: str, person: Person) -> None:
+    def _write_person(self, person: Person) -> None:
         shares = person.by_label / max(person.seconds, 1e-9)
         times = f"{person.first:.3f}", f"{person.last:.3f}", f"{person.seconds:.3f}"
         label, values = self._labels[int(person.by_label.argmax())], (*shares, *person.probabilities)
-        first = (file_cell(file), person.track, person.picture, *times, label)
+        first = (file_cell(self._file), person.track, person.picture, *times, label)
         self._write(self._summary, [*first, *(f"{value:.6f}" for value in values), self._cautions(person.warnings)])
 
     def _cautions(self, of_answers: Sequence[str]) -> str:
         return "; ".join([*([self._caution.partition(":")[0]] if self._caution else []), *of_answers])
-
-
-def stem_of(file: str, taken: Sequence[str]) -> str:
-    """Return a beginning of names for the pictures of a video.
-
-    It is that of the file's name, without dots before it: ``..mp4`` would name the folder above. It differs from those that are
-    taken also where names in upper and lower case are one, and leaves room for what follows it.
-    """
-    stem = "stdin" if file == STDIN else Path(file).stem.lstrip(".") or "video"
-    while len(os.fsencode(stem)) > _LONGEST_STEM:
-        stem = stem[:-1]
-    others = {*map(_folded, taken)}
-    names = (stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 2)))
-    return next(name for name in names if _folded(name) not in others)
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def check_place(folder: Path) -> Path:
-    """Return the folder itself, or the one above it that exists.
-
-    Raises:
-        InputError: it is a file.
-    """
-    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not place.is_dir():
-        raise InputError(f"out {folder}: {place} is a file, expected a folder for the results")
-    return place
 
 
 def file_cell(file: str) -> str:

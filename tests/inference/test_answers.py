@@ -6,11 +6,12 @@ import json
 import os
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from peclip.errors import InputError
-from peclip.inference import answers, published
+from peclip.inference import answers, published, timeline
 from peclip.inference.answers import DONE, Answers
 from peclip.inference.settings import Options
 from peclip.inference.sources import ANNOTATED, ANSWERS
@@ -107,6 +108,37 @@ def test_a_full_disk_ends_the_run_in_one_line_and_keeps_what_is_finished(night, 
     assert answers.ends_run(found.value)
     assert not answers.ends_run(InputError("torn"))
     assert night(["a.mp4", "b.mp4"]) == ["b.mp4"]
+
+
+@pytest.mark.parametrize("name", ["write_format", "draw_timeline"])
+def test_where_the_last_file_of_a_video_cannot_be_written_nothing_of_it_is_left(night, tmp_path, monkeypatch, name):
+    def full(*_):
+        raise full_disk(wrapped=name == "draw_timeline")
+
+    night(["a.mp4"], options=WITH_SUBTITLES)
+    monkeypatch.setattr(timeline, name, full)
+    line = rf"^out {tmp_path / 'out'}: cannot be written \(No space left on device\); finished videos are kept"
+    with pytest.raises(InputError, match=line) as found:
+        night(["a.mp4", "b.mp4"], options=WITH_SUBTITLES)
+    assert answers.ends_run(found.value)
+    assert sorted(os.listdir(tmp_path / "out" / ANSWERS)) == ["a", "options.json", "tables.json"]
+    assert [row["file"] for row in csv.DictReader((tmp_path / "out/summary.csv").open())] == ["a.mp4"]
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "out.csv").touch()
+    for folder in (tmp_path / "out.csv", tmp_path / "out.csv" / "below"):
+        with pytest.raises(InputError, match=r"out .*: .*out\.csv is a file"), Answers(folder, LABELS, "", OPTIONS):
+            pass
+    assert os.listdir(tmp_path) == ["out.csv"]
+
+
+def test_a_place_that_cannot_be_written_is_named():
+    with (
+        pytest.raises(InputError, match="out /proc/results: cannot be written"),
+        Answers(Path("/proc/results"), LABELS, "", OPTIONS),
+    ):
+        pass
 
 
 def test_a_video_whose_files_do_not_reach_the_disk_is_not_finished(night, tmp_path, monkeypatch):

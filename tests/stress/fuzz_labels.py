@@ -160,11 +160,9 @@ def files(names: tuple[str, ...], rng: np.random.Generator, place: Path) -> None
 
 def timeline(names: tuple[str, ...], place: Path) -> None:
     """Check the table and the json of a recognized video."""
-    with (
-        Timeline(place / "out", [*names], Settings("0", "m", "yunet", 2.0, 1.0, "32-true")) as written,
-        written.video("a.mp4") as add,
-    ):
-        add(Row("a.mp4", 1, 0, 1, names[-1], dict.fromkeys(names, 0.5), 1.0))
+    settings = Settings("0", "m", "yunet", 2.0, 1.0, "32-true")
+    with Timeline(place / "out", "a.mp4", "a", names, settings) as written:
+        written.add(Row("a.mp4", 1, 0, 1, names[-1], dict.fromkeys(names, 0.5), 1.0))
     with (place / "out/timeline.csv").open(newline="", encoding="utf-8") as file:
         header, row = csv.reader(file)
     assert tuple(map(label_of, header[5:][: len(names)])) == names

@@ -5,6 +5,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from peclip.data.media.stream import FrameStream, TimedFrame
 from peclip.errors import InputError, in_one_line
 from peclip.files import atomic_write
+from peclip.inference.answers import stem_of
 from peclip.inference.app.looks import LOOKS, KeptClips, Look, look_at
 from peclip.inference.explain.heat import spread
 from peclip.inference.formats import WRITERS
@@ -135,7 +137,7 @@ class Responder:
         clips, faces, begun = KeptClips(folder / _CLIPS), 0, time.perf_counter()
         frames = self._within(read_frames(str(video)), video.name)
         try:
-            with (folder / _PICTURES).open("wb") as pictures:
+            with _kept(video.name), (folder / _PICTURES).open("wb") as pictures:
                 for row in self.recognizer.rows(frames, video.name, with_clips=True):
                     if row.track is not None and row.picture is not None and row.clip is not None:
                         pictures.write(row.picture.numpy().tobytes())
@@ -145,10 +147,6 @@ class Responder:
                     advance(None if not length else min(row.end / length, 1.0), row.end)
         except InputError as error:  # the name that the visitor gave it, not its place here
             raise InputError(in_one_line(error).replace(str(video), video.name)) from error
-        except OSError as error:
-            raise InputError(
-                f"the server cannot keep an answer about {video.name} ({error.strerror or error})"
-            ) from error
         return Recognized(video.name, rows, folder, clips, (time.perf_counter() - begun) / max(faces, 1))
 
     def look(
@@ -193,7 +191,7 @@ class Responder:
             numbers: the person of each face; faces without one are omitted. By default each is one.
 
         Raises:
-            InputError: two faces of one person are seen at the same time.
+            InputError: two faces of one person are seen at the same time, or the disk is full.
         """
         numbers = {face: face for face in found.faces} if numbers is None else numbers
         persons_of = [*numbers.values()]
@@ -203,23 +201,23 @@ class Responder:
             rows = [*bring_together(shown, same)]
         except InputError as error:  # without the name of recognize's option
             raise InputError(in_one_line(error).removeprefix("same: ")) from error
-        out = found.folder / _FILES
-        shutil.rmtree(out, ignore_errors=True)
+        out, archive = found.folder / _FILES, found.folder / ARCHIVE
         caution, labels = self.recognizer.caution, self.recognizer.labels
-        timeline = Timeline(out, labels, self._settings, caution, [*WRITERS], links=False)
-        with timeline, timeline.video(found.name) as add:
-            for row in rows:
-                add(row)
-        archive = found.folder / ARCHIVE
-        with (
-            atomic_write(archive) as complete,  # somebody may download the one before
-            zipfile.ZipFile(complete, "w", zipfile.ZIP_DEFLATED) as packed,
-        ):
-            for path in sorted(path for path in out.rglob("*") if path.is_file()):
-                packed.write(path, path.relative_to(out))
+        stem = stem_of(found.name, ())
+        with _kept(found.name):
+            shutil.rmtree(out, ignore_errors=True)
+            with Timeline(out, found.name, stem, labels, self._settings, caution, [*WRITERS], links=False) as timeline:
+                for row in rows:
+                    timeline.add(row)
+            with (
+                atomic_write(archive) as complete,  # somebody may download the one before
+                zipfile.ZipFile(complete, "w", zipfile.ZIP_DEFLATED) as packed,
+            ):
+                for path in sorted(path for path in out.rglob("*") if path.is_file()):
+                    packed.write(path, path.relative_to(out))
         persons = [_person(row, out, labels) for row in _table(out / SUMMARY)]
         segments = _table(out / SEGMENTS)
-        return Answer(found.name, labels, caution, persons, segments, rows, next(out.glob("*.png")), archive)
+        return Answer(found.name, labels, caution, persons, segments, rows, out / f"{stem}.png", archive)
 
     def _with_pictures(self, found: Recognized) -> list[Row]:
         """Return the rows with the pictures of their faces, which stay on disk until they are used."""
@@ -241,6 +239,15 @@ class Responder:
                 yield TimedFrame(seconds, seconds if frames.end is None else frames.end, pixels)
 
         return FrameStream(counted())
+
+
+@contextmanager
+def _kept(name: str) -> Iterator[None]:
+    """Let the error of a disk that is full be one line for the visitor."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"the server cannot keep an answer about {name} ({error.strerror or error})") from error
 
 
 def span(seconds: float) -> str:

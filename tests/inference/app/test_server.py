@@ -118,6 +118,10 @@ def test_faces_of_an_answer_are_merged_and_unmerged_by_the_endpoint(client, serv
             "peclip.inference.app.answer.KeptClips.add",
             "the server cannot keep an answer about somebody.mp4 (No space left",
         ),
+        (
+            "peclip.inference.timeline.Timeline.add",
+            "the server cannot keep an answer about somebody.mp4 (No space left",
+        ),
         ("peclip.files.move", "somebody.srt cannot be written: No space left on device"),
     ],
 )
