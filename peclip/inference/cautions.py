@@ -73,6 +73,16 @@ def of_answer(box: Box, bright: float, seconds: float, is_face: bool = True) -> 
     return tuple(name for name, is_true in found.items() if is_true)
 
 
+def brief(of_model: str) -> str:
+    """Return the caution of a model as tables and pictures have it: the part before its colon; empty if there is none."""
+    return of_model.partition(":")[0]
+
+
+def in_cell(of_model: str, of_answers: Iterable[str]) -> str:
+    """Return the cautions of a model and of single answers as a cell of a table holds them."""
+    return "; ".join(filter(None, [brief(of_model), *of_answers]))
+
+
 def timed(caution: str, seconds: float) -> str:
     """Return a caution with the seconds for which it holds, such as ``small face (1.2 s)``."""
     return f"{caution} ({f'{seconds:.1f} s' if seconds >= 0.05 else 'below 0.1 s'})"

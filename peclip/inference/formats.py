@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 from peclip.errors import InputError, listed
 from peclip.files import atomic_write
+from peclip.inference.cautions import brief
 from peclip.inference.segments import Segment
 from peclip.labels import are_expressions
 
@@ -156,7 +157,7 @@ def _cues(video: Annotated) -> Iterator[tuple[float, float, str]]:
         shown = [segment for segment in shown if round(segment.end, 3) > start]
         if shown:
             lines = [_line(video, segment) for segment in sorted(shown, key=lambda each: each.track)]
-            note = [f"({video.caution.partition(':')[0]})"] if video.caution else []
+            note = [f"({brief(video.caution)})"] if video.caution else []
             yield start, end, "\n".join([*lines, *note])
 
 

@@ -7,6 +7,7 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Self
 
+from peclip.inference.cautions import in_cell
 from peclip.inference.per_frame import FaceInFrame, PerFrame
 from peclip.inference.recognizer import Row
 from peclip.inference.timeline import file_cell
@@ -33,7 +34,7 @@ class FrameTable:
 
     def __init__(self, labels: Sequence[str], caution: str, window: float) -> None:
         self.faces = PerFrame(window)
-        self._labels, self._caution = labels, caution.partition(":")[0]
+        self._labels, self._caution = labels, caution
         self._file = TemporaryFile("w+", newline="", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
         self._rows = csv.writer(self._file)
 
@@ -70,7 +71,7 @@ class FrameTable:
 
     def _put(self, faces: Iterator[FaceInFrame]) -> None:
         for face in faces:
-            cautions = "; ".join([*([self._caution] if self._caution else []), *face.cautions])
+            cautions = in_cell(self._caution, face.cautions)
             score = "" if face.score is None else f"{face.score:.3f}"
             self._rows.writerow(
                 [

@@ -49,6 +49,16 @@ class Person:
         return [timed(name, seconds) for name, seconds in self.cautions.items()]
 
     @property
+    def label(self) -> int:
+        """Return the place in the labels of the class that it shows for the longest time."""
+        return int(self.by_label.argmax())
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Return the share of each class in its time, from 0 to 1, (C)."""
+        return self.by_label / max(self.seconds, 1e-9)
+
+    @property
     def seconds(self) -> float:
         """Return for how long it is seen."""
         return float(self.by_label.sum())

@@ -11,7 +11,7 @@ from typing import Self, TextIO
 
 from peclip.errors import InputError
 from peclip.files import as_cell
-from peclip.inference.cautions import about_faces
+from peclip.inference.cautions import about_faces, in_cell
 from peclip.inference.formats import Annotated, write_format
 from peclip.inference.persons import Person, Persons
 from peclip.inference.picture import Summary, draw_timeline
@@ -29,6 +29,8 @@ LAST_COLUMNS = (
     *("face_picture", "faces_not_followed", "caution"),
 )
 """Columns of the table before and after the probabilities of the classes."""
+
+_SEGMENT_COLUMNS = ("file", "track", "start", "end", "seconds", "label", "probability", "caution")
 
 
 class Timeline:
@@ -133,7 +135,7 @@ class Timeline:
     def _write_heads(self) -> None:
         names = [column(label) for label in self._labels]
         self._write(self._table, [*FIRST_COLUMNS, *names, *LAST_COLUMNS])
-        self._write(self._segments, ["file", "track", "start", "end", "seconds", "label", "probability", "caution"])
+        self._write(self._segments, _SEGMENT_COLUMNS)
         shares = [f"{kind}_{label}" for kind in ("share", "mean") for label in self._labels]
         self._write(
             self._summary, ["file", "track", "picture", "first", "last", "seconds", "label", *shares, "caution"]
@@ -183,7 +185,7 @@ class Timeline:
         probabilities = [f"{row.probabilities[label]:.6f}" if row.probabilities else "" for label in self._labels]
         box = [f"{value:.1f}" for value in row.box] if row.box else [""] * 4
         picture = "" if row.track is None or row.picture is None else self._persons.picture_of(row.track)
-        cautions = self._cautions(row.cautions) if row.label else ""
+        cautions = in_cell(self._caution, row.cautions) if row.label else ""
         first = (
             file_cell(row.file),
             "" if row.track is None else row.track,
@@ -212,27 +214,28 @@ class Timeline:
         self.rows += 1
 
     def _write_segment(self, segment: Segment) -> None:
-        label, probability = self._labels[segment.label], segment.probabilities[segment.label]
-        times = f"{segment.start:.3f}", f"{segment.end:.3f}", f"{segment.seconds:.3f}"
-        cells = [
-            file_cell(self._file),
-            segment.track,
-            *times,
-            label,
-            f"{probability:.6f}",
-            self._cautions(segment.cautions),
-        ]
-        self._write(self._segments, cells)
+        self._write(self._segments, [*segment_cells(segment, self._file, self._labels, self._caution).values()])
 
     def _write_person(self, person: Person) -> None:
-        shares = person.by_label / max(person.seconds, 1e-9)
         times = f"{person.first:.3f}", f"{person.last:.3f}", f"{person.seconds:.3f}"
-        label, values = self._labels[int(person.by_label.argmax())], (*shares, *person.probabilities)
-        first = (file_cell(self._file), person.track, person.picture, *times, label)
-        self._write(self._summary, [*first, *(f"{value:.6f}" for value in values), self._cautions(person.warnings)])
+        first = (file_cell(self._file), person.track, person.picture, *times, self._labels[person.label])
+        values = (f"{value:.6f}" for value in (*person.shares, *person.probabilities))
+        self._write(self._summary, [*first, *values, in_cell(self._caution, person.warnings)])
 
-    def _cautions(self, of_answers: Sequence[str]) -> str:
-        return "; ".join([*([self._caution.partition(":")[0]] if self._caution else []), *of_answers])
+
+def segment_cells(segment: Segment, file: str, labels: Sequence[str], caution: str) -> dict[str, str]:
+    """Return a row of ``segments.csv`` by column.
+
+    Args:
+        segment: the segment.
+        file: its video.
+        labels: class names.
+        caution: sentence about every answer of the model; empty if there is none.
+    """
+    times = f"{segment.start:.3f}", f"{segment.end:.3f}", f"{segment.seconds:.3f}"
+    answer = labels[segment.label], f"{segment.probabilities[segment.label]:.6f}"
+    cells = file_cell(file), str(segment.track), *times, *answer, in_cell(caution, segment.cautions)
+    return dict(zip(_SEGMENT_COLUMNS, cells, strict=True))
 
 
 def file_cell(file: str) -> str:

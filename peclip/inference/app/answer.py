@@ -1,6 +1,5 @@
 """Answer one upload: the rows of its faces, and all files that ``peclip recognize`` writes, as one zip."""
 
-import csv
 import shutil
 import time
 import zipfile
@@ -19,42 +18,17 @@ from peclip.inference.answers import stem_of
 from peclip.inference.app.looks import LOOKS, KeptClips, Look, look_at
 from peclip.inference.explain.heat import spread
 from peclip.inference.formats import WRITERS
+from peclip.inference.persons import Person
 from peclip.inference.recognizer import Recognizer, Row
 from peclip.inference.same import bring_together
+from peclip.inference.segments import Segment
 from peclip.inference.settings import Settings
 from peclip.inference.sources import describe, read_frames
-from peclip.inference.timeline import SEGMENTS, SUMMARY, Timeline
+from peclip.inference.timeline import Timeline
 
 ARCHIVE = "recognized.zip"
 
 _PICTURES, _CLIPS, _FILES = "pictures", "clips", "files"
-
-
-@dataclass(frozen=True)
-class Person:
-    """A person of an answer, as ``summary.csv`` has it.
-
-    Attributes:
-        number: of the person.
-        picture: the file of the best picture.
-        first: second at which the person is first seen.
-        last: second at which the person is last seen.
-        seconds: for which the person is seen.
-        label: shown for the longest time.
-        shares: of the time, by class.
-        probabilities: mean over the time, by class.
-        caution: why the answers are worth less than their probability; empty where there is nothing.
-    """
-
-    number: int
-    picture: Path
-    first: float
-    last: float
-    seconds: float
-    label: str
-    shares: Mapping[str, float]
-    probabilities: Mapping[str, float]
-    caution: str
 
 
 @dataclass(frozen=True)
@@ -65,9 +39,10 @@ class Answer:
         name: of the video.
         labels: class names.
         caution: what has to be said about every answer of the model; empty where there is nothing.
-        persons: by number.
-        segments: rows of ``segments.csv``.
+        persons: the persons by number.
+        segments: the stretches in which a person shows one expression.
         rows: of the faces, in order of time, with pictures.
+        folder: folder of the files, below which the persons name their pictures.
         timeline: the picture over time.
         archive: zip of all files.
     """
@@ -76,8 +51,9 @@ class Answer:
     labels: Sequence[str]
     caution: str
     persons: Sequence[Person]
-    segments: Sequence[Mapping[str, str]]
+    segments: Sequence[Segment]
     rows: Sequence[Row]
+    folder: Path
     timeline: Path
     archive: Path
 
@@ -215,9 +191,8 @@ class Responder:
             ):
                 for path in sorted(path for path in out.rglob("*") if path.is_file()):
                     packed.write(path, path.relative_to(out))
-        persons = [_person(row, out, labels) for row in _table(out / SUMMARY)]
-        segments = _table(out / SEGMENTS)
-        return Answer(found.name, labels, caution, persons, segments, rows, out / f"{stem}.png", archive)
+        known = timeline.persons, timeline.segments, rows
+        return Answer(found.name, labels, caution, *known, out, out / f"{stem}.png", archive)
 
     def _with_pictures(self, found: Recognized) -> list[Row]:
         """Return the rows with the pictures of their faces, which stay on disk until they are used."""
@@ -258,15 +233,3 @@ def span(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     parts = [(hours, "h"), (minutes, "min"), (rest, "s")]
     return " ".join(f"{number} {unit}" for number, unit in parts if number)
-
-
-def _table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return list(csv.DictReader(file))
-
-
-def _person(row: Mapping[str, str], out: Path, labels: Sequence[str]) -> Person:
-    first, last, seconds = (float(row[name]) for name in ("first", "last", "seconds"))
-    shares, means = ({label: float(row[f"{kind}_{label}"]) for label in labels} for kind in ("share", "mean"))
-    picture = out / row["picture"]
-    return Person(int(row["track"]), picture, first, last, seconds, row["label"], shares, means, row["caution"])

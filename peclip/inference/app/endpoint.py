@@ -1,13 +1,15 @@
 """The endpoint for programs: recognize a video, then bring faces together that are one person."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from peclip.errors import InputError
 from peclip.inference.app.answer import ARCHIVE, Recognized, Responder
 from peclip.inference.app.boundary import FILE
 from peclip.inference.app.store import Store
+from peclip.inference.cautions import in_cell
 from peclip.inference.same import read_same
+from peclip.inference.timeline import segment_cells
 
 
 def download_of(found: Recognized) -> str:
@@ -57,14 +59,14 @@ class Endpoint:
         answer = self._responder.write(found, numbers)
         persons = [
             {
-                "person": each.number,
-                "label": each.label,
-                "first": each.first,
-                "last": each.last,
-                "seconds": each.seconds,
-                "share": each.shares,
-                "probability": each.probabilities,
-                "caution": each.caution,
+                "person": each.track,
+                "label": answer.labels[each.label],
+                "first": _rounded(each.first, 3),
+                "last": _rounded(each.last, 3),
+                "seconds": _rounded(each.seconds, 3),
+                "share": _by_label(answer.labels, each.shares),
+                "probability": _by_label(answer.labels, each.probabilities),
+                "caution": in_cell(answer.caution, each.warnings),
             }
             for each in answer.persons
         ]
@@ -74,6 +76,15 @@ class Endpoint:
             "caution": answer.caution,
             "labels": [*answer.labels],
             "persons": persons,
-            "segments": [*answer.segments],
+            "segments": [segment_cells(each, answer.name, answer.labels, answer.caution) for each in answer.segments],
             "files": download_of(found),
         }
+
+
+def _by_label(labels: Sequence[str], values: Iterable[float]) -> dict[str, float]:
+    return {label: _rounded(value, 6) for label, value in zip(labels, values, strict=True)}
+
+
+def _rounded(value: float, digits: int) -> float:
+    """Return a number as the tables have it."""
+    return float(f"{value:.{digits}f}")

@@ -9,9 +9,9 @@ from pathlib import Path
 from PIL import Image
 
 from peclip.errors import counted
-from peclip.inference.app.answer import Answer, Person, span
+from peclip.inference.app.answer import Answer, span
 from peclip.inference.app.looks import Look
-from peclip.inference.persons import as_image
+from peclip.inference.persons import Person, as_image
 from peclip.inference.recognizer import Row
 from peclip.labels import are_expressions, label_colours
 
@@ -64,10 +64,7 @@ def page_of(answer: Answer, download: str) -> str:
     if not persons:
         caution += '<p class="pe-caution" role="note">No face was found in this video.</p>'
     rest = f"<p>{count - len(persons)} more are in the files.</p>" if count > len(persons) else ""
-    of_model = answer.caution.partition(":")[0]  # as the column of the table has it
-    cards = "".join(
-        _card(person, answer.rows, colours, of_model) for person in sorted(persons, key=lambda each: each.number)
-    )
+    cards = "".join(_card(person, answer, colours) for person in sorted(persons, key=lambda each: each.track))
     timeline = _picture(answer.timeline.read_bytes(), "png", "Probabilities of each class over time")
     return (
         f'<section class="pe-answer" aria-live="polite"><p class="pe-facts">{facts}</p>{caution}{cards}{rest}'
@@ -121,26 +118,24 @@ def escaped(text: str) -> str:
     return html.escape(text).replace("$", "&#36;").replace("{", "&#123;")
 
 
-def _card(person: Person, rows: Sequence[Row], colours: dict[str, str], of_model: str) -> str:
+def _card(person: Person, answer: Answer, colours: dict[str, str]) -> str:
     """Return a person with the answer; what has to be said about every answer of the model is said once, above."""
-    most = sorted(person.probabilities.items(), key=lambda pair: -pair[1])[:MOST_SHOWN]
+    most = sorted(zip(answer.labels, person.probabilities, strict=True), key=lambda pair: -pair[1])[:MOST_SHOWN]
     bars = "".join(
         f'<li><span>{escaped(label)}</span><span class="pe-bar"><i style="width:{100 * value:.1f}%;'
         f'background:{colours[label]}"></i></span><span>{100 * value:.0f} %</span></li>'
         for label, value in most
     )
-    picture = (
-        _picture(person.picture.read_bytes(), "jpeg", f"Person {person.number}") if person.picture.is_file() else ""
-    )
-    own = person.caution.removeprefix(of_model).lstrip("; ")
-    caution = f'<p class="pe-caution">{escaped(own)}</p>' if own else ""
+    file, label = answer.folder / person.picture, answer.labels[person.label]
+    picture = _picture(file.read_bytes(), "jpeg", f"Person {person.track}") if file.is_file() else ""
+    caution = f'<p class="pe-caution">{escaped("; ".join(person.warnings))}</p>' if person.warnings else ""
     share = 100 * person.shares[person.label]
     return (
-        f'<article class="pe-person"><header>{picture}<div><h3>Person {person.number}</h3>'
-        f'<p class="pe-label" style="border-color:{colours[person.label]}">{escaped(person.label)}</p>'
+        f'<article class="pe-person"><header>{picture}<div><h3>Person {person.track}</h3>'
+        f'<p class="pe-label" style="border-color:{colours[label]}">{escaped(label)}</p>'
         f"<p>for {share:.0f} % of the {span(person.seconds)} in sight ({person.first:.1f} to {person.last:.1f} s)</p>"
         f'</div></header>{caution}<h4>Mean probabilities</h4><ul class="pe-bars">{bars}</ul>'
-        f'<h4>Filmstrip</h4><ol class="pe-scroll pe-film" tabindex="0">{_film(person.number, rows, colours)}</ol></article>'
+        f'<h4>Filmstrip</h4><ol class="pe-scroll pe-film" tabindex="0">{_film(person.track, answer.rows, colours)}</ol></article>'
     )
 
 

@@ -6,6 +6,7 @@ from itertools import chain
 
 import numpy as np
 
+from peclip.inference.cautions import brief
 from peclip.inference.overlay.paint import (
     BLACK,
     GREY,
@@ -78,7 +79,7 @@ class Drawing:
         self._inks = [WHITE if ink(colour) == "white" else BLACK for colour in label_colours(labels)]
         self._font = min(max(round(min(width, height) / 32), 11), 36)
         self._line = height_of(self._font)
-        self._caution = wrapped(caution.partition(":")[0], self._font, width - 2 * self._gap)
+        self._caution = wrapped(brief(caution), self._font, width - 2 * self._gap)
         self._lanes: list[int | None] = [None] * min(max(faces, 1), LANES)
 
     @property
