@@ -58,7 +58,7 @@ class Finished:
     not_followed: int
 
 
-class Answers:
+class AnswerFolder:
     """Writes the answers about videos, and knows which are finished.
 
     Args:

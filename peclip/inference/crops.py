@@ -15,9 +15,9 @@ from torch import Tensor
 from peclip.data.media.canvas import Canvas
 from peclip.inference.faces import Detector
 from peclip.inference.tracks import MARGIN, Square, Track, Tracker
-from peclip.inference.windows import MOST_FACES, Box, Seen, Subject, View
+from peclip.inference.windows import MOST_FACES, Box, Seen, Tracked, View
 
-Wants = Callable[[Subject, float], bool]
+Wants = Callable[[Tracked, float], bool]
 """Callable that accepts a face and the time of a frame in seconds, and returns whether its crop is needed."""
 
 FASTEST = 1 / 32
@@ -102,7 +102,7 @@ class FoundFaces:
 
     def _view(self, seconds: float, frame: np.ndarray, wants: Wants) -> View:
         boxes = self._detect(frame)
-        seen: dict[Subject, Seen] = {}
+        seen: dict[Tracked, Seen] = {}
         for track in self._tracker.update(seconds, frame, boxes):
             square, side = track.square, track.square.side / MARGIN
             crop = cut_out(frame, square, self._size, self._upright) if wants(track, seconds) else None

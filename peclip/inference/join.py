@@ -15,8 +15,9 @@ Features = Callable[[np.ndarray], np.ndarray | None]
 """Callable that accepts the picture of a face, uint8 (S, S, 3) RGB, and returns who it shows as a vector of length 1, (D,), such
 that the product of two is large where both are one person; None where it cannot tell."""
 
-TOGETHER = 0.1
-"""Seconds for which two tracks may be seen at the same time and still be one person: some pictures are mixed at a cut."""
+OVERLAP_WHEN_JOINED = 0.1
+"""Seconds for which two tracks may overlap and still be joined by their likeness: some pictures are mixed at a cut. It is shorter than
+:data:`OVERLAP_WHEN_STATED`, because likeness is only a guess, and two people at the same time are the best evidence against it."""
 
 MOST = 4_000
 """Tracks that are compared with each other; of more, those that are seen in most windows."""
@@ -40,7 +41,7 @@ class Looks:
 
     def is_seen_with(self, other: "Looks") -> bool:
         """Return whether two tracks are seen at the same time, for longer than a cut explains."""
-        return seconds_of(shared(self.seen, other.seen)) > TOGETHER
+        return seconds_of(shared(self.seen, other.seen)) > OVERLAP_WHEN_JOINED
 
 
 def gather(rows: Iterable[Row], features: Features, looks: dict[int, Looks]) -> Iterator[Row]:
@@ -109,7 +110,7 @@ def _likenesses(looks: list[Looks]) -> np.ndarray:
     means = np.stack([each.total / each.count for each in looks]).astype(np.float32)
     starts, ends = np.array([(each.seen[0][0], each.seen[-1][1]) for each in looks]).T
     alike = means @ means.T
-    overlaps = np.minimum(ends[:, None], ends) - np.maximum(starts[:, None], starts) > TOGETHER
+    overlaps = np.minimum(ends[:, None], ends) - np.maximum(starts[:, None], starts) > OVERLAP_WHEN_JOINED
     for one, other in np.argwhere(np.triu(overlaps, 1)).tolist():
         if looks[one].is_seen_with(looks[other]):  # one may be seen while the other is hidden
             alike[one, other] = alike[other, one] = _NEVER

@@ -9,7 +9,7 @@ import numpy as np
 from peclip.data.media.stream import FrameStream, TimedFrame
 from peclip.inference.recognizer import Recognizer, Row
 from peclip.inference.sources import read_frames
-from peclip.inference.windows import Box, Subject, View
+from peclip.inference.windows import Box, Tracked, View
 
 _LATEST = 256  # frames that may be read ahead
 
@@ -69,7 +69,7 @@ class Numbered(FrameStream):
 class _Seen:
     frame: int
     seconds: float
-    subject: Subject
+    tracked: Tracked
     box: Box
     score: float
 
@@ -103,7 +103,7 @@ class PerFrame:
     def _answered(self, before: float) -> Iterator[FaceInFrame]:
         while self._seen and self._seen[0].seconds < before:
             seen = self._seen.popleft()
-            track = seen.subject.number
+            track = seen.tracked.number
             rows = self._rows.get(track, deque()) if track is not None else deque()
             while len(rows) > 1 and rows[0].end <= seen.seconds:
                 rows.popleft()

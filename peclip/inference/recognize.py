@@ -13,7 +13,7 @@ import numpy as np
 
 from peclip.console import PlainConsole
 from peclip.errors import InputError, counted, in_one_line, printable, shown
-from peclip.inference.answers import Answers, Finished, ends_run
+from peclip.inference.answers import AnswerFolder, Finished, ends_run
 from peclip.inference.cautions import timed
 from peclip.inference.frame_table import FrameTable
 from peclip.inference.interrupts import interruptible, tidy_end
@@ -73,7 +73,7 @@ def recognize_videos(
     caution = recognizer.caution
     if caution:
         console.print(f"peclip: caution: {caution}", style="yellow", soft_wrap=True)
-    answers = Answers(out, recognizer.labels, caution, options)
+    answers = AnswerFolder(out, recognizer.labels, caution, options)
     with tidy_end(), answers, progress_on(console) as progress:
         sources = list(expanded(videos, report, partial(_note, console)))
         _check(sources, bool(options.same), show)
@@ -107,7 +107,7 @@ def recognize_videos(
     return 2 if not done else 1 if failed else 0
 
 
-def _say_what_is_there(console: PlainConsole, out: Path, answers: Answers, done: int, videos: int) -> None:
+def _say_what_is_there(console: PlainConsole, out: Path, answers: AnswerFolder, done: int, videos: int) -> None:
     """Say how many videos are not answered again, and how many are because another version answered them."""
     if done:
         console.print(f"peclip: {done} of {videos} videos are finished in {out}", soft_wrap=True)
@@ -171,7 +171,7 @@ class _Video:
 
     recognizer: Recognizer
     source: str
-    answers: Answers
+    answers: AnswerFolder
     same: Mapping[int, int]
     joiner: Joiner | None
     bar: Bar

@@ -7,8 +7,9 @@ from peclip.errors import InputError
 from peclip.inference.recognizer import Row
 from peclip.inference.windows import seconds_of, shared
 
-TOGETHER = 0.5
-"""Seconds for which two tracks may be seen at the same time and still be one face: a track ends a little after a cut."""
+OVERLAP_WHEN_STATED = 0.5
+"""Seconds for which two tracks may overlap and still be one face where a person says so: a track ends a little after a cut. It is
+longer than :data:`OVERLAP_WHEN_JOINED`, because somebody has looked: it only catches a number that was mistyped."""
 
 
 def read_same(groups: Sequence[str]) -> dict[int, int]:
@@ -56,7 +57,7 @@ def bring_together(rows: Iterable[Row], same: Mapping[int, int]) -> Iterator[Row
             if number == row.track or same[number] != same[row.track]:
                 continue
             together = shared(row.present, other.present)
-            if seconds_of(together) > TOGETHER:
+            if seconds_of(together) > OVERLAP_WHEN_STATED:
                 raise InputError(
                     f"same: {row.file} shows the faces {number} and {row.track} at the same time, from {together[0][0]:.1f} s on: "
                     "they are two people"

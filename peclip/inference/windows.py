@@ -38,8 +38,8 @@ _ONE_FRAME = 0.04  # seconds for which a video's only frame is taken to be shown
 _GAPS = 9  # gaps between frames that tell for how long the last one is shown
 
 
-class Subject(Protocol):
-    """A person whose face is tracked, distinguished by identity; without a number it is not reported."""
+class Tracked(Protocol):
+    """A face that is tracked, distinguished from others by object identity. It is reported once it has a number."""
 
     number: int | None
 
@@ -75,7 +75,7 @@ class View(NamedTuple):
         not_followed: number of those that are not.
     """
 
-    faces: dict[Subject, Seen]
+    faces: dict[Tracked, Seen]
     not_followed: int = 0
 
 
@@ -153,15 +153,15 @@ class Windows:
         self._num_frames, self._length, self._stride = num_frames, length, stride
         self._most = max(FEWEST, SPARE * num_frames)
         self._frames: deque[_Frame] = deque()
-        self._kept: dict[Subject, list[float]] = {}  # seconds of the crops of each
-        self._spacings: dict[Subject, float] = {}  # least seconds between them
+        self._kept: dict[Tracked, list[float]] = {}  # seconds of the crops of each
+        self._spacings: dict[Tracked, float] = {}  # least seconds between them
         self._gaps: deque[float] = deque(maxlen=_GAPS)
         self._number = 0  # of the window that is open
 
-    def wants(self, subject: Subject, seconds: float) -> bool:
+    def wants(self, tracked: Tracked, seconds: float) -> bool:
         """Return whether a crop of a face at a time would be kept."""
-        kept = self._kept.get(subject)
-        return not kept or seconds - kept[-1] >= self._spacings.get(subject, 0.0) - _SLACK
+        kept = self._kept.get(tracked)
+        return not kept or seconds - kept[-1] >= self._spacings.get(tracked, 0.0) - _SLACK
 
     def push(self, seconds: float, view: View) -> Iterator[Window]:
         """Add a frame, which is shown until the next one.
@@ -210,28 +210,28 @@ class Windows:
 
     def _keep(self, seconds: float, view: View) -> None:
         """Note which crops the latest frame has."""
-        for subject, seen in view.faces.items():
-            kept = self._kept.setdefault(subject, [])
+        for tracked, seen in view.faces.items():
+            kept = self._kept.setdefault(tracked, [])
             if seen.crop is not None and kept[-1:] != [seconds]:
                 kept.append(seconds)
             if len(kept) > self._most:
-                self._thin(subject)
+                self._thin(tracked)
         while sum(map(len, self._kept.values())) > MOST_FACES * self._most:
             most_seen = max(self._kept, key=lambda each: len(self._kept[each]))
             if len(self._kept[most_seen]) < FEWEST_LEFT:
                 break
             self._thin(most_seen)
 
-    def _thin(self, subject: Subject) -> None:
+    def _thin(self, tracked: Tracked) -> None:
         """Drop every other crop of a face, and keep half as many from now on."""
-        kept = self._kept[subject]
+        kept = self._kept[tracked]
         since = max(kept[0], self._start)  # the first frame may have begun long before the window
-        self._spacings[subject] = 2 * (kept[-1] - since) / (len(kept) - 1)
-        self._kept[subject] = kept[::2]
+        self._spacings[tracked] = 2 * (kept[-1] - since) / (len(kept) - 1)
+        self._kept[tracked] = kept[::2]
         dropped = {*kept[1::2]}
         for index, frame in enumerate(self._frames):
-            if frame.seconds in dropped and (seen := frame.view.faces.get(subject)):
-                faces = {**frame.view.faces, subject: seen._replace(crop=None)}
+            if frame.seconds in dropped and (seen := frame.view.faces.get(tracked)):
+                faces = {**frame.view.faces, tracked: seen._replace(crop=None)}
                 self._frames[index] = _Frame(frame.seconds, frame.view._replace(faces=faces))
 
     def _advance(self, seconds: float) -> Iterator[Window]:
@@ -243,9 +243,9 @@ class Windows:
                 self._frames.popleft()
             begin = self._frames[0].seconds if self._frames else seconds
             self._kept = {
-                subject: left for subject, kept in self._kept.items() if (left := [t for t in kept if t >= begin])
+                tracked: left for tracked, kept in self._kept.items() if (left := [t for t in kept if t >= begin])
             }
-            self._spacings = {subject: each for subject, each in self._spacings.items() if subject in self._kept}
+            self._spacings = {tracked: each for tracked, each in self._spacings.items() if tracked in self._kept}
 
     @property
     def _start(self) -> float:
@@ -259,15 +259,15 @@ class Windows:
         is_rest = len(frames) > 1 and frames[0].seconds < start - _SLACK and times[1] - start < HELD - _SLACK
         counted = frames[is_rest:]
         shown = [times[index + 1] - times[index] for index in range(is_rest, len(frames))]
-        found: dict[Subject, list[int]] = {}
+        found: dict[Tracked, list[int]] = {}
         for index, frame in enumerate(frames):
-            for subject in frame.view.faces:
-                found.setdefault(subject, []).append(index)
+            for tracked in frame.view.faces:
+                found.setdefault(tracked, []).append(index)
         sights = []
-        for subject, indices in found.items():
-            seen = [frame.view.faces.get(subject) for frame in counted]
+        for tracked, indices in found.items():
+            seen = [frame.view.faces.get(tracked) for frame in counted]
             crops = [face.crop for face in seen if face is not None and face.crop is not None]
-            if subject.number is None or not crops:
+            if tracked.number is None or not crops:
                 continue
             seconds = sum(time for time, face in zip(shown, seen, strict=True) if face is not None)
             share = round(seconds / sum(shown), 9)
@@ -279,7 +279,7 @@ class Windows:
                 if times[other] - times[one + 1] >= BLANK - _SLACK
             )
             where = first, last, seconds, share
-            sights.append(Sight(subject.number, *where, self._clip(crops), box, score, absences))
+            sights.append(Sight(tracked.number, *where, self._clip(crops), box, score, absences))
         # Where the picture begins late, a window has no frame.
         not_followed = max((frame.view.not_followed for frame in counted), default=0)
         return Window(

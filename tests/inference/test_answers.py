@@ -12,7 +12,7 @@ import pytest
 
 from peclip.errors import InputError
 from peclip.inference import answers, published, timeline
-from peclip.inference.answers import DONE, Answers
+from peclip.inference.answers import DONE, AnswerFolder
 from peclip.inference.settings import Options
 from peclip.inference.sources import ANNOTATED, ANSWERS
 from tests.inference.test_timeline import LABELS, SETTINGS, blank, face
@@ -33,7 +33,7 @@ def night(tmp_path, monkeypatch):
 
     def written(files, ends_at=None, error=None, options=OPTIONS, beside=None):
         read = []
-        with Answers(out, LABELS, "", options) as folder:
+        with AnswerFolder(out, LABELS, "", options) as folder:
             folder.check(files)
             for file in files:
                 (tmp_path / file).parent.mkdir(exist_ok=True)
@@ -78,7 +78,7 @@ def test_what_is_finished_survives_and_the_same_command_gives_the_whole(night, t
 
 def test_a_killed_run_leaves_finished_videos_and_its_torn_one_is_removed(night, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Answers, "_publish", lambda self: None)  # a kill comes before
+    monkeypatch.setattr(AnswerFolder, "_publish", lambda self: None)  # a kill comes before
     night(["a.mp4"])
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
@@ -128,7 +128,10 @@ def test_where_the_last_file_of_a_video_cannot_be_written_nothing_of_it_is_left(
 def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
     (tmp_path / "out.csv").touch()
     for folder in (tmp_path / "out.csv", tmp_path / "out.csv" / "below"):
-        with pytest.raises(InputError, match=r"out .*: .*out\.csv is a file"), Answers(folder, LABELS, "", OPTIONS):
+        with (
+            pytest.raises(InputError, match=r"out .*: .*out\.csv is a file"),
+            AnswerFolder(folder, LABELS, "", OPTIONS),
+        ):
             pass
     assert os.listdir(tmp_path) == ["out.csv"]
 
@@ -136,7 +139,7 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
 def test_a_place_that_cannot_be_written_is_named():
     with (
         pytest.raises(InputError, match="out /proc/results: cannot be written"),
-        Answers(Path("/proc/results"), LABELS, "", OPTIONS),
+        AnswerFolder(Path("/proc/results"), LABELS, "", OPTIONS),
     ):
         pass
 
@@ -204,7 +207,7 @@ def test_a_run_that_finds_another_one_there_leaves_its_folder_alone(night, tmp_p
     def busy(folder, message):
         raise InputError(message)
 
-    with Answers(tmp_path / "out", LABELS, "", OPTIONS):
+    with AnswerFolder(tmp_path / "out", LABELS, "", OPTIONS):
         with monkeypatch.context() as other:  # the lock is that of a process
             other.setattr(answers, "locked", busy)
             with pytest.raises(InputError, match="another run is writing there"):

@@ -12,7 +12,7 @@ Advance = Callable[[int], object]
 """Callable that accepts how many more clips are done."""
 
 
-class Answers:
+class BatchedModel:
     """Runs a model on many clips, a few at a time.
 
     Args:

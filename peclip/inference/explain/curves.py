@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from peclip.errors import InputError
-from peclip.inference.explain.answers import Answers
+from peclip.inference.explain.answers import BatchedModel
 
 RANDOM = 3
 """Random orders; their mean is compared with."""
@@ -53,7 +53,9 @@ def check_steps(steps: int, patches: int) -> None:
         )
 
 
-def curves(answers: Answers, video: Tensor, label: int, maps: dict[str, np.ndarray], steps: int) -> dict[str, Curve]:
+def curves(
+    answers: BatchedModel, video: Tensor, label: int, maps: dict[str, np.ndarray], steps: int
+) -> dict[str, Curve]:
     """Return the curves of maps of relevance, and ``random``: the mean of :data:`RANDOM` random orders.
 
     RISE (Petsiuk, Das and Saenko, 2018, https://arxiv.org/abs/1806.07421), over the patches of all frames at once.
@@ -92,7 +94,7 @@ def curves(answers: Answers, video: Tensor, label: int, maps: dict[str, np.ndarr
     return found | {"random": Curve(*mean)}
 
 
-def _probabilities(answers: Answers, clips: list[Tensor], label: int) -> np.ndarray:
+def _probabilities(answers: BatchedModel, clips: list[Tensor], label: int) -> np.ndarray:
     return answers.probabilities(iter(clips))[:, label].double().numpy()
 
 

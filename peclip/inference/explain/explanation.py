@@ -12,7 +12,7 @@ from peclip.data.media.clip import ChosenFrames, read_chosen
 from peclip.errors import InputError, listed
 from peclip.files import IMAGE_SUFFIXES, atomic_write
 from peclip.inference.cautions import of_model
-from peclip.inference.explain.answers import Advance, Answers, margin
+from peclip.inference.explain.answers import Advance, BatchedModel, margin
 from peclip.inference.explain.curves import Curve, check_steps, curves
 from peclip.inference.explain.curves import passes as passes_of_curves
 from peclip.inference.explain.rollout import maps
@@ -222,7 +222,7 @@ def explained(
         raise InputError(f"{path}: the output of the model is not finite; its weights may be damaged")
     place = place_of(net, label, logits)
     where = maps(seen, margin(seen.logits, place))
-    answers = Answers(net, batch_size, advance)
+    answers = BatchedModel(net, batch_size, advance)
     relevance = {name: getattr(where, name).float().cpu().numpy() for name in ("gradient", "rollout")}
     with torch.inference_mode():
         feature = net.encode_video(video[None])[0]

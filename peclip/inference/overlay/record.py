@@ -9,7 +9,7 @@ import numpy as np
 
 from peclip.inference.recognizer import Row
 from peclip.inference.segments import Cell, Cells, Segment, Segments
-from peclip.inference.windows import Box, Subject, View
+from peclip.inference.windows import Box, Tracked, View
 
 _UNSURE = 96
 """Views that are kept until their faces are confirmed: a face needs three frames with gaps of at most a track's GAP, or is
@@ -51,7 +51,7 @@ class Record:
         self._numbers: Mapping[int, int] = {}
         self._disk = sqlite3.connect("")
         self._disk.executescript(_TABLES)
-        self._views: deque[tuple[float, int, list[tuple[Subject, Box]]]] = deque()
+        self._views: deque[tuple[float, int, list[tuple[Tracked, Box]]]] = deque()
         self._cells, self._segments = Cells(), Segments()
         self._number = 0
 
@@ -61,7 +61,7 @@ class Record:
 
     def see(self, seconds: float, view: View) -> None:
         """Note where the faces of a frame are. It may be called from another thread than the other methods."""
-        places = [(subject, seen.box) for subject, seen in view.faces.items()]
+        places = [(tracked, seen.box) for tracked, seen in view.faces.items()]
         self._views.append((seconds, view.not_followed, places))
 
     def through(self, rows: Iterable[Row]) -> Iterator[Row]:
@@ -117,7 +117,7 @@ class Record:
             self._disk.execute("INSERT INTO view VALUES (?, ?, ?)", (self._number, seconds, not_followed))
             self._disk.executemany(
                 "INSERT INTO box VALUES (?, ?, ?, ?, ?, ?)",
-                [(self._number, subject.number, *box) for subject, box in places if subject.number is not None],
+                [(self._number, tracked.number, *box) for tracked, box in places if tracked.number is not None],
             )
 
     def _cut(self, found: Iterator[Cell]) -> None:

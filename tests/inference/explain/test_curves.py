@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from peclip.inference.explain.answers import Answers, margin
+from peclip.inference.explain.answers import BatchedModel, margin
 from peclip.inference.explain.curves import curves, passes
 
 
@@ -33,7 +33,7 @@ def video():
 
 def test_the_logits_without_each_frame(video):
     seen = []
-    answers = Answers(Corner(), batch_size=4, advance=seen.append)
+    answers = BatchedModel(Corner(), batch_size=4, advance=seen.append)
     logits = answers.without_each_frame(torch.cat([video, video]))
     assert logits[:, 0].tolist() == [-5, 5, 5, 5]  # without the first, the second comes first
     assert seen == [4]
@@ -43,7 +43,7 @@ def test_the_right_map_beats_random_orders_and_the_wrong_map_does_not(video):
     right = np.zeros((2, 4, 4), np.float32)
     right[0, :2, :2] = 1
     net = Corner()
-    found = curves(Answers(net, 4), video, 0, {"right": right, "wrong": 1 - right}, steps=8)
+    found = curves(BatchedModel(net, 4), video, 0, {"right": right, "wrong": 1 - right}, steps=8)
     assert net.clips == passes(8, orders=2)
     deletion, insertion = zip(*(found[name].areas for name in ("right", "random", "wrong")), strict=True)
     assert deletion[0] < deletion[1] < deletion[2]
@@ -55,13 +55,13 @@ def test_the_right_map_beats_random_orders_and_the_wrong_map_does_not(video):
 
 def test_no_steps_are_no_curves(video):
     net = Corner()
-    assert curves(Answers(net, 4), video, 0, {"map": np.zeros((2, 4, 4))}, steps=0) == {}
+    assert curves(BatchedModel(net, 4), video, 0, {"map": np.zeros((2, 4, 4))}, steps=0) == {}
     assert net.clips == passes(0, orders=2) == 0
 
 
 def test_pixels_that_no_patch_reads_stay():
     video = torch.rand(2, 3, 9, 9)
-    found = curves(Answers(Corner(), 4), video, 0, {"map": np.ones((2, 4, 4), np.float32)}, steps=1)
+    found = curves(BatchedModel(Corner(), 4), video, 0, {"map": np.ones((2, 4, 4), np.float32)}, steps=1)
     assert len(found["map"].deletion) == 2
 
 

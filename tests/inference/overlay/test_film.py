@@ -22,7 +22,7 @@ LABELS = ["happiness", "anger"]
 TIMES = [0, 40, 80, 1400, 1420, 1500, 2000]  # ms; a picture is held for more than a second
 
 
-class Subject:
+class Tracked:
     """A face, by its number."""
 
     def __init__(self, number: int | None) -> None:
@@ -34,7 +34,7 @@ def row(track: int | None, start: float, end: float, happiness: float = 0.9) -> 
 
 
 def record_of(box: Box, times: list[float], end: float) -> Record:
-    record, face = Record(), Subject(None)
+    record, face = Record(), Tracked(None)
     for seconds in times:
         record.see(seconds, View({face: Seen(box, 0.9, None)}))
     face.number = 1  # confirmed later than it was first seen
@@ -138,7 +138,7 @@ def test_a_box_has_the_cautions_of_the_answer_at_this_time_not_those_of_the_whol
 
 
 def test_answers_are_recorded_in_order_with_the_numbers_that_faces_get():
-    record, first, false = Record(), Subject(None), Subject(None)
+    record, first, false = Record(), Tracked(None), Tracked(None)
     for number in range(200):
         record.see(
             number / 25, View({first: Seen(Box(number, 0, 9, 9), 1, None), false: Seen(Box(0, 0, 9, 9), 1, None)})
