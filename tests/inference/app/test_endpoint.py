@@ -1,4 +1,4 @@
-"""What the endpoint says, beside the tables of the same answer."""
+"""The endpoint says the same as the tables of its answer."""
 
 import csv
 import io
