@@ -46,7 +46,7 @@ def embed(
     from peclip.console import progress_bars
     from peclip.files import check_folder
     from peclip.inference.embed import data_of, features_of, write_features
-    from peclip.inference.map import check_installed, draw_map
+    from peclip.inference.feature_map import check_installed, draw_map
     from peclip.inference.trained import load_model
     from peclip.model.device import find_device
     from peclip.model.fast.allocator import keep_freed_memory

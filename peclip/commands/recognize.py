@@ -76,9 +76,9 @@ def recognize(
         InputError: the model cannot be loaded, an option is out of range, or the folder for the results cannot be written.
     """
     from peclip.inference.formats import chosen_formats
+    from peclip.inference.join import read_same
     from peclip.inference.recognize import recognize_videos
     from peclip.inference.recognizer import Recognizer
-    from peclip.inference.same import read_same
     from peclip.inference.settings import Options, Settings
     from peclip.inference.sources import refuse_address
     from peclip.inference.trained import load_model

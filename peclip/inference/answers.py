@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from peclip.errors import InputError, shown
 from peclip.files import locked, move_folder, write_json
-from peclip.inference.published import ADVICE, DONE, TABLES, WRITTEN, check_tables, publish, remove
+from peclip.inference.lay_out import ADVICE, DONE, TABLES, WRITTEN, check_tables, publish, remove
 from peclip.inference.recognizer import Row
 from peclip.inference.settings import Options
 from peclip.inference.sources import ANSWERS, STDIN, is_live

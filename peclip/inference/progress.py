@@ -1,11 +1,20 @@
-"""Show how far the work on a video is: a bar of its seconds, on stderr."""
+"""Show how far the work on videos is: a bar of their seconds on stderr, and early a line that says how long they will take."""
 
+import time
 from collections.abc import Callable
 from typing import Self
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from peclip.console import PlainConsole
+
+WORTH = 10.0
+"""Seconds that are worth a line."""
+
+SETTLED = 2.0
+"""Seconds after the first answers from which on the pace is known: what was read ahead meanwhile is used up."""
+
+_BATCH = 0.25  # seconds within which answers are taken to be of one batch, and to come at once
 
 
 class Bar:
@@ -44,3 +53,58 @@ def progress_on(console: PlainConsole) -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+class Pace:
+    """Watches how fast videos are recognized, and says once how long the rest takes.
+
+    The first answers also pay for what happens once, and answers come in batches, so the pace is that from one batch to another.
+
+    Args:
+        length: of the videos in seconds; None where it is not known.
+        report: called with the sentence.
+    """
+
+    def __init__(self, length: float | None, report: Callable[[str], object]) -> None:
+        self._length, self._report, self._before = length, report, 0.0
+        # when each came, and up to which second; the last may not be complete
+        self._batches: list[tuple[float, float]] = []
+
+    def __call__(self, end: float) -> None:
+        """Note that the videos are recognized up to a second."""
+        now = time.monotonic()
+        if self._length is None:
+            return
+        if self._batches and now - self._batches[-1][0] < _BATCH:
+            self._batches[-1] = self._batches[-1][0], max(end, self._batches[-1][1])
+            return
+        if len(self._batches) > 1:
+            (began, first), (came, done) = self._batches[0], self._batches[-1]
+            if came - began >= SETTLED and done > first:
+                self._say((self._length - done) * (came - began) / (done - first) - (now - came))
+                return
+            self._batches.pop()
+        self._batches.append((now, end))
+
+    def of_next(self, length: float | None) -> Callable[[float], None]:
+        """Return a function to call with the seconds of the next video.
+
+        Args:
+            length: of that video in seconds; None where it is not known, and does not count.
+        """
+        before = self._before
+        self._before += length or 0.0
+        return lambda end: None if length is None else self(before + min(end, length))
+
+    def _say(self, left: float) -> None:
+        if left >= WORTH:
+            self._report(f"{self._length:,.0f} s of video; about {rough_duration(left)} left")
+        self._length = None
+
+
+def rough_duration(seconds: float) -> str:
+    """Return an estimated duration as people say it: 40 s, 3 min, 2 h 10 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -17,15 +17,13 @@ from peclip.inference.answers import AnswerFolder, Finished, ends_run
 from peclip.inference.cautions import timed
 from peclip.inference.frame_table import FrameTable
 from peclip.inference.interrupts import interruptible, tidy_end
-from peclip.inference.join import Joiner
+from peclip.inference.join import Joiner, bring_together
 from peclip.inference.overlay.film import Film
 from peclip.inference.overlay.live import Live
 from peclip.inference.overlay.window import ScreenWindow
-from peclip.inference.pace import Pace
 from peclip.inference.per_frame import Numbered
-from peclip.inference.progress import Bar, progress_on
+from peclip.inference.progress import Bar, Pace, progress_on
 from peclip.inference.recognizer import Recognizer, Row
-from peclip.inference.same import bring_together
 from peclip.inference.settings import Options
 from peclip.inference.sources import (
     STDIN,

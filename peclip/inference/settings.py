@@ -52,7 +52,7 @@ class Options:
         settings: how videos are recognized.
         digest: first digits of a digest of all that the model's logits depend on.
         formats: of files besides csv and json.
-        same: the number that a face of the video gets, by its own; see :func:`peclip.inference.same.read_same`.
+        same: the number that a face of the video gets, by its own; see :func:`peclip.inference.join.read_same`.
         face_features: what brings the faces of one person together; ``none`` where nothing does.
         per_frame: whether a table has a row for each face in each frame.
         video: whether each video is also written with what was recognized in it.

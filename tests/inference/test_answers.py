@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from peclip.errors import InputError
-from peclip.inference import answers, published, timeline
+from peclip.inference import answers, lay_out, timeline
 from peclip.inference.answers import DONE, AnswerFolder
 from peclip.inference.settings import Options
 from peclip.inference.sources import ANNOTATED, ANSWERS
@@ -360,7 +360,7 @@ def test_a_table_that_somebody_changed_is_kept_and_nothing_is_read_for_it(night,
 
 def test_tables_of_a_run_that_was_killed_while_it_wrote_them_are_written_again(night, tmp_path, monkeypatch):
     night(["a.mp4"])
-    monkeypatch.setattr(published, "_join_json", None)
+    monkeypatch.setattr(lay_out, "_join_json", None)
     with pytest.raises(TypeError):
         night(["a.mp4", "b.mp4"])
     monkeypatch.undo()
@@ -402,7 +402,7 @@ def test_all_tables_that_were_changed_are_named_at_once_and_a_deleted_one_is_wri
 
 def test_what_is_edited_after_a_kill_is_kept(night, tmp_path, monkeypatch):
     night(["a.mp4"])
-    monkeypatch.setattr(published, "_join_json", None)
+    monkeypatch.setattr(lay_out, "_join_json", None)
     with pytest.raises(TypeError):
         night(["a.mp4", "b.mp4"])
     save(tmp_path / "out/summary.csv", "my note", "in place")

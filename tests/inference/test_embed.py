@@ -15,7 +15,7 @@ from peclip.data.manifest import Manifest
 from peclip.data.media.clip import read_clip
 from peclip.inference import embed
 from peclip.inference.embed import Features
-from peclip.inference.map import draw_map, placed
+from peclip.inference.feature_map import draw_map, placed
 from peclip.inference.trained import load_model
 from tests.runs import run
 

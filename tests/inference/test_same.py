@@ -8,8 +8,8 @@ import pytest
 
 from peclip.errors import InputError
 from peclip.inference.faces import YuNet
+from peclip.inference.join import bring_together, read_same
 from peclip.inference.recognizer import Recognizer, Row
-from peclip.inference.same import bring_together, read_same
 from tests.lacking import YUNET, needs, needs_yunet
 from tests.media import write_video
 from tests.runs import run

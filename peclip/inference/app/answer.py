@@ -18,9 +18,9 @@ from peclip.inference.answers import stem_of
 from peclip.inference.app.looks import LOOKS, KeptClips, Look, look_at
 from peclip.inference.explain.heat import spread
 from peclip.inference.formats import WRITERS
+from peclip.inference.join import bring_together
 from peclip.inference.persons import Person
 from peclip.inference.recognizer import Recognizer, Row
-from peclip.inference.same import bring_together
 from peclip.inference.segments import Segment
 from peclip.inference.settings import Settings
 from peclip.inference.sources import describe, read_frames

@@ -8,7 +8,7 @@ from peclip.inference.app.answer import ARCHIVE, Recognized, Responder
 from peclip.inference.app.boundary import FILE
 from peclip.inference.app.store import Store
 from peclip.inference.cautions import in_cell
-from peclip.inference.same import read_same
+from peclip.inference.join import read_same
 from peclip.inference.timeline import segment_cells
 
 

@@ -4,14 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from peclip.inference import pace
-from peclip.inference.pace import Pace, rough_duration
+from peclip.inference import progress
+from peclip.inference.progress import Pace, rough_duration
 
 
 @pytest.fixture
 def clock(monkeypatch):
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
 
