@@ -49,13 +49,11 @@ def embed(
     from peclip.inference.feature_map import check_installed, draw_map
     from peclip.inference.trained import load_model
     from peclip.model.device import find_device
-    from peclip.model.fast.allocator import keep_freed_memory
     from peclip.terminal import say
 
     check_folder(Path(out))
     if picture == "tsne":
         check_installed()
-    keep_freed_memory()
     net = load_model(model, backbone, trust=trust).to(find_device(device)).eval()
     data = data_of(net, manifest, batch_size, num_workers, on_error)
     target, clips = Path(out) / f"features.{format}", data.predicted

@@ -63,7 +63,6 @@ def explain(
     from peclip.inference.sources import refuse_address
     from peclip.inference.trained import load_model
     from peclip.model.device import find_device
-    from peclip.model.fast.allocator import keep_freed_memory
     from peclip.terminal import say
 
     for name, value, least in (("curve_steps", curve_steps, 0), ("batch_size", batch_size, 1)):
@@ -71,7 +70,6 @@ def explain(
             raise InputError(f"{name} is {value}, expected at least {least}", name)
     refuse_address(clip)
     check_folder(Path(out))
-    keep_freed_memory()
     detect = detector_of(faces, face_model)
     net = load_model(model, backbone, labels, texts, trust).to(find_device(device)).eval()
     check_request(net, label, curve_steps)

@@ -82,11 +82,9 @@ def recognize(
     from peclip.inference.settings import Options, Settings
     from peclip.inference.sources import refuse_address
     from peclip.inference.trained import load_model
-    from peclip.model.fast.allocator import keep_freed_memory
 
     for source in videos:
         refuse_address(source)
-    keep_freed_memory()
     formats, groups = chosen_formats(format), read_same(same or [])
     net = load_model(model, backbone, labels, texts, trust)
     recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device, precision=precision)

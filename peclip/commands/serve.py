@@ -70,9 +70,7 @@ def serve(
     from peclip.inference.recognizer import Recognizer
     from peclip.inference.settings import Settings
     from peclip.inference.trained import load_model
-    from peclip.model.fast.allocator import keep_freed_memory
 
-    keep_freed_memory()
     net = load_model(model, backbone, labels, texts, trust)
     recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device, precision=precision)
     from peclip.inference.app.folder import temporary_folder

@@ -98,13 +98,20 @@ class Pace:
 
     def _say(self, left: float) -> None:
         if left >= WORTH:
-            self._report(f"{self._length:,.0f} s of video; about {rough_duration(left)} left")
+            self._report(f"{self._length:,.0f} s of video; about {span(_roughly(left))} left")
         self._length = None
 
 
-def rough_duration(seconds: float) -> str:
-    """Return an estimated duration as people say it: 40 s, 3 min, 2 h 10 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+def _roughly(seconds: float) -> float:
+    """Return an estimate without the digits that it does not have: from 90 s on, whole minutes."""
+    return round(seconds) if seconds < 90 else 60 * round(seconds / 60)
+
+
+def span(seconds: float) -> str:
+    """Return a length of time as people say it, such as ``2.4 s`` or ``1 h 5 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (rest, "s")]
+    return " ".join(f"{number} {unit}" for number, unit in parts if number)

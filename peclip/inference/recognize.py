@@ -106,7 +106,7 @@ def recognize_videos(
 
 
 def _say_what_is_there(console: PlainConsole, out: Path, answers: AnswerFolder, done: int, videos: int) -> None:
-    """Say how many videos are not answered again, and how many are because another version answered them."""
+    """Report how many videos are already finished, and how many are redone because another version wrote them."""
     if done:
         console.print(f"peclip: {done} of {videos} videos are finished in {out}", soft_wrap=True)
     if answers.outdated:
@@ -132,9 +132,7 @@ def _check(sources: Sequence[str], has_same: bool, show: bool) -> None:
     if has_same and len(sources) != 1:
         raise InputError(f"same is for one video, whose faces have these numbers: there are {len(sources)}", "same")
     if show and (others := [source for source in sources if not is_camera(source)]):
-        raise InputError(
-            f"show is for a camera, of which the window shows the pictures: {shown(others[0])} is none", "show"
-        )
+        raise InputError(f"show needs a camera, but {shown(others[0])} is not one", "show")
 
 
 def _sums(videos: Collection[Finished], read: int, is_about_faces: bool) -> str:
@@ -145,7 +143,7 @@ def _sums(videos: Collection[Finished], read: int, is_about_faces: bool) -> str:
 
 
 def _length(videos: Iterable[Described]) -> float | None:
-    """Return the seconds of all videos; None where one is known of none."""
+    """Return the total duration in seconds of the videos whose duration is known; None if there is none."""
     known = [video.duration for video in videos if video.duration is not None]
     return sum(known) if known else None
 

@@ -9,6 +9,7 @@ from peclip.configuration import read_yaml
 from peclip.errors import InputError, shown
 from peclip.labels import SEVEN, divided
 from peclip.model import PEClip, read_trained
+from peclip.model.fast.allocator import keep_freed_memory
 from peclip.model.io.spec import trusting
 
 ZERO_SHOT = "zero-shot"
@@ -25,7 +26,7 @@ def load_model(
     texts: str | None = None,
     trust: bool = False,
 ) -> PEClip:
-    """Load the model that an option names.
+    """Load the model that an option names, and let the process keep the memory that one answer frees for the next.
 
     Args:
         model: the folder of a run, a ``.ckpt``, a package or its Hub id, a released ``.pth``, or :data:`ZERO_SHOT`.
@@ -37,6 +38,7 @@ def load_model(
     Raises:
         InputError: the model cannot be loaded, or has labels and texts of its own.
     """
+    keep_freed_memory()
     if model == ZERO_SHOT:
         return zero_shot(None if labels is None else divided(labels), texts, backbone)
     if model.replace("_", "-").lower() == ZERO_SHOT and not Path(model).exists():

@@ -86,8 +86,8 @@ class Sight(NamedTuple):
         track: number of the face.
         start: seconds from which it is seen in the window; the window's own start if it is there from the start.
         end: seconds until which it is seen in the window; the window's own end if it is there to the end.
-        seconds: for which the frames in which the face was found are shown.
-        share: of the time for which the window's frames are shown, these seconds.
+        seconds: total display time of the frames in which the face was detected.
+        share: ``seconds`` as a fraction of the display time of all frames of the window, from 0 to 1.
         clip: uint8 (T, 3, S, S).
         box: mean of its boxes.
         score: mean score of the detector; NaN where there is none.

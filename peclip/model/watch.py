@@ -93,7 +93,7 @@ class _Seen:
         self.pooling = Attention(query, key, value, scaling, output[0], module.out_proj.weight)
 
     def scale(self, block: int, adapter: TemporalDynamicAdapter, args: Any, output: Any) -> None:
-        """Note the scales of a temporal dynamic adapter; nothing of them is kept for the gradient, or a block recomputes less than it kept."""
+        """Record the TDA scales under no_grad: saving tensors here would break the checks of activation checkpointing."""
         with torch.no_grad():
             self.scales[block] = adapter.scale_of(args[0])
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from peclip.inference import progress
-from peclip.inference.progress import Pace, rough_duration
+from peclip.inference.progress import Pace, span
 
 
 @pytest.fixture
@@ -51,6 +51,14 @@ def test_nothing_is_said_of_a_stream_or_a_short_wait(clock, length, step):
     assert said(clock, length, [(number * step, number + 1.0) for number in range(6)]) == []
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (100, "2 min"), (7_800, "2 h 10 min")])
-def test_durations_read_as_people_say_them(seconds, text):
-    assert rough_duration(seconds) == text
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(2.4, "2.4 s"), (12.0, "12 s"), (100, "1 min 40 s"), (7_800, "2 h 10 min"), (3_600, "1 h")]
+)
+def test_lengths_of_time_read_as_people_say_them(seconds, text):
+    assert span(seconds) == text
+
+
+@pytest.mark.parametrize(("left", "text"), [(12.4, "12 s"), (100, "2 min"), (7_790, "2 h 10 min")])
+def test_an_estimate_is_said_without_digits_that_it_does_not_have(clock, left, text):
+    (line,) = said(clock, 2.0 + left, [(0.0, 0.0), (1.0, 1.0), (2.0, 2.0), (2.5, 2.5)])
+    assert line.endswith(f"about {text} left")

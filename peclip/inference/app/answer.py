@@ -20,6 +20,7 @@ from peclip.inference.explain.heat import spread
 from peclip.inference.formats import WRITERS
 from peclip.inference.join import bring_together
 from peclip.inference.persons import Person
+from peclip.inference.progress import span
 from peclip.inference.recognizer import Recognizer, Row
 from peclip.inference.segments import Segment
 from peclip.inference.settings import Settings
@@ -223,13 +224,3 @@ def _kept(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(f"the server cannot keep an answer about {name} ({error.strerror or error})") from error
-
-
-def span(seconds: float) -> str:
-    """Return a length of time as people say it, such as ``2.4 s`` or ``1 h 5 min``."""
-    if seconds < 60:
-        return f"{seconds:.1f}".removesuffix(".0") + " s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = [(hours, "h"), (minutes, "min"), (rest, "s")]
-    return " ".join(f"{number} {unit}" for number, unit in parts if number)

@@ -9,9 +9,10 @@ from pathlib import Path
 from PIL import Image
 
 from peclip.errors import counted
-from peclip.inference.app.answer import Answer, span
+from peclip.inference.app.answer import Answer
 from peclip.inference.app.looks import Look
 from peclip.inference.persons import Person, as_image
+from peclip.inference.progress import span
 from peclip.inference.recognizer import Row
 from peclip.labels import are_expressions, label_colours
 

@@ -8,7 +8,7 @@ import gradio as gr
 from gradio.events import api
 
 from peclip.errors import InputError, in_one_line
-from peclip.inference.app.answer import ARCHIVE, Recognized, Responder, span
+from peclip.inference.app.answer import ARCHIVE, Recognized, Responder
 from peclip.inference.app.boundary import FILE
 from peclip.inference.app.callers import Callers
 from peclip.inference.app.endpoint import Endpoint, download_of
@@ -16,6 +16,7 @@ from peclip.inference.app.examples import EXAMPLES, write_example
 from peclip.inference.app.html import empty_of, error_of, escaped, head_of, looks_of, page_of
 from peclip.inference.app.looks import LOOKS
 from peclip.inference.app.store import Store
+from peclip.inference.progress import span
 
 GONE = "the answer is no longer on the server: upload the video again"
 

@@ -16,12 +16,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from peclip.errors import InputError
-from peclip.inference.app.answer import Responder, span
+from peclip.inference.app.answer import Responder
 from peclip.inference.app.boundary import Boundary
 from peclip.inference.app.callers import Callers
 from peclip.inference.app.html import STYLE
 from peclip.inference.app.page import THEME, Page
 from peclip.inference.app.store import Store
+from peclip.inference.progress import span
 from peclip.inference.recognizer import Recognizer
 from peclip.inference.settings import Settings
 from peclip.terminal import say
