@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from tempfile import TemporaryFile
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -49,23 +50,55 @@ class Looks:
         return seconds_of(shared(self.seen, other.seen)) > OVERLAP_WHEN_JOINED
 
 
-def gather(rows: Iterable[Row], features: Features, looks: dict[int, Looks]) -> Iterator[Row]:
-    """Yield rows again, and note who their tracks show. Faces about which :mod:`peclip.inference.cautions` warns do not count.
+class Held:
+    """Rows that wait for the end of their video, their pictures on disk."""
+
+    def __init__(self) -> None:
+        self._file = TemporaryFile()  # noqa: SIM115
+        self._rows: list[Row] = []
+        self._shapes: list[torch.Size | None] = []
+
+    def add(self, row: Row) -> None:
+        """Add a row."""
+        self._shapes.append(None if row.picture is None else row.picture.shape)
+        if row.picture is not None:
+            self._file.write(row.picture.contiguous().numpy().tobytes())
+        self._rows.append(replace(row, picture=None))
+
+    def __iter__(self) -> Iterator[Row]:
+        """Yield the rows, once."""
+        self._file.seek(0)
+        with self._file:
+            for row, shape in zip(self._rows, self._shapes, strict=True):
+                if shape is None:
+                    yield row
+                else:
+                    picture = torch.frombuffer(bytearray(self._file.read(shape.numel())), dtype=torch.uint8)
+                    yield replace(row, picture=rearrange(picture, "(c h w) -> c h w", c=shape[0], h=shape[1]))
+
+
+def gather(rows: Iterable[Row], features: Features) -> tuple[Held, dict[int, Looks]]:
+    """Read the rows of a video to its end, and return them with the appearance of the person in each track.
+
+    Faces about which :mod:`peclip.inference.cautions` warns do not count.
 
     Args:
-        rows: of one video.
-        features: of a picture.
-        looks: is filled, by track.
+        rows: rows of one video.
+        features: function that returns who a picture shows.
     """
+    held = Held()
+    looks: dict[int, Looks] = {}
     seen: dict[int, list[Stretch]] = {}
     for row in rows:
-        if row.track is not None and row.picture is not None:
-            _extend(seen.setdefault(row.track, []), row.present)
-            found = None if row.cautions else features(rearrange(row.picture, "c h w -> h w c").contiguous().numpy())
-            if found is not None:
-                look = looks.setdefault(row.track, Looks(seen[row.track], np.zeros_like(found, np.float64), 0))
-                look.total, look.count = look.total + found, look.count + 1
-        yield row
+        held.add(row)
+        if row.track is None or row.picture is None:
+            continue
+        _extend(seen.setdefault(row.track, []), row.present)
+        found = None if row.cautions else features(rearrange(row.picture, "c h w -> h w c").contiguous().numpy())
+        if found is not None:
+            look = looks.setdefault(row.track, Looks(seen[row.track], np.zeros_like(found, np.float64), 0))
+            look.total, look.count = look.total + found, look.count + 1
+    return held, looks
 
 
 def _extend(seen: list[Stretch], further: Iterable[Stretch]) -> None:
@@ -84,7 +117,7 @@ def join(looks: Mapping[int, Looks], threshold: float) -> dict[int, int]:
     seen at the same time.
 
     Args:
-        looks: by track.
+        looks: appearance of the person in each track, by its number.
         threshold: least likeness of two tracks of one person.
     """
     kept = sorted(sorted(looks, key=lambda track: -looks[track].count)[:MOST])
@@ -123,29 +156,16 @@ def _likenesses(looks: list[Looks]) -> np.ndarray:
     return alike
 
 
-class Held:
-    """Rows that wait for the end of their video, their pictures on disk."""
+class Joined(NamedTuple):
+    """A video whose tracks of one person are brought together.
 
-    def __init__(self, rows: Iterable[Row]) -> None:
-        self._file = TemporaryFile()  # noqa: SIM115
-        self._rows: list[Row] = []
-        self._shapes: list[torch.Size | None] = []
-        for row in rows:
-            self._shapes.append(None if row.picture is None else row.picture.shape)
-            if row.picture is not None:
-                self._file.write(row.picture.contiguous().numpy().tobytes())
-            self._rows.append(replace(row, picture=None))
+    Attributes:
+        rows: rows with the new numbers of their tracks; they can be read once.
+        numbers: new number of each track that was brought together with others, as :func:`join` returns it.
+    """
 
-    def __iter__(self) -> Iterator[Row]:
-        """Yield the rows, once."""
-        self._file.seek(0)
-        with self._file:
-            for row, shape in zip(self._rows, self._shapes, strict=True):
-                if shape is None:
-                    yield row
-                else:
-                    picture = torch.frombuffer(bytearray(self._file.read(shape.numel())), dtype=torch.uint8)
-                    yield replace(row, picture=rearrange(picture, "(c h w) -> c h w", c=shape[0], h=shape[1]))
+    rows: Iterator[Row]
+    numbers: dict[int, int]
 
 
 @dataclass(frozen=True)
@@ -159,25 +179,33 @@ class Joiner:
             print(row.start, row.track, row.label)
 
     Attributes:
-        features: of pictures, such as :class:`peclip.inference.sface.SFace`.
+        features: function that returns who a picture shows, such as :class:`peclip.inference.sface.SFace`.
         threshold: least likeness of two tracks of one person.
     """
 
     features: Features
     threshold: float
 
-    def __call__(self, rows: Iterable[Row], numbers: dict[int, int] | None = None) -> Iterator[Row]:
+    def __call__(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Yield the rows of one video, the tracks of one person with one number, when the video has ended.
 
         Args:
-            rows: of a recognizer.
-            numbers: is filled as :func:`join` returns it, before the first row is yielded.
+            rows: rows of a recognizer.
         """
-        looks: dict[int, Looks] = {}
-        numbers = {} if numbers is None else numbers
-        held = Held(gather(rows, self.features, looks))
-        numbers |= join(looks, self.threshold)
-        yield from (row if row.track is None else replace(row, track=numbers.get(row.track, row.track)) for row in held)
+        yield from self.joined(rows).rows
+
+    def joined(self, rows: Iterable[Row]) -> Joined:
+        """Read the rows of one video to its end, and return them with the numbers that their tracks get.
+
+        Args:
+            rows: rows of a recognizer.
+        """
+        held, looks = gather(rows, self.features)
+        numbers = join(looks, self.threshold)
+        return Joined(
+            (row if row.track is None else replace(row, track=numbers.get(row.track, row.track)) for row in held),
+            numbers,
+        )
 
 
 def read_same(groups: Sequence[str]) -> dict[int, int]:
@@ -207,8 +235,8 @@ def bring_together(rows: Iterable[Row], same: Mapping[int, int]) -> Iterator[Row
     """Yield rows with the numbers that :func:`read_same` returns.
 
     Args:
-        rows: of one video.
-        same: number by the number of the track.
+        rows: rows of one video.
+        same: new number of each track that belongs to a group, by its number.
 
     Raises:
         InputError: two tracks of a group are seen at the same time, so that they are two people; or a number is that of no

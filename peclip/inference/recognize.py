@@ -210,9 +210,9 @@ class _Video:
         if live is not None and (summary := live.summary()):
             self.note(summary)
 
-    def _read(self, table: FrameTable | None, film: Film | None, live: Live | None) -> dict[int, int]:
+    def _read(self, table: FrameTable | None, film: Film | None, live: Live | None) -> Mapping[int, int]:
         """Write it, and return the numbers of the tracks that were brought together."""
-        joined: dict[int, int] = {}
+        joined: Mapping[int, int] = {}
 
         def write(folder: Path, stem: str) -> None:
             numbers = {**self.same, **{track: self.same.get(person, person) for track, person in joined.items()}}
@@ -226,7 +226,9 @@ class _Video:
             source = interruptible(frames, self.report, self.stopped) if is_live(self.source) else nullcontext(frames)
             with source as watched:
                 rows = self._rows(watched, table, film, live)
-                for row in bring_together(self.joiner(rows, joined) if self.joiner else rows, self.same):
+                if self.joiner is not None:
+                    rows, joined = self.joiner.joined(rows)
+                for row in bring_together(rows, self.same):
                     add(row)
                     if film is not None:
                         film.record.add(row)

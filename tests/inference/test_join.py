@@ -81,8 +81,8 @@ def by_colour(picture):
 
 
 def test_rows_wait_and_keep_their_pictures():
-    numbers = {}
-    found = list(Joiner(by_colour, 0.9)(rows(), numbers))
+    read, numbers = Joiner(by_colour, 0.9).joined(rows())
+    found = list(read)
     assert [row.track for row in found] == [1, 2, 1, 2, None, 5], "a small face is not compared"
     assert numbers == {1: 1, 3: 1, 2: 2, 4: 2}
     for row, before in zip(found, rows(), strict=True):
