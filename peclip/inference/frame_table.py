@@ -1,7 +1,7 @@
 """Write a table with a row per frame and face."""
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -46,20 +46,18 @@ class FrameTable:
     ) -> None:
         self._file.close()
 
-    def through(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Yield the rows of the video again, and note the frames that they are about."""
-        for row in rows:
-            self._put(self.faces.add(row))
-            yield row
-        self._put(self.faces.finish())
+    def add(self, row: Row) -> None:
+        """Add a row of the video; they come in order of time."""
+        self._put(self.faces.add(row))
 
     def write(self, folder: Path, numbers: Mapping[int, int]) -> str:
-        """Write the table into a folder, and return its name.
+        """Write the table into a folder after the last row, and return its name.
 
         Args:
             folder: of the results of the video.
             numbers: the number that a face gets, by its own; those that are missing keep theirs.
         """
+        self._put(self.faces.finish())
         self._file.seek(0)
         with (folder / FRAMES).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             table = csv.writer(file)

@@ -177,15 +177,7 @@ def draw_timeline(
         _draw_stills(axes, summary.stills(number))
         axes.set_ylabel(f"face {number}\nprobability" if is_about_faces else "probability")
     if not tracks:
-        every[0].text(
-            0.5,
-            0.5,
-            "no face was found" if is_about_faces else "no answer",
-            transform=every[0].transAxes,
-            ha="center",
-            va="center",
-        )
-        every[0].set(yticks=[], facecolor="#f3f3f3")
+        _draw_nothing(every[0], "no face was found" if is_about_faces else "no answer")
     every[-1].set_xlim(0, max(summary.end, 1e-3))
     every[-1].set_xlabel("minutes:seconds" if summary.end > 120 else "seconds")
     if summary.end > 120:
@@ -196,6 +188,12 @@ def draw_timeline(
     if tracks:
         _draw_legend(figure, names, colours)
     save(figure, path, dpi=110)
+
+
+def _draw_nothing(axes: Any, text: str) -> None:
+    """Say in an empty strip why it is empty."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
+    axes.set(yticks=[], facecolor="#f3f3f3")
 
 
 def _headline(title: str, summary: Summary, strips: int) -> str:

@@ -84,25 +84,34 @@ def recognize_videos(
         for number, source in enumerate(sources, start=1):
             if source not in ahead:
                 continue
-            count = f" {number}/{len(sources)}" if len(sources) > 1 else ""
             length, choice = ahead[source]
             note = partial(_note, console, source)
             if choice:
                 note(choice)
-            name = f"{printable(os.path.basename(source))}{count}"
+            name = printable(os.path.basename(source)) + (f" {number}/{len(sources)}" if len(sources) > 1 else "")
             bar = Bar(progress, name, length, pace.of_next(length))
+            drawing = Bar(progress, f"{name}: drawing", length) if options.video else None
             one = _Video(recognizer, source, answers, options.same, joiner, bar, report, note)
-            try:
-                drawing = Bar(progress, f"{name}: drawing", length) if options.video else None
-                one.read(options.per_frame, drawing, show)
-                done += 1
-            except InputError as error:
-                if ends_run(error):
-                    raise
-                report(error)
+            done += _is_read(one, options.per_frame, drawing, show)
     if done:
         _say_what_was_found(console, out, answers.finished.values(), done, recognizer.is_about_faces)
     return 2 if not done else 1 if failed else 0
+
+
+def _is_read(video: "_Video", per_frame: bool, drawing: Bar | None, show: bool) -> bool:
+    """Read a video, and return whether it could be read; if not, the error is reported.
+
+    Raises:
+        InputError: no other video can be read either, see :func:`ends_run`.
+    """
+    try:
+        video.read(per_frame, drawing, show)
+    except InputError as error:
+        if ends_run(error):
+            raise
+        video.report(error)
+        return False
+    return True
 
 
 def _say_what_is_there(console: PlainConsole, out: Path, answers: AnswerFolder, done: int, videos: int) -> None:
@@ -241,7 +250,11 @@ class _Video:
         film: Film | None,
         live: Live | None,
     ) -> Iterator[Row]:
-        """Yield the rows, with the numbers of their tracks; table, film and camera note what they need."""
+        """Yield the rows, with the numbers of their tracks; table, film and camera note what they need.
+
+        A thread of the recognizer reads frames and calls ``watch``; rows come in this thread. A camera's rows are computed in one more
+        thread, so that its window stays responsive.
+        """
         numbered = Numbered(live.frames(frames) if live else frames)
 
         def watch(seconds: float, view: View) -> None:
@@ -253,9 +266,11 @@ class _Video:
                 live.see(seconds, view)
 
         rows = self.recognizer.rows(numbered, self.source, watch, live.omit if live else None)
-        rows = live.through(rows) if live else rows
-        rows = table.through(rows) if table else rows
-        for row in film.record.through(rows) if film else rows:
+        for row in live.through(rows) if live else rows:
+            if table is not None:
+                table.add(row)
+            if film is not None:
+                film.record.write_seen()
             self.bar(row.end)
             yield row
 

@@ -122,7 +122,7 @@ class Live:
         for answer in answers:
             latest[answer.track] = answer
         boxes: dict[int, Box] = {
-            subject.number: seen.box for subject, seen in view.faces.items() if subject.number is not None
+            tracked.number: seen.box for tracked, seen in view.faces.items() if tracked.number is not None
         }
         canvas = np.zeros((height + self._drawing.band, width, 3), np.uint8)
         canvas[:height] = frame

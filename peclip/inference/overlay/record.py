@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -64,11 +64,9 @@ class Record:
         places = [(tracked, seen.box) for tracked, seen in view.faces.items()]
         self._views.append((seconds, view.not_followed, places))
 
-    def through(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Yield the rows of the video as they come, and bring what was seen meanwhile onto the disk."""
-        for row in rows:
-            self._write_views(_UNSURE)
-            yield row
+    def write_seen(self) -> None:
+        """Write the frames whose faces are confirmed or dropped to disk; it is called with each row as it comes."""
+        self._write_views(_UNSURE)
 
     def add(self, row: Row) -> None:
         """Note an answer, with the number that its face gets; rows come in order of time."""

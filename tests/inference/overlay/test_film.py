@@ -149,7 +149,8 @@ def test_answers_are_recorded_in_order_with_the_numbers_that_faces_get():
                 row(1, number / 25 - 1, number / 25, 0.9 if number < 100 else 0.2),
                 row(3, number / 25 - 0.5, number / 25),
             ]
-            for each in record.through(rows):
+            for each in rows:
+                record.write_seen()
                 record.add(each)
     record.finish({2: 1})
     views = list(record.views())
