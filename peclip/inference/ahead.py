@@ -16,8 +16,8 @@ class _Line(Generic[T]):
     """Items on the way from the thread that makes them to the reader.
 
     Args:
-        most: as for :func:`ahead`.
-        omit: as for :func:`ahead`.
+        most: largest number of items that wait; see :func:`ahead`.
+        omit: function called with each item that is skipped; see :func:`ahead`.
     """
 
     def __init__(self, most: int, omit: Callable[[T], object] | None) -> None:
@@ -50,7 +50,7 @@ class _Line(Generic[T]):
             self._changed.notify_all()
 
     def take(self, patience: float | None) -> tuple[T | None, bool]:
-        """Return the next item, and whether there will be none.
+        """Return the next item, and whether the items have ended.
 
         Args:
             patience: seconds to wait for an item, which is None if none has come; None to wait until there is one.
@@ -80,10 +80,10 @@ def ahead(
     does this; and where this is closed, so is the generator.
 
     Args:
-        items: advanced and closed by the thread only.
-        most: items that wait at most; then the thread waits.
-        idle: called again and again while there is no item.
-        omit: called by the thread with the oldest item that waits, which it skips, where there is no room for the next;
+        items: iterator that only the thread advances and closes.
+        most: largest number of items that wait for the reader; then the thread waits.
+        idle: function called again and again while there is no item.
+        omit: function that the thread calls with the oldest waiting item, which it then skips, if there is no room for the next one;
             None to let the thread wait.
     """
     line = _Line(most, omit)

@@ -40,11 +40,11 @@ class Finished:
     Attributes:
         file: the video, as the command names it.
         stem: name of its folder, with which its pictures begin.
-        size: of the file in bytes; -1 of a pipe or a camera.
-        changed: when it was last changed, in nanoseconds.
-        rows: of the timeline.
-        faces: in it.
-        cautions: about single answers, and the seconds for which each holds, summed over the faces.
+        size: size of the file in bytes; -1 for a pipe or a camera.
+        changed: time of the last change of the file, in nanoseconds since 1970; 0 for a pipe or a camera.
+        rows: number of rows of its timeline.
+        faces: number of faces in it.
+        cautions: seconds for which each caution about single answers holds, summed over the faces.
         not_followed: largest number of faces at a time that are not followed.
     """
 
@@ -62,13 +62,13 @@ class AnswerFolder:
     """Writes the answers about videos, and knows which are finished.
 
     Args:
-        folder: where they go; it is made.
+        folder: folder of the answers; it is created.
         labels: class names, in the order of the probabilities.
-        caution: about every answer of the model.
-        options: what the answers depend on; a folder of answers with others is refused.
+        caution: sentence about every answer of the model; empty if there is none.
+        options: options that the answers depend on; a folder of answers with others is refused.
 
     Attributes:
-        outdated: videos that another version of peclip has finished, of which it noted less; they are read again.
+        outdated: number of videos that an older version of peclip finished and noted less about; they are read again.
 
     Raises:
         InputError: nothing can be written there, another run is writing there, or it holds other answers.
@@ -93,8 +93,8 @@ class AnswerFolder:
             self._has_lock = True
             self._check_options()
             check_tables(self._folder)
-            for torn in self._videos.glob(".peclip-*"):  # of a run that was killed
-                shutil.rmtree(torn, ignore_errors=True)
+            for draft in self._videos.glob(".peclip-*"):  # of a run that was killed
+                shutil.rmtree(draft, ignore_errors=True)
             for note in self._videos.glob(f"*/{DONE}"):
                 try:
                     video = from_json(Finished, read_json(note), str(note))
@@ -137,7 +137,8 @@ class AnswerFolder:
 
         Args:
             file: the video.
-            beside: called at the end with the folder of the video and a beginning of names, to write other files there.
+            beside: function called at the end with the folder of the video and the beginning of its file names, to write
+                other files there.
 
         Raises:
             InputError: they cannot be written.
@@ -168,7 +169,7 @@ class AnswerFolder:
         try:
             before = read_json(note)
         except InputError as error:
-            raise InputError(f"{note}: is torn: name another folder") from error
+            raise InputError(f"{note}: is damaged: name another folder") from error
         if before is None:
             if other := [name for name in TABLES if (self._folder / name).exists()]:
                 raise InputError(

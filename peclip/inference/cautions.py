@@ -31,7 +31,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def of_model(net: PEClip) -> str:
-    """Return what has to be said about every answer of a model, in one sentence; empty where there is nothing."""
+    """Return the sentence of caution about every answer of a model; empty if there is none."""
     if net.config.backbone == DEMO or net.config.fingerprint == _fingerprint_of_demo():
         if not net.trainable_state():
             return UNTRAINED_DEMO
@@ -59,8 +59,8 @@ def of_answer(box: Box, bright: float, seconds: float, is_face: bool = True) -> 
 
     Args:
         box: place of the face in pixels.
-        bright: its brightness, see :func:`brightness`.
-        seconds: for which it is seen.
+        bright: brightness of its clip, from 0 to 255; see :func:`brightness`.
+        seconds: seconds for which the face is seen.
         is_face: whether it is about a face, see :func:`about_faces`.
     """
     what = "face" if is_face else "picture"

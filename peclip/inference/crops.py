@@ -66,7 +66,7 @@ class FoundFaces:
 
     Args:
         size: S, side of the crops in pixels.
-        detect: finds faces.
+        detect: detector of faces.
         upright: whether crops are turned so that the eyes are level.
     """
 
@@ -76,7 +76,7 @@ class FoundFaces:
         self._due = -math.inf
 
     def cut(self, seconds: float, frame: np.ndarray, wants: Wants) -> View | None:
-        """Return the faces of a frame, uint8 (H, W, 3) RGB; None where the frame is skipped because it follows too soon."""
+        """Return the faces of a frame, uint8 (H, W, 3) RGB; None if the frame is skipped because it follows too soon."""
         if seconds < self._due:
             return None
         self._due = max(self._due + FASTEST, seconds)  # a single early frame is not skipped
@@ -86,9 +86,9 @@ class FoundFaces:
         """Return a frame that is shown for long, with all crops; so its faces need no other frame to be confirmed.
 
         Args:
-            seconds: of the frame, the latest.
+            seconds: time of the frame, the latest one.
             frame: uint8 (H, W, 3), RGB.
-            view: what :meth:`cut` returned for it.
+            view: faces that :meth:`cut` returned for it; None if it skipped the frame.
         """
         if view is None:
             view = self._view(seconds, frame, lambda *_: False)
@@ -122,7 +122,7 @@ def cut_out(frame: np.ndarray, square: Square, size: int, upright: bool = False)
 
     Args:
         frame: uint8 (H, W, 3), RGB.
-        square: where it reaches beyond the frame, the frame's last pixels are repeated.
+        square: square to cut out; where it reaches beyond the frame, the frame's last pixels are repeated.
         size: side of the result in pixels.
         upright: whether the head in it is turned upright by its roll.
 

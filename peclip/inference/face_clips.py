@@ -50,7 +50,7 @@ class Cropping:
     Attributes:
         size: side of the crops in pixels, even.
         upright: whether crops are turned so that the eyes are level.
-        workers: clips that are read at a time.
+        workers: number of clips that are read at a time.
         skip: whether clips that cannot be read are listed and omitted.
         face_model: ONNX file of YuNet; None for the one on the Hub.
     """
@@ -73,7 +73,7 @@ class Cropped:
     """Result of cropping.
 
     Attributes:
-        manifest: of the crops.
+        manifest: manifest of the crops.
         without: number of clips in which no face was found.
         unreadable: number of clips that could not be read.
     """
@@ -90,7 +90,7 @@ def crop_faces(manifest: Manifest, out: Path, cropping: Cropping, progress: Prog
         manifest: the clips.
         out: folder of the crops and of their manifest.
         cropping: the settings.
-        progress: shows the progress.
+        progress: progress bars to which one is added; None to show nothing.
 
     Raises:
         InputError: a clip cannot be read, the folder cannot be written to, another run is writing there, or it holds other
@@ -146,7 +146,7 @@ def _crop(
     cropping: Cropping,
     detectors: SimpleQueue[Detector],
 ) -> Iterator[tuple[int, str | None]]:
-    """Yield the number of each clip that is finished, and why there is no crop of it; None where there is one."""
+    """Yield the number of each clip that is finished, and the reason why it has no crop; None if it has one."""
     waiting: deque[tuple[int, Future[str | None]]] = deque()
     rows = iter(left)
     with ThreadPoolExecutor(cropping.workers) as pool:  # decoder, detector and encoder release Python's lock
@@ -200,9 +200,9 @@ def _check_folder(out: Path, state: CropsState) -> None:
         return
     if before != state:
         raise InputError(f"out {out}: was begun with {before.difference(state)}: name another folder", "out")
-    for torn in out.rglob(".*"):
-        if is_temporary(torn):
-            torn.unlink(missing_ok=True)
+    for draft in out.rglob(".*"):
+        if is_temporary(draft):
+            draft.unlink(missing_ok=True)
 
 
 def _target(out: Path, number: int, clip: Clip) -> Path:

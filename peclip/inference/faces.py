@@ -128,10 +128,10 @@ def fetch(hub: str, names: Sequence[str], what: str, option: str) -> str:
     """Return the path of a model's file in the Hub's local cache, after downloading it if it is missing.
 
     Args:
-        hub: the repository.
-        names: of the file, of which the first that is there is taken.
-        what: the model, for messages.
-        option: that names a file instead.
+        hub: Hub id of the repository.
+        names: possible names of the file; the first that exists is used.
+        what: name of the model in messages.
+        option: option of the command with which a user names a local file instead.
 
     Raises:
         InputError: it cannot be downloaded.
@@ -160,10 +160,10 @@ def fetch(hub: str, names: Sequence[str], what: str, option: str) -> str:
 
 
 def detector_of(faces: Literal["yunet", "none"] | Detector, face_model: str | None) -> Detector | None:
-    """Return what finds faces; None where nothing does.
+    """Return the detector of faces; None if whole frames are used.
 
     Args:
-        faces: yunet, none, or a detector of one's own.
+        faces: ``yunet``, ``none``, or a custom detector.
         face_model: the ONNX file of YuNet; None downloads it once.
 
     Raises:
@@ -179,7 +179,7 @@ def detector_of(faces: Literal["yunet", "none"] | Detector, face_model: str | No
 
 
 def checked_faces(detect: Detector) -> Detector:
-    """Return a detector of one's own whose answers are checked."""
+    """Return a custom detector whose answers are checked."""
 
     def checked(frame: np.ndarray) -> np.ndarray:
         found = detect(frame)

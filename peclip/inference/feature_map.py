@@ -66,7 +66,7 @@ def draw_map(path: Path, clips: Manifest, found: Features, title: str) -> None:
         path: the picture.
         clips: the manifest.
         found: the features of some of its clips.
-        title: of the picture.
+        title: title of the picture.
     """
     method, places = placed(found.values)
     table = clips.table.iloc[found.rows]

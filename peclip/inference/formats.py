@@ -32,8 +32,8 @@ class Annotated:
     Attributes:
         file: the video.
         labels: class names.
-        segments: in any order.
-        caution: what has to be said about every answer; empty where there is nothing.
+        segments: segments of the video, in any order.
+        caution: sentence about every answer of the model; empty if there is none.
         is_about_faces: whether they are about faces, see :func:`peclip.inference.cautions.about_faces`.
         is_linked: whether the text may name the place of the video on this machine.
     """

@@ -25,11 +25,11 @@ class FrameTable:
 
     Args:
         labels: class names, in the order of the probabilities.
-        caution: what has to be said about every answer of the model; empty where there is nothing.
+        caution: sentence about every answer of the model; empty if there is none.
         window: length of the windows in seconds.
 
     Attributes:
-        faces: brings frames and rows together.
+        faces: collector of the frames, which brings them together with the rows.
     """
 
     def __init__(self, labels: Sequence[str], caution: str, window: float) -> None:
@@ -54,8 +54,8 @@ class FrameTable:
         """Write the table into a folder after the last row, and return its name.
 
         Args:
-            folder: of the results of the video.
-            numbers: the number that a face gets, by its own; those that are missing keep theirs.
+            folder: folder of the results of the video.
+            numbers: new number of a face by its number; faces that are missing keep theirs.
         """
         self._put(self.faces.finish())
         self._file.seek(0)

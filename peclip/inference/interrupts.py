@@ -18,9 +18,9 @@ def interruptible(
     """Return frames that end where the source breaks off or the user interrupts; a second interrupt ends the process.
 
     Args:
-        frames: of a pipe or a camera.
-        report: called where it breaks off.
-        stopped: ends the frames where it is set; an interrupt sets it.
+        frames: frames of a pipe or a camera, each its time in seconds and uint8 (H, W, 3) RGB.
+        report: function called with the error if the source breaks off.
+        stopped: event that ends the frames; an interrupt sets it.
     """
     before = signal.getsignal(signal.SIGINT)
 

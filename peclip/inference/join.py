@@ -15,7 +15,7 @@ from peclip.inference.windows import Stretch, seconds_of, shared
 
 Features = Callable[[np.ndarray], np.ndarray | None]
 """Callable that accepts the picture of a face, uint8 (S, S, 3) RGB, and returns who it shows as a vector of length 1, (D,), such
-that the product of two is large where both are one person; None where it cannot tell."""
+that the product of two is large if both are one person; None if it cannot tell."""
 
 OVERLAP_WHEN_JOINED = 0.1
 """Seconds for which two tracks may overlap and still be joined by their likeness: some pictures are mixed at a cut. It is shorter than
@@ -36,9 +36,9 @@ class Looks:
     """Appearance of the person in one track.
 
     Attributes:
-        seen: stretches in which it is seen, in seconds and in order of time.
+        seen: stretches in which the track is seen, in seconds and in order of time.
         total: sum of its features (D,).
-        count: number of them.
+        count: number of features in the sum.
     """
 
     seen: list[Stretch]

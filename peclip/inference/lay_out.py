@@ -34,7 +34,7 @@ def publish(folder: Path, parts: Sequence[Path]) -> None:
     """Put the tables of all videos together, and lay the other files of each beside them.
 
     Args:
-        folder: of the answers.
+        folder: folder of the answers.
         parts: the folder of each finished video, in the order of the tables.
 
     Raises:
@@ -151,7 +151,7 @@ def _is_same(part: Path, path: Path, other: Path) -> bool:
 
 
 def _digest(path: Path) -> str | None:
-    """Return a SHA-256 digest of a file; None where there is none."""
+    """Return the SHA-256 digest of a file in hexadecimal digits; None if there is no such file."""
     with suppress(FileNotFoundError), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
     return None

@@ -18,11 +18,11 @@ class LongestTrack:
     Of faces that are seen equally long it is the one found in most frames, then the one that appears first, the leftmost of these.
 
     Attributes:
-        squares: its square by the number of the frame; empty where the clip has no face.
-        seconds: for which it is seen.
-        of: seconds of the clip.
+        squares: its square by the number of the frame; empty if the clip has no face.
+        seconds: seconds for which it is seen.
+        of: duration of the clip in seconds.
         faces: number of faces in the clip.
-        equals: how many others are seen as long.
+        equals: number of other faces that are seen as long.
     """
 
     squares: dict[int, Square]
@@ -33,7 +33,7 @@ class LongestTrack:
 
     @property
     def words(self) -> str:
-        """Sentences that say which of several faces it is; empty where the clip has no other."""
+        """Sentences that say which of several faces it is; empty if the clip has no other."""
         if self.faces < 2:
             return ""
         chosen = f"Of {self.faces} faces the one seen longest is explained: {self.seconds:.1f} s of {self.of:.1f} s."
@@ -49,8 +49,8 @@ def longest_track(frames: Iterator[tuple[float, np.ndarray]], faces: FoundFaces)
     """Return the face that is seen longest.
 
     Args:
-        frames: seconds, and uint8 (H, W, 3) RGB.
-        faces: finds them.
+        frames: frames of the clip, each its time in seconds and uint8 (H, W, 3) RGB.
+        faces: detector and tracker of the faces.
     """
     squares: defaultdict[Any, dict[int, Square]] = defaultdict(dict)
     seen: defaultdict[Any, float] = defaultdict(float)

@@ -21,14 +21,14 @@ class FaceInFrame:
     Attributes:
         file: the video.
         frame: number of the frame, from 0.
-        seconds: from the beginning of the video.
+        seconds: time of the frame from the beginning of the video, in seconds.
         track: number of the face.
         box: its place, in pixels of the frame.
-        score: of the detector in this frame, from 0 to 1; None where there is none.
+        score: score of the detector in this frame, from 0 to 1; None if it gives none.
         label: the most probable class.
-        probabilities: by class: the mean over the windows that have the frame, weighted by how near its time is to their
-            middles. With windows of two seconds, one a second, this is linear interpolation between the middles.
-        cautions: of these windows.
+        probabilities: probability of each class: the mean over the windows that have the frame, weighted by how near its time
+            is to their middles. With windows of two seconds, one a second, this is linear interpolation between the middles.
+        cautions: cautions about the answers of these windows.
     """
 
     file: str
@@ -113,7 +113,7 @@ class PerFrame:
 
 
 def _face(seen: _Seen, rows: list[Row]) -> FaceInFrame | None:
-    """Return a face with the answers of the windows that have it; None without any: it was seen too briefly."""
+    """Return a face with the answers of the windows that have it; None if there is none, because the face was seen too briefly."""
     if not rows or rows[0].track is None:
         return None
     weights = np.array([_nearness(row, seen.seconds) for row in rows])
@@ -140,7 +140,7 @@ def faces_in_frames(recognizer: Recognizer, source: str) -> Iterator[FaceInFrame
 
     Args:
         recognizer: the model.
-        source: as a recognizer takes it.
+        source: a video file, ``-``, or a camera, as for :class:`Recognizer`.
 
     Raises:
         InputError: as for the recognizer.

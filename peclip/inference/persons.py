@@ -25,14 +25,14 @@ class Person:
     """One face of a video.
 
     Attributes:
-        track: its number.
+        track: number of the face.
         picture: path of its picture, from the folder of the results.
         first: second at which it is first seen.
         last: second at which it is last seen.
-        seconds: for which it is seen.
-        by_label: seconds of the segments of each class (C).
-        probabilities: mean over the time for which it is seen (C).
-        cautions: of its answers, and for how many seconds each holds.
+        seconds: seconds for which it is seen.
+        by_label: seconds for which each class is shown, (C).
+        probabilities: mean probabilities over the time for which it is seen, (C).
+        cautions: seconds for which each caution about its answers holds.
     """
 
     track: int
@@ -73,9 +73,9 @@ class Persons:
     """Sums up the faces of one video, and keeps the best picture of each.
 
     Args:
-        folder: of the results; the pictures are written below it at once, so that memory holds none.
-        stem: begins the names of the pictures.
-        classes: C.
+        folder: folder of the results; pictures are written below it at once, so that memory holds none.
+        stem: beginning of the names of the pictures.
+        classes: number of classes C.
     """
 
     def __init__(self, folder: Path, stem: str, classes: int) -> None:

@@ -155,9 +155,9 @@ def draw_timeline(
         path: the picture, a .png.
         summary: the rows of the video.
         labels: C class names, in the order of the probabilities.
-        title: of the picture.
+        title: title of the picture.
         caution: sentence below the title.
-        warnings: the cautions of a face by its number.
+        warnings: cautions of each face by its number.
         is_about_faces: whether answers are about faces, which then have numbers; else about whole frames.
     """
     from matplotlib.figure import Figure
@@ -236,10 +236,10 @@ def _draw_face(axes: Any, cells: list[Cell], places: np.ndarray, colours: list[s
     """Draw one face: probabilities stacked up from 0 to 1.
 
     Args:
-        axes: of the face.
-        cells: of the face.
-        places: of the classes in the stack, see :func:`drawn_classes`.
-        colours: of the places.
+        axes: axes of the strip of the face.
+        cells: cells of the face, in order of time.
+        places: place of each class in the stack, int64 (C,); see :func:`drawn_classes`.
+        colours: colour of each place.
     """
     times, last = [], None
     shares: list[np.ndarray] = []

@@ -42,7 +42,7 @@ class Bar:
 
 
 def progress_on(console: PlainConsole) -> Progress:
-    """Return a bar of the seconds of video that are done, on stderr; nothing where stderr is not a terminal."""
+    """Return a bar of the seconds of video that are done, on stderr; it shows nothing if stderr is not a terminal."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -61,8 +61,8 @@ class Pace:
     The first answers also pay for what happens once, and answers come in batches, so the pace is that from one batch to another.
 
     Args:
-        length: of the videos in seconds; None where it is not known.
-        report: called with the sentence.
+        length: total duration of the videos in seconds; None if it is not known.
+        report: function called with the sentence.
     """
 
     def __init__(self, length: float | None, report: Callable[[str], object]) -> None:
@@ -90,7 +90,7 @@ class Pace:
         """Return a function to call with the seconds of the next video.
 
         Args:
-            length: of that video in seconds; None where it is not known, and does not count.
+            length: duration of that video in seconds; None if it is not known, and then it does not count.
         """
         before = self._before
         self._before += length or 0.0

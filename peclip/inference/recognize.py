@@ -52,8 +52,8 @@ def recognize_videos(
     Args:
         recognizer: the trained model.
         videos: files, folders of them, ``-`` or cameras.
-        out: the folder.
-        options: what is written, and what that depends on.
+        out: folder of the answers.
+        options: formats and settings of the answers.
         joiner: brings tracks together before faces get the numbers of ``options.same``.
         show: whether what a camera sees is shown in a window.
 
@@ -191,7 +191,7 @@ class _Video:
 
         Args:
             per_frame: whether a table has a row for each face in each frame.
-            drawing: how far the video is that is written with its answers; None where none is.
+            drawing: progress bar of the video that is written with its answers; None if none is written.
             show: whether what a camera sees is shown in a window.
 
         Raises:

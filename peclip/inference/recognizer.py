@@ -40,19 +40,19 @@ class Row:
         start: seconds from the beginning of the video: the start of the window, or when the face appears within it.
         end: seconds: the end of the window, or when the face disappears within it.
         label: the most probable class; None without a face.
-        probabilities: by class; empty without a face.
-        face_share: of the time of the window, that for which the face is seen, from 0 to 1.
+        probabilities: probability of each class; empty without a face.
+        face_share: fraction of the window's time for which the face is seen, from 0 to 1.
         box: mean place of the face in the window, in pixels of the frame; None without a face.
-        score: mean score of the detector, from 0 to 1; None where there is none.
+        score: mean score of the detector, from 0 to 1; None without a face, or if the detector gives none.
         brightness: mean of the face's pixels, from 0 to 255; None without a face.
         not_followed: largest number of faces at a time that are not followed.
         cautions: why the answer is worth less than its probability, such as ``small face``; see
             :mod:`peclip.inference.cautions`.
         absences: stretches between start and end in which the face is not found, such as behind another head, of 0.2 seconds
             or more.
-        window: start and end of the window, in seconds; None where it is not known.
+        window: start and end of the window, in seconds; None if it is not known.
         picture: the face in the middle of the clip, uint8 (3, S, S); None without a face.
-        clip: that was classified, uint8 (T, 3, S, S); None without a face, or where clips are not asked for.
+        clip: clip that was classified, uint8 (T, 3, S, S); None without a face, or if clips were not requested.
     """
 
     file: str
@@ -92,7 +92,7 @@ class Recognizer:
         model: a trained PE-CLIP: the folder of a run, a ``.ckpt``, a package or its Hub id, a released ``.pth``, or the
             model itself, such as that of :func:`peclip.inference.trained.zero_shot`.
         faces: detector of faces. ``yunet`` needs the extra ``faces``; ``none`` crops the middle of each frame, for
-            videos that show one face and nothing else; from Python also a function of one's own, from a frame to the
+            videos that show one face and nothing else; from Python also a custom function, from a frame to the
             boxes of its faces (:data:`peclip.inference.faces.Detector`).
         face_model: the ONNX file of YuNet; by default it is downloaded from the Hub once.
         window: length of a window in seconds, above 0 and at most 60. Models are trained on clips of some 1 to 4
@@ -140,7 +140,7 @@ class Recognizer:
 
     @property
     def caution(self) -> str:
-        """Return what has to be said about every answer of the model; empty where there is nothing."""
+        """Return the sentence of caution about every answer of the model; empty if there is none."""
         return of_model(self.net)
 
     @property
@@ -186,9 +186,9 @@ class Recognizer:
             frames: seconds, never less than before, and uint8 (H, W, 3) RGB, as
                 :func:`peclip.inference.sources.read_frames` yields them.
             file: name of the source in the rows.
-            watch: called by the thread with the seconds and the faces of each frame in which faces are looked for.
-            omit: for a camera: called by the thread with each window that is skipped because the model is too slow. Windows are
-                then answered one by one, and at once.
+            watch: function that the thread calls with the seconds and the faces of each frame in which faces are looked for.
+            omit: function for a camera, which the thread calls with each window that is skipped because the model is too slow.
+                Windows are then answered one by one, and at once.
             with_clips: whether rows have the clips of their faces, megabytes each.
 
         Yields:

@@ -22,10 +22,10 @@ class Cell(NamedTuple):
 
     Attributes:
         track: number of the face.
-        start: seconds.
-        end: seconds.
-        probabilities: (C).
-        cautions: of the answer; see :mod:`peclip.inference.cautions`.
+        start: start in seconds.
+        end: end in seconds.
+        probabilities: probability of each class, (C).
+        cautions: cautions about the answer; see :mod:`peclip.inference.cautions`.
     """
 
     track: int
@@ -120,11 +120,12 @@ class Segment(NamedTuple):
 
     Attributes:
         track: number of the face.
-        start: seconds.
-        end: seconds.
+        start: start in seconds.
+        end: end in seconds.
         label: place of the class in the labels.
-        probabilities: mean over its time (C).
-        cautions: of its answers, with seconds where one does not hold for all of it, as in ``seen for a moment (0.2 s)``.
+        probabilities: mean probability of each class over its time, (C).
+        cautions: cautions about its answers, with the seconds if one does not hold for all of it, as in
+            ``seen for a moment (0.2 s)``.
     """
 
     track: int

@@ -18,7 +18,7 @@ class Settings:
         faces: detector of faces, ``yunet`` or ``none``.
         window: length of a window in seconds.
         stride: seconds from one window to the next.
-        precision: of the computation, as :attr:`Recognizer.precision` names it.
+        precision: precision of the computation, as :attr:`Recognizer.precision` names it.
     """
 
     peclip: str
@@ -33,9 +33,9 @@ class Settings:
         """Return the settings of a recognizer.
 
         Args:
-            recognizer: sees the videos.
+            recognizer: recognizer of the videos.
             model: name of its model in the files.
-            faces: its detector.
+            faces: name of its detector.
         """
         return cls(__version__, model, faces, recognizer.window, recognizer.stride, recognizer.precision)
 
@@ -51,9 +51,9 @@ class Options:
     Attributes:
         settings: how videos are recognized.
         digest: first digits of a digest of all that the model's logits depend on.
-        formats: of files besides csv and json.
-        same: the number that a face of the video gets, by its own; see :func:`peclip.inference.join.read_same`.
-        face_features: what brings the faces of one person together; ``none`` where nothing does.
+        formats: formats of files besides csv and json.
+        same: new number of a face of the video by its number; see :func:`peclip.inference.join.read_same`.
+        face_features: model whose features bring the faces of one person together; ``none`` for no model.
         per_frame: whether a table has a row for each face in each frame.
         video: whether each video is also written with what was recognized in it.
     """

@@ -46,7 +46,7 @@ class SFace:
             picture: uint8 (S, S, 3), RGB; the face is in its middle.
 
         Returns:
-            float32 (128,) of length 1; None where eyes, nose and mouth are not found.
+            float32 (128,) of length 1; None if eyes, nose and mouth are not found.
         """
         faces = self._yunet.find(picture)
         if not len(faces):

@@ -51,9 +51,9 @@ def expanded(
     """Yield each video once, those of folders in order.
 
     Args:
-        videos: as :func:`find_videos` takes them.
-        report: called with the error of a folder without any, and of what is not a file in one.
-        note: called with a folder and what is skipped in it.
+        videos: paths, each as :func:`find_videos` accepts it.
+        report: function called with the error of a folder without any, and of what is not a file in one.
+        note: function called with a folder and what is skipped in it.
     """
     seen = set()
     for given in videos:
@@ -156,8 +156,8 @@ class Described(NamedTuple):
     """Facts that the container of a video states.
 
     Attributes:
-        duration: seconds, or None where it is unknown.
-        choice: which of several video streams is read, in words; empty where there is only one.
+        duration: duration in seconds; None if it is unknown.
+        choice: sentence that says which of several video streams is read; empty if there is only one.
     """
 
     duration: float | None = None

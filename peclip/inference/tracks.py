@@ -64,10 +64,10 @@ class Square:
     """A square in a frame, in pixels: its centre and its side. It may reach beyond the frame.
 
     Attributes:
-        x: of the centre.
-        y: of the centre.
-        side: its length.
-        roll: of the head in it, in radians, clockwise; 0 where it is not known.
+        x: x of the centre, from the left edge of the frame.
+        y: y of the centre, from the top edge of the frame.
+        side: length of a side.
+        roll: roll of the head in it, in radians, clockwise; 0 if it is not known.
     """
 
     x: float
@@ -80,11 +80,11 @@ class Found(NamedTuple):
     """A face in a frame.
 
     Attributes:
-        seconds: of the frame.
+        seconds: time of the frame.
         place: x and y of the centre and the larger side of the box.
-        look: what it looked like, as :func:`peclip.inference.likeness.look_of_face` returns it.
-        score: of the detector; NaN where there is none.
-        roll: of the head, as :func:`_roll` returns it.
+        look: appearance of the face, as :func:`peclip.inference.likeness.look_of_face` returns it.
+        score: score of the detector; NaN if it gives none.
+        roll: roll of the head, as :func:`_roll` returns it.
     """
 
     seconds: float
@@ -99,15 +99,15 @@ class Track:
     """One face over time.
 
     Attributes:
-        number: from 1 in order of appearance; None until the face is confirmed.
+        number: number of the face, from 1 in order of appearance; None until the face is confirmed.
         place: x and y of the centre and the larger side of the box, as last found.
-        speed: of the centre, in pixels a second.
-        recent: when it was found, in the :data:`MEMORY` before it was last found.
-        seen: seconds when it was last found.
-        shown: seconds until which the frame was shown in which it was last found.
-        hits: frames in which it was found.
-        square: smoothed.
-        score: of the detector when it was last found; NaN where there is none.
+        speed: speed of the centre, in pixels per second.
+        recent: times at which it was found in the :data:`MEMORY` before it was last found.
+        seen: time at which it was last found, in seconds.
+        shown: time until which the frame was shown in which it was last found, in seconds.
+        hits: number of frames in which it was found.
+        square: smoothed square around it.
+        score: score of the detector when it was last found; NaN if it gives none.
     """
 
     place: np.ndarray
@@ -199,7 +199,7 @@ class Tracker:
         """Update the tracks with the faces of the next frame.
 
         Args:
-            seconds: of the frame, not less than before.
+            seconds: time of the frame, not less than before.
             frame: uint8 (H, W, 3), RGB.
             boxes: (N, 4), (N, 5) or (N, 9), see :data:`peclip.inference.faces.Detector`.
 
@@ -294,6 +294,6 @@ def _apart(place: np.ndarray, other: np.ndarray) -> float:
 
 
 def _roll(width: float, left: float, above: float, right: float, below: float) -> float | None:
-    """Return how far a head is rolled clockwise, in radians, by the x and y of its eyes; None where they do not tell."""
+    """Return how far a head is rolled clockwise, in radians, by the x and y of its eyes; None if they do not determine it."""
     apart = math.hypot(right - left, below - above)
     return math.atan2(below - above, right - left) if apart > EYES_APART * width else None

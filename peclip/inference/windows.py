@@ -57,9 +57,9 @@ class Seen(NamedTuple):
     """A face in a frame.
 
     Attributes:
-        box: where it is.
-        score: of the detector, from 0 to 1; NaN where there is none.
-        crop: uint8 (3, S, S); None where it is not needed.
+        box: place of the face.
+        score: score of the detector, from 0 to 1; NaN if it gives none.
+        crop: crop of the face, uint8 (3, S, S); None if it is not needed.
     """
 
     box: Box
@@ -71,8 +71,8 @@ class View(NamedTuple):
     """The faces that a frame shows.
 
     Attributes:
-        faces: those that are followed.
-        not_followed: number of those that are not.
+        faces: the faces that are followed, each with its place and crop.
+        not_followed: number of faces that are not followed.
     """
 
     faces: dict[Tracked, Seen]
@@ -88,9 +88,9 @@ class Sight(NamedTuple):
         end: seconds until which it is seen in the window; the window's own end if it is there to the end.
         seconds: total display time of the frames in which the face was detected.
         share: ``seconds`` as a fraction of the display time of all frames of the window, from 0 to 1.
-        clip: uint8 (T, 3, S, S).
+        clip: clip of its crops, uint8 (T, 3, S, S).
         box: mean of its boxes.
-        score: mean score of the detector; NaN where there is none.
+        score: mean score of the detector; NaN if it gives none.
         absences: stretches between start and end in which the face is not found, of :data:`BLANK` or more.
     """
 
@@ -109,9 +109,9 @@ class Window(NamedTuple):
     """A window of a video.
 
     Attributes:
-        start: seconds.
-        end: seconds.
-        sights: the faces in it, by the number of their track.
+        start: start in seconds.
+        end: end in seconds.
+        sights: the faces in it, in order of their tracks' numbers.
         blanks: start and end of the stretches without a face; stretches below :data:`BLANK` are skipped
             where there is also a face.
         not_followed: largest number of faces at a time that are not followed.
@@ -137,12 +137,12 @@ class Windows:
     manifest.
 
     Args:
-        num_frames: T.
-        length: of a window in seconds, above 0.
+        num_frames: number of frames T of a clip.
+        length: length of a window in seconds, above 0.
         stride: seconds from one window's start to the next one's, above 0 and at most `length`.
 
     Raises:
-        InputError: a number out of its range.
+        InputError: a number is out of its range.
     """
 
     def __init__(self, num_frames: int, length: float, stride: float) -> None:
@@ -167,7 +167,7 @@ class Windows:
         """Add a frame, which is shown until the next one.
 
         Args:
-            seconds: of the frame, not less than before.
+            seconds: time of the frame, not less than before.
             view: its faces.
 
         Yields:

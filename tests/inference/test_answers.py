@@ -76,16 +76,16 @@ def test_what_is_finished_survives_and_the_same_command_gives_the_whole(night, t
     assert night(files) == []
 
 
-def test_a_killed_run_leaves_finished_videos_and_its_torn_one_is_removed(night, tmp_path, monkeypatch):
+def test_a_killed_run_leaves_finished_videos_and_its_draft_is_removed(night, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(AnswerFolder, "_publish", lambda self: None)  # a kill comes before
     night(["a.mp4"])
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    torn = tmp_path / "out" / ANSWERS / ".peclip-torn"
-    torn.mkdir()
+    draft = tmp_path / "out" / ANSWERS / ".peclip-draft"
+    draft.mkdir()
     assert night(["a.mp4", "b.mp4"]) == ["b.mp4"]
-    assert not torn.exists()
+    assert not draft.exists()
     assert len(json.loads((tmp_path / "out/timeline.json").read_text())["rows"]) == 4
 
 
@@ -106,7 +106,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_keeps_what_is_finished(night, 
     with pytest.raises(InputError, match=line) as found:
         night(["a.mp4", "b.mp4"], "b.mp4", full_disk(wrapped))
     assert answers.ends_run(found.value)
-    assert not answers.ends_run(InputError("torn"))
+    assert not answers.ends_run(InputError("broken"))
     assert night(["a.mp4", "b.mp4"]) == ["b.mp4"]
 
 
@@ -190,7 +190,7 @@ def test_a_note_that_peclip_has_not_written_is_no_traceback(night, tmp_path, nam
     if name != "options.json":
         assert night(["a.mp4"]) == (["a.mp4"] if name == "a/done.json" else [])
         return
-    with pytest.raises(InputError, match=r"options\.json: is torn: name another folder|holds answers with") as refused:
+    with pytest.raises(InputError, match=r"options\.json: is damaged: name another folder|holds answers with") as refused:
         night(["a.mp4"])
     assert "\n" not in str(refused.value)
 

@@ -37,15 +37,15 @@ class Answer:
     """The answer for a video.
 
     Attributes:
-        name: of the video.
+        name: name of the video.
         labels: class names.
-        caution: what has to be said about every answer of the model; empty where there is nothing.
-        persons: the persons by number.
+        caution: sentence about every answer of the model; empty if there is none.
+        persons: the persons, in order of their numbers.
         segments: the stretches in which a person shows one expression.
-        rows: of the faces, in order of time, with pictures.
+        rows: rows of the persons that are shown, in order of time, with pictures.
         folder: folder of the files, below which the persons name their pictures.
-        timeline: the picture over time.
-        archive: zip of all files.
+        timeline: path of the picture over time.
+        archive: path of the zip of all files.
     """
 
     name: str
@@ -64,11 +64,11 @@ class Recognized:
     """The faces of a video, from which answers with other persons are written.
 
     Attributes:
-        name: of the video.
-        rows: without pictures.
-        folder: has the pictures, the clips, and the files of the latest answer.
-        clips: of some of the rows that have a face, by their place among these.
-        cost: seconds that each of these rows took.
+        name: name of the video.
+        rows: rows of the video, without pictures.
+        folder: folder of the pictures, the clips, and the files of the latest answer.
+        clips: clips of some rows that have a face, by the place of the row among all rows that have one.
+        cost: seconds of computing for each row that has a face.
     """
 
     name: str
@@ -84,12 +84,12 @@ class Recognized:
 
 
 class Responder:
-    """Answers uploads with one model, and writes an answer again where persons are chosen or merged.
+    """Answers uploads with one model, and writes an answer again when persons are chosen or merged.
 
     Args:
         recognizer: the model.
         settings: how videos are recognized.
-        longest: seconds that a video may have.
+        longest: longest duration of a video, in seconds.
     """
 
     def __init__(self, recognizer: Recognizer, settings: Settings, longest: float) -> None:
@@ -101,8 +101,9 @@ class Responder:
 
         Args:
             video: the upload; its own name is the only one that the results have.
-            folder: of the results.
-            advance: called with the share of the video that is done, None where its length is unknown, and the seconds.
+            folder: existing folder for the results.
+            advance: function called with the fraction of the video that is done, None if its length is unknown, and the seconds
+                that are done.
 
         Raises:
             InputError: the video is too long or cannot be read, or the disk is full.
@@ -133,9 +134,9 @@ class Responder:
 
         Args:
             found: the faces.
-            numbers: the person of each face.
-            person: number of the person.
-            advance: called with the share of the windows that are done.
+            numbers: number of the person of each face, by the face's number.
+            person: number of the chosen person; None if nobody was chosen.
+            advance: function called with the fraction of the windows that are done.
 
         Raises:
             InputError: there is no such person, or none of the kept clips shows it.
@@ -165,7 +166,8 @@ class Responder:
 
         Args:
             found: the faces.
-            numbers: the person of each face; faces without one are omitted. By default each is one.
+            numbers: number of the person of each face, by the face's number; faces that it lacks are omitted. By default each
+                face is a person.
 
         Raises:
             InputError: two faces of one person are seen at the same time, or the disk is full.
@@ -219,7 +221,7 @@ class Responder:
 
 @contextmanager
 def _kept(name: str) -> Iterator[None]:
-    """Let the error of a disk that is full be one line for the visitor."""
+    """Turn the error of a full disk into one line for the visitor."""
     try:
         yield
     except OSError as error:

@@ -64,10 +64,10 @@ class Boundary:
     """The server's outside, around the application of Gradio.
 
     Args:
-        app: Gradio's.
-        store: of uploads and results.
-        callers: who wait for answers.
-        megabytes: that an upload may have.
+        app: application of Gradio.
+        store: folders of uploads and results.
+        callers: visitors and programs that wait for answers.
+        megabytes: largest size of an upload, in MB.
     """
 
     def __init__(self, app: ASGIApp, store: Store, callers: Callers, megabytes: float) -> None:

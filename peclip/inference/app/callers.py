@@ -27,7 +27,7 @@ class Callers:
     """The visitors and programs that wait for answers, by the names that Gradio gives them.
 
     Args:
-        store: of uploads.
+        store: folders of uploads.
     """
 
     def __init__(self, store: Store) -> None:
@@ -74,8 +74,8 @@ class Callers:
         The uploads for which the caller waits are kept until the stream ends.
 
         Args:
-            body: of the call, from JSON.
-            send: of the server.
+            body: body of the call, parsed from JSON.
+            send: function of the server that sends a message of ASGI.
         """
         fields = body if isinstance(body, dict) else {}
         data = fields.get("data")

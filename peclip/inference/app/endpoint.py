@@ -21,8 +21,8 @@ class Endpoint:
     """Answers of the endpoint, as JSON; those of a video are kept for as long as its files are.
 
     Args:
-        responder: of the model.
-        store: of uploads and results.
+        responder: answers uploads with the model.
+        store: folders of uploads and results.
     """
 
     def __init__(self, responder: Responder, store: Store) -> None:
@@ -39,8 +39,8 @@ class Endpoint:
         """Return an answer in which some faces are one person.
 
         Args:
-            answer: entry ``answer`` of the first one.
-            same: groups of faces by their numbers in the first one, such as ``["1,3"]``; none for what it was at first.
+            answer: entry ``answer`` of the first answer.
+            same: groups of faces by their numbers in the first one, such as ``["1,3"]``; an empty list restores the first answer.
 
         Raises:
             InputError: the answer is not there, a group is something else, or two of its faces are seen at the same time.

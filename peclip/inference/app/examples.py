@@ -17,11 +17,11 @@ class Example(NamedTuple):
     """An example.
 
     Attributes:
-        name: on its button.
+        name: text on its button.
         file: its file name.
         before: class that it shows first.
         after: class that it turns to.
-        seed: of person, scene and movement.
+        seed: seed from which person, scene and movement are generated.
     """
 
     name: str

@@ -53,7 +53,7 @@ def page_of(answer: Answer, download: str) -> str:
     """Return the answer.
 
     Args:
-        answer: of a video.
+        answer: answer for a video.
         download: address of the zip with all files.
     """
     persons = sorted(answer.persons, key=lambda person: -person.seconds)[:MOST_SHOWN]
@@ -79,7 +79,7 @@ def looks_of(looks: Sequence[Look], person: int, labels: Sequence[str]) -> str:
     """Return where the model looked in some windows of a person.
 
     Args:
-        looks: of the windows, in order of time.
+        looks: frames with heat of each window, in order of time.
         person: number of the person.
         labels: class names.
     """

@@ -34,7 +34,7 @@ class KeptClips:
     """Clips of some windows of each face of a video, spread over its time, in a folder.
 
     Args:
-        folder: is made where it is missing.
+        folder: folder of the clips; it is created if it is missing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,7 +49,7 @@ class KeptClips:
         Args:
             row: number of the row.
             face: number of its face.
-            clip: of the row.
+            clip: clip that was classified, uint8 (T, 3, S, S).
         """
         turn = self._seen[face] % self._steps[face] == 0
         self._seen[face] += 1
@@ -88,7 +88,7 @@ class Look:
     """Frames of a window with the places at which the model looked for its answer.
 
     Attributes:
-        row: the answer.
+        row: row of the window, with its answer.
         frames: uint8 (N, S, S, 3), in grey, with heat.
     """
 

@@ -46,9 +46,9 @@ class Page:
     """The page of a server, and its endpoint.
 
     Args:
-        responder: of the model.
-        store: of uploads and results.
-        callers: who wait for answers.
+        responder: answers uploads with the model.
+        store: folders of uploads and results.
+        callers: visitors and programs that wait for answers.
         waiting: number of videos that may wait for their turn.
         limits: what the page accepts, in words.
     """
@@ -254,7 +254,7 @@ class Page:
         """Answer again, some faces being one person.
 
         Args:
-            answer: of the first answer.
+            answer: entry answer of the first answer.
             same: groups of faces by their numbers in the first answer, such as ["1,3"].
         """
         with self._one_line():

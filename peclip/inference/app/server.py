@@ -34,8 +34,8 @@ class _Server(uvicorn.Server):
     """A server that ends on signals without raising them again: the folder is deleted, and the status is 0.
 
     Args:
-        config: of uvicorn.
-        callers: who get no answer any more when it ends.
+        config: configuration of uvicorn.
+        callers: visitors and programs, which get no answer any more when it ends.
     """
 
     def __init__(self, config: uvicorn.Config, callers: Callers) -> None:
@@ -83,9 +83,9 @@ def build(
     Args:
         recognizer: the model.
         settings: how videos are recognized.
-        folder: temporary one of uploads and results.
-        megabytes: that an upload may have.
-        seconds: that a video may last.
+        folder: temporary folder of uploads and results.
+        megabytes: largest size of an upload, in MB.
+        seconds: longest duration of a video, in seconds.
         queue: number of videos that may wait.
     """
     store = Store(folder, most=2 * queue)
@@ -124,11 +124,11 @@ def serve_page(
     Args:
         recognizer: the model.
         settings: how videos are recognized.
-        folder: temporary one of uploads and results.
+        folder: temporary folder of uploads and results.
         host: address to listen on.
-        port: to listen on; 0 takes a free one.
-        megabytes: that an upload may have.
-        seconds: that a video may last.
+        port: port to listen on, from 0 to 65535; 0 chooses a free one.
+        megabytes: largest size of an upload, in MB.
+        seconds: longest duration of a video, in seconds.
         queue: number of videos that may wait.
 
     Raises:

@@ -70,7 +70,7 @@ class Store:
         return self.folder / token
 
     def find(self, name: str) -> Path | None:
-        """Return the file that a name from outside means; None where there is none."""
+        """Return the path of the file that a visitor or program names; None if there is no such file."""
         token, _, file = name.partition("/")
         if not _TOKEN.fullmatch(token) or file != clean_name(file) or token not in self._used:
             return None
@@ -90,7 +90,7 @@ class Store:
         return token in self._used
 
     def upload_of(self, name: str) -> str | None:
-        """Return the token of the upload that a name from outside means; None where there is none."""
+        """Return the token of the upload that a visitor or program names; None if there is no such upload."""
         token = name.partition("/")[0]
         return token if token in self._uploads else None
 

@@ -23,8 +23,8 @@ class Curve:
     """The probability of a class while patches of all frames are deleted, or inserted into the blurred clip.
 
     Attributes:
-        deletion: (N + 1,), after 0, 1/N, ..., 1 of the patches are deleted; the lower, the better the order.
-        insertion: (N + 1,), after so many are inserted; the higher, the better.
+        deletion: probabilities (N + 1,) after 0, 1/N, ..., 1 of the patches are deleted; the lower, the better the order.
+        insertion: probabilities (N + 1,) after as many are inserted; the higher, the better the order.
     """
 
     deletion: np.ndarray
@@ -61,10 +61,10 @@ def curves(
     RISE (Petsiuk, Das and Saenko, 2018, https://arxiv.org/abs/1806.07421), over the patches of all frames at once.
 
     Args:
-        answers: of the model.
+        answers: the model, which is run on many clips.
         video: normalised clip, float (T, 3, H, W).
         label: place of the class.
-        maps: (T, rows, columns) each, by name.
+        maps: relevance of the patches by name of the map, each (T, rows, columns).
         steps: N, from 1 to the number of patches of all frames; 0 for no curves.
 
     Raises:

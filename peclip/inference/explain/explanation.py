@@ -27,27 +27,27 @@ class Explanation:
     """Reasons for the answer of a model for a clip of T frames.
 
     Attributes:
-        file: the clip.
+        file: path of the clip.
         labels: C class names.
         label: the class that is explained.
-        caution: what has to be said about every answer of the model; empty where there is nothing.
-        frames: uint8 (T, S, S, 3).
-        numbers: (T,), which frames of the clip they are, from 0.
+        caution: sentence about every answer of the model; empty if there is none.
+        frames: RGB frames, uint8 (T, S, S, 3).
+        numbers: number of each of these frames in the clip, from 0, (T,).
         count: number of frames of the clip.
-        start: seconds of the video at which the clip begins; None for its beginning.
-        end: seconds of the video at which the clip ends; None for its end.
-        face: sentences that say which of several faces is explained; empty where there is one, or none was looked for.
-        logits: (C,).
-        probabilities: (C,).
-        without_frame: (T, C), the logits when each frame is omitted.
-        scales: of the temporal dynamic adapters by block: (T, L), one for each token: the class token where there is one, the
-            patches by rows, the prompts. Empty without such adapters.
+        start: time of the video at which the clip begins, in seconds; None for the video's beginning.
+        end: time of the video at which the clip ends, in seconds; None for the video's end.
+        face: sentences that say which of several faces is explained; empty if there is one, or if faces were not looked for.
+        logits: logits of the clip, (C,).
+        probabilities: probabilities of the clip, (C,).
+        without_frame: logits when each frame is omitted, (T, C).
+        scales: scales of the temporal dynamic adapter of each block, (T, L), one for each token: the class token if there is one,
+            the patches by rows, the prompts. Empty without such adapters.
         starts: number of class tokens, 0 or 1.
-        rollout: (T, rows, columns), share of each patch in what the feature of its frame is made of.
-        gradient: (T, rows, columns), relevance of each patch for the class.
-        from_prompts: (T,), share of what the feature of a frame is made of that comes from prompts.
-        texts: the class texts, those that fit best first.
-        curves: deletion and insertion for ``gradient``, ``rollout`` and ``random``; empty where they were not asked for.
+        rollout: share of each patch in the feature of its frame, (T, rows, columns).
+        gradient: relevance of each patch for the class, (T, rows, columns).
+        from_prompts: share of the feature of each frame that comes from prompts, (T,).
+        texts: class texts in order of decreasing logit.
+        curves: curves of deletion and insertion for ``gradient``, ``rollout`` and ``random``; empty if they were not requested.
     """
 
     file: str
@@ -171,7 +171,7 @@ def check_request(net: PEClip, label: str | None, steps: int) -> None:
     Args:
         net: the model.
         label: the class to explain; None for the most probable one.
-        steps: of the curves.
+        steps: steps of the curves.
 
     Raises:
         InputError: the model has no such class, or a clip has fewer patches than steps.
@@ -202,10 +202,10 @@ def explained(
 
     Args:
         net: the model, in evaluation mode.
-        path: of the clip.
+        path: path of the clip.
         clip: its frames.
         label: the class to explain; by default the most probable one.
-        steps: of the curves of deletion and insertion; 0 for no curves.
+        steps: steps of the curves of deletion and insertion; 0 for no curves.
         batch_size: clips per pass.
         advance: called with the number of clips that are done.
         moment: start and end of the clip in its video, in seconds.

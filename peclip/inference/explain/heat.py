@@ -11,8 +11,8 @@ def heated(frames: np.ndarray, relevance: np.ndarray, largest: float | None = No
     """Return frames in grey with their relevance as heat, uint8 (T, S, S, 3).
 
     Args:
-        frames: uint8 (T, S, S, 3).
-        relevance: of their patches, at least 0, (T, rows, columns).
+        frames: RGB frames, uint8 (T, S, S, 3).
+        relevance: relevance of their patches, at least 0, (T, rows, columns).
         largest: the relevance of the hottest colour; by default the largest one.
     """
     from matplotlib import colormaps

@@ -14,9 +14,9 @@ class Maps(NamedTuple):
     """Relevance of the patches of T frames.
 
     Attributes:
-        rollout: (T, rows, columns), the share of each patch in what the feature of its frame is made of.
-        gradient: (T, rows, columns), the relevance of each patch for a class; comparable between frames.
-        prompts: (T,), the share of what the feature is made of that comes from prompts.
+        rollout: share of each patch in the feature of its frame, (T, rows, columns).
+        gradient: relevance of each patch for a class, comparable between frames, (T, rows, columns).
+        prompts: share of the feature of each frame that comes from prompts, (T,).
     """
 
     rollout: Tensor
@@ -34,7 +34,7 @@ def maps(seen: Pass, score: Tensor) -> Maps:
 
     Args:
         seen: the pass.
-        score: of a class, computed from its logits.
+        score: score of a class, computed from the logits of the pass.
     """
     every = [*seen.blocks, *([seen.pooling] if seen.pooling else [])]
     gradients = torch.autograd.grad(score, [each.out for each in every])
@@ -57,9 +57,9 @@ def _rolled(seen: Pass, attention: list[Tensor], keep: float, add: float) -> tup
 
     Args:
         seen: the pass.
-        attention: of each block (T, L, L), then that of the head (T, 1, L) where there is one.
-        keep: weight of what a token is itself.
-        add: weight of what it takes from others.
+        attention: attention of each block (T, L, L), then that of the pooling head (T, 1, L) if there is one.
+        keep: weight of a token's own content.
+        add: weight of what it takes from other tokens.
 
     Returns:
         The relevance of the patches (T, patches), and that of all prompts (T,).

@@ -21,8 +21,8 @@ class Unit:
     """A part of what describes a class: one of its texts where it has several, else a part of its text.
 
     Attributes:
-        name: as the text has it.
-        worth: by how much the logit of the class is lower without it; below 0 where the clip fits better without it.
+        name: words of this part, as in the text.
+        worth: decrease of the logit of the class if this part is omitted; below 0 if the clip fits better without it.
     """
 
     name: str
@@ -34,11 +34,11 @@ class ClassText:
     """The text of a class, and how it fits a clip.
 
     Attributes:
-        label: of the class.
-        text: several are joined by semicolons; None where only its tokens are known.
-        logit: of the class for the clip.
-        probability: of the class, from 0 to 1.
-        units: its parts, those that are worth most first; none where there is only one, or where they were not tried.
+        label: name of the class.
+        text: text of the class, several joined by semicolons; None if only its tokens are known.
+        logit: logit of the class for the clip.
+        probability: probability of the class, from 0 to 1.
+        units: parts of the text in order of decreasing worth; empty if there is only one, or if they were not tried.
     """
 
     label: str
@@ -65,12 +65,12 @@ def without(texts: Texts, place: int) -> Texts:
 
 
 def fitting_texts(net: PEClip, feature: Tensor, logits: Tensor) -> list[ClassText]:
-    """Return the class texts, those that fit best first.
+    """Return the class texts in order of decreasing logit.
 
     Args:
         net: the model.
-        feature: of the clip, L2-normalised, (D,).
-        logits: of the clip, (C,).
+        feature: L2-normalised feature of the clip, (D,).
+        logits: logits of the clip, (C,).
     """
     texts, probabilities = net.config.texts or {}, net.probabilities(logits).tolist()
     ranked = sorted(range(len(logits)), key=logits.tolist().__getitem__, reverse=True)

@@ -39,12 +39,12 @@ class Moment:
     """The content of the drawing in one frame.
 
     Attributes:
-        seconds: of the frame.
+        seconds: time of the frame.
         boxes: place of each face in pixels, by its number.
         labels: the segment that each face is in, by its number.
         answers: the answer about each face at this time, by its number.
         around: the segments of the timeline.
-        end: seconds of the video; None where it has no end yet.
+        end: duration of the video in seconds; None if it has not ended yet.
         not_followed: number of faces that are not followed.
     """
 
@@ -61,15 +61,15 @@ class Drawing:
     """Draws into the frames of one video.
 
     Args:
-        width: of the frames in pixels.
-        height: see width.
+        width: width of the frames in pixels.
+        height: height of the frames in pixels.
         labels: class names.
-        caution: about every answer; empty where there is nothing.
+        caution: sentence about every answer of the model; empty if there is none.
         faces: number of faces that the video shows; the timeline has a lane for each, but for :data:`LANES` at most.
 
     Attributes:
-        width: see above.
-        height: see above.
+        width: width of the frames in pixels.
+        height: height of the frames in pixels, without the timeline below them.
     """
 
     def __init__(self, width: int, height: int, labels: Sequence[str], caution: str, faces: int = LANES) -> None:

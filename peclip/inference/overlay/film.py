@@ -42,9 +42,9 @@ class Film:
     Args:
         source: the video.
         labels: class names, in the order of the probabilities.
-        caution: about every answer; empty where there is nothing.
-        report: called with a sentence about what is lost.
-        bar: called with the seconds that are written, within its context.
+        caution: sentence about every answer of the model; empty if there is none.
+        report: function called with a sentence about what is lost.
+        bar: progress bar, called with the seconds that are written.
     """
 
     def __init__(
@@ -60,7 +60,6 @@ class Film:
         self._report, self._bar = report, bar
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,12 +67,12 @@ class Film:
         self.record.close()
 
     def write(self, folder: Path, stem: str, numbers: Mapping[int, int]) -> None:
-        """Write it.
+        """Write the video with its answers.
 
         Args:
-            folder: where it goes.
-            stem: beginning of its name.
-            numbers: the number that a face gets, by its own; those that are missing keep theirs.
+            folder: folder of the file.
+            stem: beginning of the file's name.
+            numbers: new number of a face by its number; faces that are missing keep theirs.
         """
         self.record.finish(numbers)
         target = folder / f"{stem}{ANNOTATED}"
@@ -97,11 +96,11 @@ def write_film(
     Args:
         source: a video file.
         target: the mp4 file.
-        record: what was recognized, finished.
+        record: finished record of what was recognized.
         labels: class names, in the order of the probabilities.
-        caution: about every answer; empty where there is nothing.
-        report: called with a sentence about what is lost.
-        advance: called with the seconds that are done.
+        caution: sentence about every answer of the model; empty if there is none.
+        report: function called with a sentence about what is lost.
+        advance: function called with the seconds that are done.
 
     Raises:
         InputError: the video cannot be read, or the file cannot be written.
@@ -158,8 +157,8 @@ class _Writer:
     Args:
         output: the file.
         source: the video, whose colours are kept.
-        shape: of its first frame, (H, W, 3).
-        drawing: draws into the frames.
+        shape: shape of its first frame, (H, W, 3).
+        drawing: drawing that is put into the frames.
     """
 
     def __init__(self, output: OutputContainer, source: str, shape: tuple[int, ...], drawing: Drawing) -> None:
@@ -182,7 +181,7 @@ class _Writer:
         """Draw into a frame, and encode the one before it.
 
         Args:
-            seconds: of the frame, not less than before.
+            seconds: time of the frame, not less than before.
             frame: uint8 (H, W, 3), RGB.
             moment: what is drawn.
         """

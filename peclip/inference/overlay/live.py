@@ -23,10 +23,10 @@ class Live:
 
     Args:
         labels: class names, in the order of the probabilities.
-        caution: about every answer; empty where there is nothing.
+        caution: sentence about every answer of the model; empty if there is none.
         is_about_faces: whether answers are about faces, which then have numbers.
-        window: where its pictures are shown; None for lines alone.
-        stop: called when the window is closed.
+        window: window that shows its pictures; None to print lines only.
+        stop: function called when the window is closed.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Live:
             self._stop()
 
     def summary(self) -> str:
-        """Return in one sentence how long after a frame the answers came; empty where there was none."""
+        """Return a sentence that says how long after a frame the answers came; empty if there was no answer."""
         if not self._latencies:
             return ""
         text = f"answers came {median(self._latencies):.2f} s after the last frame of their window (median; at most "

@@ -27,12 +27,12 @@ def fill(
 
     Args:
         picture: uint8 (H, W, 3), changed in place.
-        left: in pixels; so are the other edges, which may lie beyond the picture.
-        top: see left.
-        right: see left.
-        bottom: see left.
-        colour: of the rectangle.
-        cover: how much it covers what is there, from 0 to 1.
+        left: left edge of the rectangle in pixels; each edge may lie beyond the picture.
+        top: top edge in pixels.
+        right: right edge in pixels.
+        bottom: bottom edge in pixels.
+        colour: colour of the rectangle.
+        cover: opacity, from 0 (invisible) to 1.
     """
     edges = (max(0, round(edge)) for edge in (top, bottom, left, right))
     area = picture[slice(next(edges), next(edges)), slice(next(edges), next(edges))]
@@ -58,11 +58,11 @@ def write(picture: np.ndarray, left: float, top: float, text: str, size: int, co
 
     Args:
         picture: uint8 (H, W, 3), changed in place.
-        left: of the text, in pixels; what lies beyond the picture is cut.
-        top: see left.
-        text: characters that the font lacks are drawn as boxes.
-        size: of the font in pixels.
-        colour: of the letters.
+        left: left edge of the text in pixels; what lies beyond the picture is cut.
+        top: top edge of the text in pixels.
+        text: line to write; characters that the font lacks are drawn as boxes.
+        size: size of the font in pixels.
+        colour: colour of the letters.
     """
     mask, x, y = _mask(text, size), round(left), round(top)
     mask = mask[max(0, -y) : max(0, picture.shape[0] - y), max(0, -x) : max(0, picture.shape[1] - x)]
@@ -83,7 +83,7 @@ def height_of(size: int) -> int:
 
 
 def fitting(text: str, size: int, width: float) -> str:
-    """Return a text, cut at its end where it is wider than some pixels; empty where nothing of it has room."""
+    """Return a text, cut at its end if it is wider than some pixels; empty if not even one letter has room."""
     if width_of(text, size) <= width:
         return text
     letters = int(len(text) * max(width, 0) / width_of(text, size))

@@ -27,7 +27,7 @@ class Sighted(NamedTuple):
     """A frame in which faces were looked for.
 
     Attributes:
-        seconds: of the frame.
+        seconds: time of the frame.
         not_followed: number of faces that are not followed.
         boxes: place of each face in pixels, by its number.
     """
@@ -77,7 +77,7 @@ class Record:
         """Note that the video has ended.
 
         Args:
-            numbers: the number that a face gets, by its own; those that are missing keep theirs.
+            numbers: new number of a face by its number; faces that are missing keep theirs.
         """
         self._numbers = numbers
         self._write_views(0)

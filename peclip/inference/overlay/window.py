@@ -12,10 +12,10 @@ class ScreenWindow:
     """A window that shows pictures until somebody closes it or presses Escape or q. It belongs to the main thread.
 
     Args:
-        title: of the window.
+        title: title of the window.
 
     Attributes:
-        is_open: whether it is still there.
+        is_open: whether the window is still open.
 
     Raises:
         InputError: there is no display, or Python has no tkinter.
@@ -47,11 +47,9 @@ class ScreenWindow:
             self._root.bind(key, lambda _: self.close())
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it."""
         self.close()
 
     def show(self, picture: np.ndarray) -> None:
@@ -66,7 +64,7 @@ class ScreenWindow:
             self._root.update()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the window."""
         if self.is_open:
             self.is_open = False
             self._root.destroy()
