@@ -1,4 +1,4 @@
-"""Prepare what comes next in a thread, while what is there is worked on."""
+"""Compute the next items of an iterator in a thread, while the caller works on the current one."""
 
 import threading
 from collections import deque
@@ -13,7 +13,7 @@ _LEAVE = 2.0  # seconds that a thread gets to end: one that waits for a camera o
 
 
 class _Line(Generic[T]):
-    """Items on the way from the thread that makes them to the reader.
+    """A queue of items from the thread that computes them to the reader.
 
     Args:
         most: largest number of items that wait; see :func:`ahead`.
@@ -27,7 +27,7 @@ class _Line(Generic[T]):
         self.failure: BaseException | None = None
 
     def advance(self, items: Iterator[T]) -> None:
-        """Put every item of an iterator into the line, and keep the error that ends it; this is the thread."""
+        """Put every item of an iterator into the queue, and keep the error that ends it; the thread runs this."""
         try:
             with closing(items) if isinstance(items, Generator) else nullcontext():
                 for item in items:
@@ -76,8 +76,8 @@ def ahead(
 ) -> Iterator[T]:
     """Yield the items of an iterator in their order, while a thread advances it.
 
-    Decoding, detection and scaling release Python's lock, so they take another core. Where the generator is closed or fails, so
-    does this; and where this is closed, so is the generator.
+    Decoding, detection and scaling release Python's lock, so they take another core. If the iterator fails, this generator
+    raises its error; if this generator is closed, the iterator is closed, too.
 
     Args:
         items: iterator that only the thread advances and closes.

@@ -1,7 +1,7 @@
 """A folder of answers about many videos: each is finished or absent, and the same command resumes.
 
-Each video has a folder of its own below :data:`ANSWERS`, which appears when all its files are written. The tables of the whole are put
-together of these at the end of a run, however it ends, but for a kill: then the next run does it.
+Each video has its own folder below :data:`ANSWERS`, which appears when all its files are written. The tables about
+all videos are assembled from these folders at the end of a run. If the run is killed, the next one assembles them.
 """
 
 import errno
@@ -173,7 +173,7 @@ class AnswerFolder:
         if before is None:
             if other := [name for name in TABLES if (self._folder / name).exists()]:
                 raise InputError(
-                    f"out {self._folder}: holds a {other[0]} of which it is not known how it was made: name another folder"
+                    f"out {self._folder}: holds a {other[0]}, but no note of how it was made: name another folder"
                 )
             write_json(note, self._options.to_plain())
             return
@@ -187,7 +187,7 @@ class AnswerFolder:
         publish(self._folder, [self._videos / video.stem for video in videos])
 
     def _tidy(self) -> None:
-        """Remove the folder where nothing is in it, unless another run is writing there."""
+        """Remove the folder if it has no answers, unless another run is writing there."""
         with suppress(OSError):
             if self._has_lock and not any(path.is_dir() for path in self._videos.iterdir()):
                 (self._videos / OPTIONS).unlink(missing_ok=True)
@@ -207,7 +207,7 @@ class AnswerFolder:
 
 
 def check_place(folder: Path) -> Path:
-    """Return the folder itself, or the one above it that exists.
+    """Return the folder, or the nearest folder above it that exists.
 
     Raises:
         InputError: it is a file.
@@ -219,10 +219,10 @@ def check_place(folder: Path) -> Path:
 
 
 def stem_of(file: str, taken: Sequence[str]) -> str:
-    """Return a beginning of names for the pictures of a video.
+    """Return the beginning of the names of a video's pictures.
 
-    It is that of the file's name, without dots before it: ``..mp4`` would name the folder above. It differs from those that are
-    taken also where names in upper and lower case are one, and leaves room for what follows it.
+    It is the stem of the file's name without leading dots, because ``..mp4`` would name the folder above. It differs from the names
+    that are taken even on file systems that ignore case, and leaves room for suffixes.
     """
     stem = "stdin" if file == STDIN else Path(file).stem.lstrip(".") or "video"
     while len(os.fsencode(stem)) > _LONGEST_STEM:
@@ -237,7 +237,7 @@ def _folded(name: str) -> str:
 
 
 def _written(name: str, options: Mapping[str, Any]) -> str:
-    """Return the value of an option as people write it."""
+    """Return the value of an option as users write it."""
     value = options.get(name)
     if name == "same" and value:
         with suppress(TypeError, ValueError):  # it is not what peclip writes
@@ -251,13 +251,13 @@ def _written(name: str, options: Mapping[str, Any]) -> str:
 
 
 def ends_run(error: Exception) -> bool:
-    """Return whether an error about one video will be that of all others: the disk is full."""
+    """Return whether an error about one video will stop all others, too: the disk is full or cannot be written."""
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno in _FULL
 
 
 def _state(file: str) -> tuple[int, int]:
-    """Return size and time of the last change of a video; (-1, 0) of one that can be read only once."""
+    """Return size and time of the last change of a video; (-1, 0) if it can be read only once."""
     if file == STDIN or is_live(file):
         return -1, 0
     try:

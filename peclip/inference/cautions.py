@@ -1,4 +1,4 @@
-"""Say where an answer is worth less than its probability: of the model, and of single faces."""
+"""Find reasons why an answer is less reliable than its probability says: in the model, and in single faces."""
 
 from collections.abc import Iterable
 from functools import cache

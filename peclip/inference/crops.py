@@ -83,7 +83,7 @@ class FoundFaces:
         return self._view(seconds, frame, wants)
 
     def hold(self, seconds: float, frame: np.ndarray, view: View | None) -> View:
-        """Return a frame that is shown for long, with all crops; so its faces need no other frame to be confirmed.
+        """Return the faces of a frame that is shown for long, with all crops; its faces need no other frame to be confirmed.
 
         Args:
             seconds: time of the frame, the latest one.

@@ -48,7 +48,7 @@ class Features(NamedTuple):
 def data_of(
     net: PEClip, manifest: str, batch_size: int, num_workers: int, on_error: Literal["raise", "skip"]
 ) -> VideoDataModule:
-    """Return the clips of a manifest as ``peclip predict`` reads them, those of all splits and with any labels.
+    """Return the clips of a manifest as ``peclip predict`` reads them: those of all splits, with any labels.
 
     Raises:
         InputError: the manifest cannot be read or is empty, or an option is out of range.
@@ -175,7 +175,7 @@ def _table(clips: Manifest, some: Features) -> "pa.Table":
 
 
 def _write_npz(path: Path, clips: Manifest, found: Iterator[Features]) -> int:
-    """Collect the features in a file without a name, because an array states its length first; return how many there are."""
+    """Collect the features in a temporary file, because an array states its length first; return their number."""
     rows: list[np.ndarray] = []
     with TemporaryFile(dir=path.parent) as raw:
         width = 0

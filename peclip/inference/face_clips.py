@@ -122,7 +122,7 @@ def crop_faces(manifest: Manifest, out: Path, cropping: Cropping, progress: Prog
 
 
 def write_crops(path: Path, crops: Iterator[tuple[float, np.ndarray]], size: int) -> None:
-    """Write crops, seconds and uint8 (S, S, 3) RGB, as a video, complete or not at all."""
+    """Write crops, each its time in seconds and uint8 (S, S, 3) RGB, as a video; if that fails, nothing is left."""
     with atomic_write(path, ADVICE) as temporary, av.open(str(temporary), "w", format="mp4") as output:
         stream = output.add_stream("libx264", rate=25, options=_QUALITY)
         stream.width = stream.height = size
@@ -164,7 +164,7 @@ def _crop(
 
 
 def _crop_one(clip: Clip, target: Path, cropping: Cropping, detectors: SimpleQueue[Detector]) -> str | None:
-    """Write the crops of a clip, which is read twice so that memory holds one frame of it; return why there are none."""
+    """Write the crops of a clip, which is read twice so that memory holds one frame of it; return the reason if it has none."""
     detect = detectors.get()
     try:
         faces = FoundFaces(cropping.size, detect, cropping.upright)
@@ -212,7 +212,7 @@ def _target(out: Path, number: int, clip: Clip) -> Path:
 
 
 def _read_without(out: Path) -> dict[int, str]:
-    """Return the numbers of the clips without crops that are listed, and why."""
+    """Return the listed clips without crops: the reason by the number of the clip."""
     try:
         with (out / WITHOUT).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             return {int(row["clip"]): row["why"] for row in csv.DictReader(file)}

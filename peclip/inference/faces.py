@@ -114,7 +114,7 @@ class YuNet:
 
 @contextmanager
 def silenced(cv2: Any) -> Iterator[None]:
-    """Within the context, keep OpenCV from printing errors, which are raised as well."""
+    """Keep OpenCV from printing errors within the context; they are raised anyway."""
     log = getattr(cv2.utils, "logging", cv2)  # OpenCV 4 has the functions in cv2 itself
     level = log.getLogLevel()
     log.setLogLevel(SILENT)

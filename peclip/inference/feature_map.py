@@ -47,7 +47,7 @@ def check_installed() -> None:
 def placed(values: np.ndarray) -> tuple[str, np.ndarray]:
     """Return a method and its place in the plane for each feature, (N, D) -> (N, 2).
 
-    The method is t-SNE; principal components for a few clips, and for features that do not differ, which t-SNE cannot scale.
+    The method is t-SNE, or principal components for few clips and for features that do not differ, which t-SNE cannot scale.
     """
     if len(values) < 5 or float(np.ptp(values, axis=0).max()) < ALIKE:
         centred = values - values.mean(axis=0)
@@ -60,7 +60,7 @@ def placed(values: np.ndarray) -> tuple[str, np.ndarray]:
 
 
 def draw_map(path: Path, clips: Manifest, found: Features, title: str) -> None:
-    """Draw a map of clips, png, once for each column that they can be coloured by.
+    """Draw a map of clips into a png file, once for each column by which they can be coloured.
 
     Args:
         path: the picture.
@@ -100,7 +100,7 @@ def _draw(axes: "Axes", places: np.ndarray, values: np.ndarray, column: str) -> 
 
 
 def _draw_legend(axes: "Axes", shown: dict[str, tuple[str, str]], count: int) -> None:
-    """Draw which sign means which value; of many, the first ones."""
+    """Draw the legend of the values; of many, only the first ones."""
     from matplotlib.lines import Line2D
 
     signs = [Line2D([], [], linestyle="", marker=marker, color=colour) for colour, marker in shown.values()]

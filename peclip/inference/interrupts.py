@@ -1,4 +1,4 @@
-"""Let a user end a recording, whose rows before the interrupt are kept, and others end a run without leaving files behind."""
+"""End a recording on an interrupt, and keep its rows; end a run on signals without leaving files behind."""
 
 import signal
 import threading
@@ -15,7 +15,7 @@ from peclip.errors import InputError
 def interruptible(
     frames: Iterator[tuple[float, np.ndarray]], report: Callable[[InputError], None], stopped: threading.Event
 ) -> Iterator[Iterator[tuple[float, np.ndarray]]]:
-    """Return frames that end where the source breaks off or the user interrupts; a second interrupt ends the process.
+    """Return frames that end when the source breaks off or the user interrupts; a second interrupt ends the process.
 
     Args:
         frames: frames of a pipe or a camera, each its time in seconds and uint8 (H, W, 3) RGB.

@@ -1,4 +1,4 @@
-"""Bring the tracks of one person together, which a cut or an absence has given different numbers: by likeness, or as a person states."""
+"""Join the tracks of one person that got different numbers because of a cut or an absence: by likeness, or as a user states."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ OVERLAP_WHEN_JOINED = 0.1
 :data:`OVERLAP_WHEN_STATED`, because likeness is only a guess, and two people at the same time are the best evidence against it."""
 
 OVERLAP_WHEN_STATED = 0.5
-"""Seconds for which two tracks may overlap and still be one face where a person says so: a track ends a little after a cut. It is
+"""Seconds for which two tracks may overlap and still be one face if a user says so: a track ends a little after a cut. It is
 longer than :data:`OVERLAP_WHEN_JOINED`, because somebody has looked: it only catches a number that was mistyped."""
 
 MOST = 4_000
@@ -111,7 +111,7 @@ def _extend(seen: list[Stretch], further: Iterable[Stretch]) -> None:
 
 
 def join(looks: Mapping[int, Looks], threshold: float) -> dict[int, int]:
-    """Return the number that each track gets which is brought together with others: the smallest of its person.
+    """Return the new number of each track that is joined with others: the smallest number of its person.
 
     Agglomerative clustering with complete linkage: any two tracks of a person are at least as alike as the threshold, and none are
     seen at the same time.
@@ -209,7 +209,7 @@ class Joiner:
 
 
 def read_same(groups: Sequence[str]) -> dict[int, int]:
-    """Return the number that each track of some groups gets, the smallest of its group.
+    """Return the new number of each track of some groups: the smallest number of its group.
 
     Args:
         groups: such as ``3,7``; groups that share a number are one.

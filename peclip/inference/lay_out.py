@@ -1,6 +1,6 @@
-"""The files of a folder of answers that people see: tables about all videos, and beside them the files of each one.
+"""Lay out the files of a folder of answers that users see: tables about all videos, and beside them the files of each one.
 
-What somebody has changed is never replaced: it is named instead.
+A file that somebody has changed is never replaced; an error names it.
 """
 
 import filecmp
@@ -31,7 +31,7 @@ ADVICE = "; finished videos are kept. Free space or allow writing, then run the 
 
 
 def publish(folder: Path, parts: Sequence[Path]) -> None:
-    """Put the tables of all videos together, and lay the other files of each beside them.
+    """Write the tables about all videos, and copy the other files of each beside them.
 
     Args:
         folder: folder of the answers.
@@ -51,7 +51,7 @@ def publish(folder: Path, parts: Sequence[Path]) -> None:
 
 
 def check_tables(folder: Path) -> None:
-    """Check that the tables are as peclip wrote them; of those of an earlier version that is not known.
+    """Check that the tables are as peclip wrote them, as far as their digests are known.
 
     Raises:
         InputError: one is not.
@@ -75,7 +75,7 @@ def remove(folder: Path, part: Path) -> None:
 
 @contextmanager
 def _noted(folder: Path, name: str) -> Iterator[None]:
-    """Note a table that is written within the context; until it is complete, nothing is known about it."""
+    """Note the digest of a table that is written within the context; until it is complete, no digest is noted."""
     written = _read_note(folder)
     if written.pop(name, None):
         write_json(folder / ANSWERS / WRITTEN, written)
@@ -114,9 +114,9 @@ def _join_json(whole: BinaryIO, tables: Sequence[Path]) -> None:
 
 
 def _lay_out(folder: Path, part: Path) -> Iterator[Path]:
-    """Copy the files of a video but for its tables; yield the names under which other files are there.
+    """Copy the files of a video except its tables; yield the names at which other files exist already.
 
-    Of a film, which may be large, there is one copy under two names where the disk allows that.
+    A film, which may be large, is one file with two names if the disk allows that.
     """
     for path, name in _files(part):
         target = folder / name
@@ -135,14 +135,14 @@ def _lay_out(folder: Path, part: Path) -> Iterator[Path]:
 
 
 def _files(part: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield the files of a video but for its tables, and the name of each from the folder of the answers."""
+    """Yield the files of a video except its tables, and the name of each relative to the folder of the answers."""
     for path in sorted(part.rglob("*")):
         if path.is_file() and path.name not in (*TABLES, DONE):
             yield path, path.relative_to(part)
 
 
 def _is_same(part: Path, path: Path, other: Path) -> bool:
-    """Return whether a file that was laid out is as it was; one under two names, if it is older than the note of its video."""
+    """Return whether a file that was laid out is unchanged; one with two names is, if it is older than the note of its video."""
     if path.samefile(other):
         with suppress(FileNotFoundError):  # the note of a video whose removal was killed
             return path.stat().st_mtime_ns <= (part / DONE).stat().st_mtime_ns
@@ -159,6 +159,6 @@ def _digest(path: Path) -> str | None:
 
 def _is_changed(folder: Path, name: str) -> InputError:
     return InputError(
-        f"out {folder}: {name} is there already, and not as peclip wrote it: move it away to keep it, then run the same "
-        "command again"
+        f"out {folder}: peclip would replace {name}, which somebody has changed or written: move it away to keep it, then run "
+        "the same command again"
     )

@@ -1,4 +1,4 @@
-"""Compare what faces or whole frames look like, in coarse grey levels."""
+"""Compare the appearance of faces or whole frames in coarse grey levels."""
 
 import math
 
@@ -12,7 +12,7 @@ CONTRAST = 4.0 * _GRID**2
 
 
 def look_of_face(frame: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Return what a face looks like: (GRID * GRID,) grey levels in coarse, less their mean."""
+    """Return the appearance of a face: coarse grey levels minus their mean, (GRID * GRID,)."""
     height, width = frame.shape[:2]
     columns = (place[0] + (_SAMPLES - 0.5) * place[2]).astype(np.int64).clip(0, width - 1)
     rows = (place[1] + (_SAMPLES - 0.5) * place[2]).astype(np.int64).clip(0, height - 1)
@@ -20,14 +20,14 @@ def look_of_face(frame: np.ndarray, place: np.ndarray) -> np.ndarray:
 
 
 def look_of_frame(frame: np.ndarray) -> np.ndarray:
-    """Return what a whole frame looks like, as :func:`look_of_face` does of a face."""
+    """Return the appearance of a whole frame, as :func:`look_of_face` returns that of a face."""
     height, width = frame.shape[:2]
     rows, columns = (_SAMPLES * height).astype(np.int64), (_SAMPLES * width).astype(np.int64)
     return _coarse(frame[rows[:, None], columns])
 
 
 def _coarse(pixels: np.ndarray) -> np.ndarray:
-    """Return the means of FINE x FINE pixels in grey, less their mean: (GRID * FINE, GRID * FINE, 3) -> (GRID * GRID,)."""
+    """Return the means of FINE x FINE pixels in grey, minus their mean: (GRID * FINE, GRID * FINE, 3) -> (GRID * GRID,)."""
     grey = pixels.mean(axis=2, dtype=np.float32)
     coarse = reduce(grey, "(h fine_h) (w fine_w) -> (h w)", "mean", fine_h=_FINE, fine_w=_FINE)
     return coarse - coarse.mean()

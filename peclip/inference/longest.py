@@ -15,7 +15,7 @@ from peclip.inference.tracks import Square, Track
 class LongestTrack:
     """The face of a clip that is seen longest.
 
-    Of faces that are seen equally long it is the one found in most frames, then the one that appears first, the leftmost of these.
+    Among faces that are seen equally long it is the one found in most frames, then the one that appears first, then the leftmost.
 
     Attributes:
         squares: its square by the number of the frame; empty if the clip has no face.

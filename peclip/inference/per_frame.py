@@ -1,4 +1,4 @@
-"""Say what each face shows in each frame: its place there, and the probabilities of the windows around it."""
+"""Compute the answer about each face in each frame: its place there, and the probabilities of the windows around it."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -91,7 +91,7 @@ class PerFrame:
         self._seen.extend(_Seen(frame, seconds, who, face.box, face.score) for who, face in view.faces.items())
 
     def add(self, row: Row) -> Iterator[FaceInFrame]:
-        """Yield the faces of the frames that no later row says anything about."""
+        """Yield the faces of the frames that no later row covers."""
         if row.track is not None:
             self._rows.setdefault(row.track, deque()).append(row)
         yield from self._answered(row.start - self._window)

@@ -1,4 +1,4 @@
-"""Sum up each face of a video: for how long it is seen, what it shows, and a picture of it."""
+"""Summarise each face of a video: how long it is seen, what it shows, and a picture of it."""
 
 import math
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ class Person:
 
     @property
     def seconds(self) -> float:
-        """Return for how long it is seen."""
+        """Return the seconds for which it is seen."""
         return float(self.by_label.sum())
 
     @property
@@ -70,7 +70,7 @@ class Person:
 
 
 class Persons:
-    """Sums up the faces of one video, and keeps the best picture of each.
+    """Summarises the faces of one video, and keeps the best picture of each.
 
     Args:
         folder: folder of the results; pictures are written below it at once, so that memory holds none.
@@ -85,7 +85,7 @@ class Persons:
         self._worth: dict[int, float] = {}
 
     def picture_of(self, track: int) -> str:
-        """Return the path of a face's picture, from the folder of the results."""
+        """Return the path of a face's picture, relative to the folder of the results."""
         return f"{FOLDER}/{self._stem}-{track}.jpg"
 
     def see(self, row: Row) -> None:
@@ -124,7 +124,7 @@ class Persons:
 
     @property
     def pictures(self) -> list[str]:
-        """The paths of the pictures, from the folder of the results."""
+        """The paths of the pictures, relative to the folder of the results."""
         return [self.picture_of(track) for track in self._worth]
 
 

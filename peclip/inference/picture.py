@@ -39,7 +39,7 @@ class Still(NamedTuple):
 
 
 class Summary:
-    """One video in bounded memory: long videos are kept more coarsely, of many faces those seen longest.
+    """Summary of one video in bounded memory: of long videos fewer moments are kept, of many faces those seen longest.
 
     Attributes:
         end: seconds at which the last row ends.
@@ -110,7 +110,7 @@ class Summary:
 
 
 def _apart(stills: list[Still], seconds: float) -> list[Still]:
-    """Return pictures that are at least so far apart."""
+    """Return pictures that are at least so many seconds apart."""
     chosen: list[Still] = []
     for still in stills:
         if not chosen or still.seconds - chosen[-1].seconds >= seconds:
@@ -123,7 +123,7 @@ def _seen(times: Sequence[Cell | Segment]) -> float:
 
 
 def _coarser(cells: list[Cell], grain: float) -> list[Cell]:
-    """Join neighbours that together last at most two grains, in seconds, and are less than one apart."""
+    """Join neighbouring cells that together last at most two grains, in seconds, and are less than one grain apart."""
     joined = cells[:1]
     for cell in cells[1:]:
         last = joined[-1]
@@ -191,13 +191,13 @@ def draw_timeline(
 
 
 def _draw_nothing(axes: Any, text: str) -> None:
-    """Say in an empty strip why it is empty."""
+    """Write the reason into an empty strip."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
     axes.set(yticks=[], facecolor="#f3f3f3")
 
 
 def _headline(title: str, summary: Summary, strips: int) -> str:
-    """Return the end of a title, and how many faces are not drawn in so many strips."""
+    """Return a title, cut at its beginning if it is long, and the number of faces that have no strip."""
     omitted = f" (the {strips} of {summary.faces} faces that are seen longest)" if summary.faces > strips else ""
     if summary.not_followed:
         omitted += f", and up to {summary.not_followed} faces at a time that were not followed"

@@ -1,4 +1,4 @@
-"""Show how far the work on videos is: a bar of their seconds on stderr, and early a line that says how long they will take."""
+"""Show the progress of videos: a bar of their seconds on stderr, and an early estimate of the time that is left."""
 
 import time
 from collections.abc import Callable
@@ -26,16 +26,16 @@ class Bar:
         self._progress, self._name, self._length, self._pace = progress, name, length, pace
 
     def __enter__(self) -> Self:
-        """Show it."""
+        """Show the bar."""
         self._task = self._progress.add_task(self._name, total=self._length)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove it."""
+        """Remove the bar."""
         self._progress.remove_task(self._task)
 
     def __call__(self, seconds: float) -> None:
-        """Note how far it is."""
+        """Update the seconds that are done."""
         self._progress.update(self._task, completed=seconds)
         if self._pace is not None:
             self._pace(seconds)
@@ -56,9 +56,9 @@ def progress_on(console: PlainConsole) -> Progress:
 
 
 class Pace:
-    """Watches how fast videos are recognized, and says once how long the rest takes.
+    """Measures how fast videos are recognized, and reports once how long the rest takes.
 
-    The first answers also pay for what happens once, and answers come in batches, so the pace is that from one batch to another.
+    The first answers take longer, and answers come in batches, so the pace is measured from one batch to another.
 
     Args:
         length: total duration of the videos in seconds; None if it is not known.
@@ -103,7 +103,7 @@ class Pace:
 
 
 def _roughly(seconds: float) -> float:
-    """Return an estimate without the digits that it does not have: from 90 s on, whole minutes."""
+    """Return an estimate rounded to its precision: whole minutes from 90 s on."""
     return round(seconds) if seconds < 90 else 60 * round(seconds / 60)
 
 

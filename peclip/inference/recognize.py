@@ -47,7 +47,7 @@ def recognize_videos(
     joiner: Joiner | None = None,
     show: bool = False,
 ) -> int:
-    """Recognize videos one after another, and write what they show into a folder; finished ones are not read again.
+    """Recognize videos one after another, and write the answers into a folder; finished videos are skipped.
 
     Args:
         recognizer: the trained model.
@@ -126,26 +126,28 @@ def _say_what_is_there(console: PlainConsole, out: Path, answers: AnswerFolder, 
 def _say_what_was_found(
     console: PlainConsole, out: Path, videos: Collection[Finished], read: int, is_about_faces: bool
 ) -> None:
-    """Say what has to be known about the answers of all videos, and where they are."""
+    """Report the cautions about the answers of all videos, and where the answers are."""
     for warning in _warnings(videos):
         console.print(f"peclip: caution: {warning}", style="yellow", soft_wrap=True)
     say(f"{out / SUMMARY}: {_sums(videos, read, is_about_faces)}; beside it segments, the timeline and pictures")
 
 
 def _check(sources: Sequence[str], has_same: bool, show: bool) -> None:
-    """Check that options for one video, or for cameras, get what they are for.
+    """Check that options for one video, or for cameras, are given one video, or cameras.
 
     Raises:
         InputError: they do not.
     """
     if has_same and len(sources) != 1:
-        raise InputError(f"same is for one video, whose faces have these numbers: there are {len(sources)}", "same")
+        raise InputError(
+            f"same needs one video, because faces of other videos have other numbers: there are {len(sources)}", "same"
+        )
     if show and (others := [source for source in sources if not is_camera(source)]):
         raise InputError(f"show needs a camera, but {shown(others[0])} is not one", "show")
 
 
 def _sums(videos: Collection[Finished], read: int, is_about_faces: bool) -> str:
-    """Return how many faces, if answers are about faces, and rows all videos have, of which so many were read."""
+    """Return a phrase with the number of faces, if answers are about faces, of videos that were read, and of rows."""
     rows, faces = sum(video.rows for video in videos), sum(video.faces for video in videos)
     of_faces = f"{counted(faces, 'face')} in " if is_about_faces else ""
     return f"{of_faces}{counted(read, 'video')}, {counted(rows, 'row')} of the timeline"
@@ -220,7 +222,7 @@ class _Video:
             self.note(summary)
 
     def _read(self, table: FrameTable | None, film: Film | None, live: Live | None) -> Mapping[int, int]:
-        """Write it, and return the numbers of the tracks that were brought together."""
+        """Write the answers, and return the numbers of the tracks that were joined."""
         joined: Mapping[int, int] = {}
 
         def write(folder: Path, stem: str) -> None:
@@ -276,7 +278,7 @@ class _Video:
 
 
 def _joined(numbers: Mapping[int, int]) -> str:
-    """Return which tracks were brought together."""
+    """Return a sentence that says which tracks were joined."""
     persons = [[track for track in numbers if numbers[track] == person] for person in sorted({*numbers.values()})]
     groups = "; ".join(" and ".join(map(str, sorted(tracks))) for tracks in persons)
     return f"brought together as one person: faces {groups}. With --face_features none each has a picture of its own"

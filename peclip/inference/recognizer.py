@@ -32,7 +32,7 @@ WAITING = 3
 
 @dataclass(frozen=True)
 class Row:
-    """One face in one window, or a window or a stretch of it without a face.
+    """Answer about one face in one window, or a stretch of a window without a face.
 
     Attributes:
         file: the video.
@@ -272,7 +272,7 @@ class Recognizer:
 
 
 def _ignore(seconds: float, view: View) -> None:
-    """Take no notice of the faces of a frame."""
+    """Ignore the faces of a frame."""
 
 
 def _row(file: str, sight: Sight, window: Window, is_face: bool) -> Row:

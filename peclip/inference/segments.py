@@ -1,4 +1,4 @@
-"""Turn the rows of overlapping windows into times that add up: cells without overlap, and segments of one label."""
+"""Convert the rows of overlapping windows to times that add up: cells without overlap, and segments of one label."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -18,7 +18,7 @@ _TOGETHER = 1e-6  # seconds; smaller gaps are rounding
 
 
 class Cell(NamedTuple):
-    """A piece of the time of a face.
+    """A stretch of time in which the probabilities of a face are constant.
 
     Attributes:
         track: number of the face.
@@ -63,7 +63,7 @@ class Cells:
             self._rows.setdefault(row.track, []).append(row)
 
     def finish(self) -> Iterator[Cell]:
-        """Yield the cells that are left."""
+        """Yield the remaining cells."""
         yield from self._close()
         for cells in self._open.values():
             yield from cells
@@ -110,7 +110,7 @@ def _within(cells: list[Cell], start: float, end: float) -> list[Cell]:
 
 
 def _bridged(cells: list[Cell]) -> list[Cell]:
-    """Return cells with the gaps between them that are too short to be absences."""
+    """Return cells that are extended over gaps too short to be absences."""
     ends = [after.start if after.start - cell.end < BLANK - _TOGETHER else cell.end for cell, after in pairwise(cells)]
     return [cell._replace(end=end) for cell, end in zip(cells, ends, strict=False)] + cells[-1:]
 
@@ -178,7 +178,7 @@ class Segments:
         yield from self._faces.setdefault(cell.track, _Face(cell.track)).add(cell)
 
     def finish(self) -> Iterator[Segment]:
-        """Yield the segments that are left."""
+        """Yield the remaining segments."""
         for face in self._faces.values():
             yield from face.finish()
         self._faces.clear()
@@ -213,7 +213,7 @@ class _Face:
         self._cells, self._segment, self._change = [], None, None
 
     def _smoothed(self, place: int) -> _Run:
-        """Return a cell with the label that it has beside its neighbours."""
+        """Return a cell with its label after smoothing over its neighbours."""
         cell = self._cells[place]
         beside = [self._cells[max(place - 1, 0)], self._cells[min(place + 1, len(self._cells) - 1)]]
         smooth = cell.probabilities / 2 + sum(other.probabilities for other in beside) / 4

@@ -46,7 +46,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Options:
-    """Options of a run of ``peclip recognize``: what it writes, and what that depends on; a folder of answers with others is refused.
+    """Options of a run of ``peclip recognize`` that its answers depend on; a folder of answers with other options is refused.
 
     Attributes:
         settings: how videos are recognized.
@@ -67,7 +67,7 @@ class Options:
     video: bool = False
 
     def to_plain(self) -> dict[str, Any]:
-        """Return what a folder of answers notes; what is not asked for is not in it, so that older folders are resumed."""
+        """Return the options as a folder of answers notes them; unused ones are omitted, so that older folders are resumed."""
         noted = self.settings.to_plain()
         del noted["peclip"]
         noted |= {"model": f"{self.settings.model} ({self.digest})", "format": ",".join(self.formats)}

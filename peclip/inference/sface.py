@@ -1,4 +1,4 @@
-"""Say who a face is: SFace, run by OpenCV (the extra ``faces``)."""
+"""Compare faces by identity: SFace, run by OpenCV (the extra ``faces``)."""
 
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class SFace:
         self._net = self._load()
 
     def __call__(self, picture: np.ndarray) -> np.ndarray | None:
-        """Return who a face is.
+        """Return the identity features of a face.
 
         Args:
             picture: uint8 (S, S, 3), RGB; the face is in its middle.

@@ -120,7 +120,7 @@ def _videos_below(source: str) -> Iterator[str]:
 
 
 def _pictures_beside(source: str, videos: Sequence[str]) -> list[str]:
-    """Return the names of pictures in the folders of the videos that are found in a folder, but for those of answers."""
+    """Return the names of pictures beside the videos that are found in a folder, except those of answers."""
     folders = sorted({os.path.dirname(video) for video in videos}) if os.path.isdir(source) else []
     return [
         name
@@ -165,7 +165,7 @@ class Described(NamedTuple):
 
 
 def describe(source: str) -> Described:
-    """Return what the container of a video says, and nothing for a pipe, a camera or what cannot be read."""
+    """Return the facts that the container of a video states; no facts for a pipe, a camera or a file that cannot be read."""
     if source == STDIN or is_live(source) or not os.path.isfile(source):
         return Described()
     try:
@@ -204,7 +204,7 @@ def _in_order(source: str) -> Iterator[TimedFrame]:
         end = last if frames.end is None or frames.end - last > LONGEST_GAP else max(frames.end, last)
         yield TimedFrame(last, end, pixels)
     if last is None:
-        raise InputError(f"{source}: has no frame")
+        raise InputError(f"{source}: has no frames")
 
 
 def _camera(source: str) -> tuple[str, str]:
@@ -219,7 +219,7 @@ def _camera(source: str) -> tuple[str, str]:
         return source, "v4l2"
     found = sorted(glob("/dev/video*"), key=natural_key)
     if not found:
-        raise InputError(f"{CAMERA}: this machine has none (no /dev/video0): name a video, or a device")
+        raise InputError(f"{CAMERA}: this machine has no camera (/dev/video0 is missing): name a video, or a device")
     return found[0], "v4l2"
 
 

@@ -161,7 +161,7 @@ class Timeline:
                 self.segments.append(segment)
 
     def _finish(self) -> None:
-        """Write what is known at the end of the video: its faces, its picture, and the files in other formats."""
+        """Write the files that are known at the end of the video: its faces, its picture, and other formats."""
         self._cut(self._cells.finish())
         self._keep(self._stretches.finish())
         self._json.write("\n]}\n")

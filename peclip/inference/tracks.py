@@ -227,7 +227,7 @@ class Tracker:
         return [found[new] for new in range(len(faces))]
 
     def _chosen(self, boxes: np.ndarray, is_cut: bool) -> np.ndarray:
-        """Return the largest boxes, at most so many. Those of faces that are followed count for more, so that equal ones stay."""
+        """Return the largest boxes, at most so many. Boxes of tracked faces count for more, so that faces of equal size stay tracked."""
         if len(boxes) <= self._most:
             return boxes
         areas = boxes[:, 2] * boxes[:, 3]
@@ -262,7 +262,7 @@ class Tracker:
                 self._number(track)
 
     def _is_cut(self, frame: np.ndarray) -> bool:
-        """Return whether a frame begins another shot than the latest frame that was not of a single colour."""
+        """Return whether a frame begins another shot, compared with the latest frame that was not of a single colour."""
         whole, before = look_of_frame(frame), self._shot
         if float(whole @ whole) <= CONTRAST:
             return False
@@ -294,6 +294,6 @@ def _apart(place: np.ndarray, other: np.ndarray) -> float:
 
 
 def _roll(width: float, left: float, above: float, right: float, below: float) -> float | None:
-    """Return how far a head is rolled clockwise, in radians, by the x and y of its eyes; None if they do not determine it."""
+    """Return the clockwise roll of a head in radians from the x and y of its eyes; None if they do not determine it."""
     apart = math.hypot(right - left, below - above)
     return math.atan2(below - above, right - left) if apart > EYES_APART * width else None

@@ -1,4 +1,4 @@
-"""The model that a command answers with."""
+"""Load the model of a command."""
 
 from collections.abc import Sequence
 from pathlib import Path

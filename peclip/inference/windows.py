@@ -159,7 +159,7 @@ class Windows:
         self._number = 0  # of the window that is open
 
     def wants(self, tracked: Tracked, seconds: float) -> bool:
-        """Return whether a crop of a face at a time would be kept."""
+        """Return whether a crop of a face at this time would be kept."""
         kept = self._kept.get(tracked)
         return not kept or seconds - kept[-1] >= self._spacings.get(tracked, 0.0) - _SLACK
 
@@ -235,7 +235,7 @@ class Windows:
                 self._frames[index] = _Frame(frame.seconds, frame.view._replace(faces=faces))
 
     def _advance(self, seconds: float) -> Iterator[Window]:
-        """Yield the windows that end until a time, up to which no other frame is shown."""
+        """Yield the windows that end by a time, until which no other frame is shown."""
         while seconds >= self._start + self._length - _SLACK:
             yield self._close(self._start + self._length)
             self._number += 1

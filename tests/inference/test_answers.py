@@ -178,7 +178,7 @@ def test_answers_are_never_mixed(night, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"holds answers about 'a\.mp4', which this command does not name"):
         night(["b.mp4"])
     (tmp_path / "out" / ANSWERS / "options.json").unlink()
-    with pytest.raises(InputError, match="of which it is not known how it was made"):
+    with pytest.raises(InputError, match="but no note of how it was made"):
         night(["a.mp4"])
 
 
@@ -190,7 +190,9 @@ def test_a_note_that_peclip_has_not_written_is_no_traceback(night, tmp_path, nam
     if name != "options.json":
         assert night(["a.mp4"]) == (["a.mp4"] if name == "a/done.json" else [])
         return
-    with pytest.raises(InputError, match=r"options\.json: is damaged: name another folder|holds answers with") as refused:
+    with pytest.raises(
+        InputError, match=r"options\.json: is damaged: name another folder|holds answers with"
+    ) as refused:
         night(["a.mp4"])
     assert "\n" not in str(refused.value)
 
@@ -272,7 +274,7 @@ def test_videos_have_names_of_their_own_where_upper_and_lower_case_are_one(night
 def test_a_table_of_something_else_is_not_replaced(night, tmp_path, table):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / table).write_text("mine")
-    with pytest.raises(InputError, match=rf"holds a {table} of which it is not known how it was made: name another"):
+    with pytest.raises(InputError, match=rf"holds a {table}, but no note of how it was made: name another"):
         night(["a.mp4"])
     assert (tmp_path / "out" / table).read_text() == "mine"
 
@@ -283,7 +285,9 @@ def test_a_picture_of_something_else_and_one_that_was_changed_are_not_replaced(n
     for _ in range(2):
         picture.unlink(missing_ok=True)
         picture.write_text("mine")
-        with pytest.raises(InputError, match=r"'a\.png' is there already, and not as peclip wrote it: move it away"):
+        with pytest.raises(
+            InputError, match=r"would replace 'a\.png', which somebody has changed or written: move it away"
+        ):
             night(["a.mp4"])
         assert picture.read_text() == "mine"
     picture.unlink()
@@ -317,10 +321,14 @@ def test_a_subtitle_that_somebody_corrected_is_kept(night, tmp_path, how):
     subtitle = tmp_path / "out/a.srt"
     night(["a.mp4"], options=WITH_SUBTITLES)
     save(subtitle, "corrected", how)
-    with pytest.raises(InputError, match=r"'a\.srt' is there already, and not as peclip wrote it: move it away"):
+    with pytest.raises(
+        InputError, match=r"would replace 'a\.srt', which somebody has changed or written: move it away"
+    ):
         night(["a.mp4"], options=WITH_SUBTITLES)
     (tmp_path / "a.mp4").write_text("changed")
-    with pytest.raises(InputError, match=r"'a\.srt' is there already"):
+    with pytest.raises(
+        InputError, match=r"would replace 'a\.srt', which somebody has changed or written: move it away"
+    ):
         night(["a.mp4"], options=WITH_SUBTITLES)
     assert subtitle.read_text().endswith("corrected")
     subtitle.unlink()
@@ -339,7 +347,9 @@ def test_of_a_film_there_is_one_copy_and_one_that_somebody_cut_is_kept(night, tm
     film.write_text("cut")  # in its place, so the other copy is cut, too
     os.utime(film, (time.time() + 9, time.time() + 9))
     (tmp_path / "a.mp4").write_text("changed")
-    with pytest.raises(InputError, match=r"'a-annotated\.mp4' is there already"):
+    with pytest.raises(
+        InputError, match=r"would replace 'a-annotated\.mp4', which somebody has changed or written: move it away"
+    ):
         night(["a.mp4"], beside=beside)
     assert film.read_text() == "cut"
 
@@ -350,7 +360,9 @@ def test_a_table_that_somebody_changed_is_kept_and_nothing_is_read_for_it(night,
     night(["a.mp4"])
     save(tmp_path / "out" / table, "my note", how)
     before = content(tmp_path / "out")
-    with pytest.raises(InputError, match=rf"'{table}' is there already, and not as peclip wrote it: move it away"):
+    with pytest.raises(
+        InputError, match=rf"would replace '{table}', which somebody has changed or written: move it away"
+    ):
         night(["a.mp4", "b.mp4"], ends_at="b.mp4", error=AssertionError("it was read"))
     assert content(tmp_path / "out") == before
     (tmp_path / "out" / table).unlink()
@@ -391,7 +403,10 @@ def test_all_tables_that_were_changed_are_named_at_once_and_a_deleted_one_is_wri
     save(tmp_path / "out/segments.csv", "b", "in place")
     (tmp_path / "out/timeline.csv").unlink()
     (tmp_path / "out/frames.csv").write_text("of somebody's own")
-    with pytest.raises(InputError, match=r"'segments\.csv', 'summary\.csv' is there already"):
+    with pytest.raises(
+        InputError,
+        match=r"would replace 'segments\.csv', 'summary\.csv', which somebody has changed or written: move it away",
+    ):
         night(["a.mp4"])
     for name in ("summary.csv", "segments.csv"):
         (tmp_path / "out" / name).unlink()
@@ -406,7 +421,9 @@ def test_what_is_edited_after_a_kill_is_kept(night, tmp_path, monkeypatch):
     with pytest.raises(TypeError):
         night(["a.mp4", "b.mp4"])
     save(tmp_path / "out/summary.csv", "my note", "in place")
-    with pytest.raises(InputError, match=r"'summary\.csv' is there already"):
+    with pytest.raises(
+        InputError, match=r"would replace 'summary\.csv', which somebody has changed or written: move it away"
+    ):
         night(["a.mp4", "b.mp4"])
     assert (tmp_path / "out/summary.csv").read_text().endswith("my note")
 
@@ -417,7 +434,9 @@ def test_a_kill_while_a_video_is_removed_blocks_nothing(night, tmp_path):
 
     night(["a.mp4"], beside=beside)
     (tmp_path / "out" / ANSWERS / "a" / DONE).unlink()
-    with pytest.raises(InputError, match=r"'a-annotated\.mp4' is there already"):
+    with pytest.raises(
+        InputError, match=r"would replace 'a-annotated\.mp4', which somebody has changed or written: move it away"
+    ):
         night(["a.mp4"], beside=lambda folder, stem: (folder / f"{stem}{ANNOTATED}").write_text("another film"))
     (tmp_path / f"out/a{ANNOTATED}").unlink()
     assert night(["a.mp4"]) == []

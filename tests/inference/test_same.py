@@ -80,4 +80,4 @@ def test_tables_and_pictures_follow(checkpoint, tmp_path):
     write_video(tmp_path / "more.mp4", 5)
     result = run(*command[:2], tmp_path / "more.mp4", *command[2:], "--out", tmp_path / "three", "--same", "1,3")
     assert result.err.count("\n") == 1
-    assert "same is for one video" in result.err
+    assert "same needs one video" in result.err

@@ -34,7 +34,7 @@ _PICTURES, _CLIPS, _FILES = "pictures", "clips", "files"
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer for a video.
+    """The answer about a video.
 
     Attributes:
         name: name of the video.
@@ -61,7 +61,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Recognized:
-    """The faces of a video, from which answers with other persons are written.
+    """The faces of a video, from which answers are written for any choice of persons.
 
     Attributes:
         name: name of the video.
@@ -130,7 +130,7 @@ class Responder:
     def look(
         self, found: Recognized, numbers: Mapping[int, int], person: int | None, advance: Callable[[float], None]
     ) -> list[Look]:
-        """Return where the model looked in some windows of a person, spread over the time for which clips are kept.
+        """Return heat maps of some windows of a person, spread over the time for which clips are kept.
 
         Args:
             found: the faces.
@@ -157,7 +157,7 @@ class Responder:
         return looks
 
     def cost_of_look(self, found: Recognized) -> float:
-        """Return about how many seconds :meth:`look` takes: as the last one did, or a pass and its gradient for each window."""
+        """Return an estimate of the seconds that :meth:`look` takes: from its last call, or from a pass and its gradient for each window."""
         each = self._seconds_of_look or 3 * found.cost
         return each * min(LOOKS, len(found.clips.rows()))
 
@@ -208,7 +208,7 @@ class Responder:
         return [row if row.track is None else replace(row, picture=next(pictures)) for row in found.rows]
 
     def _within(self, frames: FrameStream, name: str) -> FrameStream:
-        """Return the frames of a video, whose container may not know its length, or may state a wrong one."""
+        """Return the frames of a video, and refuse it once it is too long: its container may state no length, or a wrong one."""
 
         def counted() -> Iterator[TimedFrame]:
             for seconds, pixels in frames:

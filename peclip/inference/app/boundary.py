@@ -1,4 +1,4 @@
-"""Guard the server: few addresses, limited sizes, and no path of this machine.
+"""Guard the server: few addresses, limited sizes, and no paths of this machine.
 
 Gradio names files by their paths on the server. Here nothing that a visitor sends is ever read as a path: uploads and results
 have random names (:class:`peclip.inference.app.store.Store`), and Gradio is given these names as plain texts.
@@ -61,7 +61,7 @@ class _TooLarge(Exception):
 
 
 class Boundary:
-    """The server's outside, around the application of Gradio.
+    """The outer layer of the server, around the application of Gradio.
 
     Args:
         app: application of Gradio.
@@ -112,7 +112,7 @@ class Boundary:
         await (answer or self._app)(scope, receive, _with_headers(send))
 
     def _called(self, path: str, body: Any, send: Send) -> Send:
-        """Let the callers know of a call; return a send of its answer.
+        """Register a call with the callers, and return the function that sends its answer.
 
         Raises:
             InputError: its data has too few entries or too many.
@@ -157,7 +157,7 @@ class Boundary:
                 self._store.delete(token)
 
     def _counted(self, receive: Receive) -> Receive:
-        """Return a receive that ends in an error where more comes than a file may have, or nothing for long."""
+        """Return a function that receives an upload, and raises an error if it is too large or stalls."""
         read = 0
 
         async def counted() -> Message:

@@ -39,7 +39,7 @@ class Callers:
 
     @property
     def are_answered(self) -> bool:
-        """Return whether something is computed for somebody."""
+        """Return whether an answer is being computed."""
         return bool(self._answered)
 
     @contextmanager
@@ -58,7 +58,7 @@ class Callers:
             self._answered.pop(caller, None)
 
     def leave(self, caller: str) -> None:
-        """Take note that a caller has left."""
+        """Note that a caller has left."""
         if left := self._answered.get(caller):
             left.set()
         for token in self._uploads.pop(caller, ()):
@@ -69,7 +69,7 @@ class Callers:
         self._stopped = True
 
     def calling(self, body: Any, send: Send) -> Send:
-        """Return a send of the answer to a call, whose stream may be read then.
+        """Return the function that sends the answer to a call; its stream may be read from then on.
 
         The uploads for which the caller waits are kept until the stream ends.
 
@@ -91,7 +91,7 @@ class Callers:
         return sent
 
     def _wait(self, event: str, caller: str, tokens: list[str]) -> None:
-        """Take note that a caller waits for an event, which uploads are part of."""
+        """Note that a caller waits for an event, and which uploads belong to it."""
         self._streams = {name: of for name, of in self._streams.items() if name != caller}
         self._streams |= {event: caller, caller: caller}
         for oldest in [*self._streams][:-_MOST_UNREAD]:
@@ -102,7 +102,7 @@ class Callers:
             self._store.hold(token)
 
     def listening(self, scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
-        """Return a receive and a send of a stream of messages that notice whether its reader leaves before it ends.
+        """Return functions that receive and send a stream of messages, and notice if its reader leaves before it ends.
 
         Raises:
             InputError: there is no such stream, or that of an event was read already.

@@ -1,4 +1,4 @@
-"""The endpoint for programs: recognize a video, then bring faces together that are one person."""
+"""The endpoint for programs: recognize a video, then merge faces that are one person."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def download_of(found: Recognized) -> str:
 
 
 class Endpoint:
-    """Answers of the endpoint, as JSON; those of a video are kept for as long as its files are.
+    """Answers of the endpoint as JSON; those about a video are kept as long as its files.
 
     Args:
         responder: answers uploads with the model.
@@ -30,13 +30,13 @@ class Endpoint:
         self._answers: dict[str, Recognized] = {}
 
     def first(self, found: Recognized) -> dict[str, Any]:
-        """Return the answer for a video, and keep what others are made of."""
+        """Return the answer about a video, and keep the faces from which answers with merged persons are made."""
         kept = {token: each for token, each in self._answers.items() if each.folder.is_dir()}
         self._answers = kept | {found.folder.name: found}
         return self._written(found, None)
 
     def merged(self, answer: Any, same: Any) -> dict[str, Any]:
-        """Return an answer in which some faces are one person.
+        """Return an answer in which some faces are merged into one person.
 
         Args:
             answer: entry ``answer`` of the first answer.

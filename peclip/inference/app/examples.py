@@ -20,7 +20,7 @@ class Example(NamedTuple):
         name: text on its button.
         file: its file name.
         before: class that it shows first.
-        after: class that it turns to.
+        after: class that it shows at the end.
         seed: seed from which person, scene and movement are generated.
     """
 

@@ -1,4 +1,4 @@
-"""The temporary folder of a server, which goes with it."""
+"""The temporary folder of a server, which is deleted when the server ends."""
 
 import os
 import tempfile
@@ -11,7 +11,7 @@ from peclip.errors import InputError
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Make the folder, and delete it at the end.
+    """Create the folder, and delete it at the end.
 
     Gradio makes a folder of its own where this variable says when it is imported, and that is in here: import it afterwards.
 
@@ -22,7 +22,7 @@ def temporary_folder() -> Iterator[Path]:
         made = tempfile.TemporaryDirectory(prefix="peclip-serve-", ignore_cleanup_errors=True)
     except OSError as error:
         raise InputError(
-            f"no folder for uploads can be made ({error.strerror}): let TMPDIR name one with room"
+            f"no folder for uploads can be created ({error.strerror}): set TMPDIR to a folder with free space"
         ) from error
     with made as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "gradio")

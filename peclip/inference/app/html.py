@@ -28,7 +28,7 @@ STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 
 
 def empty_of(is_about_faces: bool) -> str:
-    """Return what stands in the place of the answer at first."""
+    """Return the text that is shown before there is an answer."""
     what = "who is seen, when, and what each face shows" if is_about_faces else "what the video shows, and when"
     return f'<div class="pe-empty">The answer appears here: {what}.</div>'
 
@@ -50,7 +50,7 @@ def head_of(labels: Sequence[str], caution: str | None, is_about_faces: bool = T
 
 
 def page_of(answer: Answer, download: str) -> str:
-    """Return the answer.
+    """Return the page of an answer.
 
     Args:
         answer: answer for a video.
@@ -76,7 +76,7 @@ def page_of(answer: Answer, download: str) -> str:
 
 
 def looks_of(looks: Sequence[Look], person: int, labels: Sequence[str]) -> str:
-    """Return where the model looked in some windows of a person.
+    """Return the heat maps of some windows of a person.
 
     Args:
         looks: frames with heat of each window, in order of time.
@@ -115,12 +115,12 @@ def error_of(message: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return a text that HTML, and Gradio's templates of it, show as it is."""
+    """Return a text, escaped for HTML and for Gradio's templates."""
     return html.escape(text).replace("$", "&#36;").replace("{", "&#123;")
 
 
 def _card(person: Person, answer: Answer, colours: dict[str, str]) -> str:
-    """Return a person with the answer; what has to be said about every answer of the model is said once, above."""
+    """Return the card of a person; the caution about every answer of the model is shown once, above the cards."""
     most = sorted(zip(answer.labels, person.probabilities, strict=True), key=lambda pair: -pair[1])[:MOST_SHOWN]
     bars = "".join(
         f'<li><span>{escaped(label)}</span><span class="pe-bar"><i style="width:{100 * value:.1f}%;'
@@ -141,7 +141,7 @@ def _card(person: Person, answer: Answer, colours: dict[str, str]) -> str:
 
 
 def _film(number: int, rows: Sequence[Row], colours: dict[str, str]) -> str:
-    """Return frames of a person with what each window shows, spread evenly where there are too many."""
+    """Return frames of a person with the label of each window; of too many, some that are evenly spread."""
     own = [row for row in rows if row.track == number and row.label and row.picture is not None]
     step = max(1.0, len(own) / MOST_FRAMES)
     frames = []

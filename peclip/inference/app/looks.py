@@ -44,7 +44,7 @@ class KeptClips:
         self._kept: defaultdict[int, list[int]] = defaultdict(list)
 
     def add(self, row: int, face: int, clip: Tensor) -> None:
-        """Keep the clip of a row, uint8 (T, 3, S, S), if it is the turn of its face; others may have to go.
+        """Keep the clip of a row, uint8 (T, 3, S, S), if it is the turn of its face; other clips may be deleted for it.
 
         Args:
             row: number of the row.
@@ -97,7 +97,7 @@ class Look:
 
 
 def look_at(net: PEClip, row: Row, clip: Tensor) -> Look:
-    """Return where a model looks in a clip for the class of its answer: gradient-weighted rollout, as ``peclip explain`` has it."""
+    """Return heat maps of a clip for the class of its answer: gradient-weighted rollout, as in ``peclip explain``."""
     assert row.label is not None
     video = normalize(clip[None].to(net.token_ids.device), net.clip_format)[0]
     seen = watched(net, video)

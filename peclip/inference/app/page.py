@@ -102,7 +102,7 @@ class Page:
         api(self._merge, api_name="merge", concurrency_id="model")
 
     def _ask(self) -> tuple[gr.Video, gr.Button]:
-        """Add what a visitor begins with: the player, the button that starts, and the examples."""
+        """Add the player, the button that starts, and the examples."""
         video = gr.Video(label="Video", sources=["upload", "webcam"], height=300, elem_id="pe-video")
         start = gr.Button("Recognize", variant="primary", size="lg", elem_id="pe-start")
         gr.HTML(
@@ -210,7 +210,7 @@ class Page:
         request: gr.Request,
         progress: gr.Progress = _PROGRESS,
     ) -> str:
-        """Return where the model looked in some windows of the chosen person."""
+        """Return heat maps of some windows of the chosen person."""
         if not self._has(found):
             return error_of(GONE)
         try:
@@ -230,7 +230,7 @@ class Page:
         return found is not None and self._store.find(f"{found.folder.name}/{ARCHIVE}") is not None
 
     def _persons(self, found: Recognized, numbers: dict[int, int]) -> Any:
-        """Return the choice of the person whose heat maps are shown, and what they cost."""
+        """Return the choice of the person whose heat maps are shown, with an estimate of the time that they take."""
         persons = sorted({*numbers.values()})
         cost = span(max(1, round(self._responder.cost_of_look(found))))
         return gr.update(
@@ -251,7 +251,7 @@ class Page:
             return self._answer(video, request, lambda *_: None, self._programs.first)[1]
 
     def _merge(self, answer: str, same: list[str]) -> dict[str, Any]:
-        """Answer again, some faces being one person.
+        """Answer again with some faces merged into one person.
 
         Args:
             answer: entry answer of the first answer.
@@ -262,7 +262,7 @@ class Page:
 
     @contextmanager
     def _one_line(self) -> Iterator[None]:
-        """Let a mistake be the error of a call, in one line."""
+        """Turn a user's error into the error of a call, in one line."""
         try:
             yield
         except InputError as error:
@@ -281,14 +281,14 @@ def _all(numbers: dict[int, int], chosen: Sequence[int]) -> dict[int, int]:
 
 
 def _only(numbers: dict[int, int], chosen: Sequence[int]) -> dict[int, int]:
-    """Return the persons that are chosen."""
+    """Return the faces of the chosen persons only."""
     if not chosen:
         raise InputError("choose one person or more")
     return {face: person for face, person in numbers.items() if person in chosen}
 
 
 def _joined(numbers: dict[int, int], chosen: Sequence[int]) -> dict[int, int]:
-    """Return the persons, those that are chosen being one."""
+    """Return the faces with the chosen persons merged into one."""
     if len(chosen) < 2:
         raise InputError("choose two persons or more to merge")
     return {face: min(chosen) if person in chosen else person for face, person in numbers.items()}

@@ -1,4 +1,4 @@
-"""Serve the page: one process, one model, one temporary folder that goes with it."""
+"""Serve the page: one process, one model, one temporary folder that is deleted with it."""
 
 import logging
 import os
@@ -59,7 +59,7 @@ class _Server(uvicorn.Server):
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """Return a socket that has the port.
+    """Return a socket that is bound to the port.
 
     Raises:
         InputError: the host is not of this machine, or the port is taken.
@@ -78,7 +78,7 @@ def listening(host: str, port: int) -> socket.socket:
 def build(
     recognizer: Recognizer, settings: Settings, folder: Path, megabytes: float, seconds: float, queue: int
 ) -> tuple[Boundary, Callers]:
-    """Return the application, and who wait for its answers.
+    """Return the application, and the callers that wait for its answers.
 
     Args:
         recognizer: the model.

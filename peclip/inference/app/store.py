@@ -26,7 +26,7 @@ _TOKEN = re.compile(r"[\w-]{22}")
 
 
 class Store:
-    """Folders with a random token as their name, below one folder; a file is named by ``token/name`` to the outside.
+    """Folders named by random tokens, below one folder; visitors name a file by ``token/name``.
 
     Args:
         folder: exists, is empty, and is deleted by the caller.
@@ -81,7 +81,7 @@ class Store:
         return path
 
     def find_video(self, name: str) -> Path | None:
-        """Return the upload, or the file that is always kept, that a name from outside means; None for any other."""
+        """Return the path of the upload or the example that a visitor or program names; None if there is no such file."""
         token = name.partition("/")[0]
         return self.find(name) if token in self._uploads or token in self._kept else None
 
@@ -110,11 +110,11 @@ class Store:
                 self._used[token] = max(until, self._used[token])
 
     def without_place(self, text: str) -> str:
-        """Return a text for a visitor, in which files are named by their names alone."""
+        """Return a text for a visitor, in which the paths of files are replaced by their names."""
         return re.sub(rf"{re.escape(str(self.folder))}(/[^\s/:]+)*/", "", text)
 
     def delete(self, token: str) -> None:
-        """Delete the folder of a token; one that is kept, or is not there, is left."""
+        """Delete the folder of a token, unless it is always kept or does not exist."""
         with self._lock:
             if token in self._kept or self._used.pop(token, None) is None:
                 return
@@ -136,13 +136,13 @@ class Store:
             await asyncio.sleep(_EVERY)
 
     def sweep(self) -> None:
-        """Delete what is too old."""
+        """Delete the folders that are too old."""
         now = time.monotonic()
         for token in [token for token, used in [*self._used.items()] if now - used > KEPT]:
             self.delete(token)
 
 
 def clean_name(name: str) -> str:
-    """Return a visitor's file name without folders and without characters that a path, a link or a page reads as more."""
+    """Return a visitor's file name without folders, and without characters that have a meaning in a path, a link or a page."""
     last = re.sub(r"[^\w.-]+", "_", re.split(r"[/\\]", name)[-1]).strip("._")
     return last[-_LONGEST_NAME:].lstrip("._") or "video"

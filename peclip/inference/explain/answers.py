@@ -44,9 +44,9 @@ class BatchedModel:
 
 
 def margin(logits: Tensor, label: int) -> Tensor:
-    """Return by how much the logit of a class is above the mean of the others, (..., C) -> (...).
+    """Return the logit of a class minus the mean logit of the others, (..., C) -> (...).
 
-    What all classes have in common cancels.
+    A constant that is added to all logits cancels.
     """
     classes = logits.shape[-1]
     own = logits[..., label]

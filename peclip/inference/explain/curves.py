@@ -1,4 +1,4 @@
-"""Deletion and insertion: how well an order of patches names what an answer depends on, against random orders."""
+"""Deletion and insertion: how well an order of patches tells what an answer depends on, compared with random orders."""
 
 from dataclasses import dataclass
 
@@ -99,14 +99,14 @@ def _probabilities(answers: BatchedModel, clips: list[Tensor], label: int) -> np
 
 
 def _mask(order: np.ndarray, share: float, shape: tuple[int, ...]) -> Tensor:
-    """Return 1 for the first patches of an order, (T, rows, columns)."""
+    """Return a mask (T, rows, columns) that is 1 for the first patches of an order, else 0."""
     mask = np.zeros(len(order), np.float32)
     mask[order[: round(share * len(order))]] = 1
     return torch.from_numpy(rearrange(mask, "(t h w) -> t h w", t=shape[0], h=shape[1]))
 
 
 def _mixed(inside: Tensor, outside: Tensor, mask: Tensor) -> Tensor:
-    """Return a clip that is one clip in some patches, and another one elsewhere."""
+    """Return a clip composed of two: one in some patches, the other one elsewhere."""
     high, wide = inside.shape[2] // mask.shape[1], inside.shape[3] // mask.shape[2]
     pixels = repeat(mask, "t r c -> t 1 (r h) (c w)", h=high, w=wide)
     rest = (0, inside.shape[3] - pixels.shape[3], 0, inside.shape[2] - pixels.shape[2])  # that no patch reads

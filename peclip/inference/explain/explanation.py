@@ -85,9 +85,9 @@ class Explanation:
 
     @property
     def worth(self) -> np.ndarray:
-        """Return what each frame is worth (T,): by how much the margin of the class is lower without it.
+        """Return the worth of each frame, (T,): the decrease of the margin of the class if the frame is omitted.
 
-        The margin is the logit of the class above the mean of the others.
+        The margin is the logit of the class minus the mean logit of the others.
         """
         whole, without = (margin(torch.from_numpy(each), self.place) for each in (self.logits, self.without_frame))
         return (whole - without).numpy()
@@ -102,7 +102,7 @@ class Explanation:
         return found
 
     def write(self, path: Path) -> None:
-        """Write everything as arrays, npz."""
+        """Write all arrays to an npz file."""
         units = [(text.label, unit.name, unit.worth) for text in self.texts for unit in text.units]
         arrays = {
             "labels": np.array(self.labels),
@@ -153,7 +153,7 @@ def read_moving(path: str, net: PEClip, start: float | None = None, end: float |
 
 
 def place_of(net: PEClip, label: str | None, logits: torch.Tensor) -> int:
-    """Return the place of the class that is asked for, by default that of the most probable one.
+    """Return the index of the requested class, by default that of the most probable one.
 
     Raises:
         InputError: the model has no such class.
@@ -166,7 +166,7 @@ def place_of(net: PEClip, label: str | None, logits: torch.Tensor) -> int:
 
 
 def check_request(net: PEClip, label: str | None, steps: int) -> None:
-    """Check what is asked of a model, before a clip is read.
+    """Check the label and the steps that are requested, before a clip is read.
 
     Args:
         net: the model.
@@ -183,7 +183,7 @@ def check_request(net: PEClip, label: str | None, steps: int) -> None:
 
 
 def passes(net: PEClip, steps: int) -> int:
-    """Return about how many clips :func:`explained` runs the model on."""
+    """Return an estimate of the number of clips that :func:`explained` runs the model on."""
     return net.clip_format.num_frames + passes_of_curves(steps, orders=2)
 
 

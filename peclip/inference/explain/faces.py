@@ -1,4 +1,4 @@
-"""Read the face of an uncropped video, as recognition crops it, to explain what a model says of it."""
+"""Read the face of an uncropped video, as recognition crops it, to explain the answer of a model about it."""
 
 from collections.abc import Iterator
 

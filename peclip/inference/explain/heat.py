@@ -30,5 +30,5 @@ def heated(frames: np.ndarray, relevance: np.ndarray, largest: float | None = No
 
 
 def spread(count: int, most: int) -> np.ndarray:
-    """Return at most so many places of a row, evenly spread from the first to the last."""
+    """Return the indices of at most so many items of a sequence, evenly spread from the first to the last."""
     return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(int)

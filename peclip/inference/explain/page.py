@@ -1,4 +1,4 @@
-"""Write an explanation as one HTML page that needs nothing else: pictures are inside, and it has no script."""
+"""Write an explanation as one self-contained HTML page, with pictures inside and without scripts."""
 
 import base64
 from html import escape
@@ -232,14 +232,14 @@ class, not in the heat for anything. All numbers are in the npz file beside this
 
 
 def _bar(value: float, largest: float) -> str:
-    """Return a bar from the middle: to the right above 0, to the left below."""
+    """Return a bar from the middle: to the right for values above 0, to the left for values below."""
     share = 50 * min(abs(value) / largest, 1.0)
     kind, side = ("for", "left") if value >= 0 else ("against", "right")
     return f'<span class="bar"><i class="{kind}" style="{side}:50%;width:{share:.1f}%"></i></span>'
 
 
 def _data(picture: np.ndarray) -> str:
-    """Return a picture as the address of itself."""
+    """Return a picture as a data URL."""
     file = BytesIO()
     Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(file, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

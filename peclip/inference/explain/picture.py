@@ -28,7 +28,7 @@ FOR, AGAINST = "#0072b2", "#d55e00"
 
 
 def draw_explanation(path: Path, found: Explanation) -> None:
-    """Draw frames, heat maps, what each frame is worth, the scales of the TDA, class texts and curves, png."""
+    """Draw frames, heat maps, the worth of each frame, the scales of the TDA, class texts and curves into a png file."""
     chosen = spread(len(found.frames), FRAMES)
     strips = _strips(found, chosen)
     side = WIDTH / max(len(chosen), FEWEST)
@@ -68,7 +68,7 @@ def _strips(found: Explanation, chosen: np.ndarray) -> dict[str, np.ndarray]:
 def _draw_time(
     figure: "SubFigure", found: Explanation, chosen: np.ndarray, strips: dict[str, np.ndarray], side: float
 ) -> None:
-    """Draw everything that has a column for each frame, of a width in inches."""
+    """Draw the parts that have a column for each frame; its width is in inches."""
     count, scaled = len(chosen), bool(found.scales)
     ratios = [side] * len(strips) + [1.5] + [1.5] * scaled
     axes = figure.subplots(len(ratios), 1, height_ratios=ratios, sharex=True)

@@ -27,10 +27,10 @@ class Maps(NamedTuple):
 def maps(seen: Pass, score: Tensor) -> Maps:
     """Return where a model looks in a clip.
 
-    Attention rollout (Abnar and Zuidema, 2020, https://arxiv.org/abs/2005.00928) multiplies the attention of all blocks, half
-    of each being what a token keeps of itself. The gradient-weighted one (Chefer, Gur and Wolf, 2021,
-    https://arxiv.org/abs/2103.15679) keeps the attention that raises a score. In both, prompts that a block replaces end the
-    path: nothing of the frame is in them.
+    Attention rollout (Abnar and Zuidema, 2020, https://arxiv.org/abs/2005.00928) multiplies the attention of all blocks, where
+    half of each is the token's own content. The gradient-weighted one (Chefer, Gur and Wolf, 2021,
+    https://arxiv.org/abs/2103.15679) keeps the attention that raises a score. In both, the path ends at prompts that a block
+    replaces, because they contain nothing of the frame.
 
     Args:
         seen: the pass.

@@ -1,4 +1,4 @@
-"""The class texts that a clip is compared with: how well each fits, and what each of its action units is worth."""
+"""The class texts that a clip is compared with: how well each fits, and how much each of its action units contributes."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Unit:
-    """A part of what describes a class: one of its texts where it has several, else a part of its text.
+    """A part of the description of a class: one of its texts if it has several, else a part of its only text.
 
     Attributes:
         name: words of this part, as in the text.
@@ -86,7 +86,7 @@ def fitting_texts(net: PEClip, feature: Tensor, logits: Tensor) -> list[ClassTex
 
 
 def _worths(net: PEClip, feature: Tensor, texts: dict[str, Texts]) -> dict[str, list[Unit]]:
-    """Return what each part of what describes some classes is worth, by label."""
+    """Return the worth of each part of the descriptions of some classes, by label."""
     several = {label: text for label, text in texts.items() if len(units_of(text)) > 1}
     wanted = [
         *several.values(),

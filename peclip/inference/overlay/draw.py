@@ -186,7 +186,7 @@ class Drawing:
 
 
 def _span(moment: Moment) -> tuple[float, float]:
-    """Return the seconds between which the timeline lies: the video, or a part of it that moves with the time."""
+    """Return start and end of the timeline in seconds: the whole video, or a part of it that moves with the time."""
     if moment.end is not None and moment.end <= SPAN:
         return 0.0, max(moment.end, 1e-3)
     last = moment.seconds if moment.end is None else min(moment.seconds + SPAN / 2, moment.end)

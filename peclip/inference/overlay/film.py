@@ -127,14 +127,14 @@ def write_film(
 
 
 def _room(frame: np.ndarray) -> tuple[int, int]:
-    """Return width and height at which a frame, uint8 (H, W, 3), is shown."""
+    """Return the width and height at which a frame, uint8 (H, W, 3), is shown."""
     height, width = frame.shape[:2]
     scale = min(max(1, -(-READABLE // min(height, width))), _LARGEST)
     return width * scale, height * scale
 
 
 class _Colours(NamedTuple):
-    """The way in which a video stores its colours, in FFmpeg's numbers.
+    """The colour coding of a video, in FFmpeg's numbers.
 
     The values of pixels that nothing is drawn on come back as they were, with the same meaning, so players show them alike.
     """
@@ -152,7 +152,7 @@ class _Colours(NamedTuple):
 
 
 class _Writer:
-    """Encodes frames as they are drawn. Each waits until it is known for how long it is shown.
+    """Encodes frames as they are drawn. Each waits until its duration is known.
 
     Args:
         output: the file.
@@ -202,7 +202,7 @@ class _Writer:
         self._waiting = ticks, self._stored(self._canvas)
 
     def finish(self, end: float) -> None:
-        """Encode the last frame, which is shown until a second."""
+        """Encode the last frame, which is shown until a time in seconds."""
         if self._waiting is not None:
             self._encode(max(round(end / TICK), self._waiting[0] + 1))
         self._mux(None)

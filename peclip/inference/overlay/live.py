@@ -1,4 +1,4 @@
-"""Show what a camera sees, and what is recognized in it: a line for each answer, a window if it is wanted, and the latency."""
+"""Show the pictures of a camera and the answers about them: a line for each answer, a window on request, and the latency."""
 
 import time
 from collections import deque
@@ -47,7 +47,7 @@ class Live:
         self._drawing: Drawing | None = None
 
     def frames(self, frames: Iterator[tuple[float, np.ndarray]]) -> Iterator[tuple[float, np.ndarray]]:
-        """Yield frames, and note when they came."""
+        """Yield frames, and note when they arrive."""
         for seconds, frame in frames:
             begin = time.monotonic() - seconds
             self._begin = begin if self._begin is None else min(self._begin, begin)  # the one that came soonest
@@ -60,17 +60,17 @@ class Live:
             self._latest = seconds, self._frame[1], view
 
     def omit(self, window: Window) -> None:
-        """Note a window that the model is too slow for."""
+        """Count a window that is skipped because the model is too slow."""
         self._omitted += 1
 
     def through(self, rows: Iterator[Row]) -> Iterator[Row]:
-        """Yield the rows as they come, and print them; pictures are shown meanwhile."""
+        """Yield the rows as they arrive, and print them; pictures are shown in the meantime."""
         for row in ahead(rows, 1, self._idle if self._window else None):
             self._answer(row)
             yield row
 
     def _answer(self, row: Row) -> None:
-        """Print an answer, and note how long after its last frame it came."""
+        """Print an answer, and note its latency after its last frame."""
         if self._begin is not None:
             self._latencies.append(time.monotonic() - self._begin - row.end)
         if row.track is None or row.label is None:

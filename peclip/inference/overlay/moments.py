@@ -1,4 +1,4 @@
-"""Say for each frame of a video what is drawn into it, from what was recorded."""
+"""Compute the content of the drawing in each frame of a video from the record of recognition."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class Moments:
         self._end = record.end
 
     def at(self, seconds: float) -> Moment:
-        """Return what is drawn into the frame at a time, which is never less than before."""
+        """Return the content of the drawing in the frame at a time, which is never less than before."""
         while self._next is not None and self._next.seconds <= seconds:
             self._view, self._next = self._next, next(self._views, None)
         around = self._segments.between(seconds - SPAN, seconds + SPAN)

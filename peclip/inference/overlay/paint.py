@@ -15,7 +15,7 @@ _KEPT = 512  # texts that are kept as drawn
 
 
 def rgb(colour: str) -> Colour:
-    """Return a colour such as ``#dd9d0b`` as three numbers."""
+    """Return a colour such as ``#dd9d0b`` as red, green and blue, from 0 to 255."""
     red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
     return red, green, blue
 
@@ -105,7 +105,7 @@ def wrapped(text: str, size: int, width: float) -> list[str]:
 
 @lru_cache(_KEPT)
 def _mask(text: str, size: int) -> np.ndarray:
-    """Return how much each pixel of a line is covered, uint8 (H, W)."""
+    """Return the opacity of each pixel of a line of text, uint8 (H, W)."""
     font = _font(size)
     image = Image.new("L", (max(1, round(font.getlength(text))), height_of(size)))
     ImageDraw.Draw(image).text((0, 0), text, fill=255, font=font)

@@ -285,7 +285,9 @@ def test_a_server_without_room_for_uploads_is_one_line(monkeypatch):
 
     monkeypatch.setattr("tempfile.TemporaryDirectory", full)
     with (
-        pytest.raises(InputError, match=r"no folder for uploads can be made \(No space left on device\): let TMPDIR"),
+        pytest.raises(
+            InputError, match=r"no folder for uploads can be created \(No space left on device\): set TMPDIR"
+        ),
         temporary_folder(),
     ):
         pass
