@@ -28,7 +28,7 @@ from peclip.results.records import from_json, read_json
 
 OPTIONS = "options.json"
 
-_SWITCHES = ("per_frame", "video")  # options that are noted only where they are true
+_SWITCHES = ("per_frame", "video")  # options that are noted only if they are true
 _LONGEST_STEM = 200  # bytes; a name has 255
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 Format = Literal["parquet", "npz"]
 
 MOST = 5_000
-"""Clips of a picture; of more, some that are evenly spread over the manifest."""
+"""Most clips of a picture; of more, some that are evenly spread over the manifest."""
 
 GROUP = 1_024
 """Clips of a row group of Parquet."""
 
 COLUMNS = ("path", "label", "split", "subject", "start", "end")
-"""Columns of a manifest that go with the features, where they have values."""
+"""Columns of a manifest that are written with the features if they have values."""
 
 
 class Features(NamedTuple):

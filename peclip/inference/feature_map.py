@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SHOWN = ("label", "subject", "split")
-"""Columns by which a map is coloured, where they have values."""
+"""Columns by which a map is coloured if they have values."""
 
 MARKERS = "osD^vP*X<>p"
-"""Shapes of points: a second sign beside the colour. There are 11, so that 12 colours and they repeat together late."""
+"""Shapes of points, a second sign beside the colour. 11 of them and 12 colours make 132 different points."""
 
 LISTED = 14
 """Most values in a legend."""

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 _MOST_STILLS = 48  # faces of one person that are kept
 _MOST_IN_A_LINE = 24  # that the width of the picture has room for
-_MOST_NAMED = 10  # classes that are drawn one by one where there are more than a picture shows
+_MOST_NAMED = 10  # classes that are drawn one by one if there are more than a picture shows
 _MOST_KEPT = 64  # faces whose probabilities are kept until it is known which are seen longest
 _LONGEST_TITLE = 110  # characters that fit in a line; the end of a path says most
 _TOP = 2.05  # of a strip: probabilities up to 1, above them the label and the faces
@@ -104,7 +104,7 @@ class Summary:
         return self.end / _MOST_STILLS
 
     def _forget(self, kept: dict[int, list[T]], latest: int, worth: Callable[[list[T]], float]) -> None:
-        """Forget the face that is worth least where there are too many."""
+        """Forget the face that is worth least if there are too many."""
         if len(kept) > _MOST_KEPT:
             del kept[min(kept.keys() - {latest}, key=lambda track: worth(kept[track]))]
 
@@ -261,7 +261,7 @@ def _draw_face(axes: Any, cells: list[Cell], places: np.ndarray, colours: list[s
 def _draw_segments(
     axes: Any, segments: list[Segment], places: np.ndarray, names: list[str], colours: list[str], end: float
 ) -> None:
-    """Draw the segments of a face above its strip, with their labels where there is room."""
+    """Draw the segments of a face above its strip, with their labels if there is room."""
     for segment in segments:
         index = int(places[segment.label])
         axes.broken_barh([(segment.start, segment.seconds)], (1.06, 0.26), color=colours[index], linewidth=0)

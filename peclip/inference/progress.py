@@ -9,10 +9,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from peclip.console import PlainConsole
 
 WORTH = 10.0
-"""Seconds that are worth a line."""
+"""Least seconds that are left for which the estimate is reported."""
 
 SETTLED = 2.0
-"""Seconds after the first answers from which on the pace is known: what was read ahead meanwhile is used up."""
+"""Seconds after the first answers from which on the pace is known: the windows that were read ahead are used up then."""
 
 _BATCH = 0.25  # seconds within which answers are taken to be of one batch, and to come at once
 
@@ -108,7 +108,7 @@ def _roughly(seconds: float) -> float:
 
 
 def span(seconds: float) -> str:
-    """Return a length of time as people say it, such as ``2.4 s`` or ``1 h 5 min``."""
+    """Return a length of time in words, such as ``2.4 s`` or ``1 h 5 min``."""
     if seconds < 60:
         return f"{seconds:.1f}".removesuffix(".0") + " s"
     minutes, rest = divmod(round(seconds), 60)

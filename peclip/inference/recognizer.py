@@ -27,7 +27,7 @@ from peclip.model.fast.int8 import in_int8
 from peclip.model.precision import best_precision, computed_in
 
 WAITING = 3
-"""Windows that are ready before the model: with crops of sixteen faces each, they take 115 MB."""
+"""Largest number of windows that wait for the model: with crops of sixteen faces each, they take 115 MB."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ class Recognizer:
             seconds, T frames of each: 2 keeps to that.
         stride: seconds from one window to the next, above 0 and at most the window.
         batch_size: clips per forward pass, at least 1.
-        device: ``auto`` (``cuda`` where there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        device: ``auto`` (``cuda`` if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         backbone: Hub id or folder of the CLIP, if it has moved since the training.
-        precision: ``bf16-mixed``, ``32-true``, or ``auto``: bf16 where the device multiplies it in hardware, as in
+        precision: ``bf16-mixed``, ``32-true``, or ``auto``: bf16 if the device multiplies it in hardware, as in
             ``peclip test``. ``int8`` quantises the image tower, on a CPU; clips are then computed one by one.
 
     Attributes:

@@ -12,7 +12,7 @@ from peclip.inference.recognizer import Row
 from peclip.inference.windows import BLANK, LONGEST, Stretch
 
 SHORTEST = 1.0
-"""Seconds below which a change of the label is no segment of its own; its time belongs to the one before."""
+"""Seconds below which a change of the label does not begin a segment; its time belongs to the segment before."""
 
 _TOGETHER = 1e-6  # seconds; smaller gaps are rounding
 
@@ -41,10 +41,10 @@ class Cell(NamedTuple):
 
 
 class Cells:
-    """Cuts the rows of one video into cells: where two windows of a face overlap, each gets half of the overlap.
+    """Cuts the rows of one video into cells: if two windows of a face overlap, each gets half of the overlap.
 
-    Absences are in no cell; what is shorter than :data:`BLANK` is no absence, between two windows either. Of several tracks that
-    are one face, a window has several rows.
+    Absences are in no cell; a gap shorter than :data:`BLANK` is not an absence, even between two windows. If several tracks are one
+    face, a window has several rows of it.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ def _seen(row: Row) -> Iterator[Cell]:
 
 
 def _in_order(cells: list[Cell]) -> list[Cell]:
-    """Return the cells of a face in a window in order of time; what two tracks share goes half to each."""
+    """Return the cells of a face in a window in order of time; of an overlap of two tracks, each gets half."""
     found: list[Cell] = []
     for cell in sorted(cells, key=lambda cell: cell.start):
         if found and cell.end <= found[-1].end:

@@ -20,7 +20,7 @@ from peclip.errors import InputError, counted, printable, shown
 from peclip.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key
 
 STDIN = "-"
-"""Name of the video that is piped in."""
+"""Name of a video that is piped to standard input."""
 
 CAMERA = "camera"
 """Name of the first camera of the machine."""
@@ -188,7 +188,7 @@ def read_frames(source: str) -> FrameStream:
         upright, with square pixels.
 
     Raises:
-        InputError: it cannot be read, at the first frame that cannot be decoded, where times jump by more than
+        InputError: it cannot be read, at the first frame that cannot be decoded, if times jump by more than
             :data:`LONGEST_GAP`, or at the end if there was no frame.
     """
     return FrameStream(_in_order(source))

@@ -16,7 +16,7 @@ GAP = 1.5
 """Longest time in seconds for which a track survives without its face, as behind a pillar; at least one frame."""
 
 CONFIRMED, CONFIRMED_SECONDS = 3, 0.1
-"""Frames in which a face must be found before it is a track, or fewer where these last so long: shorter detections
+"""Frames in which a face must be found before it is a track, or fewer if these last so long: shorter detections
 count as false."""
 
 REACH = 0.8
@@ -24,7 +24,7 @@ REACH = 0.8
 logarithm, and how much it looks like another face."""
 
 REACH_AT_CUT = 0.2
-"""The same at a cut, where only a face that hardly changes is that of before: a second person has come into a picture in parts."""
+"""Largest cost at a cut, where only a face that hardly changes continues a track: otherwise a second person has appeared."""
 
 UNLIKE, UNLIKE_LATER, UNLIKE_MOVED = 1.5, 0.75, 0.4
 """Weights of a different look: within a :data:`MOMENT`; later, when a head may have turned; and where a face that moved is expected
@@ -39,11 +39,11 @@ MEMORY, COVERED = 1.0, 0.25
 covered if something came between: the middle of what was left of it does not show its speed."""
 
 MOVED = 0.3
-"""Least distance in widths from the last place of a hidden face to where it is expected now, or it counts as one that stays."""
+"""Least distance in widths from the last place of a hidden face to its expected place; below it, the face is taken to stay."""
 
 SHOT, SHOT_CHANGE = 0.8, 10.0
 """Likeness of consecutive frames below which, and mean change in grey levels above which, a shot ends and another begins. Frames of
-one shot correlate above 0.9 and change by less than 6 levels even where people run past; those of two shots, mostly below 0.75 and by
+one shot correlate above 0.9 and change by less than 6 levels even if people run past; those of two shots, mostly below 0.75 and by
 more than 15. In front of a plain wall a head that moves is unlike, but changes little."""
 
 SETTLE_PLACE, SETTLE_SIZE = 0.1, 0.3
@@ -53,10 +53,10 @@ SETTLE_ROLL = 0.1
 """Seconds in which the square follows the roll of the head."""
 
 FOLLOWED = 2.0
-"""Factor by which a face must be larger than one that is followed to take its place, where there are too many."""
+"""Factor by which a face must be larger than one that is followed to take its place, if there are too many."""
 
 EYES_APART = 0.15
-"""Distance of the eyes over the width of the face below which they do not tell how a head is rolled: it is in profile."""
+"""Distance of the eyes over the width of the face below which they do not determine the roll of the head: it is in profile."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Track:
         """Return the cost of continuing this track with a face.
 
         Returns:
-            the cost, and whether the motion of the face speaks for it: it was found a moment ago, or is where it was expected.
+            the cost, and whether the motion of the face supports it: it was found a moment ago, or is at its expected place.
         """
         place, passed = face.place, face.seconds - self.seen
         grown = abs(math.log(place[2] / self.place[2]))

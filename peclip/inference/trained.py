@@ -13,10 +13,10 @@ from peclip.model.fast.allocator import keep_freed_memory
 from peclip.model.io.spec import trusting
 
 ZERO_SHOT = "zero-shot"
-"""Name that stands for CLIP without training where a model is asked for."""
+"""Name of CLIP without training, as a value of the option model."""
 
 BACKBONE = "openai/clip-vit-base-patch16"
-"""Hub id of the CLIP that it is."""
+"""Hub id of that CLIP."""
 
 
 def load_model(

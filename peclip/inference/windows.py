@@ -18,11 +18,11 @@ FEWEST, SPARE = 64, 4
 face with more of them, every other one is skipped, so that memory depends neither on the frame rate nor on the window."""
 
 MOST_FACES = 16
-"""Maximum number of faces that are tracked at once; of more, the largest are kept. A window has room for the crops of so many: where
-more come one after the other, fewer of each are kept."""
+"""Maximum number of faces that are tracked at once; of more, the largest are kept. A window has room for the crops of so many: if
+more appear one after the other, fewer crops of each are kept."""
 
 FEWEST_LEFT = 3
-"""Crops of a face of which one may still be dropped."""
+"""Fewest crops of a face of which some may still be dropped."""
 
 LONGEST = 60.0
 """Longest window in seconds."""

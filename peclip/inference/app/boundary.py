@@ -30,7 +30,7 @@ API = "/gradio_api"
 UPLOAD, PROGRESS, FILE, CANCEL = f"{API}/upload", f"{API}/upload_progress", f"{API}/file=", f"{API}/cancel"
 
 LARGEST_CALL = 1 << 16
-"""Bytes of a call, which holds names and choices and never a video."""
+"""Largest size of a call in bytes; it holds names and choices, and never a video."""
 
 _OPEN = re.compile(
     r"/(config|theme\.css|manifest\.json|favicon\.ico|robots\.txt|(assets|static|svelte)/.+"
@@ -39,7 +39,7 @@ _OPEN = re.compile(
 """Addresses of Gradio that the page and the endpoint need; there are no others."""
 
 _DATA: dict[str, list[Any]] = {"recognize": ["NAME"], "merge": ["ANSWER", ["1,3"]]}
-"""Data of the calls of the endpoint, as an example: of another number of entries Gradio makes an error without words."""
+"""Examples of the data of the endpoint's calls: for another number of entries, Gradio's own error has no message."""
 
 _HEADERS = (
     (
@@ -51,7 +51,7 @@ _HEADERS = (
 """Headers that forbid the browser to load anything from elsewhere, or to name this page to others."""
 
 SILENT = 60.0
-"""Seconds for which a visitor may send nothing of an upload, whose place others wait for."""
+"""Seconds after which an upload is dropped if nothing of it arrives: others wait for its place."""
 
 _FORM = 1 << 14  # bytes of a form besides the file in it
 
@@ -131,7 +131,7 @@ class Boundary:
         try:
             if int(request.headers.get("content-length", 0)) > self._most + _FORM:
                 return too_large  # before any of it is read
-            token = self._store.new(is_upload=True)  # where too many wait, nothing is read either
+            token = self._store.new(is_upload=True)  # if too many wait, nothing is read either
             async with request.form(max_files=1, max_fields=1) as form:
                 file = form.get("files")
                 if not isinstance(file, UploadFile):

@@ -20,7 +20,7 @@ from peclip.inference.app.store import Store
 _STREAM = re.compile(r"/gradio_api/(queue/data|call/\w+/(?P<event>\w+))")
 
 _MOST_UNREAD = 1000
-"""Streams of messages that may be read and are not: the oldest ones are forgotten, as Gradio forgets their messages."""
+"""Largest number of streams of messages that are not read yet: the oldest ones are forgotten, as Gradio forgets their messages."""
 
 
 class Callers:

@@ -13,7 +13,8 @@ from peclip.errors import InputError
 def temporary_folder() -> Iterator[Path]:
     """Create the folder, and delete it at the end.
 
-    Gradio makes a folder of its own where this variable says when it is imported, and that is in here: import it afterwards.
+    When Gradio is imported, it creates its folder at the path that GRADIO_TEMP_DIR has then, which is below this one: import it
+    afterwards.
 
     Raises:
         InputError: it cannot be made.

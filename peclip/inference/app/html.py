@@ -17,10 +17,10 @@ from peclip.inference.recognizer import Row
 from peclip.labels import are_expressions, label_colours
 
 MOST_SHOWN = 8
-"""Persons that are shown one by one, and classes of each; the files have all."""
+"""Most persons that are shown one by one, and most classes of each; the files have all."""
 
 MOST_FRAMES = 16
-"""Frames in the filmstrip of a person."""
+"""Most frames in the filmstrip of a person."""
 
 _STILL = 88  # pixels of a frame in the filmstrip
 

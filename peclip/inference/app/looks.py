@@ -21,13 +21,13 @@ LOOKS = 6
 """Most windows of a person that are explained at a time."""
 
 FRAMES = 8
-"""Most frames that are shown of each."""
+"""Most frames of each window that are shown."""
 
 OF_FACE = 2 * LOOKS
-"""Most clips that are kept of a face."""
+"""Most clips of a face that are kept."""
 
 MOST_BYTES = 256e6
-"""Bytes of all clips that are kept of a video."""
+"""Largest size in bytes of all clips of a video that are kept."""
 
 
 class KeptClips:

@@ -21,11 +21,11 @@ from peclip.inference.progress import span
 GONE = "the answer is no longer on the server: upload the video again"
 
 _NAME_OF_VIDEO = "(video) => video ? video.path : ''"
-"""Script of the page that hands the name of an upload to the server, instead of a file of Gradio's."""
+"""Script of the page that sends the name of an upload to the server, instead of Gradio's description of a file."""
 
 THEME = gr.themes.Default(
     primary_hue="teal", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-).set(  # Gradio's own colours of these have 2.5 to 1, where a text needs 4.5
+).set(  # Gradio's own colours of these have a contrast of 2.5 to 1, but a text needs 4.5
     button_primary_background_fill="*primary_700",
     button_primary_background_fill_hover="*primary_800",
     button_primary_background_fill_dark="*primary_700",
@@ -35,7 +35,7 @@ THEME = gr.themes.Default(
 )  # fonts of the visitor's own system: nothing is loaded from elsewhere
 
 _POLL = 0.05
-"""Seconds between two looks of Gradio at its queue: it looks every millisecond, which takes 6 % of a core, and no option changes it."""
+"""Seconds between two checks of Gradio's queue: by default Gradio checks every millisecond, which takes 6 % of a core, and has no option."""
 
 Written = TypeVar("Written")
 

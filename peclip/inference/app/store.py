@@ -11,13 +11,13 @@ from pathlib import Path
 from peclip.errors import InputError
 
 KEPT = 3600.0
-"""Seconds after which an upload that nobody used, and a result that nobody asks for any more, is deleted."""
+"""Seconds after their last use after which uploads and results are deleted."""
 
 HELD = 86_400.0
-"""Seconds for which more an upload may wait for its turn and an answer be computed; a call that nobody reads holds none for ever."""
+"""Additional seconds for an upload that waits for its turn and for its answer; without a limit, a call that nobody reads would keep it."""
 
 UNUSED = 60.0
-"""Seconds after which an upload that no call waits for is deleted where another one needs its place."""
+"""Seconds after which an upload that no call waits for is deleted if another one needs its place."""
 
 _EVERY = 60  # seconds from one look for what is too old to the next
 

@@ -12,10 +12,10 @@ from peclip.errors import InputError
 from peclip.inference.explain.answers import BatchedModel
 
 RANDOM = 3
-"""Random orders; their mean is compared with."""
+"""Number of random orders, with whose mean the curves are compared."""
 
 COARSE = 4
-"""Cells of a side to which a frame is blurred: what is deleted is replaced by that, which leaves the light and no face."""
+"""Cells per side to which a frame is blurred; the blurred frame replaces deleted patches, and keeps the light but no face."""
 
 
 @dataclass(frozen=True, eq=False)

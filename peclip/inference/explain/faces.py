@@ -29,7 +29,7 @@ def read_face(
         end: seconds from the beginning of a video.
 
     Returns:
-        the frames, and sentences that say which of several faces it is; none where there is one.
+        the frames, and sentences that say which of several faces it is; none if there is only one.
 
     Raises:
         InputError: it cannot be read, shows no face, or shows the face in one frame only.

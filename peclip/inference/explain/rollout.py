@@ -1,4 +1,4 @@
-"""Roll attention out from the feature of a frame to its patches: where the model looks, and where it looks for a class."""
+"""Attention rollout from the feature of a frame to its patches: where a model looks, and where it looks for a class."""
 
 from math import isqrt
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class Maps(NamedTuple):
 
 
 def maps(seen: Pass, score: Tensor) -> Maps:
-    """Return where a model looks in a clip.
+    """Return the relevance of the patches of a clip for its feature, and for a score.
 
     Attention rollout (Abnar and Zuidema, 2020, https://arxiv.org/abs/2005.00928) multiplies the attention of all blocks, where
     half of each is the token's own content. The gradient-weighted one (Chefer, Gur and Wolf, 2021,

@@ -10,7 +10,7 @@ from peclip.class_texts import Texts, texts_of
 from peclip.model import PEClip
 
 MOST = 30
-"""Classes whose action units are tried; of more, those with the largest logits."""
+"""Most classes whose action units are tried; of more, those with the largest logits."""
 
 AT_ONCE = 64
 """Texts that are encoded at a time."""

@@ -25,10 +25,10 @@ from peclip.inference.windows import Box
 from peclip.labels import ink, label_colours
 
 LANES = 4
-"""Faces that the timeline has room for at a time."""
+"""Largest number of faces in the timeline at a time."""
 
 SPAN = 30.0
-"""Seconds that the timeline shows."""
+"""Duration that the timeline shows, in seconds."""
 
 _BACK, _LANE, _CAUTION = (24, 26, 30), (48, 51, 57), (255, 170, 160)
 _SHOWN = 3  # classes whose probabilities are drawn beside a face
@@ -120,7 +120,7 @@ class Drawing:
             self._draw_answer(picture, box, answer)
 
     def _draw_answer(self, picture: np.ndarray, box: Box, answer: Segment) -> None:
-        """Draw the highest probabilities as bars below a face, or above its lower edge where there is no room below."""
+        """Draw the highest probabilities as bars below a face, or above its lower edge if there is no room below."""
         best = np.argsort(-answer.probabilities, kind="stable")[:_SHOWN]
         wide = max(width_of(f"{self._labels[index]} 100%", self._font) for index in best) + self._gap
         wide = max(wide, round(box.width))

@@ -30,7 +30,7 @@ READABLE = 320
 """Pixels of the shorter side below which a video is enlarged, so that texts in it can be read."""
 
 _QUALITY = {"crf": "20", "preset": "veryfast", "bf": "0"}
-"""Options of x264. In an mp4 file, frames last as long as they should only where they are stored in the order of their times."""
+"""Options of x264. In an mp4 file, frames have their right durations only if they are stored in the order of their times."""
 
 _LARGEST = 8  # times that a video is enlarged
 _MATRICES = (1, 4, 5, 6, 7, 9)  # between RGB and YUV that FFmpeg's scaler computes; it takes others for the fifth
