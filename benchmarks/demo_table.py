@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from peclip.results.bootstrap import DRAWS, SEED, Outcomes, interval, observed, resample
+from peclip.results.bootstrap import BOOTSTRAP_SEED, DRAWS, Outcomes, interval, observed, resample
 from peclip.results.entries import read_entries
 from peclip.results.evaluation import read_evaluation
 from peclip.results.tables import markdown_table
@@ -187,7 +187,7 @@ def table(out: Path, variants: Sequence[Variant], seeds: list[int]) -> list[Row]
     classes = len(tests[0].labels)
     seen = 100 * observed([outcomes], classes).war.reshape(shape)[0]
     drawn = 100 * resample([outcomes], classes).war.reshape(shape)
-    which = np.random.default_rng(SEED).integers(len(seeds), size=(DRAWS, 1, len(seeds)))
+    which = np.random.default_rng(BOOTSTRAP_SEED).integers(len(seeds), size=(DRAWS, 1, len(seeds)))
     means = np.take_along_axis(drawn, which, axis=2).mean(axis=2)
     trained = [read_evaluation(folder_of(out, variant, seeds[0])).metrics.trainable for variant in variants]
     return [_row(variant, trained[place], seen, means, place) for place, variant in enumerate(variants)]

@@ -58,6 +58,13 @@ def test_a_folder_gets_its_name_when_all_its_files_are_on_the_disk(tmp_path, mon
     assert synced == {**inside, tmp_path.stat().st_ino: True}
 
 
+def _write_twice(folder):
+    with atomic_folder(folder) as first:
+        (first / "a.txt").write_text("first")
+        with atomic_folder(folder) as second:
+            (second / "b.txt").write_text("second")
+
+
 def test_two_writers_of_one_process_do_not_meet_in_their_drafts(tmp_path):
     with atomic_write(tmp_path / "a.txt") as first, atomic_write(tmp_path / "a.txt") as second:
         first.write_text("first")
@@ -65,10 +72,8 @@ def test_two_writers_of_one_process_do_not_meet_in_their_drafts(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "first"  # the last one to be ready
 
-    with pytest.raises(InputError, match="not empty"), atomic_folder(tmp_path / "b") as first:
-        (first / "a.txt").write_text("first")
-        with atomic_folder(tmp_path / "b") as second:
-            (second / "b.txt").write_text("second")
+    with pytest.raises(InputError, match="not empty"):
+        _write_twice(tmp_path / "b")
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["b.txt"]
 
 

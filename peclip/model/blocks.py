@@ -41,7 +41,7 @@ class Flow(threading.local):
 
 
 @dataclass(frozen=True)
-class Run:
+class BlockExecution:
     """Execution of the blocks of a tower; the function is the same within rounding.
 
     Attributes:
@@ -55,7 +55,7 @@ class Run:
     draws: bool = False
 
 
-PLAIN = Run()
+PLAIN = BlockExecution()
 """Blocks run as they are."""
 
 
@@ -65,8 +65,8 @@ class BlockForward:
     An adapter of the whole block acts within it, so that it is compiled and recomputed with the block.
     """
 
-    def __init__(self, block: nn.Module, flow: Flow, run: Run, around: Around | None = None) -> None:
-        self.block, self.flow, self.run, self.around = block, flow, run, around
+    def __init__(self, block: nn.Module, flow: Flow, execution: BlockExecution, around: Around | None = None) -> None:
+        self.block, self.flow, self.execution, self.around = block, flow, execution, around
         self._forward: Callable[..., Any] | None = None
         block.forward = self
 
@@ -83,14 +83,14 @@ class BlockForward:
         if self._forward is None:
             own: Callable[..., Any] = MethodType(type(self.block).forward, self.block)
             own = partial(self.around, own) if self.around else own
-            self._forward = _compiled(own) if self.run.compile else own
+            self._forward = _compiled(own) if self.execution.compile else own
         try:
-            if not (self.run.checkpointing and torch.is_grad_enabled()):
+            if not (self.execution.checkpointing and torch.is_grad_enabled()):
                 return self._forward(*args, **options)
             again = partial(self._as_in, self.flow.frames, self.flow.last)
-            return checkpoint(again, *args, use_reentrant=False, preserve_rng_state=self.run.draws, **options)
+            return checkpoint(again, *args, use_reentrant=False, preserve_rng_state=self.execution.draws, **options)
         except RuntimeError as error:
-            if not (self.run.compile and _is_of_the_compiler(error)):
+            if not (self.execution.compile and _is_of_the_compiler(error)):
                 raise
             raise InputError(
                 f"compile is true, but blocks cannot be compiled here: {in_one_line(error)}; set it to false, or install "

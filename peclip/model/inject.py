@@ -14,7 +14,7 @@ from einops import repeat
 from torch import Tensor, nn
 
 from peclip.model.backbones.contract import Tower
-from peclip.model.blocks import PLAIN, BlockForward, Flow, Run
+from peclip.model.blocks import PLAIN, BlockExecution, BlockForward, Flow
 from peclip.model.fast.frozen import linear_of_last
 from peclip.model.parts.adapters import Adapter, Place, is_token_wise
 from peclip.model.parts.foreign import check_returned
@@ -35,7 +35,7 @@ class Handle(Protocol):
 
 
 def attach(
-    tower: Tower, adapters: Mapping[tuple[str, int], Adapter], depth: int, flow: Flow, run: Run = PLAIN
+    tower: Tower, adapters: Mapping[tuple[str, int], Adapter], depth: int, flow: Flow, execution: BlockExecution = PLAIN
 ) -> list[Handle]:
     """Hook adapters and prompts into a tower.
 
@@ -44,7 +44,7 @@ def attach(
         adapters: by (part, block), the part being ``attention``, ``mlp`` or ``block``.
         depth: at how many depths ``flow.prompts`` enter; 0 for none.
         flow: read by the hooks at every pass.
-        run: how the blocks run.
+        execution: how the blocks run: compiled, or recomputed for the gradient.
 
     Returns:
         The handles; removing them all restores the bare tower exactly.
@@ -68,9 +68,9 @@ def attach(
         ]
     around = {block: partial(_adapt_block, call) for (part, block), call in calls.items() if part == BLOCK}
     handles += [
-        BlockForward(block, flow, run, around.get(number))
+        BlockForward(block, flow, execution, around.get(number))
         for number, block in enumerate(tower.blocks)
-        if run.compile or run.checkpointing or number in around
+        if execution.compile or execution.checkpointing or number in around
     ]
     return handles
 

@@ -17,7 +17,7 @@ from peclip.arguments import check
 from peclip.class_texts import texts_by_name, texts_of
 from peclip.clip_format import ClipFormat
 from peclip.errors import InputError, shown
-from peclip.model.blocks import PLAIN, Flow, Run
+from peclip.model.blocks import PLAIN, BlockExecution, Flow
 from peclip.model.build import Built
 from peclip.model.fast.frozen import hold_in
 from peclip.model.inject import Handle, LayerForward, attach, narrow, uses_one_token
@@ -43,13 +43,13 @@ class Network(nn.Module):
 
     Args:
         built: its modules.
-        run: how blocks run: compiled, or recomputed for the gradient.
+        execution: how blocks run: compiled, or recomputed for the gradient.
     """
 
     token_ids: Tensor
     text_ends: Tensor
 
-    def __init__(self, built: Built, run: Run) -> None:
+    def __init__(self, built: Built, execution: BlockExecution) -> None:
         super().__init__()
         self.backbone, self.clip, self.config = built.backbone, built.backbone.clip, built.config
         self.adapters, self.prompts = built.adapters, built.prompts
@@ -58,7 +58,7 @@ class Network(nn.Module):
         self.register_buffer("text_ends", built.ends, persistent=False)
         self._flows = {name: Flow() for name in self.backbone.towers}
         self._texts, self.logit_bias = TextCache(), built.backbone.logit_bias
-        self._run = replace(run, draws=self.draws)
+        self._execution = replace(execution, draws=self.draws)
         self._of_clip = frozenset(name for name, _ in self.clip.named_parameters())
         in_text = {id(weight) for weight in self.backbone.text_weights()}
         self._peft_in_text = tuple(
@@ -76,7 +76,7 @@ class Network(nn.Module):
         self._handles += [LayerForward(self.clip.get_submodule(name), layer.forward) for name, layer in replaced]
         for name, tower in self.backbone.towers.items():
             depth = self.prompts.depth_in(name) if self.prompts else 0
-            self._handles += attach(tower, placed(self.adapters, name), depth, self._flows[name], self._run)
+            self._handles += attach(tower, placed(self.adapters, name), depth, self._flows[name], self._execution)
 
     @property
     def labels(self) -> list[str]:
@@ -260,7 +260,7 @@ class Network(nn.Module):
     def run_plainly(self) -> None:
         """Neither compile blocks nor recompute them for the gradient."""
         with self.bare():
-            self._run = PLAIN
+            self._execution = PLAIN
 
     @contextmanager
     def bare(self) -> Iterator[Self]:

@@ -12,7 +12,7 @@ from peclip.errors import InputError
 from peclip.labels import class_names
 from peclip.model.backbones.contract import Backbone
 from peclip.model.backbones.load import load_backbone
-from peclip.model.blocks import Run
+from peclip.model.blocks import BlockExecution
 from peclip.model.build import Built, Normalize, build, build_trained
 from peclip.model.io.checkpoint import read_trained
 from peclip.model.io.fits import check_fits, check_state, digest
@@ -99,7 +99,7 @@ class PEClip(Network):
         built = build(
             here, names, sentences, kept, prompts, logit_scale, num_frames, normalize, upright, temporal, method, norms
         )
-        super().__init__(built, Run(compile, checkpointing))
+        super().__init__(built, BlockExecution(compile, checkpointing))
         check_kept(self.trainable_state())
 
     @classmethod
@@ -144,7 +144,7 @@ class PEClip(Network):
             method,
             norms,
         )
-        return cls._of(built, Run(compile, checkpointing))
+        return cls._of(built, BlockExecution(compile, checkpointing))
 
     @classmethod
     @checked()
@@ -162,7 +162,7 @@ class PEClip(Network):
         Raises:
             InputError: the backbone cannot be loaded or is another one, or the weights do not fit the configuration.
         """
-        net = cls._of(build_trained(trained, backbone), Run(compile, checkpointing))
+        net = cls._of(build_trained(trained, backbone), BlockExecution(compile, checkpointing))
         net.load_trainable(trained.state, trained.source)
         net._record = (trained.record, digest(net.trainable_state())) if trained.record else None
         return net.eval()
@@ -182,9 +182,9 @@ class PEClip(Network):
         return cls.from_trained(with_record(read_trained(source)), backbone)
 
     @classmethod
-    def _of(cls, built: Built, run: Run) -> "PEClip":
+    def _of(cls, built: Built, execution: BlockExecution) -> "PEClip":
         net = cls.__new__(cls)
-        Network.__init__(net, built, run)
+        Network.__init__(net, built, execution)
         check_kept(net.trainable_state())
         return net
 

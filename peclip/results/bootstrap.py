@@ -19,7 +19,8 @@ PIECE = 500
 LEVEL = 0.95
 """Probability of an interval."""
 
-SEED = 0
+BOOTSTRAP_SEED = 0
+"""Seed of the draws of every interval, so that a report repeats exactly."""
 
 Interval = tuple[float, float]
 """The lower and the upper end."""
@@ -37,7 +38,7 @@ class Bootstrap:
 
     draws: int = DRAWS
     level: float = LEVEL
-    seed: int = SEED
+    seed: int = BOOTSTRAP_SEED
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def observed(tests: Sequence[Outcomes], classes: int) -> Rates:
     return mean.rates(len(tests))
 
 
-def resample(tests: Sequence[Outcomes], classes: int, draws: int = DRAWS, seed: int = SEED) -> Rates:
+def resample(tests: Sequence[Outcomes], classes: int, draws: int = DRAWS, seed: int = BOOTSTRAP_SEED) -> Rates:
     """Resample the clips of each test set independently, and return the mean rates over the sets.
 
     A rate of several test sets is the mean over them; a class counts in those where it occurs.

@@ -12,7 +12,7 @@ from peclip.clip_format import CLIP_MEAN, CLIP_STD, ClipFormat
 from peclip.errors import counted, printable
 from peclip.labels import are_expressions
 from peclip.results.evaluation import Metrics, read_metrics
-from peclip.results.options import SEED, read_changes, read_options, section_of
+from peclip.results.options import SEED_OPTION, read_changes, read_options, section_of
 from peclip.results.records import from_json
 from peclip.results.selection import is_optimistic, selection_note
 from peclip.results.tables import Rows, markdown_table, scores_table
@@ -104,7 +104,7 @@ def read_run(run: Path) -> RunRecord | None:
         **_pick(trainer, "max_epochs", "max_steps", "precision", "accumulate_grad_batches"),
         **_pick(data, "batch_size"),
         **{key: value for key, value in model.items() if key != "net" and isinstance(value, Plain)},
-        "seed": settings.get(SEED),
+        "seed": settings.get(SEED_OPTION),
         **{
             f"{change.option} up to step {change.step}": change.before
             for change in read_changes(run)

@@ -23,7 +23,7 @@ from peclip.results.bootstrap import (
 from peclip.results.entries import Entry, read_entries
 from peclip.results.mcnemar import MEANING, McNemar, mcnemar
 from peclip.results.scores import by_label
-from peclip.results.selection import Selection, Split, optimism_notes
+from peclip.results.selection import EvaluatedSplit, Selection, optimism_notes
 from peclip.results.tables import (
     Rows,
     class_rows,
@@ -70,7 +70,7 @@ class Compared:
     """
 
     run: str
-    split: Split
+    split: EvaluatedSplit
     selection: Selection
     war: Estimate
     uar: Estimate
@@ -94,7 +94,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Change:
+class RateChange:
     """A difference of a rate, with its interval and the two-sided p of no difference."""
 
     difference: float
@@ -108,8 +108,8 @@ class Difference:
 
     run: str
     to: str
-    war: Change
-    uar: Change
+    war: RateChange
+    uar: RateChange
     mcnemar: McNemar
 
 
@@ -189,13 +189,13 @@ def compare_entries(entries: Sequence[Entry]) -> Comparison:
     )
 
 
-def _change(seen: np.ndarray, drawn: np.ndarray, index: int) -> Change:
+def _change(seen: np.ndarray, drawn: np.ndarray, index: int) -> RateChange:
     """Return the change of a rate ``(N, R)`` from the first run to another.
 
     Of equal rates it is 0: means over folds and classes differ by rounding where their clips come in another order.
     """
     observed, by_draw = ((rates[:, index] - rates[:, 0]).round(DIGITS) + 0.0 for rates in (seen, drawn))
-    return Change(float(observed[0]), interval(by_draw), p_value(by_draw))
+    return RateChange(float(observed[0]), interval(by_draw), p_value(by_draw))
 
 
 def _compared(entry: Entry, index: int, seen: Rates, drawn: Rates, labels: Sequence[str]) -> Compared:

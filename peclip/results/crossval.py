@@ -12,7 +12,7 @@ from peclip.labels import MOST_CLASSES
 from peclip.results.bootstrap import LEVEL, Bootstrap, Estimate, Outcomes, Spread, interval, resample
 from peclip.results.evaluation import Evaluation
 from peclip.results.figures import draw_confusion, draw_rates, write_confusion
-from peclip.results.folds import Fold, Pooled, Summary
+from peclip.results.folds import CrossValidationSummary, Fold, Pooled
 from peclip.results.records import from_json, read_json
 from peclip.results.scores import scores
 from peclip.results.selection import is_optimistic
@@ -31,7 +31,7 @@ from peclip.terminal import say
 RESULTS = "results.json"
 
 
-def summarise(results: Mapping[int, Evaluation], name: str) -> Summary:
+def summarise(results: Mapping[int, Evaluation], name: str) -> CrossValidationSummary:
     """Summarise the folds of a cross-validation.
 
     Means are over the folds, a class counting in those where it occurs. The spread is the standard deviation over the
@@ -53,7 +53,7 @@ def summarise(results: Mapping[int, Evaluation], name: str) -> Summary:
     tests = [Outcomes(fold.truth, (fold.truth == fold.predicted)[np.newaxis]) for fold in folds]
     drawn = resample(tests, len(labels))
     metrics = folds[0].metrics
-    return Summary(
+    return CrossValidationSummary(
         name=name,
         benchmark=metrics.benchmark,
         selection=metrics.selection,
@@ -75,7 +75,7 @@ def summarise(results: Mapping[int, Evaluation], name: str) -> Summary:
     )
 
 
-def write_summary(folder: Path, summary: Summary) -> None:
+def write_summary(folder: Path, summary: CrossValidationSummary) -> None:
     """Write ``results.md``, ``confusion.csv``, ``results.json`` and at last the two pictures of ``results.md``."""
     confusion, labels = np.array(summary.pooled.confusion), list(summary.per_class_recall)
     write_text(folder / "results.md", as_markdown(summary))
@@ -89,7 +89,7 @@ def write_summary(folder: Path, summary: Summary) -> None:
     draw_confusion(folder / "confusion.png", confusion, labels, title)
 
 
-def read_summary(folder: Path) -> Summary:
+def read_summary(folder: Path) -> CrossValidationSummary:
     """Read ``results.json`` of a cross-validation.
 
     Raises:
@@ -100,10 +100,10 @@ def read_summary(folder: Path) -> Summary:
         raise InputError(
             f"{folder} has no {RESULTS}, so no finished cross-validation: run its peclip cv again to resume"
         )
-    return from_json(Summary, content, str(folder / RESULTS))
+    return from_json(CrossValidationSummary, content, str(folder / RESULTS))
 
 
-def as_markdown(summary: Summary) -> str:
+def as_markdown(summary: CrossValidationSummary) -> str:
     """Return the summary as a page of markdown."""
     result = (
         f"WAR **{_mean_and_std(summary.war)}**, UAR **{_mean_and_std(summary.uar)}**: mean and standard deviation "
@@ -132,7 +132,7 @@ def as_markdown(summary: Summary) -> str:
     )
 
 
-def print_summary(summary: Summary) -> None:
+def print_summary(summary: CrossValidationSummary) -> None:
     """Print the tables of the summary, and how the checkpoints were chosen."""
     print_table(summary.title, _results(summary, RESULTS))
     print_table("Folds", _folds(summary))
@@ -174,7 +174,7 @@ def _fold(number: int, fold: Evaluation) -> Fold:
     )
 
 
-def _matrix(summary: Summary) -> str:
+def _matrix(summary: CrossValidationSummary) -> str:
     """Return the confusion matrix in markdown, or of many classes the name of the file that has it."""
     labels = list(summary.per_class_recall)
     if len(labels) > MOST_CLASSES:
@@ -183,7 +183,7 @@ def _matrix(summary: Summary) -> str:
     return markdown_table((["", *labels], matrix))
 
 
-def _results(summary: Summary, file: str | None = None) -> Rows:
+def _results(summary: CrossValidationSummary, file: str | None = None) -> Rows:
     """Return a row for WAR, UAR and each class: mean, spread and interval, and the same pooled.
 
     ``file`` is as for :func:`peclip.results.tables.class_rows`.
@@ -198,7 +198,7 @@ def _results(summary: Summary, file: str | None = None) -> Rows:
     return ["", "mean", "std", level, "pooled", level], [*rows[:2], *class_rows(rows[2:], file)]
 
 
-def _folds(summary: Summary) -> Rows:
+def _folds(summary: CrossValidationSummary) -> Rows:
     """Return a row for each fold: clips, WAR, UAR and the duration of the training."""
     rows = [
         [f"{fold.fold}", f"{fold.clips:,}", percent(fold.war), percent(fold.uar), duration(fold.seconds)]

@@ -18,7 +18,7 @@ from peclip.results.calibration import Calibrated
 from peclip.results.figures import draw_confusion, write_confusion
 from peclip.results.records import from_json, read_json
 from peclip.results.scores import Scores, scores
-from peclip.results.selection import Seen, Selection, Split, Validated
+from peclip.results.selection import EvaluatedSplit, Seen, Selection, Validated
 from peclip.results.training import Training, read_training
 from peclip.views import Views
 
@@ -89,7 +89,7 @@ class Metrics:
         validated: on how many validation clips the training validated; None for all of them, or where the file does not say.
     """
 
-    split: Split
+    split: EvaluatedSplit
     selection: Selection
     trainable: int
     parameters: int

@@ -52,7 +52,7 @@ class Pooled:
 
 
 @dataclass(frozen=True)
-class Summary:
+class CrossValidationSummary:
     """The result of a cross-validation: the content of results.json.
 
     Attributes:

@@ -14,7 +14,7 @@ from peclip.results.records import from_json
 
 OPTIONS, CHANGES = "config.yaml", "changes.yaml"
 
-SEED = "seed_everything"
+SEED_OPTION = "seed_everything"
 """Option of the seed of a run."""
 
 SECTIONS = frozenset(
@@ -45,7 +45,7 @@ LOCATION = frozenset({"data.manifest", "data.root", "data.benchmark", "data.opti
 
 
 @dataclass(frozen=True)
-class Change:
+class OptionChange:
     """An option that a resumed run has changed.
 
     Attributes:
@@ -86,17 +86,19 @@ def read_options(run: Path, step: int | None = None) -> dict[str, Any] | None:
     return options
 
 
-def read_changes(run: Path) -> tuple[Change, ...]:
+def read_changes(run: Path) -> tuple[OptionChange, ...]:
     """Return the changes of a run in order; none where it has no changes.yaml.
 
     Raises:
         InputError: changes.yaml is torn.
     """
     found, path = _read(run / CHANGES, list), run / CHANGES
-    return tuple(from_json(Change, content, f"{path}: entry {place}") for place, content in enumerate(found or (), 1))
+    return tuple(
+        from_json(OptionChange, content, f"{path}: entry {place}") for place, content in enumerate(found or (), 1)
+    )
 
 
-def write_changes(run: Path, changes: Sequence[Change]) -> None:
+def write_changes(run: Path, changes: Sequence[OptionChange]) -> None:
     """Write changes.yaml; without changes there is none."""
     if changes:
         write_text(run / CHANGES, yaml.safe_dump(list(map(asdict, changes)), sort_keys=False, default_flow_style=None))

@@ -10,12 +10,12 @@ from peclip.errors import InputError, shown
 from peclip.files import file_errors, is_not, natural_key
 from peclip.results.crossval import RESULTS, read_summary
 from peclip.results.evaluation import METRICS, read_metrics, run_above
-from peclip.results.options import DEVICES, FREE, LOCATION, OPTIONS, SEED, by_name, read_changes, read_options
-from peclip.results.selection import Selection, Split
+from peclip.results.options import DEVICES, FREE, LOCATION, OPTIONS, SEED_OPTION, by_name, read_changes, read_options
+from peclip.results.selection import EvaluatedSplit, Selection
 from peclip.results.tables import total
 from peclip.results.training import read_training
 
-ALIKE = (FREE - DEVICES) | {SEED, "data.seed"}
+ALIKE = (FREE - DEVICES) | {SEED_OPTION, "data.seed"}
 """Options in which the runs of a row may differ."""
 
 
@@ -49,7 +49,7 @@ class Result:
     uar: float
     trainable: int
     parameters: int
-    split: Split
+    split: EvaluatedSplit
     selection: Selection
     flops: int | None
     seconds: float | None
@@ -191,7 +191,7 @@ def _kind(options: Mapping[str, Any] | None, of_training: Mapping[str, Any] | No
 
 
 def _seed(options: Mapping[str, Any] | None) -> int | None:
-    seed = (options or {}).get(SEED)
+    seed = (options or {}).get(SEED_OPTION)
     return seed if isinstance(seed, int) else None
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 Selection = Literal["validation", "test", "none"]
 """Clips on which the best checkpoint is chosen."""
 
-Split = Literal["test", "validation"]
+EvaluatedSplit = Literal["test", "validation"]
 """Clips that an evaluation reads."""
 
 SELECTION: dict[Selection, str] = {
@@ -69,12 +69,12 @@ class Validated:
         return f"{' and '.join(self.chose)} chosen on {self.clips:,} of {self.of:,} validation clips"
 
 
-def is_optimistic(selection: Selection, split: Split) -> bool:
+def is_optimistic(selection: Selection, split: EvaluatedSplit) -> bool:
     """Return whether the checkpoint is chosen on the clips that are evaluated; with ``val: test`` these are also the validation clips."""
     return selection in ("test", split)
 
 
-def selection_note(selection: Selection, split: Split = "test", of: str = "") -> str:
+def selection_note(selection: Selection, split: EvaluatedSplit = "test", of: str = "") -> str:
     """Return a sentence that says how the checkpoint is selected.
 
     Args:
@@ -86,6 +86,6 @@ def selection_note(selection: Selection, split: Split = "test", of: str = "") ->
     return f"{of}: {text}" if of else text[0].upper() + text[1:]
 
 
-def optimism_notes(selection: Selection, split: Split, of: str = "") -> list[str]:
+def optimism_notes(selection: Selection, split: EvaluatedSplit, of: str = "") -> list[str]:
     """Return :func:`selection_note` where it makes results optimistic, else nothing; the arguments are the same."""
     return [selection_note(selection, split, of)] if is_optimistic(selection, split) else []

@@ -4,11 +4,11 @@ import pytest
 
 from peclip.errors import InputError
 from peclip.results.card import read_run
-from peclip.results.options import CHANGES, OPTIONS, Change, by_name, read_changes, read_options, write_changes
+from peclip.results.options import CHANGES, OPTIONS, OptionChange, by_name, read_changes, read_options, write_changes
 
-RATE = Change(15, "model.lr_adapters", 0.0003, 0.002)
-LONGER = Change(15, "trainer.max_epochs", 3, 6)
-SKIPS = Change(30, "data.on_error", "raise", "skip")
+RATE = OptionChange(15, "model.lr_adapters", 0.0003, 0.002)
+LONGER = OptionChange(15, "trainer.max_epochs", 3, 6)
+SKIPS = OptionChange(30, "data.on_error", "raise", "skip")
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_options_have_dotted_names_and_classes_are_one_value(run):
 
 
 def test_a_model_card_says_what_has_changed(run):
-    write_changes(run, [RATE, Change(3, "data.manifest", "/home/me/a.csv", "b.csv")])
+    write_changes(run, [RATE, OptionChange(3, "data.manifest", "/home/me/a.csv", "b.csv")])
     training = read_run(run).training
     assert training["lr_adapters"] == 0.002
     assert training["model.lr_adapters up to step 15"] == 0.0003

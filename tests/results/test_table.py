@@ -12,7 +12,7 @@ import yaml
 from peclip.clip_format import ClipFormat
 from peclip.results.crossval import summarise, write_summary
 from peclip.results.evaluation import Limited, read_evaluation
-from peclip.results.options import Change, write_changes
+from peclip.results.options import OptionChange, write_changes
 from peclip.results.replicates import find_results
 from peclip.results.selection import Seen
 from tests.runs import few_calls, run
@@ -127,11 +127,11 @@ def test_what_is_only_watched_otherwise_is_a_replicate_and_what_is_trained_other
 
 
 def test_runs_that_were_resumed_with_other_options_are_no_replicates(runs):
-    longer = Change(step=60, option="trainer.max_epochs", before=1, now=2)
+    longer = OptionChange(step=60, option="trainer.max_epochs", before=1, now=2)
     for seed, changes in ((4, [longer]), (5, [longer]), (6, [replace(longer, step=30)])):
         write_changes(write(runs / f"runs/full/seed_{seed}", seed=seed), changes)
-    faster = Change(step=60, option="data.num_workers", before=1, now=2)
-    moved = Change(step=40, option="data.manifest", before="a.csv", now=None)
+    faster = OptionChange(step=60, option="data.num_workers", before=1, now=2)
+    moved = OptionChange(step=40, option="data.manifest", before="a.csv", now=None)
     write_changes(write(runs / "runs/full/seed_7", seed=7), [faster, moved])
     assert [row["seeds"] for row in rows("runs/full")] == ["0 1 2 7", "4 5", "6"]
 

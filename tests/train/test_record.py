@@ -11,7 +11,7 @@ import yaml
 
 from peclip.errors import InputError
 from peclip.results.evaluation import METRICS
-from peclip.results.options import OPTIONS, Change, read_changes, write_changes
+from peclip.results.options import OPTIONS, OptionChange, read_changes, write_changes
 from peclip.train.callbacks.resumed import Resumed
 from peclip.train.runs.checkpoints import BestCheckpoint
 from peclip.train.runs.record import changes_on_resuming, mixed_results, repeats_steps
@@ -197,8 +197,8 @@ def test_another_module_is_refused(tmp_path):
     ("option", "same"), [("data.num_workers", True), ("data.root", True), ("model.lr_prompts", False)]
 )
 def test_steps_are_repeated_alike_unless_an_option_affects_them(option, same, tmp_path):
-    earlier = Change(5, "trainer.max_epochs", 3, 6)
-    assert repeats_steps(at_step(tmp_path), [earlier, Change(15, option, 0, 1)]) == same
+    earlier = OptionChange(5, "trainer.max_epochs", 3, 6)
+    assert repeats_steps(at_step(tmp_path), [earlier, OptionChange(15, option, 0, 1)]) == same
 
 
 def test_a_finished_run_does_not_change(tmp_path):
@@ -218,10 +218,10 @@ def test_a_run_without_a_checkpoint_may_begin_with_other_options(tmp_path):
 
 def test_a_change_is_agreed_once_and_counts_from_the_checkpoint_that_is_there(tmp_path):
     """After a step back, to the checkpoint before a change, it applies from there on."""
-    earlier = [Change(10, "data.num_workers", 2, 4), Change(20, "model.lr_adapters", 2e-4, 2e-3)]
+    earlier = [OptionChange(10, "data.num_workers", 2, 4), OptionChange(20, "model.lr_adapters", 2e-4, 2e-3)]
     write_changes(tmp_path, earlier)
     now = changes_on_resuming(at_step(tmp_path), changed(model__lr_adapters=2e-3), BEFORE, allowed=False)
-    assert now == (earlier[0], Change(15, "model.lr_adapters", 2e-4, 2e-3))
+    assert now == (earlier[0], OptionChange(15, "model.lr_adapters", 2e-4, 2e-3))
     assert changes_on_resuming(at_step(tmp_path), BEFORE, BEFORE, allowed=False) == (earlier[0],)
 
 
@@ -229,7 +229,7 @@ def test_a_run_at_the_checkpoint_that_it_continues_is_compared_with_what_it_bega
     """It is killed before its first checkpoint, again and again: what was changed on the way stays on record, in order."""
     began = changed(model__lr_adapters=2e-3)
     (tmp_path / OPTIONS).write_text(yaml.safe_dump(began))
-    record = [Change(10, "data.num_workers", 0, 2), Change(15, "model.lr_adapters", 2e-4, 2e-3)]
+    record = [OptionChange(10, "data.num_workers", 0, 2), OptionChange(15, "model.lr_adapters", 2e-4, 2e-3)]
     write_changes(tmp_path, record)
     run = at_step(tmp_path, at_start=True)
     assert changes_on_resuming(run, began, BEFORE, allowed=False) == tuple(record)
@@ -237,7 +237,7 @@ def test_a_run_at_the_checkpoint_that_it_continues_is_compared_with_what_it_bega
         options = changed(model__lr_adapters=now)
         with pytest.raises(InputError, match=rf"lr_adapters {before} \(now {now}\): .*--allow_changes true"):
             changes_on_resuming(run, options, BEFORE, allowed=False)
-        record.append(Change(15, "model.lr_adapters", before, now))
+        record.append(OptionChange(15, "model.lr_adapters", before, now))
         assert changes_on_resuming(run, options, BEFORE, allowed=True) == tuple(record)
         write_changes(tmp_path, record)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from peclip.data.benchmarks.folds import FoldList, merge_folds
 from peclip.data.benchmarks.layout import (
-    check_folder,
+    check_root,
     children,
     clip_name,
     folders_below,
@@ -121,7 +121,7 @@ def _release(
     Raises:
         InputError: they are missing.
     """
-    check_folder(root)
+    check_root(root)
     folders = [root, *folders_below(root, DEEPEST)]
     for folder in folders:
         lists = [(path, found) for path in children(folder) if (found := pattern.fullmatch(path.name))]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from peclip.data.benchmarks.folds import FoldList, merge_folds
-from peclip.data.benchmarks.layout import check_folder, children, finder, folders_below, numbered, to_label, to_manifest
+from peclip.data.benchmarks.layout import check_root, children, finder, folders_below, numbered, to_label, to_manifest
 from peclip.data.benchmarks.votes import add_votes
 from peclip.data.lists.reading import fold_of, read_list, role_of
 from peclip.data.manifest import Manifest, Split
@@ -60,7 +60,7 @@ def dfew(
     Raises:
         InputError: a folder or the votes are missing, a line is not ``CLIP,LABEL``, or lists contradict each other.
     """
-    check_folder(root)
+    check_root(root)
     inside = [child for child in children(root) if child.name.lower().startswith("dfew") and child.is_dir()]
     base, paths = next(((base, paths) for base in (root, *inside) if (paths := _list_paths(base))), (root, {}))
     if not paths:

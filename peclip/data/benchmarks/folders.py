@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from peclip.data.benchmarks.layout import (
-    check_folder,
+    check_root,
     children,
     clip_name,
     is_frame_folder,
@@ -34,7 +34,7 @@ def folders(root: Path) -> Manifest:
     Raises:
         InputError: no such folder, no clip in it or in one of its classes, or a file whose name does not determine its class.
     """
-    check_folder(root)
+    check_root(root)
     splits = [child for child in children(root) if child.is_dir() and child.name.lower() in SPLITS]
     if not splits:
         return to_manifest(list(_classes(root, root, "")), root)

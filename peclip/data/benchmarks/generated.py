@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from peclip.data.benchmarks.layout import check_folder
+from peclip.data.benchmarks.layout import check_root
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
 
@@ -32,7 +32,7 @@ def demo_order(root: Path) -> Manifest:
 
 
 def _read(root: Path, name: str) -> Manifest:
-    check_folder(root)
+    check_root(root)
     manifest = root / name / "manifest.csv"
     if not manifest.is_file():
         raise InputError(

@@ -29,7 +29,7 @@ def locate(root: Path, benchmark: str, *candidates: str) -> Path:
     Raises:
         InputError: there is no root, or no candidate in it.
     """
-    check_folder(root)
+    check_root(root)
     for folder in (root, *(child for child in children(root) if child.name.lower() == benchmark.lower())):
         for candidate in candidates:
             if (folder / candidate).exists():
@@ -38,7 +38,7 @@ def locate(root: Path, benchmark: str, *candidates: str) -> Path:
     raise InputError(f"{root}: not the released layout of {benchmark}, expected {candidates[0]}{other} in it")
 
 
-def check_folder(root: Path) -> None:
+def check_root(root: Path) -> None:
     """Raise an :class:`InputError` unless this is a folder that can be listed."""
     if not root.exists():
         raise InputError(f"root {root}: no such folder", "root")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unicodedata import normalize
 
-from peclip.data.benchmarks.layout import check_folder, subfolders
+from peclip.data.benchmarks.layout import check_root, subfolders
 from peclip.data.lists.reading import ClipList, Row
 from peclip.errors import InputError, short
 from peclip.files import VIDEO_SUFFIXES
@@ -110,7 +110,7 @@ def find_clips(one: ClipList, root: Path, drop: int | None, finder: ClipFinder) 
     Raises:
         InputError: no clip is found, or clips of these names are in several places.
     """
-    check_folder(root)
+    check_root(root)
     shared = _shared_folders(one.rows)
     if drop is not None:
         bare = next((row for row in one.rows if len(row.parts) <= drop), None)

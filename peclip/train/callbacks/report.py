@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from peclip.model import ModelConfig, Trained
 from peclip.model.naming import method_name
 from peclip.results.evaluation import Classes, Limited, Metrics, write_evaluation
-from peclip.results.selection import Split, Validated
+from peclip.results.selection import EvaluatedSplit, Validated
 from peclip.results.tables import print_metrics
 from peclip.terminal import say
 from peclip.train.callbacks.run import (
@@ -77,7 +77,7 @@ class Report(Callback):
         if self._model and self._trained:
             validated = validated_before(self._model, self._trained)
             self._classes = other_classes(module.net.config, self._trained.config)
-            split: Split = "test" if trainer.testing else "validation"
+            split: EvaluatedSplit = "test" if trainer.testing else "validation"
             own = own_clips(self._model, self._trained, data, clips, split)
         omitted = data.other_clips("test" if trainer.testing else "val") or None
         method = method_name(module.net.config)

@@ -14,7 +14,7 @@ from peclip.errors import InputError, options_below, shown
 from peclip.guard import options_in
 from peclip.model.parts.peft_config import refuse_files
 from peclip.recipes import CONFIG_OPTIONS
-from peclip.results.options import SEED
+from peclip.results.options import SEED_OPTION
 from peclip.train.cli.checks import SEEDS
 
 SECTIONS = ("trainer", "model", "data", "checkpoint", "last")
@@ -103,12 +103,14 @@ def check_seed(args: Sequence[str]) -> None:
     Raises:
         InputError: it is not a whole number.
     """
-    given = [value for name, value in _options(args) if name == f"--{SEED}" and value]
-    given += [json.dumps(options[SEED], default=str) for _, options in _configurations(args) if SEED in options]
+    given = [value for name, value in _options(args) if name == f"--{SEED_OPTION}" and value]
+    given += [
+        json.dumps(options[SEED_OPTION], default=str) for _, options in _configurations(args) if SEED_OPTION in options
+    ]
     for value in given:
         if not re.fullmatch(r"[+-]?\d+", value):
             raise InputError(
-                f"{SEED} is {shown(value)}, expected 0 to {SEEDS - 1}: every run has a seed, with which it can be repeated"
+                f"{SEED_OPTION} is {shown(value)}, expected 0 to {SEEDS - 1}: every run has a seed, with which it can be repeated"
             )
 
 

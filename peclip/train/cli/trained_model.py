@@ -23,7 +23,7 @@ from peclip.model.io.spec import Spec, completed, describe, resolve
 from peclip.model.modules import build_prompts
 from peclip.model.parts.peft_config import describe_method
 from peclip.model.parts.temporal import MeanPool
-from peclip.results.options import OPTIONS, SEED, read_options, section_of
+from peclip.results.options import OPTIONS, SEED_OPTION, read_options, section_of
 from peclip.train.runs.folder import run_of_model
 
 
@@ -201,8 +201,8 @@ def run_options(source: str, other_data: bool, trusted: bool) -> dict[str, Any]:
         "trainer": {name: value for name, value in trainer.items() if name == "precision" and isinstance(value, str)},
     }
     options: dict[str, Any] = {name: values for name, values in kept.items() if values}
-    seed = found.get(SEED)
-    return options | ({SEED: seed} if type(seed) is int else {})
+    seed = found.get(SEED_OPTION)
+    return options | ({SEED_OPTION: seed} if type(seed) is int else {})
 
 
 def _check_manifest(run: Path, manifest: Any) -> None:

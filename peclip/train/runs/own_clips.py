@@ -15,8 +15,8 @@ from peclip.errors import InputError
 from peclip.model import Trained
 from peclip.model.torch_file import read_checkpoint
 from peclip.results.card import data_record
-from peclip.results.options import SEED, read_options
-from peclip.results.selection import Seen, Selection, Split, is_optimistic
+from peclip.results.options import SEED_OPTION, read_options
+from peclip.results.selection import EvaluatedSplit, Seen, Selection, is_optimistic
 from peclip.train.runs.checkpoint_io import LAST
 from peclip.train.runs.checkpoints import LastCheckpoint
 from peclip.train.runs.clips import clip_digests
@@ -50,7 +50,7 @@ class OwnClips:
     seen: Seen | None = None
 
 
-def own_clips(source: str, trained: Trained, data: VideoDataModule, clips: Manifest, split: Split) -> OwnClips:
+def own_clips(source: str, trained: Trained, data: VideoDataModule, clips: Manifest, split: EvaluatedSplit) -> OwnClips:
     """Return on which of the clips of its evaluation a model was trained and chosen.
 
     Args:
@@ -78,7 +78,7 @@ def _unknown(clips: Manifest) -> OwnClips:
     return OwnClips("none", Seen(0, 0, len(clips), unknown=True))
 
 
-def _compared(own: VideoDataModule, clips: Manifest, split: Split) -> OwnClips:
+def _compared(own: VideoDataModule, clips: Manifest, split: EvaluatedSplit) -> OwnClips:
     """Return which of some clips a run trained and validated on."""
     files, splits = _files(clips), own.splits
     trained, validated, tested = ({*_files(each)} for each in (splits.train, splits.val, splits.test))
@@ -132,7 +132,7 @@ def _own_data(options: Mapping[str, Any], data: VideoDataModule, known: Any) -> 
     Raises:
         InputError: an option is not one.
     """
-    given, seed = options.get("data"), options.get(SEED)
+    given, seed = options.get("data"), options.get(SEED_OPTION)
     if not isinstance(given, Mapping) or type(seed) is not int:
         return None
     here, there = (

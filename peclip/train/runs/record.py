@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError
 from peclip.results.evaluation import METRICS
-from peclip.results.options import DEVICES, FREE, LOCATION, OPTIONS, Change, by_name, read_changes, read_options
+from peclip.results.options import DEVICES, FREE, LOCATION, OPTIONS, OptionChange, by_name, read_changes, read_options
 from peclip.train.runs.clips import clip_digests, same_batches
 from peclip.train.runs.folder import ALLOW
 from peclip.train.runs.resume import Interrupted
@@ -64,7 +64,7 @@ ON_SCREEN = ("RichProgressBar", "TQDMProgressBar", "RichModelSummary", "ModelSum
 
 def changes_on_resuming(
     run: Interrupted, options: Mapping[str, Any], defaults: Mapping[str, Any], allowed: bool
-) -> tuple[Change, ...]:
+) -> tuple[OptionChange, ...]:
     """Return how the options of a resumed run have changed up to now, earlier changes first.
 
     Args:
@@ -84,7 +84,7 @@ def changes_on_resuming(
     stated = dict.fromkeys(name for name in absent if name in known) | stated
     names = {_plain(name): name for name, _ in by_name(options)}
     found = [
-        Change(run.steps, names.get(name, name), known.get(name), value)
+        OptionChange(run.steps, names.get(name, name), known.get(name), value)
         for name, value in stated.items()
         if _differs(name, known.get(name), value)
     ]
@@ -117,23 +117,23 @@ def changes_on_resuming(
     return (*(change for change in earlier if keeps_all or change.step < run.steps), *found)
 
 
-def changed_at(run: Interrupted, changes: Iterable[Change]) -> set[str]:
+def changed_at(run: Interrupted, changes: Iterable[OptionChange]) -> set[str]:
     """Return the plain names of the options that differ from those of the checkpoint from which a run resumes."""
     return {_plain(change.option) for change in changes if change.step == run.steps}
 
 
-def repeats_steps(run: Interrupted, changes: Iterable[Change]) -> bool:
+def repeats_steps(run: Interrupted, changes: Iterable[OptionChange]) -> bool:
     """Return whether the steps after a checkpoint have the same results as before the interruption."""
     return changed_at(run, changes) <= FREE | LOCATION | {"data.batch_size"}
 
 
-def mixed_results(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Change]:
+def mixed_results(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[OptionChange]:
     """Yield the options, given by section, that make results of the two incomparable; for folds, which are trained whole."""
     harmless = (FREE | LOCATION) - DEVICES - {"model.zero_shot"}
     first, second = dict(by_name(before)), dict(by_name(now))
     for name in dict.fromkeys((*second, *first)):
         if _plain(name) not in harmless and first.get(name) != second.get(name):
-            yield Change(0, name, first.get(name), second.get(name))
+            yield OptionChange(0, name, first.get(name), second.get(name))
 
 
 def check_same_clips(run: Interrupted, trainer: Trainer, data: VideoDataModule) -> None:
@@ -201,7 +201,7 @@ def _with_effect(callbacks: Any) -> list[Any]:
 
 
 def _kind(
-    change: Change, run: Interrupted, known: Mapping[str, Any], stated: Mapping[str, Any]
+    change: OptionChange, run: Interrupted, known: Mapping[str, Any], stated: Mapping[str, Any]
 ) -> Literal["free", "applied", "fixed"]:
     """Return whether an option may differ, may differ where the user allows it, or may not differ.
 
@@ -224,7 +224,7 @@ def _kind(
     return "applied" if name in APPLIED | LOCATION else "fixed"
 
 
-def _extends(change: Change) -> bool:
+def _extends(change: OptionChange) -> bool:
     """Return whether a change only asks for more training."""
     limits = (change.before, change.now)
     if change.option not in LIMITS or not all(isinstance(limit, int) for limit in limits):
@@ -240,7 +240,7 @@ def _reached(run: Interrupted, options: Mapping[str, Any]) -> str | None:
     return next((name for name, limit in limits.items() if limit not in (None, -1) and done[name] >= limit), None)
 
 
-def _refused(run: Interrupted, changes: list[Change], advice: str) -> InputError:
+def _refused(run: Interrupted, changes: list[OptionChange], advice: str) -> InputError:
     said = [f"{change.option} {in_short(change.before)} (now {in_short(change.now)})" for change in changes[:SHOWN]]
     more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
     return InputError(

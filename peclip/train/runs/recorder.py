@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import CSVLogger
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError
 from peclip.files import copy_new, write_new_text, write_text
-from peclip.results.options import CHANGES, OPTIONS, Change, read_changes, write_changes
+from peclip.results.options import CHANGES, OPTIONS, OptionChange, read_changes, write_changes
 from peclip.terminal import say
 from peclip.train.runs.checkpoints import START, LastCheckpoint
 from peclip.train.runs.clips import BATCH
@@ -80,7 +80,7 @@ class Recorder:
         self._complete: str | None = None
         self.has_begun = False
         """True where this process has begun the folder, which it may remove if nothing comes of it."""
-        self.changes: tuple[Change, ...] = ()
+        self.changes: tuple[OptionChange, ...] = ()
         if resumed:
             self._keep_origin(resumed)
             defaults = self._plain(parser.get_defaults())

@@ -155,7 +155,7 @@ def test_layers_that_draw_without_a_module_for_it_are_seeded_too(tiny_clip, argu
     for kind in (peft.LoHaConfig, peft.LoKrConfig):
         net = alone(tiny_clip, kind(r=2, target_modules=["q_proj", "fc1"], **arguments), checkpointing=True)
         assert net.draws
-        assert net._run.draws
+        assert net._execution.draws
         assert not alone(tiny_clip, kind(r=2, target_modules=["q_proj"])).draws
 
 
