@@ -284,8 +284,11 @@ def as_text_cell(text: str) -> str:
 
 
 def is_temporary(path: Path) -> bool:
-    """Return whether a file has a name of :func:`temporary_name`: a process was killed while it wrote it."""
-    return re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name) is not None
+    """Return whether a file has a name of :func:`temporary_name`: a process was killed while it wrote it.
+
+    Earlier versions wrote the number of a process there.
+    """
+    return re.fullmatch(r"\..+\.([0-9a-f]{8}|\d+)(\.\w+)?", path.name) is not None
 
 
 def natural_key(name: str) -> list[tuple[bool, int, str]]:

@@ -5,7 +5,18 @@ import os
 import pytest
 
 from peclip.errors import InputError
-from peclip.files import LOCK, atomic_folder, atomic_write, copy_new, is_not, locked, move_folder, write_new_text
+from peclip.files import (
+    LOCK,
+    atomic_folder,
+    atomic_write,
+    copy_new,
+    is_not,
+    is_temporary,
+    locked,
+    move_folder,
+    temporary_name,
+    write_new_text,
+)
 
 
 def test_nothing_is_left_of_a_file_whose_writing_fails(tmp_path):
@@ -75,6 +86,13 @@ def test_two_writers_of_one_process_do_not_meet_in_their_drafts(tmp_path):
     with pytest.raises(InputError, match="not empty"):
         _write_twice(tmp_path / "b")
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["b.txt"]
+
+
+@pytest.mark.parametrize("name", ["table.csv", "a.b.mp4", "folder", ".hidden"])
+def test_a_draft_is_recognized_by_its_name(tmp_path, name):
+    assert all(is_temporary(temporary_name(tmp_path / name)) for _ in range(20))  # with and without letters in it
+    assert is_temporary(tmp_path / f".{name}.4711")
+    assert not is_temporary(tmp_path / name)
 
 
 def test_what_a_path_is_instead_is_said_where_there_is_something(tmp_path):
