@@ -22,7 +22,7 @@ import numpy as np
 from peclip.results.bootstrap import BOOTSTRAP_SEED, DRAWS, Outcomes, interval, observed, resample
 from peclip.results.entries import read_entries
 from peclip.results.evaluation import read_evaluation
-from peclip.results.tables import markdown_table
+from peclip.results.formatting import markdown_table
 
 
 @dataclass(frozen=True)

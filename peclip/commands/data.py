@@ -124,7 +124,7 @@ def pack(
         shard_size: MB of a shard.
         workers: clips decoded at a time; one for each core by default.
     """
-    from peclip.data.benchmarks.whole import advice_on_whole_frames
+    from peclip.data.benchmarks.whole_frames import advice_on_whole_frames
     from peclip.data.manifest import Manifest
     from peclip.data.pack import MANIFEST, Packing
     from peclip.data.pack import pack as write_shards

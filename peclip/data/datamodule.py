@@ -19,7 +19,6 @@ from peclip.clip_format import MAX_FRAMES, ClipFormat
 from peclip.data.ahead import Ahead
 from peclip.data.augment import Augment, Mix, augment, mix, normalize
 from peclip.data.batch import Batch, Draw, collate
-from peclip.data.crops import into_views
 from peclip.data.dataset import ClipDataset, OnError, begin_work
 from peclip.data.forking import METHOD, start_server
 from peclip.data.loader import LateLoader, PredictLoader
@@ -32,6 +31,7 @@ from peclip.data.shared_memory import check_shared_memory, collate_shared
 from peclip.data.soft_labels import check_soft_labels
 from peclip.data.source import DEFAULT_VAL, Validation, check_subjects
 from peclip.data.trouble import explain
+from peclip.data.view_crops import into_views
 from peclip.data.workers import TIMEOUT, AtWork
 from peclip.errors import InputError, listed
 from peclip.views import Views

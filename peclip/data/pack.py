@@ -22,7 +22,7 @@ from rich.progress import Progress
 
 from peclip.data.contents import FIND_UNREADABLE, contents_digest
 from peclip.data.manifest import Manifest
-from peclip.data.manifest.crops import STATE, CropsState
+from peclip.data.manifest.faces_note import STATE, CropsState
 from peclip.data.media.clip import every_frame
 from peclip.data.media.shard import (
     MAX_FRAMES,

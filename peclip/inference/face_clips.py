@@ -20,7 +20,7 @@ from rich.progress import Progress
 
 from peclip.data.contents import FIND_UNREADABLE, contents_digest
 from peclip.data.manifest import Clip, Manifest
-from peclip.data.manifest.crops import STATE, CropsState
+from peclip.data.manifest.faces_note import STATE, CropsState
 from peclip.data.media.clip import clip_frames
 from peclip.data.media.clock import TICK
 from peclip.data.subjects import with_videos

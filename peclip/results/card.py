@@ -12,10 +12,10 @@ from peclip.clip_format import CLIP_MEAN, CLIP_STD, ClipFormat
 from peclip.errors import counted, printable
 from peclip.labels import are_expressions
 from peclip.results.evaluation import Metrics, read_metrics
+from peclip.results.formatting import Rows, markdown_table, scores_table
 from peclip.results.options import SEED_OPTION, read_changes, read_options, section_of
 from peclip.results.records import from_json
 from peclip.results.selection import is_optimistic, selection_note
-from peclip.results.tables import Rows, markdown_table, scores_table
 
 Plain = str | int | float | bool | None
 """A value that a table can show."""

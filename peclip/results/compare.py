@@ -21,10 +21,7 @@ from peclip.results.bootstrap import (
     resample,
 )
 from peclip.results.entries import Entry, read_entries
-from peclip.results.mcnemar import MEANING, McNemar, mcnemar
-from peclip.results.scores import by_label
-from peclip.results.selection import EvaluatedSplit, Selection, optimism_notes
-from peclip.results.tables import (
+from peclip.results.formatting import (
     Rows,
     class_rows,
     duration,
@@ -35,6 +32,9 @@ from peclip.results.tables import (
     print_table,
     total,
 )
+from peclip.results.mcnemar import MEANING, McNemar, mcnemar
+from peclip.results.scores import by_label
+from peclip.results.selection import EvaluatedSplit, Selection, optimism_notes
 from peclip.terminal import say
 
 DIGITS = 12
@@ -219,7 +219,7 @@ def _compared(entry: Entry, index: int, seen: Rates, drawn: Rates, labels: Seque
 
 
 def _tables(comparison: Comparison, file: str | None = None) -> dict[str, Rows]:
-    """Return tables by their titles; ``file`` as for :func:`peclip.results.tables.class_rows`."""
+    """Return tables by their titles; ``file`` as for :func:`peclip.results.formatting.class_rows`."""
     runs = comparison.runs
     names = [run.run for run in runs]
     folds = f", mean of {counted(len(comparison.folds), 'fold')}" if comparison.folds else ""

@@ -13,10 +13,7 @@ from peclip.results.bootstrap import LEVEL, Bootstrap, Estimate, Outcomes, Sprea
 from peclip.results.evaluation import Evaluation
 from peclip.results.figures import draw_confusion, draw_rates, write_confusion
 from peclip.results.folds import CrossValidationSummary, Fold, Pooled
-from peclip.results.records import from_json, read_json
-from peclip.results.scores import scores
-from peclip.results.selection import is_optimistic
-from peclip.results.tables import (
+from peclip.results.formatting import (
     Rows,
     class_rows,
     duration,
@@ -26,6 +23,9 @@ from peclip.results.tables import (
     print_table,
     total,
 )
+from peclip.results.records import from_json, read_json
+from peclip.results.scores import scores
+from peclip.results.selection import is_optimistic
 from peclip.terminal import say
 
 RESULTS = "results.json"
@@ -186,7 +186,7 @@ def _matrix(summary: CrossValidationSummary) -> str:
 def _results(summary: CrossValidationSummary, file: str | None = None) -> Rows:
     """Return a row for WAR, UAR and each class: mean, spread and interval, and the same pooled.
 
-    ``file`` is as for :func:`peclip.results.tables.class_rows`.
+    ``file`` is as for :func:`peclip.results.formatting.class_rows`.
     """
     pooled, level = summary.pooled, f"{LEVEL:.0%} interval"
     rows = []

@@ -10,9 +10,9 @@ from peclip.errors import InputError, shown
 from peclip.files import file_errors, is_not, natural_key
 from peclip.results.crossval import RESULTS, read_summary
 from peclip.results.evaluation import METRICS, read_metrics, run_above
+from peclip.results.formatting import total
 from peclip.results.options import DEVICES, FREE, LOCATION, OPTIONS, SEED_OPTION, by_name, read_changes, read_options
 from peclip.results.selection import EvaluatedSplit, Selection
-from peclip.results.tables import total
 from peclip.results.training import read_training
 
 ALIKE = (FREE - DEVICES) | {SEED_OPTION, "data.seed"}

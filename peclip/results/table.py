@@ -11,9 +11,9 @@ import numpy as np
 
 from peclip.errors import InputError, listed, printable
 from peclip.files import as_cell, as_text_cell, write_text
+from peclip.results.formatting import Rows, duration, giga, markdown_table, print_table, total
 from peclip.results.replicates import Found, Result, find_results, replicates
 from peclip.results.selection import optimism_notes
-from peclip.results.tables import Rows, duration, giga, markdown_table, print_table, total
 from peclip.terminal import say
 
 Format = Literal["markdown", "csv", "latex"]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from peclip.data.benchmarks.whole import advice_on_whole_frames
+from peclip.data.benchmarks.whole_frames import advice_on_whole_frames
 from peclip.data.manifest import Manifest
 from tests.media import write_video
 from tests.runs import run

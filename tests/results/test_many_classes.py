@@ -15,8 +15,8 @@ from peclip.results.compare import compare
 from peclip.results.crossval import print_summary, summarise, write_summary
 from peclip.results.evaluation import Metrics, read_evaluation, write_evaluation
 from peclip.results.figures import draw_confusion
+from peclip.results.formatting import print_metrics
 from peclip.results.scores import scores
-from peclip.results.tables import print_metrics
 from tests.train.evaluations import outcomes, write_run
 
 LABELS = [f"class {index}" for index in range(200)]

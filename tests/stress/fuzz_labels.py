@@ -37,8 +37,8 @@ from peclip.model.tokens import tokenize
 from peclip.results import evaluation
 from peclip.results.card import PackageFacts, card
 from peclip.results.evaluation import Metrics, read_evaluation, read_metrics, write_evaluation
+from peclip.results.formatting import print_metrics
 from peclip.results.scores import scores
-from peclip.results.tables import print_metrics
 from peclip.train.callbacks.predictions import as_table, write_csv
 from peclip.train.cli.dump import dump, dump_in_one_line
 from peclip.train.outputs import Outputs

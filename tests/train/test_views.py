@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from peclip.data.crops import into_views
 from peclip.data.media.segments import segment_indices
+from peclip.data.view_crops import into_views
 from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.model.views import logits_of

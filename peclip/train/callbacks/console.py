@@ -13,8 +13,8 @@ from peclip.data.batch import Batch
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import counted
 from peclip.model.naming import method_name
+from peclip.results.formatting import giga
 from peclip.results.selection import selection_note
-from peclip.results.tables import giga
 from peclip.terminal import say
 from peclip.train.callbacks.run import module_and_data, selection_of, trainable_parts
 from peclip.train.class_weights import as_sentence

@@ -8,8 +8,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from peclip.model import ModelConfig, Trained
 from peclip.model.naming import method_name
 from peclip.results.evaluation import Classes, Limited, Metrics, write_evaluation
+from peclip.results.formatting import print_metrics
 from peclip.results.selection import EvaluatedSplit, Validated
-from peclip.results.tables import print_metrics
 from peclip.terminal import say
 from peclip.train.callbacks.run import (
     count_parameters,

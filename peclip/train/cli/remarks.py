@@ -2,10 +2,10 @@
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from peclip.data.benchmarks.whole import advice_on_whole_frames
+from peclip.data.benchmarks.whole_frames import advice_on_whole_frames
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
-from peclip.data.manifest.crops import check_crops
+from peclip.data.manifest.faces_note import check_crops
 from peclip.errors import counted, options_below
 from peclip.model import PEClip, Trained
 from peclip.terminal import say

@@ -8,9 +8,9 @@ import pytest
 
 from peclip.clip_format import ClipFormat
 from peclip.results.evaluation import Limited, Metrics
+from peclip.results.formatting import duration, markdown_table, points, print_metrics, total
 from peclip.results.scores import scores
 from peclip.results.selection import Validated
-from peclip.results.tables import duration, markdown_table, points, print_metrics, total
 
 LABELS = ["happiness", "sadness", "fear"]
 
