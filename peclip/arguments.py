@@ -135,7 +135,7 @@ def plain(value: Any) -> Any:
 
 
 def _mismatch(value: object, kind: Any, place: str) -> Mismatch | None:
-    """Return where a value is not of a type; None if it is. Of types that are not known here it is."""
+    """Return the first mismatch, or None. Unknown types always match."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         found = [_mismatch(value, each, place) for each in arguments]

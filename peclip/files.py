@@ -63,7 +63,7 @@ def atomic_write(path: Path, advice: str = "") -> Iterator[Path]:
 
 
 def move(path: Path, target: Path) -> None:
-    """Rename a file or folder, in the place of any other, so that the disk knows it under one of the two names."""
+    """Rename a file or folder, replacing the target; after a crash exactly one of the names exists."""
     path.replace(target)
     _sync(target.parent)
 
@@ -332,7 +332,7 @@ def _opened_to_lock(path: Path) -> IO[str]:
 
 
 def is_not(path: Path, wanted: Literal["file", "folder"]) -> str:
-    """Return in words why a path is not a file, or not a folder: it is something else, or there is nothing."""
+    """Describe what is at a path where a file or a folder was expected."""
     other = "folder" if path.is_dir() else "file"
     return f"is a {other}" if path.exists() and other != wanted else f"no such {wanted}"
 

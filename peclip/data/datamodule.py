@@ -16,12 +16,11 @@ from torch.utils.data import Sampler
 
 from peclip.arguments import check, checked
 from peclip.clip_format import MAX_FRAMES, ClipFormat
-from peclip.data.ahead import Ahead
 from peclip.data.augment import Augment, Mix, augment, mix, normalize
 from peclip.data.batch import Batch, Draw, collate
 from peclip.data.dataset import ClipDataset, OnError, begin_work
 from peclip.data.forking import METHOD, start_server
-from peclip.data.loader import LateLoader, PredictLoader
+from peclip.data.loader import Ahead, LateLoader, PredictLoader
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.shared import share_manifests
 from peclip.data.media.shard import check_shards
@@ -30,9 +29,8 @@ from peclip.data.samplers import EvalSampler, ShardSampler, TrainSampler, evalua
 from peclip.data.shared_memory import check_shared_memory, collate_shared
 from peclip.data.soft_labels import check_soft_labels
 from peclip.data.source import DEFAULT_VAL, Validation, check_subjects
-from peclip.data.trouble import explain
 from peclip.data.view_crops import into_views
-from peclip.data.workers import TIMEOUT, AtWork
+from peclip.data.workers import TIMEOUT, AtWork, worker_error
 from peclip.errors import InputError, listed
 from peclip.views import Views
 
@@ -133,7 +131,7 @@ class VideoDataModule(RunClips):
         self.num_frames, self.num_workers, self.worker_timeout = num_frames, num_workers, worker_timeout
         self.batch_size, self.eval_batch_size, self.balanced = batch_size, eval_batch_size, balanced
         self.augment, self.mix, self.on_error, self.views = augment, mix, on_error, views
-        self._datasets: list[ClipDataset] = []
+        self._reading: list[tuple[Manifest, AtWork]] = []
         self._ahead = Ahead(self)
         self._stage = ""
         self._loaders: list[tuple[str, ref[LateLoader]]] = []  # with the stage that each was made for
@@ -264,9 +262,9 @@ class VideoDataModule(RunClips):
         self._loaders = [entry for entry in self._loaders if entry[0] != stage]
         self._stage = ""  # a loader that is made now is none of a trainer's
 
-    def what_died(self, error: RuntimeError) -> InputError | None:
-        """Return an error that names the dead or silent worker processes and their clips; None for another error."""
-        return explain(error, self._datasets)
+    def worker_error(self, error: RuntimeError) -> InputError | None:
+        """Return an error that names dead or silent worker processes and their clips; None if the error is another one."""
+        return worker_error(error, self._reading)
 
     def _clips_for(self, stage: str) -> Manifest:
         split = {"fit": "train", "validate": "val", "test": "test"}.get(stage)
@@ -300,7 +298,7 @@ class VideoDataModule(RunClips):
         at_work = AtWork(self.num_workers, self.worker_timeout)
         views = self.views.clips if seed is None else 1
         dataset = ClipDataset(clips, self.labels, clip_format, seed, at_work, self.on_error, soft, views)
-        self._datasets.append(dataset)
+        self._reading.append((clips, at_work))
         share_manifests()
         loader = LateLoader(
             dataset,

@@ -1,11 +1,12 @@
-"""Loaders of batches, and what Lightning may know of them."""
+"""Loaders of batches: when their workers begin to read, and what Lightning may know of them."""
 
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
-from typing import cast
+from typing import Any, cast
+from weakref import ref
 
 from torch.utils.data import DataLoader
 
@@ -18,7 +19,7 @@ from peclip.errors import InputError
 
 
 class LateLoader(DataLoader[Batch]):
-    """A loader that asks its sampler at the first batch, not before; or when it is asked to read ahead.
+    """DataLoader that calls its sampler lazily: when the first batch is requested or :meth:`read_ahead` is called.
 
     Lightning makes the iterator of a resumed run before it sets the epoch, and workers would read the clips of epoch 0.
 
@@ -95,7 +96,7 @@ class LateLoader(DataLoader[Batch]):
 
 @contextmanager
 def _start_errors() -> Iterator[None]:
-    """Turn what the system says when workers start into one line, without what PyTorch prints about the half of a loader."""
+    """Convert errors at worker start-up to one line, and suppress PyTorch's traceback about the partly built iterator."""
     try:
         yield
     except OSError as error:
@@ -111,6 +112,53 @@ def _start_errors() -> Iterator[None]:
         ) from error
 
 
+class Ahead:
+    """The two loaders of a training. Each begins to read while the last clips of the other one are computed.
+
+    They are not kept alive. In a circle of references, the garbage collector closes a loader's queues before the loader can
+    tell its processes to end, and it waits five seconds for each of them.
+
+    Args:
+        owner: the data module, whose trainer knows how far the training is.
+    """
+
+    def __init__(self, owner: Any) -> None:
+        self._owner = owner
+        self._training: Callable[[], LateLoader | None] = _nothing
+        self._validation: Callable[[], LateLoader | None] = _nothing
+
+    def training(self, loader: LateLoader) -> LateLoader:
+        """Register the training loader, which has a :class:`~peclip.data.samplers.TrainSampler`, and return it."""
+        self._training = ref(loader)
+        return loader
+
+    def validation(self, loader: LateLoader) -> LateLoader:
+        """Register the loader of the validations, and return it."""
+        self._validation, loader.at_first = ref(loader), self.read_training
+        return loader
+
+    def done(self, epoch: int) -> int:
+        """Return how many batches of an epoch are trained on: above 0 where a run resumes in mid-epoch."""
+        trainer = self._owner.trainer
+        is_now = trainer is not None and trainer.training and trainer.current_epoch == epoch
+        return trainer.fit_loop.epoch_loop.batch_progress.current.ready if is_now else 0
+
+    def read_validation(self) -> None:
+        """Begin with the clips of the next validation: those of the epoch have all been asked for."""
+        if (loader := self._validation()) is not None:
+            loader.read_ahead()
+
+    def read_training(self) -> None:
+        """Begin with the clips of the next epoch, if there is one: a validation begins, and needs its processes alone."""
+        trainer = self._owner.trainer
+        loader = self._training()
+        if loader is None or trainer is None or trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        following = trainer.current_epoch + 1
+        if trainer.fit_loop.max_epochs in (-1, None) or following < trainer.fit_loop.max_epochs:
+            loader.read_ahead(following)
+
+
 class PredictLoader:
     """The batches of a loader, hidden from Lightning, which keeps the indices of all clips that a DataLoader predicts."""
 
@@ -124,3 +172,7 @@ class PredictLoader:
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches; no more are read ahead than the workers hold."""
         return iter(self.loader)
+
+
+def _nothing() -> LateLoader | None:
+    return None

@@ -7,13 +7,14 @@ import numpy as np
 
 from peclip.data.benchmarks import READERS, WITH_VOTES, read_benchmark
 from peclip.data.manifest import Manifest
-from peclip.data.shots import draw_shots
 from peclip.errors import InputError, listed, shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Validation = float | Literal["test"]
+
+_SHOTS = 104  # the last word of a random stream's key; augment.py and dataset.py have the others
 
 DEFAULT_VAL = 0.1
 """Share of the training clips that validates unless the user sets another."""
@@ -150,3 +151,27 @@ def stratified_share(clips: Manifest, share: float, seed: int) -> "pd.Series[boo
         count = min(max(round(share * len(rows)), 1), len(rows) - 1)
         chosen.iloc[rng.permutation(rows)[:count]] = True
     return chosen
+
+
+def draw_shots(clips: Manifest, shots: int, seed: int) -> tuple[Manifest, tuple[str, ...]]:
+    """Draw K clips of every class, for few-shot training (CoOp, https://arxiv.org/abs/2109.01134, section 4.1).
+
+    The clips of a smaller K are among those of a larger one.
+
+    Args:
+        clips: training clips.
+        shots: K, at least 1.
+        seed: decides which clips are drawn.
+
+    Returns:
+        The clips in the order in which they came, and a sentence about the classes that have fewer than K, which keep all they have.
+    """
+    rng = np.random.default_rng((seed, len(clips), _SHOTS))
+    chosen = clips.table["label"].eq("")  # they stay, so that training refuses them
+    few = []
+    for label in clips.labels:
+        rows = np.flatnonzero(clips.table["label"] == label)
+        chosen.iloc[rng.permutation(rows)[:shots]] = True
+        few += [f"{label} {len(rows)}"] if len(rows) < shots else []
+    notes = (f"Fewer than {shots} training clips, of which all are used: {', '.join(few)}.",) if few else ()
+    return clips.select(chosen), notes

@@ -27,7 +27,7 @@ STOPPED = 60.0
 """Seconds for which a process may be stopped (SIGSTOP, a debugger) while its batch is waited for; at most the timeout."""
 
 LONGEST = 6
-"""Timeouts that may pass without a clip, with any sign of life."""
+"""Number of timeouts without a finished clip after which the run ends, even if workers show other signs of life."""
 
 _SECOND = 100  # units of the kernel's processor times
 
@@ -137,7 +137,7 @@ def _verdict(at_work: AtWork, silent: float, without_clip: float, stopped: dict[
     limit = min(STOPPED, at_work.timeout)
     if halted := [pid for pid, seconds in stopped.items() if seconds >= limit]:
         return SilentWorkers(
-            halted, f"are stopped since {limit:g} s", "by SIGSTOP or a debugger: resume the run, and let them run"
+            halted, f"have been stopped for {limit:g} s", "by SIGSTOP or a debugger: resume the run, and let them run"
         )
     reading = [pid for pid in at_work.pids if at_work.clip_of(pid) is not None]
     patience = at_work.timeout if at_work.have_begun else max(at_work.timeout, TIMEOUT)  # a start is many imports

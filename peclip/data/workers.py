@@ -1,13 +1,16 @@
-"""Record the clip that each worker process reads, to report it when the process dies or shows no sign of life."""
+"""Record the clip that each worker process reads, and report it when the process dies or shows no sign of life."""
 
 import multiprocessing
 import os
 import re
+from collections.abc import Sequence
 
 import torch
 from torch.utils.data import get_worker_info
 
 from peclip.data.batch import NO_INDEX
+from peclip.data.manifest import Manifest
+from peclip.errors import InputError
 
 TIMEOUT = 300.0
 """Seconds for which worker processes may show no sign of life by default; see :mod:`peclip.data.waiting`."""
@@ -64,7 +67,7 @@ class SilentWorkers(RuntimeError):
 
     Args:
         pids: ids of those that have a clip to read, or are stopped.
-        why: what they do, as in "are stopped".
+        why: end of a sentence about them, such as "have been stopped for 60 s".
         advice: what to do.
     """
 
@@ -77,3 +80,40 @@ def dead_workers(error: RuntimeError) -> list[int]:
     """Return the ids of the processes whose death an error of PyTorch's loader reports; none for any other error."""
     found = re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error))
     return [int(pid) for pid in found[1].split(",")] if found else []
+
+
+def worker_error(error: RuntimeError, reading: Sequence[tuple[Manifest, AtWork]]) -> InputError | None:
+    """Return an error that names dead, silent or unreachable worker processes and the clips that they were reading.
+
+    Args:
+        error: an error that a loader raised.
+        reading: the clips of each loader, and the processes that read them.
+
+    Returns:
+        The error; None if ``error`` is not about worker processes.
+    """
+    if isinstance(error, SilentWorkers):
+        silent = [f"process {pid}{_while_reading([pid], reading, ', which reads ')}" for pid in error.pids]
+        who = f" ({', '.join(silent)})" if silent else ""
+        return InputError(f"the processes that read clips {error.why}{who}: {error.advice}", "worker_timeout")
+    if "Too many open files" in str(error):
+        return InputError(
+            "too many open files: batches come from the processes that read clips as open files; raise the limit with "
+            "ulimit -n 4096, or set num_workers 0",
+            "num_workers",
+        )
+    if dead := dead_workers(error):
+        where = _while_reading(dead, reading, "while it read ") or "between two clips"
+        return InputError(
+            f"the process {dead[0]}, which reads clips, died {where}: memory may have run out, or this file breaks the "
+            "decoder; inspect it with peclip check, or set fewer num_workers",
+            "num_workers",
+        )
+    return None
+
+
+def _while_reading(pids: Sequence[int], reading: Sequence[tuple[Manifest, AtWork]], words: str) -> str:
+    """Return ``words`` followed by the clips being read, or an empty string."""
+    at_work = [(manifest, processes.clip_of(pid)) for manifest, processes in reading for pid in pids]
+    clips = [manifest.clip(clip) for manifest, clip in at_work if clip is not None]
+    return words + ", ".join(f"{clip.path} ({clip.where})" for clip in clips) if clips else ""

@@ -85,7 +85,7 @@ def features_of(net: PEClip, data: VideoDataModule) -> Iterator[Features]:
                 )
             yield Features(rows[known].numpy(), values[known].numpy())
     except RuntimeError as error:
-        if (died := data.what_died(error)) is not None:
+        if (died := data.worker_error(error)) is not None:
             raise died from error
         raise
 

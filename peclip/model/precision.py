@@ -60,7 +60,7 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Return a context in which autocast is off on a device; none where it is off, which an exported graph would hold."""
+    """Return a context that disables autocast; a null context if it is already off, because an exported graph would record it."""
     return torch.autocast(device.type, enabled=False) if autocast_dtype(device) else nullcontext()
 
 

@@ -69,7 +69,7 @@ def _in_order(test: Evaluation) -> Evaluation:
     """Return an evaluation with its clips in the order of their paths and seconds, since manifests may have another.
 
     Raises:
-        InputError: a clip occurs twice, so that another run's cannot be found for it: peclip 0.1.0 wrote no seconds.
+        InputError: a clip is listed twice, so runs cannot be aligned (files of peclip 0.1.0 lack start and end).
     """
     order = sorted(range(len(test.clips)), key=test.clips.__getitem__)
     clips = tuple(test.clips[index] for index in order)

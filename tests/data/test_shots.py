@@ -3,7 +3,7 @@
 import pytest
 
 from peclip.data.datamodule import VideoDataModule
-from peclip.data.shots import draw_shots
+from peclip.data.source import draw_shots
 from peclip.errors import InputError
 from peclip.train.runs.clips import clip_digests
 from tests.data.test_source import paths, table

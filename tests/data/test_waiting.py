@@ -18,9 +18,8 @@ from peclip.data.batch import Batch
 from peclip.data.dataset import ClipDataset
 from peclip.data.forking import METHOD, main_module_hidden, start_server
 from peclip.data.shared_memory import check_shared_memory, collate_shared
-from peclip.data.trouble import explain
 from peclip.data.waiting import Watched
-from peclip.data.workers import AtWork, SilentWorkers
+from peclip.data.workers import AtWork, SilentWorkers, worker_error
 from peclip.errors import InputError
 from tests.data.test_datamodule import module, training_batches
 from tests.processes import AtCall, in_a_process
@@ -84,7 +83,7 @@ def read_slowly(path: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("act", "says"), [(stop_itself, "are stopped since 2 s"), (block, "have shown no sign of life for 2 s")]
+    ("act", "says"), [(stop_itself, "have been stopped for 2 s"), (block, "have shown no sign of life for 2 s")]
 )
 def test_a_worker_that_does_nothing_ends_the_waiting_and_is_killed(act: Callable[[], object], says: str):
     batches = batches_of(act, timeout=2)
@@ -120,9 +119,11 @@ def test_the_line_names_process_clip_and_option(tiny_data: Path):
     dataset = data.train_dataloader().dataset
     assert isinstance(dataset, ClipDataset)
     dataset.at_work._pids_clips_and_notes[0, :2] = dataset.at_work._pids_clips_and_notes.new_tensor((77, 1))
-    error = explain(SilentWorkers([77], "are stopped since 60 s", "let them run"), [dataset])
+    error = worker_error(
+        SilentWorkers([77], "have been stopped for 60 s", "let them run"), [(dataset.clips, dataset.at_work)]
+    )
     assert str(error) == (
-        "the processes that read clips are stopped since 60 s (process 77, which reads "
+        "the processes that read clips have been stopped for 60 s (process 77, which reads "
         f"{dataset.clips.clip(1).path} ({dataset.clips.clip(1).where})): let them run"
     )
 
@@ -134,7 +135,7 @@ def test_a_run_whose_worker_is_stopped_ends_with_one_line(tiny_config: Path, tmp
     status, err = in_a_process(tmp_path, args, stopping, limit=100)
     assert status == 2
     assert err.count("\n") == 1
-    assert "are stopped since 2 s (process " in err
+    assert "have been stopped for 2 s (process " in err
 
 
 def stop_a_worker() -> None:
@@ -222,5 +223,5 @@ def test_a_system_that_starts_no_worker_gives_one_line(tiny_data: Path, capfd: p
 
 
 def test_too_few_open_files_for_the_batches_is_one_line():
-    error = explain(RuntimeError("Too many open files. Communication with the workers is no longer possible."), [])
+    error = worker_error(RuntimeError("Too many open files. Communication with the workers is no longer possible."), [])
     assert str(error).startswith("too many open files: ")

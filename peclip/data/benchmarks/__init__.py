@@ -9,11 +9,10 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 from peclip.data.benchmarks.actions import hmdb51, ucf101
 from peclip.data.benchmarks.actors import cremad, ravdess
-from peclip.data.benchmarks.class_folders import afew, caer
 from peclip.data.benchmarks.comparison import comparison_notes
 from peclip.data.benchmarks.dfew import dfew
 from peclip.data.benchmarks.ferv39k import ferv39k
-from peclip.data.benchmarks.folders import folders
+from peclip.data.benchmarks.folders import afew, caer, folders
 from peclip.data.benchmarks.generated import demo, demo_order
 from peclip.data.benchmarks.mafw import mafw
 from peclip.data.manifest import Manifest

@@ -1,7 +1,7 @@
-"""The user's own clips: a folder per class, or files named after their class."""
+"""Class folders: the user's own clips, AFEW and CAER; or files named after their class."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,16 @@ from peclip.data.benchmarks.layout import (
     clip_name,
     is_frame_folder,
     is_video,
+    locate,
     row_of,
+    to_label,
     to_manifest,
     videos_and_folders,
 )
-from peclip.data.manifest import Manifest
+from peclip.data.manifest import Manifest, Split
 from peclip.data.manifest.reader import SPLITS
 from peclip.errors import InputError
-from peclip.labels import KNOWN, canonical
+from peclip.labels import KNOWN, SEVEN, canonical
 
 
 def folders(root: Path) -> Manifest:
@@ -43,6 +45,47 @@ def folders(root: Path) -> Manifest:
     if others:
         raise InputError(f"{others[0]}: is beside the folder {splits[0].name}: move it into the folder of its split")
     return to_manifest(rows, root)
+
+
+def afew(root: Path) -> Manifest:
+    """Read AFEW 7.0: ``Train/Angry/000046280.avi``, or folders of frames in place of videos.
+
+    The labels of ``Test`` are not public, so that ``Val`` is the split that everyone tests on, and here too.
+
+    Args:
+        root: folder of the release.
+
+    Raises:
+        InputError: a folder is missing, empty, or of an unknown emotion.
+    """
+    return _read_splits(root, "AFEW", {"Train": "train", "Val": "test"})
+
+
+def caer(root: Path) -> Manifest:
+    """Read CAER: ``train/Anger/0001.avi``, and the like in ``validation`` and ``test``.
+
+    Args:
+        root: folder of the release.
+
+    Raises:
+        InputError: a folder is missing, empty, or of an unknown emotion.
+    """
+    return _read_splits(root, "CAER", {"train": "train", "validation": "val", "test": "test"})
+
+
+def _read_splits(root: Path, benchmark: str, splits: Mapping[str, Split]) -> Manifest:
+    """Read the class folders of each split; the folder of a split may be written in lower case."""
+    first = next(iter(splits))
+    base = locate(root, benchmark, first, first.lower(), first.capitalize()).parent
+    rows = []
+    for name, split in splits.items():
+        for folder in children(locate(base, benchmark, name, name.lower(), name.capitalize())):
+            if not folder.is_dir():
+                continue
+            label = to_label(folder.name, SEVEN, str(folder))
+            for clip in clips_in(folder):
+                rows.append(row_of(clip, base, label) | {"split": split})
+    return to_manifest(rows, base)
 
 
 def _classes(folder: Path, root: Path, split: str) -> Iterator[dict[str, Any]]:

@@ -96,7 +96,7 @@ def column_name(written: str) -> str:
 
 
 def manifest_columns(names: Iterable[object]) -> list[str]:
-    """Return those columns that a manifest may have and a list has not; what they say is in no other place."""
+    """Return the columns that only manifests have, and that a conversion would lose."""
     known = (column_name(str(name)) for name in names)
     return [
         name

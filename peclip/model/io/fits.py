@@ -17,7 +17,7 @@ from peclip.model.io.trained import ModelConfig, Trained
 def check_fits(
     trained: Trained, config: ModelConfig, token_ids: Tensor, layout: TextLayout, prompt_length: int
 ) -> None:
-    """Check that a model built from other settings would use trained weights as they were trained.
+    """Check that a model's settings match those of the weights.
 
     Args:
         trained: the weights.
@@ -130,7 +130,7 @@ def _check_parts(config: ModelConfig, before: ModelConfig, source: str) -> None:
 
 
 def _parts_of_both(config: ModelConfig, before: ModelConfig) -> Iterator[tuple[str, tuple[Spec | None, Spec | None]]]:
-    """Yield the name of each part that a model has or had, with the part that it has and the one that it had."""
+    """Yield (name, (current part, trained part)) for every part in either configuration."""
     for site in sorted({*config.adapters, *before.adapters}):
         yield f"adapters[{site!r}]", (config.adapters.get(site), before.adapters.get(site))
     yield "prompts", (config.prompts, before.prompts)

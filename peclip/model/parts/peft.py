@@ -136,7 +136,7 @@ def _states(model: nn.Module) -> dict[str, Any]:
 
 
 def _share(layer: nn.Module, linear: nn.Linear) -> None:
-    """Let a layer compute around a linear layer that is no part of it, without that layer's own ``forward`` and hooks."""
+    """Let a PEFT layer wrap a linear layer without owning it, bypassing that layer's own forward and hooks."""
     inner = nn.Linear.__new__(nn.Linear)
     nn.Module.__init__(inner)
     inner.in_features, inner.out_features = linear.in_features, linear.out_features

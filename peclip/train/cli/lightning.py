@@ -259,7 +259,7 @@ class PEClipCLI(HookedCLI):
             raise
         except Exception as error:
             with options_below("data"):
-                if isinstance(error, RuntimeError) and (died := self.datamodule.what_died(error)):
+                if isinstance(error, RuntimeError) and (died := self.datamodule.worker_error(error)):
                     raise died from error
             if known := as_input_error(error):
                 self._drop_empty_run()
