@@ -107,8 +107,19 @@ class VideoDataModule(RunClips):
         views: Views = Views(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__(
-            *(manifest, root, benchmark, options, fold, labels, val, predict, allow_outside, other_labels, seed),
-            *(shots, soft_labels),
+            manifest=manifest,
+            root=root,
+            benchmark=benchmark,
+            options=options,
+            fold=fold,
+            labels=labels,
+            val=val,
+            predict=predict,
+            allow_outside=allow_outside,
+            other_labels=other_labels,
+            seed=seed,
+            shots=shots,
+            soft_labels=soft_labels,
         )
         eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
         least = {

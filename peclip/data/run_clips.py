@@ -25,6 +25,7 @@ class RunClips(LightningDataModule):
 
     def __init__(
         self,
+        *,
         manifest: str | None,
         root: str | None,
         benchmark: str | None,
@@ -68,10 +69,9 @@ class RunClips(LightningDataModule):
                 f"{clips.source}: no clip has one of the labels {listed(self.labels)}, its labels are {listed(clips.labels)}",
                 "other_labels",
             )
-        kept = clips.select(~other)
-        if len(kept) < len(clips):
-            kept.notes = (*kept.notes, f"{counted(len(clips) - len(kept), 'clip')} of other labels omitted")
-        return kept
+        omitted = int(other.sum())
+        notes = (f"{counted(omitted, 'clip')} of other labels omitted",) if omitted else ()
+        return clips.select(~other).with_notes(*notes)
 
     def other_clips(self, split: Literal["train", "val", "test"]) -> dict[str, int]:
         """Return how many clips of a split were omitted, by their label, which is none of the labels."""

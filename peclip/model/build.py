@@ -67,6 +67,7 @@ class Built:
 
 def build(
     backbone: Backbone,
+    *,
     labels: Sequence[str],
     texts: Mapping[str, Texts] | Tensor,
     adapters: Mapping[str, AdapterFactory],
@@ -98,17 +99,8 @@ def build(
     Raises:
         InputError: something is out of range or does not fit the backbone.
     """
-    for site, factory in adapters.items():
-        check_factory(f"adapters[{site!r}]", factory, Adapter)
-    if prompts is not None:
-        check_factory("prompts", prompts, Prompts)
-    check_factory("temporal", temporal, TemporalHead)
-    length = _prompt_length(backbone, prompts)
-    if isinstance(texts, Tensor):
-        check_tokens(texts, len(labels), backbone, length)
-        ids, ends = texts, backbone.layout.ends(texts)
-    else:
-        ids, ends = tokenize(backbone, texts, length)
+    _check_factories(adapters, prompts, temporal)
+    ids, ends = _token_ids(backbone, texts, len(labels), _prompt_length(backbone, prompts))
     modules = build_adapters(backbone, adapters)
     prompter, spec = build_prompts(backbone, prompts) if prompts else (None, None)
     ids = ids[:, : int(ends.max()) + 1].clone()  # a causal tower sees nothing after the longest end-of-text
@@ -132,6 +124,30 @@ def build(
     return Built(backbone, modules, prompter, head, config, ids, ends.clone(), layers, build_norms(backbone, norms))
 
 
+def _check_factories(
+    adapters: Mapping[str, AdapterFactory], prompts: PromptFactory | None, temporal: TemporalFactory
+) -> None:
+    for site, factory in adapters.items():
+        check_factory(f"adapters[{site!r}]", factory, Adapter)
+    if prompts is not None:
+        check_factory("prompts", prompts, Prompts)
+    check_factory("temporal", temporal, TemporalHead)
+
+
+def _token_ids(
+    backbone: Backbone, texts: Mapping[str, Texts] | Tensor, classes: int, length: int
+) -> tuple[Tensor, Tensor]:
+    """Return the token ids (M, N) of class texts, and the place in each at which its feature is read, (M,).
+
+    Raises:
+        InputError: ready-made ids do not fit the backbone, or a text does not.
+    """
+    if isinstance(texts, Tensor):
+        check_tokens(texts, classes, backbone, length)
+        return texts, backbone.layout.ends(texts)
+    return tokenize(backbone, texts, length)
+
+
 def build_trained(trained: Trained, backbone: str | None) -> Built:
     """Build the modules of a trained model, without its weights.
 
@@ -153,9 +169,8 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
     with _fitting(source, name):
         # A copy, because the model would hook its adapters into the backbone of the data.
         clip = deepcopy(trained.backbone) if trained.backbone and not backbone else load_backbone(name)
-    if (
-        config.texts is not None and clip.tokenizer is None
-    ):  # other texts for a released model, which knows token ids alone
+    # Other texts for a released model, which knows token ids alone.
+    if config.texts is not None and clip.tokenizer is None:
         clip = replace(clip, tokenizer=load_tokenizer_of_clip(name))
     check_backbone(trained, replace(config, backbone=clip.name, fingerprint=clip.fingerprint))
     with _fitting(source, name):
@@ -164,16 +179,21 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
         check_state(trained.state, expected, source)
     with _fitting(source, name):
         built = build(
-            *(clip, config.labels, texts, adapters, prompts, config.logit_scale, clips.num_frames, normalize),
+            clip,
+            labels=config.labels,
+            texts=texts,
+            adapters=adapters,
+            prompts=prompts,
+            logit_scale=config.logit_scale,
+            num_frames=clips.num_frames,
+            normalize=normalize,
             upright=clips.upright,
             temporal=temporal,
             peft=config.peft,
             norms=config.norms,
         )
-    if (clips.mean, clips.std) == (
-        CLIP_MEAN,
-        CLIP_STD,
-    ):  # peclip normalised so before it read a preprocessor's configuration
+    # peclip normalised so before it read a preprocessor's configuration.
+    if (clips.mean, clips.std) == (CLIP_MEAN, CLIP_STD):
         kept = replace(built.config.clip_format, mean=clips.mean, std=clips.std)
         built = replace(built, config=replace(built.config, clip_format=kept))
     built = replace(built, config=replace(built.config, temperature=config.temperature))

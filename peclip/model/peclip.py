@@ -97,7 +97,18 @@ class PEClip(Network):
         method = describe_method(peft) if peft else None
         kept, here = chosen(adapters or {}, without or ()), load_backbone(backbone)
         built = build(
-            here, names, sentences, kept, prompts, logit_scale, num_frames, normalize, upright, temporal, method, norms
+            here,
+            labels=names,
+            texts=sentences,
+            adapters=kept,
+            prompts=prompts,
+            logit_scale=logit_scale,
+            num_frames=num_frames,
+            normalize=normalize,
+            upright=upright,
+            temporal=temporal,
+            peft=method,
+            norms=norms,
         )
         super().__init__(built, BlockExecution(compile, checkpointing))
         check_kept(self.trainable_state())
@@ -132,17 +143,17 @@ class PEClip(Network):
         method = describe_method(peft) if peft else None
         built = build(
             backbone,
-            class_names(labels),
-            token_ids,
-            adapters,
-            prompts,
-            logit_scale,
-            num_frames,
-            normalize,
-            upright,
-            temporal,
-            method,
-            norms,
+            labels=class_names(labels),
+            texts=token_ids,
+            adapters=adapters,
+            prompts=prompts,
+            logit_scale=logit_scale,
+            num_frames=num_frames,
+            normalize=normalize,
+            upright=upright,
+            temporal=temporal,
+            peft=method,
+            norms=norms,
         )
         return cls._of(built, BlockExecution(compile, checkpointing))
 

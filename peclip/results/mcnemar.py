@@ -47,9 +47,8 @@ def sign_p(first: int, other: int) -> float:
     if first == other:
         return 1.0
     steps = np.arange(1, rarer + 1)
-    logs = np.concatenate(
-        [[0.0], np.cumsum(np.log((n - steps + 1) / steps))]
-    )  # of the binomial coefficients n over 0, 1, ...
+    # Logarithms of the binomial coefficients n over 0, 1, ...
+    logs = np.concatenate([[0.0], np.cumsum(np.log((n - steps + 1) / steps))])
     largest = logs.max()
     tail = largest + np.log(np.exp(logs - largest).sum()) - n * np.log(2)
     return float(min(1.0, 2 * np.exp(tail)))

@@ -36,3 +36,10 @@ def test_changing_one_leaves_the_manifest_as_it_is(clips):
     chosen = clips.select(clips.table["label"].eq("a"))
     chosen.table["path"] = "other.mp4"
     assert list(clips.table["path"]) == [f"{row}.mp4" for row in range(5)]
+
+
+def test_notes_are_added_to_a_copy(clips):
+    noted = clips.with_notes("another", "a third")
+    assert (noted.notes, clips.notes) == (("a note", "another", "a third"), ("a note",))
+    assert noted.table is clips.table
+    assert clips.with_notes() is clips

@@ -73,7 +73,7 @@ def prepare(name: str, root: Path | str, out: Path | str, **options: str | None)
     """
     check_replaceable(out)
     manifest = read_benchmark(name, root, **options)
-    manifest.notes += tuple(comparison_notes(name, manifest.labels))
+    manifest = manifest.with_notes(*comparison_notes(name, manifest.labels))
     check_replaceable(out, manifest.written_columns)
     manifest.write(out)
     return manifest

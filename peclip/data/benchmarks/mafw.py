@@ -63,9 +63,8 @@ def mafw(
     manifest = to_manifest(rows, base, notes)
     captions = next((str(one.path.relative_to(base)) for one in lists if "with_caption" in one.path.parts), None)
     if captions and (absent := [label for label in LABELS if label not in manifest.labels]):
-        manifest.notes = (
-            *manifest.notes,
-            f"the lists with captions ({captions}) have {len(manifest.labels)} classes, no {' and no '.join(absent)}",
+        return manifest.with_notes(
+            f"the lists with captions ({captions}) have {len(manifest.labels)} classes, no {' and no '.join(absent)}"
         )
     return manifest
 

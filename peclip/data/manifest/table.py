@@ -114,8 +114,17 @@ class Manifest:
         manifest = cls(parse_manifest(path, labels_required, allow_outside), source=path, root=path.parent)
         if manifest.labels and all(NUMBER.fullmatch(label) for label in manifest.labels):
             command = list_command(path, True, manifest.written_columns)
-            manifest.notes = (f"the labels are numbers: {f'{command} names them' if command else 'write their names'}",)
+            advice = f"{command} names them" if command else "write their names"
+            manifest = manifest.with_notes(f"the labels are numbers: {advice}")
         return manifest
+
+    def with_notes(self, *notes: str) -> Manifest:
+        """Return the same clips with further notes, sentences for the user; this manifest stays as it is."""
+        if not notes:
+            return self
+        noted = copy(self)
+        noted.notes = (*self.notes, *notes)
+        return noted
 
     @property
     def written_columns(self) -> list[str]:

@@ -190,9 +190,8 @@ def open_planned(path: Path, window: Window, *, seek: bool) -> Iterator[PlannedC
         InputError: if the file cannot be read.
     """
     with open_video(path) as video:
-        is_there = not seek or (
-            not video.is_broadcast and _seek(video, window)
-        )  # joined recordings have each time twice
+        # Joined recordings have each time twice, so that seeking is ambiguous.
+        is_there = not seek or (not video.is_broadcast and _seek(video, window))
         index = _index(video, window, seek) if is_there else None
         yield None if index is None else PlannedClip(video, window, seek, index)
 

@@ -13,11 +13,8 @@ import numpy as np
 
 from peclip.files import open_regular
 
-_SIZES = (
-    (188, 0),
-    (192, 4),
-    (204, 0),
-)  # of a packet, and where its first byte is: after a time stamp, or before a checksum
+# Size of a packet, and place of its first byte: after a time stamp, or before a checksum.
+_SIZES = ((188, 0), (192, 4), (204, 0))
 _BEFORE, _BEHIND = 2**20, 2**23  # bytes that are searched
 _CLOCK = 90_000  # ticks a second of the times in the stream
 

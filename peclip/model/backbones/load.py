@@ -137,11 +137,8 @@ def _load_huggingface(name: str, source: str) -> Backbone:
     kind: Any = Siglip2Model if plain["model_type"] == "siglip2" else family.model_class
     with quiet():
         config = kind.config_class.from_dict(plain)
-        for part in (
-            config,
-            config.text_config,
-            config.vision_config,
-        ):  # what a pass returns is not the folder's to say
+        # What a pass returns is not for the folder to decide.
+        for part in (config, config.text_config, config.vision_config):
             part.return_dict, part.output_attentions, part.output_hidden_states = True, False, False
         check_sizes(config, Path(source))
         if family is SigLIP:
