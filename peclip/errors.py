@@ -46,6 +46,9 @@ LONGEST_REASON = 300
 """Characters of another library's message in one of peclip's."""
 
 
+MOST_LISTED = 20
+"""Names that a message lists; of more, it gives the number."""
+
 LARGEST = 1e38
 """Numbers of options are at most so large: models compute in float32, which has infinity in place of ten times as much."""
 
@@ -186,11 +189,11 @@ def short(name: str) -> str:
     return name if len(name) <= 200 else f"...{name[-197:]}"
 
 
-def listed(names: Iterable[str], most: int = 20) -> str:
-    """Return names as a message lists them: the first ones, and the number of the others."""
+def listed(names: Iterable[str]) -> str:
+    """Return names as a message lists them: the first :data:`MOST_LISTED`, and the number of the others."""
     known = [*names]
-    others = f" and {len(known) - most:,} more" if len(known) > most else ""
-    return ", ".join(known[:most]) + others
+    others = f" and {len(known) - MOST_LISTED:,} more" if len(known) > MOST_LISTED else ""
+    return ", ".join(known[:MOST_LISTED]) + others
 
 
 def counted(number: int, thing: str) -> str:

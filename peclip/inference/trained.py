@@ -9,14 +9,12 @@ from peclip.configuration import read_yaml
 from peclip.errors import InputError, shown
 from peclip.labels import SEVEN, divided
 from peclip.model import PEClip, read_trained
+from peclip.model.backbones.clip import DEFAULT_BACKBONE
 from peclip.model.fast.allocator import keep_freed_memory
 from peclip.model.io.spec import trusting
 
 ZERO_SHOT = "zero-shot"
 """Name of CLIP without training, as a value of the option model."""
-
-BACKBONE = "openai/clip-vit-base-patch16"
-"""Hub id of that CLIP."""
 
 
 def load_model(
@@ -72,7 +70,9 @@ def zero_shot(
             f"labels is {shown(', '.join(names))}: an answer needs two classes or more to choose from", "labels"
         )
     given: dict[str, str | list[str]] = {name: [*texts_of(each)] for name, each in (by_label or {}).items()}
-    return PEClip(names, backbone or BACKBONE, adapters={}, prompts=None, texts=given or style or "action_units")
+    return PEClip(
+        names, backbone or DEFAULT_BACKBONE, adapters={}, prompts=None, texts=given or style or "action_units"
+    )
 
 
 def _read_texts(path: Path) -> dict[str, str | list[str]]:

@@ -32,8 +32,8 @@ class Flow(threading.local):
         whole: whether all tokens are asked for, also those of the last block that no feature is read from.
     """
 
-    def __init__(self, frames: int = 1, prompts: Sequence[Tensor] = (), last: int = 0, whole: bool = False) -> None:
-        self.frames, self.prompts, self.last, self.whole = frames, prompts, last, whole
+    def __init__(self, frames: int = 1, prompts: Sequence[Tensor] = ()) -> None:
+        self.frames, self.prompts, self.last, self.whole = frames, prompts, 0, False
 
     def __reduce__(self) -> tuple[type["Flow"], tuple[()]]:
         """Return how to make another: copies do not share the state of a pass, which may hold a graph that cannot be copied."""
@@ -65,7 +65,7 @@ class BlockForward:
     An adapter of the whole block acts within it, so that it is compiled and recomputed with the block.
     """
 
-    def __init__(self, block: nn.Module, flow: Flow, execution: BlockExecution, around: Around | None = None) -> None:
+    def __init__(self, block: nn.Module, flow: Flow, execution: BlockExecution, around: Around | None) -> None:
         self.block, self.flow, self.execution, self.around = block, flow, execution, around
         self._forward: Callable[..., Any] | None = None
         block.forward = self

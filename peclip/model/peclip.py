@@ -10,6 +10,7 @@ from peclip.arguments import checked
 from peclip.class_texts import class_texts
 from peclip.errors import InputError
 from peclip.labels import class_names
+from peclip.model.backbones.clip import DEFAULT_BACKBONE
 from peclip.model.backbones.contract import Backbone
 from peclip.model.backbones.load import load_backbone
 from peclip.model.blocks import BlockExecution
@@ -77,7 +78,7 @@ class PEClip(Network):
     def __init__(
         self,
         labels: Sequence[str],
-        backbone: str = "openai/clip-vit-base-patch16",
+        backbone: str = DEFAULT_BACKBONE,
         adapters: dict[str, AdapterFactory] | None = PE_CLIP,
         prompts: PromptFactory | None = MaPLe,
         texts: dict[str, str | list[str]] | list[str] | str = "action_units",

@@ -15,7 +15,7 @@ WITH_LIGHTNING: tuple[str, ...] = (*get_args(Precision), "16-mixed")
 """Precisions in which Lightning may train and evaluate a model: its weights stay in fp32, as an optimizer needs them."""
 
 
-def check_precision(precision: str, frozen: str = "fp32", residual: str = "fp32") -> None:
+def check_precision(precision: str, frozen: str, residual: str = "fp32") -> None:
     """Check the precision of one of Lightning's trainers.
 
     Args:

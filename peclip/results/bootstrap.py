@@ -114,12 +114,12 @@ def resample(tests: Sequence[Outcomes], classes: int, draws: int = DRAWS, seed: 
     return mean.rates(len(tests))
 
 
-def interval(values: np.ndarray, level: float = LEVEL) -> Interval | None:
-    """Return the percentile interval of drawn values ``(N,)``, NaN ignored; None where there is no value."""
+def interval(values: np.ndarray) -> Interval | None:
+    """Return the percentile interval of drawn values ``(N,)`` at :data:`LEVEL`, NaN ignored; None if there is no value."""
     values = values[~np.isnan(values)]
     if not len(values):
         return None
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 

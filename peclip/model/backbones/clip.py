@@ -10,6 +10,9 @@ from transformers import CLIPModel
 from peclip.clip_format import CLIP_MEAN, CLIP_STD
 from peclip.model.backbones.contract import Backbone, TextLayout
 
+DEFAULT_BACKBONE = "openai/clip-vit-base-patch16"
+"""Hub id of the CLIP of the paper, which is used unless another backbone is named."""
+
 
 class CLIP(Backbone):
     """Hugging Face's ``CLIPModel``: features are those of the class token and of the end of a text, projected."""

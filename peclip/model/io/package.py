@@ -148,7 +148,7 @@ def fetch_package(repository: str) -> Trained:
     return trained
 
 
-def push_package(trained: Trained, repository: str, dtype: Dtype = "fp32", private: bool = False) -> str:
+def push_package(trained: Trained, repository: str, dtype: Dtype, private: bool) -> str:
     """Upload a package to the Hub; a repository that does not exist is created.
 
     Args:
