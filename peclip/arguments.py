@@ -29,9 +29,9 @@ class Mismatch(NamedTuple):
     """A value that is not of its type.
 
     Attributes:
-        place: of the value within the argument, such as ``['vision.mlp']``; empty for the argument itself.
-        value: what was found.
-        expected: in words.
+        place: place of the value within the argument, such as ``['vision.mlp']``; empty for the argument itself.
+        value: value that was found.
+        expected: description of the values that are expected.
     """
 
     place: str
@@ -93,9 +93,9 @@ def check(name: str, value: object, kind: Any) -> None:
     """Check the value of an argument.
 
     Args:
-        name: of the argument.
-        value: of it.
-        kind: its annotation.
+        name: name of the argument.
+        value: value of the argument.
+        kind: annotation of the argument.
 
     Raises:
         InputError: it is of another type, or something inside of it is.

@@ -60,9 +60,9 @@ def problem_of_value(value: Any, expected: Any, default: Any) -> Problem | None:
     """Return why a value may not be parsed as a type; None if it may.
 
     Args:
-        value: as a configuration or a command line gives it, or parsed before.
-        expected: the type.
-        default: of the option; functions that are defaults are named like others.
+        value: value as a configuration or a command line has it, or parsed before.
+        expected: type of the option.
+        default: default of the option; functions that are defaults are named like others.
     """
     origin = origin_of(expected)
     if Path in (expected, *arguments_of(expected)) and isinstance(value, str) and _WEB.search(value):

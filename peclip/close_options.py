@@ -16,7 +16,7 @@ MEANT = {
 
 
 def advice(unknown: str, known: Collection[str]) -> str:
-    """Return what was probably meant by words that a command does not know; nothing where nothing is close.
+    """Return what was probably meant by words that a command does not know; nothing if nothing is close.
 
     Args:
         unknown: the words, as in ``--lr 3``.

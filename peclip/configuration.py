@@ -160,9 +160,9 @@ class _Open:
     """A list or mapping whose end has not been read.
 
     Attributes:
-        anchor: its name for aliases.
-        keys: of a mapping, with their lines; None of a list.
-        size: values in it.
+        anchor: name of it for aliases; None without one.
+        keys: keys of a mapping, with their lines; None for a list.
+        size: number of values in it.
         expects_key: whether a key comes next.
     """
 

@@ -17,7 +17,7 @@ class PlainConsole(Console):
     Args:
         error: write to stderr.
         file: write to this file instead.
-        width: in characters; by default that of the terminal.
+        width: width in characters; by default that of the terminal.
     """
 
     def __init__(self, error: bool = False, file: IO[str] | None = None, width: int | None = None) -> None:
@@ -32,7 +32,7 @@ def progress_bars(*columns: "str | ProgressColumn") -> "Progress":
     """Return progress bars on stderr, which vanish at their end; nothing, not even an empty line, where stderr is not a terminal.
 
     Args:
-        columns: of a bar; those of rich by default.
+        columns: columns of a bar; by default those of rich.
     """
     from rich.progress import Progress
 

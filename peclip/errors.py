@@ -200,8 +200,8 @@ def counted(number: int, thing: str) -> str:
     """Return a number of things in words: ``1 clip``, ``2 clips``, ``3 classes``.
 
     Args:
-        number: of them.
-        thing: one of them.
+        number: number of things.
+        thing: name of one of them.
     """
     ending = "" if number == 1 else "es" if thing.endswith("s") else "s"
     return f"{number:,} {thing}{ending}"

@@ -82,7 +82,7 @@ def options_in(value: str, section: str, folder: Path) -> dict[str, Any]:
     Args:
         value: the text.
         section: its name, for the message.
-        folder: from which a file is named, where it is not in the working folder.
+        folder: folder that the name of a file is relative to, if it is not in the working folder.
 
     Raises:
         InputError: it is neither.

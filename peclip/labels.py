@@ -124,7 +124,7 @@ def flaw(name: str, others: Collection[str] = ()) -> str:
     """Return why a name cannot be that of a class, to follow the name in a message; empty if it can.
 
     Args:
-        name: as it is written.
+        name: name as it is written.
         others: canonical names of the classes beside it.
     """
     if len(name) > LONGEST_NAME:
@@ -144,7 +144,7 @@ def flaw(name: str, others: Collection[str] = ()) -> str:
 
 
 def _joined(name: str, others: Collection[str]) -> list[str]:
-    """Return the classes that a label joins, as ``happiness+anger`` does; none where it is the name of one class.
+    """Return the classes that a label joins, as ``happiness+anger`` does; none if it is the name of one class.
 
     Args:
         name: the label.

@@ -58,7 +58,7 @@ def check_adapter(
 
     Args:
         factory: the class, or ``functools.partial`` of it with arguments; called with the width of the tokens.
-        site: where it acts, see :class:`peclip.model.PEClip`.
+        site: site at which it acts, see :class:`peclip.model.PEClip`.
         identity: whether it is the identity at the start; False for adapters that are not on purpose.
         independent: whether a clip's result is independent of the other clips of its batch; False for adapters that mix
             clips on purpose.

@@ -91,7 +91,7 @@ def normalize(video: Tensor, clip_format: ClipFormat) -> Tensor:
 
     Args:
         video: ``(B, T, 3, H, W)``, RGB: uint8, or float in [0, 1]. It is not changed.
-        clip_format: of the model: its mean and standard deviation by channel.
+        clip_format: format of the model's clips; its mean and standard deviation by channel are used.
 
     Returns:
         float32 ``(B, T, 3, H, W)``.
@@ -180,7 +180,7 @@ def mix(
         seed: seed of the run, at least 0.
         epoch: number of the epoch, from 0.
         step: number of the batch in its epoch, from 0.
-        places: of the B clips in the batch of all devices; by default 0, 1, 2, ...
+        places: places of the B clips in the batch of all devices, int; by default 0, 1, 2, ...
 
     Returns:
         The clips, their labels, their partners' labels and the clips' own share ``w``, in [0, 1]. The loss is

@@ -18,7 +18,7 @@ class Draw(NamedTuple):
         epoch: its number, from 0.
         step: number of the batch in the epoch, from 0.
         clip: index of the clip in its data set; :data:`NO_INDEX` asks for a dummy clip.
-        place: of the clip in the batch of all ranks together.
+        place: place of the clip in the batch of all ranks together, from 0.
         own: whether the clip counts on this rank. If not, another rank counts it, and it is read here because one of
             this rank's clips is mixed with it, or because every rank needs a clip.
         again: how often the clip has appeared in this epoch before, where classes are balanced.
@@ -59,7 +59,7 @@ class Batch:
         clip: (B,) int64, the clips' indices in their data set.
         draws: one of each clip; none for a dummy clip.
         skipped: clips of this batch that could not be read.
-        other_label: (B,) int64, the labels of the clips that these are mixed with; None where nothing is mixed.
+        other_label: (B,) int64, the labels of the clips that these are mixed with; None if nothing is mixed.
         weight: share of each clip itself in the mixture; the rest is the other clip's.
         target: (B, C) float32, the probability of each class where labels are soft, else None.
         other_target: (B, C) float32, the same of the clips that these are mixed with.
@@ -83,7 +83,7 @@ class Batch:
         """Return the batch on a device.
 
         Args:
-            device: where to.
+            device: device to copy to.
             non_blocking: whether the host may continue before pinned memory has been copied; by default to a GPU, where what
                 uses the copy waits for it by itself.
         """

@@ -39,7 +39,7 @@ def contents_digest(clips: Manifest) -> str:
 
 
 def _size(path: str) -> int:
-    """Return the bytes of a file, of the images in a folder or of a packed clip, or -1 where there is none of them."""
+    """Return the bytes of a file, of the images in a folder or of a packed clip, or -1 if there is none of them."""
     if place := split_path(path):
         shard = open_shard(place[0])
         frames = shard.frames(place[1])

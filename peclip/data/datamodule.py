@@ -72,7 +72,7 @@ class VideoDataModule(RunClips):
             Validation and test clips stay.
         soft_labels: whether training clips are to be recognized as the probabilities of the columns p_LABEL, or as the shares
             of a benchmark's annotators (dfew, mafw), rather than as their label alone. Evaluations use the labels.
-        seed: for sampling, the frames, augmentation and the validation share; taken from seed_everything.
+        seed: seed of sampling, frames, augmentation and the validation share; taken from seed_everything.
         views: how often an evaluation looks at each clip, also the validations of a training: the probabilities are the means.
 
     Raises:
@@ -148,7 +148,7 @@ class VideoDataModule(RunClips):
         self._loaders: list[tuple[str, ref[LateLoader]]] = []  # with the stage that each was made for
         self._clip_format = ClipFormat()
         self.shards: Sequence[Sequence[range]] | None = None
-        """The clips of the shards that each rank predicts; None where predictions are not sharded."""
+        """The clips of the shards that each rank predicts; None if predictions are not sharded."""
         if num_workers:
             start_server()  # its imports take as long as building the model
 
@@ -207,7 +207,7 @@ class VideoDataModule(RunClips):
         """Check that the batches that processes read ahead have room in shared memory; :attr:`clip_format` must be set.
 
         Args:
-            stage: as in :meth:`setup`.
+            stage: stage as in :meth:`setup`.
             ranks: processes of this machine that have loaders of their own.
 
         Raises:
@@ -232,7 +232,7 @@ class VideoDataModule(RunClips):
         return self._ahead.training(self._loader(clips, sampler, self.seed, self.soft_labels))
 
     def val_dataloader(self) -> LateLoader | list[Any]:
-        """Return the validation clips in a fixed order that mixes the classes; nothing where there are none."""
+        """Return the validation clips in a fixed order that mixes the classes; nothing if there are none."""
         clips = self.splits.val
         if not len(clips):
             return []

@@ -35,7 +35,7 @@ class ClipDataset(Dataset[Batch]):
         clips: the clips.
         labels: class names in the order of their indices.
         clip_format: T and the side of the frames.
-        seed: for the choice of frames; None chooses the middle of each segment.
+        seed: seed of the choice of frames; None chooses the middle of each segment.
         at_work: the processes that read; by default none.
         on_error: what a clip that cannot be read does.
         soft: whether batches have the probability of each class, see :mod:`peclip.data.soft_labels`.

@@ -34,10 +34,10 @@ class LateLoader(DataLoader[Batch]):
     _turn = Lock()
 
     def read_ahead(self, epoch: int | None = None) -> None:
-        """Let the workers begin with the next iteration now; does nothing where there are none, or they are in one already.
+        """Let the workers begin with the next iteration now; does nothing if there are none, or they are in one already.
 
         Args:
-            epoch: that it belongs to, where a :class:`~peclip.data.samplers.TrainSampler` chooses its clips.
+            epoch: epoch of that iteration, if a :class:`~peclip.data.samplers.TrainSampler` chooses its clips.
         """
         with self._turn:
             if self.num_workers and self._ahead is None and not self._is_iterated:
@@ -138,7 +138,7 @@ class Ahead:
         return loader
 
     def done(self, epoch: int) -> int:
-        """Return how many batches of an epoch are trained on: above 0 where a run resumes in mid-epoch."""
+        """Return how many batches of an epoch are trained on: above 0 if a run resumes in mid-epoch."""
         trainer = self._owner.trainer
         is_now = trainer is not None and trainer.training and trainer.current_epoch == epoch
         return trainer.fit_loop.epoch_loop.batch_progress.current.ready if is_now else 0

@@ -52,7 +52,7 @@ class Packing:
 
     Attributes:
         size: side of the frames in pixels.
-        quality: of the JPEG frames, 1 to 100.
+        quality: JPEG quality of the frames, 1 to 100.
         shard_size: largest size of a shard in MB; one clip may exceed it.
         workers: clips that are decoded at a time.
     """

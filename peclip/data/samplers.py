@@ -27,14 +27,14 @@ class TrainSampler(Sampler[list[Draw]]):
     Args:
         clips: number of clips.
         batch_size: clips of a batch that count on one rank.
-        seed: of the order.
-        rank: of this process.
+        seed: seed of the order of the clips.
+        rank: rank of this process, from 0.
         world: number of ranks.
         done: called with an epoch when it begins; returns how many of its batches were trained on before an interruption.
         pairs: whether neighbours (0 with 1, 2 with 3, ... of all ranks together) are mixed, so that one that counts on
             another rank has to be read here too. An even batch size cuts no pair in two.
         repeat: whether every epoch has the order of the first, as to overfit a few batches on purpose.
-        labels: of the clips, to give every class the same share of an epoch; None samples each clip once.
+        labels: label of each clip, to give every class the same share of an epoch; None samples each clip once.
         after: called when the last batch of an epoch has been asked for: the workers have nothing else to read.
     """
 
@@ -103,8 +103,8 @@ def balanced_order(labels: "pd.Series[str]", rng: np.random.Generator) -> np.nda
     wait for another epoch.
 
     Args:
-        labels: of the N clips.
-        rng: decides the order.
+        labels: labels of the N clips.
+        rng: generator that decides the order.
 
     Returns:
         int64 (N,).
@@ -135,7 +135,7 @@ def evaluation_order(labels: "pd.Series[str]") -> np.ndarray:
     function of the labels alone, so that limited evaluations of several runs see the same clips.
 
     Args:
-        labels: of the N clips.
+        labels: labels of the N clips.
 
     Returns:
         int64 (N,), each clip once.
@@ -153,7 +153,7 @@ class EvalSampler(Sampler[list[Draw]]):
     Args:
         order: the clips, in the order in which they are evaluated.
         batch_size: clips of a batch; the last one may have fewer.
-        rank: of this process.
+        rank: rank of this process, from 0.
         world: number of ranks.
     """
 
@@ -177,9 +177,9 @@ class ShardSampler(Sampler[list[Draw]]):
     So the batch in which a clip is read depends on its shard alone, not on the rank or on which other shards are left.
 
     Args:
-        shards: for each rank, the clips of its shards.
+        shards: clips of the shards of each rank.
         batch_size: clips of a batch; the last one of a shard may have fewer.
-        rank: of this process.
+        rank: rank of this process, from 0.
     """
 
     def __init__(self, shards: Sequence[Sequence[range]], batch_size: int, rank: int) -> None:

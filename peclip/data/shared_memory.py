@@ -25,7 +25,7 @@ def check_shared_memory(workers: int, batches: Sequence[tuple[int, int]], copies
 
     Args:
         workers: processes of each loader.
-        batches: of each loader, how many batches it has, and how many bytes one takes.
+        batches: number of batches of each loader, and bytes of one batch.
         copies: ranks of this machine, each of which has all of these loaders.
 
     Raises:

@@ -17,8 +17,8 @@ def soft_targets(clips: Manifest, labels: Sequence[str], rows: list[int] | slice
     """Return what clips are to be recognized as: their probabilities, or 1 for the label of a clip without any.
 
     Args:
-        clips: with the columns ``p_LABEL`` of these classes.
-        labels: C classes in the order of the logits. Those of others are omitted, and the rest is divided by its sum.
+        clips: manifest with the columns ``p_LABEL`` of these classes.
+        labels: C classes in the order of the logits. Probabilities of other classes are omitted, and the rest is divided by its sum.
         rows: N of the clips; by default all.
 
     Returns:
@@ -71,7 +71,7 @@ def check_soft_labels(clips: Manifest, labels: Sequence[str], others: bool) -> N
 
 
 def without_soft_labels(clips: Manifest) -> tuple[str, ...]:
-    """Return a sentence on clips that have no probabilities; none where all have some, or no clip does."""
+    """Return a sentence on clips that have no probabilities; none if all have some, or no clip does."""
     columns = [*soft_columns(clips.table).values()]
     none = int(clips.table[columns].isna().all(axis=1).sum()) if columns else 0
     return (f"{none:,} of {len(clips):,} training clips have no soft labels, and keep their label.",) if none else ()

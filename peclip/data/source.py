@@ -53,10 +53,10 @@ def read_source(
     """Read the one source that the options name.
 
     Args:
-        manifest: its csv.
+        manifest: csv file of a manifest.
         root: folder of a benchmark.
-        benchmark: its name.
-        options: of its reader.
+        benchmark: name of the benchmark.
+        options: options of the benchmark's reader.
         outside: whether clips of a manifest may lie outside its folder.
         soft_labels: whether the reader of a benchmark has to read the votes of its annotators.
 
@@ -117,8 +117,8 @@ def check_subjects(source: Manifest, fold: int | None, val: Validation) -> None:
 
     Args:
         source: all clips, with or without subjects.
-        fold: as in :func:`split_source`.
-        val: as there; with ``test``, clips of the split val are not used.
+        fold: fold to test on, as in :func:`split_source`.
+        val: share or split that validates, as there; with ``test``, clips of the split val are not used.
 
     Raises:
         InputError: one is; the message names a clip on either side.

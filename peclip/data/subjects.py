@@ -109,7 +109,7 @@ class _Counts:
 
     Args:
         subjects: number of each row's subject.
-        labels: of each row.
+        labels: label of each row.
     """
 
     def __init__(self, subjects: NDArray[np.intp], labels: NDArray[np.object_]) -> None:
@@ -134,7 +134,7 @@ class _Counts:
         return bool((self.held[classes] + count < self.total[classes]).all())
 
     def gain(self, subject: int, share: float) -> float:
-        """Return how much closer the classes come to a share with a subject; below 0 where one would be left empty."""
+        """Return how much closer the classes come to a share with a subject; below 0 if one would be left empty."""
         if not self.can_hold(subject):
             return -np.inf
         classes, count = self._own(subject)

@@ -171,7 +171,7 @@ class _Signs(NamedTuple):
 
 
 def _stat(pid: int) -> list[str]:
-    """Return the state of a process and the numbers that follow it in its entry; nothing where there is no such entry."""
+    """Return the state of a process and the numbers that follow it in its entry; nothing if there is no such entry."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return []

@@ -30,8 +30,8 @@ def video_flops(twin: PEClip, clips: int, frames: int) -> int:
     Matrix multiplications and convolutions are counted. Texts are encoded once for all clips, and do not count.
 
     Args:
-        twin: from :func:`meta_copy`.
-        clips: B.
+        twin: copy without weights, from :func:`meta_copy`.
+        clips: B, number of clips.
         frames: T.
     """
     counter, side = FlopCounterMode(display=False), twin.image_size
@@ -48,7 +48,7 @@ def clip_flops(net: PEClip) -> int | None:
     A part from elsewhere may ask for values that the meta device does not have: then one black clip is computed.
 
     Returns:
-        The number; None where a part cannot compute a clip.
+        The number; None if a part cannot compute a clip.
     """
     for copy in (meta_copy, _working_copy):
         with suppress(Exception):  # an error of a user's part is reported when it is trained

@@ -43,12 +43,12 @@ class Built:
     """Modules of a model.
 
     Attributes:
-        backbone: with its towers.
-        adapters: by tower, part and block.
-        prompts: None without prompts.
-        temporal: makes the feature of a clip.
-        config: describes it all.
-        token_ids: of the class texts, (M, N): those of a class follow each other; M is C where each has one.
+        backbone: frozen backbone with its towers.
+        adapters: adapters by tower, part and block.
+        prompts: prompts of both towers; None without prompts.
+        temporal: head that makes the feature of a clip.
+        config: configuration that rebuilds all of it.
+        token_ids: token ids of the class texts, (M, N): those of a class follow each other; M is C if each has one.
         ends: place in each text at which its feature is read, (M,).
         peft: layers of Hugging Face PEFT, by the names of their linear layers; empty without any.
         norms: copies of norms of the backbone that train, by their names; empty without any.
@@ -85,16 +85,16 @@ def build(
     Args:
         backbone: see :class:`peclip.model.PEClip`; so are all others.
         labels: C class names.
-        texts: by label, one or several; or ready-made token ids (C, N), one text for each class.
-        adapters: by site.
-        prompts: None for none.
-        logit_scale: above 0, at most 1,000,000; None for that of the backbone.
-        num_frames: T.
+        texts: class texts by label, one or several; or ready-made token ids (C, N), one text for each class.
+        adapters: adapter factories by site.
+        prompts: factory of the prompts; None for none.
+        logit_scale: factor on the cosine similarities, above 0, at most 1,000,000; None for that of the backbone.
+        num_frames: T, frames of a clip.
         normalize: see :class:`peclip.model.PEClip`.
         upright: see :class:`peclip.model.PEClip`.
-        temporal: the head.
-        peft: None for none.
-        norms: None for none.
+        temporal: factory of the temporal head.
+        peft: configuration of Hugging Face PEFT; None for none.
+        norms: towers whose norms are trained; None for neither.
 
     Raises:
         InputError: something is out of range or does not fit the backbone.
@@ -223,7 +223,7 @@ def _expected_state(
     peft: Spec | None,
     norms: TrainedNorms | None,
 ) -> dict[str, Tensor] | None:
-    """Return the trained tensors that a file describes, by name and without their memory; None where this is not known.
+    """Return the trained tensors that a file describes, by name and without their memory; None if this is not known.
 
     Raises:
         InputError: as :func:`build_adapters` and :func:`build_prompts`.

@@ -15,7 +15,7 @@ def find_device(name: str, kinds: Collection[str] = KINDS) -> torch.device:
 
     Args:
         name: such as ``cpu``, ``cuda``, ``cuda:1`` or ``auto``.
-        kinds: that are accepted.
+        kinds: kinds of devices that are accepted.
 
     Raises:
         InputError: there is no such device here, or it cannot be used, with the reason.

@@ -40,10 +40,10 @@ def attach(
     """Hook adapters and prompts into a tower.
 
     Args:
-        tower: where they go.
-        adapters: by (part, block), the part being ``attention``, ``mlp`` or ``block``.
-        depth: at how many depths ``flow.prompts`` enter; 0 for none.
-        flow: read by the hooks at every pass.
+        tower: tower that gets them.
+        adapters: adapters by (part, block), the part being ``attention``, ``mlp`` or ``block``.
+        depth: number of depths at which ``flow.prompts`` enter; 0 for none.
+        flow: state that the hooks read at every pass.
         execution: how the blocks run: compiled, or recomputed for the gradient.
 
     Returns:
@@ -78,7 +78,7 @@ def attach(
 def _first_products(tower: Tower, adapters: Mapping[tuple[str, int], Adapter]) -> list[Any]:
     """Return the layers of the first block, query, key and value, that need the gradient of the prompts alone.
 
-    None where an adapter or a trained norm stands before them, where prompts are not the last tokens, or where an adapter may
+    None if an adapter or a trained norm stands before them, if prompts are not the last tokens, or if an adapter may
     ask the block for the attention of other tokens. Layers of PEFT compute their own gradient.
     """
     here = {part: adapter for (part, block), adapter in adapters.items() if block == 0}

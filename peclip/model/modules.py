@@ -44,8 +44,8 @@ def check_factory(name: str, factory: Callable[..., nn.Module], kind: type[nn.Mo
     """Check that a factory is a class of a kind, or a ``functools.partial`` of one with arguments that the class accepts.
 
     Args:
-        name: of the argument that it was passed as, for the message.
-        factory: of adapters, prompts or a temporal head.
+        name: name of the argument that it was passed as, for the message.
+        factory: factory of adapters, prompts or a temporal head.
         kind: the base class.
 
     Raises:
@@ -123,9 +123,9 @@ def check_takes_width(factory: Callable[..., nn.Module], option: str, of: str) -
     """Check that the class of a part takes a width as its first argument.
 
     Args:
-        factory: of the part.
-        option: the argument of the model that names it.
-        of: what has this width.
+        factory: factory of the part.
+        option: name of the model's argument for it.
+        of: name of what has this width, for the message.
 
     Raises:
         InputError: it does not.

@@ -90,7 +90,7 @@ class Network(nn.Module):
 
     @property
     def temperature(self) -> float:
-        """Divisor of the logits in :meth:`probabilities`; 1 where none was fitted."""
+        """Divisor of the logits in :meth:`probabilities`; 1 if none was fitted."""
         return self.config.temperature
 
     @temperature.setter
@@ -114,7 +114,7 @@ class Network(nn.Module):
 
     @property
     def draws(self) -> bool:
-        """True where a pass in training mode may draw random numbers: with dropout, or a part of another package."""
+        """True if a pass in training mode may draw random numbers: with dropout, or a part of another package."""
         of_peft = self.config.peft.init_args if self.config.peft else {}  # LoHa's, for example, is not a module
         return any(name.endswith("dropout") and value for name, value in of_peft.items()) or any(
             module.p > 0
@@ -207,7 +207,7 @@ class Network(nn.Module):
 
     @property
     def _text_is_constant(self) -> bool:
-        """True where the texts' features neither learn nor draw random numbers: nothing is in the frozen text tower."""
+        """True if the texts' features neither learn nor draw random numbers: nothing is in the frozen text tower."""
         bare = self._is_bare or not self._text_parts
         return bare and not any(weight.requires_grad for weight in self.backbone.text_weights())
 

@@ -72,7 +72,7 @@ class PEClip(Network):
     """
 
     _record: tuple[RunRecord, str] | None = None
-    """Record of the training of the weights, with their digest; None where there is none."""
+    """Record of the training of the weights, with their digest; None if there is none."""
 
     @checked("labels", "texts", "peft")
     def __init__(
@@ -166,10 +166,10 @@ class PEClip(Network):
         """Build the model that was trained, in evaluation mode.
 
         Args:
-            trained: from :func:`peclip.model.io.read_trained`.
+            trained: trained model as plain data, from :func:`peclip.model.io.read_trained`.
             backbone: Hub id, folder or file of the backbone, if it has moved since the training.
-            compile: as for the class.
-            checkpointing: as for the class.
+            compile: whether torch.compile fuses the operations of each block.
+            checkpointing: whether blocks recompute for the gradient what they do not keep.
 
         Raises:
             InputError: the backbone cannot be loaded or is another one, or the weights do not fit the configuration.
@@ -225,7 +225,7 @@ class PEClip(Network):
 
         Args:
             state: tensors by name.
-            source: where they come from, for the message.
+            source: file of the tensors, for messages.
 
         Raises:
             InputError: names are missing or not expected, or a shape differs.
@@ -256,7 +256,7 @@ class PEClip(Network):
         """Write a package: adapters and prompts, what rebuilds the model around them, and a model card.
 
         Args:
-            folder: of the package; must be absent or empty.
+            folder: folder of the package; must be absent or empty.
             dtype: precision of the weights; bf16 halves the file.
 
         Raises:

@@ -19,9 +19,9 @@ def check_precision(precision: str, frozen: str, residual: str = "fp32") -> None
     """Check the precision of one of Lightning's trainers.
 
     Args:
-        precision: of the trainer.
-        frozen: in which the frozen weights are held, ``fp32`` or ``bf16``.
-        residual: in which the tokens between the vision blocks are held, ``fp32`` or ``bf16``.
+        precision: precision of the trainer, in Lightning's words.
+        frozen: precision of the frozen weights, ``fp32`` or ``bf16``.
+        residual: precision of the tokens between the vision blocks, ``fp32`` or ``bf16``.
 
     Raises:
         InputError: the model does not compute in it, or what is held in bf16 does not fit it.
@@ -54,7 +54,7 @@ def _cpu_multiplies_bf16() -> bool:
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
-    """Return the precision of autocast on a device; None where it is off, or the device has none, as meta."""
+    """Return the precision of autocast on a device; None if it is off, or the device has none, as meta."""
     is_on = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
     return torch.get_autocast_dtype(device.type) if is_on else None
 

@@ -20,9 +20,9 @@ class TextCache:
 
         Args:
             bare: whether they are those of the model without adapters and prompts.
-            device: where they are computed.
+            device: device on which they are computed.
             weights: all tensors that they depend on.
-            compute: returns them.
+            compute: function that computes them.
         """
         key = (device, autocast_dtype(device), *map(_state, weights))
         known, features = self._kept.get(bare, (None, None))

@@ -16,9 +16,9 @@ def tokenize(backbone: Backbone, texts: Mapping[str, Texts], prompt_length: int)
     The placeholders follow the start token where the backbone has one.
 
     Args:
-        backbone: with its tokenizer.
-        texts: by label, one or several; those of a label follow each other.
-        prompt_length: P.
+        backbone: backbone with its tokenizer.
+        texts: class texts by label, one or several; those of a label follow each other.
+        prompt_length: P, number of placeholders.
 
     Raises:
         InputError: as :func:`tokenize_texts`, or the texts of a label have the same tokens as those of another.
@@ -74,10 +74,10 @@ def check_tokens(token_ids: Tensor, classes: int, backbone: Backbone, prompt_len
     """Check ready-made token ids.
 
     Args:
-        token_ids: expected (C, N), N at most the context of the text tower, or all of it where texts are filled up; each id is
-            one of the vocabulary.
-        classes: C.
-        backbone: whose text tower reads them.
+        token_ids: token ids, expected (C, N), N at most the context of the text tower, or all of it if texts are filled up;
+            each id is one of the vocabulary.
+        classes: C, number of classes.
+        backbone: backbone whose text tower reads them.
         prompt_length: P, placeholders before the end of each text.
 
     Raises:

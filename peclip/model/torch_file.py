@@ -33,7 +33,7 @@ TORN = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""Exceptions of reading bytes that are not a checkpoint, or a torn or forged one."""
+"""Exceptions of reading bytes that are not a checkpoint, or a damaged or forged one."""
 
 
 BEFORE_ZIP = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
@@ -52,8 +52,8 @@ def read_tensors(path: Path, expected: str = "a released PE-CLIP checkpoint (.pt
     Classes foreign to PyTorch become inert stand-ins and are dropped.
 
     Args:
-        path: of the file.
-        expected: what the file is expected to be, for messages.
+        path: path of the file.
+        expected: description of the file that is expected, for messages.
 
     Raises:
         InputError: the file is missing, is not a checkpoint, is compressed, or tries to call a function of the system.
@@ -100,10 +100,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return the content of a checkpoint of peclip, which holds only plain data and tensors.
 
     Raises:
-        InputError: the file is torn or corrupt, compressed, or pickles anything else.
+        InputError: the file is damaged, compressed, or pickles anything else.
     """
     check_regular(path)
-    with _refused(f"{path}: refused, torn or not a checkpoint that can be read safely", "; use another checkpoint"):
+    with _refused(f"{path}: refused, damaged or not a checkpoint that can be read safely", "; use another checkpoint"):
         check_archive(path)
         with zipfile.ZipFile(path) as file:
             damaged = file.testzip()  # PyTorch writes checksums but does not check them
@@ -136,7 +136,7 @@ def check_plain(value: Any, source: str) -> None:
 
     Args:
         value: the data.
-        source: where they come from, for the message.
+        source: file of the data, for messages.
 
     Raises:
         InputError: they hold more than :data:`MOST_VALUES` values, are nested deeper than :data:`DEPTH`, or hold a number of

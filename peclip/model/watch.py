@@ -29,7 +29,7 @@ class Attention:
         value: (N, heads, L, D / heads).
         scaling: factor on the products of query and key.
         out: what it returned, (N, Q, D) or (N, Q, heads, D / heads), in the graph of the pass.
-        projection: (D, D), the matrix by which the outputs of the heads became ``out``; None where they are ``out``.
+        projection: (D, D), the matrix by which the outputs of the heads became ``out``; None if they are ``out``.
     """
 
     query: Tensor
@@ -56,10 +56,10 @@ class Pass:
     Attributes:
         logits: (C,), in the graph of the pass.
         blocks: the self-attention of each block.
-        pooling: the attention that reads the feature of a frame; None where that is the class token, the first.
-        scales: of the temporal dynamic adapters, by block: (T, L).
-        prompts: P.
-        depth: how many blocks, from the first, get prompts of their own.
+        pooling: the attention that reads the feature of a frame; None if that is the class token, the first.
+        scales: scales of the temporal dynamic adapters, by block: (T, L).
+        prompts: P, number of prompts.
+        depth: number of blocks, from the first, that get their own prompts.
     """
 
     logits: Tensor

@@ -22,7 +22,7 @@ def check_weights(weights: Mapping[str, Tensor], source: str) -> None:
 
     Args:
         weights: tensors by name.
-        source: where they come from, for the message.
+        source: file of the weights, for messages.
 
     Raises:
         InputError: one is something else; the message names it.
@@ -64,7 +64,7 @@ def check_archive(path: Path) -> None:
 
     Raises:
         InputError: an entry is compressed, or the entries are larger than the file.
-        zipfile.BadZipFile: the archive is torn.
+        zipfile.BadZipFile: the archive is damaged.
     """
     if not zipfile.is_zipfile(path):
         return
@@ -81,8 +81,8 @@ def check_stored(path: Path, tensors: Mapping[str, Tensor]) -> None:
     A few bytes can be the storage of a tensor of any shape, and of any number of tensors.
 
     Args:
-        path: of the file.
-        tensors: by name.
+        path: path of the file.
+        tensors: tensors by name.
 
     Raises:
         InputError: they have more, or one is not stored at all.

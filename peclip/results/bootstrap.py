@@ -31,9 +31,9 @@ class Bootstrap:
     """Settings with which intervals were computed.
 
     Attributes:
-        draws: N, test sets drawn.
+        draws: N, number of test sets drawn.
         level: probability of an interval.
-        seed: of the draws.
+        seed: seed of the random draws.
     """
 
     draws: int = DRAWS
@@ -43,7 +43,7 @@ class Bootstrap:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A rate, None where no clip of the class occurs, with its interval."""
+    """A rate, None if no clip of the class occurs, with its interval."""
 
     value: float | None
     interval: Interval | None
@@ -82,8 +82,8 @@ def observed(tests: Sequence[Outcomes], classes: int) -> Rates:
     """Return the rates of the test sets as they are: the mean over the sets.
 
     Args:
-        tests: one for each test set, such as the folds of a cross-validation.
-        classes: C.
+        tests: outcomes on each test set, such as the folds of a cross-validation.
+        classes: C, number of classes.
     """
     mean = _Mean(1, len(tests[0].hits), classes)
     for test in tests:
@@ -98,10 +98,10 @@ def resample(tests: Sequence[Outcomes], classes: int, draws: int = DRAWS, seed: 
     A rate of several test sets is the mean over them; a class counts in those where it occurs.
 
     Args:
-        tests: one for each test set, such as the folds of a cross-validation.
-        classes: C.
-        draws: N, how often.
-        seed: equal seeds have equal draws.
+        tests: outcomes on each test set, such as the folds of a cross-validation.
+        classes: C, number of classes.
+        draws: N, number of test sets drawn.
+        seed: seed of the random draws.
     """
     rng = np.random.default_rng(seed)
     mean = _Mean(draws, len(tests[0].hits), classes)
@@ -140,9 +140,9 @@ class _Mean:
     """Adds up the rates of test sets, draw by draw, in the memory of one test set.
 
     Args:
-        draws: N.
-        runs: R.
-        classes: C.
+        draws: N, number of test sets drawn.
+        runs: R, number of runs.
+        classes: C, number of classes.
     """
 
     def __init__(self, draws: int, runs: int, classes: int) -> None:

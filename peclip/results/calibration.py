@@ -41,11 +41,11 @@ class Calibrated:
     """The calibration of an evaluation, without and with the temperature of the model.
 
     Attributes:
-        temperature: by which logits are divided before the softmax; 1 changes nothing.
+        temperature: temperature by which logits are divided before the softmax; 1 changes nothing.
         ece_before: expected calibration error without it, from 0 to 1.
-        ece_after: with it.
+        ece_after: expected calibration error with it.
         nll_before: mean negative log-likelihood of the true classes without it.
-        nll_after: with it.
+        nll_after: mean negative log-likelihood of the true classes with it.
     """
 
     temperature: float

@@ -35,7 +35,7 @@ class RunRecord:
     Attributes:
         data: source and protocol, by name.
         training: options of the training, by name.
-        scores: of an evaluation; None where none is known.
+        scores: scores of an evaluation; None if none is known.
     """
 
     data: dict[str, Plain]
@@ -65,11 +65,11 @@ class PackageFacts:
     Attributes:
         backbone: Hub id, folder or ``demo``.
         labels: class names in the order of the logits.
-        texts: class texts by label, one or several; empty where only their token ids are known.
+        texts: class texts by label, one or several; empty if only their token ids are known.
         clip_format: what the clips of the training looked like.
         parameters: number of trained parameters.
         dtype: precision of the weights.
-        size: of the weights, in bytes.
+        size: size of the weights in bytes.
         method: name of the parts that were trained, such as "PE-CLIP".
         run: what is known about the training.
     """
@@ -86,14 +86,14 @@ class PackageFacts:
 
 
 def read_run(run: Path) -> RunRecord | None:
-    """Read what the folder of a run says about its training; None where it has no record.
+    """Read what the folder of a run says about its training; None if it has no record.
 
     Args:
         run: folder of the run, with config.yaml, changes.yaml if it was resumed with other options, and, after an evaluation,
             metrics.json.
 
     Raises:
-        InputError: a file is torn.
+        InputError: a file is damaged.
     """
     settings, scores = read_options(run), read_metrics(run)
     if settings is None and scores is None:

@@ -55,17 +55,17 @@ class Compared:
 
     Attributes:
         run: its name.
-        split: whose clips were evaluated.
-        selection: which clips its checkpoint was chosen on.
+        split: split that was evaluated.
+        selection: clips on which its checkpoint was chosen.
         war: weighted average recall.
         uar: unweighted average recall.
         per_class_recall: recall by label; None for a class without a clip.
         skipped: further clips that could not be read.
         trainable: number of trained parameters.
         parameters: number of all parameters.
-        seconds: duration of the training; None where it is unknown.
-        devices: on what it was trained.
-        method: name of the parts that were trained; None where it is not known.
+        seconds: duration of the training; None if it is unknown.
+        devices: names of the devices on which it was trained.
+        method: name of the parts that were trained; None if it is not known.
         remarks: how its evaluation is special, see :attr:`peclip.results.evaluation.Metrics.remarks`.
     """
 
@@ -119,9 +119,9 @@ class Comparison:
 
     Attributes:
         clips: number of test clips, over all folds.
-        folds: that were tested; empty for single runs.
-        runs: the scores of each.
-        differences: of each run after the first to the first.
+        folds: numbers of the folds that were tested; empty for single runs.
+        runs: scores of each run.
+        differences: differences of each further run to the first.
         bootstrap: how the intervals were computed.
     """
 

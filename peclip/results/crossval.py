@@ -39,8 +39,8 @@ def summarise(results: Mapping[int, Evaluation], name: str) -> CrossValidationSu
     much depends on the clips, not how much on the seed of the training.
 
     Args:
-        results: by fold, two or more.
-        name: of the run.
+        results: evaluations of two or more folds, by fold.
+        name: name of the run.
 
     Raises:
         InputError: the folds have different classes.
@@ -93,7 +93,7 @@ def read_summary(folder: Path) -> CrossValidationSummary:
     """Read ``results.json`` of a cross-validation.
 
     Raises:
-        InputError: it is missing, torn, or not what peclip writes.
+        InputError: it is missing, damaged, or not what peclip writes.
     """
     content = read_json(folder / RESULTS)
     if content is None:

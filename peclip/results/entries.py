@@ -17,7 +17,7 @@ class Entry:
     """An entry of a comparison: a run, or a cross-validation with its folds.
 
     Attributes:
-        name: as the user gave it.
+        name: folder as the user wrote it.
         tests: the evaluation of a run, or of each fold, by fold; a single run has the fold None.
     """
 
@@ -31,7 +31,7 @@ class Entry:
 
     @property
     def devices(self) -> str:
-        """Devices on which the runs trained; empty where they did not train."""
+        """Devices on which the runs trained; empty if they did not train."""
         found = {(test.training.devices, test.training.device) for test in self.tests.values() if test.training}
         return ", ".join(sorted(f"{count} x {device}" if count > 1 else device for count, device in found))
 
@@ -54,7 +54,7 @@ def _read_entry(run: str) -> Entry:
     """Read a run or a cross-validation.
 
     Raises:
-        InputError: it is neither, it is not finished, or a file is torn.
+        InputError: it is neither, it is not finished, or a file is damaged.
     """
     folder = Path(run)
     folds = {int(path.name[5:]): path for path in folder.glob("fold_*") if path.name[5:].isdecimal()}

@@ -65,28 +65,28 @@ class Metrics:
     """The scores of an evaluation and what they were measured on: the content of metrics.json.
 
     Attributes:
-        split: whose clips were evaluated.
-        selection: on which of the clips the checkpoint was chosen; none also where it was chosen on others.
+        split: split that was evaluated.
+        selection: clips on which the checkpoint was chosen; none also if it was chosen on clips of another data set.
         trainable: number of trained parameters.
         parameters: number of all parameters.
-        scores: of the model.
+        scores: scores of the model.
         benchmark: name of the data set; None for a manifest.
-        fold: that was tested; None where there are no folds.
+        fold: number of the fold that was tested; None if there are no folds.
         skipped: further clips that could not be read.
         zero_shot: scores of bare CLIP, where they were asked for.
-        model: path or name of the model evaluated; None where the file does not say.
-        clip_format: what the clips looked like; None where the file does not say.
+        model: path or name of the model evaluated; None if the file does not say.
+        clip_format: what the clips looked like; None if the file does not say.
         model_format: what the model was trained on, where that differs from ``clip_format``.
         limited: how much of the split was seen; None for all of it.
-        classes: how the classes differ from those of the training; None where they do not.
+        classes: how the classes differ from those of the training; None if they do not.
         other_labels: clips of the split that were omitted, by their label, which is none of the model's.
-        calibration: whether the model is right as often as its probabilities say; None where the file does not say.
+        calibration: whether the model is right as often as its probabilities say; None if the file does not say.
         flops: floating-point operations of a clip, in all its views, in the vision tower, a multiplication with its addition as
-            two; None where they are not known.
-        views: of each clip, where there are several.
-        method: name of the parts that were trained, such as "PE-CLIP"; None where the file does not say.
+            two; None if they are not known.
+        views: views of each clip; None for one.
+        method: name of the parts that were trained, such as "PE-CLIP"; None if the file does not say.
         seen: how many of the clips are not held out from the model; None for no clip, or where nothing is known of these.
-        validated: on how many validation clips the training validated; None for all of them, or where the file does not say.
+        validated: number of clips on which the training validated; None for all of them, or if the file does not say.
     """
 
     split: EvaluatedSplit
@@ -178,9 +178,9 @@ class Evaluation:
     """A finished evaluation, clip by clip.
 
     Attributes:
-        folder: that holds its files.
-        metrics: from metrics.json.
-        training: from training.json, or that of the run whose model was evaluated; None where neither is known.
+        folder: folder of its files.
+        metrics: content of metrics.json.
+        training: content of training.json here, or in the run whose model was evaluated; None if neither is known.
         labels: class names in the order of the logits.
         clips: the n clips, in the order of the test set.
         truth: index of the true class of each clip, int64 (n,).
@@ -197,7 +197,7 @@ class Evaluation:
 
     @property
     def seconds(self) -> float | None:
-        """Duration of the training; None where the run did not train."""
+        """Duration of the training; None if the run did not train."""
         return self.training.seconds if self.training else None
 
     @property
@@ -225,10 +225,10 @@ def write_evaluation(folder: Path, metrics: Metrics) -> None:
 
 
 def read_metrics(folder: Path) -> Metrics | None:
-    """Read ``metrics.json``; None where there is none.
+    """Read ``metrics.json``; None if there is none.
 
     Raises:
-        InputError: it is torn, or is not what peclip writes.
+        InputError: it is damaged, or is not what peclip writes.
     """
     content = read_json(folder / METRICS)
     return None if content is None else Metrics.from_json(content, str(folder / METRICS))
@@ -238,10 +238,10 @@ def read_evaluation(folder: Path) -> Evaluation:
     """Read what an evaluation wrote into a folder; its training is that of the run above it where it trained nothing itself.
 
     Args:
-        folder: of a run, a fold, or of results such as ``test_0`` below a run.
+        folder: folder of a run, of a fold, or of results such as ``test_0`` below a run.
 
     Raises:
-        InputError: there is no run or no evaluation, a file is torn, or two files are of different evaluations.
+        InputError: there is no run or no evaluation, a file is damaged, or two files are of different evaluations.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: {is_not(folder, 'folder')}, expected the folder of a run")
@@ -259,7 +259,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         raise InputError(f"{folder / PREDICTIONS} is missing: {again}")
     found = Evaluation(folder, metrics, training, *_read_predictions(folder / PREDICTIONS))
     if metrics.scores.clips != len(found.clips) or metrics.scores.war != found.scores.war:
-        raise InputError(f"{folder}: {METRICS} and {PREDICTIONS} are of different evaluations, or one is torn")
+        raise InputError(f"{folder}: {METRICS} and {PREDICTIONS} are of different evaluations, or one is damaged")
     return found
 
 
@@ -301,11 +301,11 @@ def _clip(row: list[str], first: int, index: Mapping[str, int], where: str) -> t
     """Return the clip of a row, and its true and predicted class, which stand from the first column on.
 
     Raises:
-        InputError: the row is torn, one of its classes is unknown, or its start or end is not a finite number.
+        InputError: the row is damaged, one of its classes is unknown, or its start or end is not a finite number.
     """
     expected = first + 2 + len(index)
     if len(row) != expected:
-        raise InputError(f"{where} has {len(row)} cells, expected {expected}: the file is torn")
+        raise InputError(f"{where} has {len(row)} cells, expected {expected}: the file is damaged")
     truth, predicted = row[first : first + 2]
     for column, label in (("label", truth), ("predicted", predicted)):
         if label not in index:

@@ -63,10 +63,10 @@ def draw_rates(target: Path, means: Mapping[str, Spread], folds: Sequence[Sequen
     Of more than :data:`MOST_CLASSES` classes only WAR and UAR, the first two rates, are drawn.
 
     Args:
-        target: the picture.
-        means: by name of the rate.
-        folds: of each fold its value of every rate, in the order of ``means``; None for a class without clips.
-        title: of the picture.
+        target: path of the picture.
+        means: mean and interval of each rate, by its name.
+        folds: value of every rate in each fold, in the order of ``means``; None for a class without clips.
+        title: title of the picture.
     """
     shown = dict(islice(means.items(), None if len(means) <= 2 + MOST_CLASSES else 2))
     figure = new_figure(6.5, 1.6 + 0.35 * len(shown))

@@ -19,7 +19,7 @@ class Fold:
         war: weighted average recall.
         uar: unweighted average recall.
         per_class_recall: recall by label; None for a class without a clip.
-        seconds: duration of the training; None where it is unknown.
+        seconds: duration of the training; None if it is unknown.
         remarks: how its evaluation is special, see :attr:`peclip.results.evaluation.Metrics.remarks`.
     """
 
@@ -56,21 +56,21 @@ class CrossValidationSummary:
     """The result of a cross-validation: the content of results.json.
 
     Attributes:
-        name: of the run.
+        name: name of the run.
         benchmark: name of the data set; None for a manifest.
-        selection: which clips the checkpoint of each fold was chosen on.
+        selection: clips on which the checkpoint of each fold was chosen.
         clips: number of test clips of all folds.
         skipped: further test clips that could not be read.
         war: weighted average recall over the folds.
         uar: unweighted average recall over the folds.
         per_class_recall: recall by label, over the folds where the class occurs.
         pooled: the clips of all folds as one test set.
-        folds: one by one.
+        folds: result of each fold.
         trainable: number of trained parameters.
         parameters: number of all parameters.
         bootstrap: how the intervals were computed.
-        flops: floating-point operations of a clip in the vision tower; None where they are not known.
-        method: name of the parts that were trained; None where the file does not say.
+        flops: floating-point operations of a clip in the vision tower; None if they are not known.
+        method: name of the parts that were trained; None if the file does not say.
     """
 
     name: str

@@ -59,8 +59,8 @@ def scores_table(metrics: Metrics, file: str | None = None) -> Rows:
     """Return WAR, UAR and the recall of every class, beside those of bare CLIP where they are known.
 
     Args:
-        metrics: of the evaluation.
-        file: that has the recalls where the table is for a screen, see :func:`class_rows`.
+        metrics: scores of the evaluation.
+        file: name of the file that has all recalls, for a table on the screen, see :func:`class_rows`; None for a page.
     """
     names, columns = [metrics.method or UNNAMED], [metrics.scores]
     if metrics.zero_shot:
@@ -119,7 +119,7 @@ def giga(number: float) -> str:
 
 
 def total(times: Sequence[float | None]) -> float | None:
-    """Return the sum of times; None where one of them is unknown."""
+    """Return the sum of times; None if one of them is unknown."""
     known = [time for time in times if time is not None]
     return sum(known) if len(known) == len(times) else None
 

@@ -17,11 +17,11 @@ class Mistake:
     """A clip whose predicted class is not its own.
 
     Attributes:
-        path: of the clip.
+        path: path of the clip.
         truth: the true class.
         predicted: the most probable class.
-        probability: that of the predicted class.
-        probability_of_truth: that of the true class.
+        probability: probability of the predicted class.
+        probability_of_truth: probability of the true class.
         frames: some of its frames, uint8 (N, H, W, 3).
     """
 

@@ -69,14 +69,14 @@ class OptionChange:
 
 
 def read_options(run: Path, step: int | None = None) -> dict[str, Any] | None:
-    """Return the options of a run by section, as a configuration has them; None where it has no config.yaml.
+    """Return the options of a run by section, as a configuration has them; None if it has no config.yaml.
 
     Args:
         run: folder of the run.
         step: the options of the steps up to this one; by default those after the last change.
 
     Raises:
-        InputError: config.yaml or changes.yaml is torn.
+        InputError: config.yaml or changes.yaml is damaged.
     """
     options = _read(run / OPTIONS, dict)
     if options is not None:
@@ -87,10 +87,10 @@ def read_options(run: Path, step: int | None = None) -> dict[str, Any] | None:
 
 
 def read_changes(run: Path) -> tuple[OptionChange, ...]:
-    """Return the changes of a run in order; none where it has no changes.yaml.
+    """Return the changes of a run in order; none if it has no changes.yaml.
 
     Raises:
-        InputError: changes.yaml is torn.
+        InputError: changes.yaml is damaged.
     """
     found, path = _read(run / CHANGES, list), run / CHANGES
     return tuple(
@@ -107,7 +107,7 @@ def write_changes(run: Path, changes: Sequence[OptionChange]) -> None:
 
 
 def section_of(options: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return the options of a section by name; none where a file from elsewhere has something else there."""
+    """Return the options of a section by name; none if a file from elsewhere has something else there."""
     section = options.get(name)
     return section if isinstance(section, dict) else {}
 
@@ -123,7 +123,7 @@ def by_name(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _read(path: Path, kind: type) -> Any:
-    """Return the content of a YAML file of a run; None where there is no file.
+    """Return the content of a YAML file of a run; None if there is no file.
 
     Raises:
         InputError: it cannot be read, is not valid YAML, or not of this kind.
@@ -132,7 +132,7 @@ def _read(path: Path, kind: type) -> Any:
         return None
     found = read_yaml(path)
     if not isinstance(found, kind):
-        raise InputError(f"{path} is torn: it holds no {'options' if kind is dict else 'changes'}")
+        raise InputError(f"{path} is damaged: it holds no {'options' if kind is dict else 'changes'}")
     return found
 
 

@@ -23,7 +23,7 @@ NAMES = {
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the content of a JSON file that holds an object; None where there is no file.
+    """Return the content of a JSON file that holds an object; None if there is no file.
 
     Raises:
         InputError: it cannot be read.
@@ -35,7 +35,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {first_line(error)}") from error
     if not isinstance(found, dict):
-        raise InputError(f"{path} is torn: it holds no object")
+        raise InputError(f"{path} is damaged: it holds no object")
     return found
 
 
@@ -46,7 +46,7 @@ def from_json(kind: type[Record], content: Any, source: str) -> Record:
         kind: the dataclass. Its fields are of str, int, float, bool, None, ``Literal``, tuples, dicts by str, further
             dataclasses, and unions of these.
         content: the object.
-        source: where it comes from, for the message.
+        source: file of the object, for messages.
 
     Raises:
         InputError: a field is missing or has a value of another type, or the dataclass refuses the value.

@@ -24,21 +24,21 @@ class Result:
     """The result of a run, of an evaluation or of a cross-validation.
 
     Attributes:
-        folder: that holds it.
-        seed: of its training; None where it is not known.
+        folder: folder of the result.
+        seed: seed of its training; None if it is not known.
         clips: number of clips that were evaluated, over all folds.
         war: weighted average recall; of a cross-validation the mean over the folds.
         uar: unweighted average recall, as above.
         trainable: number of trained parameters.
         parameters: number of all parameters.
-        split: which clips were evaluated.
-        selection: which clips its checkpoint was chosen on.
-        flops: floating-point operations of a clip; None where they are not known.
-        seconds: duration of the training; of a cross-validation the mean over the folds; None where it is not known.
-        device: on what it was trained; empty where it is not known.
+        split: split that was evaluated.
+        selection: clips on which its checkpoint was chosen.
+        flops: floating-point operations of a clip; None if they are not known.
+        seconds: duration of the training; of a cross-validation the mean over the folds; None if it is not known.
+        device: name of the device on which it was trained; empty if it is not known.
         remarks: how its evaluation is special.
-        method: name of the parts that were trained; None where it is not known.
-        kind: what runs of one row have in common, the options among it; None where these are not known.
+        method: name of the parts that were trained; None if it is not known.
+        kind: what runs of one row have in common, the options among it; None if these are not known.
         repeated: folders with the same seed and result, which do not count.
     """
 
@@ -100,7 +100,7 @@ def replicates(folders: Sequence[Path]) -> list[list[Result]]:
     A run that was repeated with the same seed and the same result counts once, and knows the folders that do not count.
 
     Raises:
-        InputError: a file is torn.
+        InputError: a file is damaged.
     """
     rows: dict[str, list[Result]] = {}
     for folder in folders:
@@ -118,7 +118,7 @@ def read_result(folder: Path) -> Result:
     """Read the result of a run, an evaluation or a cross-validation.
 
     Raises:
-        InputError: a file is torn.
+        InputError: a file is damaged.
     """
     return _cross_validation(folder) if (folder / RESULTS).exists() else _run(folder)
 
@@ -153,7 +153,7 @@ def _run(folder: Path) -> Result:
 def _cross_validation(folder: Path) -> Result:
     summary, options = read_summary(folder), read_options(folder)
     if summary.war.mean is None or summary.uar.mean is None:
-        raise InputError(f"{folder / RESULTS} is torn: it has no mean WAR and UAR")
+        raise InputError(f"{folder / RESULTS} is damaged: it has no mean WAR and UAR")
     whole = total([fold.seconds for fold in summary.folds])
     devices = dict.fromkeys(filter(None, (_device(folder / fold.run) for fold in summary.folds)))
     folds = [fold.fold for fold in summary.folds]
@@ -177,7 +177,7 @@ def _cross_validation(folder: Path) -> Result:
 
 
 def _kind(options: Mapping[str, Any] | None, of_training: Mapping[str, Any] | None, facts: Sequence[Any]) -> str | None:
-    """Return a text that is equal for results that differ only in the seed; None where the options are not known.
+    """Return a text that is equal for results that differ only in the seed; None if the options are not known.
 
     An option without a value is like one that an earlier version did not have.
     """

@@ -19,7 +19,7 @@ class Scores:
         uar: unweighted average recall: the mean recall over the classes that occur.
         per_class_recall: recall by label, in class order; None for a class of which there was no clip.
         confusion: int64 (C, C), number of clips: rows are the truth, columns the predictions, both in class order.
-            None where the scores were read from a file, which does not hold it.
+            None if the scores were read from a file, which does not hold it.
 
     Raises:
         InputError: a number is out of range.

@@ -78,8 +78,8 @@ def selection_note(selection: Selection, split: EvaluatedSplit = "test", of: str
     """Return a sentence that says how the checkpoint is selected.
 
     Args:
-        selection: which clips it is chosen on.
-        split: which clips the results are of.
+        selection: clips on which it is chosen.
+        split: split that the results are of.
         of: what the sentence is about, such as the name of a run; nothing by default.
     """
     text = SAME_CLIPS if selection == split == "validation" else SELECTION[selection]

@@ -50,7 +50,7 @@ class Row:
 
     Attributes:
         name: what their folders have in common, and what distinguishes them from other rows.
-        results: of the runs.
+        results: results of the runs.
     """
 
     name: str
@@ -84,12 +84,12 @@ class Row:
 
     @property
     def flops(self) -> int | None:
-        """Floating-point operations of a clip; None where no run has them."""
+        """Floating-point operations of a clip; None if no run has them."""
         return next((result.flops for result in self.results if result.flops is not None), None)
 
     @property
     def seconds(self) -> float | None:
-        """Mean duration of a training; None where that of a run is not known."""
+        """Mean duration of a training; None if that of a run is not known."""
         whole = total([result.seconds for result in self.results])
         return None if whole is None else whole / len(self.results)
 
@@ -111,7 +111,7 @@ def table(runs: list[str], format: Format | None = None, out: str | None = None)
         out: File to write; by default the table is printed.
 
     Raises:
-        InputError: there is no finished run, or one of its files is torn.
+        InputError: there is no finished run, or one of its files is damaged.
     """
     found = find_results(runs)
     rows = make_rows(found)
@@ -134,7 +134,7 @@ def make_rows(found: Found) -> list[Row]:
     """Return a row for the results that differ only in the seed.
 
     Raises:
-        InputError: a file of a result is torn.
+        InputError: a file of a result is damaged.
     """
     groups = replicates(found.results)
     names = _names([[result.folder for result in group] for group in groups])

@@ -40,10 +40,10 @@ class Training:
 
     Attributes:
         seconds: duration, validation included, summed over all sessions of a resumed run.
-        epochs: that were trained.
+        epochs: number of trained epochs.
         device: name of the GPU, or cpu.
         devices: number of devices.
-        waits: what its steps waited for on the first device; None where the run did not record it.
+        waits: what its steps waited for on the first device; None if the run did not record it.
     """
 
     seconds: float
@@ -59,10 +59,10 @@ def write_training(folder: Path, training: Training) -> None:
 
 
 def read_training(folder: Path) -> Training | None:
-    """Read ``training.json``; None where there is none.
+    """Read ``training.json``; None if there is none.
 
     Raises:
-        InputError: it is torn, or is not what peclip writes.
+        InputError: it is damaged, or is not what peclip writes.
     """
     content = read_json(folder / TRAINING)
     return None if content is None else from_json(Training, content, str(folder / TRAINING))

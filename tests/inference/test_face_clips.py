@@ -121,7 +121,7 @@ def test_crops_that_the_model_does_not_take_are_refused(tmp_path):
     )
     for content in ("{", "[]", "[" * 100_000, *map(json.dumps, wrong)):
         (tmp_path / "faces.json").write_text(content)
-        with pytest.raises(InputError, match="is torn"):
+        with pytest.raises(InputError, match="is damaged"):
             check_crops(tmp_path / "manifest.csv", upright=False)
 
 

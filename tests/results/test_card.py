@@ -90,7 +90,7 @@ def test_a_folder_that_is_no_run_tells_nothing(tmp_path):
 )
 def test_a_torn_file_of_a_run_is_named(run, name, content):
     (run / name).write_text(content)
-    with pytest.raises(InputError, match=f"{name}( is torn|.* not valid YAML|: expected| cannot be read)") as caught:
+    with pytest.raises(InputError, match=f"{name}( is damaged|.* not valid YAML|: expected| cannot be read)") as caught:
         read_run(run)
     assert "\n" not in str(caught.value)
 

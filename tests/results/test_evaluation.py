@@ -76,7 +76,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, folder):
     ("name", "content", "says"),
     [
         ("metrics.json", '{"war": 0.', "metrics.json cannot be read"),
-        ("metrics.json", "[]", "metrics.json is torn"),
+        ("metrics.json", "[]", "metrics.json is damaged"),
         ("metrics.json", '{"war": 0.5}', "metrics.json lacks clips; peclip test --ckpt_path .* writes a complete one"),
         ("metrics.json", b"\xff\xfe", "metrics.json cannot be read"),
         ("training.json", "{", "training.json cannot be read"),

@@ -148,7 +148,7 @@ def test_a_torn_checkpoint_is_named_and_the_one_before_it_is_used(options, unint
     last = killed / "runs/tiny/version_0/checkpoints/last.ckpt"
     last.write_bytes(last.read_bytes()[:-5000])
     (line,) = going_on(killed, options, uninterrupted).splitlines()
-    assert line.startswith("peclip: warning: runs/tiny/version_0/checkpoints/last.ckpt: refused, torn")
+    assert line.startswith("peclip: warning: runs/tiny/version_0/checkpoints/last.ckpt: refused, damaged")
     assert line.endswith("trying the one before it")
 
 

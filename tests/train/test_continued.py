@@ -281,7 +281,7 @@ def test_a_torn_copy_is_named(options, killed):
     path = killed / "start.ckpt"
     path.write_bytes(path.read_bytes()[:-5000])
     result = run(*options, "--model.lr_adapters", "2e-3", "--ckpt_path", "last")
-    assert_refused(result, f"{path}: refused, torn")
+    assert_refused(result, f"{path}: refused, damaged")
 
 
 @pytest.mark.parametrize("sign", ["changes.yaml", "metrics.csv"])

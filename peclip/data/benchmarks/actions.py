@@ -114,7 +114,7 @@ def _release(
     Args:
         root: the folder that the user names.
         benchmark: official name.
-        pattern: of the names of the lists.
+        pattern: pattern that the file names of the lists match.
         expected: path of a list, for the message.
         class_of: returns the name of a class that a list has, by which the folder of the clips is known.
 

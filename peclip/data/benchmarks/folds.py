@@ -29,10 +29,10 @@ class FoldList:
     """One list of a release: clips that have one role in a fold.
 
     Attributes:
-        path: the file.
-        fold: its number.
+        path: file of the list.
+        fold: number of the fold.
         role: what the fold does with these clips.
-        clips: by the clip's number or name, its label and its line.
+        clips: label and line of each clip, by its number or name.
     """
 
     path: Path
@@ -96,8 +96,8 @@ def _check_agrees(one: FoldList, name: str, row: Row, use: dict[int, tuple[Split
 
     Args:
         one: the list.
-        name: of the clip.
-        row: of the clip.
+        name: name of the clip.
+        row: row of the clip, as merged from the lists before.
         use: its roles by the lists before.
 
     Raises:

@@ -149,7 +149,7 @@ def folders_below(root: Path, deepest: int) -> Iterator[Path]:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in a folder; none where they are so many that they are clips, or cannot be listed."""
+    """Return the folders in a folder; none if they are so many that they are clips, or cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]

@@ -32,8 +32,8 @@ class Votes:
     """The votes of annotators.
 
     Attributes:
-        path: the file.
-        clips: by the clip's number, the line and the number of votes for each label.
+        path: file of the votes.
+        clips: line and number of votes for each label, by the clip's number.
     """
 
     path: Path
@@ -44,7 +44,7 @@ def add_votes(rows: list[dict[str, Any]], base: Path, labels: Sequence[str]) -> 
     """Add the columns ``p_LABEL`` to the rows of a release: the shares of its annotators' votes.
 
     Args:
-        rows: with ``path``, that ends in the number of the clip, and ``label``; they are changed.
+        rows: rows with ``path``, which ends in the number of the clip, and ``label``; they are changed.
         base: folder of the release, with a file ``annotation.xlsx`` or ``annotation.csv``, here or in a folder of it.
         labels: the emotions, each of which the table has a column for.
 

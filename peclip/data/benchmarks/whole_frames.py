@@ -42,7 +42,7 @@ def advice_on_whole_frames(manifest: Manifest) -> str:
 
 
 def _size(clip: Clip) -> tuple[int, int] | None:
-    """Return width and height of the first frame of a clip; None where it cannot be read, which the training reports."""
+    """Return width and height of the first frame of a clip; None if it cannot be read, which the training reports."""
     try:
         _, frame = next(clip_frames(clip.path))  # frames of one file have one size: its beginning is read at once
     except (InputError, StopIteration):

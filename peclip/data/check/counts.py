@@ -12,7 +12,7 @@ from peclip.data.manifest import Manifest
 
 @dataclass(frozen=True)
 class Count:
-    """One number of the manifest, and the published one (None where there is none)."""
+    """One number of the manifest, and the published one (None if there is none)."""
 
     what: str
     found: int
@@ -52,7 +52,7 @@ def count_frames(
 
     Args:
         manifest: the clips.
-        frames: their numbers of frames, None where unknown.
+        frames: their numbers of frames, None if unknown.
         num_frames: T, the frames that a model reads of a clip.
         published: the published numbers; those of short clips are for clips under 16 frames.
     """

@@ -12,7 +12,7 @@ ROUNDING = 0.001
 """Seconds by which two pieces may overlap: less than a frame, as rounded times of adjacent pieces do."""
 
 Sides = Sequence[str]
-"""For each row its side of a division, such as ``train``; empty where the division does not use it."""
+"""For each row its side of a division, such as ``train``; empty if the division does not use it."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Inspected:
         frames: number of frames; None for a clip with a problem.
         problem: kind of problem, None without one.
         message: the problem in words.
-        choice: which of several video streams is read, in words; empty where there is only one.
+        choice: sentence on the video stream that is read, if there are several; else empty.
     """
 
     frames: int | None

@@ -15,9 +15,9 @@ class Published:
         clips: clips in all, without those that the reader skips.
         labels: number of classes.
         splits: clips of each split.
-        folds: by fold, how many clips it trains on and tests on.
-        classes: by split (of fold 1 where there are folds) or for ``all``, the clips of each class.
-        short: by the same, the clips with fewer than 16 frames.
+        folds: numbers of training and test clips of each fold.
+        classes: number of clips of each class, by split (of fold 1 if there are folds) or for ``all``.
+        short: number of clips with fewer than 16 frames, by the same.
         note: what a user should know when a count differs.
     """
 

@@ -67,8 +67,8 @@ class Report:
     """Findings of `check`.
 
     Attributes:
-        manifest: where the clips come from.
-        benchmark: whose published counts were compared with, if any.
+        manifest: file or folder that names the clips.
+        benchmark: benchmark whose published counts were compared; None if there is none.
         counts: numbers of clips, classes, folds and frames.
         findings: the kinds that occurred.
         notes: remarks of the reader and about the published counts.
@@ -130,7 +130,7 @@ def check(
 
     Args:
         manifest: the clips.
-        benchmark: whose published counts to compare with; by default detected from the manifest's name (``dfew.csv``) or
+        benchmark: benchmark whose published counts to compare with; by default detected from the manifest's name (``dfew.csv``) or
             the paths in it, if possible.
         num_frames: T; a clip with fewer frames counts as short.
         full: decode every frame, not only those that a test of the model reads.

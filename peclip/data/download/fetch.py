@@ -26,10 +26,10 @@ class Remote:
     """A file at an address.
 
     Attributes:
-        address: of the file.
-        size: in bytes.
-        algorithm: of the checksum: md5 or sha256.
-        checksum: in hexadecimal.
+        address: URL of the file.
+        size: size in bytes.
+        algorithm: algorithm of the checksum, md5 or sha256.
+        checksum: checksum in hexadecimal digits.
     """
 
     address: str
@@ -43,7 +43,7 @@ def fetch(remote: Remote, target: Path, arrived: Callable[[int], None] = lambda 
 
     Args:
         remote: the file.
-        target: where it goes; until it is complete and right, its content is in ``.NAME.part`` beside it.
+        target: path of the file; until it is complete and has been checked, its content is in ``.NAME.part`` beside it.
         arrived: called with the number of bytes whenever some have arrived.
 
     Raises:

@@ -48,9 +48,9 @@ class OpenSet:
     """A data set that may be downloaded.
 
     Attributes:
-        name: as people write it.
+        name: name of the data set, as people write it.
         licence: its name and where its text is.
-        size: of all files, in words.
+        size: size of all files, in words.
         fetch: writes it into a folder.
     """
 
@@ -164,7 +164,7 @@ def _unpacked(out: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{out / STATE}: is torn: remove it") from error
+        raise InputError(f"{out / STATE}: is damaged: remove it") from error
 
 
 def _check_archive(archive: Path, remote: Remote) -> None:

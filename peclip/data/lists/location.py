@@ -25,7 +25,7 @@ class Found:
     Attributes:
         paths: a file or folder for each row; where it is missing, the one that was expected.
         missing: the rows whose clip is missing.
-        note: where the clips are.
+        note: sentence on the place where the clips were found.
     """
 
     paths: Sequence[Path]

@@ -35,8 +35,8 @@ class Naming:
     """The labels of lists.
 
     Attributes:
-        labels: by list and row, the names.
-        note: which number stands for which name; empty where the lists have names.
+        labels: names of the classes, by list and row.
+        note: sentence on the name that each number stands for; empty if the lists have names.
     """
 
     labels: Sequence[Sequence[str]]
@@ -68,9 +68,9 @@ def name_labels(lists: Sequence[ClipList], order: Sequence[str] | None, first: i
     """Return the names of the labels of lists, which all count in the same way.
 
     Args:
-        lists: with numbers or with names.
+        lists: lists that all have numbers, or all have names.
         order: the names that the numbers stand for, or those that occur.
-        first: the number of the first name; None where the numbers decide.
+        first: the number of the first name; None if the numbers decide.
 
     Raises:
         InputError: numbers have no names, or more than one meaning; a name is not one of the order; or the names of files
@@ -117,7 +117,7 @@ def _span(rows: Sequence[tuple[ClipList, Row]]) -> str:
 
 
 def _first(lists: Sequence[ClipList], order: Sequence[str], given: int | None) -> int:
-    """Return the number of the first name: 0 where a list has a 0, 1 where one has as many as there are names."""
+    """Return the number of the first name: 0 if a list has a 0, 1 if one has as many as there are names."""
     if given is not None:
         return given
     shows: dict[int, tuple[ClipList, Row]] = {}

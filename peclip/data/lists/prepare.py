@@ -26,7 +26,7 @@ class _Resolved:
 
     Attributes:
         source: the list.
-        role: the split for which it is; None where nothing says so.
+        role: the split for which it is; None if nothing says so.
         entries: rows of the manifest by path.
     """
 

@@ -32,7 +32,7 @@ class Row:
     Attributes:
         line: its number, from 1.
         parts: the path, divided at slashes; without the drive or the root of an absolute path.
-        label: as written.
+        label: label as the list writes it.
     """
 
     line: int
@@ -107,8 +107,8 @@ def role_of(file: str, *folders: str) -> Split | None:
 
     Args:
         file: name of the file, in which any word may say it, as in ``DFEW_set_1_train``.
-        folders: in which it lies, from the inside out, of which all words are about lists: ``train(single-labeled)``, but not
-            ``my test of 2024``.
+        folders: names of the folders around it, from the inside out. All words of a name have to be about lists:
+            ``train(single-labeled)`` counts, ``my test of 2024`` does not.
     """
     for name in (file, *folders):
         words = {*re.findall(r"[^\W\d_]+", name.lower())}

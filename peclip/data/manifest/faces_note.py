@@ -43,10 +43,10 @@ class CropsState:
 
     @classmethod
     def read(cls, folder: Path) -> CropsState | None:
-        """Read the note of a folder; None where there is none.
+        """Read the note of a folder; None if there is none.
 
         Raises:
-            InputError: it is torn, or not what ``peclip faces`` writes.
+            InputError: it is damaged, or not what ``peclip faces`` writes.
         """
         file = folder / STATE
         try:
@@ -55,9 +55,9 @@ class CropsState:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{file}: is torn, or not what peclip faces writes: crop into a new folder") from error
+            raise InputError(f"{file}: is damaged, or not what peclip faces writes: crop into a new folder") from error
         if [*map(type, astuple(state))] != [str, int, bool, int]:
-            raise InputError(f"{file}: is torn, or not what peclip faces writes: crop into a new folder")
+            raise InputError(f"{file}: is damaged, or not what peclip faces writes: crop into a new folder")
         return state
 
     def difference(self, other: CropsState) -> str:

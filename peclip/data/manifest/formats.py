@@ -75,7 +75,7 @@ class ListFormat:
         return [name for place, name in enumerate(self.columns) if self.header and place not in (self.path, self.label)]
 
     def cells(self, line: str) -> list[str] | None:
-        """Return the values of a line, stripped; None where it has another number of columns."""
+        """Return the values of a line, stripped; None if it has another number of columns."""
         found = cells_of(line, self.delimiter, len(self.columns))
         fits = len(found) >= len(self.columns) if self.captions else len(found) == len(self.columns)
         return found if fits else None
@@ -110,12 +110,12 @@ RELATIVE = "write paths relative to the manifest's folder"
 
 
 def list_command(path: Path | str, numbers: bool = False, columns: Iterable[object] = ()) -> str:
-    """Return the command that makes a manifest of a list; nothing where columns of a manifest would be lost.
+    """Return the command that makes a manifest of a list; nothing if columns of a manifest would be lost.
 
     Args:
         path: the list.
         numbers: whether its labels are numbers, which have to be named.
-        columns: of the list, in any order.
+        columns: columns of the list, in any order.
     """
     if manifest_columns(columns):
         return ""
@@ -139,7 +139,7 @@ def recognize(lines: Sequence[str]) -> ListFormat | None:
     """Return the format of a list by its first lines that are not blank, None if it is none.
 
     Args:
-        lines: with or without a header.
+        lines: first lines of the list, with or without a header.
     """
     if not lines:
         return None
@@ -156,9 +156,9 @@ def cells_of(line: str, delimiter: str, columns: int = 0) -> list[str]:
     """Return the values of a line, stripped.
 
     Args:
-        line: of the file.
-        delimiter: between the values.
-        columns: their number, for :data:`BLANKS`.
+        line: line of the file.
+        delimiter: character between the values.
+        columns: number of values, for :data:`BLANKS`.
     """
     if delimiter == BLANKS:
         return line.rsplit(None, columns - 1) if columns else line.split()

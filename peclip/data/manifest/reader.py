@@ -195,7 +195,7 @@ def _rows(column: pd.Series, index: pd.Index) -> pd.Series:
 
 
 def _matching(paths: pd.Series, pattern: re.Pattern[str]) -> pd.Series | None:
-    """Return which paths a pattern is in; None where it is in none, as one search finds out."""
+    """Return which paths a pattern is in; None if it is in none, as one search finds out."""
     pieces = (paths.iloc[first : first + PIECE] for first in range(0, len(paths), PIECE))
     return paths.str.contains(pattern) if any(pattern.search("\n".join(piece.to_numpy())) for piece in pieces) else None
 

@@ -6,7 +6,7 @@ A manifest is a csv with the header ``path,label`` and, where wanted, ``split,fo
 - ``label``: the class, by any name; ``happy``, ``Happiness`` and ``HAP`` are one expression;
 - ``split``: ``train``, ``val`` or ``test``; a row without one belongs to training;
 - ``fold``: the fold of a cross-validation in which the clip is *tested*; in every other fold it is trained on;
-- ``fold_1``, ``fold_2``, ... instead of ``fold``: ``train``, ``val`` or ``test``, what the clip is for in that fold; nothing where
+- ``fold_1``, ``fold_2``, ... instead of ``fold``: ``train``, ``val`` or ``test``, what the clip is for in that fold; nothing if
   the fold does not use it;
 - ``start``, ``end``: seconds; the part of the file that is the clip;
 - ``subject`` (or ``video``): the person, or the longer video, that the clip shows; no one is trained on and validated on;
@@ -50,7 +50,7 @@ class Clip:
 
     Attributes:
         path: absolute path of a video file, a folder of frames or a packed clip; the address of a packed clip elsewhere.
-        label: canonical name of the class; None where the manifest has none.
+        label: canonical name of the class; None if the manifest has none.
         start: first second of the clip, None for the beginning of the file.
         end: second at which the clip ends, None for the end of the file.
         where: the line that named the clip, for messages (``dfew.csv line 17``).
@@ -75,7 +75,7 @@ class Manifest:
 
     Attributes:
         table: one row a clip, with the columns of :data:`~peclip.data.manifest.columns.COLUMNS`; ``path`` is relative to ``root`` or absolute,
-            ``line`` is 0 where the source has no lines (a folder tree).
+            ``line`` is 0 if the source has no lines (a folder tree).
     """
 
     @checked()
@@ -199,7 +199,7 @@ class Manifest:
 
     @property
     def fold_columns(self) -> dict[int, str]:
-        """The columns with the role of each clip in a fold, by the fold; empty where the column ``fold`` states the folds."""
+        """The columns with the role of each clip in a fold, by the fold; empty if the column ``fold`` states the folds."""
         return fold_columns(self.table)
 
     @property

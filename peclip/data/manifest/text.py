@@ -106,8 +106,8 @@ def check_replaceable(path: Path | str, columns: Collection[str] | None = None) 
     """Check that a manifest may be written to a path: nothing is there, or an empty file, or a manifest that says no more.
 
     Args:
-        path: of the new manifest.
-        columns: of the new manifest; None before they are known.
+        path: path of the new manifest.
+        columns: columns of the new manifest; None before they are known.
 
     Raises:
         InputError: a file of something else, or what somebody has written by hand, would be lost.

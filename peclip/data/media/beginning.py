@@ -64,10 +64,10 @@ def judge(
     """Find out which of the packets that a strict decoder failed at are pictures that are lost.
 
     Args:
-        video: of the packets.
+        video: video that the packets are of.
         packets: the first ones of a video that begins open, in decoding order, marked by :func:`mark`.
-        failed: numbers of those that the decoder failed at.
-        incomplete: of these, those of which something is missing.
+        failed: numbers of the packets that the decoder failed at.
+        incomplete: numbers of the failed packets that lack some of their data.
     """
     complete = [packet for number, packet in enumerate(packets) if number not in incomplete]
     strictly = _decode(video, complete, STRICT, lambda number: False)

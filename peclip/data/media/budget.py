@@ -52,8 +52,8 @@ class Budget:
         """Count what is about to be decoded.
 
         Args:
-            pixels: of the picture.
-            size: bytes that it takes in the file.
+            pixels: number of pixels of the picture.
+            size: bytes of the picture in the file.
 
         Raises:
             InputError: a limit is exceeded.
@@ -104,7 +104,7 @@ def check_units(path: Path | str, data: bytes, codec: str, header: bytes) -> Non
         path: the file, for messages.
         data: the packet.
         codec: one of :data:`IN_UNITS`.
-        header: of the stream; it says how many bytes the length before each unit has, where start codes do not divide them.
+        header: header of the stream; it says how many bytes the length before each unit has, if start codes do not separate them.
 
     Raises:
         InputError: there are more than :data:`MOST_UNITS`.

@@ -58,7 +58,7 @@ class Canvas:
     """A clip to be filled: scales frames, turns them upright and cuts out their centre.
 
     Args:
-        path: where the frames come from, for messages.
+        path: file or folder of the frames, for messages.
         num_frames: T.
         size: side of the frames in pixels.
         aspect: width of a pixel of the video over its height.
@@ -179,7 +179,7 @@ def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
 
 
 def picture_kind(path: Path | str) -> str | None:
-    """Return the kind of picture that a file is, such as "a JPEG picture"; None where it is none."""
+    """Return the kind of picture that a file is, such as "a JPEG picture"; None if it is none."""
     with open_regular(path) as file:
         head = file.read(64)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
@@ -195,7 +195,7 @@ def read_image(path: str, size: int, budget: Budget | None = None) -> Image.Imag
     Args:
         path: the file.
         size: shorter side wanted in the end, in pixels: a JPEG much larger than that is not read in full detail.
-        budget: of the clip to which it belongs.
+        budget: budget of the clip that the image belongs to; None for no limit.
 
     Returns:
         the image, RGB and upright.

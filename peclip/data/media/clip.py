@@ -124,8 +124,8 @@ def every_frame(
     Args:
         path: a video file, or a folder of frames.
         size: side of the square frames, in pixels.
-        start: of the clip, in seconds from the beginning of the file; None for the beginning.
-        end: of the clip, in seconds; None for the end of the file.
+        start: begin of the clip, in seconds from the beginning of the file; None for the beginning.
+        end: end of the clip, in seconds; None for the end of the file.
 
     Raises:
         InputError: as :func:`read_clip`.
@@ -218,7 +218,7 @@ def _stream(path: Path) -> Iterator[TimedFrame]:
 
 
 def stream_choice(path: Path | str) -> str:
-    """Return which of several video streams of a file is read, in words; empty where there is only one, or no video file.
+    """Return which of several video streams of a file is read, in words; empty if there is only one, or no video file.
 
     Raises:
         InputError: if the file is not a video.

@@ -69,7 +69,7 @@ class Clock:
         return self._last
 
     def placed(self, packet: Packet[VideoStream]) -> int | None:
-        """Return the time at which the frame of a packet would be shown, or None where that is not known."""
+        """Return the time at which the frame of a packet would be shown, or None if that is not known."""
         if packet.pts is None or not self._is_placed or self._is_new:
             return None
         return packet.pts + self._ahead

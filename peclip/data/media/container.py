@@ -64,7 +64,7 @@ class Video:
         tick: seconds of one tick.
         aspect: width of a pixel over its height.
         is_file: whether it is a regular file rather than a pipe or a camera.
-        choice: which of several video streams is read, in words; empty where there is only one.
+        choice: sentence on the video stream that is read, if there are several; else empty.
     """
 
     path: Path
@@ -89,7 +89,7 @@ class Video:
 
         Args:
             low: begin of the window in ticks, where it has one.
-            until: when the next frame is shown or the window ends.
+            until: tick at which the next frame is shown or the window ends.
             alone: whether no frame begins within the window.
         """
         return until > low if alone else (until - low) * self.tick >= HELD - 1e-6

@@ -93,7 +93,7 @@ class _Part:
 
     Args:
         video: the open file.
-        clock: of the whole file.
+        clock: clock of the whole file.
     """
 
     def __init__(self, video: Video, clock: Clock) -> None:

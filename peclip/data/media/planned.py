@@ -45,7 +45,7 @@ class _Index:
         pts: presentation time of each packet, in ticks.
         keys: positions of the keyframes.
         shown: positions of the clip's frames, in order of presentation.
-        kept: the packets themselves, or None where they are too many to keep.
+        kept: the packets themselves, or None if they are too many to keep.
     """
 
     pts: list[int]
@@ -55,7 +55,7 @@ class _Index:
 
 
 def _index(video: Video, window: Window, seek: bool) -> _Index | None:
-    """Collect the packets, or return None where they do not determine the frames."""
+    """Collect the packets, or return None if they do not determine the frames."""
     if video.stream.codec_context.name not in _ONE_FRAME_PACKETS or not video.has_presentation_times():
         return None
     low, high = video.ticks(window)
@@ -98,7 +98,7 @@ def _shown(video: Video, low: float, high: float, frames: list[tuple[int, int, i
     """Return the positions of the frames that are shown in a window.
 
     Args:
-        video: whose frames they are.
+        video: video of the frames.
         low: begin of the window in ticks.
         high: its end.
         frames: begin, position and duration of each, by begin, up to the first beyond the window.
@@ -130,7 +130,7 @@ class PlannedClip:
         video: the open file.
         window: the part of it that is the clip.
         seek: whether the index starts at the window instead of at the beginning of the file.
-        index: of the packets.
+        index: index of the packets.
     """
 
     video: Video
@@ -151,7 +151,7 @@ class PlannedClip:
             size: side of the frames in pixels.
 
         Returns:
-            uint8 (T, 3, size, size), or None where the decoder contradicts the index.
+            uint8 (T, 3, size, size), or None if the decoder contradicts the index.
 
         Raises:
             InputError: if the file cannot be read.
@@ -184,7 +184,7 @@ def open_planned(path: Path, window: Window, *, seek: bool) -> Iterator[PlannedC
         seek: go to the start of the window instead of reading all packets before it.
 
     Yields:
-        the clip, or None where the packets do not determine its frames.
+        the clip, or None if the packets do not determine its frames.
 
     Raises:
         InputError: if the file cannot be read.

@@ -59,7 +59,7 @@ class ShardHeader:
     Attributes:
         peclip_pack: version of the format.
         size: side of the frames in pixels.
-        quality: of the JPEG frames.
+        quality: JPEG quality of the frames, 1 to 100.
         source: digest of the paths, times and sizes of all clips that are packed together.
         first: number of the first clip.
         clips: number of clips.
@@ -125,7 +125,7 @@ def frame_name(clip: int, frame: int) -> str:
 
 
 def split_path(path: Path | str) -> tuple[str, int] | None:
-    """Return the shard and the number of a packed clip, or None where the path is that of another clip."""
+    """Return the shard and the number of a packed clip, or None if the path is that of another clip."""
     found = _PLACE.fullmatch(str(path))
     return (found["shard"], int(found["clip"])) if found else None
 
@@ -143,7 +143,7 @@ def check_shards(paths: Iterable[Path | str], size: int) -> None:
     """Read the indices of all shards that hold these clips, before many processes need them.
 
     Args:
-        paths: of clips; those that are not packed are ignored.
+        paths: paths of clips; those that are not packed are ignored.
         size: side in pixels of the model's frames.
 
     Raises:
@@ -169,7 +169,7 @@ class PackedClip:
     """A clip in a shard.
 
     Args:
-        path: of the clip, see the module.
+        path: path of the clip, see the module.
 
     Raises:
         InputError: the path is not that of a packed clip, or its shard is missing, damaged or has no such clip.

@@ -31,7 +31,7 @@ class FrameStream(Iterator[tuple[float, np.ndarray]]):
     """An iterator over the frames of a video: seconds from its beginning, and uint8 (H, W, 3) RGB.
 
     Args:
-        frames: in order of presentation.
+        frames: frames in order of presentation.
 
     Attributes:
         end: seconds at which the latest frame is no longer shown if no other follows; None before the first.
@@ -42,7 +42,7 @@ class FrameStream(Iterator[tuple[float, np.ndarray]]):
         self._frames = frames
 
     def __iter__(self) -> Self:
-        """Return itself."""
+        """Return the stream."""
         return self
 
     def __next__(self) -> tuple[float, np.ndarray]:

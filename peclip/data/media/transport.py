@@ -42,10 +42,10 @@ def joint_behind(path: Path, position: int) -> int | None:
 
     Args:
         path: an MPEG transport stream.
-        position: of the frame in the file, in bytes.
+        position: byte of the file at which the frame begins.
 
     Returns:
-        position of the first frame of the next part; None where something is missing.
+        position of the first frame of the next part; None if something is missing.
     """
     first = max(0, position - _BEFORE)
     with open_regular(path) as file:
@@ -63,7 +63,7 @@ def joint_behind(path: Path, position: int) -> int | None:
 
 
 def _split(data: np.ndarray, size: int) -> _Packets | None:
-    """Split bytes into packets, or return None where they do not begin with one or are of another size."""
+    """Split bytes into packets, or return None if they do not begin with one or are of another size."""
     count = len(data) // size
     heads = data[: count * size].reshape(count, size)[:, :188]
     if count < 2 or not (heads[:, 0] == 0x47).all():

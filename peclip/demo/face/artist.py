@@ -14,8 +14,8 @@ class Artist:
     """Draws one person in one scene; what does not change from frame to frame is computed once.
 
     Args:
-        person: who.
-        scene: where.
+        person: person that is drawn.
+        scene: background, light and exposure of the picture.
         size: height and width of the picture in pixels.
     """
 

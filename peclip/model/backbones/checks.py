@@ -88,7 +88,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     """Return the content of a JSON file of a backbone.
 
     Raises:
-        ValueError: it is torn, or holds something else than an object.
+        ValueError: it is damaged, or holds something else than an object.
     """
     try:
         plain = parse_json(read_regular_text(path))
@@ -103,8 +103,8 @@ def check_sizes(config: PreTrainedConfig, folder: Path | None = None) -> None:
     """Check that a CLIP of these sizes can be built, and that its weights in a folder are not smaller than it.
 
     Args:
-        config: of the model.
-        folder: of its files, if it has one.
+        config: configuration of the model.
+        folder: folder of its files; None if it has none.
 
     Raises:
         ValueError: it cannot, they are, or they are compressed.

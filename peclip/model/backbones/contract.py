@@ -34,7 +34,7 @@ class Tower:
         blocks: its transformer blocks.
         entrance: the module whose output (N, L, D) the prompts of depth 0 join: before the position embedding of the
             text tower, after that of the vision tower and before its first norm.
-        prompts_at: position of the first prompt in a text, after the start token if there is one; None where prompts follow
+        prompts_at: position of the first prompt in a text, after the start token if there is one; None if prompts follow
             the other tokens, as in the vision tower.
         grid: the patches among its tokens; None in the text tower.
     """
@@ -72,7 +72,7 @@ class TextLayout:
         starts: start tokens before the text, and before its prompts: 1 or 0.
         end: id of the token that ends a text; None for the largest id of the text.
         fill: id that fills each text up to the whole context, where the text tower is not causal and reads its feature at
-            the last position; None where it is causal, so that tokens after the end of a text change nothing.
+            the last position; None if it is causal, so that tokens after the end of a text change nothing.
         fill_first: whether these tokens come before the text.
     """
 
@@ -91,8 +91,8 @@ class TextLayout:
         """Return texts (N, L) of the whole context, (N, length).
 
         Args:
-            token_ids: of texts that need to be filled up.
-            length: the context.
+            token_ids: token ids (N, L) of texts that need to be filled up.
+            length: tokens of the whole context.
             prompts: P, the placeholders at the start of each text, which stay there.
         """
         assert self.fill is not None
@@ -127,7 +127,7 @@ class Backbone(ABC):
     Attributes:
         name: Hub id, folder, file or ``demo``.
         clip: the model.
-        tokenizer: of its texts; None where token ids are ready-made.
+        tokenizer: tokenizer of its texts; None if token ids are ready-made.
         pixels: mean and standard deviation of the pixels that it was trained on; None for those of its family.
     """
 
@@ -166,7 +166,7 @@ class Backbone(ABC):
         Args:
             token_ids: see above.
             ends: see above.
-            whole: as for :meth:`encode_frames`.
+            whole: whether all tokens are computed, as for :meth:`encode_frames`.
         """
 
     @abstractmethod
@@ -189,7 +189,7 @@ class Backbone(ABC):
 
     @property
     def pooling(self) -> nn.MultiheadAttention | None:
-        """Attention that reads the feature of a frame from its tokens; None where it is read from the class token, the first."""
+        """Attention that reads the feature of a frame from its tokens; None if it is read from the class token, the first."""
         return None
 
     @cached_property

@@ -28,8 +28,8 @@ def load_file(name: str, path: Path) -> CLIP:
     """Load the CLIP in a file, without a tokenizer. Nothing that the file pickles is run.
 
     Args:
-        name: of the backbone.
-        path: of a ``.pt``, ``.pth``, ``.bin`` or ``.safetensors`` file.
+        name: name of the backbone.
+        path: path of a ``.pt``, ``.pth``, ``.bin`` or ``.safetensors`` file.
 
     Raises:
         InputError: the file is of another format or program, which the message names, or cannot be read safely.
@@ -54,7 +54,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         try:
             return load_safetensors(path)
         except SafetensorError as error:
-            raise InputError(f"it is torn, or no safetensors file: {first_line(error)}") from error
+            raise InputError(f"it is damaged, or not a safetensors file: {first_line(error)}") from error
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as file:
             names = file.namelist()

@@ -38,8 +38,8 @@ def with_weights(model: Model, find: Callable[[str], Tensor]) -> Model:
     """Load weights from elsewhere into a model without weights, and freeze it.
 
     Args:
-        model: from :func:`without_weights`.
-        find: returns the tensor of a name of the model.
+        model: model without weights, from :func:`without_weights`.
+        find: function that returns the tensor of a name of the model.
 
     Raises:
         ValueError: a tensor has another shape, or no floating-point numbers.

@@ -28,8 +28,8 @@ class _Watch(threading.local):
     """The watcher of a tower in this thread; other threads may use the tower meanwhile. Defaults are not in the class, as in `Flow`.
 
     Attributes:
-        config: of the tower.
-        see: is called at its attentions; None where nobody watches.
+        config: configuration of the tower.
+        see: function that is called at its attentions; None if nobody watches.
     """
 
     def __init__(self) -> None:
@@ -160,7 +160,7 @@ class OneTokenAttention(CLIPAttention):
         Args:
             query: (N, heads, 1, D / heads).
             hidden_states: (N, L, D).
-            seen: which tokens the query may look at, bool (N, 1, 1, L); None for all.
+            seen: mask of the tokens that the query may look at, bool (N, 1, 1, L); None for all.
 
         Returns:
             (N, 1, D), before the last projection.

@@ -80,7 +80,7 @@ def load_tokenizer(name: str) -> Any:
     """Load the tokenizer of a backbone.
 
     Args:
-        name: as for :func:`load_backbone`. A file, or a folder of open_clip, without tokenizer files has CLIP's tokenizer.
+        name: name as for :func:`load_backbone`. A file, or a folder of open_clip, without tokenizer files has CLIP's tokenizer.
 
     Raises:
         InputError: it is not here and cannot be fetched.

@@ -53,11 +53,11 @@ def load_open_clip(name: str, folder: Path) -> CLIP:
     """Load the CLIP in a folder of open_clip, without its tokenizer.
 
     Args:
-        name: of the backbone.
-        folder: of its files.
+        name: name of the backbone.
+        folder: folder of its files.
 
     Raises:
-        ValueError: its configuration is torn or not that of a CLIP with CLIP's own towers, or its weights do not fit.
+        ValueError: its configuration is damaged or not that of a CLIP with CLIP's own towers, or its weights do not fit.
         KeyError: a tensor is missing.
         InputError: the file of its weights cannot be read safely.
     """

@@ -24,10 +24,10 @@ class Names(NamedTuple):
     """Prefixes of the names of a CLIP's tensors.
 
     Attributes:
-        vision: of the vision tower.
-        text: of the text tower, without the table of its tokens.
-        table: of that table.
-        scale: of the logit scale.
+        vision: prefix of the vision tower.
+        text: prefix of the text tower, without the table of its tokens.
+        table: prefix of that table.
+        scale: prefix of the logit scale.
     """
 
     vision: str = "visual."
@@ -42,10 +42,10 @@ class Details:
 
     Attributes:
         vision_heads: attention heads of the vision tower; by default as many as are :data:`HEAD` wide.
-        text_heads: of the text tower.
-        activation: ``quick_gelu`` or ``gelu``.
-        vision_eps: added to the variance by the norms of the vision tower.
-        text_eps: the same of the text tower.
+        text_heads: attention heads of the text tower; by default as above.
+        activation: activation of the MLPs, ``quick_gelu`` or ``gelu``.
+        vision_eps: constant that the norms of the vision tower add to the variance.
+        text_eps: the same constant of the text tower.
     """
 
     vision_heads: int | None = None
@@ -84,10 +84,10 @@ def clip_of(
     """Return the frozen CLIP in a state dict, without a tokenizer.
 
     Args:
-        state: its tensors, in fp32.
-        names: their prefixes.
-        name: of the backbone; by default the Hub id of OpenAI's CLIP of these shapes.
-        details: what no shape shows.
+        state: tensors of the CLIP, in fp32.
+        names: prefixes of their names.
+        name: name of the backbone; by default the Hub id of OpenAI's CLIP of these shapes.
+        details: settings that no shape shows.
         pixels: their mean and standard deviation, if known.
 
     Raises:

@@ -118,8 +118,8 @@ class Patches(nn.Linear):
     """The patch embedding of SigLIP 2 for frames: a linear layer on the pixels of each patch.
 
     Args:
-        side: of a patch in pixels.
-        width: D, of the tokens.
+        side: side of a patch in pixels.
+        width: D, width of the tokens.
     """
 
     def __init__(self, side: int, width: int) -> None:

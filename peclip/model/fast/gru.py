@@ -64,10 +64,10 @@ class Unrolled(torch.autograd.Function):
         """Return the hidden states (B, T, ..., R).
 
         Args:
-            ctx: of autograd.
+            ctx: context of autograd.
             entering: the input's part of the three gates, (B, T, ..., 3R).
-            weight: of the hidden state's part, (3R, R).
-            bias: of the hidden state's part, (3R,).
+            weight: weight of the hidden state's part, (3R, R).
+            bias: bias of the hidden state's part, (3R,).
         """
         narrow, add = weight.to(entering.dtype), bias.to(entering.dtype)  # once, not at every step
         hidden: Tensor | None = None

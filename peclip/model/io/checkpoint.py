@@ -28,7 +28,7 @@ def read_trained(source: str | Path) -> Trained:
             id on the Hub, or a checkpoint of the authors' released program (``.pth``).
 
     Raises:
-        InputError: it does not exist; it is torn, corrupt, not from peclip or from a newer version; or it names classes
+        InputError: it does not exist; it is damaged, not from peclip or from a newer version; or it names classes
             that are not adapters or prompts. Nothing that it pickles is run.
     """
     path = Path(source)
@@ -53,8 +53,8 @@ def from_checkpoint(content: Mapping[str, Any], source: str) -> Trained:
     """Return the model in a Lightning checkpoint of peclip.
 
     Args:
-        content: of the file.
-        source: where it comes from, for messages.
+        content: content of the file.
+        source: name of the file, for messages.
 
     Raises:
         InputError: it is not from peclip or from a newer version, or an entry is wrong.
@@ -97,7 +97,7 @@ def _read_folder(path: Path) -> Trained:
 
 
 def _latest_run(folder: Path) -> Path | None:
-    """Return the run in a folder, or in the folders of names in it, whose checkpoint is the latest; None where there is none."""
+    """Return the run in a folder, or in the folders of names in it, whose checkpoint is the latest; None if there is none."""
     found = [*folder.glob("*/checkpoints/*.ckpt")] or [*folder.glob("*/*/checkpoints/*.ckpt")]
     latest = max(found, key=lambda file: (file.stat().st_mtime, natural_key(str(file))), default=None)
     return latest.parent.parent if latest else None
@@ -113,7 +113,7 @@ def _best_of(last: Path) -> Path | None:
     """Return the best checkpoint of a run by the state of its last one: checkpoint.filename may have named it otherwise.
 
     Raises:
-        InputError: it is missing, or the last one is torn.
+        InputError: it is missing, or the last one is damaged.
     """
     callbacks = read_checkpoint(last).get("callbacks")
     states = (

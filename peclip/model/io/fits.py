@@ -21,9 +21,9 @@ def check_fits(
 
     Args:
         trained: the weights.
-        config: of the model.
-        token_ids: of the model's class texts, (M, N).
-        layout: of these.
+        config: configuration of the model.
+        token_ids: token ids of the model's class texts, (M, N).
+        layout: layout of these texts.
         prompt_length: P, the placeholders among them.
 
     Raises:
@@ -80,8 +80,8 @@ def check_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], sou
 
     Args:
         state: the tensors by name.
-        expected: those of the model.
-        source: where they come from, for the message.
+        expected: tensors of the model by name.
+        source: file of the tensors, for messages.
 
     Raises:
         InputError: names are missing or not expected, or a shape differs.
@@ -112,8 +112,8 @@ def model_digest(config: ModelConfig, state: Mapping[str, Tensor]) -> str:
     """Return a SHA-256 digest of everything that the answers of a model depend on, except the location of its backbone.
 
     Args:
-        config: of the model.
-        state: its trained weights by name.
+        config: configuration of the model.
+        state: trained weights by name.
     """
     settings = {name: value for name, value in config.to_plain().items() if name != "backbone"}
     text = json.dumps(settings, sort_keys=True, default=as_json_text) + digest(state)

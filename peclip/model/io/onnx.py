@@ -48,8 +48,8 @@ class Parity:
     Attributes:
         worst: largest difference of a logit.
         mean: mean difference of the logits.
-        agreed: clips with the same predicted class.
-        clips: that were compared.
+        agreed: number of clips with the same predicted class.
+        clips: number of clips that were compared.
     """
 
     worst: float
@@ -90,7 +90,7 @@ def write_onnx(net: PEClip, path: Path, dtype: Dtype = "fp32") -> Parity:
 
     Args:
         net: the model, on the CPU in fp32.
-        path: of the file; it appears when it is complete and has passed the comparison.
+        path: path of the file, which appears when it is complete and has passed the comparison.
         dtype: precision of the weights, see :func:`in_dtype`.
 
     Returns:

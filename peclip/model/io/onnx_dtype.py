@@ -23,7 +23,7 @@ def in_dtype(onnx: Any, model: Any, dtype: Dtype, folder: Path) -> Any:
         onnx: the package.
         model: the graph, in fp32.
         dtype: what is asked for.
-        folder: for files that are removed again.
+        folder: folder for temporary files, which are removed again.
     """
     if dtype == "fp32":
         return model

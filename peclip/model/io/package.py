@@ -51,7 +51,7 @@ def write_package(trained: Trained, folder: Path, dtype: Dtype = "fp32") -> None
 
     Args:
         trained: the model.
-        folder: of the package; must be absent or empty.
+        folder: folder of the package; must be absent or empty.
         dtype: precision of the weights; bf16 halves the file and changes logits in the third digit.
 
     Raises:
@@ -96,7 +96,7 @@ def read_package(folder: Path, source: str | None = None) -> Trained:
         source: its name in messages; the folder by default.
 
     Raises:
-        InputError: a file is missing, torn or corrupt, or is not what its name says.
+        InputError: a file is missing, damaged, or is not what its name says.
     """
     source = source or str(folder)
     for name in (CONFIG, WEIGHTS):
@@ -109,7 +109,7 @@ def read_package(folder: Path, source: str | None = None) -> Trained:
     try:
         state = load(content)
     except (SafetensorError, ValueError, KeyError, OverflowError, MemoryError) as error:
-        raise InputError(f"{source}: {WEIGHTS} is torn or corrupt: {first_line(error)}") from error
+        raise InputError(f"{source}: {WEIGHTS} is damaged: {first_line(error)}") from error
     if hashlib.sha256(content).hexdigest() != plain.get("weights_sha256"):
         raise InputError(f"{source}: {WEIGHTS} is not the file that {CONFIG} was written with: copy the package again")
     return Trained(config, state, source, record=record)
@@ -119,7 +119,7 @@ def with_record(trained: Trained) -> Trained:
     """Add what the run of a checkpoint says of its training; scores only for the checkpoint that they were measured on.
 
     Raises:
-        InputError: metrics.json or config.yaml of the run is torn.
+        InputError: metrics.json or config.yaml of the run is damaged.
     """
     file = Path(trained.source)
     if file.suffix != ".ckpt" or file.parent.name != "checkpoints":
@@ -154,7 +154,7 @@ def push_package(trained: Trained, repository: str, dtype: Dtype, private: bool)
     Args:
         trained: the model.
         repository: OWNER/NAME.
-        dtype: as for :func:`write_package`.
+        dtype: precision of the weights, as for :func:`write_package`.
         private: whether a new repository is private.
 
     Returns:
@@ -224,4 +224,4 @@ def _read_json(path: Path) -> Any:
     try:
         return parse_json(read_regular_text(path))
     except ValueError as error:
-        raise InputError(f"{path} is torn or not JSON: {first_line(error)}") from error
+        raise InputError(f"{path} is damaged or not JSON: {first_line(error)}") from error

@@ -55,16 +55,16 @@ class ModelConfig:
 
     Attributes:
         backbone: Hub id, folder or ``demo``.
-        fingerprint: of the backbone's weights.
+        fingerprint: digest of the backbone's weights.
         labels: canonical class names in the order of the logits.
-        adapters: class and arguments by site.
-        prompts: class and arguments; None without prompts.
+        adapters: class and arguments of the adapters, by site.
+        prompts: class and arguments of the prompts; None without prompts.
         logit_scale: factor on the cosine similarities; above 0, at most :data:`LARGEST_SCALE`.
-        clip_format: that of the model.
-        texts: class texts by label, one or several; None where only the token ids are known.
-        token_ids: of the class texts, (C, N), where only these are known.
-        temperature: by which logits are divided before the softmax, so that probabilities are calibrated, 0.01 to 100. 1 where
-            it was not fitted, as in files of earlier versions.
+        clip_format: format of the clips that the model was made for.
+        texts: class texts by label, one or several; None if only the token ids are known.
+        token_ids: token ids of the class texts, (C, N), if only these are known; else None.
+        temperature: temperature by which logits are divided before the softmax, so that probabilities are calibrated, 0.01 to
+            100; 1 if it was not fitted, as in files of earlier versions.
         temporal: class and arguments of the temporal head; None for the mean over the frames.
         peft: configuration of Hugging Face PEFT and its arguments; None without any.
         norms: towers of the backbone whose norms are trained; None for neither.
@@ -111,7 +111,7 @@ class ModelConfig:
 
     @property
     def texts_per_class(self) -> tuple[int, ...]:
-        """Number of texts of each class; 1 where only token ids are known."""
+        """Number of texts of each class; 1 if only token ids are known."""
         return tuple(len(texts_of(each)) for each in self.texts.values()) if self.texts else (1,) * len(self.labels)
 
     def to_plain(self) -> dict[str, Any]:
@@ -128,8 +128,8 @@ class ModelConfig:
         """Check and return what :meth:`to_plain` of this or an earlier version wrote to a file.
 
         Args:
-            plain: what was read.
-            source: where it comes from, for messages.
+            plain: content that was read.
+            source: file of the content, for messages.
             further: other entries that the file may have, which are ignored.
 
         Raises:
@@ -166,11 +166,11 @@ class Trained:
     """A trained PE-CLIP as plain data.
 
     Attributes:
-        config: what rebuilds the model.
+        config: configuration that rebuilds the model.
         state: the tensors of adapters and prompts by name, as ``PEClip.trainable_state`` returns them.
-        source: where they come from, for messages.
+        source: file of the tensors, for messages.
         backbone: the CLIP itself, where the source contains one; else it is loaded by its name.
-        record: what is known of the training; None where nothing is.
+        record: what is known of the training; None if nothing is.
 
     Raises:
         InputError: as :func:`peclip.model.weights.check_weights`.

@@ -83,7 +83,7 @@ class Adapter(nn.Module):
     gets. ``both``: it adapts the output, and :meth:`forward` gets the input as a third argument."""
 
     needs_place: ClassVar[bool] = False
-    """True where :meth:`forward` gets the :class:`Place` as its last argument."""
+    """True if :meth:`forward` gets the :class:`Place` as its last argument."""
 
     title: ClassVar[str] = ""
     """Name in tables; empty for the name of the class. A derived class does not inherit it."""
@@ -92,11 +92,11 @@ class Adapter(nn.Module):
     """The sites that it is made for, or the name of the only one; any where empty."""
 
     token_wise: ClassVar[bool] = False
-    """True where a token of the result depends only on the same token of the frames: then the last block, of which one token
+    """True if a token of the result depends only on the same token of the frames: then the last block, of which one token
     is used, need not compute the others. It holds for the class that states it, not for classes derived from it."""
 
     mixes_clips: bool = False
-    """True where a token of a token-wise adapter also depends on the tokens at its place in other clips, or in other texts: the token
+    """True if a token of a token-wise adapter also depends on the tokens at its place in other clips, or in other texts: the token
     that is used of a text is at another place in each."""
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
@@ -221,7 +221,7 @@ class TemporalDynamicAdapter(Adapter):
         return x + F.linear(F.pad(torch.cat([scale * states, scale], dim=-1), (0, spare)), F.pad(out_of, (0, spare)))
 
     def scale_of(self, x: Tensor) -> Tensor:
-        """Return the scale s of each token, (B*T, L, D) -> (B*T, L): 0 where the adapter changes nothing."""
+        """Return the scale s of each token, (B*T, L, D) -> (B*T, L): 0 if the adapter changes nothing."""
         return rearrange(F.relu(self.scale(self.norm(x))), "n l 1 -> n l")
 
     def _over_time(self, x: Tensor, frames: int) -> Tensor:

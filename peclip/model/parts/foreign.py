@@ -17,10 +17,10 @@ def check_returned(kind: str, part: nn.Module, found: Any, shape: tuple[int, ...
     """Check that a part of another package has returned a tensor of a shape: others would be broadcast without a word.
 
     Args:
-        kind: of the part, for the message.
-        part: of any package.
-        found: what it has returned.
-        shape: that is expected.
+        kind: kind of the part, for the message.
+        part: part of any package.
+        found: value that it has returned.
+        shape: shape that is expected.
 
     Raises:
         InputError: it has returned something else.

@@ -22,8 +22,8 @@ def make_layers(model: nn.Module, spec: Spec) -> nn.ModuleDict:
     """Make the layers of a method for the linear layers of a frozen model that it targets.
 
     Args:
-        model: stays as it is; where it is on the meta device, so are the layers.
-        spec: from :func:`describe_method`.
+        model: frozen model, which stays as it is; if it is on the meta device, so are the layers.
+        spec: configuration of the method, from :func:`describe_method`.
 
     Returns:
         The layers, nested by the names of the modules that they are made for; see

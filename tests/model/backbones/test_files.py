@@ -77,7 +77,7 @@ def test_a_file_of_another_format_gets_a_message_about_its_format(tmp_path, writ
 
 def test_a_torn_safetensors_file_is_named_as_such(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(b"x" * 20)
-    assert "it is torn, or no safetensors file" in refusal(tmp_path / "a.safetensors")
+    assert "it is damaged, or not a safetensors file" in refusal(tmp_path / "a.safetensors")
 
 
 @pytest.mark.parametrize("name", ["farl.pth", "weights/farl.pt", "/nowhere/clip", "./clip", "~/clip"])

@@ -80,7 +80,7 @@ MANY = [str(number) for number in range(20_000)]
             r"clip_format has the mean \(0.1, 0.1, 0.1\), but its backbone",
         ),
         ({"logit_scale": 10**400}, r"logit_scale is 10+\.\.\.0+, expected a number"),
-        ({"logit_scale": float("inf")}, "is torn or not JSON: Infinity is not a finite number"),
+        ({"logit_scale": float("inf")}, "is damaged or not JSON: Infinity is not a finite number"),
         (
             {"texts": None, "token_ids": [[0] * 10**5] * 3},
             r"token_ids have shape \(3, 100000\), expected \(3, 2 to 160\)",
@@ -104,7 +104,7 @@ def test_a_package_of_absurd_numbers_is_refused(folder, entries, message):
 def test_a_number_beyond_floating_point_is_not_read(folder):
     text = (folder / "config.json").read_text().replace('"logit_scale": 100.0', '"logit_scale": 1e999')
     (folder / "config.json").write_text(text)
-    with refused("is torn or not JSON: 1e999 is not a finite number"):
+    with refused("is damaged or not JSON: 1e999 is not a finite number"):
         read_trained(folder)
 
 
@@ -158,7 +158,7 @@ def test_entries_that_are_larger_than_the_file_are_refused(saved):
     place = content.index(b"PK\x01\x02")  # the first entry of the directory
     content[place + 20 : place + 28] = (2**31).to_bytes(4, "little") * 2
     path.write_bytes(content)
-    with refused(r"refused, it says that it holds 2,\d+,\d+,\d+ bytes, but has \d+,\d+|refused, .*|is torn"):
+    with refused(r"refused, it says that it holds 2,\d+,\d+,\d+ bytes, but has \d+,\d+|refused, .*|is damaged"):
         read(path)
 
 

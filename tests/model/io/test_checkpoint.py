@@ -218,7 +218,7 @@ class TestUntrusted:
         whole = ckpt.read_bytes()
         for part in range(0, 100, 7):
             ckpt.write_bytes(whole[: len(whole) * part // 100])
-            with pytest.raises(InputError, match=r"some.ckpt: refused, torn .*use another checkpoint"):
+            with pytest.raises(InputError, match=r"some.ckpt: refused, damaged .*use another checkpoint"):
                 read_trained(ckpt)
 
     def test_a_flipped_byte_is_found_wherever_it_changes_a_weight(self, net, ckpt):

@@ -157,7 +157,7 @@ class TestUntrusted:
     @pytest.mark.parametrize("content", ["", "{", "[1]", '{"a": 1}', "null", "\x00", "[" * 100_000])
     def test_a_configuration_that_is_none_is_refused(self, folder, content):
         (folder / "config.json").write_text(content)
-        with pytest.raises(InputError, match=r"config.json.* (is torn or not JSON|is not peclip's)") as caught:
+        with pytest.raises(InputError, match=r"config.json.* (is damaged or not JSON|is not peclip's)") as caught:
             read_package(folder)
         assert "\n" not in str(caught.value)
 
@@ -225,7 +225,7 @@ class TestUntrusted:
     def test_a_header_with_false_sizes_is_refused(self, folder, header):
         text = json.dumps(header).encode()
         replace_weights(folder, struct.pack("<Q", len(text)) + text + b"\0" * 16)
-        with pytest.raises(InputError, match=r"adapters.safetensors is torn or corrupt: ") as caught:
+        with pytest.raises(InputError, match=r"adapters.safetensors is damaged: ") as caught:
             PEClip.from_pretrained(folder)
         assert "\n" not in str(caught.value)
 
@@ -233,7 +233,7 @@ class TestUntrusted:
     def test_a_header_with_a_false_length_is_refused(self, folder, length):
         content = (folder / "adapters.safetensors").read_bytes()
         replace_weights(folder, struct.pack("<Q", length) + content[8:])
-        with pytest.raises(InputError, match=r"adapters.safetensors is torn or corrupt: "):
+        with pytest.raises(InputError, match=r"adapters.safetensors is damaged: "):
             PEClip.from_pretrained(folder)
 
     def test_torn_weights_are_named(self, folder):
@@ -241,7 +241,7 @@ class TestUntrusted:
         whole = weights.read_bytes()
         for part in (0, 3, 50, 99):
             weights.write_bytes(whole[: len(whole) * part // 100])
-            with pytest.raises(InputError, match=r"adapters.safetensors is torn or corrupt: "):
+            with pytest.raises(InputError, match=r"adapters.safetensors is damaged: "):
                 read_package(folder)
         weights.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
         with pytest.raises(
