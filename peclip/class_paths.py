@@ -83,7 +83,7 @@ def problem_of_value(value: Any, expected: Any, default: Any) -> Problem | None:
 
 
 def problem_of_found(value: Any, expected: Any, parsed: Any) -> Problem | None:
-    """Return why what a value has been parsed to may not be built: it is a function, which would be called."""
+    """Return why a parsed value may not be built; None if it may. A function is refused, because it would be called."""
     if origin_of(expected) is Union or not isinstance(value, _GIVEN) or not _classes(expected):
         return None
     path = path_of(parsed)
@@ -93,7 +93,7 @@ def problem_of_found(value: Any, expected: Any, parsed: Any) -> Problem | None:
 
 
 def problem_of_option(value: Any, expected: Any) -> Problem | None:
-    """Return why no class that the value of an option names, itself or in a list, is one that the option expects."""
+    """Return why none of the classes that an option's value names, itself or in a list, is one that the option expects."""
     value, kinds = _read(value), types.get_subclass_types(expected, also_containers=True, callable_return=True)
     for path in _paths(value, expected) if kinds else ():
         names = " or ".join(dict.fromkeys(kind.__name__ for kind in kinds))
@@ -246,7 +246,7 @@ def _class_in(value: Any) -> Problem | None:
 
 
 def _read(value: Any) -> Any:
-    """Return what a value holds that is the text of one; the value itself where no class is named in it."""
+    """Return the value that a text stands for, such as YAML that names a class; any other value as it is."""
     try:
         return load(value) if isinstance(value, str) and ("class_path" in value or value[:1] in ("[", "{")) else value
     except yaml.YAMLError:

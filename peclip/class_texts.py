@@ -1,4 +1,4 @@
-"""Texts that describe the classes to CLIP: action units of expressions, names, templates, or texts of one's own; no torch.
+"""Texts that describe the classes to CLIP: action units of expressions, names, templates, or custom texts; no torch.
 
 A class may have several texts, whose normalised features are averaged and normalised again, as CLIP's authors do for zero-shot
 (https://arxiv.org/abs/2103.00020, section 3.1.4: an ensemble of templates).

@@ -129,7 +129,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _as_input_error(error: InputError | OSError) -> InputError:
-    """Return what the system says of a file that somebody has named, such as that its name is too long.
+    """Return the system's message about a file that a user has named, such as that its name is too long.
 
     Raises:
         OSError: it says nothing of a file.

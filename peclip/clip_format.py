@@ -20,7 +20,7 @@ UNIT_MEAN, UNIT_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 """Leave pixels in [0, 1] as they are."""
 
 MAX_FRAMES = 10_000
-"""More frames per clip are a slip of the finger, and would fill the memory."""
+"""Largest number of frames per clip: more are a slip of the finger, and would fill the memory."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ MEANT = {
 
 
 def advice(unknown: str, known: Collection[str]) -> str:
-    """Return what was probably meant by words that a command does not know; nothing if nothing is close.
+    """Return the options that were probably meant by words that a command does not know; an empty string if none is close.
 
     Args:
         unknown: the words, as in ``--lr 3``.

@@ -140,7 +140,7 @@ def check_choice(name: str, value: object, known: Iterable[str | None]) -> None:
 
 
 def check_not_negative(name: str, value: float) -> None:
-    """Check an argument that may be any number but a negative one, or one that is infinite in float32.
+    """Check an argument that must be at least 0, and finite in float32.
 
     Raises:
         InputError: it is another.

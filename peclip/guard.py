@@ -200,4 +200,4 @@ HOOKS = (
     (actions._ActionConfigLoad, "resolve_subclass_spec", _section, "a section has options, which may be in a file"),
     (actions.ActionConfigFile, "apply_config", _configuration, "a configuration is a regular file of bounded size"),
 )
-"""The private functions of jsonargparse that are replaced: where, name, what by, and why."""
+"""The private functions of jsonargparse that are replaced: owner, name, replacement and reason."""

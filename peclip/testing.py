@@ -1,4 +1,4 @@
-"""Contract tests for adapters and temporal heads: those that peclip's own pass, for parts of your own.
+"""Contract tests for custom adapters and temporal heads; peclip's own parts pass them, too.
 
 An adapter and its test, in any package that can be imported::
 
@@ -143,7 +143,7 @@ def _name(factory: Any) -> str:
 
 
 def _shape_of(name: str, kind: str, x: Tensor, forward: Callable[[], Any]) -> tuple[int, ...]:
-    """Return the shape of what a part makes of tokens or features, which is to be a tensor of their precision.
+    """Return the shape of a part's output, which has to be a tensor in the precision of its input.
 
     Raises:
         AssertionError: the part fails, or returns something else.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 NO_INDEX = -1
-"""Number of no clip, or of no label: loss, metrics and reports ignore it."""
+"""Index that stands for no clip, and for no label: loss, metrics and reports ignore it."""
 
 
 class Draw(NamedTuple):
@@ -108,7 +108,7 @@ class Batch:
     def own(self) -> Self:
         """Return the batch without the clips that do not count on this rank.
 
-        Where there is no other, one stays with :data:`NO_INDEX` for clip and labels: the model runs on it, and it counts for
+        If no clip counts here, one stays, with :data:`NO_INDEX` for clip and label: the model runs on it, and it counts for
         nothing.
         """
         own = [index for index, draw in enumerate(self.draws) if draw.own]
@@ -133,7 +133,7 @@ def on_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def collate(batches: Sequence[Batch]) -> Batch:
-    """Join batches of one clip each, without those that could not be read; where none could, keep one of the dummy clips."""
+    """Join batches of one clip each, without clips that could not be read; if none could be read, keep one dummy clip."""
     read = [batch for batch in batches if batch.draws] or batches[:1]
     targets = [batch.target for batch in read if batch.target is not None]
     return Batch(

@@ -250,7 +250,7 @@ class VideoDataModule(RunClips):
         return PredictLoader(self._loader(self.predicted, sampler))
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Turn uint8 on the device into the model's input: augmented and mixed in training, in views else, always normalised."""
+        """Turn uint8 on the device into the model's input: augmented and mixed in training, in views in evaluation, always normalised."""
         clip_format, draws = self.clip_format, batch.draws
         if not (self.trainer and self.trainer.training):
             return replace(batch, video=into_views(normalize(batch.video, clip_format), self.views)).own()

@@ -22,7 +22,7 @@ _FRAMES = 103  # the last word of a random stream's key; augment.py has the othe
 
 
 def begin_work(worker: int) -> None:
-    """Let a worker process end with the main process, and make it known."""
+    """Let a worker process end with the main process, and enter it in the table of workers."""
     end_with_main_process(worker)
     if (info := get_worker_info()) and isinstance(info.dataset, ClipDataset):
         info.dataset.at_work.note(None)
@@ -65,7 +65,7 @@ class ClipDataset(Dataset[Batch]):
         return len(self.clips)
 
     def __getitem__(self, draw: Draw) -> Batch:
-        """Return a batch of one clip; of a clip that is skipped, and of none, a dummy clip.
+        """Return a batch of one clip; for a skipped clip, or for no clip, a batch of one dummy clip.
 
         Raises:
             InputError: the clip cannot be decoded; the message names the file and the line of the manifest.

@@ -1,4 +1,4 @@
-"""Compare the limit of open files with what worker processes need, before one of them fails for lack of them."""
+"""Compare the limit of open files with what worker processes need, before one of them runs out."""
 
 import resource
 

@@ -113,7 +113,7 @@ class RunClips(LightningDataModule):
         return self.source if which == "all" else getattr(self.splits, which)
 
     def without_clips(self, stage: str) -> InputError:
-        """Return what to say of a source without clips for a stage: which are missing, where they are expected, what to do."""
+        """Return the error for a source without clips for a stage: which are missing, where they are expected, what to do."""
         source, fold = self.source, self.fold
         if stage == "predict":
             return InputError(

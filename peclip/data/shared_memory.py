@@ -1,4 +1,4 @@
-"""Shared memory, through which worker processes hand over batches: whether there is enough before, and when there is not."""
+"""Shared memory, through which worker processes hand over batches: check that there is enough, and report when there is not."""
 
 import os
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ PREFETCH = 2
 """Batches that each process reads ahead."""
 
 IN_USE = 3
-"""Batches of a loader that are trained on, that are about to be, and that have been asked for ahead."""
+"""Batches of a loader in the main process: the one in training, the next one, and the one requested ahead."""
 
 _SMALL = 5 * 4096  # bytes of the small tensors of a batch: a page each
 _MB = 2**20

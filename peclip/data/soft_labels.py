@@ -1,4 +1,4 @@
-"""Soft labels: what clips are to be recognized as, and whether they are of the classes of a run.
+"""Soft labels: the targets of clips, and the check that they are of the classes of a run.
 
 They are columns ``p_LABEL`` with a probability of every class, such as the share of annotators who chose it. A clip whose cells are all empty
 keeps its label.
@@ -14,7 +14,7 @@ from peclip.errors import InputError, listed, shown
 
 
 def soft_targets(clips: Manifest, labels: Sequence[str], rows: list[int] | slice = slice(None)) -> np.ndarray:
-    """Return what clips are to be recognized as: their probabilities, or 1 for the label of a clip without any.
+    """Return the targets of clips: their probabilities, or 1 for the label of a clip without any.
 
     Args:
         clips: manifest with the columns ``p_LABEL`` of these classes.
@@ -78,7 +78,7 @@ def without_soft_labels(clips: Manifest) -> tuple[str, ...]:
 
 
 def soft_remarks(clips: Manifest) -> tuple[str, ...]:
-    """Return a sentence on how many clips have probabilities, or on why they are none of the classes; none without columns."""
+    """Return a sentence on the clips with probabilities, or on why these cannot be used; none without such columns."""
     if not (columns := [*soft_columns(clips.table).values()]):
         return ()
     try:

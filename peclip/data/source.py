@@ -28,7 +28,7 @@ class Splits:
     val: Manifest
     test: Manifest
     remarks: tuple[str, ...] = ()
-    """Sentences on what the training clips lack of what was asked for."""
+    """Sentences on options that the training clips could not fulfil, as with fewer than K shots."""
 
     @property
     def notes(self) -> list[str]:

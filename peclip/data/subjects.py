@@ -1,4 +1,4 @@
-"""Keep people apart: a share of the clips to validate on that shows nobody from the others, and people on two sides."""
+"""Keep people apart: choose validation clips that show nobody from the other clips, and find people on two sides."""
 
 from collections.abc import Sequence
 

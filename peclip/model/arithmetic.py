@@ -80,6 +80,6 @@ def _working_copy(net: PEClip) -> PEClip:
 
 
 def _held(twin: PEClip) -> torch.autocast:
-    """Return the autocast that a copy needs whose frozen matrices are held in its precision."""
+    """Return the autocast that a copy needs, in the precision in which its frozen matrices are held."""
     device, narrow = twin.token_ids.device.type, {weight.dtype for weight in twin.clip.parameters()} - {torch.float32}
     return torch.autocast(device if narrow else "cpu", next(iter(narrow), torch.bfloat16), enabled=bool(narrow))

@@ -1,4 +1,4 @@
-"""Run the blocks of a tower: as they are, compiled, or recomputed for the gradient; and what they read of a pass."""
+"""Run the blocks of a tower, as they are, compiled, or recomputed for the gradient; and keep the state of a pass for them."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from peclip.errors import InputError, in_one_line
 
 Around = Callable[..., Any]
-"""Runs a block that is its first argument, with the arguments of the block after it."""
+"""Function that runs a block, its first argument, with the arguments that follow."""
 
 MOST_KINDS = 256
 """Kinds of blocks that may be compiled in a process, of all models together; more run as they are."""
@@ -36,7 +36,7 @@ class Flow(threading.local):
         self.frames, self.prompts, self.last, self.whole = frames, prompts, 0, False
 
     def __reduce__(self) -> tuple[type["Flow"], tuple[()]]:
-        """Return how to make another: copies do not share the state of a pass, which may hold a graph that cannot be copied."""
+        """Copy as an empty flow: copies do not share the state of a pass, which may hold a graph that cannot be copied."""
         return Flow, ()
 
 

@@ -204,7 +204,7 @@ def build_trained(trained: Trained, backbone: str | None) -> Built:
 
 @contextmanager
 def _fitting(source: str, backbone: str) -> Iterator[None]:
-    """Let errors of building what a file describes name the file and its backbone, also those of classes from elsewhere."""
+    """Name the file and its backbone in errors of building what it describes, also in those of custom classes."""
     try:
         yield
     except InputError as error:

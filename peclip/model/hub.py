@@ -12,7 +12,7 @@ _PATIENCE = 10.0  # seconds
 
 
 def is_reachable(repository: str) -> bool:
-    """Return whether the Hub answers about a repository, be it that there is none."""
+    """Return whether the Hub answers about a repository, also if it answers that there is none."""
     try:
         HfApi().model_info(repository, timeout=_PATIENCE)
     except HfHubHTTPError:

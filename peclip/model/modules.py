@@ -27,7 +27,7 @@ TemporalFactory = Callable[[int], TemporalHead]
 
 
 def chosen(adapters: Mapping[str, AdapterFactory], without: Collection[str]) -> dict[str, AdapterFactory]:
-    """Return the adapters but those of some sites.
+    """Return the adapters without those of some sites.
 
     Raises:
         InputError: there is no adapter at one of these sites.
@@ -67,7 +67,7 @@ def check_factory(name: str, factory: Callable[..., nn.Module], kind: type[nn.Mo
         types = get_type_hints(make)
     except TypeError as error:
         raise InputError(f"{name}: {found.__name__} {error}", name) from error
-    except NameError:  # a class of one's own with annotations that are known to type checkers alone
+    except NameError:  # a custom class with annotations that only type checkers know
         return
     for argument in factory.keywords.keys() & types.keys():
         check(f"{name}: {found.__name__}: {argument}", factory.keywords[argument], types[argument])

@@ -264,7 +264,7 @@ class Network(nn.Module):
 
     @contextmanager
     def bare(self) -> Iterator[Self]:
-        """Detach all that is trained within the context: there this is the zero-shot CLIP, in all threads; copies keep their parts."""
+        """Detach all trained parts within the context, in all threads: there this is zero-shot CLIP. Copies keep their parts."""
         if self._is_bare:
             yield self
             return
@@ -304,12 +304,12 @@ class Network(nn.Module):
 
 
 def _normalized(features: Tensor) -> Tensor:
-    """Return features (N, D) with a length of 1, in fp32 where they are of fewer bits."""
+    """Return features (N, D) scaled to a length of 1, in fp32 or more bits."""
     return F.normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=-1)
 
 
 def _averaged(features: Tensor, counts: Sequence[int]) -> Tensor:
-    """Return the features (C, D) of classes from the L2-normalised ones of all their texts (M, D), so many of each class."""
+    """Return the features (C, D) of classes from the L2-normalised features (M, D) of their texts, ``counts`` for each class."""
     if len(features) == len(counts):  # one of each: not a bit changes
         return features
     return F.normalize(torch.stack([each.mean(dim=0) for each in features.split([*counts])]), dim=-1)

@@ -39,7 +39,7 @@ class TextCache:
 
 
 def _state(weight: Tensor) -> tuple[int, int, int]:
-    """Return what changes with a weight: steps count up its version, and moving or converting it takes new memory."""
+    """Return values that change with a weight: steps count up its version, and moving or converting it takes new memory."""
     try:
         memory = weight.data_ptr()
     except RuntimeError:  # a sharded weight has no memory of its own, and is not moved

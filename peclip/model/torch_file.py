@@ -83,7 +83,7 @@ def read_tensors(path: Path, expected: str = "a released PE-CLIP checkpoint (.pt
 
 
 def _check_beginning(path: Path) -> None:
-    """Check that a file is a whole zip archive, as PyTorch writes it, where its first bytes tell what else it is.
+    """Refuse an incomplete zip archive, and the format of PyTorch before 1.6, both recognized by their first bytes.
 
     Raises:
         ValueError: it is cut off, or of a PyTorch before 1.6.
@@ -122,7 +122,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def _refused(what: str, advice: str = "") -> Iterator[None]:
-    """Refuse a file, in a line that begins with ``what``, where reading its bytes fails."""
+    """Convert failures to read a file's bytes to one line that begins with ``what``."""
     try:
         yield
     except InputError:

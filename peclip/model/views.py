@@ -1,4 +1,4 @@
-"""Logits of clips of which an evaluation has several views."""
+"""Logits of clips that an evaluation looks at in several views."""
 
 import math
 

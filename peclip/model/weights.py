@@ -100,7 +100,7 @@ def check_stored(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _check_size(path: Path, size: int, most: int) -> None:
-    """Check that what a file holds is at most so many times as large as the file."""
+    """Check that the content of a file has at most ``most`` times as many bytes as the file itself."""
     held = path.stat().st_size
     if size > most * held:
         raise InputError(f"{path}: refused, it says that it holds {size:,} bytes, but has {held:,}")

@@ -167,14 +167,14 @@ class _Mean:
 def _kinds(test: Outcomes) -> tuple[Outcomes, np.ndarray]:
     """Return the kinds of clips by class, and how many there are of each.
 
-    Clips of one class that the same runs recognize are alike: a drawn test set is how often each kind came.
+    Clips of one class that the same runs recognize are alike: the counts of the kinds describe a drawn test set.
     """
     kinds, counts = np.unique(np.concatenate([test.truth[np.newaxis], test.hits]), axis=1, return_counts=True)
     return Outcomes(kinds[0], kinds[1:].astype(bool)), counts
 
 
 def _rates(weights: np.ndarray, kinds: Outcomes, classes: int) -> Rates:
-    """Return the rates where each of K kinds of clips, in the order of their classes, occurs so many times: ``(N, K)``."""
+    """Return the rates of N test sets from the number of clips ``(N, K)`` of each of K kinds, in the order of their classes."""
     occurring, starts = np.unique(kinds.truth, return_index=True)
     clips, right = np.zeros((len(weights), 1, classes)), np.zeros((len(weights), len(kinds.hits), classes))
     clips[:, 0, occurring] = np.add.reduceat(weights, starts, axis=1)
@@ -186,7 +186,7 @@ def _rates(weights: np.ndarray, kinds: Outcomes, classes: int) -> Rates:
 
 
 def _nanmean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Return the mean of what is not NaN; NaN, without a warning, where there is nothing else."""
+    """Return the mean of values that are not NaN; NaN, without a warning, if there is none."""
     known = ~np.isnan(values)
     count = known.sum(axis=axis)
     total = np.where(known, values, 0).sum(axis=axis)

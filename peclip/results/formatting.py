@@ -45,7 +45,7 @@ def markdown_table(table: Rows, numbers: bool = True) -> str:
 
 
 def print_metrics(metrics: Metrics) -> None:
-    """Print the scores of an evaluation, and what has to be known to read them."""
+    """Print the scores of an evaluation, and the notes that their readers need."""
     remarks = "; ".join(metrics.remarks)
     title = f"Results on {counted(metrics.scores.clips, f'{metrics.split} clip')}"
     print_table(f"{title} ({remarks})" if remarks else title, scores_table(metrics, "metrics.json"))
@@ -101,7 +101,7 @@ def points(*changes: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time in hours, minutes and seconds; None is one that nobody took, and a sum may be too large for a number."""
+    """Return a time in hours, minutes and seconds; ``unknown`` if it is None, or a sum too large for a number."""
     if seconds is None or not math.isfinite(seconds):
         return "unknown"
     if seconds < 60:

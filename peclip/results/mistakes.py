@@ -34,7 +34,7 @@ class Mistake:
 
 
 def worst(mistakes: Sequence[Mistake]) -> list[Mistake]:
-    """Return the mistakes with the highest probabilities, at most :data:`MOST`; those of one probability by path."""
+    """Return the mistakes with the highest probabilities, at most :data:`MOST`; those of equal probability are in the order of their paths."""
     return sorted(mistakes, key=lambda mistake: (-mistake.probability, mistake.path))[:MOST]
 
 

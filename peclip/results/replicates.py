@@ -1,4 +1,4 @@
-"""Find runs below folders, and bring those together that differ only in the seed."""
+"""Find runs below folders, and group those that differ only in the seed."""
 
 import glob
 from collections.abc import Iterator, Mapping, Sequence
@@ -95,7 +95,7 @@ def find_results(paths: Sequence[str]) -> Found:
 
 
 def replicates(folders: Sequence[Path]) -> list[list[Result]]:
-    """Read results, and bring those together that differ only in the seed, in the order in which the first of each comes.
+    """Read results, and group those that differ only in the seed, in the order of the first one of each group.
 
     A run that was repeated with the same seed and the same result counts once, and knows the folders that do not count.
 

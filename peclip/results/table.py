@@ -205,7 +205,7 @@ def _latex(text: str) -> str:
 
 
 def _notes(rows: Sequence[Row], found: Found) -> list[str]:
-    """Return what readers of the table need to know."""
+    """Return the notes that readers of the table need."""
     notes = ["Trained: parameters. Time: of a training, validation included; of several the mean."]
     if any(len(row.results) > 1 for row in rows):
         notes.append("Mean ± standard deviation over runs that differ only in the seed.")
@@ -232,7 +232,7 @@ def _notes(rows: Sequence[Row], found: Found) -> list[str]:
 
 
 def _names(groups: Sequence[Sequence[Path]]) -> list[str]:
-    """Return a name for each group of folders: their path, less what those of all groups have in common at its two ends."""
+    """Return a name for each group of folders: their path without the beginning and the end that all groups share."""
     paths = [[folder.parts or (".",) for folder in group] for group in groups]
     whole = [_common(each) for each in paths]
     whole = [_first_of(each) if whole.count(name) > 1 else name for each, name in zip(paths, whole, strict=True)]

@@ -1,4 +1,4 @@
-"""Say with whose numbers those of a benchmark may be compared: which clips, folds and classes other programs use."""
+"""State which published results a benchmark compares with: the clips, folds and classes that other programs use."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -48,11 +48,11 @@ COMPARISONS = {
         51, "compare the mean over the three official splits, the folds here, with that of other papers"
     ),
 }
-"""By the name of the benchmark."""
+"""Comparable results, by the name of the benchmark."""
 
 
 def comparison_notes(benchmark: str | None, labels: Sequence[str]) -> list[str]:
-    """Return sentences on whose numbers may be compared.
+    """Return sentences on the published results that compare with those of a benchmark.
 
     Args:
         benchmark: its name; None or another source has no sentence.

@@ -12,10 +12,10 @@ from peclip.errors import InputError, shown
 from peclip.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key
 
 CLIPS_FOLDER = 1000
-"""Folders in a folder from which on they are taken for clips, and not searched."""
+"""Number of subfolders above which they are taken for clips, and not searched."""
 
 DIGITS = 10
-"""Digits from which on a name is not taken for the number of a clip."""
+"""Number of digits from which on a name is not taken for the number of a clip."""
 
 
 def locate(root: Path, benchmark: str, *candidates: str) -> Path:
@@ -187,7 +187,7 @@ def only_one(found: Sequence[Path], folder: Path, name: str) -> Path:
 
 
 def numbered(folder: Path, deepest: int = 2) -> dict[int, list[Path]]:
-    """Return the clips of a folder by their number, those in folders such as ``part_1`` or of the same name again, too.
+    """Return the clips of a folder by their number, also those in subfolders such as ``part_1``; in any, if it has no clip itself.
 
     Args:
         folder: the clips of a release.

@@ -13,7 +13,7 @@ from peclip.errors import InputError, first_line, shown
 from peclip.labels import canonical
 
 CLIP_NAMES = ("order", "video_name", "clip_name", "video", "clip", "name", "file_name", "filename", "file", "id")
-"""Names of the column with the clip, in lower case; of several in a header, the first of these is meant."""
+"""Names of the column with the clip, in lower case; if a header has several, the first of this list is used."""
 
 STEM = "annotation"
 """Beginning of the file's name."""
@@ -22,7 +22,7 @@ DEEPEST = 2
 """Levels of folders in which the file is searched."""
 
 DISAGREEING = 0.5
-"""Share of clips whose label has fewer votes than another one, from which on the table cannot be that of the labels."""
+"""Share of clips whose label has fewer votes than another one, from which on the table is taken to be of other labels."""
 
 Table = Iterator[tuple[int, Sequence[Any]]]  # the number of each line, from 1, and its values
 

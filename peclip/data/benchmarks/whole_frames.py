@@ -1,4 +1,4 @@
-"""Tell whether training would see whole frames of a data set that shows more than faces."""
+"""Detect clips that are whole frames of a data set that shows more than faces."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ _LOOKED_AT = 5  # clips; a manifest may list several data sets one after another
 
 
 def advice_on_whole_frames(manifest: Manifest) -> str:
-    """Return a line of advice where clips of expressions are whole frames by their shape; empty for others.
+    """Return a line of advice if clips of expressions have the shape of whole frames; else an empty string.
 
     A few clips are looked at, from the first to the last.
     """

@@ -89,7 +89,7 @@ def _decode_all(clip: Clip) -> int:
 
 
 def same_content(manifest: Manifest) -> list[list[int]]:
-    """Return groups of rows of files with the same bytes, whichever parts of these files they are; each group in order."""
+    """Return groups of rows whose files have the same bytes, also if they are different parts of these files; each group in order."""
     by_path: dict[str, list[int]] = defaultdict(list)
     for index, name in enumerate(manifest.table["path"]):
         by_path[name].append(index)

@@ -188,7 +188,7 @@ def _detect_benchmark(manifest: Manifest) -> str | None:
 
 
 def _remarks(manifest: Manifest, benchmark: str | None, seen: Sequence[Inspected]) -> Iterator[str]:
-    """Yield with whose numbers results may be compared, and the way out where no clip is found."""
+    """Yield sentences on the published results that compare, and advice if no clip is found."""
     yield from comparison_notes(benchmark, manifest.labels)
     if all(one.problem == "missing" for one in seen):
         command = list_command(manifest.source, columns=manifest.written_columns)
@@ -211,7 +211,7 @@ def _problems(manifest: Manifest, seen: Sequence[Inspected], num_frames: int) ->
 
 
 def _classes(manifest: Manifest) -> Iterator[Finding]:
-    """Yield classes that cannot be learnt, in every fold (fatal) or in some, and those that may be one."""
+    """Yield classes that cannot be learnt, in every fold (fatal) or in some, and classes that may be the same one."""
     choices: list[int | None] = list(manifest.folds) or [None]
     without: dict[str, list[int | None]] = defaultdict(list)
     for fold, trained in trained_labels(manifest, choices).items():
@@ -266,9 +266,9 @@ def _with_actors(manifest: Manifest, benchmark: str | None) -> Manifest:
 
 
 def _divisions(manifest: Manifest) -> list[list[str]]:
-    """Return the side of each row, its fold or else its split, in each division: where each fold states its roles, one a fold.
+    """Return the side of each row (its fold, or else its split) in each division; with roles by fold, each fold is a division.
 
-    No two sides of a division may share clips or people, but for the empty one.
+    Two sides of a division may not share clips or people, except the empty side.
     """
     if manifest.fold_columns:
         return [[f"fold {fold} {role}" if role else "" for role in manifest.roles(fold)] for fold in manifest.folds]

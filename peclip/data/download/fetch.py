@@ -13,7 +13,7 @@ from peclip.errors import InputError, first_line
 from peclip.files import file_errors, move
 
 TRIES, PAUSE, TIMEOUT = 5, 2.0, 60.0
-"""Attempts in a row that bring nothing, seconds between them, and seconds without a byte after which one ends."""
+"""Attempts in a row without a byte after which a download fails, seconds between them, and seconds after which one gives up."""
 
 AGAIN = "run the same command again: it resumes"
 
@@ -98,7 +98,7 @@ def fetch_text(address: str) -> str:
 
 
 def _continue(remote: Remote, part: Path, have: int, arrived: Callable[[int], None]) -> int:
-    """Fetch the bytes of a file from a given one on, and return how many there are now."""
+    """Fetch a file from byte ``have`` on, and return the number of bytes that are here then."""
     request = urllib.request.Request(remote.address, headers={"Range": f"bytes={have}-"} if have else {})
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         if have and answer.status != 206:  # the server sends it from the start
@@ -115,7 +115,7 @@ def _continue(remote: Remote, part: Path, have: int, arrived: Callable[[int], No
 
 
 def _read(answer: http.client.HTTPResponse, most: int) -> bytes:
-    """Return what comes next; a fault of the network is a ConnectionError, which one of the disk is not."""
+    """Return the next bytes; errors of the network, unlike those of the disk, become a ConnectionError."""
     try:
         return answer.read(most)
     except OSError as error:  # of TLS, or of the way to the server

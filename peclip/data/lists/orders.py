@@ -179,7 +179,7 @@ def _contradictions(
 
 
 def _check_paths(rows: Sequence[tuple[ClipList, Row]], order: Sequence[str], first: int) -> None:
-    """Refuse an order that the paths contradict throughout: each number goes with one expression, but with another."""
+    """Refuse an order that the paths contradict throughout: each number occurs with one expression, but not with that of the order."""
     stated: dict[int, set[str]] = {}
     for _, row in rows:
         if (label := label_in_path(row)) is not None:

@@ -47,8 +47,8 @@ def prepare_list(
     """Read lists as one manifest.
 
     With ``test`` or ``val``, ``files`` are for training. Without, the names of several files say what they are for, by words
-    such as train, val and test. Lists of which the test clips of one are trained on in others are the folds of a
-    cross-validation.
+    such as train, val and test. If some lists train on the test clips of others, they are the folds of
+    a cross-validation.
 
     Args:
         files: the lists.

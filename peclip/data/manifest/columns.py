@@ -66,7 +66,7 @@ def _filled(values: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _text(values: pd.Series[Any], kind: Any) -> pd.Series[Any]:
-    """Return values as text: outside of Python, where it is small, unless names of files that are not UTF-8 forbid that."""
+    """Return values as compact text; as Python's own, which takes more memory, if names of files are not UTF-8."""
     import pandas as pd
 
     try:

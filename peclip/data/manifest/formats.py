@@ -29,7 +29,7 @@ PATH_NAMES = (
     *("video", "file", "clip", "name", "video_id", "clip_id", "id"),
 )
 LABEL_NAMES = ("label", "labels", "emotion", "expression", "class", "class_id", "category", "target", "label_id", "id")
-"""Names of the columns of lists, in lower case; of several in a header, the first of these is meant."""
+"""Names of the columns of lists, in lower case; if a header has several, the first of this list is used."""
 
 NUMBER = re.compile(r"\d{1,9}(?:\.0+)?")
 
@@ -110,7 +110,7 @@ RELATIVE = "write paths relative to the manifest's folder"
 
 
 def list_command(path: Path | str, numbers: bool = False, columns: Iterable[object] = ()) -> str:
-    """Return the command that makes a manifest of a list; nothing if columns of a manifest would be lost.
+    """Return the command that makes a manifest of a list; an empty string if columns of a manifest would be lost.
 
     Args:
         path: the list.

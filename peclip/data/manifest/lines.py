@@ -96,7 +96,7 @@ def _parse(path: Path | str, raw: bytes, header: list[str], delimiter: str) -> p
 
 
 def _as_list(path: Path | str, raw: bytes) -> str:
-    """Return how a manifest is made of a file that is a list of another form, nothing if it is none."""
+    """Return advice on making a manifest of a list in another form; an empty string if the file is no list."""
     lines = first_lines(raw)
     found = recognize(lines)
     if found is None:

@@ -105,7 +105,7 @@ def _numbers(path: Path | str, table: pd.DataFrame, column: str) -> pd.Series:
 
 
 def _number_meant(wrong: pd.Series, column: str) -> str:
-    """Return what to write instead of the first of some values, where that is plain."""
+    """Return advice on the first of some wrong values; an empty string if it is not clear what was meant."""
     first = wrong.iloc[0].strip() if len(wrong) else ""
     if re.fullmatch(r"-?\d+,\d+", first):
         return f": write {first.replace(',', '.')}"
@@ -195,7 +195,7 @@ def _rows(column: pd.Series, index: pd.Index) -> pd.Series:
 
 
 def _matching(paths: pd.Series, pattern: re.Pattern[str]) -> pd.Series | None:
-    """Return which paths a pattern is in; None if it is in none, as one search finds out."""
+    """Return whether each path matches a pattern; None if no path does, which takes one search."""
     pieces = (paths.iloc[first : first + PIECE] for first in range(0, len(paths), PIECE))
     return paths.str.contains(pattern) if any(pattern.search("\n".join(piece.to_numpy())) for piece in pieces) else None
 

@@ -235,7 +235,7 @@ def _ways(
     """Yield a clip opened in one way after another, the quickest first.
 
     Each knows the number of its `frames` and can `read` chosen ones. Where that returns None, the next way is to be tried,
-    which may count other frames; the last one never does.
+    which may count other frames; the last way never returns None.
     """
     whole = _whole(path, start, end)
     if isinstance(whole, DecodedClip):

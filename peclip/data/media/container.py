@@ -37,7 +37,7 @@ _FORMATS = (  # video files; no playlists and the like, which make FFmpeg open o
 _MAX_BYTES = 90_000_000  # of a frame: 8K as cameras have it takes 50 million
 
 HELD = 0.2
-"""Seconds. A frame is shown until the next one; from this on, that counts where a clip begins while a frame is shown."""
+"""Seconds for which a frame that is shown when a clip begins must stay, to belong to the clip."""
 
 LENIENT = {"max_pixels": str(MAX_PIXELS)}
 """Options of a decoder that conceals damage, as a player does."""
@@ -209,7 +209,7 @@ def _not_opened(path: Path, error: av.FFmpegError, *, is_file: bool) -> InputErr
 
 
 def _check_memory(path: Path, stream: VideoStream) -> None:
-    """Refuse frames of which a decoder could not hold in 2 GB the 16 that a video may refer to, and those it works on.
+    """Refuse frames so large that the 16 to which a video may refer, and those being decoded, would not fit into 2 GB.
 
     Raises:
         InputError: above `_MAX_BYTES`.

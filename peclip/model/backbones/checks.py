@@ -20,7 +20,7 @@ from peclip.model.backbones.contract import Backbone
 from peclip.model.weights import PRECISIONS, check_archive
 
 LEGACY_END = 2
-"""End token in the configurations of towers that were converted early; of these transformers reads the largest token."""
+"""End token in the configurations of towers that were converted early; for them, transformers uses the largest token."""
 
 LARGEST = {
     "num_hidden_layers": 200,

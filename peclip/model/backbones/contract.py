@@ -54,7 +54,7 @@ class Tower:
         return module
 
     def attention_input(self, block: int) -> tuple[nn.Module, list[nn.Module]]:
-        """Return the norm before the attention of a block, and the layers that compute query, key and value of its output."""
+        """Return the norm before the attention of a block, and the layers that compute query, key and value from its output."""
         layers = [layer for name, layer in self.part("attention", block).named_children() if name in PROJECTIONS]
         norm: Any = self.blocks[block].layer_norm1
         return norm, layers

@@ -96,7 +96,7 @@ class PatchEmbedding(nn.Conv2d):
 
 
 class OneTokenBlock(CLIPEncoderLayer):
-    """A block that computes one token alone if no other is used of it: the same values with a small part of the work.
+    """A block that computes one token alone if no other token of its output is used: the same value for little of the work.
 
     Its attention looks at all tokens; everything else is computed of that token.
     """
@@ -169,7 +169,7 @@ class OneTokenAttention(CLIPAttention):
         to_keys, to_values = (layer.weight.unflatten(0, (-1, self.head_dim)) for layer in (self.k_proj, self.v_proj))
         heads = rearrange(torch.matmul(rearrange(query, "n h 1 d -> h n d"), to_keys), "h n c -> n 1 h c")
         tokens = rearrange(hidden_states.to(heads.dtype), "n l c -> n 1 l c")
-        # Its gradient is small here, and torch can compile it, unlike a function of one's own that gets a tensor twice.
+        # Its gradient is small here, and torch can compile it, unlike a custom function that gets a tensor twice.
         out = F.scaled_dot_product_attention(heads, tokens, tokens, seen, scale=self.scale)
         values = torch.matmul(rearrange(out, "n 1 h c -> h n c"), to_values.mT)
         values = rearrange(values, "h n d -> n 1 (h d)")
@@ -177,7 +177,7 @@ class OneTokenAttention(CLIPAttention):
 
 
 def _is_plain(layer: nn.Module) -> bool:
-    """Return whether a layer is the product with its weight, and nothing that an adapter or a hook makes of it."""
+    """Return whether a layer is a plain product with its weight, without an adapter or a hook."""
     changed = "forward" in layer.__dict__ or layer._forward_hooks or layer._forward_pre_hooks
     return type(layer) is nn.Linear and not changed
 

@@ -207,7 +207,7 @@ def _source(name: str) -> str:
 
 
 def _may_be_on_hub(name: str) -> bool:
-    """Return whether a name that is no path could be that of a repository: it is no misspelt file."""
+    """Return whether a name that is no path could be a repository's, rather than that of a misspelt file."""
     return bool(_HUB_ID.fullmatch(name)) and Path(name).suffix not in (".pt", ".pth", ".bin", ".ckpt")
 
 
@@ -217,7 +217,7 @@ def _is_open_clip(source: str) -> bool:
 
 
 def _other_family(plain: dict[str, Any]) -> str:
-    """Return what a config.json is that belongs to no family."""
+    """Describe a config.json that belongs to no family."""
     if {"backbone", "adapters", "labels"} <= plain.keys():
         return "it is a package of peclip, a trained model: use it with --ckpt_path or --init_from"
     return f"it is a {shown(plain.get('model_type'))}, expected {WORKING}"
@@ -233,7 +233,7 @@ def _family(source: str) -> str:
 
 @contextmanager
 def _advising(name: str, source: str) -> Iterator[None]:
-    """Let any error within the context be one line that says what to do."""
+    """Convert any error within the context to one line that says what to do."""
     try:
         yield
     except Incomplete as error:

@@ -24,7 +24,7 @@ ENGINES = ("onednn", "x86", "fbgemm", "qnnpack")
 """torch's engines for such products, the best first; the first uses whichever units a CPU has for them."""
 
 ROWS = 400
-"""Tokens that a layer of a block computes at a time, about, and whose inputs share a scale. What its products hand on then stays in
+"""Approximate number of tokens that a layer of a block computes at a time; their inputs share a scale. Its results then stay in
 the caches of a core; of 16 frames in ViT-B/16 it would have 39 MB."""
 
 _LARGEST = 127  # of the integers that stand for weights

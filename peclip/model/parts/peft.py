@@ -125,7 +125,7 @@ def _check_unchanged(spec: Spec, before: dict[str, Any], after: dict[str, Any]) 
 
 
 def _states(model: nn.Module) -> dict[str, Any]:
-    """Return what changes with weights that are written to, replaced or thawed, by their names.
+    """Return values that change if a weight is written to, replaced or thawed, by the names of the weights.
 
     Writing to ``weight.data``, as some initialisations of LoRA do, changes nothing here: they are refused by their names.
     """

@@ -184,7 +184,7 @@ def peft_package() -> Any:
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Let errors of PEFT be an :class:`InputError`, and its warnings: they are of arguments without an effect."""
+    """Convert errors of PEFT to an :class:`InputError`, and its warnings too: they are about arguments without an effect."""
     try:
         with warnings.catch_warnings():
             for kind in (UserWarning, RuntimeWarning):
