@@ -46,9 +46,9 @@ class Problem(NamedTuple):
     """A value that is refused.
 
     Attributes:
-        text: what is wrong with it; follows the name of the option.
+        text: end of the message, after the name of the option.
         final: whether it is refused even where another type of the option would accept it, such as text.
-        advice: what the user can do.
+        advice: sentence on what the user can do.
     """
 
     text: str

@@ -20,7 +20,7 @@ class Command(NamedTuple):
     """A subcommand.
 
     Attributes:
-        text: what it does, in a few words.
+        text: description in a few words.
         target: ``module:function``; its typed arguments are the options and its docstring their help.
         positional: the argument that is given without a name; with ``...`` for one or more, with ``?`` for one or none.
     """

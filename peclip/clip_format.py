@@ -31,7 +31,7 @@ class ClipFormat:
         num_frames: T, frames of a clip; 1 to :data:`MAX_FRAMES`.
         image_size: side of the square frames in pixels; at least 1.
         mean: subtracted from pixels in [0, 1], by channel (RGB).
-        std: what the difference is divided by, by channel; above 0.
+        std: divisor of the difference, by channel; above 0.
         upright: whether faces are turned so that the eyes are level, as ``peclip faces --upright true`` does.
 
     Raises:

@@ -103,7 +103,7 @@ def read_text(path: Path, what: str = "a YAML file") -> str:
 
     Args:
         path: the file.
-        what: what is expected, for the message.
+        what: name of the expected content, for the message.
 
     Raises:
         InputError: it cannot be read, is not a regular file, or is too large.
@@ -127,7 +127,7 @@ def read_yaml(path: Path, what: str = "a YAML file") -> Any:
 
     Args:
         path: the file.
-        what: what is expected, for the message.
+        what: name of the expected content, for the message.
 
     Raises:
         InputError: it cannot be read or is not valid YAML; the message names the line.

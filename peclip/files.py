@@ -44,7 +44,7 @@ def atomic_write(path: Path, advice: str = "") -> Iterator[Path]:
 
     Args:
         path: the file.
-        advice: what the error message adds, such as what the user can do; starts with its own punctuation.
+        advice: end of the error message, such as what the user can do; begins with its own punctuation.
 
     Raises:
         InputError: the file cannot be written; its previous content is kept.

@@ -80,8 +80,8 @@ def options_in(value: str, section: str, folder: Path) -> dict[str, Any]:
     """Return the options of a section that are given as text: YAML, or the name of a file.
 
     Args:
-        value: the text.
-        section: its name, for the message.
+        value: text of the options, or the name of a file.
+        section: name of the section, for the message.
         folder: folder that the name of a file is relative to, if it is not in the working folder.
 
     Raises:

@@ -25,7 +25,7 @@ class Recipe:
         name: value of ``--config``, such as ``ferv39k`` or ``ablations/no_tda``.
         path: the YAML file.
         command: the command line that runs it, from the first line of the file.
-        aim: what it trains and the scores it aims at, from the second line.
+        aim: model that it trains and scores that it aims at, from the second line.
     """
 
     name: str

@@ -124,11 +124,11 @@ def augment(
         video: uint8 ``(B, T, 3, H, W)``.
         clips: ``(B,)`` index of each clip in its data set. On the host if it can be: reading it from a device waits
             for all the work queued there.
-        settings: what may happen to a clip.
+        settings: ranges of the changes of a clip.
         seed: seed of the run, at least 0.
         epoch: number of the epoch, from 0. With ``seed`` and the clip's index it decides everything that is drawn.
         size: height and width of the result in pixels.
-        again: how often each clip has appeared in the epoch before, which decides, too; by default never.
+        again: number of times that each clip has appeared in the epoch before, which also decides; by default 0.
 
     Returns:
         float32 ``(B, T, 3, size, size)`` in [0, 1], not yet normalised.
@@ -176,7 +176,7 @@ def mix(
     Args:
         video: float ``(B, T, 3, H, W)``, normalised or not.
         labels: int64 ``(B,)``, or anything else with a row for each clip.
-        settings: how often and how.
+        settings: kinds of mixing, and how often each is used.
         seed: seed of the run, at least 0.
         epoch: number of the epoch, from 0.
         step: number of the batch in its epoch, from 0.

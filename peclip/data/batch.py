@@ -15,13 +15,13 @@ class Draw(NamedTuple):
     """One appearance of a clip in training: with the seed it decides everything random about it.
 
     Attributes:
-        epoch: its number, from 0.
+        epoch: number of the epoch, from 0.
         step: number of the batch in the epoch, from 0.
         clip: index of the clip in its data set; :data:`NO_INDEX` asks for a dummy clip.
         place: place of the clip in the batch of all ranks together, from 0.
         own: whether the clip counts on this rank. If not, another rank counts it, and it is read here because one of
             this rank's clips is mixed with it, or because every rank needs a clip.
-        again: how often the clip has appeared in this epoch before, where classes are balanced.
+        again: number of times that the clip has appeared in this epoch before; above 0 only if classes are balanced.
     """
 
     epoch: int
@@ -37,7 +37,7 @@ class Skipped:
     """A clip that could not be read and was skipped.
 
     Attributes:
-        clip: its index in its data set.
+        clip: index of the clip in its data set.
         reason: why it could not be read, in one line.
     """
 

@@ -63,9 +63,9 @@ class VideoDataModule(RunClips):
         augment: augmentation of training clips.
         mix: mixing of training batches.
         allow_outside: accept a manifest that names clips outside its own folder.
-        on_error: what happens at a clip that cannot be read: raise ends the run; skip skips it, counts it and lists it in
+        on_error: action at a clip that cannot be read: raise ends the run; skip skips it, counts it and lists it in
             skipped.csv. No other clip replaces it.
-        other_labels: what happens to clips whose label is none of the labels: raise ends the run; skip omits and counts them.
+        other_labels: action at clips whose label is none of the labels: raise ends the run; skip omits and counts them.
         balanced: whether every class has the same share of each training epoch, which stays as long: clips of small classes
             appear several times, with other frames and augmentation, and clips of large ones not in every epoch.
         shots: number of training clips of every class, drawn by the seed (few-shot training); at least 1, by default all.
@@ -73,7 +73,7 @@ class VideoDataModule(RunClips):
         soft_labels: whether training clips are to be recognized as the probabilities of the columns p_LABEL, or as the shares
             of a benchmark's annotators (dfew, mafw), rather than as their label alone. Evaluations use the labels.
         seed: seed of sampling, frames, augmentation and the validation share; taken from seed_everything.
-        views: how often an evaluation looks at each clip, also the validations of a training: the probabilities are the means.
+        views: views of each clip in an evaluation, also in the validations of a training: the probabilities are their means.
 
     Raises:
         InputError: an option is out of range, or the source cannot be read.

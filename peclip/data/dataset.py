@@ -37,7 +37,7 @@ class ClipDataset(Dataset[Batch]):
         clip_format: T and the side of the frames.
         seed: seed of the choice of frames; None chooses the middle of each segment.
         at_work: the processes that read; by default none.
-        on_error: what a clip that cannot be read does.
+        on_error: action at a clip that cannot be read.
         soft: whether batches have the probability of each class, see :mod:`peclip.data.soft_labels`.
         views: choices of frames of each clip, where these are not random; see :func:`peclip.data.media.segment_indices`.
     """

@@ -24,7 +24,7 @@ class LateLoader(DataLoader[Batch]):
     Lightning makes the iterator of a resumed run before it sets the epoch, and workers would read the clips of epoch 0.
 
     Attributes:
-        at_first: called when an iteration is asked for its first batch.
+        at_first: function that is called when an iteration is asked for its first batch; None for none.
     """
 
     at_first: Callable[[], None] | None = None

@@ -30,12 +30,12 @@ class TrainSampler(Sampler[list[Draw]]):
         seed: seed of the order of the clips.
         rank: rank of this process, from 0.
         world: number of ranks.
-        done: called with an epoch when it begins; returns how many of its batches were trained on before an interruption.
+        done: function that gets an epoch when it begins, and returns how many of its batches were trained on before.
         pairs: whether neighbours (0 with 1, 2 with 3, ... of all ranks together) are mixed, so that one that counts on
             another rank has to be read here too. An even batch size cuts no pair in two.
         repeat: whether every epoch has the order of the first, as to overfit a few batches on purpose.
         labels: label of each clip, to give every class the same share of an epoch; None samples each clip once.
-        after: called when the last batch of an epoch has been asked for: the workers have nothing else to read.
+        after: function that is called when the last batch of an epoch is requested: the workers have nothing else to read.
     """
 
     def __init__(

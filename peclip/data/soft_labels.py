@@ -35,7 +35,7 @@ def check_soft_labels(clips: Manifest, labels: Sequence[str], others: bool) -> N
     """Check that clips have probabilities of the classes.
 
     Args:
-        clips: those of the training.
+        clips: training clips.
         labels: the classes.
         others: whether there may be probabilities of other classes, which are omitted.
 

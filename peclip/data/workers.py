@@ -68,7 +68,7 @@ class SilentWorkers(RuntimeError):
     Args:
         pids: ids of those that have a clip to read, or are stopped.
         why: end of a sentence about them, such as "have been stopped for 60 s".
-        advice: what to do.
+        advice: end of the message, which says what to do.
     """
 
     def __init__(self, pids: list[int], why: str, advice: str) -> None:

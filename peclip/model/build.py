@@ -83,15 +83,15 @@ def build(
     """Build adapters, prompts and token ids around a backbone.
 
     Args:
-        backbone: see :class:`peclip.model.PEClip`; so are all others.
+        backbone: frozen backbone; :class:`peclip.model.PEClip` describes all arguments.
         labels: C class names.
         texts: class texts by label, one or several; or ready-made token ids (C, N), one text for each class.
         adapters: adapter factories by site.
         prompts: factory of the prompts; None for none.
         logit_scale: factor on the cosine similarities, above 0, at most 1,000,000; None for that of the backbone.
         num_frames: T, frames of a clip.
-        normalize: see :class:`peclip.model.PEClip`.
-        upright: see :class:`peclip.model.PEClip`.
+        normalize: normalisation of the pixels, ``backbone`` or ``none``.
+        upright: whether the model takes faces that are turned upright.
         temporal: factory of the temporal head.
         peft: configuration of Hugging Face PEFT; None for none.
         norms: towers whose norms are trained; None for neither.

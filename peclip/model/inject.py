@@ -44,7 +44,7 @@ def attach(
         adapters: adapters by (part, block), the part being ``attention``, ``mlp`` or ``block``.
         depth: number of depths at which ``flow.prompts`` enter; 0 for none.
         flow: state that the hooks read at every pass.
-        execution: how the blocks run: compiled, or recomputed for the gradient.
+        execution: execution of the blocks: compiled, or recomputed for the gradient.
 
     Returns:
         The handles; removing them all restores the bare tower exactly.

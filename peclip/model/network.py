@@ -42,8 +42,8 @@ class Network(nn.Module):
     """The computation of :class:`peclip.model.PEClip`: logits of clips, and features of clips and texts.
 
     Args:
-        built: its modules.
-        execution: how blocks run: compiled, or recomputed for the gradient.
+        built: modules of the model.
+        execution: execution of the blocks: compiled, or recomputed for the gradient.
     """
 
     token_ids: Tensor

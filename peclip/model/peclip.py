@@ -292,7 +292,7 @@ def load_released(
         source: a ``.pth``, of which only the tensors are read, or a state dict.
         token_ids: int64 (C, L) with P placeholders after the start token; wins over ``texts``.
         texts: C class texts. Without either, the token ids are recovered from the checkpoint.
-        scope: what the recurrence of the temporal adapter runs over; ``batch`` in the authors' program.
+        scope: extent of the temporal adapter's recurrence, a clip or the whole batch; ``batch`` in the authors' program.
 
     Raises:
         InputError: as :func:`peclip.model.io.read_released`.

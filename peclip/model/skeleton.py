@@ -14,7 +14,7 @@ def empty_copy(module: Kind, shared: Iterable[Any] = ()) -> Kind:
     """Return a copy of a module, with its hooks, on the meta device and in fp32: it takes no memory and computes nothing.
 
     Args:
-        module: what is copied.
+        module: module to copy.
         shared: objects that the copy has in common with it.
     """
     memo: dict[int, Any] = {id(each): each for each in shared}

@@ -28,8 +28,8 @@ class Attention:
         key: (N, heads, L, D / heads).
         value: (N, heads, L, D / heads).
         scaling: factor on the products of query and key.
-        out: what it returned, (N, Q, D) or (N, Q, heads, D / heads), in the graph of the pass.
-        projection: (D, D), the matrix by which the outputs of the heads became ``out``; None if they are ``out``.
+        out: output of the attention, (N, Q, D) or (N, Q, heads, D / heads), in the graph of the pass.
+        projection: matrix (D, D) by which the outputs of the heads became ``out``; None if they are ``out``.
     """
 
     query: Tensor

@@ -66,12 +66,12 @@ class PackageFacts:
         backbone: Hub id, folder or ``demo``.
         labels: class names in the order of the logits.
         texts: class texts by label, one or several; empty if only their token ids are known.
-        clip_format: what the clips of the training looked like.
+        clip_format: format of the clips of the training.
         parameters: number of trained parameters.
         dtype: precision of the weights.
         size: size of the weights in bytes.
         method: name of the parts that were trained, such as "PE-CLIP".
-        run: what is known about the training.
+        run: record of the training.
     """
 
     backbone: str

@@ -54,7 +54,7 @@ class Compared:
     """The scores of a run or a cross-validation.
 
     Attributes:
-        run: its name.
+        run: name of the run.
         split: split that was evaluated.
         selection: clips on which its checkpoint was chosen.
         war: weighted average recall.
@@ -66,7 +66,7 @@ class Compared:
         seconds: duration of the training; None if it is unknown.
         devices: names of the devices on which it was trained.
         method: name of the parts that were trained; None if it is not known.
-        remarks: how its evaluation is special, see :attr:`peclip.results.evaluation.Metrics.remarks`.
+        remarks: sentences on what is special about its evaluation, see :attr:`peclip.results.evaluation.Metrics.remarks`.
     """
 
     run: str
@@ -122,7 +122,7 @@ class Comparison:
         folds: numbers of the folds that were tested; empty for single runs.
         runs: scores of each run.
         differences: differences of each further run to the first.
-        bootstrap: how the intervals were computed.
+        bootstrap: settings with which the intervals were computed.
     """
 
     clips: int

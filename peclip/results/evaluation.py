@@ -30,7 +30,7 @@ class Limited:
     """Size of an evaluation that was limited to some clips of its split.
 
     Attributes:
-        clips: how many it looked at.
+        clips: number of clips that it looked at.
         of: clips of the split.
     """
 
@@ -75,17 +75,17 @@ class Metrics:
         skipped: further clips that could not be read.
         zero_shot: scores of bare CLIP, where they were asked for.
         model: path or name of the model evaluated; None if the file does not say.
-        clip_format: what the clips looked like; None if the file does not say.
-        model_format: what the model was trained on, where that differs from ``clip_format``.
-        limited: how much of the split was seen; None for all of it.
-        classes: how the classes differ from those of the training; None if they do not.
+        clip_format: format of the clips; None if the file does not say.
+        model_format: format of the clips of the training, if it differs from ``clip_format``; else None.
+        limited: size of the evaluation, if it saw only some clips of the split; None for all of them.
+        classes: differences of the classes from those of the training; None if there are none.
         other_labels: clips of the split that were omitted, by their label, which is none of the model's.
         calibration: whether the model is right as often as its probabilities say; None if the file does not say.
         flops: floating-point operations of a clip, in all its views, in the vision tower, a multiplication with its addition as
             two; None if they are not known.
         views: views of each clip; None for one.
         method: name of the parts that were trained, such as "PE-CLIP"; None if the file does not say.
-        seen: how many of the clips are not held out from the model; None for no clip, or where nothing is known of these.
+        seen: numbers of clips that are not held out from the model; None for no clip, or if nothing is known about them.
         validated: number of clips on which the training validated; None for all of them, or if the file does not say.
     """
 

@@ -12,15 +12,15 @@ class Fold:
     """The result of one fold.
 
     Attributes:
-        fold: its name in the data, a number.
-        run: name of its folder.
+        fold: number of the fold in the data.
+        run: name of the fold's folder.
         clips: number of test clips.
         skipped: further test clips that could not be read.
         war: weighted average recall.
         uar: unweighted average recall.
         per_class_recall: recall by label; None for a class without a clip.
         seconds: duration of the training; None if it is unknown.
-        remarks: how its evaluation is special, see :attr:`peclip.results.evaluation.Metrics.remarks`.
+        remarks: sentences on what is special about its evaluation, see :attr:`peclip.results.evaluation.Metrics.remarks`.
     """
 
     fold: int
@@ -68,7 +68,7 @@ class CrossValidationSummary:
         folds: result of each fold.
         trainable: number of trained parameters.
         parameters: number of all parameters.
-        bootstrap: how the intervals were computed.
+        bootstrap: settings with which the intervals were computed.
         flops: floating-point operations of a clip in the vision tower; None if they are not known.
         method: name of the parts that were trained; None if the file does not say.
     """

@@ -36,9 +36,9 @@ class Result:
         flops: floating-point operations of a clip; None if they are not known.
         seconds: duration of the training; of a cross-validation the mean over the folds; None if it is not known.
         device: name of the device on which it was trained; empty if it is not known.
-        remarks: how its evaluation is special.
+        remarks: sentences on what is special about its evaluation.
         method: name of the parts that were trained; None if it is not known.
-        kind: what runs of one row have in common, the options among it; None if these are not known.
+        kind: text of all that runs of one row have in common, such as the options; None if these are not known.
         repeated: folders with the same seed and result, which do not count.
     """
 

@@ -26,9 +26,9 @@ class Seen:
     """Clips of an evaluation that are not held out from the model.
 
     Attributes:
-        training: how many of them are training clips of the model.
-        validation: how many are its validation clips.
-        of: clips of the split.
+        training: number of them that are training clips of the model.
+        validation: number of them that are its validation clips.
+        of: number of clips of the split.
         unknown: whether these numbers are not known, and 0 here.
     """
 
@@ -55,9 +55,9 @@ class Validated:
     """Size of the validations of a training, where they were limited to some of its validation clips.
 
     Attributes:
-        clips: how many each of them looked at.
-        of: validation clips of the training.
-        chose: what these clips chose: checkpoint, temperature, or both.
+        clips: number of clips that each validation looked at.
+        of: number of validation clips of the training.
+        chose: choices that these clips made: checkpoint, temperature, or both.
     """
 
     clips: int
@@ -80,7 +80,7 @@ def selection_note(selection: Selection, split: EvaluatedSplit = "test", of: str
     Args:
         selection: clips on which it is chosen.
         split: split that the results are of.
-        of: what the sentence is about, such as the name of a run; nothing by default.
+        of: subject of the sentence, such as the name of a run; none by default.
     """
     text = SAME_CLIPS if selection == split == "validation" else SELECTION[selection]
     return f"{of}: {text}" if of else text[0].upper() + text[1:]

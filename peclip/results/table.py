@@ -49,7 +49,7 @@ class Row:
     """Runs that differ only in the seed.
 
     Attributes:
-        name: what their folders have in common, and what distinguishes them from other rows.
+        name: part of the path that their folders share, and that distinguishes them from other rows.
         results: results of the runs.
     """
 

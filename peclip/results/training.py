@@ -39,11 +39,11 @@ class Training:
     """Duration and device of a training: the content of training.json.
 
     Attributes:
-        seconds: duration, validation included, summed over all sessions of a resumed run.
+        seconds: duration of the training, validation included, summed over all sessions of a resumed run.
         epochs: number of trained epochs.
         device: name of the GPU, or cpu.
         devices: number of devices.
-        waits: what its steps waited for on the first device; None if the run did not record it.
+        waits: seconds that its steps waited on the first device, by reason; None if the run did not record it.
     """
 
     seconds: float

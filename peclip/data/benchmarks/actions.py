@@ -116,7 +116,7 @@ def _release(
         benchmark: official name.
         pattern: pattern that the file names of the lists match.
         expected: path of a list, for the message.
-        class_of: returns the name of a class that a list has, by which the folder of the clips is known.
+        class_of: function that returns the name of a class in a list, by which the folder of the clips is known.
 
     Raises:
         InputError: they are missing.

@@ -55,7 +55,7 @@ def comparison_notes(benchmark: str | None, labels: Sequence[str]) -> list[str]:
     """Return sentences on the published results that compare with those of a benchmark.
 
     Args:
-        benchmark: its name; None or another source has no sentence.
+        benchmark: name of the benchmark; for None, or another source, there is no sentence.
         labels: the classes that occur.
     """
     comparison = COMPARISONS.get(benchmark or "")

@@ -31,7 +31,7 @@ class FoldList:
     Attributes:
         path: file of the list.
         fold: number of the fold.
-        role: what the fold does with these clips.
+        role: split of the fold that the clips belong to.
         clips: label and line of each clip, by its number or name.
     """
 
@@ -51,7 +51,7 @@ def merge_folds(lists: Sequence[FoldList], base: Path, find: Callable[[str], Pat
     Args:
         lists: the lists of all folds that exist.
         base: folder to which paths are made relative.
-        find: returns the path of a clip.
+        find: function that returns the path of a clip.
 
     Returns:
         The rows, and sentences about clips that a fold does not use.
@@ -98,7 +98,7 @@ def _check_agrees(one: FoldList, name: str, row: Row, use: dict[int, tuple[Split
         one: the list.
         name: name of the clip.
         row: row of the clip, as merged from the lists before.
-        use: its roles by the lists before.
+        use: roles of the clip in the lists before, by fold.
 
     Raises:
         InputError: they contradict each other.

@@ -139,7 +139,7 @@ def folders_below(root: Path, deepest: int) -> Iterator[Path]:
     """Yield the folders below a root, level by level; see :func:`subfolders`.
 
     Args:
-        root: is not yielded.
+        root: folder to begin in, which is not yielded.
         deepest: number of levels.
     """
     level = [root]

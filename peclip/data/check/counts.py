@@ -52,7 +52,7 @@ def count_frames(
 
     Args:
         manifest: the clips.
-        frames: their numbers of frames, None if unknown.
+        frames: number of frames of each clip; None if unknown.
         num_frames: T, the frames that a model reads of a clip.
         published: the published numbers; those of short clips are for clips under 16 frames.
     """

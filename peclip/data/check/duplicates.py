@@ -20,7 +20,7 @@ class Piece:
     """The part of a file that a row stands for.
 
     Attributes:
-        row: its number, from 0.
+        row: number of the row, from 0.
         start: seconds, 0 for the beginning of the file.
         end: seconds, infinity for the end of the file.
     """

@@ -48,7 +48,7 @@ def inspect_clips(
         num_frames: T; the frames that a test of the model reads are decoded.
         full: decode every frame instead.
         workers: clips that are inspected at a time.
-        done: called after each clip.
+        done: function that is called after each clip.
 
     Returns:
         One result per clip, in the order of the manifest.

@@ -18,7 +18,7 @@ class Published:
         folds: numbers of training and test clips of each fold.
         classes: number of clips of each class, by split (of fold 1 if there are folds) or for ``all``.
         short: number of clips with fewer than 16 frames, by the same.
-        note: what a user should know when a count differs.
+        note: explanation for a user who sees another count.
     """
 
     clips: int | None = None

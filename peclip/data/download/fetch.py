@@ -44,7 +44,7 @@ def fetch(remote: Remote, target: Path, arrived: Callable[[int], None] = lambda 
     Args:
         remote: the file.
         target: path of the file; until it is complete and has been checked, its content is in ``.NAME.part`` beside it.
-        arrived: called with the number of bytes whenever some have arrived.
+        arrived: function that is called with the number of bytes whenever some have arrived.
 
     Raises:
         InputError: the server does not give it, the connection breaks off again and again, it cannot be written, or it is not

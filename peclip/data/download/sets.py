@@ -49,9 +49,9 @@ class OpenSet:
 
     Attributes:
         name: name of the data set, as people write it.
-        licence: its name and where its text is.
+        licence: name of the licence, and address of its text.
         size: size of all files, in words.
-        fetch: writes it into a folder.
+        fetch: function that writes the data set into a folder.
     """
 
     name: str

@@ -104,7 +104,7 @@ def find_clips(one: ClipList, root: Path, drop: int | None, finder: ClipFinder) 
     Args:
         one: the list.
         root: the folder below which its clips are.
-        drop: how many of the first folders of each path to drop.
+        drop: number of folders to drop from the beginning of each path.
         finder: finds single clips.
 
     Raises:

@@ -57,7 +57,7 @@ def prepare_list(
         test: lists of test clips.
         val: lists of validation clips.
         first_label: the number of the first name, where the lists do not show it.
-        drop: see :func:`peclip.data.lists.location.find_clips`.
+        drop: number of folders to drop, see :func:`peclip.data.lists.location.find_clips`.
 
     Returns:
         The manifest, whose notes say what was read in which way.

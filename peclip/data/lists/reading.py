@@ -30,8 +30,8 @@ class Row:
     """A line of a list.
 
     Attributes:
-        line: its number, from 1.
-        parts: the path, divided at slashes; without the drive or the root of an absolute path.
+        line: number of the line, from 1.
+        parts: folders and name of the path; without the drive or the root of an absolute path.
         label: label as the list writes it.
     """
 
@@ -46,8 +46,8 @@ class ClipList:
 
     Attributes:
         path: the file.
-        form: its columns.
-        rows: its lines but the header and blank ones; at least one.
+        form: columns of the list.
+        rows: lines of the list without the header and blank ones; at least one.
     """
 
     path: Path

@@ -46,7 +46,7 @@ class ListFormat:
 
     Attributes:
         delimiter: one of :data:`DELIMITERS`, or :data:`BLANKS`.
-        columns: their names; in capitals where the list has no header.
+        columns: names of the columns; in capitals if the list has no header.
         path: place of the path among the columns.
         label: place of the label.
         captions: whether any number of columns may follow.

@@ -43,7 +43,7 @@ def mistakes(table: pd.DataFrame) -> Iterator[tuple[pd.Series[bool], str]]:
     """Yield what may be wrong with probabilities: the rows, and a message about the first of them.
 
     Args:
-        table: its columns ``p_LABEL`` are numbers, missing where a cell is empty; without such columns nothing is wrong.
+        table: table whose columns ``p_LABEL`` are numbers, missing for an empty cell; without such columns nothing is wrong.
     """
     table = table[[*soft_columns(table).values()]]
     if table.columns.empty:

@@ -82,7 +82,7 @@ def check_scans(path: Path | str, jpeg: bytes | memoryview, *, is_picture: bool 
 
     Args:
         path: the file, for messages.
-        jpeg: its bytes.
+        jpeg: bytes of the file.
         is_picture: whether it ends where its picture does, and its metadata are skipped, as Pillow reads it: phones append films
             to their photos. A decoder of video may read beyond the end; then everything that could be a scan counts.
 

@@ -62,7 +62,7 @@ def read_clip(
         size: side of the frames in pixels, at least 1.
         start: seconds from the beginning of the video; frames before it do not belong to the clip.
         end: seconds from the beginning of the video; frames at or after it do not belong to the clip.
-        rng: None chooses the middle frame of each segment; otherwise a random one.
+        rng: generator that chooses a random frame of each segment; None chooses the middle one.
         views: V choices of frames, see `segment_indices`.
 
     Returns:

@@ -169,7 +169,7 @@ def open_video(path: Path, address: str | None = None, demuxer: str | None = Non
 
     Args:
         path: the file.
-        address: what FFmpeg opens instead, as in `pipe:0`; the path is then only a name for messages.
+        address: address that FFmpeg opens instead, such as `pipe:0`; the path is then only a name for messages.
         demuxer: FFmpeg's name of the format, where it is not to be detected; for cameras `v4l2`.
 
     Raises:

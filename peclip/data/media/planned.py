@@ -100,7 +100,7 @@ def _shown(video: Video, low: float, high: float, frames: list[tuple[int, int, i
     Args:
         video: video of the frames.
         low: begin of the window in ticks.
-        high: its end.
+        high: end of the window in ticks.
         frames: begin, position and duration of each, by begin, up to the first beyond the window.
     """
     first, stop = bisect_left(frames, (low,)), bisect_left(frames, (high,))

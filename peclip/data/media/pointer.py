@@ -13,7 +13,7 @@ def check_pointer(path: Path | str, data: bytes | None = None) -> None:
 
     Args:
         path: the file.
-        data: its bytes, where they have been read.
+        data: bytes of the file, if they have been read.
 
     Raises:
         InputError: it is one.

@@ -14,7 +14,7 @@ def segment_indices(frames: int, num: int, rng: np.random.Generator | None = Non
     Args:
         frames: number of frames of the clip, at least 1.
         num: number of frames wanted (T), at least 1.
-        rng: None chooses the middle of each segment, as in testing; otherwise a uniformly random frame within it.
+        rng: generator that chooses a uniformly random frame within each segment; None chooses the middle, as in testing.
         views: without rng, V choices, the frames of view i being every V-th from i on: the middle of the i-th of V equal pieces
             of each segment. Of a clip with fewer frames than `num`, all are the same.
 

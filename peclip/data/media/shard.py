@@ -83,7 +83,7 @@ class Shard:
 
     Attributes:
         address: path or address of the file.
-        header: its description.
+        header: description of the shard.
         begins: ``(clips + 1,)`` int64, the first frame of each clip and the number of all frames.
         offsets: ``(frames,)`` int64, where the bytes of each frame begin.
         sizes: ``(frames,)`` int64, how many they are.

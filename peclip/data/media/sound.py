@@ -29,7 +29,7 @@ class Sound:
 
     Args:
         video: the open file, of which nothing has been read.
-        stream: its sound.
+        stream: audio stream of the video.
         output: the other file, to which a stream is added.
     """
 
@@ -113,7 +113,7 @@ def sound_of(path: Path, output: OutputContainer, report: Callable[[str], None])
     Args:
         path: the video.
         output: the other file, an mp4.
-        report: called with a sentence where there is sound and it cannot be taken over.
+        report: function that is called with a sentence if there is sound that cannot be taken over.
 
     Raises:
         InputError: it is not a video that can be read.

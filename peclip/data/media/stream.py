@@ -56,7 +56,7 @@ def timed_frames(video: Video, origin: int | None, window: Window = (None, None)
 
     Args:
         video: the open file.
-        origin: its beginning in ticks; None takes that of the first frame.
+        origin: beginning of the video in ticks; None for that of the first frame.
         window: the part of it that is the clip.
 
     Raises:

@@ -94,7 +94,7 @@ def random_person(rng: np.random.Generator) -> Person:
     """Choose the looks of a person: skin, hair, proportions and glasses.
 
     Args:
-        rng: its state alone determines the person.
+        rng: generator whose state alone determines the person.
     """
     skin = _between(rng, SKINS)
     hair = np.clip(np.array(HAIRS[rng.integers(len(HAIRS))], np.float32) * rng.uniform(0.8, 1.2), 0, 1)
@@ -148,7 +148,7 @@ def random_scene(rng: np.random.Generator) -> Scene:
     """Choose the background, light and exposure of a clip.
 
     Args:
-        rng: its state alone determines the scene.
+        rng: generator whose state alone determines the scene.
     """
     lamp = rng.uniform(0, 2 * np.pi)
     blobs = np.concatenate(

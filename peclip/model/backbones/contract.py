@@ -31,7 +31,7 @@ class Tower:
         name: ``vision`` or ``text``.
         width: D, of its tokens.
         module: the whole tower.
-        blocks: its transformer blocks.
+        blocks: transformer blocks of the tower.
         entrance: the module whose output (N, L, D) the prompts of depth 0 join: before the position embedding of the
             text tower, after that of the vision tower and before its first norm.
         prompts_at: position of the first prompt in a text, after the start token if there is one; None if prompts follow
@@ -155,7 +155,7 @@ class Backbone(ABC):
         """Return the features (N, D) of normalised frames, float (N, 3, H, W), in the space shared with texts.
 
         Args:
-            frames: see above.
+            frames: normalised frames, float (N, 3, H, W).
             whole: whether the last block must compute all tokens; else a family may omit those that are not used.
         """
 
@@ -164,8 +164,8 @@ class Backbone(ABC):
         """Return the features (N, D) of token ids (N, L) whose texts are read at ``ends`` (N,), in the shared space.
 
         Args:
-            token_ids: see above.
-            ends: see above.
+            token_ids: token ids, int64 (N, L).
+            ends: position in each text at which its feature is read, (N,).
             whole: whether all tokens are computed, as for :meth:`encode_frames`.
         """
 

@@ -108,10 +108,10 @@ class OneTokenBlock(CLIPEncoderLayer):
 
         Args:
             hidden_states: (N, L, D).
-            attention_mask: see CLIPEncoderLayer.
+            attention_mask: mask of the attention, see CLIPEncoderLayer.
             at: the token that is used: its place in all sequences, or in a causal tower without padding its place in each,
                 (N,). None for all tokens.
-            options: see CLIPEncoderLayer.
+            options: further arguments of CLIPEncoderLayer.
 
         Returns:
             (N, L, D); (N, 1, D) for one place, and that token at all places (N, L, D) for places by sequence.

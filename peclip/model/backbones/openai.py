@@ -88,7 +88,7 @@ def clip_of(
         names: prefixes of their names.
         name: name of the backbone; by default the Hub id of OpenAI's CLIP of these shapes.
         details: settings that no shape shows.
-        pixels: their mean and standard deviation, if known.
+        pixels: mean and standard deviation of the pixels; None if unknown.
 
     Raises:
         KeyError: a tensor is missing.

@@ -22,7 +22,7 @@ def in_dtype(onnx: Any, model: Any, dtype: Dtype, folder: Path) -> Any:
     Args:
         onnx: the package.
         model: the graph, in fp32.
-        dtype: what is asked for.
+        dtype: precision of the weights to write.
         folder: folder for temporary files, which are removed again.
     """
     if dtype == "fp32":

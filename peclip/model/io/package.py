@@ -93,7 +93,7 @@ def read_package(folder: Path, source: str | None = None) -> Trained:
 
     Args:
         folder: contains config.json and adapters.safetensors.
-        source: its name in messages; the folder by default.
+        source: name of the package in messages; by default the folder.
 
     Raises:
         InputError: a file is missing, damaged, or is not what its name says.

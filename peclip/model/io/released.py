@@ -50,7 +50,7 @@ def read_released(
         token_ids: (C, 77) with P placeholders after the start token; wins over ``texts``.
         texts: C class texts, tokenised with CLIP's own tokenizer (from the Hub or its cache). Without either, the token
             ids are recovered from the embedded prompts in the checkpoint.
-        scope: what the TDA's recurrence runs over; ``batch`` in the released program.
+        scope: extent of the TDA's recurrence, a clip or the whole batch; ``batch`` in the released program.
 
     Raises:
         InputError: the file does not exist or is not such a checkpoint, or tensors are missing or have other shapes.

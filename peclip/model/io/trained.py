@@ -170,7 +170,7 @@ class Trained:
         state: the tensors of adapters and prompts by name, as ``PEClip.trainable_state`` returns them.
         source: file of the tensors, for messages.
         backbone: the CLIP itself, where the source contains one; else it is loaded by its name.
-        record: what is known of the training; None if nothing is.
+        record: record of the training; None if there is none.
 
     Raises:
         InputError: as :func:`peclip.model.weights.check_weights`.
