@@ -195,7 +195,7 @@ def _parse(name: str, command: Command, target: Callable[..., Any], args: list[s
     if positional:
         nargs: dict[str, Any] = {".": {"nargs": "+"}, "?": {"nargs": "?"}}.get(command.positional[-1], {})
         parser.add_argument(positional, type=str, help=texts[positional], **nargs)
-    for option in several:  # as many words as follow it
+    for option in several:  # these accept all words that follow
         parser.add_argument(f"--{option}", type=str, nargs="+", action="extend", help=texts[option])
     # --face-model is --face_model: either way of writing an option is common
     args = [re.sub(r"^--[\w-]+", lambda option: "--" + option[0][2:].replace("-", "_"), word) for word in args]

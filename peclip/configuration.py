@@ -94,7 +94,7 @@ def load(text: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=Loader)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:  # of PyYAML, as in !!int many
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:  # errors of PyYAML, as of !!int a
         raise RefusedYAML(problem=f"a value is not what its tag says ({first_line(error)})") from error
 
 

@@ -121,7 +121,7 @@ def _new_file(path: Path) -> Iterator[Path]:
         yield temporary
         _rename_new(temporary, path)
     finally:
-        with suppress(OSError):  # of a place that cannot be written to, the first error says more
+        with suppress(OSError):  # the first error says more about a place that cannot be written to
             temporary.unlink()
 
 

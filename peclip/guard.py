@@ -190,7 +190,7 @@ def _configuration(apply: Callable[..., Any]) -> Callable[..., Any]:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # not the name of a file
+    except (OSError, ValueError):  # it is not the name of a file
         return False
 
 

@@ -211,7 +211,7 @@ def _check_gradient_values(name: str, net: PEClip, part: nn.Module) -> None:
     net(_clips(2, 3)).square().sum().backward()
     alive: dict[str, bool] = {}
     for key, weight in part.named_parameters():
-        parameter = ".".join(key.split(".")[3:]) if part is net.adapters else key  # without tower, part and block
+        parameter = ".".join(key.split(".")[3:]) if part is net.adapters else key  # name without tower, part and block
         alive[parameter] = alive.get(parameter, False) or bool(weight.grad is not None and weight.grad.abs().max() > 0)
     dead = [parameter for parameter, learns in alive.items() if not learns]
     _require(not dead, f"{name}: the gradient of {dead[:1]} is zero even with random weights: it cannot learn")

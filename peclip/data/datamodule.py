@@ -145,7 +145,7 @@ class VideoDataModule(RunClips):
         self._reading: list[tuple[Manifest, AtWork]] = []
         self._ahead = Ahead(self)
         self._stage = ""
-        self._loaders: list[tuple[str, ref[LateLoader]]] = []  # with the stage that each was made for
+        self._loaders: list[tuple[str, ref[LateLoader]]] = []  # loaders with the stage that each was made for
         self._clip_format = ClipFormat()
         self.shards: Sequence[Sequence[range]] | None = None
         """The clips of the shards that each rank predicts; None if predictions are not sharded."""
@@ -271,7 +271,7 @@ class VideoDataModule(RunClips):
             if loader is not None:
                 loader.close()
         self._loaders = [entry for entry in self._loaders if entry[0] != stage]
-        self._stage = ""  # a loader that is made now is none of a trainer's
+        self._stage = ""  # loaders that are made from now on belong to no trainer
 
     def worker_error(self, error: RuntimeError) -> InputError | None:
         """Return an error that names dead or silent worker processes and their clips; None if the error is another one."""

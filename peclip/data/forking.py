@@ -46,7 +46,7 @@ def start_server() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     try:
         with _variables(_THREADLESS | path):
-            resource_tracker.ensure_running()  # where it starts, it unblocks SIGTERM and SIGINT
+            resource_tracker.ensure_running()  # it unblocks SIGTERM and SIGINT in the process that starts it
             signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
             forkserver.ensure_running()
     finally:

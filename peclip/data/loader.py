@@ -81,10 +81,10 @@ class LateLoader(DataLoader[Batch]):
             self._is_iterated = False
         if latest is not None:
             latest.close()
-            self._iterator = None  # of workers that were just starting
+            self._iterator = None  # the iterator of workers that were just starting
 
     def _watch(self) -> Watched[Batch]:
-        start_server()  # which a fork of the main process has not
+        start_server()  # a fork of the main process has none
         self._latest = Watched(self._start, cast(ClipDataset, self.dataset).at_work, self._latest)
         return self._latest
 

@@ -53,7 +53,7 @@ def clip_flops(net: PEClip) -> int | None:
     for copy in (meta_copy, _working_copy):
         with suppress(Exception):  # an error of a user's part is reported when it is trained
             twin = copy(net)
-            with _held(twin), sdpa_kernel(SDPBackend.MATH):  # whose products are counted on every device
+            with _held(twin), sdpa_kernel(SDPBackend.MATH):  # its products are counted on every device
                 return video_flops(twin, 1, net.clip_format.num_frames)
     return None
 

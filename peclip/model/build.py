@@ -209,7 +209,7 @@ def _fitting(source: str, backbone: str) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(f"{source} does not fit its backbone {shown(backbone)}: {error}") from error
-    except Exception as error:  # from a class with arguments that are not its own
+    except Exception as error:  # a class may get arguments that it does not have
         raise InputError(
             f"{source}: its adapters, prompts or temporal head cannot be built: {first_line(error)}"
         ) from error

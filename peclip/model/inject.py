@@ -136,7 +136,7 @@ class _Own(threading.local):
 def uses_one_token(tower: Tower, adapters: Mapping[tuple[str, int], Adapter]) -> bool:
     """Return whether the last block of a tower may compute one token alone, because no adapter in it needs others."""
     last = len(tower.blocks) - 1
-    same_place = tower.prompts_at is None  # in all frames; the ends of texts are at different places
+    same_place = tower.prompts_at is None  # the token is at the same place in all frames; the ends of texts are not
     return all(
         _needs_one_token(part, adapter, same_place) for (part, block), adapter in adapters.items() if block == last
     )

@@ -66,7 +66,7 @@ class Network(nn.Module):
         )
         self._handles: list[Handle] = []
         self._is_bare = self._is_narrow = False
-        self._mixes = {  # without them too: then adapters that are the identity change no bit
+        self._mixes = {  # also without adapters, so that adapters that are the identity change no bit
             name: not uses_one_token(tower, placed(self.adapters, name)) for name, tower in self.backbone.towers.items()
         }
         self._attach()
@@ -143,7 +143,7 @@ class Network(nn.Module):
             ValueError: the video has another shape, no clip or no frame, or holds integers.
         """
         clips, texts = self.encode_video(video), self.encode_text()
-        with without_autocast(clips.device):  # of logits that were rounded to bf16, those of two classes may be equal
+        with without_autocast(clips.device):  # logits of two classes that are rounded to bf16 may be equal
             logits = self.logit_scale * clips @ texts.T
         return logits + self.logit_bias if self.logit_bias else logits
 
@@ -202,7 +202,7 @@ class Network(nn.Module):
         """Adapters, prompts and layers of PEFT that the features of texts depend on."""
         adapters = [self.adapters["text"]] if "text" in self.adapters else []
         prompts = [self.prompts] if self.prompts and self.prompt_length else []
-        norms = [self.norms] if any(True for _ in self.norms.parameters()) else []  # of either tower
+        norms = [self.norms] if any(True for _ in self.norms.parameters()) else []  # norms of either tower
         return [*adapters, *prompts, *norms, *self._peft_in_text]
 
     @property

@@ -120,7 +120,7 @@ def _ids(backbone: Backbone, text: str) -> list[int]:
         raise InputError(f"texts: {backbone.name!r} has no tokenizer, only ready-made token ids", "texts")
     return backbone.tokenizer(
         backbone.prepared(text), verbose=False
-    ).input_ids  # without a warning of texts that are too long
+    ).input_ids  # suppresses the warning about texts that are too long
 
 
 def _check_known(backbone: Backbone, label: str, row: list[int]) -> None:

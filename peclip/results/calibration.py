@@ -13,7 +13,7 @@ BINS = 10
 COLDEST, HOTTEST = 0.01, 100.0
 """Bounds of a temperature."""
 
-_HALVINGS = 60  # of the interval between them: all digits of a float
+_HALVINGS = 60  # halvings of the interval between them, for all digits of a float
 
 
 @dataclass(frozen=True, eq=False)

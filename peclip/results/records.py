@@ -56,7 +56,7 @@ def from_json(kind: type[Record], content: Any, source: str) -> Record:
     hints = get_type_hints(kind)
     values = {}
     for field in fields(kind):  # type: ignore[arg-type]  # a dataclass
-        if not field.compare:  # it is computed, and no content of files
+        if not field.compare:  # the field is computed, and not in files
             continue
         if field.name in content:
             values[field.name] = _value(hints[field.name], content[field.name], f"{source}: {field.name}")

@@ -31,9 +31,9 @@ REEXPORTED = re.compile(r"(?:train|val|test)_set_\d\.csv$")
 DEEPEST = 4
 """Levels of folders in which lists and clips are searched."""
 
-Numbers = dict[int, tuple[int | str, int]]  # by the clip's number: its label as a number or by name, and the line
-Paths = dict[tuple[Split, int], list[Path]]  # by role and fold
-Lists = dict[tuple[Split, int], tuple[Path, Numbers]]  # by role and fold
+Numbers = dict[int, tuple[int | str, int]]  # label (a number or a name) and line, by the clip's number
+Paths = dict[tuple[Split, int], list[Path]]  # paths by role and fold
+Lists = dict[tuple[Split, int], tuple[Path, Numbers]]  # lists by role and fold
 
 
 def dfew(

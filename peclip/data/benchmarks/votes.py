@@ -167,7 +167,7 @@ def _rows(path: Path) -> Table:
         book = load_workbook(path, read_only=True, data_only=True)
         rows = list(book.worksheets[0].iter_rows(values_only=True))
         book.close()
-    except Exception as error:  # of a damaged file: its archive, its XML and its cells each raise errors of their own
+    except Exception as error:  # a damaged archive, XML or cell raises its own kind of error
         raise InputError(
             f"{path}: is not a workbook, or a damaged one ({first_line(error)}): copy it again, or save it as {path.stem}.csv"
         ) from error

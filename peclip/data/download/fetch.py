@@ -118,7 +118,7 @@ def _read(answer: http.client.HTTPResponse, most: int) -> bytes:
     """Return the next bytes; errors of the network, unlike those of the disk, become a ConnectionError."""
     try:
         return answer.read(most)
-    except OSError as error:  # of TLS, or of the way to the server
+    except OSError as error:  # an error of TLS, or of the connection to the server
         raise ConnectionError(f"the connection broke off ({first_line(error)})") from error
 
 

@@ -184,7 +184,7 @@ def _unpack(archive: Path, out: Path) -> None:
         for member in opened.infolist():
             found = re.fullmatch(r"(?:.*/)?(Actor_\d\d)/([\d-]+)\.mp4", member.filename)
             if found and RAVDESS_NAME.fullmatch(found[2]):
-                content = opened.read(member)  # not below atomic_write, which takes its errors for those of the disk
+                content = opened.read(member)  # outside atomic_write, which would report its errors as the disk's
                 with atomic_write(out / found[1] / f"{found[2]}.mp4") as target:
                     target.write_bytes(content)
 
@@ -198,7 +198,7 @@ def _damage_in_one_line(archive: Path) -> Iterator[None]:
         raise
     except DAMAGE as error:
         if isinstance(error, OSError) and error.strerror is not None:
-            raise  # of the disk, not of the archive
+            raise  # an error of the disk, not of the archive
         raise InputError(f"{archive}: is not a zip file that can be read: {REPLACE}") from error
 
 

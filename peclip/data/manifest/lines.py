@@ -83,7 +83,7 @@ def _parse(path: Path | str, raw: bytes, header: list[str], delimiter: str) -> p
                 header=0,
                 dtype=str,
                 na_filter=False,
-                skip_blank_lines=False,  # or lines could not be counted
+                skip_blank_lines=False,  # because lines are counted
                 index_col=False,
                 sep=delimiter,
                 chunksize=PIECE,

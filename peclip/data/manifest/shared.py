@@ -43,7 +43,7 @@ def _share(clips: Manifest) -> Any:
 def _receive(file: Any, source: Path, root: Path | str) -> Manifest:
     with os.fdopen(file.detach(), "rb") as opened:
         content = pa.py_buffer(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
-    clips = Manifest.__new__(Manifest)  # whose table is complete
+    clips = Manifest.__new__(Manifest)  # without __init__: the table is complete
     clips.table = pa.ipc.open_stream(content).read_all().to_pandas(split_blocks=True)
     clips.source, clips.root, clips.notes = source, root, ()
     return clips

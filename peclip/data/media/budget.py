@@ -32,7 +32,7 @@ _EVERY = 16  # calls between two looks at the clock, which take longer than all 
 _SCAN = b"\xff\xda"
 # Of a segment; decoders continue behind all other markers in compressed data.
 _MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
-_BEGIN, _END = b"\xd8", b"\xd9"  # which have no length
+_BEGIN, _END = b"\xd8", b"\xd9"  # markers without a length
 
 
 class Budget:
@@ -109,7 +109,7 @@ def check_units(path: Path | str, data: bytes, codec: str, header: bytes) -> Non
     Raises:
         InputError: there are more than :data:`MOST_UNITS`.
     """
-    if len(data) <= 4 * MOST_UNITS:  # as is each frame of most videos, which are not searched
+    if len(data) <= 4 * MOST_UNITS:  # so are all frames of most videos, which need no search
         return
     units, place = data.count(b"\0\0\1"), 0
     at = 4 if codec == "h264" else 21

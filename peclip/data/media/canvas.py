@@ -28,7 +28,7 @@ IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 MAX_PIXELS = 36_000_000
 """Frames with more pixels than this (8K has 33 million) are refused before they are decoded."""
 
-_MAX_BYTES = 500_000_000  # of an image file: with so many pixels, none needs as much
+_MAX_BYTES = 500_000_000  # largest image file; no image within the limit of pixels needs as much
 
 _JPEG = b"\xff\xd8"
 _PICTURES = {_JPEG: "JPEG", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF"}
@@ -229,6 +229,6 @@ def read_image(path: str, size: int, budget: Budget | None = None) -> Image.Imag
     except UnidentifiedImageError as error:
         check_pointer(path, data)
         raise InputError(f"{path}: not an image ({', '.join(IMAGE_FORMATS)} are read): replace it") from error
-    except Exception as error:  # of a damaged file, Pillow's readers raise errors of any type
+    except Exception as error:  # Pillow's readers raise errors of any type for a damaged file
         what = reason(error) or type(error).__name__
         raise InputError(f"{path}: not an image that can be read ({what}): replace it") from error

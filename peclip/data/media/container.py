@@ -34,7 +34,7 @@ _FORMATS = (  # video files; no playlists and the like, which make FFmpeg open o
     "mxf,nut,rm,dv,yuv4mpegpipe,wav,mp3,aac,flac"
 )
 
-_MAX_BYTES = 90_000_000  # of a frame: 8K as cameras have it takes 50 million
+_MAX_BYTES = 90_000_000  # largest size of a frame; 8K video of cameras takes 50 million
 
 HELD = 0.2
 """Seconds for which a frame that is shown when a clip begins must stay, to belong to the clip."""
@@ -159,7 +159,8 @@ class Video:
 
 def demux(container: InputContainer, stream: Stream) -> Iterator[Packet[Any]]:
     """Yield the packets of a stream, and an empty one at the end, from which a decoder knows it."""
-    with suppress(IndexError):  # of PyAV, after the last packet: it does not know streams that begin later in the file
+    # PyAV raises it after the last packet, because it does not know streams that begin later in the file.
+    with suppress(IndexError):
         yield from container.demux(stream)
 
 

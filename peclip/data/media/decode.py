@@ -99,16 +99,16 @@ class _Part:
     def __init__(self, video: Video, clock: Clock) -> None:
         self._video, self._clock = video, clock
         self._context = video.stream.codec_context
-        self._number = -1  # of the last packet
+        self._number = -1  # number of the last packet
         self._group: list[Packet[VideoStream]] | None = None  # packets of a first group that is open; None behind it
         self._latest: deque[Packet[VideoStream]] = deque(maxlen=_LONGEST_DELAY)  # packets that were decoded
-        self._failed: dict[int, tuple[Packet[VideoStream], InputError]] = {}  # at which it failed, to be judged
+        self._failed: dict[int, tuple[Packet[VideoStream], InputError]] = {}  # packets at which it failed, to be judged
         self._lost: list[tuple[int, int, InputError]] = []  # time, number and error of pictures to come: a heap
         self._broken: tuple[int, InputError] | None = None  # the last that is lost, to which later pictures may refer
         self._is_whole = False  # whether packets are whole although FFmpeg says otherwise
         self._withheld: set[int] = set()  # pictures that the decoder failed to return, and that were shown nevertheless
         self._has_begun = False
-        self._time = -inf  # of the latest picture
+        self._time = -inf  # time of the latest picture
         clock.restart()
 
     def decode(self, packet: Packet[VideoStream] | None, *, is_whole: bool = False) -> Iterator[Shown]:

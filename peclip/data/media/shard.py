@@ -37,7 +37,7 @@ MAX_FRAMES = 65_535
 _PLACE = re.compile(r"(?P<shard>.*shard-\d{5}\.zip)/(?P<clip>\d{7})", re.DOTALL)
 _END = struct.Struct("<4s4H2LH")  # the end record of a zip file, before its comment
 _END_BYTES = 2048  # more than that record has with our comment
-_LOCAL_BYTES = 30  # of the header before a frame, without its name
+_LOCAL_BYTES = 30  # size of the header before a frame, without its name
 _NAME_BYTES = 17
 _ENTRY = np.dtype(
     [
@@ -250,7 +250,7 @@ def open_shard(address: str) -> Shard:
         raise _damaged(address, "damaged, its index is not in order")
     offsets = table["offset"].astype(np.int64) + _LOCAL_BYTES + _NAME_BYTES
     sizes = table["size"].astype(np.int64)
-    if (offsets + sizes > begin).any():  # or a frame could claim 4 GB of memory, and get it
+    if (offsets + sizes > begin).any():  # else a frame could claim 4 GB of memory, and get it
         raise _damaged(address, "damaged, its index names frames beyond its end")
     ends = np.append(begins, entries)
     return Shard(address, header, ends, offsets, sizes, table["crc"].copy())

@@ -20,8 +20,8 @@ from peclip.errors import InputError
 PLAYED = ("aac", "mp3", "ac3", "eac3", "alac")
 """Codecs that players expect in an mp4 file."""
 
-_CHANNELS = {1: "mono", 2: "stereo"}  # of AAC that is written; more are mixed down to two
-_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)  # of AAC
+_CHANNELS = {1: "mono", 2: "stereo"}  # channels of the AAC that is written; more are mixed down to two
+_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)  # AAC's
 
 
 class Sound:

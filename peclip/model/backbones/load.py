@@ -97,7 +97,7 @@ def load_tokenizer(name: str) -> Any:
             return AutoTokenizer.from_pretrained(source, config=config, trust_remote_code=False)
         except OSError:  # there is none
             raise
-        except ImportError as error:  # that of SigLIP 1 is one of sentencepiece
+        except ImportError as error:  # the tokenizer of SigLIP 1 needs sentencepiece
             raise ValueError("its tokenizer needs sentencepiece: pip install 'peclip[siglip]'") from error
         except Exception as error:
             raise ValueError(f"its tokenizer cannot be read: {first_line(error)}") from error

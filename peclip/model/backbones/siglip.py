@@ -88,7 +88,7 @@ def check_config(config: Any) -> None:
         ValueError: it has no pooling head, texts and frames have features of different widths, or its patches make no square.
     """
     vision, text = config.vision_config, config.text_config
-    if not getattr(vision, "vision_use_head", True):  # which transformers before 5.23 states only where it is false
+    if not getattr(vision, "vision_use_head", True):  # transformers before 5.23 states it only if it is false
         raise ValueError("its vision tower has no pooling head (vision_use_head is false)")
     if text.projection_size != vision.hidden_size:
         raise ValueError(

@@ -27,7 +27,7 @@ ROWS = 400
 """Approximate number of tokens that a layer of a block computes at a time; their inputs share a scale. Its results then stay in
 the caches of a core; of 16 frames in ViT-B/16 it would have 39 MB."""
 
-_LARGEST = 127  # of the integers that stand for weights
+_LARGEST = 127  # largest integer that stands for a weight
 
 Model = TypeVar("Model", bound=Network)
 

@@ -31,9 +31,9 @@ UNSUPPORTED = (
     *("megatron_config", "megatron_core"),
     # no layer around a linear layer
     *("modules_to_save", "trainable_token_indices", "target_parameters", "layer_replication"),
-    # of initialisations that are none of the INITIAL ones
+    # arguments of initialisations other than the INITIAL ones
     *("eva_config", "corda_config", "lora_ga_config", "loftq_config"),
-    # of language models, of several adapters, of quantised layers
+    # arguments for language models, several adapters or quantised layers
     *("alora_invocation_tokens", "arrow_config", "use_qalora"),
 )
 """Arguments that are refused."""
@@ -190,7 +190,7 @@ def errors_in_one_line() -> Iterator[None]:
             for kind in (UserWarning, RuntimeWarning):
                 warnings.filterwarnings("error", category=kind, module=r"peft\.")
             warnings.filterwarnings("ignore", ".*loftq_config")  # the parser states the defaults of all arguments
-            warnings.filterwarnings("ignore", ".*merging LoRA weights")  # which nothing here does
+            warnings.filterwarnings("ignore", ".*merging LoRA weights")  # nothing here merges them
             yield
     except InputError:
         raise
