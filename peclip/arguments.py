@@ -42,7 +42,7 @@ class Mismatch(NamedTuple):
 def checked(*own: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that checks the arguments of every call of a function.
 
-    Where the function expects text, a path becomes text; where it expects a number, one of NumPy becomes one of Python.
+    If the function expects text, a path becomes text; if it expects a number, one of NumPy becomes one of Python.
 
     Args:
         own: names of arguments that the function checks itself, in words that say more.

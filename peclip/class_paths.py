@@ -31,15 +31,15 @@ _WEB = re.compile(r"\b(https?|ftp)://")
 
 
 FIND = "install its package, or put its folder on PYTHONPATH, as in PYTHONPATH=. peclip fit"
-"""Advice where Python does not find a module."""
+"""Advice if Python does not find a module."""
 
 
 OMIT = "omit it"
-"""Advice where nothing better is known."""
+"""Advice if nothing better is known."""
 
 
 ANNOTATE = f"{OMIT}, or if it is an argument of your own class annotate it there, as in net: PEClip"
-"""Advice where any value is accepted, as for an argument without an annotation: what it is to be built of is not known."""
+"""Advice if any value is accepted, as for an argument without an annotation: what it is to be built of is not known."""
 
 
 class Problem(NamedTuple):

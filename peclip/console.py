@@ -29,7 +29,7 @@ class PlainConsole(Console):
 
 
 def progress_bars(*columns: "str | ProgressColumn") -> "Progress":
-    """Return progress bars on stderr, which vanish at their end; nothing, not even an empty line, where stderr is not a terminal.
+    """Return progress bars on stderr, which vanish at their end; nothing, not even an empty line, if stderr is not a terminal.
 
     Args:
         columns: columns of a bar; by default those of rich.

@@ -173,7 +173,7 @@ def printable(text: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, for libraries that explain at length; its type where it has none."""
+    """Return the first line of an error's message, for libraries that explain at length; its type if it has none."""
     line = _lines(error)[0].strip()
     return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}..."
 

@@ -212,7 +212,7 @@ def class_names(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def column(label: str) -> str:
-    """Return the name of a label's column in a table of results: its own, with ``_`` where it is that of another column.
+    """Return the name of a label's column in a table of results: its own, with ``_`` if it is that of another column.
 
     So a class ``path`` has the column ``path_``, and a class ``path_`` the column ``path__``.
     """

@@ -43,7 +43,7 @@ def _has_reader(number: int) -> bool:
 
 
 def _without_end(stream: Any, number: int) -> io.TextIOWrapper:
-    """Return a stream like another one, or like Python's own where there is none, that outlives its reader."""
+    """Return a stream like another one, or like Python's own if there is none, that outlives its reader."""
     names = ("encoding", "errors", "line_buffering", "write_through")
     like = {name: getattr(stream, name) for name in names} if stream else {}
     if stream:

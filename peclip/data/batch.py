@@ -55,7 +55,7 @@ class Batch:
     Attributes:
         video: (B, T, 3, H, W); uint8 as it is read, float32 as the model reads it. In an evaluation with V views of each clip it is
             read with the frames of all, and then (B, V, T, 3, H, W).
-        label: (B,) int64; :data:`NO_INDEX` where a clip has none, or does not count.
+        label: (B,) int64; :data:`NO_INDEX` if a clip has none, or does not count.
         clip: (B,) int64, the clips' indices in their data set.
         draws: one of each clip; none for a dummy clip.
         skipped: clips of this batch that could not be read.

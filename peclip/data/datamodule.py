@@ -48,18 +48,18 @@ class VideoDataModule(RunClips):
             per class, or files named after their class), demo or demo_order (generated into the folder when they are missing);
             by default folders.
         options: options of the benchmark's reader, such as {scene: Action} for one of FERV39K's scenes.
-        fold: the fold to test on, where the source has folds.
+        fold: number of the fold to test on, if the source has folds.
         labels: class names in the order of the logits; by default those of the clips, known expressions first, or in an evaluation
             those of the model.
-        num_frames: T, frames per clip, where it differs from the model's in an evaluation; 1 to 10000.
+        num_frames: T, frames per clip, if it differs from the model's in an evaluation; 1 to 10000.
         batch_size: clips per training batch and device; at least 1.
         eval_batch_size: clips per batch in evaluation; by default the batch size.
         num_workers: processes that decode; 0 decodes in the main process.
         worker_timeout: seconds for which these processes may show no sign of life (no clip, no byte read, no work of a
             processor) before the run ends; above 0. A slow disk shows signs of life.
-        val: share of every class of the training clips that is held out for validation and selection, where the source
+        val: share of every class of the training clips that is held out for validation and selection, if the source
             has no validation split (of clips with subjects or videos, all of a subject or none); or test, which selects on the test clips as the authors' program does.
-        predict: the clips that peclip predict reads; by default the test clips where there are any, else all.
+        predict: the clips that peclip predict reads; by default the test clips if there are any, else all.
         augment: augmentation of training clips.
         mix: mixing of training batches.
         allow_outside: accept a manifest that names clips outside its own folder.
@@ -156,7 +156,7 @@ class VideoDataModule(RunClips):
     def clip_format(self) -> ClipFormat:
         """The format to which clips are read: the model's, which :meth:`setup` takes over, or the one that was set.
 
-        T is :attr:`num_frames` where that is given.
+        T is :attr:`num_frames` if that is given.
         """
         own = self._clip_format
         return own if self.num_frames is None else replace(own, num_frames=self.num_frames)

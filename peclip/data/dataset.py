@@ -39,7 +39,7 @@ class ClipDataset(Dataset[Batch]):
         at_work: the processes that read; by default none.
         on_error: action at a clip that cannot be read.
         soft: whether batches have the probability of each class, see :mod:`peclip.data.soft_labels`.
-        views: choices of frames of each clip, where these are not random; see :func:`peclip.data.media.segment_indices`.
+        views: choices of frames of each clip, if these are not random; see :func:`peclip.data.media.segment_indices`.
     """
 
     def __init__(

@@ -87,14 +87,14 @@ def split_source(source: Manifest, fold: int | None, val: Validation, seed: int)
     Args:
         source: all clips.
         fold: the fold to test on, for sources with folds.
-        val: the share of every class of the training clips that validates, where the source has no validation split
+        val: the share of every class of the training clips that validates, if the source has no validation split
             of its own, with all clips of a subject, or all pieces of a video that have no subject, or none: with few of
             them the share may be far from this; ``test`` validates on the test clips, as the authors' program does.
         seed: decides which training clips validate.
 
     Raises:
         InputError: the share is not in [0, 1), ``test`` is asked of a source without test clips, or no subject or video can
-            validate without leaving a class without training clips, as where all clips are pieces of one video.
+            validate without leaving a class without training clips, for example if all clips are pieces of one video.
     """
     from peclip.data.subjects import is_grouped, share_of_subjects
 
@@ -137,7 +137,7 @@ def check_subjects(source: Manifest, fold: int | None, val: Validation) -> None:
 
 
 def stratified_share(clips: Manifest, share: float, seed: int) -> "pd.Series[bool]":
-    """Choose a share of the clips of every class, at least one where a class has two or more.
+    """Choose a share of the clips of every class, at least one if a class has two or more.
 
     Returns:
         True for the chosen rows.

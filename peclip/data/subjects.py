@@ -24,7 +24,7 @@ def share_of_subjects(clips: Manifest, share: float, seed: int) -> "pd.Series[bo
     """Choose subjects with about a share of the clips of every class: all clips of a subject, or none.
 
     Subjects come in random order, and each is chosen who brings the classes closer to the share. A class whose clips show
-    two subjects or more keeps at least one on either side, where the other classes allow it. A clip without a subject
+    two subjects or more keeps at least one on either side, if the other classes allow it. A clip without a subject
     counts as one of its own, together with the other pieces of its video that have none.
 
     Returns:
@@ -71,7 +71,7 @@ def on_several_sides(clips: Manifest, sides: Sequence[str]) -> dict[str, dict[st
 def with_videos(manifest: Manifest) -> "pd.Series[str]":
     """Return the subjects for a manifest of the same clips in other files, where each piece of a video has a path of its own.
 
-    The training clips without a subject get the name of their video as their subject where it has several of them, so that
+    The training clips without a subject get the name of their video as their subject if it has several of them, so that
     they are kept together as :func:`share_of_subjects` keeps them. A video with pieces that some fold puts on two sides gets
     none: with a subject, training would refuse it.
     """

@@ -18,7 +18,7 @@ def into_views(video: Tensor, views: Views) -> Tensor:
         views: one or more in time and in space.
 
     Returns:
-        The video itself where there is only one view, else (B, V, T, 3, S, S).
+        The video itself if there is only one view, else (B, V, T, 3, S, S).
     """
     if views.count == 1:
         return video

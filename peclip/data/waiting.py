@@ -47,7 +47,7 @@ class Watched(Iterator[T]):
         if before is not None:
             before.end()
         earlier = None if before is None else before._thread
-        # a daemon: where it waits for ever, it does not keep the program from ending
+        # a daemon: if it waits for ever, it does not keep the program from ending
         self._thread: threading.Thread = threading.Thread(
             target=_fetch, args=([start], earlier, self._requests, self._answers), name="batches", daemon=True
         )
@@ -165,7 +165,7 @@ class _Signs(NamedTuple):
 
     @classmethod
     def of(cls, at_work: AtWork) -> _Signs:
-        """Look at the processes; where there is no /proc, only their clips tell."""
+        """Look at the processes; if there is no /proc, only their clips tell."""
         pids = at_work.pids
         return cls(at_work.notes, tuple(map(_seconds, pids)), tuple(map(_bytes_read, pids)))
 

@@ -24,7 +24,7 @@ BLOCK = "block"
 """Part of a site that is a whole block."""
 
 GATHERING = ("attention", BLOCK)
-"""Parts of a block that get all tokens even where the last block computes one alone."""
+"""Parts of a block that get all tokens even if the last block computes one alone."""
 
 
 class Handle(Protocol):

@@ -71,7 +71,7 @@ def _with_arguments(spec: Spec) -> str:
 
 
 def _method_of_peft(spec: Spec) -> str:
-    """Return the name of a method of PEFT, with its rank, where it has one, also if that is the default."""
+    """Return the name of a method of PEFT, with its rank, if it has one, also if that is the default."""
     name = spec.class_path.rpartition(".")[2].removesuffix("Config")
     rank = getattr(method_of(spec), "r", None)
     return _named(SPELLED.get(name, name), ({} if rank is None else {"r": rank}) | spec.init_args)

@@ -35,7 +35,7 @@ PARTS = (Adapter, Prompts, TemporalHead)
 """Base classes of the parts that may be of another package."""
 
 AT_ONCE = 1024
-"""Texts that are encoded at a time where no gradients are needed: a thousand classes may have a hundred texts each."""
+"""Texts that are encoded at a time if no gradients are needed: a thousand classes may have a hundred texts each."""
 
 
 class Network(nn.Module):

@@ -36,10 +36,10 @@ def check_precision(precision: str, frozen: str, residual: str = "fp32") -> None
 
 
 def best_precision(accelerator: Any) -> Precision:
-    """Return ``bf16-mixed`` where the device multiplies bf16 matrices in hardware, else ``32-true``.
+    """Return ``bf16-mixed`` if the device multiplies bf16 matrices in hardware, else ``32-true``.
 
     Args:
-        accelerator: ``cpu``, or any other name for a GPU where there is one.
+        accelerator: ``cpu``, or any other name for a GPU if there is one.
     """
     if accelerator != "cpu" and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"

@@ -13,7 +13,7 @@ from peclip.model.backbones.contract import Backbone
 def tokenize(backbone: Backbone, texts: Mapping[str, Texts], prompt_length: int) -> tuple[Tensor, Tensor]:
     """Return the token ids (M, N) of all M class texts with P placeholders before them, and where each is read (M,).
 
-    The placeholders follow the start token where the backbone has one.
+    The placeholders follow the start token if the backbone has one.
 
     Args:
         backbone: backbone with its tokenizer.

@@ -51,7 +51,7 @@ class Attention:
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """One pass over a clip of T frames; a frame has L tokens: the class token where there is one, patches, P prompts.
+    """One pass over a clip of T frames; a frame has L tokens: the class token if there is one, patches, P prompts.
 
     Attributes:
         logits: (C,), in the graph of the pass.

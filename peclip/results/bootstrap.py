@@ -127,7 +127,7 @@ def p_value(differences: np.ndarray) -> float:
     """Return the two-sided p of no difference, from drawn differences ``(N,)``.
 
     It is 2 (r + 1) / (N + 1), at most 1, where r draws are on the less likely side of zero (zero itself is on both), so that it is
-    below 1 - level about when the interval of that level excludes zero. One draw is added to both counts, as is usual where a p is
+    below 1 - level about when the interval of that level excludes zero. One draw is added to both counts, as is usual if a p is
     computed from draws (Davison and Hinkley, Bootstrap Methods and their Application, 1997, chapter 4; Phipson and Smyth, 2010,
     https://arxiv.org/abs/1603.05766): it is never 0, because N draws cannot show less than 2 / (N + 1).
     """

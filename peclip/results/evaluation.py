@@ -73,7 +73,7 @@ class Metrics:
         benchmark: name of the data set; None for a manifest.
         fold: number of the fold that was tested; None if there are no folds.
         skipped: further clips that could not be read.
-        zero_shot: scores of bare CLIP, where they were asked for.
+        zero_shot: scores of bare CLIP, if they were asked for.
         model: path or name of the model evaluated; None if the file does not say.
         clip_format: format of the clips; None if the file does not say.
         model_format: format of the clips of the training, if it differs from ``clip_format``; else None.
@@ -214,7 +214,7 @@ class Evaluation:
 
 
 def write_evaluation(folder: Path, metrics: Metrics) -> None:
-    """Write ``confusion.csv``, where the matrix is known, ``metrics.json``, and at last the picture ``confusion.png``."""
+    """Write ``confusion.csv``, if the matrix is known, ``metrics.json``, and at last the picture ``confusion.png``."""
     found, labels = metrics.scores, list(metrics.scores.per_class_recall)
     if found.confusion is not None:
         write_confusion(folder / "confusion.csv", found.confusion, labels)
@@ -235,7 +235,7 @@ def read_metrics(folder: Path) -> Metrics | None:
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """Read what an evaluation wrote into a folder; its training is that of the run above it where it trained nothing itself.
+    """Read what an evaluation wrote into a folder; its training is that of the run above it if it trained nothing itself.
 
     Args:
         folder: folder of a run, of a fold, or of results such as ``test_0`` below a run.

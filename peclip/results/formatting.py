@@ -56,7 +56,7 @@ def print_metrics(metrics: Metrics) -> None:
 
 
 def scores_table(metrics: Metrics, file: str | None = None) -> Rows:
-    """Return WAR, UAR and the recall of every class, beside those of bare CLIP where they are known.
+    """Return WAR, UAR and the recall of every class, beside those of bare CLIP if they are known.
 
     Args:
         metrics: scores of the evaluation.

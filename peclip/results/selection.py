@@ -39,7 +39,7 @@ class Seen:
 
     @property
     def remarks(self) -> list[str]:
-        """A sentence for each kind of clip, or one where they are not known."""
+        """A sentence for each kind of clip, or one if they are not known."""
         if self.unknown:
             return [f"it is not known which of the {self.of:,} clips are training or validation clips of this model"]
         kinds = {"training": self.training, "validation": self.validation}
@@ -52,7 +52,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Validated:
-    """Size of the validations of a training, where they were limited to some of its validation clips.
+    """Size of the validations of a training that were limited to some of its validation clips.
 
     Attributes:
         clips: number of clips that each validation looked at.
@@ -87,5 +87,5 @@ def selection_note(selection: Selection, split: EvaluatedSplit = "test", of: str
 
 
 def optimism_notes(selection: Selection, split: EvaluatedSplit, of: str = "") -> list[str]:
-    """Return :func:`selection_note` where it makes results optimistic, else nothing; the arguments are the same."""
+    """Return :func:`selection_note` if it makes results optimistic, else nothing; the arguments are the same."""
     return [selection_note(selection, split, of)] if is_optimistic(selection, split) else []

@@ -73,7 +73,7 @@ class Row:
 
     @property
     def seeds(self) -> list[int]:
-        """Seeds of the runs in their order, where they are known."""
+        """Seeds of the runs in their order, if they are known."""
         return sorted(result.seed for result in self.results if result.seed is not None)
 
     @property
@@ -95,7 +95,7 @@ class Row:
 
     @property
     def devices(self) -> list[str]:
-        """Devices on which the runs trained, where they are known."""
+        """Devices on which the runs trained, if they are known."""
         return sorted({result.device for result in self.results if result.device})
 
 

@@ -72,7 +72,7 @@ def inspect_clip(clip: Clip, num_frames: int, full: bool) -> Inspected:
         if not packed and (path.is_dir() or path.is_file()) and _size(path) == (0, 0):
             return Inspected(None, "empty", f"{path}: nothing in it")
         frames = _decode_all(clip) if full else 0
-        if not frames:  # reading says why where there is none
+        if not frames:  # reading says why there is none
             if (clip.start, clip.end) == (None, None) and count_frames(clip.path) == 0:
                 return Inspected(None, "empty", f"{path}: no frame in it")
             frames = read_chosen(clip.path, num_frames, SIZE, start=clip.start, end=clip.end).frames

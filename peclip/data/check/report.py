@@ -258,7 +258,7 @@ def _both_sides(manifest: Manifest, benchmark: str | None) -> Iterator[Finding]:
 
 
 def _with_actors(manifest: Manifest, benchmark: str | None) -> Manifest:
-    """Return the manifest with the actors of a benchmark as subjects, where it has no subjects."""
+    """Return the manifest with the actors of a benchmark as subjects, if it has no subjects."""
     if has_subjects(manifest) or not benchmark:
         return manifest
     actors = [actor_of(benchmark, Path(path)) or "" for path in manifest.table["path"]]

@@ -23,7 +23,7 @@ class Found:
     """The clips of a list.
 
     Attributes:
-        paths: a file or folder for each row; where it is missing, the one that was expected.
+        paths: a file or folder for each row; if it is missing, the one that was expected.
         missing: the rows whose clip is missing.
         note: sentence on the place where the clips were found.
     """
@@ -37,7 +37,7 @@ class Found:
 class ClipFinder:
     """Finds clips by the names that lists have for them, and remembers the folders it has listed.
 
-    The name may lack the suffix of the video, have one where there is a folder of frames, lack leading zeros, or have letters
+    The name may lack the suffix of the video, have one if there is a folder of frames, lack leading zeros, or have letters
     composed that are decomposed in the list.
     """
 

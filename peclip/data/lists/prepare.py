@@ -56,7 +56,7 @@ def prepare_list(
         labels: the names of numbered labels, see :func:`peclip.data.lists.orders.read_order`.
         test: lists of test clips.
         val: lists of validation clips.
-        first_label: the number of the first name, where the lists do not show it.
+        first_label: the number of the first name, if the lists do not show it.
         drop: number of folders to drop, see :func:`peclip.data.lists.location.find_clips`.
 
     Returns:

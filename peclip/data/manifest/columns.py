@@ -23,7 +23,7 @@ COLUMNS = {
     "source": "category",
     "line": "int64",
 }
-"""Columns of :attr:`Manifest.table` and their types; text is empty and numbers are missing where a row has none."""
+"""Columns of :attr:`Manifest.table` and their types; text is empty and numbers are missing if a row has none."""
 
 
 def complete(table: pd.DataFrame) -> pd.DataFrame:

@@ -196,7 +196,7 @@ def _by_values(lines: Sequence[str], delimiter: str) -> ListFormat | None:
 
 
 def _is_row(row: Sequence[str], columns: int, label: re.Pattern[str]) -> bool:
-    """Return whether values are those of a path, of a number of frames where there are three, and of a label."""
+    """Return whether values are those of a path, of a number of frames if there are three, and of a label."""
     if len(row) != columns or not row[0] or (columns == 3 and not NUMBER.fullmatch(row[1])):
         return False
     return bool(label.fullmatch(row[-1]))

@@ -94,7 +94,7 @@ def parse_manifest(path: Path | str, labels_required: bool, allow_outside: bool)
 
 
 def _numbers(path: Path | str, table: pd.DataFrame, column: str) -> pd.Series:
-    """Return a column of text as finite numbers, missing where it is empty."""
+    """Return a column of text as finite numbers, missing if empty."""
     import pandas as pd
 
     text = table[column]
@@ -201,7 +201,7 @@ def _matching(paths: pd.Series, pattern: re.Pattern[str]) -> pd.Series | None:
 
 
 def _as_there(name: str, folder: str, missing: str) -> str:
-    """Return a relative path as its file is called here, or ``missing`` where there is none.
+    """Return a relative path as its file is called here, or ``missing`` if there is none.
 
     Windows writes backslashes, which the name of a file here may hold; some programs write a space behind each comma; and macOS
     decomposes letters that others compose.

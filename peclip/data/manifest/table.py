@@ -1,6 +1,6 @@
 """One table of clips for every source: path, label, split, fold, subject, start, end; read, written, split and selected.
 
-A manifest is a csv with the header ``path,label`` and, where wanted, ``split,fold,subject,start,end``:
+A manifest is a csv with the header ``path,label`` and, if wanted, ``split,fold,subject,start,end``:
 
 - ``path``: a video file or a folder of frames, relative to the manifest;
 - ``label``: the class, by any name; ``happy``, ``Happiness`` and ``HAP`` are one expression;
@@ -138,7 +138,7 @@ class Manifest:
 
     @checked()
     def write(self, path: Path | str) -> None:
-        """Write the csv as a whole or not at all, with paths relative to it where they lie below it.
+        """Write the csv as a whole or not at all, with paths relative to it if they lie below it.
 
         Raises:
             InputError: the folder cannot be written to, or a clip's name is not text.

@@ -35,7 +35,7 @@ def mark(packet: Packet[VideoStream], number: int) -> None:
 
 
 def number_of(marked: Packet[VideoStream] | VideoFrame, unknown: int) -> int:
-    """Return the number of a packet or a frame, or `unknown` where the decoder does not pass it on."""
+    """Return the number of a packet or a frame, or `unknown` if the decoder does not pass it on."""
     return marked.opaque.number if isinstance(marked.opaque, _Mark) else unknown
 
 

@@ -121,7 +121,7 @@ class Canvas:
         turn = _orientation(frame)
         left, top = ((side - size) // 2 for side in (reversed(scaled) if turn[0] else scaled))
         shape = frame.width, frame.height, frame.rotation
-        # Planar, so that each colour is one block in the source and in the clip. But where nothing is scaled, FFmpeg (libswscale
+        # Planar, so that each colour is one block in the source and in the clip. But if nothing is scaled, FFmpeg (libswscale
         # 9.5) does not write the last columns of planes whose width is up to 8 more than a multiple of 16.
         is_unwritten = scaled == (frame.width, frame.height) and 1 <= frame.width % 16 <= 8
         layout = "rgb24" if is_unwritten else "gbrp"

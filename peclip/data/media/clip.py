@@ -137,7 +137,7 @@ def every_frame(
 
 
 def count_frames(path: Path | str) -> int:
-    """Count the frames of a whole clip, without decoding where that is exact.
+    """Count the frames of a whole clip, without decoding if that is exact.
 
     Args:
         path: a video file, or a folder of frames.

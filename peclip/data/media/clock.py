@@ -1,4 +1,4 @@
-"""Determine the time of each decoded frame, also where a container stores none, or where two recordings are joined."""
+"""Determine the time of each decoded frame, also if a container stores none, or two recordings are joined."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class Video:
         """Return whether the frame that is shown when a window begins belongs to it.
 
         Args:
-            low: begin of the window in ticks, where it has one.
+            low: begin of the window in ticks, if it has one.
             until: tick at which the next frame is shown or the window ends.
             alone: whether no frame begins within the window.
         """
@@ -171,7 +171,7 @@ def open_video(path: Path, address: str | None = None, demuxer: str | None = Non
     Args:
         path: the file.
         address: address that FFmpeg opens instead, such as `pipe:0`; the path is then only a name for messages.
-        demuxer: FFmpeg's name of the format, where it is not to be detected; for cameras `v4l2`.
+        demuxer: FFmpeg's name of the format, if it is not to be detected; for cameras `v4l2`.
 
     Raises:
         InputError: if the file is not a video, has no video stream or one that cannot be decoded, or if its frames
@@ -225,7 +225,7 @@ def _check_memory(path: Path, stream: VideoStream) -> None:
 
 
 def _choose(path: Path, container: InputContainer) -> tuple[VideoStream, str]:
-    """Return the video stream that the ``ffmpeg`` command takes by itself, and the choice in words where there is one.
+    """Return the video stream that the ``ffmpeg`` command takes by itself, and the choice in words if there is one.
 
     Raises:
         InputError: there is none, or none that can be decoded.

@@ -9,7 +9,7 @@ _HEAD = b"version https://git-lfs"
 
 
 def check_pointer(path: Path | str, data: bytes | None = None) -> None:
-    """Refuse a pointer of Git LFS; call it where a file cannot be read, to say why.
+    """Refuse a pointer of Git LFS; call it if a file cannot be read, to say why.
 
     Args:
         path: the file.

@@ -71,7 +71,7 @@ class TextLayout:
     Attributes:
         starts: start tokens before the text, and before its prompts: 1 or 0.
         end: id of the token that ends a text; None for the largest id of the text.
-        fill: id that fills each text up to the whole context, where the text tower is not causal and reads its feature at
+        fill: id that fills each text up to the whole context, if the text tower is not causal and reads its feature at
             the last position; None if it is causal, so that tokens after the end of a text change nothing.
         fill_first: whether these tokens come before the text.
     """

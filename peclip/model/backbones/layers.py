@@ -43,7 +43,7 @@ _watch = _Watch()
 def attend(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, **options: Any
 ) -> tuple[Tensor, Tensor | None]:
-    """Attend as transformers' modules ask for it: by :func:`peclip.model.fast.frozen.attention` where that is faster."""
+    """Attend as transformers' modules ask for it: by :func:`peclip.model.fast.frozen.attention` if that is faster."""
     out, weights = _attend(module, query, key, value, mask, scaling, **options)
     if _watch.see is not None and module.config is _watch.config:
         _watch.see(module, query, key, value, scaling, out)
@@ -71,7 +71,7 @@ def watching(tower: Any, see: See) -> Iterator[None]:
 
 
 def use_one_token(model: Any) -> None:
-    """Let the last blocks of a CLIP or MetaCLIP 2 compute one token alone where they are asked to, and embed patches faster."""
+    """Let the last blocks of a CLIP or MetaCLIP 2 compute one token alone if they are asked to, and embed patches faster."""
     model.vision_model.embeddings.patch_embedding.__class__ = PatchEmbedding
     for tower in (model.vision_model, model.text_model):
         last = tower.encoder.layers[-1]

@@ -224,7 +224,7 @@ def _other_family(plain: dict[str, Any]) -> str:
 
 
 def _family(source: str) -> str:
-    """Return the family that the folder of a backbone claims to be of; CLIP where it claims none."""
+    """Return the family that the folder of a backbone claims to be of; CLIP if it claims none."""
     try:
         return FAMILIES[read_settings(os.path.join(source, "config.json"))["model_type"]].family
     except (OSError, ValueError, LookupError, TypeError, InputError):  # a config.json from anyone

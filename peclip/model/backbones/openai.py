@@ -107,7 +107,7 @@ def count_below(state: State, prefix: str) -> int:
 
 
 def hub_name(vision: Any) -> str:
-    """Return the Hub id of OpenAI's CLIP with a vision tower of these sizes, or a plain description where there is none."""
+    """Return the Hub id of OpenAI's CLIP with a vision tower of these sizes, or a plain description if there is none."""
     key = (vision.hidden_size, vision.num_hidden_layers, vision.patch_size, vision.image_size)
     return HUB.get(key, f"clip {vision.hidden_size}x{vision.num_hidden_layers} patch{vision.patch_size}")
 

@@ -74,7 +74,7 @@ class SigLIP(Backbone):
         ]
 
     def prepared(self, text: str) -> str:
-        """Return a text in lower case where the tokenizer is Gemma's, which keeps capitals that SigLIP 2 was not trained on."""
+        """Return a text in lower case if the tokenizer is Gemma's, which keeps capitals that SigLIP 2 was not trained on."""
         return text.lower() if type(self.tokenizer).__name__.startswith("Gemma") else text
 
 

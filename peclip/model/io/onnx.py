@@ -237,7 +237,7 @@ def _is_plain(rnn: nn.RNNBase) -> bool:
 
 
 def _describe(onnx: Any, model: Any, net: PEClip, dtype: Dtype) -> None:
-    """Write what users of the file need into its metadata, as JSON where it is more than a word."""
+    """Write what users of the file need into its metadata, as JSON if it is more than a word."""
     clips = net.clip_format
     preprocessing = {
         "input": "video, float32 (B, T, 3, H, W), RGB",

@@ -15,7 +15,7 @@ RECURRENCES = ["GRU", "LSTM", "RNN"]
 def in_dtype(onnx: Any, model: Any, dtype: Dtype, folder: Path) -> Any:
     """Return a graph with weights of another precision; inputs and outputs stay float32.
 
-    fp16 halves the file, and products are computed in fp16 where the device has it. int8 quarters it: the weights of products are
+    fp16 halves the file, and products are computed in fp16 if the device has it. int8 quarters it: the weights of products are
     rounded to 8 bits by column, and what they are multiplied with is rounded when it is known (dynamic quantisation). Products with
     one matrix per head, two in a tower, stay in fp32.
 

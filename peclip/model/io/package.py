@@ -32,7 +32,7 @@ CARD = "README.md"
 
 EXTRA = ("peclip_version", "dtype", "weights_sha256", "run")
 """Entries of config.json besides those of a checkpoint: the version that wrote it, the precision of the weights, a digest
-of their file, and what is known of the training (null where nothing is)."""
+of their file, and what is known of the training (null if nothing is)."""
 
 LIMIT = 16_000_000
 """Bytes of a config.json; texts and token ids of a thousand classes take less than one million."""

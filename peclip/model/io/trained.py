@@ -169,7 +169,7 @@ class Trained:
         config: configuration that rebuilds the model.
         state: the tensors of adapters and prompts by name, as ``PEClip.trainable_state`` returns them.
         source: file of the tensors, for messages.
-        backbone: the CLIP itself, where the source contains one; else it is loaded by its name.
+        backbone: the CLIP itself, if the source contains one; else it is loaded by its name.
         record: record of the training; None if there is none.
 
     Raises:

@@ -45,7 +45,7 @@ NAMING = ("target_modules", "exclude_modules", "feedforward_modules")
 """Arguments that name modules, or have a pattern of their names."""
 
 
-class PeftMethod(ABC):  # noqa: B024 - a configuration of PEFT, which is imported only where one is named
+class PeftMethod(ABC):  # noqa: B024 - a configuration of PEFT, which is imported only if one is named
     """The configuration of a method of Hugging Face PEFT, such as ``peft.LoraConfig``."""
 
     @classmethod

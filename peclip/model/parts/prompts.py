@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from peclip.errors import InputError, shown
 
 DEPTH = 9
-"""Depths with prompts in PE-CLIP and MaPLe, where the towers have as many blocks."""
+"""Depths with prompts in PE-CLIP and MaPLe, if the towers have as many blocks."""
 
 
 MOST_TOKENS = 1_000
@@ -65,7 +65,7 @@ class MaPLe(Prompts):
         blocks: blocks of the shorter tower.
         length: P, prompt tokens per depth; at least 1.
         depth: number of depths that have prompts of their own, 1 to ``blocks``; by default :data:`DEPTH`, or all blocks
-            where there are fewer.
+            if there are fewer.
 
     Raises:
         InputError: length or depth is out of range.
