@@ -27,7 +27,7 @@ from peclip.data.media.clip import read_clip
 from peclip.model import PEClip, read_trained
 from peclip.model.fast.int8 import in_int8
 from peclip.model.io.onnx import write_onnx
-from peclip.model.io.onnx_dtype import Dtype
+from peclip.model.io.onnx_dtype import OnnxDtype
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def of_torch(net: PEClip, clips: list[Tensor]) -> Answers:
         return answers(lambda clip: net(clip).float().numpy(), clips)
 
 
-def of_onnx(net: PEClip, dtype: Dtype, clips: list[Tensor]) -> Answers:
+def of_onnx(net: PEClip, dtype: OnnxDtype, clips: list[Tensor]) -> Answers:
     """Return the answers of the ONNX file of a model."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -79,7 +79,7 @@ def main() -> None:
     clips = [normalize(clip[None], form) for clip in frames]
     truth = np.array([net.labels.index(clip.label or "") for clip in listed])
     exact = of_torch(net, clips)
-    found = {f"ONNX, {dtype}": of_onnx(net, dtype, clips) for dtype in get_args(Dtype)}
+    found = {f"ONNX, {dtype}": of_onnx(net, dtype, clips) for dtype in get_args(OnnxDtype)}
     found = {"torch, fp32": exact, "torch, int8": of_torch(in_int8(net), clips), **found}
     show(found, exact, truth, net.temperature)
 

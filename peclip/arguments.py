@@ -20,7 +20,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 NUMBERS = {int: Integral, float: Real}
-"""Types that accept the numbers of NumPy, too; :func:`plain` turns these into numbers of Python."""
+"""Types that accept the numbers of NumPy, too; :func:`python_value` turns these into numbers of Python."""
 
 LISTS = (list, Sequence)
 
@@ -71,7 +71,7 @@ def checked(*own: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                     given.arguments[name] = os.fspath(value)
                 else:
                     check(name, value, kind)
-                    given.arguments[name] = plain(value) if several & NUMBERS.keys() else value
+                    given.arguments[name] = python_value(value) if several & NUMBERS.keys() else value
             return function(*given.args, **given.kwargs)
 
         return call
@@ -116,12 +116,12 @@ def check_fields(made: Any) -> None:
 
 
 def keep_plain(made: Any) -> None:
-    """Turn the numbers in the fields of a frozen dataclass that is being made into those of Python, see :func:`plain`."""
+    """Turn the numbers in the fields of a frozen dataclass that is being made into those of Python, see :func:`python_value`."""
     for field in fields(made):
-        object.__setattr__(made, field.name, plain(getattr(made, field.name)))
+        object.__setattr__(made, field.name, python_value(getattr(made, field.name)))
 
 
-def plain(value: Any) -> Any:
+def python_value(value: Any) -> Any:
     """Return a number of NumPy, or a tensor of one number, as a number of Python, and any other value as it is.
 
     A checkpoint that holds a number of NumPy cannot be read again, for reading it safely allows plain data and tensors alone.

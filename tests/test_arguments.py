@@ -13,7 +13,7 @@ import torch
 
 import peclip
 from peclip import ClipFormat, InputError, Manifest, PEClip, PEClipModule, Recognizer, VideoDataModule, load_released
-from peclip.arguments import check, checked, plain
+from peclip.arguments import check, checked, python_value
 from peclip.data import Augment, Mix
 from peclip.model import MaPLe, SharedAdapter
 from peclip.views import Views
@@ -88,7 +88,7 @@ def test_a_value_of_the_type_passes(value, kind):
     ],
 )
 def test_a_number_of_numpy_becomes_one_of_python_and_all_else_stays(value, expected):
-    assert (plain(value), type(plain(value))) == (expected, type(expected))
+    assert (python_value(value), type(python_value(value))) == (expected, type(expected))
 
 
 def test_calls_get_numbers_of_python():

@@ -31,7 +31,7 @@ from peclip.model.precision import without_autocast
 from peclip.model.text_cache import TextCache
 from peclip.model.tokens import tokenize_texts
 
-PARTS = (Adapter, Prompts, TemporalHead)
+PART_CLASSES = (Adapter, Prompts, TemporalHead)
 """Base classes of the parts that may be of another package."""
 
 AT_ONCE = 1024
@@ -119,7 +119,7 @@ class Network(nn.Module):
         return any(name.endswith("dropout") and value for name, value in of_peft.items()) or any(
             module.p > 0
             if isinstance(module, nn.modules.dropout._DropoutNd)
-            else isinstance(module, PARTS) and is_foreign(module)
+            else isinstance(module, PART_CLASSES) and is_foreign(module)
             for module in self.modules()
         )
 

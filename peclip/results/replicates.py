@@ -66,14 +66,14 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundResults:
     """Folders of results, and of runs that are not finished."""
 
     results: tuple[Path, ...]
     unfinished: tuple[Path, ...]
 
 
-def find_results(paths: Sequence[str]) -> Found:
+def find_results(paths: Sequence[str]) -> FoundResults:
     """Return the folders of results that paths name: results themselves, folders of them, and patterns such as ``runs/*``.
 
     Evaluations below a run, such as ``test_0``, are found where they are named.
@@ -91,7 +91,7 @@ def find_results(paths: Sequence[str]) -> Found:
     if not results:
         more = f"; {next(iter(unfinished.values()))} is not finished" if unfinished else ""
         raise InputError(f"no finished run in {', '.join(paths)}, expected folders with {METRICS} or {RESULTS}{more}")
-    return Found(tuple(results.values()), tuple(unfinished.values()))
+    return FoundResults(tuple(results.values()), tuple(unfinished.values()))
 
 
 def replicates(folders: Sequence[Path]) -> list[list[Result]]:

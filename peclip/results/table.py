@@ -12,7 +12,7 @@ import numpy as np
 from peclip.errors import InputError, listed, printable
 from peclip.files import as_cell, as_text_cell, write_text
 from peclip.results.formatting import Rows, duration, giga, markdown_table, print_table, total
-from peclip.results.replicates import Found, Result, find_results, replicates
+from peclip.results.replicates import FoundResults, Result, find_results, replicates
 from peclip.results.selection import optimism_notes
 from peclip.terminal import say
 
@@ -45,7 +45,7 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """Runs that differ only in the seed.
 
     Attributes:
@@ -130,7 +130,7 @@ def table(runs: list[str], format: Format | None = None, out: str | None = None)
         say(*_notes(rows, found), error=not out)
 
 
-def make_rows(found: Found) -> list[Row]:
+def make_rows(found: FoundResults) -> list[TableRow]:
     """Return a row for the results that differ only in the seed.
 
     Raises:
@@ -138,10 +138,10 @@ def make_rows(found: Found) -> list[Row]:
     """
     groups = replicates(found.results)
     names = _names([[result.folder for result in group] for group in groups])
-    return [Row(name, tuple(group)) for name, group in zip(names, groups, strict=True)]
+    return [TableRow(name, tuple(group)) for name, group in zip(names, groups, strict=True)]
 
 
-def as_text(rows: Sequence[Row], notes: Sequence[str], kind: Format) -> str:
+def as_text(rows: Sequence[TableRow], notes: Sequence[str], kind: Format) -> str:
     """Return the table as a text of a format; csv has no notes."""
     if kind == "csv":
         return _as_csv(rows)
@@ -150,7 +150,7 @@ def as_text(rows: Sequence[Row], notes: Sequence[str], kind: Format) -> str:
     return "\n\n".join([markdown_table(_cells(rows)), *notes]) + "\n"
 
 
-def _cells(rows: Sequence[Row]) -> Rows:
+def _cells(rows: Sequence[TableRow]) -> Rows:
     header = ["run", "method", "runs", "clips", "WAR %", "UAR %", "trained", "GFLOPs", "time"]
     cells = [
         [
@@ -164,7 +164,7 @@ def _cells(rows: Sequence[Row]) -> Rows:
     return header, cells
 
 
-def _as_csv(rows: Sequence[Row]) -> str:
+def _as_csv(rows: Sequence[TableRow]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -204,7 +204,7 @@ def _latex(text: str) -> str:
     return "".join(LATEX.get(sign, sign) for sign in printable(text))
 
 
-def _notes(rows: Sequence[Row], found: Found) -> list[str]:
+def _notes(rows: Sequence[TableRow], found: FoundResults) -> list[str]:
     """Return the notes that readers of the table need."""
     notes = ["Trained: parameters. Time: of a training, validation included; of several the mean."]
     if any(len(row.results) > 1 for row in rows):

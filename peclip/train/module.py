@@ -11,7 +11,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from peclip.arguments import checked, plain
+from peclip.arguments import checked, python_value
 from peclip.data.batch import NO_INDEX, Batch
 from peclip.errors import InputError, check_not_negative, options_below
 from peclip.model import PEClip, Trained
@@ -146,7 +146,7 @@ class PEClipModule(EvaluationModule):
 
     @lr.setter
     def lr(self, value: float) -> None:
-        value = plain(value)
+        value = python_value(value)
         for name in ("lr_prompts", "lr_peft", "lr_temporal", "lr_norms"):
             if (rate := getattr(self, name)) is not None:
                 setattr(self, name, value * (rate / self.lr_adapters if self.lr_adapters else 1.0))

@@ -12,7 +12,7 @@ from peclip.console import PlainConsole
 from peclip.data.benchmarks import read_benchmark
 from peclip.data.benchmarks.comparison import COMPARISONS
 from peclip.data.check import check, inspection
-from peclip.data.check.counts import count_clips
+from peclip.data.check.counts import clip_counts
 from peclip.data.check.duplicates import find_duplicates
 from peclip.data.check.published import PUBLISHED
 from peclip.data.manifest import Manifest
@@ -46,7 +46,7 @@ def test_a_manifest_of_the_published_size_agrees_in_every_count():
         for label, count in counts.items()
         for number in range(count)
     ]
-    counts = list(count_clips(manifest_of(rows, Path("ferv39k")), PUBLISHED["ferv39k"]))
+    counts = list(clip_counts(manifest_of(rows, Path("ferv39k")), PUBLISHED["ferv39k"]))
     assert {count.verdict for count in counts} == {"equal"}
     assert len(counts) == 4 + 14
 

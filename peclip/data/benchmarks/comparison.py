@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 
-class Comparison(NamedTuple):
+class PublishedResults(NamedTuple):
     """Results that a benchmark's may be compared with.
 
     Attributes:
@@ -17,34 +17,34 @@ class Comparison(NamedTuple):
 
 
 COMPARISONS = {
-    "dfew": Comparison(
+    "dfew": PublishedResults(
         7,
         "compare the mean over the five folds of the release with that of other papers, and fold 1 alone with the authors' "
         "PE-CLIP",
     ),
-    "ferv39k": Comparison(
+    "ferv39k": PublishedResults(
         7, "compare results on the split over all 22 scenes with other papers; those on one scene only with that scene"
     ),
-    "mafw": Comparison(
+    "mafw": PublishedResults(
         11, "compare the mean over the five folds of single labels, with 11 classes, with that of other papers"
     ),
-    "afew": Comparison(7, "compare results on Val, as in other papers: the labels of Test are not public"),
-    "caer": Comparison(7, "compare results on the split of the release"),
-    "ravdess": Comparison(
+    "afew": PublishedResults(7, "compare results on Val, as in other papers: the labels of Test are not public"),
+    "caer": PublishedResults(7, "compare results on the split of the release"),
+    "ravdess": PublishedResults(
         8,
         "compare the mean over the six folds (actors 1 to 4, 5 to 8, ...), which are those of MAE-DFER's lists, but not with "
         "papers that have other folds, or songs",
     ),
-    "cremad": Comparison(
+    "cremad": PublishedResults(
         6,
         "peclip prepare cremad makes five folds of its own (actors in turn), which compare with other runs of peclip only; "
         "the lists of the VideoMAE family (MAE-DFER, HiCMAE), which peclip prepare list --labels cremad reads, test other "
         "actors in each fold",
     ),
-    "ucf101": Comparison(
+    "ucf101": PublishedResults(
         101, "compare the mean over the three official splits, the folds here, with that of other papers"
     ),
-    "hmdb51": Comparison(
+    "hmdb51": PublishedResults(
         51, "compare the mean over the three official splits, the folds here, with that of other papers"
     ),
 }

@@ -17,7 +17,7 @@ DONE = {"train": "trained on", "val": "validated on", "test": "tested"}
 
 DOES = {"val": "validates on", "test": "tests"}
 
-Row = dict[str, Any]
+ManifestRow = dict[str, Any]
 """A row of the manifest."""
 
 Uses = dict[str, dict[int, tuple[Split, str]]]
@@ -41,7 +41,9 @@ class FoldList:
     clips: dict[str, tuple[str, int]]
 
 
-def merge_folds(lists: Sequence[FoldList], base: Path, find: Callable[[str], Path]) -> tuple[list[Row], list[str]]:
+def merge_folds(
+    lists: Sequence[FoldList], base: Path, find: Callable[[str], Path]
+) -> tuple[list[ManifestRow], list[str]]:
     """Return one row per clip, with its label and its role in every fold exactly as listed.
 
     Where each fold trains on all clips that it does not test, ``fold`` is the one that tests the clip, if there is one.
@@ -61,7 +63,7 @@ def merge_folds(lists: Sequence[FoldList], base: Path, find: Callable[[str], Pat
             list of test clips.
     """
     _check_tested(lists)
-    rows: dict[str, Row] = {}
+    rows: dict[str, ManifestRow] = {}
     uses: Uses = {}
     for one in sorted(lists, key=lambda one: (ORDER.index(one.role), one.fold)):
         source = str(one.path.relative_to(base))
@@ -91,7 +93,7 @@ def _check_tested(lists: Sequence[FoldList]) -> None:
             )
 
 
-def _check_agrees(one: FoldList, name: str, row: Row, use: dict[int, tuple[Split, str]]) -> None:
+def _check_agrees(one: FoldList, name: str, row: ManifestRow, use: dict[int, tuple[Split, str]]) -> None:
     """Check a clip of a list against the lists before it.
 
     Args:
@@ -119,7 +121,7 @@ def _check_agrees(one: FoldList, name: str, row: Row, use: dict[int, tuple[Split
         )
 
 
-def _add_roles(rows: dict[str, Row], uses: Uses, lists: Sequence[FoldList]) -> list[str]:
+def _add_roles(rows: dict[str, ManifestRow], uses: Uses, lists: Sequence[FoldList]) -> list[str]:
     """Add the roles of each clip to its row, and return sentences about clips that a fold does not use."""
     folds = sorted({one.fold for one in lists})
     trained = {one.fold for one in lists if one.role == "train"}

@@ -24,7 +24,7 @@ class Count:
         return "" if self.published is None else "equal" if self.found == self.published else "differs"
 
 
-def count_clips(manifest: Manifest, published: Published) -> Iterator[Count]:
+def clip_counts(manifest: Manifest, published: Published) -> Iterator[Count]:
     """Yield the numbers of clips, by fold or split, and by class."""
     yield Count("clips", len(manifest), published.clips)
     folds = manifest.folds
@@ -45,7 +45,7 @@ def count_clips(manifest: Manifest, published: Published) -> Iterator[Count]:
         yield from _count_classes(manifest.select(rows), _name(manifest, split), expected.get(split, {}))
 
 
-def count_frames(
+def frame_counts(
     manifest: Manifest, frames: Sequence[int | None], num_frames: int, published: Published
 ) -> Iterator[Count]:
     """Yield numbers of frames, and of the clips that have fewer than a model reads.

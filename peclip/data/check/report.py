@@ -16,7 +16,7 @@ from peclip.console import PlainConsole
 from peclip.data.benchmarks import READERS
 from peclip.data.benchmarks.actors import actor_of
 from peclip.data.benchmarks.comparison import comparison_notes
-from peclip.data.check.counts import Count, count_clips, count_frames
+from peclip.data.check.counts import Count, clip_counts, frame_counts
 from peclip.data.check.defaults import refused_by_default, trained_labels
 from peclip.data.check.duplicates import find_duplicates
 from peclip.data.check.inspection import Inspected, inspect_clips
@@ -161,8 +161,8 @@ def check(
         manifest=str(manifest.source),
         benchmark=benchmark,
         counts=[
-            *count_clips(manifest, published),
-            *count_frames(manifest, [one.frames for one in seen], num_frames, published),
+            *clip_counts(manifest, published),
+            *frame_counts(manifest, [one.frames for one in seen], num_frames, published),
         ],
         findings=[*_problems(manifest, seen, num_frames), *_classes(manifest), *_both_sides(manifest, benchmark)],
         notes=[

@@ -19,7 +19,7 @@ DEEPEST = 4
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundClips:
     """The clips of a list.
 
     Attributes:
@@ -94,7 +94,7 @@ class _Names:
         return self.folder / found[0] if found else None
 
 
-def find_clips(one: ClipList, root: Path, drop: int | None, finder: ClipFinder) -> Found:
+def find_clips(one: ClipList, root: Path, drop: int | None, finder: ClipFinder) -> FoundClips:
     """Find the clips of a list.
 
     The paths of a list share their first folders. Without ``drop``, as many of them are dropped as it takes to find clips
@@ -142,7 +142,7 @@ def find_clips(one: ClipList, root: Path, drop: int | None, finder: ClipFinder) 
     return _collect(one, found[0], len(shared), finder, f"clips in {found[0]}, named /{'/'.join(shared)} in the list")
 
 
-def _collect(one: ClipList, base: Path, first: int, finder: ClipFinder, note: str) -> Found:
+def _collect(one: ClipList, base: Path, first: int, finder: ClipFinder, note: str) -> FoundClips:
     paths, missing = [], []
     for row in one.rows:
         wanted = base.joinpath(*row.parts[first:])
@@ -152,7 +152,7 @@ def _collect(one: ClipList, base: Path, first: int, finder: ClipFinder, note: st
         paths.append(path or wanted)
     if len(missing) == len(one.rows):
         raise InputError(f"{one.where(one.rows[0])}: no such clip: {paths[0]}", "drop")
-    return Found(paths, missing, note)
+    return FoundClips(paths, missing, note)
 
 
 def _shared_folders(rows: Sequence[Row]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from peclip.errors import InputError, counted, listed, short
 
 WORDS: dict[Split | None, str] = {"train": "training", "val": "validation", "test": "test", None: "training"}
 
-Entry = dict[str, Any]
+ManifestRow = dict[str, Any]
 """A row of the manifest."""
 
 
@@ -32,7 +32,7 @@ class _Resolved:
 
     source: ClipList
     role: Split | None
-    entries: dict[str, Entry]
+    entries: dict[str, ManifestRow]
 
 
 def prepare_list(
@@ -100,13 +100,13 @@ def _unread(one: ClipList) -> str:
     return f"; not read: {listed(map(repr, names))}" if names else ""
 
 
-def _entries(one: ClipList, paths: Sequence[Path], labels: Sequence[str], root: Path) -> dict[str, Entry]:
+def _entries(one: ClipList, paths: Sequence[Path], labels: Sequence[str], root: Path) -> dict[str, ManifestRow]:
     """Return the rows of the manifest.
 
     Raises:
         InputError: a clip occurs twice.
     """
-    entries: dict[str, Entry] = {}
+    entries: dict[str, ManifestRow] = {}
     for row, path, label in zip(one.rows, paths, labels, strict=True):
         name = str(path.relative_to(root))
         if name in entries:
@@ -115,7 +115,7 @@ def _entries(one: ClipList, paths: Sequence[Path], labels: Sequence[str], root: 
     return entries
 
 
-def _joined(lists: Sequence[_Resolved]) -> tuple[list[Entry], str]:
+def _joined(lists: Sequence[_Resolved]) -> tuple[list[ManifestRow], str]:
     """Return the rows of all lists with their splits or folds, and a note about the folds.
 
     Raises:
@@ -135,7 +135,7 @@ def _joined(lists: Sequence[_Resolved]) -> tuple[list[Entry], str]:
     tested = {name for one in test for name in one.entries}
     if trained & tested and len(train) == len(test) > 1 and len(lists) == 2 * len(test):
         return _folds(train, test)
-    rows: dict[str, Entry] = {}
+    rows: dict[str, ManifestRow] = {}
     for one in lists:
         for name, entry in one.entries.items():
             if name in rows:
@@ -146,14 +146,14 @@ def _joined(lists: Sequence[_Resolved]) -> tuple[list[Entry], str]:
     return list(rows.values()), ""
 
 
-def _folds(train: Sequence[_Resolved], test: Sequence[_Resolved]) -> tuple[list[Entry], str]:
+def _folds(train: Sequence[_Resolved], test: Sequence[_Resolved]) -> tuple[list[ManifestRow], str]:
     """Return a row for each clip, with the fold that tests it.
 
     Raises:
         InputError: a clip is tested in two folds or has two labels, or a fold does not train on all clips that it does not test.
     """
     pairs = _paired(train, test)
-    rows: dict[str, Entry] = {}
+    rows: dict[str, ManifestRow] = {}
     for number, (_, one) in pairs.items():
         for name, entry in one.entries.items():
             if name in rows:

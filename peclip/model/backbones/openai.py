@@ -55,7 +55,7 @@ class Details:
     text_eps: float = 1e-5
 
 
-BLOCK = {
+BLOCK_LAYERS = {
     "layer_norm1": "ln_1",
     "layer_norm2": "ln_2",
     "mlp.fc1": "mlp.c_fc",
@@ -178,4 +178,4 @@ def _tensor(state: State, names: Names, name: str) -> Tensor:
     prefix = f"{names.vision if tower == 'vision' else names.text}transformer.resblocks.{block}"
     if layer in IN_PROJECTION:  # queries, keys and values are one matrix there
         return state[f"{prefix}.attn.in_proj_{kind}"].chunk(3)[IN_PROJECTION.index(layer)]
-    return state[f"{prefix}.{BLOCK[layer]}.{kind}"]
+    return state[f"{prefix}.{BLOCK_LAYERS[layer]}.{kind}"]

@@ -19,7 +19,7 @@ from peclip import __version__
 from peclip.errors import InputError, counted, first_line
 from peclip.files import atomic_write
 from peclip.model.fast.gru import GRU
-from peclip.model.io.onnx_dtype import Dtype, in_dtype
+from peclip.model.io.onnx_dtype import OnnxDtype, in_dtype
 from peclip.model.peclip import PEClip
 
 OPSET = 18
@@ -82,7 +82,7 @@ class Vision(nn.Module):
 
 
 @torch.no_grad()
-def write_onnx(net: PEClip, path: Path, dtype: Dtype = "fp32") -> Parity:
+def write_onnx(net: PEClip, path: Path, dtype: OnnxDtype = "fp32") -> Parity:
     """Write the vision part of a model as an ONNX file, after comparing it with torch on several shapes.
 
     Input ``video``, float32 (B, T, 3, H, W), is normalised as for :meth:`PEClip.forward`; B and T are dynamic.
@@ -117,7 +117,7 @@ def write_onnx(net: PEClip, path: Path, dtype: Dtype = "fp32") -> Parity:
 
 
 @torch.no_grad()
-def compare(net: PEClip, path: Path, onnxruntime: Any, dtype: Dtype = "fp32") -> Parity:
+def compare(net: PEClip, path: Path, onnxruntime: Any, dtype: OnnxDtype = "fp32") -> Parity:
     """Compare the logits of a file with those of torch.
 
     Raises:
@@ -236,7 +236,7 @@ def _is_plain(rnn: nn.RNNBase) -> bool:
     return is_simple and rnn.mode in GATES and rnn.bias and not rnn.proj_size
 
 
-def _describe(onnx: Any, model: Any, net: PEClip, dtype: Dtype) -> None:
+def _describe(onnx: Any, model: Any, net: PEClip, dtype: OnnxDtype) -> None:
     """Write what users of the file need into its metadata, as JSON if it is more than a word."""
     clips = net.clip_format
     preprocessing = {

@@ -5,14 +5,14 @@ import logging
 from pathlib import Path
 from typing import Any, Literal
 
-Dtype = Literal["fp32", "fp16", "int8"]
+OnnxDtype = Literal["fp32", "fp16", "int8"]
 """Precision of the weights of an ONNX file."""
 
 RECURRENCES = ["GRU", "LSTM", "RNN"]
 """Operators that stay in fp32: ONNX Runtime has no others for a CPU."""
 
 
-def in_dtype(onnx: Any, model: Any, dtype: Dtype, folder: Path) -> Any:
+def in_dtype(onnx: Any, model: Any, dtype: OnnxDtype, folder: Path) -> Any:
     """Return a graph with weights of another precision; inputs and outputs stay float32.
 
     fp16 halves the file, and products are computed in fp16 if the device has it. int8 quarters it: the weights of products are
