@@ -68,7 +68,7 @@ def test_without_a_display_one_line_says_so(monkeypatch):
 
 
 def test_a_window_is_for_a_camera(checkpoint, tmp_path):
-    with pytest.raises(InputError, match="show needs a camera, but .* is not one"):
+    with pytest.raises(InputError, match=r"show needs a camera, but .* is not one"):
         recognize(["a.mp4"], checkpoint, out=str(tmp_path), faces="none", show=True)
 
 
