@@ -14,7 +14,7 @@ from peclip.errors import InputError
 from peclip.guard import HOOKS, guarded
 from peclip.model import SharedAdapter
 from peclip.train.cli.command import command
-from peclip.train.cv import FitOptions
+from peclip.train.several import FitOptions
 
 CALLS = []
 

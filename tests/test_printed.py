@@ -25,7 +25,7 @@ from peclip.results.crossval import summarise, write_summary
 from peclip.results.evaluation import read_evaluation
 from peclip.testing import check_adapter
 from peclip.train.cli.lightning import PEClipCLI
-from peclip.train.cv import FitOptions
+from peclip.train.several import FitOptions
 from tests.lacking import YUNET, needs, needs_yunet
 from tests.printed.blocks import ROOT, SHOWN, TRIED, blocks, is_script, lines
 from tests.printed.stage import TRAINED, Stage, here, small_demo, tiny_hub

@@ -4,54 +4,39 @@ The folds are trained one after another in this process, each from the same seed
 results of ``peclip fit --data.fold``, and the end of the process ends all of it, so that no fold can continue unseen.
 """
 
-import gc
-import hashlib
 import shutil
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from jsonargparse import Namespace
 
 from peclip.configuration import load
 from peclip.data.manifest import Manifest
-from peclip.data.manifest.soft import soft_columns
-from peclip.data.source import read_source, split_source
-from peclip.errors import InputError, first_line, options_below
-from peclip.files import LOCK, file_errors, locked, read_regular_text, write_text
+from peclip.data.source import split_source
+from peclip.errors import InputError, options_below
+from peclip.files import file_errors, write_text
 from peclip.labels import class_names
 from peclip.model.precision import best_precision
 from peclip.results.crossval import RESULTS, print_summary, summarise, write_summary
 from peclip.results.evaluation import read_evaluation
 from peclip.results.options import OPTIONS, read_options
 from peclip.terminal import say
-from peclip.train.cli.building import generate_demo
 from peclip.train.cli.checks import check_fractions
 from peclip.train.cli.command import command
-from peclip.train.cli.lightning import PEClipCLI
-from peclip.train.private_hooks import ParseOnlyCLI, process_rank
-from peclip.train.runs.folder import ALLOW, RUNS, missing_above, next_folder, number_of, remove_folder
-from peclip.train.runs.origin import FILE as ORIGIN
+from peclip.train.private_hooks import process_rank
+from peclip.train.runs.folder import RUNS, next_folder, number_of
 from peclip.train.runs.record import mixed_results
-from peclip.train.runs.recorder import given_options
-
-CLIPS = "clips.sha256"
-"""Digest of the table of clips, in its folder: to resume, it has to be the same."""
-
-
-class FitOptions(ParseOnlyCLI, PEClipCLI):
-    """Parses the options of ``peclip fit``; nothing is built and nothing is run."""
-
-    def before_instantiate_classes(self) -> None:
-        """Do nothing, so that the options stay as they are on the command line."""
-
-    @property
-    def text(self) -> str:
-        """The options as YAML, without the location of the results."""
-        return self.subcommand_parser("fit").dump(given_options(self.options), skip_none=False)
+from peclip.train.several import (
+    CLIPS,
+    FitOptions,
+    alone,
+    check_one_run_options,
+    digest_of,
+    read_clips,
+    read_digest,
+    train_and_free,
+)
 
 
 def run(args: list[str], within: Path | None = None) -> None:
@@ -77,7 +62,8 @@ def run(args: list[str], within: Path | None = None) -> None:
         for fold in _unfinished(folder, source):
             _train(fold, folder, args, within or folder)
         return
-    with file_errors(), _alone(folder):
+    busy = f"another peclip cv is running in {folder}: wait for it, or set another --name or --folder"
+    with file_errors(), alone(folder, busy, leftovers={OPTIONS, CLIPS}):
         _begin(folder, given.text, source)
         for fold in _unfinished(folder, source):
             say(f"Fold {fold}")
@@ -98,15 +84,7 @@ def _check(options: Namespace) -> Manifest:
     data, trainer = options.data, options.trainer
     if data.fold is not None:
         raise InputError(f"data.fold is {data.fold}, but peclip cv tests on every fold: omit it (--data.fold null)")
-    if options.ckpt_path is not None:
-        raise InputError(
-            "ckpt_path belongs to one run: peclip cv resumes by itself with the folds that are not finished; to start every "
-            "fold from a trained model, set --init_from"
-        )
-    if options[ALLOW]:
-        raise InputError(f"{ALLOW} belongs to one run: the folds of a cross-validation have the same options")
-    if option := without_results(trainer):
-        raise InputError(f"trainer.{option} leaves no results of the folds to summarise: omit it in peclip cv")
+    check_one_run_options(options, "peclip cv")
     source = read_clips(data)
     if len(source.folds) < 2:
         there = f"has fold {source.folds[0]} alone" if source.folds else "has no folds"
@@ -134,48 +112,11 @@ def _check_folds(data: Namespace, source: Manifest, trainer: Namespace) -> None:
             raise InputError(f"fold {fold}: {error}") from error
 
 
-def without_results(trainer: Namespace) -> str | None:
-    """Return the option with which a training leaves no results, None where there is none."""
-    idle = {"fast_dev_run": trainer.fast_dev_run, "limit_test_batches 0": trainer.limit_test_batches == 0}
-    return next((option for option, is_set in idle.items() if is_set), None)
-
-
-def read_clips(data: Namespace) -> Manifest:
-    """Return all clips that the options of the data name; those of the demo are generated.
-
-    Raises:
-        InputError: they cannot be read.
-    """
-    generate_demo(data)
-    with options_below("data"):
-        return read_source(data.manifest, data.root, data.benchmark, data.options, data.allow_outside, data.soft_labels)
-
-
 def _folder(runs: Path) -> Path:
     """Return the folder of the latest cross-validation if it is not finished, else the next one."""
     following = next_folder(runs, "cv")
     latest = following.with_name(f"cv_{number_of(following) - 1}")
     return latest if latest.is_dir() and not (latest / RESULTS).exists() else following
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Create and lock the folder; if it holds no fold, remove it at the end with the empty folders that were made above it.
-
-    Raises:
-        InputError: another process has locked it; the two would delete each other's folds.
-    """
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    is_own = names <= {LOCK} or CLIPS in names
-    made = missing_above(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    busy = f"another peclip cv is running in {folder}: wait for it, or set another --name or --folder"
-    with locked(folder, busy):
-        try:
-            yield
-        finally:
-            if is_own and {path.name for path in folder.iterdir()} <= {LOCK, OPTIONS, CLIPS}:
-                remove_folder(folder, made)
 
 
 def _begin(folder: Path, text: str, source: Manifest) -> None:
@@ -206,29 +147,6 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
         return
     for name, content in ((CLIPS, f"{digest}\n"), (OPTIONS, text)):  # the first one tells what the folder is
         write_text(folder / name, content)
-
-
-def digest_of(source: Manifest) -> str:
-    """Return a digest of what decides on which clips a run, or a fold, is trained, validated and tested."""
-    more = (*source.fold_columns.values(), *soft_columns(source.table).values())
-    subject = ["subject"] if source.table["subject"].ne("").any() else []  # whom validation keeps apart
-    columns = ["path", "label", "split", "fold", "start", "end", *more, *subject]
-    return hashlib.sha256(source.table[columns].to_csv().encode(errors="surrogateescape")).hexdigest()
-
-
-def read_digest(folder: Path) -> str | None:
-    """Return the digest of the clips with which a folder was begun; None where it has none.
-
-    Raises:
-        InputError: it is not UTF-8, or not a file.
-    """
-    path = folder / CLIPS
-    try:
-        return read_regular_text(path).strip()
-    except FileNotFoundError:
-        return None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} cannot be read: {first_line(error)}: set another --name or --folder") from error
 
 
 def _check_same(folder: Path, now: Mapping[str, Any]) -> None:
@@ -275,38 +193,3 @@ def _unfinished(folder: Path, source: Manifest) -> list[int]:
 
 def _train(fold: int, folder: Path, args: list[str], within: Path) -> None:
     train_and_free(within, ["fit", *args, "--data.fold", str(fold), "--folder", str(_run_of(folder, fold))])
-
-
-class OneOfSeveral(PEClipCLI):
-    """``peclip fit`` as a fold or a seed of a command that resumes by itself.
-
-    Args:
-        args: as for PEClipCLI.
-        within: folder of all folds and seeds, which start from the same weights: mean and spread are of these.
-        options: as for PEClipCLI.
-    """
-
-    RESUME = "resume with the same command"
-    OTHER_ORIGIN = (
-        "put that model back, or start all again from a copy that stays as it is, with another --name or --folder"
-    )
-
-    def __init__(self, *args: Any, within: Path, **options: Any) -> None:
-        self._within = within
-        super().__init__(*args, **options)
-
-    def started_before(self) -> list[Path]:
-        """Return the folds and seeds that have started from a model."""
-        return sorted(path.parent for runs in ("*", "*/*") for path in self._within.glob(f"{runs}/{ORIGIN}"))
-
-
-def train_and_free(within: Path, args: list[str]) -> None:
-    """Run ``peclip fit`` with a command line, as one of those in a folder, and free its resources before the next run."""
-    try:
-        command(OneOfSeveral, args, within=within)
-    finally:
-        if wandb := sys.modules.get("wandb"):
-            wandb.finish()  # otherwise the next fold would be logged into the run of this one
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()

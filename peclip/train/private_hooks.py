@@ -135,6 +135,10 @@ class HookedCLI(LightningCLI):
         """Run the subcommand."""
         super()._run_subcommand(subcommand)
 
+    def set_seed(self) -> None:
+        """Seed the random generators of this process."""
+        super()._set_seed()
+
     def subcommand_parser(self, subcommand: str) -> LightningArgumentParser:
         """Return the parser of a subcommand."""
         return super()._parser(subcommand)
@@ -152,21 +156,11 @@ class HookedCLI(LightningCLI):
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         return self.subcommand_arguments(subcommand, super()._prepare_subcommand_kwargs(subcommand))
 
+    def _set_seed(self) -> None:
+        self.set_seed()
+
     def _run_subcommand(self, subcommand: str) -> None:
         self.run_subcommand(subcommand)
-
-
-class ParseOnlyCLI(HookedCLI):
-    """A command line that is parsed only: nothing is built, seeded or run."""
-
-    def instantiate_classes(self) -> None:
-        """Build nothing."""
-
-    def run_subcommand(self, subcommand: str) -> None:
-        """Run nothing."""
-
-    def _set_seed(self) -> None:
-        """Seed nothing."""
 
 
 def handle_signals_with(trainer: Trainer, handler: SignalHandler) -> None:

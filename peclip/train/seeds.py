@@ -5,8 +5,7 @@ stays, an interrupted run continues from its checkpoint, and an interrupted cros
 """
 
 import shutil
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from peclip.configuration import load
 from peclip.data.manifest import Manifest
 from peclip.data.source import split_source
 from peclip.errors import InputError, options_below
-from peclip.files import LOCK, file_errors, locked, write_text
+from peclip.files import file_errors, write_text
 from peclip.results.crossval import RESULTS
 from peclip.results.evaluation import METRICS
 from peclip.results.options import OPTIONS, read_options
@@ -24,13 +23,22 @@ from peclip.results.table import table
 from peclip.terminal import say
 from peclip.train.cli.checks import SEEDS
 from peclip.train.cli.command import command
-from peclip.train.cv import CLIPS, FitOptions, digest_of, read_clips, read_digest, train_and_free, without_results
 from peclip.train.cv import run as cross_validate
 from peclip.train.private_hooks import process_rank
 from peclip.train.runs.checkpoint_io import LAST
 from peclip.train.runs.checkpoints import PREVIOUS
-from peclip.train.runs.folder import ALLOW, RUNS, missing_above, remove_folder
+from peclip.train.runs.folder import RUNS
 from peclip.train.runs.record import mixed_results
+from peclip.train.several import (
+    CLIPS,
+    FitOptions,
+    alone,
+    check_one_run_options,
+    digest_of,
+    read_clips,
+    read_digest,
+    train_and_free,
+)
 
 OPTION = "--seeds"
 
@@ -56,51 +64,36 @@ def run(args: list[str]) -> None:
     name, (number, rest) = args[0], _split(args[1:])
     given = command(FitOptions, ["fit", *rest])
     options = given.options
-    _check(options, number)
+    check_one_run_options(options, f"peclip {name} {OPTION}")
+    if (last := options.seed_everything + number - 1) >= SEEDS:
+        raise InputError(f"seed_everything is {last} for the last of {number} seeds, expected 0 to {SEEDS - 1}")
     default = Path(RUNS, options.name, "cv") if name == "cv" else Path(RUNS, options.name)
     folder = Path(options.folder) if options.folder else default
     runs = {seed: folder / f"seed_{seed}" for seed in range(options.seed_everything, options.seed_everything + number)}
-    last, train = (RESULTS, _cross_validate) if name == "cv" else (METRICS, _train)
+    last_file, train = (RESULTS, _cross_validate) if name == "cv" else (METRICS, _train)
     # With several devices, the other processes start when the first one is in its first run, and continue with it.
     if process_rank():
-        for seed, run in _unfinished(runs, last).items():
-            train(run, seed, rest)
+        for seed, run_folder in _unfinished(runs, last_file).items():
+            train(run_folder, seed, rest)
         return
     busy = f"another peclip {name} --seeds is running in {folder}: wait for it, or set another --name or --folder"
     with file_errors():
         _check_kinds(folder, name)
-    with file_errors(), _alone(folder, busy):
-        unfinished = _unfinished(runs, last)
-        for seed, run in runs.items():
+    with file_errors(), alone(folder, busy, leftovers={CLIPS}):
+        unfinished = _unfinished(runs, last_file)
+        for seed, run_folder in runs.items():
             if seed not in unfinished:
-                _check_same(run, load(given.text))
+                _check_same(run_folder, load(given.text))
         if unfinished:
             clips = read_clips(options.data)
             if name == "fit":
                 _check_evaluated(clips, options)
             _check_clips(folder, clips, is_begun=len(unfinished) < len(runs))
-        for seed, run in unfinished.items():
+        for seed, run_folder in unfinished.items():
             say(f"Seed {seed}")
-            train(run, seed, rest)
-        table([str(run) for run in runs.values()])
+            train(run_folder, seed, rest)
+        table([str(run_folder) for run_folder in runs.values()])
         say(f"The runs are in {folder}")
-
-
-@contextmanager
-def _alone(folder: Path, busy: str) -> Iterator[None]:
-    """Create and lock the folder; if no run has begun in it, remove it at the end with the empty folders that were made above it.
-
-    Raises:
-        InputError: another process has locked it, with this message.
-    """
-    made = missing_above(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder, busy):
-        try:
-            yield
-        finally:
-            if {path.name for path in folder.iterdir()} <= {LOCK, CLIPS}:
-                remove_folder(folder, made)
 
 
 def _split(args: list[str]) -> tuple[int, list[str]]:
@@ -115,22 +108,6 @@ def _split(args: list[str]) -> tuple[int, list[str]]:
     if not value.isascii() or not value.isdigit() or not 1 <= int(value[:9]) <= MOST:
         raise InputError(f"{OPTION} is {value!r}, expected a number of seeds from 1 to {MOST:,}")
     return int(value), [*args[:place], *rest]
-
-
-def _check(options: Namespace, number: int) -> None:
-    """Check that the options are those of several runs.
-
-    Raises:
-        InputError: one belongs to a single run.
-    """
-    if options.ckpt_path is not None:
-        raise InputError(f"ckpt_path belongs to one run: with {OPTION} the same command resumes by itself; omit it")
-    if options[ALLOW]:
-        raise InputError(f"{ALLOW} belongs to one run: runs of several seeds have the same options")
-    if option := without_results(options.trainer):
-        raise InputError(f"trainer.{option} leaves no results for the table: omit it with {OPTION}")
-    if (last := options.seed_everything + number - 1) >= SEEDS:
-        raise InputError(f"seed_everything is {last} for the last of {number} seeds, expected 0 to {SEEDS - 1}")
 
 
 def _check_same(run: Path, now: dict[str, Any]) -> None:

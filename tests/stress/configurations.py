@@ -47,7 +47,7 @@ from peclip.errors import InputError
 from peclip.guard import guarded
 from peclip.model import Adapter, MaPLe
 from peclip.train.cli.command import command
-from peclip.train.cv import FitOptions
+from peclip.train.several import FitOptions
 
 KINDS: dict[str, tuple[type, ...]] = {
     "trainer.logger": (Logger,),

@@ -193,7 +193,7 @@ def test_workers_are_no_part_of_the_result(resuming, monkeypatch):
 
 def test_changes_are_of_one_run(resuming):
     result = run("cv", "--config", resuming, "--allow_changes", "true")
-    assert_refused(result, "allow_changes belongs to one run: the folds of a cross-validation have the same options")
+    assert_refused(result, "allow_changes belongs to one run: all runs of peclip cv have the same options")
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from peclip.errors import InputError
-from peclip.train import cv, seeds
 from peclip.train.cli import lightning
 from peclip.train.runs.resume import remove_empty_run
 from peclip.train.seeds import OPTION
+from peclip.train.several import alone
 from tests.processes import AtCall, in_a_process, send
 from tests.runs import few_calls, run, write_config
 from tests.train.test_cv import write_folds
@@ -35,10 +35,10 @@ def test_a_run_whose_folders_are_nested_deeper_than_calls_may_be_is_not_empty(tm
     assert (tmp_path / "a").is_dir()
 
 
-@pytest.mark.parametrize("trained_in", [cv._alone, partial(seeds._alone, busy="")])
-def test_a_folder_in_which_nothing_was_trained_goes_with_those_that_were_made_for_it(trained_in, tmp_path):
+def test_a_folder_in_which_nothing_was_trained_goes_with_those_that_were_made_for_it(tmp_path):
     (tmp_path / "kept").mkdir()
-    with pytest.raises(InputError, match="a mistake"), trained_in(tmp_path / "kept/made/run"):
+    trained_in = alone(tmp_path / "kept/made/run", busy="", leftovers=())
+    with pytest.raises(InputError, match="a mistake"), trained_in:
         raise InputError("a mistake")
     assert [*tmp_path.rglob("*")] == [tmp_path / "kept"]
 
