@@ -18,7 +18,7 @@ Schedule = Literal["cosine", "step"]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RateSchedule:
     """Schedule of the learning rates of a training (PE-CLIP, section 4).
 
     Attributes:

@@ -25,7 +25,7 @@ from peclip.train.cluster.sharded import check_strategy, shard
 from peclip.train.evaluation import SAME_ON_ALL_RANKS, EvaluationModule
 from peclip.train.groups import parameter_groups
 from peclip.train.losses import CROSS_ENTROPY, check_untrained, total_loss
-from peclip.train.lr_scheduler import Recipe, Schedule, set_rates
+from peclip.train.lr_scheduler import RateSchedule, Schedule, set_rates
 from peclip.train.metrics import TrainMeans
 from peclip.train.optimizers import (
     Scheduler,
@@ -124,7 +124,7 @@ class PEClipModule(EvaluationModule):
         self.strict_loading = False  # a checkpoint holds only what is trainable
         self.lr_adapters, self.lr_prompts, self.lr_peft = lr_adapters, lr_prompts, lr_peft
         self.lr_temporal, self.lr_norms, self.weight_decay = lr_temporal, lr_norms, weight_decay
-        self.recipe = Recipe(warmup_epochs, warmup_lr, schedule, step_epochs, step_factor)
+        self.rate_schedule = RateSchedule(warmup_epochs, warmup_lr, schedule, step_epochs, step_factor)
         self.loss, self.optimizer, self.lr_scheduler = loss or CROSS_ENTROPY, optimizer, lr_scheduler
         self.frozen, self.residual, self.sharded = frozen, residual, sharded
         self.class_weights, self._unweighted = class_weights, self.loss
@@ -293,9 +293,9 @@ class PEClipModule(EvaluationModule):
         return torch.optim.AdamW(groups, weight_decay=self.weight_decay, fused=fused)
 
     def _schedule(self, optimizer: Optimizer) -> dict[str, Any]:
-        """Return Lightning's description of the schedule: a custom one steps by epochs, the recipe by steps."""
+        """Return Lightning's description of the schedule: a custom one steps by epochs, the rate schedule by steps."""
         if self.lr_scheduler:
-            self.recipe.say_replaced()
+            self.rate_schedule.say_replaced()
             scheduler = with_own_rates(self.lr_scheduler, optimizer)
             return described(scheduler, self.monitors, self.trainer.check_val_every_n_epoch or 1)
         total = self.trainer.estimated_stepping_batches
@@ -303,7 +303,7 @@ class PEClipModule(EvaluationModule):
             raise InputError("the schedule needs an end: set trainer.max_epochs or trainer.max_steps")
         self.trainer.fit_loop.setup_data()  # with max_steps alone, Lightning has not counted the batches yet
         epoch = max(math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches), 1)
-        return {"scheduler": self.recipe.scheduler(optimizer, epoch, int(total)), "interval": "step"}
+        return {"scheduler": self.rate_schedule.scheduler(optimizer, epoch, int(total)), "interval": "step"}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save only the trainable weights, those of a callback that averages them included, and what rebuilds the model."""

@@ -20,7 +20,7 @@ from peclip.train.cli.building import generate_demo
 from peclip.train.cli.command import command
 from peclip.train.cli.lightning import PEClipCLI
 from peclip.train.runs.folder import ALLOW, missing_above, remove_folder
-from peclip.train.runs.origin import FILE as ORIGIN
+from peclip.train.runs.origin import ORIGIN_FILE
 from peclip.train.runs.recorder import given_options
 
 CLIPS = "clips.sha256"
@@ -151,7 +151,7 @@ class OneOfSeveral(PEClipCLI):
 
     def started_before(self) -> list[Path]:
         """Return the folds and seeds that have started from a model."""
-        return sorted(path.parent for runs in ("*", "*/*") for path in self._within.glob(f"{runs}/{ORIGIN}"))
+        return sorted(path.parent for runs in ("*", "*/*") for path in self._within.glob(f"{runs}/{ORIGIN_FILE}"))
 
 
 def train_and_free(within: Path, args: list[str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from peclip.data.benchmarks import read_benchmark
 from peclip.errors import InputError
-from peclip.train.runs.shards import clips_digest
+from peclip.train.runs.shards import shardable_digest
 from tests.trees import write_clip
 
 
@@ -80,4 +80,4 @@ def test_a_file_whose_name_is_not_utf8_is_a_clip_like_any_other(tmp_path):
     assert manifest.clip(0).path == tmp_path / name
     assert manifest.clip(0).path.exists()
     with pytest.raises(InputError, match="the name of a clip is not UTF-8, which shards need: rename it"):
-        clips_digest(manifest)
+        shardable_digest(manifest)

@@ -12,7 +12,7 @@ from peclip.data.pack import Packing, pack
 from peclip.errors import InputError
 from peclip.inference import face_clips
 from peclip.inference.face_clips import Cropping, crop_faces
-from peclip.train.runs.shards import clips_digest
+from peclip.train.runs.shards import shardable_digest
 from tests.media import write_frames, write_video
 
 
@@ -40,7 +40,7 @@ def test_other_files_of_the_same_names_are_other_clips(clips, name):
     with (clips.root / name).open("ab") as file:
         file.write(b"more")
     assert contents_digest(clips) != before
-    assert clips_digest(clips) != before
+    assert shardable_digest(clips) != before
 
 
 def test_files_in_a_folder_that_are_no_frames_change_nothing(clips):

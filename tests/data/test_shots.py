@@ -5,7 +5,7 @@ import pytest
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.source import draw_shots
 from peclip.errors import InputError
-from peclip.train.runs.clips import clip_digests
+from peclip.train.runs.clips import split_digests
 from tests.data.test_source import paths, table
 
 
@@ -32,7 +32,7 @@ def test_the_seed_draws_and_fewer_clips_are_among_more(tmp_path):
 
 
 def test_the_digest_of_the_training_clips_knows_the_shots(tmp_path):
-    whole, few = (clip_digests(module(tmp_path, shots=shots)) for shots in (None, 4))
+    whole, few = (split_digests(module(tmp_path, shots=shots)) for shots in (None, 4))
     assert whole["training"] != few["training"]
     assert {name: whole[name] for name in ("validation", "test")} == {
         name: few[name] for name in ("validation", "test")

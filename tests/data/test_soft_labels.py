@@ -15,7 +15,7 @@ from peclip.data.manifest import Manifest
 from peclip.data.pack import Packing, pack
 from peclip.data.soft_labels import soft_targets
 from peclip.errors import InputError
-from peclip.train.runs.clips import clip_digests
+from peclip.train.runs.clips import split_digests
 from tests.runs import LABELS, write_data
 
 HEADER = "path,label,split,p_happy,p_sadness,p_anger"
@@ -155,10 +155,10 @@ def test_a_clip_that_cannot_be_read_has_a_target_of_nothing(tmp_path):
 
 def test_the_digest_of_the_training_clips_knows_the_soft_labels_that_are_used(tmp_path):
     before = write(tmp_path, *ROWS)
-    hard, soft = (clip_digests(module(before, soft_labels=used)) for used in (False, True))
+    hard, soft = (split_digests(module(before, soft_labels=used)) for used in (False, True))
     write(tmp_path, ROWS[0], ROWS[1], "c.mp4,anger,train,0.1,0.2,0.7")
-    assert clip_digests(module(before, soft_labels=False)) == hard
-    changed = clip_digests(module(before))
+    assert split_digests(module(before, soft_labels=False)) == hard
+    changed = split_digests(module(before))
     assert {name for name in soft if soft[name] != changed[name]} == {"training"}
 
 

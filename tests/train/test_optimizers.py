@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import CyclicLR, LinearLR, OneCycleLR
 
 from peclip.errors import InputError
 from peclip.train.cli.complaints import as_input_error
-from peclip.train.lr_scheduler import Recipe
+from peclip.train.lr_scheduler import RateSchedule
 from peclip.train.optimizers import check_custom, check_rate, described, with_own_rates
 
 
@@ -111,8 +111,8 @@ def test_the_faults_of_ones_own_optimizer_keep_their_traceback(groups):
 
 
 def test_values_of_the_schedule_that_a_custom_one_replaces_are_said(capsys):
-    Recipe().say_replaced()
+    RateSchedule().say_replaced()
     assert capsys.readouterr().out == ""
-    Recipe(warmup_epochs=1.0, schedule="step").say_replaced()
+    RateSchedule(warmup_epochs=1.0, schedule="step").say_replaced()
     said = "Without effect, because lr_scheduler replaces the schedule: warmup_epochs 1.0, schedule step\n"
     assert capsys.readouterr().out == said

@@ -11,7 +11,7 @@ from peclip.data.datamodule import VideoDataModule
 from peclip.data.source import Splits, stratified_share
 from peclip.results.card import RunRecord
 from peclip.results.selection import Seen
-from peclip.train.runs.clips import clip_digests
+from peclip.train.runs.clips import split_digests
 from peclip.train.runs.own_clips import OwnClips, own_clips
 
 LABELS = ("happiness", "sadness")
@@ -35,7 +35,7 @@ def run_of(folder, data, seed=0, digests=False):
     options = {"seed_everything": seed, "data": {name: getattr(data, name) for name in names}}
     (folder / "config.yaml").write_text(yaml.safe_dump(options))
     if digests:
-        state = {"options": options, "clips": clip_digests(data)}
+        state = {"options": options, "clips": split_digests(data)}
         torch.save({"callbacks": {"LastCheckpoint": state}}, folder / "checkpoints/last.ckpt")
     return folder
 

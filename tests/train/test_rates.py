@@ -35,7 +35,7 @@ def test_rates_that_are_numbers_of_numpy_become_those_of_python(tiny_net):
     module = PEClipModule(tiny_net, lr_adapters=np.float64(4e-4), warmup_lr=np.float32(1e-5), lr_temporal=np.float64(1))
     for rate in (4e-4, np.float64(8e-4)):
         module.lr = rate
-        numbers = (*module.rates.values(), module.recipe.warmup_lr)
+        numbers = (*module.rates.values(), module.rate_schedule.warmup_lr)
         assert {type(number) for number in numbers} == {float}
 
 

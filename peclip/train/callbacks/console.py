@@ -21,7 +21,7 @@ from peclip.train.class_weights import as_sentence
 from peclip.train.runs.checkpoints import best_checkpoint
 
 
-class Summary(Callback):
+class StartSummary(Callback):
     """Prints the trainable parts, their sizes and the data before training."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

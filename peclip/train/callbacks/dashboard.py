@@ -40,7 +40,7 @@ from peclip.train.runs.boards import (
     show_settings,
     surroundings,
 )
-from peclip.train.runs.clips import clip_digests
+from peclip.train.runs.clips import split_digests
 from peclip.train.runs.recorder import Recorder
 
 FRAMES, SIDE = 6, 64
@@ -76,7 +76,7 @@ class Dashboard(EvaluationCallback):
             }
             facts = {
                 "model": model,
-                "clips": clip_digests(data),
+                "clips": split_digests(data),
                 **surroundings(),
             }
             show_settings(self._boards, {**self._recorder.options, "facts": facts})

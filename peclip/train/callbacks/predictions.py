@@ -23,7 +23,7 @@ from peclip.train.callbacks.run import EvaluationCallback, evaluated_clips, modu
 from peclip.train.cluster.ranks import of_all_ranks
 from peclip.train.module import PEClipModule
 from peclip.train.outputs import Outputs
-from peclip.train.runs.shards import Prediction, ShardFolder, clips_digest
+from peclip.train.runs.shards import Prediction, ShardFolder, shardable_digest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -185,7 +185,7 @@ def shard_writer(
     net, clips = module.net, data.predicted
     prediction = Prediction(
         clips=len(clips),
-        manifest=clips_digest(clips),
+        manifest=shardable_digest(clips),
         clips_per_shard=clips_per_shard,
         labels=list(net.labels),
         num_frames=data.clip_format.num_frames,

@@ -19,7 +19,7 @@ from peclip.guard import guarded
 from peclip.model.fast.allocator import keep_freed_memory
 from peclip.model.io.spec import trusting
 from peclip.terminal import say
-from peclip.train.callbacks.console import EpochLines, Progress, Summary
+from peclip.train.callbacks.console import EpochLines, Progress, StartSummary
 from peclip.train.callbacks.finite_loss import FiniteLoss
 from peclip.train.callbacks.predictions import PredictionWriter
 from peclip.train.callbacks.report import Report
@@ -157,7 +157,7 @@ def _keep_quiet() -> None:
 def _trainer_defaults(terminal: bool, source: str | None, model: TrainedModel | None) -> dict[str, Any]:
     # The report comes last: where there is a metrics.json, the run is complete.
     callbacks: list[Callback] = [
-        Summary(),
+        StartSummary(),
         Progress() if terminal else EpochLines(),
         TrainingTime(),
         FiniteLoss(),

@@ -60,7 +60,7 @@ from peclip.train.private_hooks import HookedCLI, know_rank
 from peclip.train.runs.checkpoints import START, BestCheckpoint, LastCheckpoint, best_checkpoint
 from peclip.train.runs.folder import RUNS
 from peclip.train.runs.origin import Origin
-from peclip.train.runs.record import ORIGIN, changed_at, repeats_steps
+from peclip.train.runs.record import INIT_FROM, changed_at, repeats_steps
 from peclip.train.runs.recorder import Recorder
 from peclip.train.runs.resume import Interrupted, remove_empty_run
 from peclip.train.runs.wandb_logger import ContinuedWandbLogger
@@ -168,7 +168,7 @@ class PEClipCLI(HookedCLI):
             let_finders_evaluate(options.trainer)
         self.folder = choose_folder(options, self.config.subcommand, self.resumed)
         options.trainer.precision = precision_of(options.trainer, self.resumed)
-        parser, started = self.subcommand_parser(self.config.subcommand), options.get(ORIGIN)
+        parser, started = self.subcommand_parser(self.config.subcommand), options.get(INIT_FROM)
         origin = Origin.of(started, self.model_named.trained) if started and self.model_named else None
         self.recorder = Recorder(parser, options, self.resumed, origin)
         self.save_config_kwargs = {"recorder": self.recorder}

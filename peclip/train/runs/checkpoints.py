@@ -15,7 +15,7 @@ from peclip.files import file_errors, move
 from peclip.model.io.checkpoint import within
 from peclip.model.torch_file import read_checkpoint
 from peclip.train.runs.checkpoint_io import LAST, NEXT, SyncedIO, in_background
-from peclip.train.runs.clips import clip_digests, same_batches
+from peclip.train.runs.clips import same_batches, split_digests
 from peclip.train.runs.states import check_states
 
 PREVIOUS = "previous.ckpt"
@@ -140,7 +140,7 @@ class LastCheckpoint(Checkpoint):
             if isinstance(callback, ModelCheckpoint) and Path(callback.dirpath or "") == self.folder:
                 callback.save_last = False
         data = trainer.datamodule  # type: ignore[attr-defined]
-        self._data = {"order": same_batches(trainer, data), "clips": clip_digests(data)}
+        self._data = {"order": same_batches(trainer, data), "clips": split_digests(data)}
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Publish the checkpoint of an earlier step once it is on disk."""

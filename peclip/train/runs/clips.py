@@ -21,7 +21,7 @@ def same_batches(trainer: Trainer, data: VideoDataModule) -> dict[str, int]:
     }
 
 
-def clip_digests(data: VideoDataModule) -> dict[str, str]:
+def split_digests(data: VideoDataModule) -> dict[str, str]:
     """Return a digest of the clips of each split: their paths, labels (soft ones where they are used) and times, in order."""
     splits = data.splits
     soft = soft_columns(splits.train.table).values() if data.soft_labels else ()

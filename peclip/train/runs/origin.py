@@ -12,7 +12,7 @@ from peclip.model.io.fits import digest
 from peclip.model.io.spec import as_json_text
 from peclip.results.records import from_json, read_json
 
-FILE = "origin.json"
+ORIGIN_FILE = "origin.json"
 """File of a run that started from a trained model: what that was at the time. Runs of earlier versions have none."""
 
 SETTINGS = ("adapters", "prompts", "temporal", "peft", "norms", "logit_scale", "clip_format")
@@ -51,9 +51,9 @@ class Origin:
         Raises:
             InputError: it did not, or its record cannot be read.
         """
-        if (found := read_json(run / FILE)) is None:
+        if (found := read_json(run / ORIGIN_FILE)) is None:
             return
-        before = from_json(Origin, found, str(run / FILE))
+        before = from_json(Origin, found, str(run / ORIGIN_FILE))
         if before.init_from != self.init_from:
             return
         known = {"weights": before.weights, **before.settings}
@@ -67,4 +67,4 @@ class Origin:
 
     def write(self, run: Path) -> None:
         """Record that a run starts from it."""
-        write_json(run / FILE, asdict(self))
+        write_json(run / ORIGIN_FILE, asdict(self))

@@ -19,7 +19,7 @@ from peclip.results.options import SEED_OPTION, read_options
 from peclip.results.selection import EvaluatedSplit, Seen, Selection, is_optimistic
 from peclip.train.runs.checkpoint_io import LAST
 from peclip.train.runs.checkpoints import LastCheckpoint
-from peclip.train.runs.clips import clip_digests
+from peclip.train.runs.clips import split_digests
 from peclip.train.runs.folder import run_of_model
 
 CHOOSING = (
@@ -153,7 +153,7 @@ def _own_data(options: Mapping[str, Any], data: VideoDataModule, known: Any) -> 
 def _has_digests(own: VideoDataModule, known: Mapping[str, Any], is_soft: bool) -> bool:
     """Return whether a run with these data trained and validated on the clips with these digests."""
     try:
-        digests = clip_digests(own)
+        digests = split_digests(own)
     except (InputError, OSError, ValueError):
         return False  # another list, which cannot be read or split as that of the run
     # The digest of training clips holds soft labels, which an evaluation does not read.

@@ -14,7 +14,7 @@ from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError
 from peclip.results.evaluation import METRICS
 from peclip.results.options import DEVICES, FREE, LOCATION, OPTIONS, OptionChange, by_name, read_changes, read_options
-from peclip.train.runs.clips import clip_digests, same_batches
+from peclip.train.runs.clips import same_batches, split_digests
 from peclip.train.runs.folder import ALLOW
 from peclip.train.runs.resume import Interrupted
 
@@ -55,7 +55,7 @@ EVALUATED = frozenset({"trainer.limit_test_batches", "data.eval_batch_size", "da
 LIMITS = ("trainer.max_epochs", "trainer.max_steps")
 """Ends of a training; a later one asks for nothing but more training."""
 
-ORIGIN = "init_from"
+INIT_FROM = "init_from"
 """The model that a training starts from; the options of one that starts from none lack it."""
 
 ON_SCREEN = ("RichProgressBar", "TQDMProgressBar", "RichModelSummary", "ModelSummary", "DeviceStatsMonitor")
@@ -80,7 +80,8 @@ def changes_on_resuming(
     earlier = read_changes(run.folder)
     known, stated = _by_plain_name(recorded_options(run)), _by_plain_name(options)
     known = _by_plain_name(defaults) | known
-    absent = ["model.class_path", *([] if run.checkpoint else [ORIGIN])]  # a checkpoint has the weights of its origin
+    # A checkpoint has the weights of the model that its training started from.
+    absent = ["model.class_path", *([] if run.checkpoint else [INIT_FROM])]
     stated = dict.fromkeys(name for name in absent if name in known) | stated
     names = {_plain(name): name for name, _ in by_name(options)}
     found = [
@@ -150,7 +151,7 @@ def check_same_clips(run: Interrupted, trainer: Trainer, data: VideoDataModule) 
                 f"the same, {start_again}"
             )
     known = run.state.get("clips", {})
-    for split, digest in clip_digests(data).items() if known else ():
+    for split, digest in split_digests(data).items() if known else ():
         if known.get(split) != digest:
             raise InputError(
                 f"{data.source.source} has other {split} clips than {_source(run)} was trained with (paths, labels, times or "

@@ -23,7 +23,7 @@ from peclip.train.runs.folder import ALLOW
 from peclip.train.runs.loggers import Logs, identified, read_logs, rows_ahead, write_logs
 from peclip.train.runs.origin import Origin
 from peclip.train.runs.record import (
-    ORIGIN,
+    INIT_FROM,
     changes_on_resuming,
     check_same_clips,
     in_short,
@@ -44,8 +44,8 @@ def given_options(options: Namespace) -> Namespace:
     given = options.clone()
     for option in OWN:
         given.pop(option, None)
-    if given.get(ORIGIN) is None:  # evaluations take config.yaml as well, and have no such option
-        given.pop(ORIGIN, None)
+    if given.get(INIT_FROM) is None:  # evaluations take config.yaml as well, and have no such option
+        given.pop(INIT_FROM, None)
     return given
 
 
@@ -92,10 +92,10 @@ class Recorder:
 
     def _keep_origin(self, resumed: Interrupted) -> None:
         """Keep on record which model a training was started from: once it has a checkpoint, its command need not name it."""
-        if resumed.in_place and resumed.checkpoint and self._given.get(ORIGIN) is None:
-            origin = recorded_options(resumed).get(ORIGIN)
+        if resumed.in_place and resumed.checkpoint and self._given.get(INIT_FROM) is None:
+            origin = recorded_options(resumed).get(INIT_FROM)
             if isinstance(origin, str):
-                self._given[ORIGIN] = origin
+                self._given[INIT_FROM] = origin
 
     @property
     def _in_place(self) -> Interrupted | None:

@@ -18,7 +18,7 @@ from peclip.train.runs.checkpoint_io import LAST
 from peclip.train.runs.checkpoints import ENDED, PREVIOUS, START, LastCheckpoint
 from peclip.train.runs.folder import VERSION, number_of, remove_folder, run_of_model
 from peclip.train.runs.loggers import FILE as LOGS
-from peclip.train.runs.origin import FILE as ORIGIN
+from peclip.train.runs.origin import ORIGIN_FILE
 from peclip.train.runs.states import check_states
 
 METRICS, METRICS_BEFORE, HPARAMS = "metrics.csv", ".before.csv", "hparams.yaml"
@@ -26,7 +26,7 @@ METRICS, METRICS_BEFORE, HPARAMS = "metrics.csv", ".before.csv", "hparams.yaml"
 MOST_DIGITS = 18
 """Digits of the largest step: the number has 64 bits."""
 
-BEFORE_TRAINING = {OPTIONS, CHANGES, LOGS, ORIGIN, START, "checkpoints", HPARAMS}
+BEFORE_TRAINING = {OPTIONS, CHANGES, LOGS, ORIGIN_FILE, START, "checkpoints", HPARAMS}
 """Files that are written before a training begins, beside those of TensorBoard."""
 
 

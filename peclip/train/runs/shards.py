@@ -242,7 +242,7 @@ class ShardFolder:
         write_json(self.path / STATE, asdict(self.prediction) | progress)
 
 
-def clips_digest(clips: Manifest) -> str:
+def shardable_digest(clips: Manifest) -> str:
     """Return a digest of clips, see :func:`peclip.data.contents.contents_digest`.
 
     Raises:
