@@ -72,7 +72,7 @@ TOGETHER = {
         "train/test_cv.py",
         "train/test_folders.py",
         "train/test_module.py",
-        "train/test_origin.py",
+        "train/test_start_model.py",
         "train/test_ranks.py",
         "train/test_shards.py",
         "train/test_skipped.py",

@@ -23,7 +23,6 @@ from peclip.train.class_weights import ClassWeights, loss_of
 from peclip.train.cluster.ranks import mean_over_ranks
 from peclip.train.cluster.sharded import check_strategy, shard
 from peclip.train.evaluation import SAME_ON_ALL_RANKS, EvaluationModule
-from peclip.train.groups import parameter_groups
 from peclip.train.losses import CROSS_ENTROPY, check_untrained, total_loss
 from peclip.train.lr_scheduler import RateSchedule, Schedule, set_rates
 from peclip.train.metrics import TrainMeans
@@ -36,6 +35,7 @@ from peclip.train.optimizers import (
     step_plateaus,
     with_own_rates,
 )
+from peclip.train.parameters import parameter_groups
 from peclip.train.private_hooks import average_exactly
 
 WEIGHT_DECAY = 1e-2
@@ -283,7 +283,7 @@ class PEClipModule(EvaluationModule):
         return {"optimizer": optimizer, "lr_scheduler": {"name": name, **self._schedule(optimizer)}}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the groups of :attr:`rates`; see :func:`peclip.train.groups.parameter_groups`."""
+        """Return the groups of :attr:`rates`; see :func:`peclip.train.parameters.parameter_groups`."""
         return parameter_groups(self.net, self.rates)
 
     def _adamw(self, groups: list[dict[str, Any]]) -> Optimizer:

@@ -20,8 +20,8 @@ from peclip.train.cli.building import generate_demo
 from peclip.train.cli.command import command
 from peclip.train.cli.lightning import PEClipCLI
 from peclip.train.runs.folder import ALLOW, missing_above, remove_folder
-from peclip.train.runs.origin import ORIGIN_FILE
 from peclip.train.runs.recorder import given_options
+from peclip.train.runs.start_model import ORIGIN_FILE
 
 CLIPS = "clips.sha256"
 """Digest of the table of clips, in its folder: to resume, it has to be the same."""

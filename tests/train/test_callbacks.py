@@ -22,9 +22,9 @@ from peclip.data.manifest import Manifest
 from peclip.model import PEClip, read_trained
 from peclip.model.arithmetic import clip_flops
 from peclip.results.evaluation import _read_predictions
+from peclip.train.callbacks.evaluation import trainable_parts
 from peclip.train.callbacks.finite_loss import FiniteLoss
 from peclip.train.callbacks.predictions import write_csv
-from peclip.train.callbacks.run import trainable_parts
 from peclip.train.module import PEClipModule
 from peclip.train.outputs import Outputs
 from tests.model.small import build

@@ -10,7 +10,7 @@ from torch.optim import SGD, Adafactor, Optimizer, SparseAdam
 from torch.optim.lr_scheduler import CyclicLR, LinearLR, OneCycleLR
 
 from peclip.errors import InputError
-from peclip.train.cli.complaints import as_input_error
+from peclip.train.cli.user_errors import as_input_error
 from peclip.train.lr_scheduler import RateSchedule
 from peclip.train.optimizers import check_custom, check_rate, described, with_own_rates
 

@@ -16,7 +16,7 @@ from peclip.model.naming import method_name
 from peclip.results.formatting import giga
 from peclip.results.selection import selection_note
 from peclip.terminal import say
-from peclip.train.callbacks.run import module_and_data, selection_of, trainable_parts
+from peclip.train.callbacks.evaluation import module_and_data, selection_of, trainable_parts
 from peclip.train.class_weights import as_sentence
 from peclip.train.runs.checkpoints import best_checkpoint
 

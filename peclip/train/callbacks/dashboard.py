@@ -20,8 +20,7 @@ from peclip.data.manifest import Manifest
 from peclip.results.calibration import calibration, draw_calibration
 from peclip.results.figures import draw_confusion
 from peclip.results.mistakes import Mistake, draw_mistakes, worst
-from peclip.train.arriving import Arriving
-from peclip.train.callbacks.run import (
+from peclip.train.callbacks.evaluation import (
     EvaluationCallback,
     count_parameters,
     count_trainable,
@@ -30,6 +29,7 @@ from peclip.train.callbacks.run import (
     module_and_data,
 )
 from peclip.train.cluster.ranks import of_all_ranks
+from peclip.train.host_copies import Arriving
 from peclip.train.outputs import Outputs
 from peclip.train.runs.boards import (
     boards_of,

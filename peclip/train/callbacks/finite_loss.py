@@ -9,9 +9,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peclip.data.batch import Batch
 from peclip.errors import InputError
-from peclip.train.arriving import Arriving
 from peclip.train.cluster.ranks import of_all_ranks
 from peclip.train.cluster.shutdown import reported_by_rank_zero
+from peclip.train.host_copies import Arriving
 
 SHOWN = 8
 """Maximum number of clips in a message."""

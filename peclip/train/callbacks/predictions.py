@@ -18,9 +18,9 @@ from peclip.labels import column
 from peclip.model.io.fits import model_digest
 from peclip.results.evaluation import PIECE
 from peclip.terminal import say
-from peclip.train.arriving import Arriving
-from peclip.train.callbacks.run import EvaluationCallback, evaluated_clips, module_and_data
+from peclip.train.callbacks.evaluation import EvaluationCallback, evaluated_clips, module_and_data
 from peclip.train.cluster.ranks import of_all_ranks
+from peclip.train.host_copies import Arriving
 from peclip.train.module import PEClipModule
 from peclip.train.outputs import Outputs
 from peclip.train.runs.shards import Prediction, ShardFolder, shardable_digest

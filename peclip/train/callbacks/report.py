@@ -11,7 +11,7 @@ from peclip.results.evaluation import Classes, Limited, Metrics, write_evaluatio
 from peclip.results.formatting import print_metrics
 from peclip.results.selection import EvaluatedSplit, Validated
 from peclip.terminal import say
-from peclip.train.callbacks.run import (
+from peclip.train.callbacks.evaluation import (
     count_parameters,
     count_trainable,
     evaluated_clips,

@@ -9,10 +9,10 @@ from peclip.files import move
 from peclip.results.evaluation import METRICS, PREDICTIONS
 from peclip.results.training import TRAINING
 from peclip.terminal import say
-from peclip.train.callbacks.run import module_and_data
-from peclip.train.groups import UNDECAYED
+from peclip.train.callbacks.evaluation import module_and_data
 from peclip.train.lr_scheduler import set_rates
 from peclip.train.module import PEClipModule
+from peclip.train.parameters import UNDECAYED
 from peclip.train.runs.record import SCHEDULE
 
 REPORT = (METRICS, "confusion.csv", "confusion.png", PREDICTIONS, TRAINING)

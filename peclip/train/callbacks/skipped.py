@@ -12,7 +12,7 @@ from peclip.data.manifest import Manifest
 from peclip.errors import InputError, counted
 from peclip.files import as_cell, atomic_write
 from peclip.terminal import say
-from peclip.train.callbacks.run import EvaluationCallback, module_and_data
+from peclip.train.callbacks.evaluation import EvaluationCallback, module_and_data
 from peclip.train.cluster.shutdown import reported_by_rank_zero
 from peclip.train.outputs import Outputs
 

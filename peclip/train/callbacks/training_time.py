@@ -16,7 +16,7 @@ from peclip.data.batch import Batch
 from peclip.results.training import STAGES, Training, Waits, write_training
 from peclip.terminal import say
 from peclip.train.callbacks.dashboard import Dashboard
-from peclip.train.callbacks.run import is_logged
+from peclip.train.callbacks.evaluation import is_logged
 from peclip.train.private_hooks import writer_of_rows
 from peclip.train.runs.boards import boards_of, show_numbers
 from peclip.train.runs.checkpoint_io import SyncedIO

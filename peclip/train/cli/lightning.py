@@ -33,7 +33,6 @@ from peclip.train.cli.checks import (
     check_values,
     check_words,
 )
-from peclip.train.cli.complaints import as_input_error
 from peclip.train.cli.options import CHECKPOINT, add_own_options
 from peclip.train.cli.places import choose_folder, choose_loggers, find_interrupted
 from peclip.train.cli.remarks import check_faces, say_what_differs
@@ -53,16 +52,17 @@ from peclip.train.cli.trainer import (
     replace_bar,
     without_limit,
 )
+from peclip.train.cli.user_errors import as_input_error
 from peclip.train.cluster.shutdown import ended_together
 from peclip.train.cluster.signals import asked_to_end, interrupted_by_ctrl_c, usr1_as_sigterm
 from peclip.train.optimizers import check_custom
 from peclip.train.private_hooks import HookedCLI, know_rank
 from peclip.train.runs.checkpoints import START, BestCheckpoint, LastCheckpoint, best_checkpoint
 from peclip.train.runs.folder import RUNS
-from peclip.train.runs.origin import Origin
 from peclip.train.runs.record import INIT_FROM, changed_at, repeats_steps
 from peclip.train.runs.recorder import Recorder
 from peclip.train.runs.resume import Interrupted, remove_empty_run
+from peclip.train.runs.start_model import Origin
 from peclip.train.runs.wandb_logger import ContinuedWandbLogger
 
 

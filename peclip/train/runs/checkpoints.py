@@ -15,8 +15,8 @@ from peclip.files import file_errors, move
 from peclip.model.io.checkpoint import within
 from peclip.model.torch_file import read_checkpoint
 from peclip.train.runs.checkpoint_io import LAST, NEXT, SyncedIO, in_background
+from peclip.train.runs.checkpoint_types import check_states
 from peclip.train.runs.clips import same_batches, split_digests
-from peclip.train.runs.states import check_states
 
 PREVIOUS = "previous.ckpt"
 """The checkpoint that was ``last.ckpt`` before."""

@@ -21,7 +21,6 @@ from peclip.train.runs.checkpoints import START, LastCheckpoint
 from peclip.train.runs.clips import BATCH
 from peclip.train.runs.folder import ALLOW
 from peclip.train.runs.loggers import Logs, identified, read_logs, rows_ahead, write_logs
-from peclip.train.runs.origin import Origin
 from peclip.train.runs.record import (
     INIT_FROM,
     changes_on_resuming,
@@ -31,6 +30,7 @@ from peclip.train.runs.record import (
     repeats_steps,
 )
 from peclip.train.runs.resume import Interrupted, keep_metrics, logged_rows
+from peclip.train.runs.start_model import Origin
 from peclip.train.runs.wandb_logger import Earlier
 
 FINDERS = (BatchSizeFinder, LearningRateFinder)

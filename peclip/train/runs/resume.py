@@ -15,11 +15,11 @@ from peclip.results.options import CHANGES, OPTIONS, read_changes
 from peclip.terminal import say
 from peclip.train.private_hooks import process_rank
 from peclip.train.runs.checkpoint_io import LAST
+from peclip.train.runs.checkpoint_types import check_states
 from peclip.train.runs.checkpoints import ENDED, PREVIOUS, START, LastCheckpoint
 from peclip.train.runs.folder import VERSION, number_of, remove_folder, run_of_model
 from peclip.train.runs.loggers import FILE as LOGS
-from peclip.train.runs.origin import ORIGIN_FILE
-from peclip.train.runs.states import check_states
+from peclip.train.runs.start_model import ORIGIN_FILE
 
 METRICS, METRICS_BEFORE, HPARAMS = "metrics.csv", ".before.csv", "hparams.yaml"
 

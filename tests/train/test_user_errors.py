@@ -10,7 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from peclip.errors import InputError
-from peclip.train.cli.complaints import as_input_error
+from peclip.train.cli.user_errors import as_input_error
 from tests.runs import run
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")

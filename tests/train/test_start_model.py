@@ -12,7 +12,7 @@ import torch
 from peclip.errors import InputError
 from peclip.model.io import read_trained
 from peclip.train import cv, seeds
-from peclip.train.runs.origin import Origin
+from peclip.train.runs.start_model import Origin
 from tests.processes import AtCall, in_a_process, send
 from tests.runs import run, write_config
 from tests.train.test_cv import write_folds
