@@ -22,11 +22,11 @@ from peclip.data.manifest import Manifest
 from peclip.model import PEClip, read_trained
 from peclip.model.arithmetic import clip_flops
 from peclip.results.evaluation import _read_predictions
-from peclip.train.callbacks.evaluation import trainable_parts
 from peclip.train.callbacks.finite_loss import FiniteLoss
 from peclip.train.callbacks.predictions import write_csv
 from peclip.train.module import PEClipModule
 from peclip.train.outputs import Outputs
+from peclip.train.parameters import trainable_parts
 from tests.model.small import build
 from tests.runs import LABELS, run
 
@@ -234,7 +234,7 @@ def test_predictions_of_pieces_of_videos_say_which_and_are_read_back(tmp_path):
 
 def test_the_trainable_parts_of_a_model_without_prompts_are_its_adapters(tiny_clip):
     module = PEClipModule(build(tiny_clip, prompts=None, labels=LABELS))
-    parts = trainable_parts(module)
+    parts = trainable_parts(module.net)
     assert [where for _, where, *_ in parts] == ["vision.attention", "vision.mlp", "text.attention", "text.mlp"]
     assert sum(count for *_, count in parts) == sum(w.numel() for w in module.parameters() if w.requires_grad)
 

@@ -16,8 +16,9 @@ from peclip.model.naming import method_name
 from peclip.results.formatting import giga
 from peclip.results.selection import selection_note
 from peclip.terminal import say
-from peclip.train.callbacks.evaluation import module_and_data, selection_of, trainable_parts
+from peclip.train.callbacks.evaluation import module_and_data, selection_of
 from peclip.train.class_weights import as_sentence
+from peclip.train.parameters import trainable_parts
 from peclip.train.runs.checkpoints import best_checkpoint
 
 
@@ -32,7 +33,7 @@ class StartSummary(Callback):
         total = sum(weight.numel() for weight in net.net.parameters())
         title = f"{method_name(net.net.config)} on {net.net.backbone.name}, frozen"
         table = Table(title=title, title_justify="left", show_footer=True)
-        rows = [(_name_of(part), where, blocks, size) for part, where, blocks, size in trainable_parts(net)]
+        rows = [(_name_of(part), where, blocks, size) for part, where, blocks, size in trainable_parts(net.net)]
         trainable = sum(size for *_, size in rows)
         table.add_column("trainable part", "all")
         table.add_column("where", f"of {total:,} parameters")

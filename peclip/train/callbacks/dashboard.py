@@ -22,8 +22,6 @@ from peclip.results.figures import draw_confusion
 from peclip.results.mistakes import Mistake, draw_mistakes, worst
 from peclip.train.callbacks.evaluation import (
     EvaluationCallback,
-    count_parameters,
-    count_trainable,
     evaluated_clips,
     is_logged,
     module_and_data,
@@ -31,6 +29,7 @@ from peclip.train.callbacks.evaluation import (
 from peclip.train.cluster.ranks import of_all_ranks
 from peclip.train.host_copies import Arriving
 from peclip.train.outputs import Outputs
+from peclip.train.parameters import count_parameters, count_trainable
 from peclip.train.runs.boards import (
     boards_of,
     keep_report,
@@ -71,7 +70,7 @@ class Dashboard(EvaluationCallback):
             module, data = module_and_data(trainer)
             model = {
                 "parameters": count_parameters(module.net),
-                "trainable": count_trainable(module),
+                "trainable": count_trainable(module.net),
                 "flops_per_clip": module.flops,
             }
             facts = {

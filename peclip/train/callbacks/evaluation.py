@@ -1,14 +1,12 @@
-"""Functions that the callbacks of a run share: one hook for every evaluated batch, and facts about the run."""
+"""Parts that the callbacks share: one hook for every evaluated batch, and functions that say what is evaluated."""
 
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from peclip.data.batch import Batch
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
-from peclip.model.parts.nested import each_layer
 from peclip.results.selection import Selection
 from peclip.train.module import PEClipModule
 from peclip.train.outputs import Outputs
@@ -56,30 +54,6 @@ def evaluated_clips(trainer: Trainer) -> Manifest:
     return data.predicted if trainer.predicting else data.splits.test if trainer.testing else data.splits.val
 
 
-def trainable_parts(module: PEClipModule) -> list[tuple[torch.nn.Module, str, int, int]]:
-    """Return an example of every trainable part, its site, and the numbers of its blocks and parameters."""
-    net = module.net
-    parts = []
-    for tower, sites in net.adapters.named_children():
-        for part, blocks in sites.named_children():
-            example = next(blocks.children())
-            parts.append((example, f"{tower}.{part}", len(list(blocks.children())), count_parameters(blocks)))
-    if net.prompts:
-        towers = net.prompts.towers
-        where = "both towers" if len(towers) > 1 else f"{towers[0]} tower"
-        parts.append((net.prompts, where, net.prompts.depth, count_parameters(net.prompts)))
-    if size := count_parameters(net.temporal):
-        parts.append((net.temporal, "features of frames", 1, size))
-    layers = [layer for _, layer in each_layer(net.peft)]
-    for kind in dict.fromkeys(map(type, layers)):
-        own = [layer for layer in layers if type(layer) is kind]
-        parts.append((own[0], f"{len(own)} linear layers", len(own), sum(map(count_parameters, own))))
-    if norms := [norm for _, norm in each_layer(net.norms)]:
-        where = "both towers" if net.config.norms == "both" else f"{net.config.norms} tower"
-        parts.append((norms[0], where, len(norms), sum(map(count_parameters, norms))))
-    return parts
-
-
 def selection_of(trainer: Trainer, data: VideoDataModule, is_over: bool = False) -> Selection:
     """Return the clips by whose scores a training chooses its best checkpoint; none where it does not validate.
 
@@ -92,16 +66,6 @@ def selection_of(trainer: Trainer, data: VideoDataModule, is_over: bool = False)
     monitors = best and (best.monitor or "").startswith("val/") and best.save_top_k != 0
     chooses = best and monitors and (best.best_model_path or not is_over)
     return data.selection if chooses else "none"
-
-
-def count_trainable(module: PEClipModule) -> int:
-    """Return the number of parameters of the trainable parts."""
-    return sum(size for *_, size in trainable_parts(module))
-
-
-def count_parameters(module: torch.nn.Module) -> int:
-    """Return the number of parameters of a module."""
-    return sum(weight.numel() for weight in module.parameters())
 
 
 def is_logged(trainer: Trainer, steps: int) -> bool:

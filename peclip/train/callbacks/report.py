@@ -12,13 +12,12 @@ from peclip.results.formatting import print_metrics
 from peclip.results.selection import EvaluatedSplit, Validated
 from peclip.terminal import say
 from peclip.train.callbacks.evaluation import (
-    count_parameters,
-    count_trainable,
     evaluated_clips,
     module_and_data,
     selection_of,
 )
 from peclip.train.callbacks.skipped import skipped_clips
+from peclip.train.parameters import count_parameters, count_trainable
 from peclip.train.runs.own_clips import OwnClips, own_clips
 from peclip.train.runs.validated import validated_before, validated_here
 
@@ -109,7 +108,7 @@ class Report(Callback):
             benchmark=data.benchmark,
             fold=data.fold,
             skipped=skipped,
-            trainable=count_trainable(module),
+            trainable=count_trainable(module.net),
             parameters=count_parameters(module.net),
             method=self._evaluated.method,
             flops=module.flops * data.views.count if module.flops and own.num_frames == used.num_frames else None,
