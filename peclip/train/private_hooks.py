@@ -127,8 +127,8 @@ class HookedCLI(LightningCLI):
     def add_subcommand_arguments(self, parser: LightningArgumentParser, subcommand: str) -> None:
         """Add options that only this subcommand has."""
 
-    def subcommand_arguments(self, subcommand: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments of the Trainer's method, given those of Lightning."""
+    def prepare_subcommand(self, subcommand: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Prepare the subcommand, and return the arguments of the Trainer's method, given those of Lightning."""
         return arguments
 
     def run_subcommand(self, subcommand: str) -> None:
@@ -154,7 +154,7 @@ class HookedCLI(LightningCLI):
         """Skip reading options from a checkpoint: it contains none."""
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        return self.subcommand_arguments(subcommand, super()._prepare_subcommand_kwargs(subcommand))
+        return self.prepare_subcommand(subcommand, super()._prepare_subcommand_kwargs(subcommand))
 
     def _set_seed(self) -> None:
         self.set_seed()

@@ -24,7 +24,6 @@ from peclip.train.callbacks.resumed import Resumed
 from peclip.train.callbacks.training_time import Speed, TrainingTime
 from peclip.train.cli.building import SECTION_OF, build, build_data, generate_demo, give_frames_to_model, replace_source
 from peclip.train.cli.checks import (
-    SEEDS,
     check_averaging,
     check_checkpoint,
     check_effects,
@@ -33,7 +32,7 @@ from peclip.train.cli.checks import (
     check_values,
     check_words,
 )
-from peclip.train.cli.options import CHECKPOINT, add_own_options
+from peclip.train.cli.options import add_seed, add_shared_options, add_subcommand_options
 from peclip.train.cli.places import choose_folder, choose_loggers, find_interrupted
 from peclip.train.cli.remarks import check_faces, say_what_differs
 from peclip.train.cli.trained_model import TrainedModel, read_model
@@ -57,7 +56,7 @@ from peclip.train.cluster.shutdown import ended_together
 from peclip.train.cluster.signals import asked_to_end, interrupted_by_ctrl_c, usr1_as_sigterm
 from peclip.train.optimizers import check_custom
 from peclip.train.private_hooks import HookedCLI, know_rank
-from peclip.train.runs.checkpoints import START, BestCheckpoint, LastCheckpoint, best_checkpoint
+from peclip.train.runs.checkpoints import START, best_checkpoint
 from peclip.train.runs.folder import RUNS
 from peclip.train.runs.record import INIT_FROM, changed_at, repeats_steps
 from peclip.train.runs.recorder import Recorder
@@ -75,7 +74,10 @@ class PEClipCLI(HookedCLI):
         options: as for LightningCLI.
     """
 
+    _options_named: set[str]
+    """Options that the command line names, such as ``--data.root``."""
     _unbuilt: InputError | None = None
+    """Error of a class that could not be built, until the parser has tried all types that its option accepts."""
     resumed: Interrupted | None = None
     """The run whose training continues, in its own folder or in a new one."""
     folder: Path
@@ -95,23 +97,16 @@ class PEClipCLI(HookedCLI):
         super().__init__(*args, **options)
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the seed. Lightning's ``true`` is no seed: it means another one in each process and when the run resumes."""
-        text = f"Seed of new weights and of the data, 0 to {SEEDS - 1}."
-        parser.add_argument("--seed_everything", type=int, default=self.seed_everything_default, help=text)
+        """Add the seed in place of Lightning's."""
+        add_seed(parser, self.seed_everything_default)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add peclip's own options and link options that must be equal."""
-        parser.add_argument("--name", default="peclip", help=f"Name of the run: it lives in {RUNS}/NAME/VERSION/.")
-        parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
-        parser.add_lightning_class_args(LastCheckpoint, "last")
-        parser.set_defaults(CHECKPOINT)
-        parser.link_arguments("seed_everything", "data.seed")
-        net = "model.init_args.net" if self.subclass_mode_model else "model.net"
-        parser.link_arguments("data.labels", f"{net}.labels", apply_on="instantiate")
+        """Add the options that all subcommands have, and link those that must be equal."""
+        add_shared_options(parser, self.subclass_mode_model)
 
     def add_subcommand_arguments(self, parser: LightningArgumentParser, subcommand: str) -> None:
-        """Add the folder of results, the trust in a model, and options of a single subcommand."""
-        add_own_options(parser, subcommand)
+        """Add the options that only some subcommands have."""
+        add_subcommand_options(parser, subcommand)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -146,9 +141,9 @@ class PEClipCLI(HookedCLI):
         options, subcommand = self.options, self.config.subcommand
         check_values(options, subcommand)
         know_rank(options.trainer.num_nodes)
-        self._named = {arg.partition("=")[0] for arg in args}
-        check_words(options, subcommand, self._named)
-        replace_source(options.data, self._named)
+        self._options_named = {arg.partition("=")[0] for arg in args}
+        check_words(options, subcommand, self._options_named)
+        replace_source(options.data, self._options_named)
         if subcommand == "fit" and not self.model_named:
             give_frames_to_model(self.net_options, options.data)
 
@@ -310,49 +305,67 @@ class PEClipCLI(HookedCLI):
         if best and best.monitor and not path and not self.options.trainer.fast_dev_run:
             rank_zero_only(say)(f"No checkpoint has a {best.monitor}, so the results are those of the last weights.")
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-        callbacks[:] = [
-            each for each in callbacks if not isinstance(each, BatchSizeFinder)
-        ]  # it has found that of a training
+        # A finder has found the batch size of the training; it would look for another one in the evaluation.
+        callbacks[:] = [each for each in callbacks if not isinstance(each, BatchSizeFinder)]
         if run:
             run(self.model, datamodule=self.datamodule, ckpt_path=path, weights_only=True, verbose=False)
         if self.trainer.is_global_zero and not self.options.trainer.fast_dev_run:
             say(f"The run is in {self.folder}")
 
-    def subcommand_arguments(self, subcommand: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Check data and model against each other before a folder is made for the run; load the weights to start from."""
+    def prepare_subcommand(self, subcommand: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Check data and model against each other, load the weights to start from, and only then begin the folder of the run.
+
+        What can be refused is refused before anything is written.
+        """
+        is_fit = subcommand == "fit"
+        self._check_data(subcommand)
+        with options_below("model"):
+            self.model.check_trainer(self.trainer)
+        if is_fit:
+            self._check_training()
+            self._load_start(arguments["ckpt_path"])
+        else:
+            self._say_how_it_evaluates()
+        check_faces(self.datamodule.source, self.model.net, is_fit)
+        if subcommand == "predict":
+            say_what_differs(self.model.net, self.datamodule, self.model_named.trained if self.model_named else None)
+        if is_fit:
+            self.recorder.check_origin(self.started_before(), self.OTHER_ORIGIN)
+            self.recorder.prepare(self.trainer, self.datamodule)
+        self.recorder.begin(self.trainer, self.folder, self.datamodule)
         if subcommand in ("validate", "test"):
             arguments["verbose"] = False  # the report prints the results
+        if not is_fit:
+            arguments["ckpt_path"] = None  # the model has its weights already
+        return arguments | {"weights_only": True}
+
+    def _check_data(self, subcommand: str) -> None:
+        """Read the clips, and check that they can be used for the subcommand."""
         with options_below("data"):
             self.datamodule.setup(subcommand)
             self.datamodule.clip_format = self.model.net.clip_format
             self.datamodule.check_memory(subcommand, self.trainer.num_devices)
+
+    def _check_training(self) -> None:
+        """Check that the options of a training fit each other, the parts that it trains and the number of its clips."""
+        module, data, trainer = self.model, self.datamodule, self.trainer
         with options_below("model"):
-            self.model.check_trainer(self.trainer)
-            if subcommand == "fit":
-                module = self.model
-                groups, scores = module.parameter_groups(), logged_scores(module, self.datamodule, self.trainer)
-                check_custom(groups, module.optimizer, module.lr_scheduler, scores)
-                self.model.fit_loss_to(self.datamodule)
-        if subcommand == "fit":
-            check_effects(self.options, self._named, {group.get("name") for group in groups})
-            sizes = [
-                size * self.trainer.world_size for size in (self.datamodule.batch_size, self.datamodule.eval_batch_size)
-            ]
-            check_fractions(self.trainer, self.datamodule.splits, *sizes)
-        if subcommand == "fit" and (source := arguments["ckpt_path"]):
+            groups = module.parameter_groups()
+            check_custom(groups, module.optimizer, module.lr_scheduler, logged_scores(module, data, trainer))
+            module.fit_loss_to(data)
+        check_effects(self.options, self._options_named, {group.get("name") for group in groups})
+        sizes = [size * trainer.world_size for size in (data.batch_size, data.eval_batch_size)]
+        check_fractions(trainer, data.splits, *sizes)
+
+    def _load_start(self, checkpoint: str | None) -> None:
+        """Load the weights of the checkpoint that a training resumes from, if there is one."""
+        if checkpoint:
             with options_below("model"):
-                self.model.load_trained(read_model(source, "ckpt_path").trained)
-        elif subcommand != "fit" and not self.model_named and self.model.net.trainable_state():
+                self.model.load_trained(read_model(checkpoint, "ckpt_path").trained)
+
+    def _say_how_it_evaluates(self) -> None:
+        """Print that an evaluation is of an untrained model, or is a dry run."""
+        if not self.model_named and self.model.net.trainable_state():
             rank_zero_only(say)("No ckpt_path is given: the adapters and prompts are untrained.")
-        if subcommand != "fit":
-            arguments["ckpt_path"] = None
-            if note := dry_run_note(self.trainer):
-                rank_zero_only(say)(note)
-        check_faces(self.datamodule.source, self.model.net, is_fit=subcommand == "fit")
-        if subcommand == "predict":
-            say_what_differs(self.model.net, self.datamodule, self.model_named.trained if self.model_named else None)
-        if subcommand == "fit":
-            self.recorder.check_origin(self.started_before(), self.OTHER_ORIGIN)
-            self.recorder.prepare(self.trainer, self.datamodule)
-        self.recorder.begin(self.trainer, self.folder, self.datamodule)
-        return arguments | {"weights_only": True}
+        if note := dry_run_note(self.trainer):
+            rank_zero_only(say)(note)

@@ -3,6 +3,8 @@
 from lightning.pytorch.cli import LightningArgumentParser
 
 from peclip.train.cli.arguments import TRUST
+from peclip.train.cli.checks import SEEDS
+from peclip.train.runs.checkpoints import BestCheckpoint, LastCheckpoint
 from peclip.train.runs.folder import ALLOW, RUNS
 
 CHECKPOINT = {
@@ -11,9 +13,32 @@ CHECKPOINT = {
     "checkpoint.filename": "best",
     "checkpoint.enable_version_counter": False,
 }
+"""Defaults of the best checkpoint, in place of Lightning's."""
 
 
-def add_own_options(parser: LightningArgumentParser, subcommand: str) -> None:
+def add_seed(parser: LightningArgumentParser, default: bool | int) -> None:
+    """Add the seed. Lightning's ``true`` is no seed: it means another one in each process and when the run resumes."""
+    text = f"Seed of new weights and of the data, 0 to {SEEDS - 1}."
+    parser.add_argument("--seed_everything", type=int, default=default, help=text)
+
+
+def add_shared_options(parser: LightningArgumentParser, is_any_module: bool) -> None:
+    """Add the options that all subcommands have, and link those that must be equal.
+
+    Args:
+        parser: parser of a subcommand.
+        is_any_module: whether the model is named by its class, so that its options are below ``model.init_args``.
+    """
+    parser.add_argument("--name", default="peclip", help=f"Name of the run: it lives in {RUNS}/NAME/VERSION/.")
+    parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
+    parser.add_lightning_class_args(LastCheckpoint, "last")
+    parser.set_defaults(CHECKPOINT)
+    parser.link_arguments("seed_everything", "data.seed")
+    net = "model.init_args.net" if is_any_module else "model.net"
+    parser.link_arguments("data.labels", f"{net}.labels", apply_on="instantiate")
+
+
+def add_subcommand_options(parser: LightningArgumentParser, subcommand: str) -> None:
     """Add the folder of results, the trust in a model, and options of a single subcommand."""
     text = "Import classes of other packages that the files of a model name; for models of people you trust."
     parser.add_argument(f"--{TRUST}", type=bool, default=False, help=text)
