@@ -81,7 +81,7 @@ class EvaluationModule(LightningModule):
     on_test_epoch_start = on_validation_epoch_start
 
     def on_validation_epoch_end(self) -> None:
-        """Log the results over all validation clips."""
+        """Log the results over all validation clips; within a fit, set the temperature of the network to the one that fits them."""
         if self.trainer.sanity_checking:  # its few clips may all be unreadable
             return
         loss = self._log_loss("val")
@@ -106,7 +106,7 @@ class EvaluationModule(LightningModule):
         return Outputs(batch.clip, logits, 1.0 if self.is_fitting else self.temperature)
 
     def _calibrate(self) -> None:
-        """Measure the calibration; within a fit, fit the temperature that the checkpoints of these weights hold."""
+        """Measure the calibration; within a fit, first set ``net.temperature``, which the checkpoints of these weights hold."""
         logits, truth = self.eval_logits.compute()
         self.eval_logits.reset()
         if self.is_fitting:

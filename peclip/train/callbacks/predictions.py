@@ -108,11 +108,15 @@ class ShardWriter(PredictionWriter):
         folder: of the shards.
         data: the clips.
         labels: class names in the order of the logits.
+
+    Attributes:
+        completes: whether other shards existed before, so that this prediction covers only some of the clips.
     """
 
     def __init__(self, folder: ShardFolder, data: VideoDataModule, labels: Sequence[str]) -> None:
         super().__init__()
         self.folder, self.data, self.labels = folder, data, labels
+        self.completes = False
         self._left: list[int] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -125,6 +129,7 @@ class ShardWriter(PredictionWriter):
                 total = len(self.folder.shards)
                 say(f"Resuming in {self.folder.path}: {len(left)} of {total} shards are missing")
         left = trainer.strategy.broadcast(left)
+        self.completes = len(left) < len(self.folder.shards)
         shares = [left[rank :: trainer.world_size] for rank in range(trainer.world_size)]
         self._left = shares[trainer.global_rank]
         self.data.shards = [[self.folder.clips_of(shard) for shard in share] for share in shares]

@@ -12,7 +12,8 @@ from peclip.data.manifest import Manifest
 from peclip.errors import InputError, counted
 from peclip.files import as_cell, atomic_write
 from peclip.terminal import say
-from peclip.train.callbacks.evaluation import EvaluationCallback, module_and_data
+from peclip.train.callbacks.evaluation import EvaluationCallback
+from peclip.train.callbacks.predictions import ShardWriter
 from peclip.train.cluster.shutdown import reported_by_rank_zero
 from peclip.train.outputs import Outputs
 
@@ -187,6 +188,5 @@ def _skips(trainer: Trainer) -> bool:
 
 def _completes(trainer: Trainer) -> bool:
     """Return whether a prediction adds shards to others, whose clips another process has predicted."""
-    _, data = module_and_data(trainer)
-    missing = sum(len(clips) for share in data.shards or () for clips in share)
-    return data.shards is not None and missing < len(data.predicted)
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    return any(isinstance(callback, ShardWriter) and callback.completes for callback in callbacks)
