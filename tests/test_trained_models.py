@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from peclip.bench import loops, measure
+from peclip.bench import measure
 from peclip.errors import InputError
 from peclip.labels import SEVEN
 from peclip.model.io import read_trained
@@ -182,7 +181,7 @@ def test_every_fold_of_a_cross_validation_starts_from_the_model(kind, place):
 @pytest.mark.parametrize("what", ["eval", "train"])
 def test_every_kind_is_timed(what, place, monkeypatch):
     monkeypatch.setattr(measure, "SIDES", {"cpu": (64,)})
-    monkeypatch.setattr(loops, "matmul_rate", partial(measure.matmul_rate, seconds=0.01))
+    monkeypatch.setattr(measure, "SECONDS", 0.01)
     found = {}
     for kind, model in place.models.items():
         steps = ("--steps", "1", "--warmup", "1", "--batch_size", "1", "--out", f"{kind}.json")

@@ -5,9 +5,7 @@ operands and results cannot move faster than the device copies memory. What lies
 neither (norms, activations, sums), products too small for the full rate, and calls.
 """
 
-import time
 from dataclasses import dataclass
-from statistics import median
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from peclip.bench.measure import synchronize
+from peclip.bench.measure import median_seconds
 
 COPIED = {"cpu": 2**28, "cuda": 2**31}
 """Bytes of the tensor whose copy gives the rate of memory: far more than a cache holds."""
@@ -33,8 +31,8 @@ class Work:
     Attributes:
         products: floating-point operations of matrix products and convolutions.
         attention: those of the products of queries, keys and values; see :func:`is_attention`.
-        elements: of the operands and results of both, each read or written once by every product; the largest one of a product
-            of attention is not counted, for a fused kernel does not move it.
+        elements: number of elements of the operands and results of both, each read or written once by every product. The
+            attention matrix is excluded, because fused kernels never write it to memory.
     """
 
     products: int
@@ -47,9 +45,9 @@ class Floor:
     """The least time of a step, in seconds.
 
     Attributes:
-        products: of matrix products and convolutions.
-        attention: of the products of queries, keys and values.
-        traffic: of moving the operands and results of both.
+        products: time for matrix products and convolutions.
+        attention: time for the products of queries, keys and values.
+        traffic: time for moving the operands and results of both.
     """
 
     products: float
@@ -115,7 +113,7 @@ def floor_of(work: Work, matmul: float, memory: float, size: int) -> Floor:
     """Return the floor of a step.
 
     Args:
-        work: of the step.
+        work: work of the step.
         matmul: rate of matrix multiplication, in operations a second.
         memory: bytes a second that the device reads and writes.
         size: bytes of an element.
@@ -123,21 +121,8 @@ def floor_of(work: Work, matmul: float, memory: float, size: int) -> Floor:
     return Floor(work.products / matmul, work.attention / matmul, work.elements * size / memory)
 
 
-def memory_rate(device: torch.device, seconds: float = 0.5) -> float:
-    """Return the bytes that a device reads and writes in a second while it copies a large tensor, by the median copy.
-
-    Args:
-        device: that copies.
-        seconds: time spent.
-    """
+def memory_rate(device: torch.device) -> float:
+    """Return the bytes that a device reads and writes in a second while it copies a large tensor, by the median copy."""
     source = torch.zeros(COPIED[device.type], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    target.copy_(source)  # gives the pages of the target a place
-    took: list[float] = []
-    while len(took) < 3 or sum(took) < seconds:
-        synchronize(device)
-        begun = time.perf_counter()
-        target.copy_(source)
-        synchronize(device)
-        took.append(time.perf_counter() - begun)
-    return 2 * source.numel() / median(took)
+    return 2 * source.numel() / median_seconds(lambda: target.copy_(source), device)

@@ -27,6 +27,9 @@ from peclip.model.arithmetic import video_flops
 SIDES = {"cpu": (2048, 4096), "cuda": (4096, 8192)}
 """Sides of the matrices whose multiplication is the peak: large enough to keep every core busy."""
 
+SECONDS = 0.5
+"""Time for which a rate of the device is measured."""
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -46,9 +49,9 @@ class Flops:
     """Floating-point operations of a training step or an evaluation; a multiplication with its addition counts as two.
 
     Attributes:
-        forward: of its clips, forward.
-        backward: of its clips, backward.
-        texts: of the class texts, forward and backward, which a training step encodes once for all its clips; 0 where their
+        forward: FLOPs of the forward pass over the clips.
+        backward: FLOPs of the backward pass over the clips.
+        texts: FLOPs of both passes over the class texts, which a training step encodes once for all its clips; 0 if their
             features stay the same.
     """
 
@@ -122,9 +125,8 @@ def reset_peak(device: torch.device) -> int | None:
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(
-            0
-        )  # free memory that the process still holds would hide part of the rise to the peak
+        # Free memory that the process still holds would hide part of the rise to the peak.
+        ctypes.CDLL(None).malloc_trim(0)
     try:
         Path("/proc/self/clear_refs").write_text("5")
         return _status("VmRSS")
@@ -137,29 +139,40 @@ def peak(device: torch.device) -> int:
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status("VmHWM")
 
 
-def matmul_rate(device: torch.device, dtype: torch.dtype, seconds: float = 0.5) -> float:
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Return the floating-point operations a second of a large matrix multiplication: the peak of a device.
 
+    The rate is the higher one of those of the :data:`SIDES`.
+
     Args:
-        device: that multiplies.
-        dtype: of the matrices.
-        seconds: time spent on each of the :data:`SIDES`; the higher of the two rates is returned, each from its median time.
+        device: device that multiplies.
+        dtype: type of the matrices.
     """
-    return max(_rate(side, device, dtype, seconds) for side in SIDES[device.type])
+    return max(_rate(side, device, dtype) for side in SIDES[device.type])
 
 
-def _rate(side: int, device: torch.device, dtype: torch.dtype, seconds: float) -> float:
+def _rate(side: int, device: torch.device, dtype: torch.dtype) -> float:
     first, second = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     product = torch.empty_like(first)
-    torch.mm(first, second, out=product)
+    return 2 * side**3 / median_seconds(lambda: torch.mm(first, second, out=product), device)
+
+
+def median_seconds(act: Callable[[], Any], device: torch.device) -> float:
+    """Return the median duration of an act, which is repeated for :data:`SECONDS`, and at least three times.
+
+    Args:
+        act: function to time; a first call, which may have to allocate memory, is not timed.
+        device: device on which the act runs.
+    """
+    act()
     took: list[float] = []
-    while len(took) < 3 or sum(took) < seconds:
+    while len(took) < 3 or sum(took) < SECONDS:
         synchronize(device)
         begun = time.perf_counter()
-        torch.mm(first, second, out=product)
+        act()
         synchronize(device)
         took.append(time.perf_counter() - begun)
-    return 2 * side**3 / median(took)
+    return median(took)
 
 
 def training_flops(net: PEClip, clips: int, frames: int) -> Flops:

@@ -7,12 +7,11 @@ from functools import partial
 from typing import Literal, get_args
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import rank_zero_only
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from peclip.errors import InputError, check_choice, check_not_negative, listed
-from peclip.terminal import say
+from peclip.train.cluster.ranks import say_once
 
 Schedule = Literal["cosine", "step"]
 
@@ -55,7 +54,7 @@ class RateSchedule:
             f"{each.name} {value}" for each in fields(self) if (value := getattr(self, each.name)) != each.default
         ]
         if stated:
-            rank_zero_only(say)(f"Without effect, because lr_scheduler replaces the schedule: {listed(stated)}")
+            say_once(f"Without effect, because lr_scheduler replaces the schedule: {listed(stated)}")
 
     def scheduler(self, optimizer: Optimizer, epoch: int, total: int) -> LambdaLR:
         """Return a scheduler that steps with every step of the optimizer.

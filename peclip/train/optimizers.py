@@ -5,13 +5,12 @@ from inspect import signature
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from peclip.errors import InputError, listed
-from peclip.terminal import say
+from peclip.train.cluster.ranks import say_once
 
 Scheduler = LRScheduler | ReduceLROnPlateau
 
@@ -71,7 +70,7 @@ def with_own_rates(lr_scheduler: Callable[[Optimizer], Scheduler], optimizer: Op
     ]
     if replaced:
         name = type(scheduler).__name__
-        rank_zero_only(say)(f"Without effect, because {name} has rates of its own: {listed(replaced)}")
+        say_once(f"Without effect, because {name} has rates of its own: {listed(replaced)}")
     return scheduler
 
 

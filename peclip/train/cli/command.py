@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
-from lightning.pytorch.utilities import rank_zero_only
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError, OneLineErrors, in_one_line
@@ -18,7 +17,6 @@ from peclip.files import file_errors
 from peclip.guard import guarded
 from peclip.model.fast.allocator import keep_freed_memory
 from peclip.model.io.spec import trusting
-from peclip.terminal import say
 from peclip.train.callbacks.console import EpochLines, Progress, StartSummary
 from peclip.train.callbacks.finite_loss import FiniteLoss
 from peclip.train.callbacks.predictions import PredictionWriter
@@ -42,6 +40,7 @@ from peclip.train.cli.dump import dump_in_one_line
 from peclip.train.cli.lightning import PEClipCLI
 from peclip.train.cli.trained_model import TrainedModel, read_model, run_options
 from peclip.train.cli.trainer import LOG_EVERY
+from peclip.train.cluster.ranks import say_once
 from peclip.train.cluster.signals import AskedToEnd
 from peclip.train.module import PEClipModule
 from peclip.train.runs.folder import RUNS
@@ -100,7 +99,7 @@ def _create(kind: type[Kind], args: list[str], **more: Any) -> Kind:
     if subcommand != "fit" and source == "last" and not Path(source).exists():
         source = str(latest_model(Path(RUNS, value_of(rest, "--name") or "peclip")))
         rest += [option, source]
-        rank_zero_only(say)(f"{option} last is {source}")
+        say_once(f"{option} last is {source}")
     named = read_model(source, option[2:]) if source else None
     terminal = sys.stdout.isatty()
     try:

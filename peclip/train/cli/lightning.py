@@ -9,7 +9,6 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peclip.data.datamodule import VideoDataModule
@@ -52,6 +51,7 @@ from peclip.train.cli.trainer import (
     without_limit,
 )
 from peclip.train.cli.user_errors import as_input_error
+from peclip.train.cluster.ranks import say_once
 from peclip.train.cluster.shutdown import ended_together
 from peclip.train.cluster.signals import asked_to_end, interrupted_by_ctrl_c, usr1_as_sigterm
 from peclip.train.optimizers import check_custom
@@ -274,7 +274,7 @@ class PEClipCLI(HookedCLI):
             precision = str(self.trainer.precision)
             writer = shard_writer(Path(options.shards), self.datamodule, self.model, precision, options.clips_per_shard)
             if writer.folder.rows is not None:
-                rank_zero_only(say)(f"Nothing to predict, all shards exist: {writer.folder}")
+                say_once(f"Nothing to predict, all shards exist: {writer.folder}")
                 return
             callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
             callbacks[:] = [writer if isinstance(each, PredictionWriter) else each for each in callbacks]
@@ -303,7 +303,7 @@ class PEClipCLI(HookedCLI):
         run = self.trainer.test if len(splits.test) else self.trainer.validate if len(splits.val) else None
         path = best.best_model_path or None if best else None
         if best and best.monitor and not path and not self.options.trainer.fast_dev_run:
-            rank_zero_only(say)(f"No checkpoint has a {best.monitor}, so the results are those of the last weights.")
+            say_once(f"No checkpoint has a {best.monitor}, so the results are those of the last weights.")
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         # A finder has found the batch size of the training; it would look for another one in the evaluation.
         callbacks[:] = [each for each in callbacks if not isinstance(each, BatchSizeFinder)]
@@ -366,6 +366,6 @@ class PEClipCLI(HookedCLI):
     def _say_how_it_evaluates(self) -> None:
         """Print that an evaluation is of an untrained model, or is a dry run."""
         if not self.model_named and self.model.net.trainable_state():
-            rank_zero_only(say)("No ckpt_path is given: the adapters and prompts are untrained.")
+            say_once("No ckpt_path is given: the adapters and prompts are untrained.")
         if note := dry_run_note(self.trainer):
-            rank_zero_only(say)(note)
+            say_once(note)

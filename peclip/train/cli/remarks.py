@@ -1,15 +1,13 @@
 """Look at model and clips side by side before the run starts: refuse what does not fit, and say what differs."""
 
-from lightning.pytorch.utilities import rank_zero_only
-
 from peclip.data.benchmarks.whole_frames import advice_on_whole_frames
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.faces_note import check_crops
 from peclip.errors import counted, options_below
 from peclip.model import PEClip, Trained
-from peclip.terminal import say
 from peclip.train.callbacks.report import other_classes
+from peclip.train.cluster.ranks import say_once
 
 
 def check_faces(clips: Manifest, net: PEClip, is_fit: bool) -> None:
@@ -21,7 +19,7 @@ def check_faces(clips: Manifest, net: PEClip, is_fit: bool) -> None:
     with options_below("data"):
         check_crops(clips.source, net.clip_format.upright)
     if is_fit and (advice := advice_on_whole_frames(clips)):
-        rank_zero_only(say)(advice)
+        say_once(advice)
 
 
 def say_what_differs(net: PEClip, data: VideoDataModule, trained: Trained | None) -> None:
@@ -35,4 +33,4 @@ def say_what_differs(net: PEClip, data: VideoDataModule, trained: Trained | None
         *([f"{counted(omitted, 'clip')} of other labels omitted"] if omitted else ()),
     ]
     for remark in remarks:
-        rank_zero_only(say)(remark)
+        say_once(remark)

@@ -1,11 +1,20 @@
-"""Combine values of all ranks of a training: the mean of their losses, the largest of their numbers, and lists."""
+"""Combine values of all ranks of a training: the mean of their losses, the largest of their numbers, and lists; print on one."""
 
 from typing import Any, TypeVar
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, distributed
 
+from peclip.terminal import say
+
 Item = TypeVar("Item")
+
+
+@rank_zero_only
+def say_once(line: str, error: bool = False) -> None:
+    """Print a line on rank 0 alone; see :func:`peclip.terminal.say`."""
+    say(line, error=error)
 
 
 def mean_over_ranks(total: Tensor, clips: Tensor) -> Tensor:

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities import rank_zero_only
 
 from peclip.errors import InputError, first_line
 from peclip.files import is_temporary, read_regular_text
 from peclip.model.torch_file import read_checkpoint
 from peclip.results.options import CHANGES, OPTIONS, read_changes
-from peclip.terminal import say
+from peclip.train.cluster.ranks import say_once
 from peclip.train.private_hooks import process_rank
 from peclip.train.runs.checkpoint_io import LAST
 from peclip.train.runs.checkpoint_types import check_states
@@ -75,11 +74,11 @@ def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrup
     else:
         of_fit = [run for run in [folder] if _is_run(run)] if folder else _trainings(runs)
         if not of_fit:
-            _say(f"No run in {folder or runs} to resume: starting the first")
+            say_once(f"No run in {folder or runs} to resume: starting the first")
             return None
         run = of_fit[-1]
     found = _newest_good(run)
-    _say(f"Resuming {run} from {f'step {found.steps}' if found.checkpoint else 'the start: it has no checkpoint'}")
+    say_once(f"Resuming {run} from {f'step {found.steps}' if found.checkpoint else 'the start: it has no checkpoint'}")
     return found
 
 
@@ -137,11 +136,6 @@ def _is_empty(folder: Path) -> bool:
     return all(name in BEFORE_TRAINING or name.startswith("events.out.tfevents") for name in names)
 
 
-@rank_zero_only
-def _say(line: str, error: bool = False) -> None:
-    say(line, error=error)
-
-
 def _newest_good(run: Path) -> Interrupted:
     """Return a run at its latest complete checkpoint, or at the one that it continues; set a damaged one aside with a warning.
 
@@ -155,7 +149,7 @@ def _newest_good(run: Path) -> Interrupted:
             content = read_checkpoint(path)
         except InputError as this:
             if path != found[-1]:
-                _say(f"peclip: warning: {this}: trying the one before it", error=True)
+                say_once(f"peclip: warning: {this}: trying the one before it", error=True)
             error = this
             continue
         # Otherwise the next checkpoint would replace the good one. Only rank 0 moves it.
