@@ -1,7 +1,10 @@
 """``peclip explain``: why a model answers as it does for one clip."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from peclip.inference.explain.explanation import Explanation
 
 
 def explain(
@@ -57,8 +60,6 @@ def explain(
     from peclip.files import check_folder
     from peclip.inference.explain.explanation import check_request, explained, passes, read_moving
     from peclip.inference.explain.faces import read_face
-    from peclip.inference.explain.page import write_page
-    from peclip.inference.explain.picture import draw_explanation
     from peclip.inference.faces import detector_of
     from peclip.inference.sources import refuse_address
     from peclip.inference.trained import load_model
@@ -90,13 +91,21 @@ def explain(
             (start, end),
             face,
         )
-    name = Path(clip).name if Path(clip).is_dir() else Path(clip).stem
-    stem = Path(out) / (name or "clip")
-    found.write(stem.with_name(f"{stem.name}.npz"))
-    draw_explanation(stem.with_name(f"{stem.name}.png"), found)
-    write_page(stem.with_name(f"{stem.name}.html"), found)
+    page = _write(found, Path(clip), Path(out))
     if found.caution:
         PlainConsole(error=True).print(f"peclip: caution: {found.caution}", style="yellow", soft_wrap=True)
     if face:
         say(face)
-    say(f"{stem}.html: {found.label}, {found.probabilities[found.place]:.1%}; beside it the picture and the numbers")
+    say(f"{page}: {found.label}, {found.probabilities[found.place]:.1%}; beside it the picture and the numbers")
+
+
+def _write(found: "Explanation", clip: Path, out: Path) -> Path:
+    """Write the numbers, the picture and the page of an explanation, named for the clip, and return the path of the page."""
+    from peclip.inference.explain.page import write_page
+    from peclip.inference.explain.picture import draw_explanation
+
+    name = (clip.name if clip.is_dir() else clip.stem) or "clip"
+    found.write(out / f"{name}.npz")
+    draw_explanation(out / f"{name}.png", found)
+    write_page(out / f"{name}.html", found)
+    return out / f"{name}.html"

@@ -1,5 +1,6 @@
 """``peclip serve``: a web page that recognizes the expressions in a visitor's video."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from peclip.errors import InputError
@@ -56,28 +57,19 @@ def serve(
         InputError: gradio is not installed, the model cannot be loaded, an option is out of range, or the port is taken.
     """
     import os
-    from importlib.util import find_spec
-    from math import isfinite
     from pathlib import Path
 
-    for name, value in (("max_mb", max_mb), ("max_seconds", max_seconds), ("queue", queue)):
-        if not (isfinite(value) and value > 0):
-            raise InputError(f"{name} is {value}: expected a number above 0", name)
-    if not 0 <= port <= 65535:
-        raise InputError(f"port is {port}: expected 0 to 65535", "port")
-    if find_spec("gradio") is None:
-        raise InputError('serve: the page needs Gradio: pip install "peclip[app]"')
+    _check(port, {"max_mb": max_mb, "max_seconds": max_seconds, "queue": queue})
     from peclip.inference.recognizer import Recognizer
     from peclip.inference.settings import Settings
     from peclip.inference.trained import load_model
 
     net = load_model(model, backbone, labels, texts, trust)
     recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device, precision=precision)
+    # The files of visitors name no folder of this machine.
+    named = Path(model).resolve().name if Path(model).exists() else model
     from peclip.inference.app.folder import temporary_folder
 
-    named = (
-        Path(model).resolve().name if Path(model).exists() else model
-    )  # the files of visitors name no place of this machine
     with temporary_folder() as folder:
         from peclip.inference.app.server import serve_page
 
@@ -86,3 +78,21 @@ def serve(
         )
     if is_busy:
         os._exit(0)  # Python would wait for the model, which nobody waits for any more
+
+
+def _check(port: int, limits: Mapping[str, float]) -> None:
+    """Check the numbers of a server, and that Gradio is installed, before the model is loaded.
+
+    Raises:
+        InputError: a number is out of range, or Gradio is missing.
+    """
+    from importlib.util import find_spec
+    from math import isfinite
+
+    for name, value in limits.items():
+        if not (isfinite(value) and value > 0):
+            raise InputError(f"{name} is {value}: expected a number above 0", name)
+    if not 0 <= port <= 65535:
+        raise InputError(f"port is {port}: expected 0 to 65535", "port")
+    if find_spec("gradio") is None:
+        raise InputError('serve: the page needs Gradio: pip install "peclip[app]"')

@@ -83,9 +83,9 @@ def read_clips(data: Namespace) -> Manifest:
 
 
 def digest_of(source: Manifest) -> str:
-    """Return a digest of what decides on which clips a run, or a fold, is trained, validated and tested."""
+    """Return a digest of everything that decides which clips a run or a fold trains on, validates and tests."""
     more = (*source.fold_columns.values(), *soft_columns(source.table).values())
-    subject = ["subject"] if source.table["subject"].ne("").any() else []  # whom validation keeps apart
+    subject = ["subject"] if source.table["subject"].ne("").any() else []  # subjects decide the validation split
     columns = ["path", "label", "split", "fold", "start", "end", *more, *subject]
     return hashlib.sha256(source.table[columns].to_csv().encode(errors="surrogateescape")).hexdigest()
 

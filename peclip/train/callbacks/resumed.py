@@ -23,19 +23,19 @@ class Resumed(Callback):
     """Applies the options that a run resumes with, where its checkpoint would restore those before.
 
     The learning rates follow the schedule of the new options from this step on, so that a later max_epochs stretches what is
-    left of a cosine: a run that had ended at a rate of zero may continue with a high one. A new run has it too, and then it does
-    nothing: whether a run is new, the ranks that find it begun by the first one do not know.
+    left of a cosine: a run that had ended at a rate of zero may continue with a high one. New runs get this callback too, as a
+    no-op: other ranks cannot tell a new run from one that rank 0 has just created.
 
     Args:
         changed: names of the options that differ from those of the checkpoint.
-        ended: whether a callback, such as EarlyStopping, had ended the training, which is over then.
+        ended: whether a callback, such as EarlyStopping, had ended the training; it then trains no further.
     """
 
     def __init__(self, changed: Collection[str], ended: bool = False) -> None:
         self._changed, self._ended = set(changed), ended
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Train no further what a callback such as EarlyStopping had ended: Lightning's checkpoints do not say that it had."""
+        """Stop a training that a callback such as EarlyStopping had ended: Lightning's checkpoints do not record that."""
         if self._ended:
             trainer.should_stop = True
 
@@ -49,7 +49,7 @@ class Resumed(Callback):
             _set_aside(Path(folder), step)
 
     def _set_rates(self, trainer: Trainer, module: PEClipModule) -> None:
-        """Set what the checkpoint has restored to what the options say; a schedule of one's own has its own rates."""
+        """Replace the rates and the weight decay of the checkpoint by those of the options; a custom scheduler keeps its rates."""
         groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
         if "model.weight_decay" in self._changed:
             for group in groups:

@@ -93,8 +93,8 @@ class Stages:
 class TrainingTime(Callback):
     """Writes ``training.json``: duration of the training, what its steps waited for, device, and number of epochs.
 
-    Checkpoints carry the times, so that they include those before an interruption. Waiting for a GPU that still computes the
-    step before is no wait of a step, but where its results are written: then it counts as logging.
+    Checkpoints carry the times, so that they include those before an interruption. Time spent waiting for the GPU counts only
+    when results are logged; it then counts as logging.
     """
 
     def __init__(self) -> None:

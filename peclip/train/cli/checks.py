@@ -58,6 +58,23 @@ def check_values(options: Namespace, subcommand: str) -> None:
             models = "a run, a .ckpt, a package or its Hub id, or a released .pth"
             named = "last, a run or a .ckpt" if training and option == "ckpt_path" else models
             raise InputError(f"{option} is empty: name {named}, or omit it")
+    _check_trainer_values(trainer)
+    if training and 0 in (trainer.max_epochs, trainer.max_steps):
+        name = "max_epochs" if trainer.max_epochs == 0 else "max_steps"
+        raise InputError(f"trainer.{name} is 0: nothing would be trained; peclip test evaluates a model as it is")
+    if training and trainer.limit_train_batches is not None and not trainer.limit_train_batches > 0:
+        raise InputError(f"trainer.limit_train_batches is {trainer.limit_train_batches}: no batch remains to train on")
+    limit = LIMITS.get(subcommand, "")
+    if limit and trainer[limit] == 0:
+        raise InputError(f"trainer.{limit} is 0: peclip {subcommand} would evaluate no clip; omit it")
+
+
+def _check_trainer_values(trainer: Namespace) -> None:
+    """Check options of the trainer whose range is the same for all subcommands.
+
+    Raises:
+        InputError: one is out of range, or has no effect.
+    """
     for option in ("limit_train_batches", "limit_val_batches"):
         if trainer.overfit_batches and trainer[option] is not None:  # Lightning drops it
             raise InputError(
@@ -66,9 +83,6 @@ def check_values(options: Namespace, subcommand: str) -> None:
             )
     if trainer.accumulate_grad_batches < 1:
         raise InputError(f"trainer.accumulate_grad_batches is {trainer.accumulate_grad_batches}, expected at least 1")
-    if training and 0 in (trainer.max_epochs, trainer.max_steps):
-        name = "max_epochs" if trainer.max_epochs == 0 else "max_steps"
-        raise InputError(f"trainer.{name} is 0: nothing would be trained; peclip test evaluates a model as it is")
     if trainer.use_distributed_sampler:
         raise InputError("trainer.use_distributed_sampler is true, but peclip distributes the clips itself: omit it")
     for name in ("val_check_interval", "check_val_every_n_epoch"):
@@ -77,15 +91,10 @@ def check_values(options: Namespace, subcommand: str) -> None:
     for name in ("gradient_clip_val", "check_val_every_n_epoch", "log_every_n_steps"):
         if isinstance(trainer[name], int | float) and trainer[name] < 0:  # Lightning takes it for another number
             raise InputError(f"trainer.{name} is {trainer[name]}, expected no negative number")
-    if training and trainer.limit_train_batches is not None and not trainer.limit_train_batches > 0:
-        raise InputError(f"trainer.limit_train_batches is {trainer.limit_train_batches}: no batch remains to train on")
     if trainer.default_root_dir is not None:
         raise InputError(
             "trainer.default_root_dir has no effect: name the folder of a run with --folder, or of results with --out"
         )
-    limit = LIMITS.get(subcommand, "")
-    if limit and trainer[limit] == 0:
-        raise InputError(f"trainer.{limit} is 0: peclip {subcommand} would evaluate no clip; omit it")
 
 
 def check_fractions(trainer: Namespace | Trainer, splits: Splits, at_once: int, evaluated_at_once: int) -> None:
@@ -145,15 +154,15 @@ def check_checkpoint(given: Namespace) -> None:
 
 
 def check_words(options: Namespace, subcommand: str, named: AbstractSet[str]) -> None:
-    """Check that options stand where they have a meaning.
+    """Check that options are valid for this subcommand.
 
     Args:
-        options: of the subcommand.
-        subcommand: which one.
-        named: the options on the command line.
+        options: options of the subcommand.
+        subcommand: name of the subcommand.
+        named: options on the command line, such as ``--init_from``.
 
     Raises:
-        InputError: one does not.
+        InputError: an option belongs to another subcommand.
     """
     if subcommand == "fit" and options.seeds is not None:
         raise InputError("seeds is an option of the command line of peclip fit alone: set it there with --seeds")

@@ -60,8 +60,8 @@ class Signals:
 class AskedToEnd(Callback):
     """Stops a training on request, on all ranks after the same step; a running validation is completed first.
 
-    The ranks ask each other about once a second, because each waits for the others meanwhile: at every step that would hold up
-    a GPU. How many steps are a second, they agree on as well.
+    The ranks ask each other about once a second, not at every step: each waits for the others meanwhile, which would hold up a
+    GPU. They also agree on how many steps to wait before asking again.
     """
 
     def __init__(self) -> None:

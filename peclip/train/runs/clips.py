@@ -1,4 +1,4 @@
-"""Say which clips a run is trained with, and which of them make up a step: a run resumes with the same."""
+"""Identify the clips of a run, and the settings that determine which of them form a step: a run resumes with the same."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ BATCH = "data.batch_size times devices"
 
 
 def same_batches(trainer: Trainer, data: VideoDataModule) -> dict[str, int]:
-    """Return what decides, beside the clips themselves, which of them make up a step."""
+    """Return the settings that determine which clips form a training step."""
     return {
         BATCH: data.batch_size * trainer.world_size,
         "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches,
@@ -22,7 +22,7 @@ def same_batches(trainer: Trainer, data: VideoDataModule) -> dict[str, int]:
 
 
 def split_digests(data: VideoDataModule) -> dict[str, str]:
-    """Return a digest of the clips of each split: their paths, labels (soft ones where they are used) and times, in order."""
+    """Return a digest of the clips of each split: their paths, labels (soft ones if they are used) and times, in order."""
     splits = data.splits
     soft = soft_columns(splits.train.table).values() if data.soft_labels else ()
     return {

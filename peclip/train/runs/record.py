@@ -68,9 +68,9 @@ def changes_on_resuming(
     """Return how the options of a resumed run have changed up to now, earlier changes first.
 
     Args:
-        run: that resumes.
-        options: those that it resumes with, by section.
-        defaults: the default options, which stand for those that the record of an earlier version lacks.
+        run: run that resumes.
+        options: options that it resumes with, by section.
+        defaults: default options, which stand for those that the record of an earlier version lacks.
         allowed: whether options that affect the steps to come may change.
 
     Raises:
@@ -78,8 +78,8 @@ def changes_on_resuming(
             reached the end of its training: a new run would have no step, and no checkpoint.
     """
     earlier = read_changes(run.folder)
-    known, stated = _by_plain_name(recorded_options(run)), _by_plain_name(options)
-    known = _by_plain_name(defaults) | known
+    known = _by_plain_name(defaults) | _by_plain_name(recorded_options(run))
+    stated = _by_plain_name(options)
     # A checkpoint has the weights of the model that its training started from.
     absent = ["model.class_path", *([] if run.checkpoint else [INIT_FROM])]
     stated = dict.fromkeys(name for name in absent if name in known) | stated
@@ -91,6 +91,27 @@ def changes_on_resuming(
     ]
     agreed = {change.option: change.now for change in earlier}
     asked = [change for change in found if not (change.option in agreed and agreed[change.option] == change.now)]
+    _check_allowed(run, asked, known, stated, allowed)
+    # Changes relative to the continued checkpoint stay recorded.
+    keeps_all = run.in_place and run.at_start and (run.folder / OPTIONS).exists()
+    return (*(change for change in earlier if keeps_all or change.step < run.steps), *found)
+
+
+def _check_allowed(
+    run: Interrupted, asked: list[Change], known: Mapping[str, Any], stated: Mapping[str, Any], allowed: bool
+) -> None:
+    """Check that a run may resume with changed options.
+
+    Args:
+        run: run that resumes.
+        asked: changes that the run has not made before.
+        known: all options before, by their plain names.
+        stated: all options now, by their plain names.
+        allowed: whether options that affect the steps to come may change.
+
+    Raises:
+        InputError: as :func:`changes_on_resuming`.
+    """
     kinds = [_kind(change, run, known, stated) for change in asked]
     fixed, applied = (
         [change for change, kind in zip(asked, kinds, strict=True) if kind == which] for which in ("fixed", "applied")
@@ -113,9 +134,6 @@ def changes_on_resuming(
     if unasked and not allowed:
         advice = f"resume with the same, set --{ALLOW} true to change this from step {run.steps} on"
         raise _refused(run, unasked, advice)
-    # What a run has changed in the checkpoint that it continues, it has changed for good.
-    keeps_all = run.in_place and run.at_start and (run.folder / OPTIONS).exists()
-    return (*(change for change in earlier if keeps_all or change.step < run.steps), *found)
 
 
 def changed_at(run: Interrupted, changes: Iterable[OptionChange]) -> set[str]:
@@ -207,10 +225,10 @@ def _kind(
     """Return whether an option may differ, may differ where the user allows it, or may not differ.
 
     Args:
-        change: of the option.
-        run: that resumes.
+        change: change of the option.
+        run: run that resumes.
         known: all options before, by their plain names.
-        stated: all options now.
+        stated: all options now, by their plain names.
     """
     name = _plain(change.option)
     # The clips of a step may be spread over other devices, and a new run chooses and keeps checkpoints of its own.
@@ -221,7 +239,7 @@ def _kind(
     if run.checkpoint is None:
         return "applied"
     if name in RATES and stated.get("model.lr_scheduler") is not None:
-        return "fixed"  # only a schedule of one's own knows what it makes of them
+        return "fixed"  # a custom scheduler may transform the rates, so they cannot be changed here
     return "applied" if name in APPLIED | LOCATION else "fixed"
 
 
@@ -235,7 +253,7 @@ def _extends(change: OptionChange) -> bool:
 
 
 def _reached(run: Interrupted, options: Mapping[str, Any]) -> str | None:
-    """Return the option whose end of the training a run has reached; None where it has not."""
+    """Return the option whose limit of the training a run has reached; None if it has reached none."""
     done = {"trainer.max_epochs": run.epochs, "trainer.max_steps": run.steps}
     limits = {name: options.get(name) for name in LIMITS}
     return next((name for name, limit in limits.items() if limit not in (None, -1) and done[name] >= limit), None)

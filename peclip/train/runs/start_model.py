@@ -1,4 +1,4 @@
-"""Know the model again that a training starts from: under the same name there may be other weights when the next one starts."""
+"""Detect whether the model that a training started from has changed."""
 
 import json
 from dataclasses import asdict, dataclass
