@@ -15,7 +15,7 @@ def train(data: str | None = None, num_workers: int = 2, out: str | None = None,
 
     Args:
         data: csv manifest; its input is timed separately, to report whether input or compute limits training.
-        num_workers: with data, processes that decode.
+        num_workers: number of processes that decode the clips of --data.
         out: json file to write the figures to.
         setup: options of the measurement, see :class:`Setup`.
 
@@ -76,7 +76,7 @@ def decode(
         clips: number of timed decodings, which cycle through the clips.
         num_frames: T, frames that are read of a clip.
         image_size: side in pixels to which they are scaled.
-        seed: of the choice of frames, and of the clips that are generated.
+        seed: seed of the choice of frames, and of the clips that are generated.
         out: json file to write the figures to.
 
     Raises:

@@ -89,7 +89,7 @@ def input_entry(
         num_frames: T.
         image_size: side of the frames in pixels.
         num_workers: processes that decode.
-        seed: of the sampler and of the choice of frames.
+        seed: seed of the sampler and of the choice of frames.
         compute: rate of the model in clips/s.
 
     Returns:

@@ -37,7 +37,7 @@ class Memory:
 
     Attributes:
         step: above what was in use before the step.
-        total: of the whole process: resident on a CPU, allocated by torch on a GPU.
+        total: memory of the whole process: resident on a CPU, allocated by torch on a GPU.
     """
 
     step: int
@@ -64,7 +64,7 @@ class Stopwatch:
     """Measures steps: some for warming up, then the memory of one, then the time of the others.
 
     Args:
-        device: that the steps run on.
+        device: device on which the steps run.
         warmup: steps that are not timed, at least 1; compilation happens in them.
     """
 

@@ -25,7 +25,7 @@ def rates(clips: int, frames: int, seconds: Sequence[float]) -> Result:
     Args:
         clips: B, of a step.
         frames: T, of a clip.
-        seconds: of every step.
+        seconds: duration of every step, in seconds.
     """
     step = median(seconds)
     return {
@@ -45,8 +45,8 @@ def arithmetic(clips: int, flops: Flops | None, seconds: Sequence[float], matmul
 
     Args:
         clips: B.
-        flops: of a step of B clips; None where they are unknown.
-        seconds: of every step.
+        flops: operations of a step of B clips; None if they are unknown.
+        seconds: duration of every step, in seconds.
         matmul: the peak of the device, in operations a second.
     """
     return {
@@ -63,7 +63,7 @@ def floor_entry(floor: Floor | None, memory: float, seconds: Sequence[float]) ->
     Args:
         floor: its parts; None where it is unknown.
         memory: the rate of the device, in bytes a second.
-        seconds: of every step.
+        seconds: duration of every step, in seconds.
     """
     return {
         "memory_bytes_per_second": memory,

@@ -58,7 +58,7 @@ class Setup:
         warmup: steps before them, which are not timed: in the first the class texts of an evaluation are computed, and
             with compile they take about a minute.
         device: cpu, cuda, cuda:NUMBER, or auto for a GPU where there is one.
-        seed: of the weights and clips.
+        seed: seed of the weights and clips.
         trust: import classes of other packages that the model names; for models of people you trust.
 
     Raises:
@@ -90,7 +90,7 @@ class Setup:
         """Return the setup with the measures of the model in place of what the user leaves open.
 
         Args:
-            backbone: of the model, by name.
+            backbone: name of the backbone of the model.
             num_frames: T.
             classes: C.
             image_size: side of the frames in pixels.

@@ -50,7 +50,7 @@ def random_config(name: str, image_size: int | None = None) -> CLIPConfig:
     """Return the configuration of a CLIP of one of the :data:`SIZES`.
 
     Args:
-        name: of the size.
+        name: name of the size.
         image_size: side of the frames in pixels; by default that of the size.
 
     Raises:
@@ -71,7 +71,7 @@ def backbone_of(name: str, image_size: int | None = None) -> Backbone:
     """Return a frozen CLIP: one of the :data:`SIZES` with random weights, or one that is loaded.
 
     Args:
-        name: of a size; or a Hub id or folder.
+        name: name of a size; or a Hub id or folder.
         image_size: side of the frames in pixels; by default that of the size or of the CLIP.
 
     Raises:
@@ -116,8 +116,8 @@ def model_of(
         backbone: the CLIP.
         classes: C.
         num_frames: T.
-        compile: as for :class:`PEClip`.
-        checkpointing: as for :class:`PEClip`.
+        compile: argument of :class:`PEClip`.
+        checkpointing: argument of :class:`PEClip`.
     """
     ids = random_tokens(backbone, classes, 2)
     labels = [f"class {number}" for number in range(classes)]

@@ -19,8 +19,8 @@ def write_textured(path: Path, seed: int, frames: int = FRAMES) -> None:
 
     Args:
         path: the file, mp4.
-        seed: of texture, movement and grain.
-        frames: of the clip, at 25 a second.
+        seed: seed of texture, movement and grain.
+        frames: number of frames of the clip, at 25 a second.
     """
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=25, options={"crf": "23", "preset": "medium"})

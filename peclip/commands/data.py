@@ -29,7 +29,7 @@ def prepare(
         root: folder of the release.
         out: csv file to write; clips below its folder are named relative to it.
         scene: one of FERV39K's 22 scenes; all of them by default.
-        form: which copy of the clips, where a release has several (frames, faces, video, ...); the error for a wrong one
+        form: kind of copy of the clips (frames, faces, video, ...), if a release has several; the error for a wrong one
             lists them.
         first_label: 0 or 1, the number of the first label in DFEW's lists, where they do not show it.
         votes: write the shares of the annotators of dfew or mafw as soft labels, columns p_LABEL.
@@ -93,7 +93,7 @@ def check(
 
     Args:
         manifest: csv file that peclip prepare wrote, or any other manifest.
-        benchmark: whose published counts to compare with; by default detected from the file's name or paths.
+        benchmark: benchmark whose published counts to compare with; by default detected from the file's name or paths.
         num_frames: T; clips with fewer frames count as short.
         full: decode every frame, not only those that a test of the model reads.
         workers: clips inspected at a time; one for each core by default.
@@ -120,7 +120,7 @@ def pack(
         manifest: csv file that peclip prepare wrote, or any other manifest.
         out: folder for the shards and their manifest.csv, which data.manifest accepts in training.
         size: side of the frames in pixels: that of the model.
-        quality: of the frames as JPEG, 1 to 100.
+        quality: quality of the frames as JPEG, 1 to 100.
         shard_size: MB of a shard.
         workers: clips decoded at a time; one for each core by default.
     """

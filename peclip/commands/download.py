@@ -11,7 +11,7 @@ def download(name: str, out: str, accept_licence: bool = False, workers: int = 4
     Args:
         name: ravdess or cremad; of dfew, ferv39k, mafw, afew and caer the answer is where to ask for them.
         out: folder for the data set.
-        accept_licence: that you have read the licence, which the command names without this option, and accept it.
+        accept_licence: confirm that you have read and accept the licence, which the command names without this option.
         workers: files fetched at a time.
     """
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn

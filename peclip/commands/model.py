@@ -26,7 +26,7 @@ def export(
         out: folder of the package; for onnx the file, or a folder in which it becomes model.onnx.
         format: package contains adapters, prompts and a model card; onnx the whole vision tower.
         dtype: precision of the weights: bf16 halves a package; fp16 halves an ONNX file, int8 quarters it.
-        backbone: for onnx, Hub id or folder of the CLIP, if it has moved since the training.
+        backbone: Hub id or folder of the CLIP for onnx, if it has moved since the training.
         trust: import classes of other packages that the model names; for models of people you trust.
 
     Raises:

@@ -16,7 +16,7 @@ def without_frozen(checkpoint: dict[str, Any], trained: Trained) -> Trained:
     """Reduce the averages in a checkpoint to what is trained, and return the model with its averages as its weights.
 
     Args:
-        checkpoint: of a module; unchanged where no weights are averaged.
+        checkpoint: content of the checkpoint of a module; returned unchanged if no weights are averaged.
         trained: the model as it is trained now.
     """
     if AVERAGING not in checkpoint:

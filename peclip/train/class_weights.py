@@ -27,9 +27,9 @@ def loss_of(
 
     Args:
         loss: without them.
-        asked: as for :func:`class_weights`; None for none.
+        asked: weights that are asked for, see :func:`class_weights`; None for none.
         labels: C classes in the order of the logits.
-        data: of the training.
+        data: data of the training, whose clips ``balanced`` counts.
         tried: whether the loss is tried; a training step of one's own may give it other arguments.
 
     Raises:
@@ -49,7 +49,7 @@ def class_weights(asked: ClassWeights, labels: Sequence[str], data: object) -> t
         asked: numbers that are used as they are, or ``balanced``: the number of training clips, divided by that of the class and by that
             of the classes, so that they are 1 on average over the clips. Soft labels count with their probabilities.
         labels: C classes in the order of the logits.
-        data: of the training.
+        data: data of the training, whose clips ``balanced`` counts.
 
     Raises:
         InputError: a number is negative or not finite, a label is missing or unknown, or the classes cannot be balanced.
@@ -78,7 +78,7 @@ def weighted(loss: nn.Module, weights: Sequence[float]) -> nn.CrossEntropyLoss:
 
     Args:
         loss: a cross entropy without weights.
-        weights: for each class.
+        weights: (C,), one weight for each class.
 
     Raises:
         InputError: it is another loss, or has weights.

@@ -8,7 +8,7 @@ class Arriving:
     """Tensors on their way from a device: the host waits for the work before them, not for what is queued later.
 
     Args:
-        tensors: of one device.
+        tensors: tensors of one device.
     """
 
     def __init__(self, *tensors: Tensor) -> None:

@@ -46,7 +46,7 @@ def check_takes(loss: nn.Module, classes: int, soft_labels: bool) -> None:
     count its calls.
 
     Args:
-        loss: of any kind.
+        loss: loss of any kind.
         classes: number of classes C.
         soft_labels: whether the loss gets (B, C) probabilities in place of labels (B,).
 

@@ -24,8 +24,8 @@ class RateSchedule:
         warmup_epochs: epochs of linear warm-up; at least 0.
         warmup_lr: learning rate at the start of the warm-up; at least 0.
         schedule: shape of the rates after the warm-up: ``cosine`` to zero, or ``step``.
-        step_epochs: with schedule step, epochs between two decays; at least 1.
-        step_factor: with schedule step, factor of the rates at each decay; above 0, at most 1.
+        step_epochs: number of epochs between two decays of schedule step; at least 1.
+        step_factor: factor of the rates at each decay of schedule step; above 0, at most 1.
 
     Raises:
         InputError: a value is out of range.
@@ -60,7 +60,7 @@ class RateSchedule:
         """Return a scheduler that steps with every step of the optimizer.
 
         Args:
-            optimizer: with a rate for each of its groups.
+            optimizer: optimizer with a rate for each of its groups.
             epoch: steps of an epoch, at least 1.
             total: steps of the training.
         """
@@ -87,7 +87,7 @@ def set_rates(trainer: Trainer, rates: Mapping[str, float]) -> None:
 
     Args:
         trainer: may have no optimizer yet.
-        rates: by the name of the group.
+        rates: learning rates, by the name of the group.
     """
     for optimizer in trainer.optimizers:
         for group in optimizer.param_groups:

@@ -138,7 +138,7 @@ def selection_score(war: float, loss: float) -> float:
     """Return ``val/score``: the WAR with ties decided by the loss, whose share is below one clip of up to ten million.
 
     Args:
-        war: of an evaluation.
+        war: weighted average recall of an evaluation, 0 to 1.
         loss: mean cross entropy of its clips, at least 0.
     """
     return war - 1e-8 * (1 - 1 / (1 + loss))

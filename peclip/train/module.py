@@ -60,8 +60,8 @@ class PEClipModule(EvaluationModule):
         warmup_epochs: epochs of linear warm-up; at least 0.
         warmup_lr: learning rate at the start of the warm-up.
         schedule: shape of the rates after the warm-up: cosine to zero, or step.
-        step_epochs: with schedule step, epochs after which the rates fall, repeatedly; at least 1.
-        step_factor: with schedule step, what the rates are then multiplied by; above 0, at most 1.
+        step_epochs: number of epochs after which schedule step lowers the rates, repeatedly; at least 1.
+        step_factor: factor of the rates each time that schedule step lowers them; above 0, at most 1.
         loss: a module of logits (B, C) and labels (B,), such as torch.nn.CrossEntropyLoss with label_smoothing;
             by default cross entropy.
         optimizer: callable of the parameter groups ``adapters``, ``prompts``, ``temporal``, ``peft`` and ``norms``, which carry

@@ -24,7 +24,7 @@ def check_custom(
     """Build a custom optimizer and schedule once, so that a fault is found before a folder is made for the run.
 
     Args:
-        groups: of the parameters.
+        groups: groups of the parameters, as the optimizer gets them.
         optimizer: callable of the groups; None for the default.
         lr_scheduler: callable of the optimizer; None for the default.
         scores: names of the metrics that a schedule may read.
@@ -78,9 +78,9 @@ def described(scheduler: Scheduler, scores: Sequence[str], epochs: int = 1) -> d
     """Return Lightning's description of a custom schedule, which steps by epochs.
 
     Args:
-        scheduler: of torch, or Lightning's ReduceLROnPlateau, which has a ``monitor``.
+        scheduler: scheduler of torch, or Lightning's ReduceLROnPlateau, which has a ``monitor``.
         scores: names of the metrics that it may read.
-        epochs: from one validation to the next; a schedule that reads its scores steps then.
+        epochs: number of epochs from one validation to the next, after which a schedule that reads scores steps.
 
     Raises:
         InputError: a ReduceLROnPlateau has no metric to read, or one that is not logged.

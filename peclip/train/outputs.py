@@ -15,7 +15,7 @@ class Outputs:
     Attributes:
         clip: (B,) int64, the clips' indices in their data set; :data:`NO_INDEX` for a dummy clip.
         logits: (B, C) float32.
-        temperature: by which they are divided for the probabilities.
+        temperature: temperature by which the logits are divided before the softmax.
     """
 
     clip: Tensor

@@ -111,10 +111,10 @@ class HookedCLI(LightningCLI):
     """LightningCLI with public hooks in place of its private ones.
 
     Args:
-        args: as for LightningCLI.
+        args: arguments of LightningCLI.
         only: the subcommand that will be called: the parsers of the others stay empty, because a parser takes long to
             build; None builds all of them.
-        options: as for LightningCLI.
+        options: keyword arguments of LightningCLI.
     """
 
     def __init__(self, *args: Any, only: str | None = None, **options: Any) -> None:

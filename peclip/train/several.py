@@ -135,9 +135,9 @@ class OneOfSeveral(PEClipCLI):
     """``peclip fit`` as a fold or a seed of a command that resumes by itself.
 
     Args:
-        args: as for PEClipCLI.
+        args: arguments of PEClipCLI.
         within: folder of all folds and seeds, which start from the same weights: mean and spread are of these.
-        options: as for PEClipCLI.
+        options: keyword arguments of PEClipCLI.
     """
 
     RESUME = "resume with the same command"

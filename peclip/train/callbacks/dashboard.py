@@ -50,7 +50,7 @@ class Dashboard(EvaluationCallback):
     """Shows what a run does in its loggers beside metrics.csv.
 
     Args:
-        recorder: of the options of the run.
+        recorder: recorder that knows the options of the run.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -167,9 +167,9 @@ def mistakes_of(outputs: Outputs, label: Tensor, frames: Tensor, clips: Manifest
     """Return the mistakes of a batch of evaluated clips; all tensors are on the host.
 
     Args:
-        outputs: of the model for it.
+        outputs: outputs of the model for the B clips.
         label: (B,) int64, the true classes.
-        frames: of :func:`frames_of`.
+        frames: (B, N, SIDE, SIDE, 3) uint8, the pictures that :func:`frames_of` returns.
         clips: the manifest of the clips.
         labels: class names.
     """

@@ -20,8 +20,8 @@ class EvaluationCallback(Callback):
         """Process an evaluated batch.
 
         Args:
-            trainer: that of the run.
-            outputs: of the model.
+            trainer: trainer of the run.
+            outputs: outputs of the model for the batch.
             batch: input of the model.
         """
 
@@ -58,8 +58,8 @@ def selection_of(trainer: Trainer, data: VideoDataModule, is_over: bool = False)
     """Return the clips by whose scores a training chooses its best checkpoint; none where it does not validate.
 
     Args:
-        trainer: of the training.
-        data: of the training.
+        trainer: trainer of the training.
+        data: data of the training.
         is_over: whether the training has ended, possibly before its first validation.
     """
     best = best_checkpoint(trainer)

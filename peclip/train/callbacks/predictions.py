@@ -105,7 +105,7 @@ class ShardWriter(PredictionWriter):
     """Writes ``shard-00000.parquet`` and so on, and keeps only the current shard in memory.
 
     Args:
-        folder: of the shards.
+        folder: folder of the shards.
         data: the clips.
         labels: class names in the order of the logits.
 
@@ -178,10 +178,10 @@ def shard_writer(
     """Return the callback that writes the predictions of a model into a folder of shards.
 
     Args:
-        path: of the folder.
+        path: path of the folder of shards.
         data: the clips.
         module: the model, with its trained weights.
-        precision: that of the trainer.
+        precision: precision of the trainer, such as ``bf16-mixed``.
         clips_per_shard: at least 1.
 
     Raises:

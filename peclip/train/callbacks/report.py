@@ -42,7 +42,7 @@ class Evaluated:
     Attributes:
         method: name of the parts of the model.
         clips: number of clips.
-        own: which of them the model was trained and chosen on.
+        own: clips that the model was trained and chosen on.
         other_labels: number of omitted clips by their label.
         validated: how many clips the training validated on, where these were not all of its validation clips.
     """

@@ -29,7 +29,7 @@ class Stages:
     """Divides time among stages. What happens within another stage counts for the inner one alone.
 
     Attributes:
-        seconds: by stage.
+        seconds: seconds spent in each stage, by its name.
     """
 
     def __init__(self) -> None:
@@ -185,7 +185,7 @@ class Speed(Callback):
     """Shows how fast a training is: clips a second, the share of the time that waits for input, and memory.
 
     Args:
-        times: of the same training.
+        times: callback that measures the waits of the same training.
     """
 
     def __init__(self, times: TrainingTime) -> None:

@@ -26,7 +26,7 @@ class KnownLogger(NamedTuple):
 
     Attributes:
         kind: its class.
-        options: of the class.
+        options: options of the class.
         name: the option that gets the name of the run.
     """
 

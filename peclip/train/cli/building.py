@@ -37,9 +37,9 @@ def build_data(
     """Build the data and read their labels, which the model is built with; an error about an argument names its option.
 
     Args:
-        model: that the command line names. An evaluation that states no labels has those of :meth:`TrainedModel.labels`.
+        model: model that the command line names. An evaluation that sets no labels uses :meth:`TrainedModel.labels`.
         texts: the option of the class texts.
-        class_type: of the data.
+        class_type: class of the data.
         given: their options.
     """
     with options_below("data"):

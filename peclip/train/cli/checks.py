@@ -103,7 +103,7 @@ def check_fractions(trainer: Namespace | Trainer, splits: Splits, at_once: int, 
     Lightning looks at that of the test clips after the training.
 
     Args:
-        trainer: of the training, or its options.
+        trainer: trainer of the training, or its options.
         splits: the clips.
         at_once: training clips of a batch, over all devices; below 1 is refused where the data are set up.
         evaluated_at_once: the same, of validation and test clips.
@@ -174,7 +174,7 @@ def check_effects(options: Namespace, named: AbstractSet[str], parts: Collection
     """Check that options on the command line of a training have an effect; a configuration may serve several models.
 
     Args:
-        options: of the training.
+        options: options of the training.
         named: the options on the command line.
         parts: the kinds of parts that the model trains, such as ``adapters``.
 
@@ -214,7 +214,7 @@ def check_averaging(trainer: Trainer, sharded: bool, weights_only: bool) -> None
     """Check that checkpoints hold the averages of a callback that averages weights.
 
     Args:
-        trainer: with its callbacks.
+        trainer: trainer, with its callbacks.
         sharded: whether the weights are.
         weights_only: whether checkpoints hold nothing but the weights that are trained.
 

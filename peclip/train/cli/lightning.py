@@ -69,9 +69,9 @@ class PEClipCLI(HookedCLI):
     """``peclip fit|validate|test|predict``.
 
     Args:
-        args: as for LightningCLI.
+        args: arguments of LightningCLI.
         model_named: the trained model that the command line names; it replaces the one that the options describe.
-        options: as for LightningCLI.
+        options: keyword arguments of LightningCLI.
     """
 
     _options_named: set[str]

@@ -66,8 +66,8 @@ def choose_loggers(given: Any, folder: Path, recorder: Recorder | None) -> Any:
 
     Args:
         given: the option.
-        folder: of the run.
-        recorder: of a training; None for an evaluation.
+        folder: folder of the run.
+        recorder: recorder of a training; None for an evaluation.
     """
     if given is False:
         return False

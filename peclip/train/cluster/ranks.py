@@ -40,8 +40,8 @@ def largest(numbers: list[int], device: torch.device) -> list[int]:
     """Return the largest of each number over the ranks. Every rank must call it, and waits for the others.
 
     Args:
-        numbers: of this rank.
-        device: of the training, through which the ranks exchange numbers.
+        numbers: numbers of this rank; every rank has as many.
+        device: device of the training, through which the ranks exchange numbers.
     """
     if not _several():
         return numbers

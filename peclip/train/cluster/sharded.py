@@ -42,8 +42,8 @@ def shard(trainer: Trainer, module: LightningModule, net: PEClip) -> None:
     ignores these weights.
 
     Args:
-        trainer: whose processes are connected.
-        module: that DDP will wrap.
+        trainer: trainer whose processes are connected.
+        module: module that DDP will wrap.
         net: within it; its frozen weights already have their final precision.
     """
     if any(isinstance(part, FSDPModule) for part in net.clip.modules()):

@@ -30,9 +30,9 @@ def reported_by_rank_zero(trainer: Trainer, error: BaseException, status: int) -
     """Return the exception that ends a rank when all end for the same reason: the error on rank 0, an exit on the others.
 
     Args:
-        trainer: that of the run.
-        error: for rank 0.
-        status: of the others. Where Lightning started them it is 0, because Lightning would kill rank 0
+        trainer: trainer of the run.
+        error: error that rank 0 reports.
+        status: exit status of the other ranks. If Lightning started them it is 0, because Lightning would kill rank 0
             before it has printed the error at any other.
     """
     if trainer.is_global_zero:

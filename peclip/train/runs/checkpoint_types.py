@@ -62,8 +62,8 @@ def check_states(content: Mapping[str, Any], source: str) -> None:
     """Check what peclip's own callbacks and the training metrics restore from a checkpoint.
 
     Args:
-        content: of the checkpoint.
-        source: where it comes from, for messages.
+        content: content of the checkpoint.
+        source: name of the file, for messages.
 
     Raises:
         InputError: an entry has another type than peclip writes.

@@ -102,7 +102,7 @@ class LastCheckpoint(Checkpoint):
         every_n_steps: optimizer steps between two checkpoints within an epoch; 0 writes only after epochs.
 
     Attributes:
-        options: of the run, by section, which its checkpoints hold; empty where they are not known.
+        options: options of the run, by section, which its checkpoints hold; empty if they are not known.
 
     Raises:
         InputError: the number is below 0.

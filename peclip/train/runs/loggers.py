@@ -69,10 +69,10 @@ def identified(loggers: Sequence[Any], folder: Path, known: Logs, steps: int | N
     A TensorBoardLogger whose save_dir and name are those of the run logs into the run's folder.
 
     Args:
-        loggers: of the configuration.
-        folder: of the run.
+        loggers: loggers of the configuration.
+        folder: folder of the run.
         known: names that the run had before it was interrupted; they stay.
-        steps: of the checkpoint from which a run resumes in its folder; later ones are repeated. None for a new run.
+        steps: step of the checkpoint from which a run resumes in its folder; later steps are repeated. None for a new run.
 
     Raises:
         InputError: a known name of a folder could lead out of that of the logger.
@@ -144,9 +144,9 @@ def rows_ahead(rows: Iterable[Mapping[str, Any]], known: Logs, steps: int) -> tu
     """Return the rows after a checkpoint that were logged in this or an earlier session.
 
     Args:
-        rows: of metrics.csv.
+        rows: rows of metrics.csv.
         known: names and rows of the earlier sessions.
-        steps: of the checkpoint.
+        steps: step of the checkpoint.
     """
     found = (row_of(int(row["step"]), row) for row in rows)
     return tuple(dict.fromkeys(row for row in (*known.ahead, *found) if row.step >= steps))

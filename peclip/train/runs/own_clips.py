@@ -42,8 +42,8 @@ class OwnClips:
     """The clips of an evaluation as its model knows them.
 
     Attributes:
-        selection: on which of the clips its checkpoint was chosen; none where they are not those of its training.
-        seen: how many of them are training or validation clips of the model; None for no such clip, or where nothing is known of these.
+        selection: clips by whose scores its checkpoint was chosen; ``none`` if they are not clips of its training.
+        seen: number of them that are training or validation clips of the model; None if there are none, or if those are not known.
     """
 
     selection: Selection
@@ -56,9 +56,9 @@ def own_clips(source: str, trained: Trained, data: VideoDataModule, clips: Manif
     Args:
         source: the model, as the command line names it.
         trained: the model.
-        data: of the evaluation.
+        data: data of the evaluation.
         clips: those that are evaluated.
-        split: of the data that they are.
+        split: split of the data from which the clips are.
     """
     state = _state_of(source)
     run = run_of_model(source)
@@ -125,8 +125,8 @@ def _own_data(options: Mapping[str, Any], data: VideoDataModule, known: Any) -> 
     """Return the data of a run; None where its clips are not there, or are others now.
 
     Args:
-        options: of the run.
-        data: of the evaluation, whose clips may be those of the run, also in another place.
+        options: options of the run.
+        data: data of the evaluation, whose clips may be those of the run, even in another folder.
         known: digests of the clips of the run, where its checkpoint has them.
 
     Raises:

@@ -53,7 +53,7 @@ class Recorder:
     """Records the options of a run in its folder and in its checkpoints, as the user gave them.
 
     Args:
-        parser: that of the subcommand.
+        parser: parser of the subcommand, which writes options as YAML.
         options: those of the command line.
         resumed: the run whose training continues, in its folder or in a new one; None for a new training or an evaluation.
         origin: the trained model that a training starts from; None for others.
@@ -236,9 +236,9 @@ class SaveConfig(SaveConfigCallback):
     """Lets a recorder write before a run begins.
 
     Args:
-        parser: that of the subcommand.
+        parser: parser of the subcommand.
         config: the options with which classes are built.
-        recorder: of the options as the user gave them.
+        recorder: recorder of the options as the user gave them.
     """
 
     def __init__(self, parser: LightningArgumentParser, config: Namespace, recorder: Recorder) -> None:

@@ -33,8 +33,8 @@ class Interrupted(NamedTuple):
     """A run that resumes, and the checkpoint that it resumes from.
 
     Attributes:
-        folder: of the run.
-        checkpoint: to resume from; None if the run was interrupted before the first one.
+        folder: folder of the run.
+        checkpoint: checkpoint to resume from; None if the run was interrupted before the first one.
         steps: optimizer steps up to the checkpoint.
         epochs: epochs that were finished.
         state: what :class:`~peclip.train.runs.checkpoints.LastCheckpoint` saved there: options, batches and clips.
@@ -58,7 +58,7 @@ def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrup
 
     Args:
         ckpt_path: ``last``, or the folder of a run.
-        runs: where the runs of this name are; ``last`` is the latest of them.
+        runs: folder of the runs of this name; ``last`` is the latest of them.
         folder: the folder of the run, where it has one of its own instead.
 
     Returns:
@@ -86,7 +86,7 @@ def latest_model(runs: Path) -> Path:
     """Return the latest training of a name, which an evaluation calls ``last``, too.
 
     Args:
-        runs: where the runs of this name are.
+        runs: folder of the runs of this name.
 
     Raises:
         InputError: there is none, or it has no checkpoint.

@@ -59,8 +59,8 @@ class Prediction:
         clips_per_shard: n.
         labels: class names in the order of the probabilities.
         num_frames: T.
-        views: of each clip; none in files of earlier versions, which had one.
-        precision: that of the trainer.
+        views: views of each clip; None in files of earlier versions, which had one.
+        precision: precision of the trainer, such as ``bf16-mixed``.
         model: digest of everything that the logits depend on.
         format: version of the files.
         calibrate: false where the temperature of the model is ignored; else none, as in files of earlier versions.
@@ -84,7 +84,7 @@ class Progress:
 
     Attributes:
         complete: whether all shards were written.
-        rows: of all shards, once they were.
+        rows: number of rows of all shards; None until all of them are written.
     """
 
     complete: bool
@@ -99,7 +99,7 @@ def check_shards_option(options: Namespace, first: bool) -> None:
     """Check that a prediction in shards can begin or resume with these options.
 
     Args:
-        options: of the command.
+        options: options of the command.
         first: whether this rank checks the folder; the others start after it has written to it.
 
     Raises:
@@ -122,7 +122,7 @@ class ShardFolder:
     """The shards of a prediction, those that exist and those that are missing.
 
     Args:
-        path: of the folder.
+        path: path of the folder.
         prediction: its inputs.
 
     Raises:

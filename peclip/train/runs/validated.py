@@ -24,9 +24,9 @@ def validated_here(
     """Return on how many clips a training has validated; None for all validation clips, or where these chose nothing.
 
     Args:
-        trainer: of the training, which has ended.
-        module: with the weights that are evaluated.
-        data: of the training.
+        trainer: trainer of a training that has ended.
+        module: module with the weights that are evaluated.
+        data: data of the training.
         selection: clips on which the checkpoint was chosen.
     """
     clips, at_once, limit = len(data.splits.val), data.eval_batch_size * trainer.world_size, trainer.limit_val_batches

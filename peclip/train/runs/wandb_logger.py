@@ -33,7 +33,7 @@ class Row:
 
     Attributes:
         step: at which.
-        names: of the metrics, sorted.
+        names: names of the metrics, sorted.
     """
 
     step: int
@@ -58,7 +58,7 @@ class ContinuedWandbLogger(WandbLogger):
 
     Args:
         earlier: what was logged; None for a new run.
-        options: as for WandbLogger.
+        options: keyword arguments of WandbLogger.
     """
 
     def __init__(self, *args: Any, earlier: Earlier | None = None, **options: Any) -> None:
