@@ -74,7 +74,7 @@ class Stopwatch:
         self.seconds: list[float] = []
         """Duration of each measured step, in seconds."""
         self.memory: Memory | None = None
-        """Memory at the peak of a step; None where the system does not report it."""
+        """Memory at the peak of a step; None if the system does not report it."""
         self._steps = 0
         self._before: int | None = None
         self._begun = 0.0
@@ -119,7 +119,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def reset_peak(device: torch.device) -> int | None:
-    """Begin a new peak of memory and return the bytes in use now; None where the system does not report them."""
+    """Begin a new peak of memory and return the bytes in use now; None if the system does not report them."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

@@ -61,8 +61,8 @@ def floor_entry(floor: Floor | None, memory: float, seconds: Sequence[float]) ->
     """Return the entries about the floor of a step.
 
     Args:
-        floor: its parts; None where it is unknown.
-        memory: the rate of the device, in bytes a second.
+        floor: floor of the step; None if it is unknown.
+        memory: rate of memory of the device, in bytes a second.
         seconds: duration of every step, in seconds.
     """
     return {

@@ -60,7 +60,7 @@ def recognize(
         same: Faces of one video that are one person, by their numbers, such as 3,7; several groups, as 3,7 4,9, or several
             options. All results follow.
         face_features: Brings the faces of one person together over cuts and absences: sface downloads OpenCV's SFace once, a
-            file is that of SFace; none leaves each a number of its own.
+            file is that of SFace; none gives every track its own number.
         per_frame: Also write frames.csv, with a row per frame and face.
         video: Also write each video as NAME-annotated.mp4, with boxes, numbers, labels, probabilities, a running timeline and
             its sound.
@@ -94,7 +94,7 @@ def recognize(
 
 
 def _joiner(features: str, faces: str, face_model: str | None) -> "Joiner | None":
-    """Return what brings the faces of one person together; None where nothing does."""
+    """Return the joiner of the faces of one person; None if faces are not joined."""
     from peclip.errors import InputError
     from peclip.inference.faces import YuNet
     from peclip.inference.join import Joiner

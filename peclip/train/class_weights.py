@@ -23,14 +23,14 @@ SHOWN = 12
 def loss_of(
     loss: nn.Module, asked: ClassWeights | None, labels: Sequence[str], data: object, tried: bool = True
 ) -> nn.Module:
-    """Return the loss of a training, with class weights where they are asked for.
+    """Return the loss of a training, with class weights if they are asked for.
 
     Args:
-        loss: without them.
+        loss: loss without class weights.
         asked: weights that are asked for, see :func:`class_weights`; None for none.
         labels: C classes in the order of the logits.
         data: data of the training, whose clips ``balanced`` counts.
-        tried: whether the loss is tried; a training step of one's own may give it other arguments.
+        tried: whether to try the loss; a custom training step may call it with other arguments.
 
     Raises:
         InputError: as :func:`class_weights` and :func:`weighted`, or the loss does not accept the labels of the data.

@@ -123,7 +123,7 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
     """Write the options and the digest of the clips; if folds are finished, check that both are still the same.
 
     Raises:
-        InputError: one has changed, a finished fold is torn, or the folder holds other files.
+        InputError: one has changed, a finished fold is damaged, or the folder holds other files.
     """
     if (folder / RESULTS).exists():
         raise InputError(f"folder {folder} holds a finished cross-validation: name a new one")
@@ -142,7 +142,7 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
                 "or --folder to start again"
             )
         for fold in finished:
-            read_evaluation(_run_of(folder, fold))  # find torn files now, not after the last fold
+            read_evaluation(_run_of(folder, fold))  # find damaged files now, not after the last fold
         say(f"Resuming {folder}, finished before: fold {', '.join(map(str, finished))}")
         return
     for name, content in ((CLIPS, f"{digest}\n"), (OPTIONS, text)):  # the first one tells what the folder is
@@ -153,7 +153,7 @@ def _check_same(folder: Path, now: Mapping[str, Any]) -> None:
     """Check that a cross-validation resumes with the options that it began with, but for those that do not affect results.
 
     Raises:
-        InputError: an option differs, or the file of the options is torn.
+        InputError: an option differs, or the file of the options is damaged.
     """
     for change in mixed_results(_read_options(folder), now):
         if change.option == "trainer.precision" and change.before is None:
@@ -165,10 +165,10 @@ def _check_same(folder: Path, now: Mapping[str, Any]) -> None:
 
 
 def _read_options(folder: Path) -> dict[str, Any]:
-    """Return the options with which a cross-validation began; none where it has not begun.
+    """Return the options with which a cross-validation began; empty if it has not begun.
 
     Raises:
-        InputError: the file of the options is torn.
+        InputError: the file of the options is damaged.
     """
     try:
         return read_options(folder) or {}

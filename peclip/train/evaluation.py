@@ -38,7 +38,7 @@ class EvaluationModule(LightningModule):
         self.scores: dict[str, Scores] = {}
         """The latest results by stage: ``val``, ``test`` and ``zero_shot``."""
         self.calibration: Calibrated | None = None
-        """Calibration of the latest evaluation; None where it was not calibrated."""
+        """Calibration of the latest evaluation; None if it was not calibrated."""
 
     @property
     def temperature(self) -> float:

@@ -40,10 +40,10 @@ def total_loss(loss: nn.Module, logits: Tensor, labels: Tensor, targets: Tensor 
 
 
 def check_takes(loss: nn.Module, classes: int, soft_labels: bool) -> None:
-    """Check that a loss accepts logits with labels, or with the probabilities of classes where labels are soft, by trying it.
+    """Check that a loss accepts logits with labels, or with the probabilities of classes if labels are soft, by trying it.
 
-    One of torch that falls without limit as logits grow is for log-probabilities. Of one's own a copy is tried, because it may
-    count its calls.
+    A loss of torch that falls without limit as logits grow is one for log-probabilities, and is refused. Of a custom loss a copy
+    is tried, because it may count its calls.
 
     Args:
         loss: loss of any kind.
@@ -51,14 +51,14 @@ def check_takes(loss: nn.Module, classes: int, soft_labels: bool) -> None:
         soft_labels: whether the loss gets (B, C) probabilities in place of labels (B,).
 
     Raises:
-        InputError: it does not.
+        InputError: the loss does not accept them.
     """
     _check_arguments(loss, classes)
     clips = classes + 1  # shapes of B and C cannot be taken for one another
     labels = torch.full((clips, classes), 1 / classes) if soft_labels else torch.zeros(clips, dtype=torch.int64)
     try:
         why = _complaint(loss, clips, classes, labels)
-    except Exception as error:  # noqa: BLE001 - one of one's own may raise anything
+    except Exception as error:  # noqa: BLE001 - a custom loss may raise anything
         why = first_line(error) or type(error).__name__
     if why and soft_labels:
         raise InputError(
@@ -71,7 +71,7 @@ def check_takes(loss: nn.Module, classes: int, soft_labels: bool) -> None:
 
 
 def _complaint(loss: nn.Module, clips: int, classes: int, labels: Tensor) -> str:
-    """Return what is wrong with the value of a loss where all logits are equal; empty where nothing is."""
+    """Return what is wrong with the value of a loss if all logits are equal; empty if nothing is wrong."""
     of_torch = type(loss).__module__.startswith("torch.")
     logit = LARGE if of_torch else 0.0
     device = next((tensor.device for tensor in chain(loss.buffers(), loss.parameters())), torch.device("cpu"))

@@ -39,7 +39,7 @@ def check_custom(
 
 
 def check_rate(optimizer: Optimizer) -> None:
-    """Check that an optimizer states no learning rate of its own, which would have no effect: each group carries one.
+    """Check that an optimizer sets no learning rate, which would have no effect: each group carries one.
 
     Raises:
         InputError: it does.

@@ -70,7 +70,7 @@ NAMES = {
     "lightning.pytorch.callbacks:WeightAveraging._average_model": "see average_exactly",
     "lightning.pytorch.loggers:WandbLogger._log_model": "whether a logger uploads checkpoints, see runs/checkpoint_io",
     "lightning.pytorch.loggers:WandbLogger._prefix": "names of metrics in the files of W&B, see runs/wandb_logger",
-    "multiprocessing.forkserver:_forkserver": "a fork of the main process needs a server of its own, see data/forking",
+    "multiprocessing.forkserver:_forkserver": "a fork of the main process needs another server, see data/forking",
     "multiprocessing.forkserver:_forkserver._forkserver_pid": "the same",
     "multiprocessing.forkserver:_forkserver._forkserver_alive_fd": "the same",
     "multiprocessing.forkserver:_forkserver._forkserver_address": "the same",

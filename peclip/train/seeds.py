@@ -1,7 +1,7 @@
 """``peclip fit --seeds N`` and ``peclip cv --seeds N``: train and test with several seeds in turn, and print their table.
 
-Each is the run, or the cross-validation, of ``--seed_everything SEED`` in a folder of its own. The same command resumes: what is finished
-stays, an interrupted run continues from its checkpoint, and an interrupted cross-validation with the folds that it lacks.
+Each seed has a folder with the run, or the cross-validation, of ``--seed_everything SEED``. The same command resumes: it keeps finished
+runs, continues an interrupted run from its checkpoint, and an interrupted cross-validation with the missing folds.
 """
 
 import shutil

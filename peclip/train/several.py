@@ -91,7 +91,7 @@ def digest_of(source: Manifest) -> str:
 
 
 def read_digest(folder: Path) -> str | None:
-    """Return the digest of the clips with which a folder was begun; None where it has none.
+    """Return the digest of the clips with which a folder was begun; None if the folder has none.
 
     Raises:
         InputError: it is not UTF-8, or not a file.

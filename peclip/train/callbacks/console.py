@@ -162,7 +162,7 @@ class EpochLines(Callback):
         self._clips += len(batch.draws) * trainer.world_size
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note that this epoch has validation scores of its own."""
+        """Note that this epoch has new validation scores."""
         self._validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -55,7 +55,7 @@ def evaluated_clips(trainer: Trainer) -> Manifest:
 
 
 def selection_of(trainer: Trainer, data: VideoDataModule, is_over: bool = False) -> Selection:
-    """Return the clips by whose scores a training chooses its best checkpoint; none where it does not validate.
+    """Return the clips by whose scores a training chooses its best checkpoint; ``none`` if it does not validate.
 
     Args:
         trainer: trainer of the training.

@@ -50,7 +50,7 @@ class FiniteLoss(Callback):
             InputError: the loss is not finite.
         """
         self._look(trainer)
-        if "loss" not in outputs:  # a module of one's own has skipped the step
+        if "loss" not in outputs:  # a custom module has skipped the step
             return
         clips = [draw.clip for draw in batch.draws]
         loss = Arriving(outputs["loss"])

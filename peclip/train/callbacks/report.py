@@ -23,7 +23,7 @@ from peclip.train.runs.validated import validated_before, validated_here
 
 
 def other_classes(config: ModelConfig, trained: ModelConfig) -> Classes | None:
-    """Return how the classes of a model differ from those of its training; None where they do not."""
+    """Return how the classes of a model differ from those of its training; None if they do not."""
     here, there = config.labels, trained.labels
     texts, before = config.texts or {}, trained.texts or {}
     both = [label for label in here if label in there]

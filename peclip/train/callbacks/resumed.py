@@ -70,7 +70,7 @@ class Resumed(Callback):
 
 
 def _set_aside(run: Path, step: int) -> None:
-    """Move the report of a run that had ended at a step into a folder of its own: it is not that of what follows."""
+    """Move the report of a run that had ended at a step into ``ended_at_step_N``: the training that follows writes a new one."""
     if (run / METRICS).exists():
         aside = run / f"ended_at_step_{step}"
         aside.mkdir(exist_ok=True)

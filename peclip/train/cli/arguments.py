@@ -177,7 +177,7 @@ def names_config(args: Sequence[str]) -> bool:
 
 
 def names_module(args: Sequence[str]) -> bool:
-    """Return whether a command line names a module of one's own: ``model.class_path``, there or in a configuration."""
+    """Return whether a command line names a custom module: ``model.class_path``, there or in a configuration."""
     sections = [_section(path, options, "model") for path, options in _configurations(args)]
     for name, value in _options(args):
         if name == "--model.class_path":
@@ -219,7 +219,7 @@ def classes_named(args: Sequence[str]) -> frozenset[str]:
 
 
 def _options(args: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the options of a command line with their values, which are empty where none follows."""
+    """Yield the options of a command line with their values, which are empty if none follows."""
     for place, arg in enumerate(args):
         name, sign, value = arg.partition("=")
         if re.match(r"-c.", name):  # -cFILE
@@ -242,7 +242,7 @@ def _configurations(args: Sequence[str]) -> Iterator[tuple[Path, dict[str, Any]]
 
 
 def _section(path: Path, options: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the options of a section, which may be in a file of their own.
+    """Return the options of a section, which may be in a separate file.
 
     Raises:
         InputError: there are none.

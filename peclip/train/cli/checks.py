@@ -26,7 +26,7 @@ PARTS = {
     "peft": "layers of PEFT",
     "norms": "norms of the backbone",
 }
-"""Kinds of parts that train, each with a learning rate of its own, in words."""
+"""Kinds of parts that train, each with its learning rate, and their names in messages."""
 
 SCORES = ("war", "uar", "score")
 """Ends of the names of scores of which more is better."""

@@ -80,7 +80,13 @@ def run(args: list[str]) -> None:
 
 
 def command(kind: type[Kind], args: list[str], **more: Any) -> Kind:
-    """Create the Lightning CLI of a class, with more arguments of its own; it runs the subcommand of the command line, see :func:`run`."""
+    """Create the Lightning CLI of a class, which runs the subcommand of the command line; see :func:`run`.
+
+    Args:
+        kind: class of the CLI.
+        args: subcommand and its command line.
+        more: further arguments of the class.
+    """
     _keep_quiet()
     check_configs(args)
     check_sites(args)

@@ -127,7 +127,7 @@ class PEClipCLI(HookedCLI):
 
     @property
     def net_options(self) -> Namespace:
-        """The options of the model's network, which a module of one's own has below its arguments."""
+        """The options of the model's network; a custom module has them below its arguments."""
         model = self.options.model
         return model.init_args.net if self.subclass_mode_model else model.net
 

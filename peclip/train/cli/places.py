@@ -15,7 +15,7 @@ from peclip.train.runs.shards import check_shards_option
 
 
 def find_interrupted(options: Namespace) -> Interrupted | None:
-    """Find the run that a training continues, and set ``ckpt_path`` to its checkpoint; None where it is a new one.
+    """Find the run that a training continues, and set ``ckpt_path`` to its checkpoint; return None if the training is new.
 
     Raises:
         InputError: there is no such run, or it cannot be continued.

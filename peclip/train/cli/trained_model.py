@@ -222,7 +222,7 @@ SOURCE = ("manifest", "root", "benchmark", "options", "fold", "val", "shots")
 """Options of the data that choose the clips and their splits."""
 
 SECTIONS_OF_DATA = ("augment", "mix", "views")
-"""Options of the data that have options of their own."""
+"""Options of the data that are sections of options."""
 
 MOVED = ("image_size", "normalize")
 """Options of the data in runs of peclip 0.1.0, which the clip format of the model holds now."""

@@ -42,7 +42,7 @@ def imply_dry_run(trainer: Namespace) -> None:
 
 
 def let_finders_evaluate(trainer: Namespace) -> None:
-    """Let finders of a batch size find that of an evaluation, which is an option of its own, in place of that of a training."""
+    """Let finders of a batch size find ``eval_batch_size``, the option of evaluations, in place of ``batch_size``."""
     for callback in entries(trainer.callbacks):
         given = callback.get("init_args") or {}
         if given.get("batch_arg_name") == "batch_size":
@@ -50,7 +50,7 @@ def let_finders_evaluate(trainer: Namespace) -> None:
 
 
 def dry_run_note(trainer: Trainer) -> str:
-    """Return a line that says of an evaluation that it is a dry run; empty where it is none."""
+    """Return a line that says that an evaluation is a dry run; empty if it is not."""
     batches = int(trainer.fast_dev_run)  # type: ignore[attr-defined]
     return f"fast_dev_run: a dry run of {counted(batches, 'batch')}; nothing is saved" if batches else ""
 
@@ -106,8 +106,8 @@ def check_monitors(callbacks: list[Callback], module: PEClipModule, scores: list
     """Check, before the first epoch, that there is the metric that each callback of the options reads.
 
     Args:
-        callbacks: those of the options.
-        module: a module of one's own that overrides ``monitors`` names the metrics that it logs.
+        callbacks: callbacks of the options.
+        module: module, whose ``monitors`` names the metrics that it logs.
         scores: names of the metrics, besides the learning rates.
 
     Raises:

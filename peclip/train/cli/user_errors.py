@@ -59,7 +59,7 @@ def as_input_error(error: Exception) -> InputError | None:
 
 
 def _failed_part(error: Exception) -> str:
-    """Return the part of the options, of Lightning or torch, that an error comes from; empty where other code raised it."""
+    """Return the part of the options, of Lightning or torch, that an error comes from; empty if other code raised it."""
     if isinstance(error, OF_THE_MACHINE):
         return ""
     failed = ""

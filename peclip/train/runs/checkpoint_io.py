@@ -32,7 +32,7 @@ class SyncedIO(TorchCheckpointIO):
     A thread writes and removes files, in the order in which it is asked to. Within :meth:`in_background` nobody waits for it: a
     checkpoint is copied where it is, and steps continue while the thread takes the copy to the host and writes it. On a GPU the
     copy is queued behind the step, and the host does not wait for it. After an error the thread does nothing more, so that no file
-    is removed for one that could not be written. A process that is spawned gets a thread of its own.
+    is removed for one that could not be written. A process that is spawned starts its own thread.
     """
 
     def __init__(self) -> None:

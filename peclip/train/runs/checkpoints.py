@@ -22,7 +22,7 @@ PREVIOUS = "previous.ckpt"
 """The checkpoint that was ``last.ckpt`` before."""
 
 START = "start.ckpt"
-"""Copy, in the folder of a run, of the single checkpoint that the run continues; removed when it has one of its own."""
+"""Copy, in the folder of a run, of the single checkpoint that the run continues; removed when the run has written one."""
 
 ENDED = "ended"
 """Entry of a checkpoint's state: whether a callback, such as EarlyStopping, had ended the training."""
@@ -65,7 +65,7 @@ class BestCheckpoint(ModelCheckpoint):
         interrupted after and repeats: its weights are not those that had the score.
 
         Raises:
-            InputError: the best checkpoint is torn, or holds an entry of another type than peclip writes.
+            InputError: the best checkpoint is damaged, or holds an entry of another type than peclip writes.
         """
 
         def moved(path: str) -> str:
@@ -124,8 +124,8 @@ class LastCheckpoint(Checkpoint):
             self.folder = Path(trainer.log_dir or trainer.default_root_dir) / "checkpoints"
             if trainer.is_global_zero:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                for torn in self.folder.glob(".*.ckpt"):  # a run was killed while it wrote
-                    torn.unlink()
+                for incomplete in self.folder.glob(".*.ckpt"):  # a run was killed while it wrote
+                    incomplete.unlink()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what must stay the same when the run resumes: its options, batches and clips; and whether it had ended."""

@@ -50,7 +50,7 @@ def evaluation_folder(source: str | None, command: str, runs: Path) -> Path:
     """Return a new folder for the results of an evaluation.
 
     Args:
-        source: the trained model, None where there is none.
+        source: trained model; None if there is none.
         command: ``test``, ``validate`` or ``predict``.
         runs: folder of the runs of this name, for a model without a run.
     """

@@ -48,10 +48,10 @@ class Logs:
 
 
 def read_logs(run: Path) -> Logs:
-    """Read loggers.json; empty where there is none.
+    """Read loggers.json; return empty logs if the run has none.
 
     Raises:
-        InputError: it is torn.
+        InputError: the file is damaged.
     """
     content = read_json(run / FILE)
     return Logs() if content is None else from_json(Logs, content, str(run / FILE))

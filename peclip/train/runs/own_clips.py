@@ -122,15 +122,15 @@ def _state_of(source: str) -> Mapping[str, Any]:
 
 
 def _own_data(options: Mapping[str, Any], data: VideoDataModule, known: Any) -> VideoDataModule | None:
-    """Return the data of a run; None where its clips are not there, or are others now.
+    """Return the data of a run; None if its clips are missing or have changed.
 
     Args:
         options: options of the run.
         data: data of the evaluation, whose clips may be those of the run, even in another folder.
-        known: digests of the clips of the run, where its checkpoint has them.
+        known: digests of the clips of the run, if its checkpoint has them.
 
     Raises:
-        InputError: an option is not one.
+        InputError: an option is unknown or invalid.
     """
     given, seed = options.get("data"), options.get(SEED_OPTION)
     if not isinstance(given, Mapping) or type(seed) is not int:

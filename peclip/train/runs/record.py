@@ -196,7 +196,7 @@ def recorded_options(run: Interrupted) -> dict[str, Any]:
 
 
 def _plain(name: str) -> str:
-    """Return the name of an option without the section of a module of one's own."""
+    """Return the name of an option without the section of a custom module."""
     return name.replace("model.init_args.", "model.")
 
 
@@ -231,7 +231,7 @@ def _kind(
         stated: all options now, by their plain names.
     """
     name = _plain(change.option)
-    # The clips of a step may be spread over other devices, and a new run chooses and keeps checkpoints of its own.
+    # The clips of a step may be spread over other devices, and a new run chooses and keeps its own checkpoints.
     spread = name == "data.batch_size" and any(known.get(option) != stated.get(option) for option in DEVICES)
     elsewhere = not run.in_place and name.startswith("checkpoint.")
     if name in FREE or elsewhere or (spread and "order" in run.state) or (name in LOCATION and "clips" in run.state):

@@ -218,7 +218,7 @@ class Recorder:
         return plain
 
     def _dump(self, options: Namespace) -> str:
-        """Return options as YAML. They have been checked; defaults are not complete where a module of one's own is expected."""
+        """Return options as YAML. They are not validated again: the defaults are incomplete if a custom module is expected."""
         text: str = self._parser.dump(options, skip_none=False, skip_validation=True)
         return text
 

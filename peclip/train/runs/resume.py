@@ -39,7 +39,7 @@ class Interrupted(NamedTuple):
         epochs: epochs that were finished.
         state: what :class:`~peclip.train.runs.checkpoints.LastCheckpoint` saved there: options, batches and clips.
         in_place: whether it resumes in its own folder; a single ``.ckpt`` is continued in a new one.
-        at_start: whether the checkpoint is a single ``.ckpt`` that a run continues, which has none of its own yet.
+        at_start: whether the checkpoint is a single ``.ckpt`` that the run continues, because it has written none yet.
         ended: whether a callback, such as EarlyStopping, had ended the training.
     """
 
@@ -59,7 +59,7 @@ def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrup
     Args:
         ckpt_path: ``last``, or the folder of a run.
         runs: folder of the runs of this name; ``last`` is the latest of them.
-        folder: the folder of the run, where it has one of its own instead.
+        folder: folder of the run, if the command line names one.
 
     Returns:
         None for ``last`` if there is no run yet, so that the first start and all others have the same command.
@@ -154,7 +154,7 @@ def _newest_good(run: Path) -> Interrupted:
             continue
         # Otherwise the next checkpoint would replace the good one. Only rank 0 moves it.
         if error and (folder / LAST).exists() and not process_rank():
-            (folder / LAST).replace(folder / "torn.ckpt")
+            (folder / LAST).replace(folder / "damaged.ckpt")
         return _at_checkpoint(run, path, content, at_start=path.name == START)
     if error:
         raise error
@@ -230,10 +230,10 @@ def logged_rows(run: Path) -> list[dict[str, Any]]:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a file of metrics; its last line may be torn.
+    """Return the rows of a file of metrics; its last line may be incomplete, and is omitted.
 
     Raises:
-        InputError: it is not UTF-8, or a cell is longer than Python's reader allows.
+        InputError: the file is not UTF-8, or a cell is longer than Python's reader allows.
     """
     try:
         text = read_regular_text(path)

@@ -126,7 +126,7 @@ class ShardFolder:
         prediction: its inputs.
 
     Raises:
-        InputError: the folder belongs to another prediction, or ``shards.json`` is torn.
+        InputError: the folder belongs to another prediction, or ``shards.json`` is damaged.
     """
 
     def __init__(self, path: Path, prediction: Prediction) -> None:
@@ -153,15 +153,15 @@ class ShardFolder:
         return self._file(shard).exists()
 
     def begin(self) -> list[int]:
-        """Begin, or resume, and return the missing shards; torn ones and those of another prediction are set aside."""
+        """Begin or resume, and return the missing shards; set damaged ones and those of another prediction aside."""
         if not self.begun:
             self._write_state({COMPLETE: False})
-        for torn in self.path.glob(".*.parquet"):  # killed while it was written
-            torn.unlink()
+        for incomplete in self.path.glob(".*.parquet"):  # a prediction was killed while it wrote
+            incomplete.unlink()
         return [shard for shard in self.shards if not self._is_whole(shard)]
 
     def _holds(self, rows: int | None) -> bool:
-        """Return whether every shard is there and whole, and all have so many rows; other ranks may look at the same time."""
+        """Return whether all shards are complete and have so many rows in total; other ranks may look at the same time."""
         from pyarrow.parquet import read_metadata
 
         if not all(self.has(shard) and not self._fault(shard) for shard in self.shards):
@@ -172,7 +172,7 @@ class ShardFolder:
         """Write a shard.
 
         Raises:
-            InputError: it cannot be written, for example for lack of space.
+            InputError: the shard cannot be written, for example for lack of space.
         """
         from pyarrow import parquet
 
@@ -203,7 +203,7 @@ class ShardFolder:
         return {b"peclip.prediction": made_of.encode(), b"peclip.shard": str(shard).encode()}
 
     def _is_whole(self, shard: int) -> bool:
-        """Return whether a shard is complete; one that is torn, or another's, is set aside in one line."""
+        """Return whether a shard is complete; set it aside with a warning if it is damaged or of another prediction."""
         file = self._file(shard)
         if not self.has(shard):
             return False
@@ -215,7 +215,7 @@ class ShardFolder:
         return not wrong
 
     def _fault(self, shard: int) -> str:
-        """Return what is wrong with a shard that exists; nothing where it is complete and of this prediction."""
+        """Return what is wrong with a shard that exists; empty if it is complete and of this prediction."""
         import pyarrow as pa
         from pyarrow import parquet
 
@@ -225,11 +225,11 @@ class ShardFolder:
             with parquet.ParquetFile(file, page_checksum_verification=True) as content:
                 table = content.read()
         except (InputError, OSError, pa.ArrowException) as error:
-            return f"torn ({in_one_line(error)})"
+            return f"damaged ({in_one_line(error)})"
         return "" if (table.schema.metadata or {}) == self._mark(shard) else "not of this prediction"
 
     def _state(self) -> tuple[dict[str, Any], Progress]:
-        """Return the content of ``shards.json``, and what it says of the progress; nothing where there is none."""
+        """Return the content of ``shards.json``, and the progress that it records; both are empty if there is no such file."""
         file = self.path / STATE
         try:
             state = read_json(file)

@@ -47,7 +47,7 @@ def validated_before(source: str, trained: Trained) -> Validated | None:
     """
     metrics = trained.record.scores if trained.record else None
     if run := run_of_model(source):
-        with suppress(InputError):  # a torn report says nothing; the evaluation writes another one
+        with suppress(InputError):  # a damaged report is ignored; the evaluation writes another one
             metrics = read_metrics(run)
     found = metrics.validated if metrics else None
     if not found or Path(source).name not in (LAST, PREVIOUS):
