@@ -1,4 +1,4 @@
-"""Contract tests for custom adapters and temporal heads; peclip's own parts pass them, too.
+"""Contract tests for custom adapters and temporal heads: the same that peclip's own pass.
 
 An adapter and its test, in any package that can be imported::
 
@@ -58,13 +58,13 @@ def check_adapter(
 
     Args:
         factory: the class, or ``functools.partial`` of it with arguments; called with the width of the tokens.
-        site: site at which it acts, see :class:`peclip.model.PEClip`.
-        identity: whether it is the identity at the start; False for adapters that are not on purpose.
-        independent: whether a clip's result is independent of the other clips of its batch; False for adapters that mix
-            clips on purpose.
+        site: site of the adapter, see :class:`peclip.model.PEClip`.
+        identity: whether it must start as the identity; False for adapters that deliberately do not.
+        independent: whether a clip's result must not depend on the other clips of its batch; False for adapters that
+            deliberately mix clips.
 
     Raises:
-        AssertionError: it does not; the message is one sentence.
+        AssertionError: it breaks the contract; the message is one sentence.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -88,10 +88,10 @@ def check_temporal_head(factory: TemporalFactory, mean: bool = True) -> None:
 
     Args:
         factory: the class, or ``functools.partial`` of it with arguments; called with the width of the features.
-        mean: whether it is the mean over the frames at the start; False for heads that are not on purpose.
+        mean: whether it must start as the mean over the frames; False for heads that deliberately do not.
 
     Raises:
-        AssertionError: it does not; the message is one sentence.
+        AssertionError: it breaks the contract; the message is one sentence.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -116,7 +116,7 @@ def check_temporal_head(factory: TemporalFactory, mean: bool = True) -> None:
 
 @contextmanager
 def _one_sentence(what: str) -> Iterator[None]:
-    """Let any error of a part, which may be of any kind, be a broken contract in one sentence."""
+    """Raise any error of a part, which may be of any kind, as a broken contract in one sentence."""
     try:
         yield
     except AssertionError:
@@ -143,7 +143,7 @@ def _name(factory: Any) -> str:
 
 
 def _shape_of(name: str, kind: str, x: Tensor, forward: Callable[[], Any]) -> tuple[int, ...]:
-    """Return the shape of a part's output, which has to be a tensor in the precision of its input.
+    """Return the shape of the output of a part, which must be a tensor with the precision of its input.
 
     Raises:
         AssertionError: the part fails, or returns something else.
@@ -164,7 +164,7 @@ def _shape_of(name: str, kind: str, x: Tensor, forward: Callable[[], Any]) -> tu
 
 def _check_shape(name: str, factory: AdapterFactory, place: Place) -> None:
     adapter = factory(TOWER["hidden_size"])
-    few = () if adapter.needs_place else ((1, 1, 1), (1, 4, 2))  # fewer tokens than a frame has
+    few = () if adapter.needs_place else ((1, 1, 1), (1, 4, 2))  # less than the number of tokens of a frame
     for clips, frames, tokens in ((2, 3, TOKENS), *few):
         x = torch.randn(clips * frames, tokens, TOWER["hidden_size"])
         shape = _shape_of(name, "tokens", x, partial(_call, adapter, x, frames, place))
@@ -260,7 +260,7 @@ def _model(adapters: dict[str, AdapterFactory], temporal: TemporalFactory = Mean
 
 
 def _call(adapter: Adapter, x: Tensor, frames: int, place: Place) -> Tensor:
-    """Call an adapter by itself, with what it takes of its site."""
+    """Call an adapter by itself, with the facts about its site that it accepts."""
     entering = (x.flip(-1),) if adapter.takes == "both" else ()
     adapted: Tensor = adapter(x, frames, *entering, *((place,) if adapter.needs_place else ()))
     return adapted

@@ -20,7 +20,7 @@ def train(data: str | None = None, num_workers: int = 2, out: str | None = None,
         setup: options of the measurement, see :class:`Setup`.
 
     Raises:
-        InputError: the device, the model or the backbone is not there, or a number is out of range or not the model's.
+        InputError: the device, the model or the backbone is missing, or a number is out of range or contradicts the model.
     """
     measured = Setup(**setup)  # before torch is imported, which takes seconds
     from peclip.bench.input import check_clips, input_entry
@@ -49,7 +49,7 @@ def evaluate(out: str | None = None, **setup: Any) -> None:
         setup: options of the measurement, see :class:`Setup`.
 
     Raises:
-        InputError: the device, the model or the backbone is not there, or a number is out of range or not the model's.
+        InputError: the device, the model or the backbone is missing, or a number is out of range or contradicts the model.
     """
     measured = Setup(checkpointing=False, **setup)
     from peclip.bench.loops import measure_evaluation
@@ -74,7 +74,7 @@ def decode(
     Args:
         data: csv manifest; by default clips are generated: H.264, 3 s at 25 frames/s, 224x224 pixels, textured.
         clips: number of timed decodings, which cycle through the clips.
-        num_frames: T, frames that are read of a clip.
+        num_frames: number T of frames that are read of a clip.
         image_size: side in pixels to which they are scaled.
         seed: seed of the choice of frames, and of the clips that are generated.
         out: json file to write the figures to.

@@ -1,8 +1,8 @@
 """The floor of a step: the time below which no implementation of the same operations can come on a device.
 
 Matrix products and attention cannot take less time than their operations do at the device's rate of matrix multiplication, and their
-operands and results cannot move faster than the device copies memory. What lies between floor and step are operations that are
-neither (norms, activations, sums), products too small for the full rate, and calls.
+operands and results cannot move faster than the device copies memory. The difference between floor and step is due to other
+operations (norms, activations, sums), products too small for the full rate, and calls.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ COPIED = {"cpu": 2**28, "cuda": 2**31}
 """Bytes of the tensor whose copy gives the rate of memory: far more than a cache holds."""
 
 PARTS_OF_ATTENTION = ("aten.bmm", "aten.baddbmm")
-"""Products of batches, into which attention is taken apart where no fused kernel runs, as on the meta device."""
+"""Products of batches, of which attention consists if no fused kernel runs, as on the meta device."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Work:
 
     Attributes:
         products: floating-point operations of matrix products and convolutions.
-        attention: those of the products of queries, keys and values; see :func:`is_attention`.
+        attention: floating-point operations of the products of queries, keys and values; see :func:`is_attention`.
         elements: number of elements of the operands and results of both, each read or written once by every product. The
             attention matrix is excluded, because fused kernels never write it to memory.
     """
@@ -56,12 +56,12 @@ class Floor:
 
     @property
     def step(self) -> float:
-        """The least time of the step: memory is at best moved while the device multiplies."""
+        """The least time of the step, if the device moves memory while it multiplies."""
         return max(self.products + self.attention, self.traffic)
 
 
 class Counter:
-    """Counts the work of what runs within it, on any device; on the meta device nothing is computed."""
+    """Counts the work of the operations within its context, on any device; on the meta device nothing is computed."""
 
     def __init__(self) -> None:
         self._mode = _Mode()
@@ -82,7 +82,7 @@ class Counter:
 
 
 class _Mode(TorchDispatchMode):
-    """Sees every operation of torch, those of the backward pass too."""
+    """Intercepts every operation of torch, including those of the backward pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class _Mode(TorchDispatchMode):
             flops = count(*args, **(kwargs or {}), out_val=out)
             moved = [each.numel() for each in tree_leaves((args, kwargs, out)) if isinstance(each, Tensor)]
             if (name := str(func._overloadpacket)) in PARTS_OF_ATTENTION:
-                moved.remove(max(moved))  # the weights of tokens for tokens, which a fused attention never writes
+                moved.remove(max(moved))  # the attention matrix, which a fused kernel never writes
             if is_attention(name):
                 self.attention += flops
             else:

@@ -23,10 +23,10 @@ from peclip.data.media.clip import read_clip
 from peclip.errors import InputError
 
 SYNTHETIC = 4
-"""Clips that are generated where no manifest is given."""
+"""Number of clips that are generated if no manifest is given."""
 
 SECONDS = 10.0
-"""Seconds over which the input is measured."""
+"""Seconds for which the input is measured."""
 
 
 def measure_decoding(data: str | None, clips: int, num_frames: int, image_size: int, seed: int) -> Result:
@@ -73,7 +73,7 @@ def check_clips(data: str) -> None:
     """Check that a manifest has training clips, before anything else is measured.
 
     Raises:
-        InputError: it has none, or cannot be read.
+        InputError: the manifest has none, or cannot be read.
     """
     VideoDataModule(data, allow_outside=True).setup("fit")
 
@@ -88,7 +88,7 @@ def input_entry(
         batch_size: B.
         num_frames: T.
         image_size: side of the frames in pixels.
-        num_workers: processes that decode.
+        num_workers: number of processes that decode.
         seed: seed of the sampler and of the choice of frames.
         compute: rate of the model in clips/s.
 
@@ -131,7 +131,7 @@ def _verdict(rate: float, workers: int, compute: float, needed: int) -> str:
 def _loader_rate(module: VideoDataModule) -> float:
     """Return the rate of training batches in clips/s, measured after the workers have started."""
     batches = _batches(module)
-    for _ in range(1 + 2 * module.num_workers):  # these were begun while the workers started
+    for _ in range(1 + 2 * module.num_workers):  # the workers began these batches while they started
         next(batches)
     begun, clips = time.perf_counter(), 0
     while time.perf_counter() - begun < SECONDS:

@@ -116,10 +116,10 @@ def _measured(what: str, setup: Setup, loop: Callable[..., Any], count: Callable
 
 
 def _counted(count: Callable[..., Flops], net: PEClip, clips: int) -> tuple[Flops, Work] | tuple[None, None]:
-    """Return the operations of a step, and what they move; nothing where a part from elsewhere asks for values of a clip."""
+    """Return the operations of a step and its work; None if a custom part reads values of a clip, which the meta device lacks."""
     with suppress(RuntimeError):
         twin = meta_copy(net)
-        twin.encode_text()  # where nothing in their tower learns, texts are encoded before the first step, and kept
+        twin.encode_text()  # if nothing in their tower learns, texts are encoded before the first step, and kept
         with Counter() as counter:
             return count(twin, clips, net.clip_format.num_frames), counter.work
     return None, None
@@ -129,7 +129,7 @@ def _model(setup: Setup) -> tuple[PEClip, Setup]:
     """Return the model, trained or with random weights, and the setup with its measures.
 
     Raises:
-        InputError: the model or its backbone cannot be read, or the user states other measures than those of the model.
+        InputError: the model or its backbone cannot be read, or an option contradicts the model.
     """
     torch.manual_seed(setup.seed)
     if setup.model is not None:

@@ -28,7 +28,7 @@ SIDES = {"cpu": (2048, 4096), "cuda": (4096, 8192)}
 """Sides of the matrices whose multiplication is the peak: large enough to keep every core busy."""
 
 SECONDS = 0.5
-"""Time for which a rate of the device is measured."""
+"""Seconds for which a rate of the device is measured."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Memory:
     """Memory at the peak of a step, in bytes.
 
     Attributes:
-        step: above what was in use before the step.
+        step: memory above that in use before the step.
         total: memory of the whole process: resident on a CPU, allocated by torch on a GPU.
     """
 
@@ -61,11 +61,11 @@ class Flops:
 
 
 class Stopwatch:
-    """Measures steps: some for warming up, then the memory of one, then the time of the others.
+    """Measures steps: some warm up, then the memory of one is measured, then the time of the others.
 
     Args:
         device: device on which the steps run.
-        warmup: steps that are not timed, at least 1; compilation happens in them.
+        warmup: number of steps that are not timed, at least 1; compilation happens in them.
     """
 
     def __init__(self, device: torch.device, warmup: int) -> None:
@@ -142,7 +142,7 @@ def peak(device: torch.device) -> int:
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Return the floating-point operations a second of a large matrix multiplication: the peak of a device.
 
-    The rate is the higher one of those of the :data:`SIDES`.
+    It is the highest rate over the :data:`SIDES`.
 
     Args:
         device: device that multiplies.
@@ -178,13 +178,13 @@ def median_seconds(act: Callable[[], Any], device: torch.device) -> float:
 def training_flops(net: PEClip, clips: int, frames: int) -> Flops:
     """Count the floating-point operations of a training step: forward and backward through both towers.
 
-    The step is taken apart at the features of the texts, so that every operation is counted once, for the texts or for the clips.
+    The step is divided at the features of the texts, so that every operation is counted once, for the texts or for the clips.
 
     Args:
-        net: a model on the meta device, see :func:`peclip.model.arithmetic.meta_copy`. Features of texts that it keeps do not
+        net: model on the meta device, see :func:`peclip.model.arithmetic.meta_copy`. Features of texts that it keeps do not
             count.
-        clips: B.
-        frames: T.
+        clips: number B of clips.
+        frames: number T of frames of a clip.
     """
     video, labels = _clips(net, clips, frames), torch.zeros(clips, dtype=torch.long, device="meta")
     texts, forward, backward, texts_backward = (FlopCounterMode(display=False) for _ in range(4))
@@ -195,7 +195,7 @@ def training_flops(net: PEClip, clips: int, frames: int) -> Flops:
         loss = F.cross_entropy((net.encode_video(video) @ features.T).float(), labels)
     with backward:
         loss.backward()
-    of_texts = 0  # where nothing in their tower learns, they are kept from one step to the next
+    of_texts = 0  # if nothing in their tower learns, they are kept from one step to the next
     if encoded.requires_grad:
         with texts_backward:
             encoded.backward(features.grad)
@@ -223,7 +223,7 @@ def _clips(net: PEClip, clips: int, frames: int) -> Tensor:
 
 
 def _status(name: str) -> int:
-    """Return an entry of the kernel's account of this process, in bytes."""
+    """Return an entry of ``/proc/PID/status`` of this process, in bytes."""
     text = Path(f"/proc/{os.getpid()}/status").read_text()
     match = re.search(rf"^{name}:\s*(\d+) kB$", text, re.MULTILINE)
     assert match

@@ -23,8 +23,8 @@ def rates(clips: int, frames: int, seconds: Sequence[float]) -> Result:
     """Return the entries about time.
 
     Args:
-        clips: B, of a step.
-        frames: T, of a clip.
+        clips: number B of clips of a step.
+        frames: number T of frames of a clip.
         seconds: duration of every step, in seconds.
     """
     step = median(seconds)
@@ -36,7 +36,7 @@ def rates(clips: int, frames: int, seconds: Sequence[float]) -> Result:
 
 
 def memory_entry(memory: Memory | None) -> Result:
-    """Return the entry about memory: at the peak of a step, above what was in use before it, and all of it."""
+    """Return the entry about memory at the peak of a step: above that in use before the step, and in total."""
     return {"memory_bytes": None if memory is None else {"step": memory.step, "total": memory.total}}
 
 
@@ -44,10 +44,10 @@ def arithmetic(clips: int, flops: Flops | None, seconds: Sequence[float], matmul
     """Return the entries about arithmetic.
 
     Args:
-        clips: B.
+        clips: number B of clips of a step.
         flops: operations of a step of B clips; None if they are unknown.
         seconds: duration of every step, in seconds.
-        matmul: the peak of the device, in operations a second.
+        matmul: peak rate of the device, in operations a second.
     """
     return {
         "flops_per_clip": flops and {"forward": flops.forward / clips, "backward": flops.backward / clips},
@@ -113,7 +113,7 @@ def check_out(out: str | None) -> None:
     """Check that an output file can be written, before anything is measured for it.
 
     Raises:
-        InputError: it cannot.
+        InputError: the file cannot be written.
     """
     if out is not None:
         check_folder(Path(out).parent)
@@ -125,7 +125,7 @@ def keep(result: Mapping[str, Any], out: str | None) -> None:
     """Write a result as json if an output file is given.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
     """
     if out is None:
         return

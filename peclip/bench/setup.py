@@ -19,17 +19,17 @@ MOST = {
     "clips": 1_000_000,
     "seed": 2**32 - 1,
 }
-"""The largest values of the numbers."""
+"""Largest values of the options."""
 
 LEAST = {"classes": 2, "seed": 0}
-"""The smallest values, where they are not 1."""
+"""Smallest values of the options, if they are not 1."""
 
 
 def check_range(name: str, value: int | None) -> None:
-    """Check an option that is a number; None is an option that is not given.
+    """Check an option that is a number; None means that it is not set.
 
     Raises:
-        InputError: it is out of range.
+        InputError: the option is out of range.
     """
     least = LEAST.get(name, 1)
     if value is not None and not least <= value <= MOST[name]:
@@ -44,7 +44,7 @@ class Setup:
         model: trained model instead of random weights: a run, a .ckpt, a package or its Hub id, or a released .pth; it
             determines num_frames, classes and image_size.
         backbone: vit-b/16 (the default), vit-b/32, vit-l/14, vit-h/14 or tiny, with random weights; or a Hub id or a
-            folder. With a model, where its CLIP is, if it has moved since the training.
+            folder. With a model, location of its CLIP, if it has moved since the training.
         batch_size: B, clips of a step.
         num_frames: T, frames of a clip; by default 16.
         classes: C, at least 2; by default 7.
@@ -54,15 +54,15 @@ class Setup:
         residual: precision of the tokens between the blocks of the vision tower; bf16 only with precision bf16-mixed.
         compile: compile the model.
         checkpointing: compute activations again in the backward pass instead of keeping them.
-        steps: steps that are timed.
-        warmup: steps before them, which are not timed: in the first the class texts of an evaluation are computed, and
+        steps: number of steps that are timed.
+        warmup: number of steps before them, which are not timed: the first computes the class texts of an evaluation, and
             with compile they take about a minute.
-        device: cpu, cuda, cuda:NUMBER, or auto for a GPU where there is one.
+        device: cpu, cuda, cuda:NUMBER, or auto for a GPU if there is one.
         seed: seed of the weights and clips.
         trust: import classes of other packages that the model names; for models of people you trust.
 
     Raises:
-        InputError: a number is out of range, or the device is not there.
+        InputError: a number is out of range, or the device is missing.
     """
 
     model: str | None = None
@@ -87,7 +87,7 @@ class Setup:
             check_range(name, getattr(self, name, None))
 
     def completed(self, backbone: str, num_frames: int, classes: int, image_size: int) -> "Setup":
-        """Return the setup with the measures of the model in place of what the user leaves open.
+        """Return the setup with the numbers of the model for options that are not set.
 
         Args:
             backbone: name of the backbone of the model.
@@ -96,7 +96,7 @@ class Setup:
             image_size: side of the frames in pixels.
 
         Raises:
-            InputError: the user states another number than the model has.
+            InputError: an option contradicts the model.
         """
         for name, value in (("num_frames", num_frames), ("classes", classes), ("image_size", image_size)):
             if (stated := getattr(self, name)) not in (None, value):

@@ -1,4 +1,4 @@
-"""PE-CLIP of CLIP's released sizes with random weights: what a measurement needs, and nothing to download."""
+"""Build PE-CLIP in the released sizes of CLIP with random weights, so that a measurement needs no download."""
 
 from dataclasses import dataclass
 
@@ -14,16 +14,16 @@ from peclip.model.backbones.freeze import freeze
 from peclip.model.backbones.load import load_backbone
 
 TEXT_TOKENS = 32
-"""Tokens of the longest class text, about as many as the longest action-unit text of the seven expressions has."""
+"""Number of tokens of the longest class text, about that of the longest action-unit text of the seven expressions."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """The measures of a CLIP; of both towers, the MLPs are four times as wide.
+    """Measures of a CLIP; the MLPs of both towers are four times as wide.
 
     Attributes:
         patch: side of a patch in pixels.
-        image: side of a frame in pixels, where nothing else is asked for.
+        image: side of a frame in pixels, by default.
         vision: width, blocks and heads of the vision tower.
         text: width, blocks and heads of the text tower; its width is that of the projection as well.
     """
@@ -43,7 +43,7 @@ SIZES = {
 }
 
 BACKBONE = "vit-b/16"
-"""The size that is measured where nothing else is asked for."""
+"""Size that is measured by default."""
 
 
 def random_config(name: str, image_size: int | None = None) -> CLIPConfig:
@@ -114,8 +114,8 @@ def model_of(
 
     Args:
         backbone: the CLIP.
-        classes: C.
-        num_frames: T.
+        classes: number C of classes.
+        num_frames: number T of frames of a clip.
         compile: argument of :class:`PEClip`.
         checkpointing: argument of :class:`PEClip`.
     """

@@ -1,4 +1,4 @@
-"""Generate clips to measure decoding with: a texture that moves and bends as skin does, so that they are as large as real ones."""
+"""Generate clips to measure decoding: a texture that moves and bends as skin does, so that files are as large as real ones."""
 
 import math
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import av
 import numpy as np
 
 FRAMES, SIDE = 75, 224
-"""Frames of a clip (3 s at 25 frames/s), and their side in pixels."""
+"""Number of frames of a clip (3 s at 25 frames/s), and their side in pixels."""
 
 MARGIN = 40  # pixels by which the texture is larger on each side
 GRAIN = 10.0  # grey levels, of a camera's noise
@@ -18,7 +18,7 @@ def write_textured(path: Path, seed: int, frames: int = FRAMES) -> None:
     """Write an H.264 file with the defaults of x264 (crf 23, a keyframe every 250 frames): 1 to 2 Mbit/s.
 
     Args:
-        path: the file, mp4.
+        path: path of the file, mp4.
         seed: seed of texture, movement and grain.
         frames: number of frames of the clip, at 25 a second.
     """

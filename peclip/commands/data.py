@@ -31,7 +31,7 @@ def prepare(
         scene: one of FERV39K's 22 scenes; all of them by default.
         form: kind of copy of the clips (frames, faces, video, ...), if a release has several; the error for a wrong one
             lists them.
-        first_label: 0 or 1, the number of the first label in DFEW's lists, where they do not show it.
+        first_label: 0 or 1, the number of the first label in DFEW's lists, if they do not show it.
         votes: write the shares of the annotators of dfew or mafw as soft labels, columns p_LABEL.
     """
     from peclip.data import benchmarks
@@ -60,11 +60,11 @@ def prepare_list(
         root: folder below which the clips are; how much of the listed paths to drop follows from the files in it.
         out: csv file to write; clips below its folder are named relative to it.
         labels: names in the order of the numbers (happiness,sadness,...), or the order of dfew, ferv39k, ferv39k_s2d, mafw,
-            mafw_dferclip, mafw_s2d, afew, ravdess or cremad; not needed where the lists have names.
+            mafw_dferclip, mafw_s2d, afew, ravdess or cremad; not needed if the lists have names.
         test: lists of test clips.
         val: lists of validation clips.
-        first_label: 0 or 1, the number of the first label, where the lists do not show it.
-        drop: how many of the first folders of the listed paths to drop, where clips are found in several ways.
+        first_label: 0 or 1, the number of the first label, if the lists do not show it.
+        drop: how many of the first folders of the listed paths to drop, if clips are found in several ways.
     """
     from peclip.data.lists.prepare import prepare_list as read_lists
     from peclip.data.manifest.text import check_replaceable
@@ -99,7 +99,7 @@ def check(
         workers: clips inspected at a time; one for each core by default.
 
     Returns:
-        The exit status: 0 where the manifest is fit to train on, if need be with the options that a note names, else 1.
+        Exit status: 0 if the manifest is fit to train on, possibly with the options that a note names, else 1.
     """
     from peclip.data.check import check as check_clips
     from peclip.data.manifest import Manifest

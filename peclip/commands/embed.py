@@ -34,7 +34,7 @@ def embed(
         batch_size: Clips per forward pass.
         num_workers: Processes that decode; 0 decodes in the main process.
         on_error: raise ends at a clip that cannot be read; skip omits it.
-        device: auto (cuda where there is one), cpu, cuda, cuda:1 or mps.
+        device: auto (cuda if there is one), cpu, cuda, cuda:1 or mps.
         backbone: Hub id or folder of the CLIP, if it has moved since the training; of zero-shot, by default
             openai/clip-vit-base-patch16.
         trust: Import classes of other packages that the model names; for models of people you trust.

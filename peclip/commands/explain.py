@@ -43,7 +43,7 @@ def explain(
         end: Seconds from the beginning of a video at which the clip ends.
         curve_steps: Steps of the curves of deletion and insertion, each of which takes 10 passes of the model; 0 for no curves.
         batch_size: Clips per forward pass.
-        device: auto (cuda where there is one), cpu, cuda, cuda:1 or mps.
+        device: auto (cuda if there is one), cpu, cuda, cuda:1 or mps.
         backbone: Hub id or folder of the CLIP, if it has moved since the training; of zero-shot, by default
             openai/clip-vit-base-patch16.
         labels: Classes of zero-shot, such as happiness,sadness,anger; by default the seven basic ones.

@@ -73,7 +73,7 @@ def import_released(
         out: folder of the package.
         labels: names of its classes, in their order; by default the seven of DFEW and FERV39K.
         texts: its class texts, in the same order; by default they are found in the file.
-        scope: what the temporal adapter's recurrence runs over: batch, all clips of a batch, as in the released program,
+        scope: clips that the temporal adapter's recurrence runs over: batch, all clips of a batch, as in the released program,
             which makes a clip's result depend on its neighbours; or clip, each clip by itself.
         dtype: precision of the weights; bf16 halves the package.
 

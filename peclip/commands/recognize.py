@@ -49,7 +49,7 @@ def recognize(
         window: Length of a window in seconds, above 0 and at most 60.
         stride: Seconds from one window to the next, above 0 and at most the window.
         batch_size: Clips per forward pass.
-        device: auto (cuda where there is one), cpu, cuda, cuda:1 or mps.
+        device: auto (cuda if there is one), cpu, cuda, cuda:1 or mps.
         backbone: Hub id or folder of the CLIP, if it has moved since the training; of zero-shot, by default
             openai/clip-vit-base-patch16.
         labels: Classes of zero-shot, such as happiness,sadness,anger; by default the seven basic ones.
@@ -59,7 +59,7 @@ def recognize(
             (annotations with a tier per face).
         same: Faces of one video that are one person, by their numbers, such as 3,7; several groups, as 3,7 4,9, or several
             options. All results follow.
-        face_features: Brings the faces of one person together over cuts and absences: sface downloads OpenCV's SFace once, a
+        face_features: Features that bring the faces of one person together over cuts and absences: sface downloads OpenCV's SFace once, a
             file is that of SFace; none gives every track its own number.
         per_frame: Also write frames.csv, with a row per frame and face.
         video: Also write each video as NAME-annotated.mp4, with boxes, numbers, labels, probabilities, a running timeline and

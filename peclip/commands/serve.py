@@ -44,7 +44,7 @@ def serve(
         window: Length of a window in seconds, above 0 and at most 60.
         stride: Seconds from one window to the next, above 0 and at most the window.
         batch_size: Clips per forward pass.
-        device: auto (cuda where there is one), cpu, cuda, cuda:1 or mps.
+        device: auto (cuda if there is one), cpu, cuda, cuda:1 or mps.
         backbone: Hub id or folder of the CLIP, if it has moved since the training; of zero-shot, by default
             openai/clip-vit-base-patch16.
         labels: Classes of zero-shot, such as happiness,sadness,anger; by default the seven basic ones.
@@ -66,7 +66,7 @@ def serve(
 
     net = load_model(model, backbone, labels, texts, trust)
     recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device, precision=precision)
-    # The files of visitors name no folder of this machine.
+    # Answers for visitors must not name a folder of this machine.
     named = Path(model).resolve().name if Path(model).exists() else model
     from peclip.inference.app.folder import temporary_folder
 
@@ -77,7 +77,7 @@ def serve(
             recognizer, Settings.of(recognizer, named, faces), folder, host, port, max_mb, max_seconds, queue
         )
     if is_busy:
-        os._exit(0)  # Python would wait for the model, which nobody waits for any more
+        os._exit(0)  # Python would wait for the model, whose answer is no longer needed
 
 
 def _check(port: int, limits: Mapping[str, float]) -> None:

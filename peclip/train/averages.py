@@ -1,4 +1,4 @@
-"""Averaged weights in checkpoints: Lightning's WeightAveraging saves all of CLIP twice; peclip only what is trained."""
+"""Averaged weights in checkpoints: Lightning's WeightAveraging saves all of CLIP twice; peclip saves only the trained weights."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,7 +9,7 @@ from torch import Tensor
 from peclip.model import Trained
 
 AVERAGING = "current_model_state"
-"""Entry of a checkpoint where WeightAveraging keeps the weights that are trained, beside their averages."""
+"""Entry of a checkpoint in which WeightAveraging saves the trained weights, beside their averages."""
 
 
 def without_frozen(checkpoint: dict[str, Any], trained: Trained) -> Trained:
@@ -31,7 +31,7 @@ def restore_averages(checkpoint: dict[str, Any], state: Mapping[str, Tensor] | N
     """Complete the averages in a checkpoint with the frozen weights, which the callback expects.
 
     Args:
-        checkpoint: unchanged where no weights are averaged.
+        checkpoint: content of the checkpoint; stays unchanged if no weights are averaged.
         state: all weights of the module that continues to train; None for an evaluation, which uses the averages alone.
     """
     if state is None or AVERAGING not in checkpoint:

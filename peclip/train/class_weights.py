@@ -17,7 +17,7 @@ ClassWeights = Literal["balanced"] | list[float] | dict[str, float]
 """``balanced``, or numbers in the order of the labels, or by label."""
 
 SHOWN = 12
-"""Classes whose weights a sentence names; of more it says the range."""
+"""Maximum number of classes whose weights a sentence lists; for more it gives the range."""
 
 
 def loss_of(
@@ -46,8 +46,8 @@ def class_weights(asked: ClassWeights, labels: Sequence[str], data: object) -> t
     """Return a weight for every class.
 
     Args:
-        asked: numbers that are used as they are, or ``balanced``: the number of training clips, divided by that of the class and by that
-            of the classes, so that they are 1 on average over the clips. Soft labels count with their probabilities.
+        asked: numbers that are used as they are, or ``balanced``: N / (C * n) for a class with n of the N training clips, which is 1
+            on average over the clips. Soft labels count with their probabilities.
         labels: C classes in the order of the logits.
         data: data of the training, whose clips ``balanced`` counts.
 
@@ -74,14 +74,14 @@ def class_weights(asked: ClassWeights, labels: Sequence[str], data: object) -> t
 def weighted(loss: nn.Module, weights: Sequence[float]) -> nn.CrossEntropyLoss:
     """Return a cross entropy with class weights, one value a clip.
 
-    The mean is over the clips, not over their weights as torch has it: it would depend on which clips are on which device.
+    The mean is over the clips. Torch's mean is over their weights, and would depend on which clips are on which device.
 
     Args:
-        loss: a cross entropy without weights.
+        loss: cross entropy without weights.
         weights: (C,), one weight for each class.
 
     Raises:
-        InputError: it is another loss, or has weights.
+        InputError: the loss is another one, or has weights.
     """
     if type(loss) is not nn.CrossEntropyLoss:
         raise InputError(

@@ -1,7 +1,7 @@
 """``peclip cv``: train and test every fold with the code of ``peclip fit``, and summarise the folds.
 
-The folds are trained one after another in this process, each from the same seed: a fold has exactly the
-results of ``peclip fit --data.fold``, and the end of the process ends all of it, so that no fold can continue unseen.
+The folds are trained one after another in this process, each from the same seed. A fold has exactly the results of
+``peclip fit --data.fold``, and no fold can continue unseen after the process has ended.
 """
 
 import shutil
@@ -54,7 +54,7 @@ def run(args: list[str], within: Path | None = None) -> None:
     options = given.options
     source = _check(options)
     folder = Path(options.folder) if options.folder else _folder(Path(RUNS, options.name))
-    # The precision of another machine could be another one.
+    # Another machine could choose another precision.
     options.trainer.precision = precision = _precision(folder, options.trainer)
     args = [*args, "--trainer.precision", precision]
     # With several devices, the other processes start when the first one is in its first fold, and run all folds with it.
@@ -106,7 +106,7 @@ def _check_folds(data: Namespace, source: Manifest, trainer: Namespace) -> None:
             with options_below("data"):
                 splits = split_source(used, fold, data.val, data.seed)
                 splits.train.check_labels(labels)
-            # How many devices there are is found by the first fold; with more of them there are fewer batches.
+            # The first fold finds the number of devices; with more than one there are fewer batches.
             check_fractions(trainer, splits, data.batch_size, data.eval_batch_size or data.batch_size)
         except InputError as error:
             raise InputError(f"fold {fold}: {error}") from error
@@ -123,7 +123,7 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
     """Write the options and the digest of the clips; if folds are finished, check that both are still the same.
 
     Raises:
-        InputError: one has changed, a finished fold is damaged, or the folder holds other files.
+        InputError: the options or the clips have changed, a finished fold is damaged, or the folder holds other files.
     """
     if (folder / RESULTS).exists():
         raise InputError(f"folder {folder} holds a finished cross-validation: name a new one")
@@ -145,12 +145,15 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
             read_evaluation(_run_of(folder, fold))  # find damaged files now, not after the last fold
         say(f"Resuming {folder}, finished before: fold {', '.join(map(str, finished))}")
         return
-    for name, content in ((CLIPS, f"{digest}\n"), (OPTIONS, text)):  # the first one tells what the folder is
+    for name, content in (
+        (CLIPS, f"{digest}\n"),
+        (OPTIONS, text),
+    ):  # the first file marks the folder as a cross-validation
         write_text(folder / name, content)
 
 
 def _check_same(folder: Path, now: Mapping[str, Any]) -> None:
-    """Check that a cross-validation resumes with the options that it began with, but for those that do not affect results.
+    """Check that a cross-validation resumes with the options that it began with, except those that do not affect results.
 
     Raises:
         InputError: an option differs, or the file of the options is damaged.
@@ -177,7 +180,7 @@ def _read_options(folder: Path) -> dict[str, Any]:
 
 
 def _precision(folder: Path, trainer: Namespace) -> str:
-    """Return the precision of all folds: that of the options, or of those before, or the best of this machine."""
+    """Return the precision of all folds: that of the options, else of the finished folds, else the best of this machine."""
     before = _read_options(folder).get("trainer", {}).get("precision")
     return trainer.precision or before or best_precision(trainer.accelerator)
 

@@ -42,12 +42,12 @@ class EvaluationModule(LightningModule):
 
     @property
     def temperature(self) -> float:
-        """Divisor of the logits for the probabilities of an evaluation."""
+        """Temperature by which the logits of an evaluation are divided before the softmax."""
         return self.net.temperature if self.calibrate else 1.0
 
     @property
     def is_fitting(self) -> bool:
-        """True where a trainer trains it; false without one."""
+        """True while a trainer trains the module."""
         return self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
 
     def forward(self, video: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ class EvaluationModule(LightningModule):
         return loss
 
     def _log_scores(self, stage: str, metrics: ClassMetrics) -> Scores:
-        """Log the scores of an evaluation; NaN where outputs were not finite, which ends every evaluation but those of a fit.
+        """Log the scores of an evaluation; they are NaN if outputs were not finite, which ends every evaluation except those of a fit.
 
         Raises:
             InputError: as :meth:`ClassMetrics.scores`.

@@ -5,14 +5,14 @@ from torch import Tensor
 
 
 class Arriving:
-    """Tensors on their way from a device: the host waits for the work before them, not for what is queued later.
+    """Copies of tensors on their way to the host, which waits only for the work that was queued before them.
 
     Args:
         tensors: tensors of one device.
     """
 
     def __init__(self, *tensors: Tensor) -> None:
-        is_cuda = any(each.is_cuda for each in tensors)  # of other devices, nothing says when a copy has arrived
+        is_cuda = any(each.is_cuda for each in tensors)  # other devices do not report when a copy has arrived
         self._copies = [each.detach().to("cpu", non_blocking=is_cuda) for each in tensors]
         self._event = torch.cuda.Event() if is_cuda else None
         if self._event:

@@ -21,11 +21,11 @@ def total_loss(loss: nn.Module, logits: Tensor, labels: Tensor, targets: Tensor 
     """Return a loss summed over the clips of a batch, for any reduction of the loss itself.
 
     Args:
-        loss: module of logits (B, C) and labels (B,); returns the sum over the clips where its ``reduction`` is ``sum``, one
-            value per clip (B,) where it is ``none``, else the mean.
+        loss: module of logits (B, C) and labels (B,); returns the sum over the clips if its ``reduction`` is ``sum``, one
+            value per clip (B,) if it is ``none``, else the mean.
         logits: (B, C).
         labels: int64 (B,); all of real clips, or (in a batch of one dummy clip) :data:`NO_INDEX`.
-        targets: float (B, C), the probability of each class where labels are soft, which the loss then gets instead of them.
+        targets: float (B, C), the probability of each class if labels are soft; the loss then gets them instead of the labels.
 
     Returns:
         ().
@@ -54,7 +54,7 @@ def check_takes(loss: nn.Module, classes: int, soft_labels: bool) -> None:
         InputError: the loss does not accept them.
     """
     _check_arguments(loss, classes)
-    clips = classes + 1  # shapes of B and C cannot be taken for one another
+    clips = classes + 1  # B and C differ, so that no loss can confuse them
     labels = torch.full((clips, classes), 1 / classes) if soft_labels else torch.zeros(clips, dtype=torch.int64)
     try:
         why = _complaint(loss, clips, classes, labels)
@@ -76,7 +76,7 @@ def _complaint(loss: nn.Module, clips: int, classes: int, labels: Tensor) -> str
     logit = LARGE if of_torch else 0.0
     device = next((tensor.device for tensor in chain(loss.buffers(), loss.parameters())), torch.device("cpu"))
     logits = torch.full((clips, classes), logit, device=device, requires_grad=True)
-    with catch_warnings(action="ignore"), torch.random.fork_rng(devices=[]):  # of shapes that are broadcast
+    with catch_warnings(action="ignore"), torch.random.fork_rng(devices=[]):  # torch warns of shapes that are broadcast
         value = (loss if of_torch else deepcopy(loss))(logits, labels.to(device))
     if not isinstance(value, Tensor):
         return f"it returns {type(value).__name__}, expected a tensor"
@@ -93,7 +93,7 @@ def _complaint(loss: nn.Module, clips: int, classes: int, labels: Tensor) -> str
 
 
 def _check_arguments(loss: nn.Module, classes: int) -> None:
-    """Check arguments of torch's losses that torch itself accepts, and with which classes would not be learned.
+    """Refuse arguments of torch's losses that torch itself accepts, but with which classes would not be learned.
 
     Raises:
         InputError: clips of a class would not count, or labels would have no effect.
@@ -115,7 +115,7 @@ def check_untrained(loss: nn.Module | None) -> None:
     """Check that a loss has no parameters that would have to be trained.
 
     Raises:
-        InputError: it has.
+        InputError: the loss has parameters.
     """
     if loss and any(weight.requires_grad for weight in loss.parameters()):
         raise InputError(f"loss {type(loss).__name__} has parameters of its own, which would not be trained", "loss")

@@ -49,7 +49,7 @@ class RateSchedule:
             )
 
     def say_replaced(self) -> None:
-        """Print which values have no effect where a custom scheduler replaces this one: those that are not the defaults."""
+        """Print the values that differ from the defaults, and have no effect because a custom scheduler replaces this one."""
         stated = [
             f"{each.name} {value}" for each in fields(self) if (value := getattr(self, each.name)) != each.default
         ]
@@ -61,8 +61,8 @@ class RateSchedule:
 
         Args:
             optimizer: optimizer with a rate for each of its groups.
-            epoch: steps of an epoch, at least 1.
-            total: steps of the training.
+            epoch: number of steps of an epoch, at least 1.
+            total: number of steps of the training.
         """
         factors: list[Callable[[int], float]] = [
             partial(self._factor, optimizer=optimizer, group=group, epoch=epoch, total=total)
@@ -83,10 +83,10 @@ class RateSchedule:
 
 
 def set_rates(trainer: Trainer, rates: Mapping[str, float]) -> None:
-    """Set the initial learning rates of a training's parameter groups, by their names, and what its schedule makes of them.
+    """Set the initial learning rates of a training's parameter groups, and the current rates that its schedule derives from them.
 
     Args:
-        trainer: may have no optimizer yet.
+        trainer: trainer of the training, which may have no optimizer yet.
         rates: learning rates, by the name of the group.
     """
     for optimizer in trainer.optimizers:

@@ -37,7 +37,7 @@ class ClassMetrics(MulticlassConfusionMatrix):
         self.labels = tuple(labels)
         self.add_state("not_finite", torch.tensor(0), dist_reduce_fx="sum")
         self.broken = 0
-        """Clips of the last ``compute()`` whose logits were not finite: for NaN the first class is the prediction."""
+        """Number of clips of the last ``compute()`` whose logits were not finite: for NaN the first class is the prediction."""
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Count the predictions for a batch.
@@ -60,7 +60,7 @@ class ClassMetrics(MulticlassConfusionMatrix):
         """Return the scores over all clips seen since the last ``reset()``.
 
         Args:
-            strict: refuse scores that include clips whose logits were not finite; else see :attr:`broken`.
+            strict: whether to refuse scores that include clips whose logits were not finite; else see :attr:`broken`.
         """
         found = scores(self.compute().cpu().numpy().astype(np.int64), self.labels)
         if strict and self.broken:
@@ -122,12 +122,12 @@ class MeanLoss(Metric):
         self.add_state("counted", [], dist_reduce_fx="cat")
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Keep the losses of a batch; which of them count is asked at the end, so that no batch waits for a GPU."""
+        """Keep the losses of a batch; :meth:`compute` selects those that count, so that no batch waits for a GPU."""
         self.losses.append(F.cross_entropy(logits.float(), labels, reduction="none", ignore_index=NO_INDEX))
         self.counted.append(labels != NO_INDEX)
 
     def compute(self) -> float:
-        """Return the mean over the clips of all devices since the last ``reset()``; NaN where there are none."""
+        """Return the mean over the clips of all devices since the last ``reset()``; NaN if there are none."""
         losses, counted = (
             torch.cat(state) if isinstance(state, list) else state for state in (self.losses, self.counted)
         )
@@ -135,7 +135,7 @@ class MeanLoss(Metric):
 
 
 def selection_score(war: float, loss: float) -> float:
-    """Return ``val/score``: the WAR with ties decided by the loss, whose share is below one clip of up to ten million.
+    """Return ``val/score``: the WAR with ties decided by the loss, which counts less than one clip of up to ten million.
 
     Args:
         war: weighted average recall of an evaluation, 0 to 1.

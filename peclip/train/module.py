@@ -74,8 +74,8 @@ class PEClipModule(EvaluationModule):
             memory and time, with other rounding.
         sharded: whether each device holds only a shard of CLIP, and gathers a block from the other devices of its machine
             when the block runs; with trainer.strategy ddp and 2 devices or more.
-        calibrate: fit a temperature on the validation clips, by which logits are divided so that probabilities are right as
-            often as they say. It changes no prediction. In evaluations, false ignores the temperature of the model.
+        calibrate: whether to fit a temperature on the validation clips, by which logits are divided before the softmax, so that
+            probabilities match frequencies. It changes no prediction. In evaluations, false ignores the temperature of the model.
         lr_temporal: learning rate of the temporal head, if there is one; at least 0, by default that of the adapters.
         class_weights: factors of the cross entropy by class: balanced (1 on average over the training clips, more for small classes),
             or numbers of at least 0 in the order of the labels or by label; by default all classes count alike.
@@ -184,7 +184,7 @@ class PEClipModule(EvaluationModule):
             self.net.narrow_residual()
 
     def fit_loss_to(self, data: object) -> None:
-        """Give the loss its class weights, and check that it takes the labels of the data, soft or not.
+        """Give the loss its class weights, and check that it accepts the labels of the data, which may be soft.
 
         Raises:
             InputError: as :func:`peclip.train.class_weights.loss_of`.
@@ -196,7 +196,7 @@ class PEClipModule(EvaluationModule):
         """Check that a trainer has the precision and the strategy that ``frozen``, ``residual`` and ``sharded`` need.
 
         Raises:
-            InputError: it has not.
+            InputError: the trainer has another precision or strategy.
         """
         check_strategy(trainer, self.sharded)
         check_precision(str(trainer.precision), self.frozen, self.residual)
@@ -204,7 +204,7 @@ class PEClipModule(EvaluationModule):
     def configure_model(self) -> None:
         """Shard the frozen weights over the devices if ``sharded`` is set."""
         if self.sharded:
-            _ = self.flops  # it cannot be counted afterwards
+            _ = self.flops  # operations cannot be counted afterwards
             shard(self.trainer, self, self.net)
 
     @property
@@ -224,7 +224,7 @@ class PEClipModule(EvaluationModule):
         return ["val/score", "val/war", "val/uar", *recalls, "val/loss", "train/loss_epoch", "train/war", "train/loss"]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seed the random numbers of a model with dropout by the step, so that a run that resumes draws the same ones."""
+        """Seed the random numbers of a model with dropout by the step, so that a resumed run draws the same numbers."""
         if self.net.draws:
             seed = getattr(self.trainer.datamodule, "seed", 0)  # type: ignore[attr-defined]
             place = (seed, self.current_epoch, batch_idx, self.global_rank)
@@ -255,13 +255,13 @@ class PEClipModule(EvaluationModule):
             step_plateaus(self.trainer)
 
     def lr_scheduler_step(self, scheduler: Scheduler, metric: Any) -> None:
-        """Step a schedule, unless the end of the epoch has."""
+        """Step a schedule, unless it was stepped at the end of the epoch."""
         if not self._steps_plateaus or all(each.scheduler is not scheduler for each in plateaus(self.trainer)):
             super().lr_scheduler_step(scheduler, metric)
 
     @property
     def _steps_plateaus(self) -> bool:
-        """False where a derived class does by itself what these steps depend on: Lightning then takes them as it always does."""
+        """True if this class steps the schedules that read a metric; if a derived class overrides these hooks, Lightning does."""
         names = ("configure_optimizers", "lr_scheduler_step", "on_train_epoch_end")
         return all(getattr(type(self), name) is getattr(PEClipModule, name) for name in names)
 
@@ -306,7 +306,7 @@ class PEClipModule(EvaluationModule):
         return {"scheduler": self.rate_schedule.scheduler(optimizer, epoch, int(total)), "interval": "step"}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save only the trainable weights, those of a callback that averages them included, and what rebuilds the model."""
+        """Save only the trainable weights, including those of a callback that averages them, and the configuration of the model."""
         checkpoint |= to_checkpoint(without_frozen(checkpoint, self.net.to_trained()))
         checkpoint["train_means"] = self.train_means.of_all_ranks(self.device)
         checkpoint["read_by_schedules"] = read_by_plateaus(self.trainer)
@@ -324,7 +324,7 @@ class PEClipModule(EvaluationModule):
         """Load a checkpoint of the same model, and the training metrics of an interrupted epoch.
 
         Raises:
-            InputError: it is not peclip's, was trained for another model, or lacks weights of this one.
+            InputError: the checkpoint is not peclip's, was trained for another model, or lacks weights of this one.
         """
         if "train_means" in checkpoint:
             self.train_means.restore(checkpoint["train_means"], first=self.global_rank == 0)

@@ -42,7 +42,7 @@ def check_rate(optimizer: Optimizer) -> None:
     """Check that an optimizer sets no learning rate, which would have no effect: each group carries one.
 
     Raises:
-        InputError: it does.
+        InputError: the optimizer sets one.
     """
     known = signature(type(optimizer)).parameters.get("lr")
     stated = optimizer.defaults.get("lr")
@@ -57,9 +57,9 @@ def check_rate(optimizer: Optimizer) -> None:
 
 
 def with_own_rates(lr_scheduler: Callable[[Optimizer], Scheduler], optimizer: Optimizer) -> Scheduler:
-    """Return a custom schedule, and print which rates of the groups have no effect, because it starts from others.
+    """Return a custom schedule, and print the rates of the groups that have no effect, because it starts from its own.
 
-    OneCycleLR and CyclicLR do: they have a ``max_lr`` or ``base_lr`` in place of the rates of the optimizer.
+    OneCycleLR and CyclicLR start from a ``max_lr`` or ``base_lr`` in place of the rates of the optimizer.
     """
     before = [group["lr"] for group in optimizer.param_groups]
     scheduler = lr_scheduler(optimizer)
@@ -104,7 +104,7 @@ def plateaus(trainer: Trainer) -> list[LRSchedulerConfig]:
 def step_plateaus(trainer: Trainer) -> None:
     """Step the schedules that read a metric, at the end of an epoch and before its checkpoint is written.
 
-    Lightning steps them after that checkpoint, and not at all in the epoch in which a run resumes: it would have other rates.
+    Lightning steps them after that checkpoint, and not at all in the epoch in which a run resumes, which would change the rates.
     """
     for each in plateaus(trainer) if trainer.is_last_batch else ():
         value = trainer.callback_metrics.get(str(each.monitor))

@@ -166,18 +166,18 @@ class HookedCLI(LightningCLI):
 def handle_signals_with(trainer: Trainer, handler: SignalHandler) -> None:
     """Replace the signal handler of a trainer; Lightning has no option for it.
 
-    The handler knows of all ranks. Lightning's loop would ask them at every step, and the host would wait for the answer.
+    The handler asks all ranks by itself. Lightning's loop would ask them at every step, and the host would wait for the answer.
     """
     trainer._signal_connector = handler  # type: ignore[assignment]
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _ask_nobody  # type: ignore[method-assign]
 
 
 def _ask_nobody() -> None:
-    """Stand for a question to all ranks."""
+    """Replace a question to all ranks, which :class:`SignalHandler` asks less often."""
 
 
 def writer_of_rows(trainer: Trainer) -> tuple[object, str]:
-    """Return the object whose method turns what a step has logged into numbers and hands them to the loggers, and its name."""
+    """Return an object, and the name of its method that passes the values which a step has logged to the loggers."""
     return trainer._logger_connector, "log_metrics"
 
 
@@ -187,14 +187,14 @@ def ignore_in_ddp(module: LightningModule, names: Sequence[str]) -> None:
 
 
 def process_rank() -> int:
-    """Return the rank of this process before there is a trainer; 0 where none is known."""
+    """Return the rank of this process before there is a trainer; 0 if it is not known."""
     return int(getattr(rank_zero_only, "rank", 0) or 0)
 
 
 def know_rank(nodes: int) -> None:
     """Let Lightning's ``rank_zero_only`` know before there is a trainer that this process is not the first of several nodes.
 
-    The first process of another node knows the number of its node alone, which is no less than 1 either.
+    The first process of another node knows only the number of its node, which is at least 1 too.
     """
     if nodes > 1 and not process_rank():
         node = int(os.environ.get("NODE_RANK") or os.environ.get("GROUP_RANK") or 0)
@@ -202,7 +202,7 @@ def know_rank(nodes: int) -> None:
 
 
 def average_exactly(trainer: Trainer) -> None:
-    """Let the average of a weight that never changes be that weight, to the bit, once the callbacks are set up.
+    """Make the average of a weight that never changes bit-identical to that weight, once the callbacks are set up.
 
     Lightning averages frozen weights too. ``d * w + (1 - d) * w`` is not always w, so they would drift from those of the
     backbone, and neither a resumed run nor an evaluation of the checkpoint would have them.

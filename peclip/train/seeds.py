@@ -43,7 +43,7 @@ from peclip.train.several import (
 OPTION = "--seeds"
 
 MOST = 1000
-"""More seeds than this are a mistake."""
+"""Maximum number of seeds; more are a mistake."""
 
 FOUND_OUT = ("trainer.precision", "data.labels")
 """Options that a command may leave open, and that its run records as it has found them."""
@@ -100,7 +100,7 @@ def _split(args: list[str]) -> tuple[int, list[str]]:
     """Return the number of seeds, and the command line without it.
 
     Raises:
-        InputError: another value is given.
+        InputError: the value is not a number of seeds.
     """
     place = next(place for place, arg in enumerate(args) if arg.partition("=")[0] == OPTION)
     _, sign, value = args[place].partition("=")
@@ -114,7 +114,7 @@ def _check_same(run: Path, now: dict[str, Any]) -> None:
     """Check that a finished run has the options of this command.
 
     Raises:
-        InputError: one differs.
+        InputError: an option differs.
     """
     for change in mixed_results(read_options(run) or {}, now):
         is_left_open = change.now is None and change.option in FOUND_OUT
@@ -144,7 +144,7 @@ def _check_clips(folder: Path, clips: Manifest, is_begun: bool) -> None:
     """Check that the clips are those of the seeds that are finished, and record them.
 
     Raises:
-        InputError: they are others.
+        InputError: the clips are others.
     """
     digest = digest_of(clips)
     if is_begun and read_digest(folder) not in (digest, None):  # earlier versions recorded none
@@ -159,7 +159,7 @@ def _check_kinds(folder: Path, name: str) -> None:
     """Check that a folder is not itself a run or a cross-validation, and that its seeds are those of the same command.
 
     Raises:
-        InputError: it is, or they are not; the tables of the results would hide those of one of the two.
+        InputError: the folder is one, or the seeds are of another command; the table would hide the results of one of the two.
     """
     found = {path.name for path in folder.glob("*")}
     if {OPTIONS, "checkpoints"} & found:
@@ -169,10 +169,10 @@ def _check_kinds(folder: Path, name: str) -> None:
 
 
 def _check_kind(run: Path, name: str) -> None:
-    """Check that a folder holds nothing but what the same command has begun: a training removes what it cannot resume.
+    """Check that a folder holds only what the same command has begun: a training removes what it cannot resume.
 
     Raises:
-        InputError: it holds something else.
+        InputError: the folder holds something else.
     """
     found = {path.name for path in run.glob("[!.]*")}
     if found and (not {OPTIONS, CLIPS} & found or (CLIPS in found) != (name == "cv")):

@@ -1,4 +1,4 @@
-"""Train several runs with one command: what the folds of ``peclip cv`` and the seeds of ``--seeds`` have in common."""
+"""Train several runs with one command: the steps that the folds of ``peclip cv`` and the seeds of ``--seeds`` share."""
 
 import gc
 import hashlib
@@ -24,7 +24,7 @@ from peclip.train.runs.recorder import given_options
 from peclip.train.runs.start_model import ORIGIN_FILE
 
 CLIPS = "clips.sha256"
-"""Digest of the table of clips, in its folder: to resume, it has to be the same."""
+"""File with the digest of the clips, in the folder of the runs: to resume, the clips must be the same."""
 
 
 class FitOptions(PEClipCLI):
@@ -75,7 +75,7 @@ def read_clips(data: Namespace) -> Manifest:
     """Return all clips that the options of the data name; those of the demo are generated.
 
     Raises:
-        InputError: they cannot be read.
+        InputError: the clips cannot be read.
     """
     generate_demo(data)
     with options_below("data"):
@@ -94,7 +94,7 @@ def read_digest(folder: Path) -> str | None:
     """Return the digest of the clips with which a folder was begun; None if the folder has none.
 
     Raises:
-        InputError: it is not UTF-8, or not a file.
+        InputError: the digest is not UTF-8, or not a file.
     """
     path = folder / CLIPS
     try:
@@ -136,7 +136,7 @@ class OneOfSeveral(PEClipCLI):
 
     Args:
         args: arguments of PEClipCLI.
-        within: folder of all folds and seeds, which start from the same weights: mean and spread are of these.
+        within: folder of all folds and seeds, which start from the same weights, so that mean and spread are about one model.
         options: keyword arguments of PEClipCLI.
     """
 
@@ -155,7 +155,12 @@ class OneOfSeveral(PEClipCLI):
 
 
 def train_and_free(within: Path, args: list[str]) -> None:
-    """Run ``peclip fit`` with a command line, as one of those in a folder, and free its resources before the next run."""
+    """Run ``peclip fit`` as one of several runs, and free its resources before the next run.
+
+    Args:
+        within: folder of all folds and seeds, see :class:`OneOfSeveral`.
+        args: ``fit`` and its command line.
+    """
     try:
         command(OneOfSeveral, args, within=within)
     finally:

@@ -66,7 +66,7 @@ class StartSummary(Callback):
 
 
 def _what_is_evaluated(trainer: Trainer, data: VideoDataModule) -> str:
-    """Return a line that says of which weights the results at the end of a training will be, or that there will be none."""
+    """Return a line that names the weights that are evaluated at the end of a training, or says that none are."""
     splits, is_kept = data.splits, best_checkpoint(trainer) is not None
     limit = "limit_test_batches" if len(splits.test) else "limit_val_batches"
     if len(splits.test or splits.val) and getattr(trainer, limit) == 0:
@@ -78,7 +78,7 @@ def _what_is_evaluated(trainer: Trainer, data: VideoDataModule) -> str:
 
 
 def _name_of(part: object) -> str:
-    """Return the class of a part; PEFT's are Linear in all of its methods, whose packages differ."""
+    """Return the class of a part. PEFT names its classes Linear in all methods, so its method is added."""
     package, name = type(part).__module__.split("."), type(part).__name__
     return f"{package[-2]}.{name}" if package[0] == "peft" else name
 
@@ -86,7 +86,7 @@ def _name_of(part: object) -> str:
 class Progress(RichProgressBar):
     """Rich's progress bar with scores and the clips/s of this device.
 
-    It is drawn at every batch. The scores are on the device, and are read when they are new only, so that no batch waits for it.
+    The bar is drawn at every batch. Scores stay on the device and are read only when they are new, so that no batch waits for it.
     """
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class Progress(RichProgressBar):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reset the rate of clips for the new epoch."""
-        self._read_scores(trainer)  # of an epoch that ended before its last batch, they are logged after its end
+        self._read_scores(trainer)  # scores of an epoch that ended before its last batch are logged after its end
         super().on_train_epoch_start(trainer, pl_module)
         self._since, self._clips = time.perf_counter(), 0
 
@@ -166,7 +166,7 @@ class EpochLines(Callback):
         self._validated = not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the line of the epoch; the scores of one that ends before its last batch are logged after this hook."""
+        """Print the line of the epoch, unless it ended before its last batch: its scores are then logged after this hook."""
         self._unprinted = trainer.current_epoch + 1
         if trainer.is_last_batch:
             self._print(trainer)

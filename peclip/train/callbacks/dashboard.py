@@ -1,6 +1,6 @@
 """Fill the dashboards of experiment trackers: settings, pictures of evaluations and gradient norms.
 
-Nothing of this happens where a run has no logger beside that of metrics.csv.
+All of this is skipped if a run has no logger besides that of metrics.csv.
 """
 
 import tempfile
@@ -47,7 +47,7 @@ FRAMES, SIDE = 6, 64
 
 
 class Dashboard(EvaluationCallback):
-    """Shows what a run does in its loggers beside metrics.csv.
+    """Shows a run in its loggers besides that of metrics.csv.
 
     Args:
         recorder: recorder that knows the options of the run.
@@ -58,7 +58,7 @@ class Dashboard(EvaluationCallback):
         self._boards: list[Logger] = []
         self._outputs: list[Outputs] = []
         self._mistakes: list[Mistake] = []
-        self._latest: tuple[Arriving, float] | None = None  # of the latest batch, with their temperature
+        self._latest: tuple[Arriving, float] | None = None  # copies of the latest batch, with their temperature
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the loggers."""
@@ -102,10 +102,10 @@ class Dashboard(EvaluationCallback):
                     module.log(f"gradient_norm/{name}", norm, rank_zero_only=True)
 
     def on_evaluated(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
-        """Keep the predictions of the batch before this one, and the frames of the worst mistakes: the device is not kept waiting."""
+        """Keep the predictions of the batch before this one, and the frames of the worst mistakes, so that the device need not wait."""
         if self._boards and trainer.state.fn != "predict" and not trainer.sanity_checking:
             self._look(trainer)
-            video = batch.video if batch.video.ndim == 5 else batch.video[:, 0]  # of several views, the first
+            video = batch.video if batch.video.ndim == 5 else batch.video[:, 0]  # the first of several views
             frames = frames_of(video, module_and_data(trainer)[0].net.clip_format)
             self._latest = Arriving(outputs.clip, outputs.logits, batch.label, frames), outputs.temperature
 
@@ -144,7 +144,7 @@ class Dashboard(EvaluationCallback):
             return
         module, _ = module_and_data(trainer)
         labels, clips = module.net.labels, evaluated_clips(trainer)
-        # As Lightning counts for the metrics: a validation belongs to the last step that it sees, which a resumed run keeps.
+        # Lightning counts so for its metrics: a validation belongs to the step before it, which a resumed run keeps.
         step = trainer.global_step - int(trainer.state.fn == "fit" and stage == "val")
         truth = clips.table["label"].map({label: place for place, label in enumerate(labels)}).to_numpy()
         clip = torch.cat([each.clip for each in outputs]).numpy()
@@ -170,8 +170,8 @@ def mistakes_of(outputs: Outputs, label: Tensor, frames: Tensor, clips: Manifest
         outputs: outputs of the model for the B clips.
         label: (B,) int64, the true classes.
         frames: (B, N, SIDE, SIDE, 3) uint8, the pictures that :func:`frames_of` returns.
-        clips: the manifest of the clips.
-        labels: class names.
+        clips: manifest of the clips.
+        labels: class names in the order of the logits.
     """
     probabilities, predicted = outputs.probabilities, outputs.predicted
     wrong = (predicted != label) & (outputs.clip != NO_INDEX)
@@ -180,7 +180,7 @@ def mistakes_of(outputs: Outputs, label: Tensor, frames: Tensor, clips: Manifest
         truth, answer = int(label[place]), int(predicted[place])
         shares = probabilities[place]
         path = str(clips.clip(int(outputs.clip[place])).path)
-        own = frames[place].numpy().copy()  # not the memory of the whole batch
+        own = frames[place].numpy().copy()  # a view would keep the whole batch in memory
         found.append(Mistake(path, labels[truth], labels[answer], float(shares[answer]), float(shares[truth]), own))
     return found
 

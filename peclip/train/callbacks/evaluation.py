@@ -49,7 +49,7 @@ def module_and_data(trainer: Trainer) -> tuple[PEClipModule, VideoDataModule]:
 
 
 def evaluated_clips(trainer: Trainer) -> Manifest:
-    """Return the clips that a trainer evaluates or predicts: those of a validation, also of one within a training, or others."""
+    """Return the clips that a trainer evaluates or predicts; during a training, those of its validation."""
     data = module_and_data(trainer)[1]
     return data.predicted if trainer.predicting else data.splits.test if trainer.testing else data.splits.val
 
@@ -69,6 +69,6 @@ def selection_of(trainer: Trainer, data: VideoDataModule, is_over: bool = False)
 
 
 def is_logged(trainer: Trainer, steps: int) -> bool:
-    """Return whether the last of so many steps is logged."""
+    """Return whether a training logs after this number of steps."""
     every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # its logger connector sets it
     return every > 0 and steps % every == 0

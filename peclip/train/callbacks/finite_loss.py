@@ -28,7 +28,7 @@ class _Step(NamedTuple):
 
 
 class FiniteLoss(Callback):
-    """Stops a training whose loss is NaN or infinite, before a checkpoint of it is written.
+    """Stops a training whose loss is NaN or infinite, before its checkpoint is written.
 
     The loss of a step is checked during the next one, so that the device is not kept waiting. It is the mean over all ranks,
     so all of them stop, and rank 0 reports the reason.
@@ -64,7 +64,7 @@ class FiniteLoss(Callback):
         """Refuse to write a checkpoint whose loss or weights are not finite.
 
         Raises:
-            InputError: one is not finite.
+            InputError: the loss or a weight is not finite.
         """
         self._look(trainer, keep=True)
         trained = [weight for weight in pl_module.parameters() if weight.requires_grad]

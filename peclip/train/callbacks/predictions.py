@@ -33,18 +33,18 @@ WAIT = 1.0
 
 
 class PredictionWriter(EvaluationCallback):
-    """Writes ``predictions.csv``: one row a clip with path, predicted label and the probability of each class.
+    """Writes ``predictions.csv``: a row per clip with path, predicted label and the probability of each class.
 
-    Where clips are pieces of videos, it also has their start and end. After an evaluation a row also has the true label, so that
+    If clips are pieces of videos, it also has their start and end. After an evaluation a row also has the true label, so that
     runs can be compared clip by clip.
     """
 
     def __init__(self) -> None:
         self._outputs: list[Outputs] = []
-        self._latest: tuple[Arriving, float] | None = None  # of the latest batch, with their temperature
+        self._latest: tuple[Arriving, float] | None = None  # copies of the latest batch, with their temperature
 
     def on_evaluated(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
-        """Keep the predictions of the batch before this one, so that the device is not kept waiting, except those of a training.
+        """Keep the predictions of the batch before this one, so that the device need not wait; those of a training are not kept.
 
         Raises:
             InputError: an output is not finite; the message names its clip.
@@ -77,7 +77,7 @@ class PredictionWriter(EvaluationCallback):
         written, count = self._write(trainer, truth=False)
         if written:
             clips = len(evaluated_clips(trainer))
-            some = f"{count:,} of " if count < clips else ""  # others are beyond a limit, or cannot be read
+            some = f"{count:,} of " if count < clips else ""  # the others are beyond a limit, or cannot be read
             say(f"{some}{counted(clips, 'clip')}: {written}")
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -156,8 +156,8 @@ class ShardWriter(PredictionWriter):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Wait for the other ranks on rank 0, and record that all shards are complete.
 
-        They may take longer than the timeout of a barrier, so it checks for the files. If a rank dies, its launcher
-        ends this one too.
+        The other ranks may take longer than the timeout of a barrier, so rank 0 looks for their files. If a rank dies, its launcher
+        ends rank 0 too.
         """
         if not trainer.is_global_zero:
             return
@@ -182,7 +182,7 @@ def shard_writer(
         data: the clips.
         module: the model, with its trained weights.
         precision: precision of the trainer, such as ``bf16-mixed``.
-        clips_per_shard: at least 1.
+        clips_per_shard: number of clips of a shard, at least 1.
 
     Raises:
         InputError: the folder holds another prediction.
@@ -203,7 +203,7 @@ def shard_writer(
 
 
 def joined(outputs: Sequence[Outputs], classes: int) -> Outputs:
-    """Concatenate the outputs of batches, which may be none, in the order of their clips."""
+    """Concatenate the outputs of any number of batches, in the order of their clips."""
     clip = torch.cat([torch.empty(0, dtype=torch.int64), *(each.clip for each in outputs)])
     logits = torch.cat([torch.empty(0, classes), *(each.logits for each in outputs)])
     order = clip.argsort()
@@ -211,10 +211,10 @@ def joined(outputs: Sequence[Outputs], classes: int) -> Outputs:
 
 
 def _finite(outputs: Outputs, clips: Manifest) -> Outputs:
-    """Return outputs after checking them: of NaN the first class would be the most probable.
+    """Return outputs after checking that they are finite: for NaN the first class would be the most probable.
 
     Raises:
-        InputError: one is not finite; the message names its clip.
+        InputError: an output is not finite; the message names its clip.
     """
     bad = ~outputs.logits.isfinite().all(dim=1)
     if bad.any():
@@ -227,9 +227,9 @@ def _finite(outputs: Outputs, clips: Manifest) -> Outputs:
 
 
 def write_csv(path: Path, clips: Manifest, labels: Sequence[str], outputs: Outputs, truth: bool) -> None:
-    """Write predictions as csv: path, label where there is truth, predicted, and the probability of each label.
+    """Write predictions as csv: path, true label if ``truth``, predicted label, and the probability of each label.
 
-    Where a clip has a start or an end, the columns of both follow the path. The column of a label has its name, see
+    If a clip has a start or an end, the columns of both follow the path. The column of a label is named after it, see
     :func:`peclip.labels.column`.
     """
     pieces = PIECE if clips.table[PIECE].notna().any(axis=None) else []
@@ -250,7 +250,7 @@ def write_csv(path: Path, clips: Manifest, labels: Sequence[str], outputs: Outpu
 
 
 def as_table(clips: Manifest, labels: Sequence[str], outputs: Outputs) -> "pa.Table":
-    """Return predictions as a table: path, start and end where the clips have them, predicted, and a column per label."""
+    """Return predictions as a table: path, start and end if the clips have them, predicted label, and a column per label."""
     import pyarrow as pa
 
     table = clips.table.iloc[outputs.clip.numpy()]

@@ -44,7 +44,7 @@ class Evaluated:
         clips: number of clips.
         own: clips that the model was trained and chosen on.
         other_labels: number of omitted clips by their label.
-        validated: how many clips the training validated on, where these were not all of its validation clips.
+        validated: number of clips that the training validated on; None for all of its validation clips.
     """
 
     method: str

@@ -1,4 +1,4 @@
-"""The callback by which a run resumes: it applies changed options to the optimizer, and keeps the report of an earlier end."""
+"""Resume a run: apply changed options to the optimizer, and keep the report of an earlier end."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -20,7 +20,7 @@ REPORT = (METRICS, "confusion.csv", "confusion.png", PREDICTIONS, TRAINING)
 
 
 class Resumed(Callback):
-    """Applies the options that a run resumes with, where its checkpoint would restore those before.
+    """Applies the options that a run resumes with; its checkpoint would restore the earlier ones.
 
     The learning rates follow the schedule of the new options from this step on, so that a later max_epochs stretches what is
     left of a cosine: a run that had ended at a rate of zero may continue with a high one. New runs get this callback too, as a

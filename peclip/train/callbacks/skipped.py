@@ -36,7 +36,7 @@ class SkippedClips(EvaluationCallback):
     def __init__(self) -> None:
         self.latest: set[int] = set()
         self._reasons: dict[tuple[str, int], str] = {}  # by split and clip
-        self._read: set[str] = set()  # splits of which a clip was read
+        self._read: set[str] = set()  # splits of which at least one clip was read
         self._reported = 0
 
     def on_train_batch_end(
@@ -114,7 +114,7 @@ class SkippedClips(EvaluationCallback):
         """Exchange the skipped clips between ranks.
 
         Raises:
-            InputError: clips of the split were skipped, and none was read, nor in shards that existed before.
+            InputError: clips of the split were skipped and none was read, and no shards existed before.
         """
         if not _skips(trainer):
             return

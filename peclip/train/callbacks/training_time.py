@@ -22,11 +22,11 @@ from peclip.train.runs.boards import boards_of, show_numbers
 from peclip.train.runs.checkpoint_io import SyncedIO
 
 FETCHING = "train_dataloader_next"
-"""End of the name under which Lightning profiles that its loop asks for a batch."""
+"""End of the name of the action that Lightning's profiler sees when the loop asks for a batch."""
 
 
 class Stages:
-    """Divides time among stages. What happens within another stage counts for the inner one alone.
+    """Divides time among stages. A stage within another one counts for the inner stage only.
 
     Attributes:
         seconds: seconds spent in each stage, by its name.
@@ -77,7 +77,7 @@ class Stages:
         self._timed.append((owner, method))
 
     def release(self) -> None:
-        """End the measurement: the methods are what they were."""
+        """End the measurement, and restore the methods."""
         self._settle()
         self._running.clear()
         while self._timed:
@@ -98,7 +98,7 @@ class TrainingTime(Callback):
     """
 
     def __init__(self) -> None:
-        # It is not a Timer itself: beside a callback that is one, Lightning ignores trainer.max_time.
+        # This class does not derive from Timer: if a callback does, Lightning ignores trainer.max_time.
         self._timer, self._stages = Timer(), Stages()
 
     def waited(self, stage: str) -> float:
@@ -116,11 +116,11 @@ class TrainingTime(Callback):
         self._stages.seconds |= {stage: waits[stage] for stage in STAGES if stage in waits}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, and watch those that a step may wait for."""
+        """Start the clock, and time everything that a step may wait for."""
         self._timer.on_train_start(trainer, pl_module)
         self._stages.time(trainer, "save_checkpoint", "checkpoints")
         files = trainer.strategy.checkpoint_io
-        if isinstance(files, SyncedIO):  # an earlier one may still be on its way to the disk
+        if isinstance(files, SyncedIO):  # an earlier checkpoint may still be on its way to the disk
             self._stages.time(files, "finish", "checkpoints")
         self._stages.time(trainer.fit_loop.epoch_loop.val_loop, "run", "validation")
         self._stages.before(trainer.profiler, "start", self._begins)  # type: ignore[attr-defined]
@@ -182,7 +182,7 @@ class TrainingTime(Callback):
 
 
 class Speed(Callback):
-    """Shows how fast a training is: clips a second, the share of the time that waits for input, and memory.
+    """Shows the speed of a training: clips a second, the share of the time that waits for input, and memory.
 
     Args:
         times: callback that measures the waits of the same training.
@@ -194,7 +194,7 @@ class Speed(Callback):
         self._ended: float | None = None
         self._seen = self._waited = self._passed = 0.0
         self._clips = 0
-        self._shown = -1  # the step at which it was shown last
+        self._shown = -1  # step at which the speed was last shown
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the loggers."""
@@ -203,7 +203,7 @@ class Speed(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        """Show the means since they were shown last."""
+        """Show the means since the last time."""
         now, seen = time.perf_counter(), self._times.waited("input")
         if self._ended is not None:
             self._passed += now - self._ended
@@ -230,7 +230,7 @@ class Speed(Callback):
 
 
 def _memory(trainer: Trainer) -> float:
-    """Return the largest memory so far in bytes: of the GPU where there is one, else of the process."""
+    """Return the largest memory so far in bytes: of the GPU if there is one, else of the process."""
     device = trainer.strategy.root_device
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device))

@@ -1,4 +1,4 @@
-"""Read a command line and its configurations before the parser does: what they name decides how the parser is built."""
+"""Read a command line and its configurations before the parser does: they decide how the parser is built."""
 
 import json
 import os
@@ -25,9 +25,9 @@ class KnownLogger(NamedTuple):
     """A logger that has a name of one word on the command line.
 
     Attributes:
-        kind: its class.
+        kind: name of its class.
         options: options of the class.
-        name: the option that gets the name of the run.
+        name: option of the class that gets the name of the run.
     """
 
     kind: str
@@ -43,7 +43,7 @@ LOGGERS = {
     "tensorboard": KnownLogger("TensorBoardLogger", {"save_dir": "runs"}),
     "mlflow": KnownLogger("MLFlowLogger", {"experiment_name": "peclip", "tracking_uri": MLFLOW}, name="run_name"),
 }
-"""Loggers by their word on the command line."""
+"""Loggers by their names on the command line."""
 
 IMPORT_PATH = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?:\.\w+)+")
 """The dotted name of a class within a text."""
@@ -62,7 +62,7 @@ def with_loggers(args: Sequence[str]) -> list[str]:
     """Return a command line in which ``--trainer.logger wandb`` has become the class of that logger.
 
     Raises:
-        InputError: it is another word, which names no logger, or a configuration has a word.
+        InputError: the word names no logger, or a configuration contains a word.
     """
     found = list(args)
     for place, arg in enumerate(args):
@@ -98,10 +98,10 @@ def _names_no_logger(value: Any) -> bool:
 
 
 def check_seed(args: Sequence[str]) -> None:
-    """Check the seed: Lightning's ``true`` and ``false`` are none.
+    """Check that the seed is a number; Lightning also accepts ``true`` and ``false``.
 
     Raises:
-        InputError: it is not a whole number.
+        InputError: the seed is not a whole number.
     """
     given = [value for name, value in _options(args) if name == f"--{SEED_OPTION}" and value]
     given += [
@@ -128,10 +128,10 @@ def check_configs(args: Sequence[str]) -> None:
 
 
 def check_sites(args: Sequence[str]) -> None:
-    """Check that no option names a site of adapters: a site has a dot in its name, at which the parser would divide it.
+    """Check that no option names a site of adapters, whose name has a dot, at which the parser would divide it.
 
     Raises:
-        InputError: one does.
+        InputError: an option names a site.
     """
     for name, value in _options(args):
         if found := SITE_OPTION.match(name):
@@ -144,10 +144,10 @@ def check_sites(args: Sequence[str]) -> None:
 
 
 def check_model(args: Sequence[str]) -> None:
-    """Check that no section of options is given a trained model.
+    """Check that no section of options is set to a trained model.
 
     Raises:
-        InputError: one is.
+        InputError: a section is.
     """
     option = "--init_from" if args[0] in ("fit", "cv") else "--ckpt_path"
     for name, value in _options(args):
@@ -156,10 +156,10 @@ def check_model(args: Sequence[str]) -> None:
 
 
 def check_peft(args: Sequence[str]) -> None:
-    """Check that PEFT's method is not named by a folder, in which the parser would look for a class.
+    """Check that PEFT's method is not a folder, in which the parser would look for a class.
 
     Raises:
-        InputError: it is.
+        InputError: the method is a folder.
     """
     given: list[object] = [value for name, value in _options(args) if name.endswith("net.peft")]
     for path, options in _configurations(args):
@@ -194,8 +194,8 @@ def value_of(args: Sequence[str], option: str) -> str | None:
     """Return the value of an option on a command line or in its configurations, the last one; None if it is absent.
 
     Args:
-        args: the command line; its configurations can be read.
-        option: such as ``--ckpt_path``.
+        args: command line, whose configurations can be read.
+        option: name of the option, such as ``--ckpt_path``.
     """
     found: Any = None
     for name, value in _options(args):

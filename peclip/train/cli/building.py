@@ -38,9 +38,9 @@ def build_data(
 
     Args:
         model: model that the command line names. An evaluation that sets no labels uses :meth:`TrainedModel.labels`.
-        texts: the option of the class texts.
+        texts: option of the class texts.
         class_type: class of the data.
-        given: their options.
+        given: options of the data.
     """
     with options_below("data"):
         data = class_type(**given)
@@ -54,7 +54,7 @@ def build_data(
 
 
 def replace_source(data: Namespace, named: AbstractSet[str]) -> None:
-    """Let a source of clips on the command line replace that of the configuration.
+    """Replace the source of clips of the configuration by the one on the command line.
 
     Args:
         data: the options of the data.

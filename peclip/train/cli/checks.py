@@ -14,7 +14,7 @@ from peclip.data.source import Splits
 from peclip.errors import InputError
 
 SEEDS = 2**32
-"""NumPy accepts seeds from 0 to below this."""
+"""Number of seeds that NumPy accepts, from 0."""
 
 LIMITS = {"validate": "limit_val_batches", "test": "limit_test_batches", "predict": "limit_predict_batches"}
 """The option that limits the clips of each evaluation."""
@@ -29,7 +29,7 @@ PARTS = {
 """Kinds of parts that train, each with its learning rate, and their names in messages."""
 
 SCORES = ("war", "uar", "score")
-"""Ends of the names of scores of which more is better."""
+"""Ends of the names of scores that are better if they are higher."""
 
 OF_THE_RUN = ("last", "previous", ".next")
 """Names of the other checkpoints of a run."""
@@ -42,7 +42,7 @@ def check_values(options: Namespace, subcommand: str) -> None:
     """Check values that Lightning accepts unchecked and that would fail later or mean something else.
 
     Raises:
-        InputError: one is out of range.
+        InputError: a value is out of range.
     """
     training = subcommand == "fit"
     seed, name, trainer = options.seed_everything, options.name, options.trainer
@@ -73,7 +73,7 @@ def _check_trainer_values(trainer: Namespace) -> None:
     """Check options of the trainer whose range is the same for all subcommands.
 
     Raises:
-        InputError: one is out of range, or has no effect.
+        InputError: an option is out of range, or has no effect.
     """
     for option in ("limit_train_batches", "limit_val_batches"):
         if trainer.overfit_batches and trainer[option] is not None:  # Lightning drops it
@@ -89,7 +89,7 @@ def _check_trainer_values(trainer: Namespace) -> None:
         if trainer[name] == 0:
             raise InputError(f"trainer.{name} is 0, expected more; trainer.limit_val_batches 0 omits validation")
     for name in ("gradient_clip_val", "check_val_every_n_epoch", "log_every_n_steps"):
-        if isinstance(trainer[name], int | float) and trainer[name] < 0:  # Lightning takes it for another number
+        if isinstance(trainer[name], int | float) and trainer[name] < 0:  # Lightning would use it as another number
             raise InputError(f"trainer.{name} is {trainer[name]}, expected no negative number")
     if trainer.default_root_dir is not None:
         raise InputError(
@@ -98,18 +98,18 @@ def _check_trainer_values(trainer: Namespace) -> None:
 
 
 def check_fractions(trainer: Namespace | Trainer, splits: Splits, at_once: int, evaluated_at_once: int) -> None:
-    """Check that the share of the batches that a training uses of each split is a batch at least.
+    """Check that the share of the batches that a training uses of each split is at least one batch.
 
-    Lightning looks at that of the test clips after the training.
+    Lightning checks that of the test clips only after the training.
 
     Args:
         trainer: trainer of the training, or its options.
         splits: the clips.
-        at_once: training clips of a batch, over all devices; below 1 is refused where the data are set up.
-        evaluated_at_once: the same, of validation and test clips.
+        at_once: training clips of a batch, over all devices; the data module refuses numbers below 1.
+        evaluated_at_once: validation or test clips of a batch, over all devices.
 
     Raises:
-        InputError: it is less.
+        InputError: a share is less than one batch.
     """
     sizes = {"train": at_once, "val": evaluated_at_once, "test": evaluated_at_once}
     for split, size in sizes.items():
@@ -128,7 +128,7 @@ def check_checkpoint(given: Namespace) -> None:
     """Check the options of the best checkpoint of a new run; one that resumes keeps its own.
 
     Raises:
-        InputError: it would not be the best one, or not be found in the run.
+        InputError: the checkpoint would not be the best one, or not be found in the run.
     """
     better = (
         "min" if str(given.monitor).endswith("loss") else "max" if str(given.monitor).endswith(SCORES) else given.mode
@@ -175,11 +175,11 @@ def check_effects(options: Namespace, named: AbstractSet[str], parts: Collection
 
     Args:
         options: options of the training.
-        named: the options on the command line.
-        parts: the kinds of parts that the model trains, such as ``adapters``.
+        named: options on the command line.
+        parts: kinds of parts that the model trains, such as ``adapters``.
 
     Raises:
-        InputError: one has none.
+        InputError: an option has no effect.
     """
     model = options.model.get("init_args", options.model)
     is_replaced, is_cosine = model.get("lr_scheduler") is not None, model.get("schedule") == "cosine"
@@ -215,11 +215,11 @@ def check_averaging(trainer: Trainer, sharded: bool, weights_only: bool) -> None
 
     Args:
         trainer: trainer, with its callbacks.
-        sharded: whether the weights are.
-        weights_only: whether checkpoints hold nothing but the weights that are trained.
+        sharded: whether the frozen weights are sharded.
+        weights_only: whether checkpoints hold only the trained weights.
 
     Raises:
-        InputError: they do not.
+        InputError: checkpoints would not hold the averages.
     """
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
     kinds = [type(callback).__name__ for callback in callbacks if isinstance(callback, WeightAveraging)]

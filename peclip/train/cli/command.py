@@ -1,4 +1,4 @@
-"""Start the command line of training: what it is built with, what it prints, and what a named model brings along."""
+"""Start the command line of training: its callbacks, the messages that it silences, and the options of a named model."""
 
 import logging
 import sys
@@ -60,8 +60,8 @@ NOISE = (
     r".*checkpoint was not created with WeightAveraging",  # an evaluation needs the averages alone
     r".*ModelCheckpoint\(monitor='val/score'\)` could not find",  # a line after the training says that nothing was validated
     r".*You are trying to `self\.log\(\)` but `Trainer\(barebones=True\)`",
-    r".*GPU available but not used",  # it is said with trainer.accelerator cpu, which somebody has chosen
-    r".*AccumulateGrad node's stream does not match",  # Lightning wraps a model for DDP in a stream of its own
+    r".*GPU available but not used",  # Lightning says so with trainer.accelerator cpu, which the user has chosen
+    r".*AccumulateGrad node's stream does not match",  # Lightning wraps a model for DDP in another stream
     r".*irectory .* exists and is not empty",  # a resumed run stays in its folder
 )
 
@@ -141,7 +141,7 @@ def _brought_along(named: TrainedModel | None, source: str | None, args: Sequenc
         has_config = names_config(args)
         other_data = has_config or bool(words & {"--data.manifest", "--data.root", "--data.benchmark"})
         options = run_options(source, other_data, trusts_model(args))
-        # A configuration says which clips, and what is done with them; the precision is that of the training unless it says so.
+        # A configuration decides about the clips; the precision is that of the training unless the configuration sets it.
         configs.append({name: options[name] for name in options if name == "trainer"} if has_config else options)
     return [word for config in configs for word in ("--config", dump_in_one_line(config))]
 
@@ -156,11 +156,13 @@ def _keep_quiet() -> None:
         logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.INFO)
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
-    warnings.filterwarnings("ignore", module=r"peft\.")  # where a model is built they are errors; the parser tries more
+    warnings.filterwarnings(
+        "ignore", module=r"peft\."
+    )  # building a model turns them into errors; the parser tries more
 
 
 def _trainer_defaults(terminal: bool, source: str | None, model: TrainedModel | None) -> dict[str, Any]:
-    # The report comes last: where there is a metrics.json, the run is complete.
+    # The report comes last: a run with a metrics.json is complete.
     callbacks: list[Callback] = [
         StartSummary(),
         Progress() if terminal else EpochLines(),

@@ -10,7 +10,7 @@ from jsonargparse.typing import register_type
 
 
 class Dumper(yaml.SafeDumper):
-    """Quotes also texts such as ``1e3``, which the parser, unlike PyYAML, would read as numbers."""
+    """Dumper that also quotes texts such as ``1e3``, which the parser, unlike PyYAML, would read as numbers."""
 
 
 Dumper.add_implicit_resolver(
@@ -19,12 +19,12 @@ Dumper.add_implicit_resolver(
 
 
 def dump(options: Any) -> str:
-    """Return options as YAML, in the order in which they are."""
+    """Return options as YAML, in their order."""
     return yaml.dump(options, Dumper=Dumper, sort_keys=False, allow_unicode=True)
 
 
 def dump_in_one_line(options: Any) -> str:
-    """Return options as a value of ``--config``."""
+    """Return options as YAML in one line, a value of ``--config``."""
     line = yaml.dump(options, Dumper=Dumper, sort_keys=False, default_flow_style=True, width=float("inf"))
     return line.rstrip()
 

@@ -90,7 +90,7 @@ class PEClipCLI(HookedCLI):
     """Advice when a training is asked to end."""
 
     OTHER_ORIGIN = "put that model back, or start a new run (omit --ckpt_path)"
-    """Advice when the model that a training starts from is not what it was."""
+    """Advice when the model that a training started from has changed."""
 
     def __init__(self, *args: Any, model_named: TrainedModel | None = None, **options: Any) -> None:
         self.model_named = model_named
@@ -135,7 +135,7 @@ class PEClipCLI(HookedCLI):
         """Parse the arguments. A source named on the command line replaces the one of the configuration.
 
         Raises:
-            InputError: a value is out of its range, or an evaluation is to start from a model as a training does.
+            InputError: a value is out of range, or an option belongs to another subcommand.
         """
         self.config = parser.parse_args(args)
         options, subcommand = self.options, self.config.subcommand
@@ -189,7 +189,7 @@ class PEClipCLI(HookedCLI):
             raise
 
     def started_before(self) -> list[Path]:
-        """Return the runs that started from the same model: the run itself, where it begins again."""
+        """Return the runs that started from the same model: the run itself, if it begins again."""
         return [self.folder] if self.in_place else []
 
     def _build_other(self, class_type: type[Any], *args: Any, **given: Any) -> Any:
@@ -218,7 +218,7 @@ class PEClipCLI(HookedCLI):
         """Create the trainer.
 
         Raises:
-            InputError: its options cannot be combined, or a device is missing.
+            InputError: options of the trainer cannot be combined, or a device is missing.
         """
         options, given = self.options.trainer, self.config_init[self.config.subcommand].trainer
         if options.enable_checkpointing is False:
@@ -230,7 +230,7 @@ class PEClipCLI(HookedCLI):
         if options.logger is not False:
             (times,) = (callback for callback in callbacks if isinstance(callback, TrainingTime))
             callbacks += [LearningRateMonitor("step"), Dashboard(self.recorder), Speed(times)]
-        if self.config.subcommand == "fit":  # a rank that starts later may find the run that another has begun
+        if self.config.subcommand == "fit":  # see Resumed: ranks that start later cannot tell a new run
             run, changes = self.resumed, self.recorder.changes
             changed = changed_at(run, changes) if run else set[str]()
             ended = run is not None and run.ended and not run.at_start and repeats_steps(run, changes)
@@ -281,7 +281,7 @@ class PEClipCLI(HookedCLI):
         self.trainer.predict(**kwargs, return_predictions=False)
 
     def before_fit(self) -> None:
-        """Check the score that selects the best checkpoint; without validation clips keep the last checkpoint.
+        """Check the score that selects the best checkpoint; without validation clips, select the last checkpoint.
 
         Raises:
             InputError: there is no such score, or averaged weights cannot be saved.
@@ -297,7 +297,7 @@ class PEClipCLI(HookedCLI):
             best.monitor = None
 
     def after_fit(self) -> None:
-        """Evaluate the best checkpoint once: on the test clips, or on the validation clips where there are none."""
+        """Evaluate the best checkpoint once: on the test clips, or on the validation clips if there are none."""
         best = best_checkpoint(self.trainer)
         splits = self.datamodule.splits
         run = self.trainer.test if len(splits.test) else self.trainer.validate if len(splits.val) else None

@@ -1,4 +1,4 @@
-"""peclip's own options of fit, validate, test and predict, and other defaults than Lightning's."""
+"""Options that peclip adds to fit, validate, test and predict, and defaults that differ from Lightning's."""
 
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -17,7 +17,7 @@ CHECKPOINT = {
 
 
 def add_seed(parser: LightningArgumentParser, default: bool | int) -> None:
-    """Add the seed. Lightning's ``true`` is no seed: it means another one in each process and when the run resumes."""
+    """Add the seed, which must be a number: Lightning's ``true`` means another seed in each process, and when the run resumes."""
     text = f"Seed of new weights and of the data, 0 to {SEEDS - 1}."
     parser.add_argument("--seed_everything", type=int, default=default, help=text)
 

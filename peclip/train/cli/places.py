@@ -55,7 +55,7 @@ def choose_folder(options: Namespace, subcommand: str, resumed: Interrupted | No
         folder = Path(options.out)
     else:
         folder = evaluation_folder(options.ckpt_path, subcommand, _runs(options))
-    # On one rank only, because the others start after it has made the folder.
+    # Only on rank 0, because the other ranks start after it has created the folder.
     if not process_rank():
         check_new_folder(folder, "folder" if subcommand == "fit" else "out")
     return folder
@@ -65,7 +65,7 @@ def choose_loggers(given: Any, folder: Path, recorder: Recorder | None) -> Any:
     """Return the loggers of a run: a CSV logger for its folder comes first, unless logging is off.
 
     Args:
-        given: the option.
+        given: value of the option ``trainer.logger``.
         folder: folder of the run.
         recorder: recorder of a training; None for an evaluation.
     """
@@ -77,12 +77,12 @@ def choose_loggers(given: Any, folder: Path, recorder: Recorder | None) -> Any:
 
 
 def _is_csv(logger: Any) -> bool:
-    """Return whether a logger of the options is Lightning's CSV logger, whose place is that of the runs."""
+    """Return whether a logger of the options is Lightning's CSV logger, which decides the folder of the runs."""
     return isinstance(logger, Namespace) and logger.class_path.endswith(CSVLogger.__name__)
 
 
 def _runs(options: Namespace) -> Path:
-    """Return the folder that holds the runs of this name: that of a CSV logger, where one is given."""
+    """Return the folder that holds the runs of this name: that of a CSV logger, if one is given."""
     given = options.trainer.logger
     loggers = given if isinstance(given, list) else [given]
     place = next((each.init_args for each in loggers if _is_csv(each)), None)

@@ -1,4 +1,4 @@
-"""Look at model and clips side by side before the run starts: refuse what does not fit, and say what differs."""
+"""Compare model and clips before the run starts: refuse what does not fit, and print what differs."""
 
 from peclip.data.benchmarks.whole_frames import advice_on_whole_frames
 from peclip.data.datamodule import VideoDataModule
@@ -14,7 +14,7 @@ def check_faces(clips: Manifest, net: PEClip, is_fit: bool) -> None:
     """Check that clips of faces look like those of the model; advise to crop training clips that show more than faces.
 
     Raises:
-        InputError: one has upright faces and the other has not.
+        InputError: only the model or only the clips have upright faces.
     """
     with options_below("data"):
         check_crops(clips.source, net.clip_format.upright)

@@ -42,8 +42,7 @@ class TrainedModel:
     def options(self) -> dict[str, Any]:
         """Return the options that come with the model, as a configuration contains them.
 
-        Class texts and the precision are those of the model in an evaluation; a training reads its own. So are the labels, see
-        :meth:`labels`.
+        An evaluation uses class texts, precision and labels (see :meth:`labels`) of the model; a training reads its own.
         """
         config = self.trained.config
         net: dict[str, Any] = {
@@ -67,10 +66,10 @@ class TrainedModel:
         return options | ({"trainer": {"precision": precision}} if isinstance(precision, str) else {})
 
     def labels(self, found: Sequence[str], texts: Any) -> Sequence[str] | None:
-        """Return the labels of an evaluation that states none.
+        """Return the labels of an evaluation that sets none.
 
-        They are those of the model. With other class texts the model may recognize other classes: those of the data where they
-        are not all among the model's, or, where the data have no labels, those of the texts.
+        They are those of the model. With other class texts the model may recognize other classes: those of the data if they
+        are not all among the model's, or, if the data have no labels, those of the texts.
 
         Args:
             found: labels of the data.
@@ -113,10 +112,10 @@ class TrainedModel:
         return net
 
     def _check(self, name: str, stated: Any, known: Any) -> None:
-        """Check that the user states what the model was trained with.
+        """Check that options of the user agree with those that the model was trained with.
 
         Raises:
-            InputError: it is something else.
+            InputError: an option differs.
         """
         if stated != known:
             raise self._refused(name, _shown(stated), _shown(known))
@@ -163,7 +162,7 @@ def read_model(source: str, option: str) -> TrainedModel:
     """Read the trained model that an option names.
 
     Raises:
-        InputError: there is none, or it cannot be read.
+        InputError: there is no such model, or it cannot be read.
     """
     return TrainedModel(read_trained(source), option)
 
@@ -172,9 +171,9 @@ def run_options(source: str, other_data: bool, trusted: bool) -> dict[str, Any]:
     """Return the options of the run that a model is from: its data, its precision and its seed; empty for other models.
 
     Args:
-        source: the model.
+        source: the model, as the command line names it.
         other_data: whether the command line names other clips, to which the folds and splits of the run do not apply.
-        trusted: whether the run may name an address, which is fetched.
+        trusted: whether the run may name an address to download from.
 
     Raises:
         InputError: the configuration of the run cannot be read, or its manifest is not found.
@@ -206,10 +205,10 @@ def run_options(source: str, other_data: bool, trusted: bool) -> dict[str, Any]:
 
 
 def _check_manifest(run: Path, manifest: Any) -> None:
-    """Check that the manifest of a run is found: the user has not typed its name.
+    """Check that the manifest of a run exists, because the user has not typed its name.
 
     Raises:
-        InputError: it is not.
+        InputError: there is no such file.
     """
     if isinstance(manifest, str) and "://" not in manifest and not Path(manifest).exists():
         place = "" if Path(manifest).is_absolute() else ", relative to the folder where that was started"

@@ -1,4 +1,4 @@
-"""Fit the options of Lightning's Trainer to what peclip adds to them."""
+"""Adapt the options of Lightning's Trainer to peclip."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ MONITORING = (Checkpoint, EarlyStopping)
 
 
 def imply_barebones(trainer: Namespace) -> None:
-    """Switch off what ``barebones`` excludes and peclip has on, as Lightning does for its own defaults."""
+    """Switch off peclip's defaults that ``barebones`` excludes, as Lightning does with its own."""
     if trainer.barebones:
         trainer.logger = trainer.logger if isinstance(trainer.logger, Namespace | list) else False
         trainer.enable_checkpointing = trainer.enable_checkpointing or False
@@ -36,7 +36,7 @@ def imply_barebones(trainer: Namespace) -> None:
 
 
 def imply_dry_run(trainer: Namespace) -> None:
-    """Keep a logger in a dry run, which Lightning replaces by one that writes nothing: without any, results go to the folder of the run."""
+    """Keep a logger in a dry run: Lightning replaces it by one that writes nothing; without any, results would go to the run's folder."""
     if trainer.fast_dev_run and not trainer.barebones:
         trainer.logger = None if trainer.logger is False else trainer.logger
 
@@ -82,14 +82,14 @@ def plugins(named: list[Any]) -> list[Any]:
 
 
 def replace_bar(own: list[Callback], named: list[Callback]) -> dict[str, Any]:
-    """Remove peclip's own progress bar where the options name one.
+    """Remove peclip's own progress bar if the options name one.
 
     Args:
-        own: the callbacks of peclip, which are changed.
-        named: those of the options.
+        own: callbacks of peclip; the list is changed.
+        named: callbacks of the options.
 
     Returns:
-        Arguments of the Trainer, because a bar is named to be seen, also where the output is no terminal.
+        Arguments of the Trainer that show the bar, even if the output is not a terminal.
     """
     if not any(isinstance(callback, ProgressBar) for callback in named):
         return {}
@@ -103,7 +103,7 @@ def without_limit(trainer: Namespace) -> dict[str, Any]:
 
 
 def check_monitors(callbacks: list[Callback], module: PEClipModule, scores: list[str]) -> None:
-    """Check, before the first epoch, that there is the metric that each callback of the options reads.
+    """Check, before the first epoch, that the metric that each callback of the options reads is logged.
 
     Args:
         callbacks: callbacks of the options.
@@ -124,7 +124,7 @@ def check_monitors(callbacks: list[Callback], module: PEClipModule, scores: list
 
 
 def logged_scores(module: PEClipModule, data: VideoDataModule, trainer: Trainer) -> list[str]:
-    """Return the scores that callbacks and schedules can read: none of a validation where there is none."""
+    """Return the scores that callbacks and schedules can read: without validation, none of a validation."""
     with options_below("data"):
         validates = data.selection != "none" and trainer.limit_val_batches
     return [name for name in module.monitors if validates or not name.startswith("val/")]
@@ -132,7 +132,7 @@ def logged_scores(module: PEClipModule, data: VideoDataModule, trainer: Trainer)
 
 @contextmanager
 def refused(trainer: Namespace) -> Iterator[None]:
-    """Let errors of Lightning's Trainer name the options that it got.
+    """Add the options of Lightning's Trainer to its errors.
 
     Raises:
         InputError: the options cannot be combined, or a device or a package is missing.

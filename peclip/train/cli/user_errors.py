@@ -14,7 +14,7 @@ from peclip.errors import InputError, in_one_line
 from peclip.files import too_many_open_files
 
 OPEN_FILES = re.compile(r"Too many open files|received \d+ items of ancdata")
-"""Errors of torch where a process has no room for another open file."""
+"""Messages of torch when a process cannot open another file."""
 
 
 PARTS = {Callback: "trainer.callbacks", Optimizer: "model.optimizer", LRScheduler: "model.lr_scheduler"}
@@ -23,7 +23,7 @@ PARTS = {Callback: "trainer.callbacks", Optimizer: "model.optimizer", LRSchedule
 LIBRARIES = ("lightning.", "torch.")
 
 OF_THE_MACHINE = (OSError, torch.OutOfMemoryError, torch.AcceleratorError)
-"""Errors whose cause is not what was called, but the disk or the device."""
+"""Errors caused by the disk or the device, not by the code that was called."""
 
 AUTOGRAD = "torch.autograd"
 """Module of the function that computes gradients."""
@@ -35,10 +35,10 @@ RESTORING = "lightning.pytorch.trainer.connectors.checkpoint_connector"
 
 
 def as_input_error(error: Exception) -> InputError | None:
-    """Return what an error tells the user; None for an error of the program.
+    """Return the error as one that a user can act on; None for an error of the program.
 
     Args:
-        error: raised in this process, or in a process that a strategy such as ddp_notebook started.
+        error: error of this process, or of a process that a strategy such as ddp_notebook started.
     """
     if isinstance(error, InputError):
         return error
@@ -76,7 +76,7 @@ def _failed_part(error: Exception) -> str:
 
 
 def _in_restoring(error: Exception) -> bool:
-    """Return whether Lightning or torch fail to restore a checkpoint: its entries are not those that they have saved."""
+    """Return whether Lightning or torch failed to restore a checkpoint, because its entries are not those that they save."""
     modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
     called = modules[modules.index(RESTORING) :] if RESTORING in modules else []
     is_theirs = bool(called) and all(name.startswith((*LIBRARIES, "packaging.")) for name in called)
@@ -84,13 +84,13 @@ def _in_restoring(error: Exception) -> bool:
 
 
 def _raised_by_lightning(error: Exception) -> bool:
-    """Return whether Lightning itself, rather than what it calls, has raised an error: it does so for options that do not fit."""
+    """Return whether Lightning itself raised an error, not code that it calls: it does so for options that do not fit."""
     modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
     return bool(modules) and modules[-1].startswith("lightning.")
 
 
 def _of_process(text: str) -> InputError | None:
-    """Return what the traceback of another process tells the user."""
+    """Return the error in the traceback of another process as one that a user can act on."""
     *_, last = re.findall(r'^  File "(.*)", line', text, re.MULTILINE) or [""]
     for kind in (InputError, MisconfigurationException, ValueError):
         name = kind.__name__ if kind is ValueError else f"{kind.__module__}.{kind.__name__}"

@@ -44,21 +44,21 @@ def shard(trainer: Trainer, module: LightningModule, net: PEClip) -> None:
     Args:
         trainer: trainer whose processes are connected.
         module: module that DDP will wrap.
-        net: within it; its frozen weights already have their final precision.
+        net: model within the module; its frozen weights already have their final precision.
     """
     if any(isinstance(part, FSDPModule) for part in net.clip.modules()):
         return  # an evaluation after the training
     sizes = (trainer.num_nodes, trainer.num_devices)
     mesh = init_device_mesh(trainer.strategy.root_device.type, sizes, mesh_dim_names=("machine", "device"))["device"]
-    with net.bare():  # otherwise its hooks would run before those of the prompts
+    with net.bare():  # otherwise FSDP's hooks would run before those of the prompts
         for tower in net.backbone.towers.values():
             for block in tower.blocks:
                 fully_shard(block, mesh=mesh, reshard_after_forward=True)
-            # The rest, above all the table of the text tokens, would be gathered for the whole tower: it stays on each
-            # device. A tower is a unit, so that its blocks can prefetch.
+            # The other weights, above all the table of the text tokens, would be gathered for the whole tower, so each device
+            # keeps them. A tower is a unit, so that its blocks can prefetch.
             rest = {weight for weight in tower.module.parameters() if not isinstance(weight, DTensor)}
             fully_shard(tower.module, mesh=mesh, ignored_params=rest)
     shards = [name for name, weight in module.named_parameters() if isinstance(weight, DTensor)]
     ignore_in_ddp(module, shards)
     for loop in (trainer.fit_loop.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop, trainer.predict_loop):
-        loop.inference_mode = False  # weights gathered in it cannot be used in training afterwards
+        loop.inference_mode = False  # weights that are gathered in an evaluation cannot be used in training afterwards

@@ -14,16 +14,16 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from peclip.errors import INTERRUPTED, InputError
 
 LOST = re.compile(r"gloo|Connection (closed|reset) by peer|NCCL|ProcessGroup|TCPStore|DistStore")
-"""Messages of errors that mean that another rank has ended."""
+"""Messages of errors by which a rank notices that another rank has ended."""
 
 GRACE = 4.0
 """Seconds to wait for the exit of a rank that others have lost; Lightning checks every 5 seconds."""
 
 TERMINATED = 143
-"""Status after SIGTERM or USR1, as shells have it."""
+"""Exit status after SIGTERM or USR1, as shells define it."""
 
 _started: list[Popen[bytes]] = []
-"""The other ranks of this machine, where Lightning started them: once, for all trainings of a cross-validation."""
+"""The other ranks of this machine, if Lightning started them; it does so once for all trainings of a cross-validation."""
 
 
 def reported_by_rank_zero(trainer: Trainer, error: BaseException, status: int) -> BaseException:
@@ -46,7 +46,7 @@ def ended_together(trainer: Trainer) -> Iterator[None]:
     """End all ranks within seconds if one fails; print only the message of that rank.
 
     On one machine, rank 0 ends the others that Lightning started for it; if one of them fails, it notices at the next
-    exchange of gloo, or, where it waits for a GPU, is killed by Lightning. SLURM and torchrun end the ranks themselves.
+    exchange of gloo, or, if it waits for a GPU, is killed by Lightning. SLURM and torchrun end the ranks themselves.
 
     Raises:
         InputError: another rank has ended without a message.
@@ -91,6 +91,6 @@ def _lost(trainer: Trainer) -> BaseException:
 
 
 def _others(trainer: Trainer) -> list[Popen[bytes]]:
-    """Return the other ranks of this machine, where it is rank 0 and Lightning started them for it."""
+    """Return the other ranks of this machine, if this is rank 0 and Lightning started them."""
     _started.extend(process for process in getattr(trainer.strategy.launcher, "procs", []) if process not in _started)
     return _started

@@ -18,7 +18,7 @@ from peclip.train.cluster.shutdown import TERMINATED, reported_by_rank_zero
 from peclip.train.private_hooks import handle_signals_with
 
 PAUSE = 1.0
-"""Seconds between two questions to all ranks whether one of them was asked to end."""
+"""Seconds after which the ranks ask each other again whether one of them was asked to end."""
 
 
 class Signals:
@@ -66,8 +66,8 @@ class AskedToEnd(Callback):
 
     def __init__(self) -> None:
         self._signals = Signals()
-        self._since = 0.0  # when the ranks asked each other last
-        self._steps = 0  # since then
+        self._since = 0.0  # time at which the ranks last asked each other
+        self._steps = 0  # number of steps since then
         self._pause = 1  # steps until they ask again, on all ranks the same
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -104,7 +104,7 @@ def asked_to_end(trainer: Trainer, advice: str | None) -> BaseException:
     """Return the exception that ends this process, and report the stop on rank 0.
 
     Args:
-        trainer: what ran.
+        trainer: trainer of the training or evaluation.
         advice: how to resume, if possible.
     """
     if trainer.is_global_zero:
@@ -128,7 +128,7 @@ def usr1_as_sigterm() -> Iterator[None]:
 
 @contextmanager
 def interrupted_by_ctrl_c(trainer: Trainer) -> Iterator[None]:
-    """Let Ctrl-C be an interrupt, as it is elsewhere: Lightning ends the process with status 1, and ignores Ctrl-C from then on.
+    """Raise KeyboardInterrupt on Ctrl-C, as Python does: Lightning ends the process with status 1, and then ignores Ctrl-C.
 
     Raises:
         KeyboardInterrupt: in place of Lightning's SystemExit, on rank 0.

@@ -1,4 +1,4 @@
-"""Show pictures, settings and files of a run in experiment trackers: what each kind of logger can hold."""
+"""Show pictures, settings and files of a run in experiment trackers, as far as each kind of logger can hold them."""
 
 import platform
 import re
@@ -29,17 +29,17 @@ REPORT = (
     "confusion.png",
     "predictions.csv",
 )
-"""Files of a run that are kept with it in W&B and MLflow."""
+"""Files of a run that W&B and MLflow keep with it."""
 
 RESULTS = ("val/uar", "val/war", "test/uar", "test/war")
 """Metrics beside the settings of a run in TensorBoard's table of hyper-parameters."""
 
 MLFLOW_NAME = 100
-"""Letters of an option's name in MLflow, which takes 250 with those of the sections above it."""
+"""Maximum number of letters of an option's name in MLflow, which allows 250 together with its sections."""
 
 
 def boards_of(loggers: Sequence[Logger]) -> list[Logger]:
-    """Return the loggers that show a run to people: all but that of metrics.csv."""
+    """Return the loggers that show a run to people: all except that of metrics.csv."""
     return [logger for logger in loggers if not isinstance(logger, CSVLogger)]
 
 
@@ -47,9 +47,9 @@ def show_settings(boards: Sequence[Logger], settings: Mapping[str, Any]) -> None
     """Show the options of a run and facts about it as its hyper-parameters."""
     for board in boards:
         if isinstance(board, TensorBoardLogger):
-            board.log_hyperparams({**settings}, {})  # with a metric it would log one of its own, hp_metric
+            board.log_hyperparams({**settings}, {})  # without a dictionary it would log a metric hp_metric
             sessions = [*Path(board.experiment.log_dir).glob("events.out.tfevents.*")]
-            if len(sessions) == 1:  # a run that resumes has shown them
+            if len(sessions) == 1:  # a run that resumes has shown them before
                 _compare_in_tensorboard(board, settings)
         else:
             board.log_hyperparams(_named_for_mlflow(settings) if isinstance(board, MLFlowLogger) else {**settings})
@@ -76,7 +76,7 @@ def _flat(settings: Mapping[str, Any], below: str = "") -> Iterator[tuple[str, A
 
 
 def show_picture(boards: Sequence[Logger], name: str, path: Path, step: int) -> None:
-    """Show a picture, a .png, where a logger can hold one."""
+    """Show a picture, a .png, in the loggers that can hold one."""
     for board in boards:
         if isinstance(board, WandbLogger):
             board.log_image(name, [str(path)], step=step)
@@ -90,7 +90,7 @@ def show_picture(boards: Sequence[Logger], name: str, path: Path, step: int) -> 
 
 
 def show_mistakes(boards: Sequence[Logger], name: str, mistakes: Sequence[Mistake], step: int) -> None:
-    """Show mistakes as a table, where a logger can hold one; in W&B with their frames."""
+    """Show mistakes as a table in the loggers that can hold one; in W&B with their frames."""
     columns = [field.name for field in fields(Mistake)]
     for board in boards:
         if isinstance(board, WandbLogger):
@@ -113,7 +113,7 @@ def show_numbers(boards: Sequence[Logger], numbers: Mapping[str, float], step: i
 
 
 def keep_report(boards: Sequence[Logger], folder: Path) -> None:
-    """Keep the files of a report with the run, where a logger can hold them."""
+    """Keep the files of a report with the run in the loggers that can hold them."""
     files = [str(folder / name) for name in REPORT if (folder / name).is_file()]
     for board in boards:
         if isinstance(board, WandbLogger):
@@ -142,12 +142,12 @@ def _named_for_mlflow(settings: Any) -> Any:
 def surroundings() -> dict[str, Any]:
     """Return the versions of Python and packages, and the state of git in the working folder."""
     versions = {"peclip": __version__, "python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-    versions["torch"] = torch.__version__  # names the build, such as +cu130
+    versions["torch"] = torch.__version__  # the version names the build, such as +cu130
     return {"versions": versions, "git": _git()}
 
 
 def _git() -> dict[str, Any]:
-    """Return commit and cleanness of the working folder's repository; nothing where there is none, or it does not answer."""
+    """Return the commit of the working folder's repository and whether it is clean; empty if there is none, or git does not answer."""
     commands = (("git", "rev-parse", "HEAD"), ("git", "status", "--porcelain", "--untracked-files=no"))
     try:
         commit, changes = (

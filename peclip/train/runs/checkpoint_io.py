@@ -18,10 +18,10 @@ from peclip.errors import InputError
 from peclip.files import file_errors, write_bytes
 
 LAST, NEXT = "last.ckpt", ".next.ckpt"
-"""The checkpoint from which a run resumes, and the one that will take its place."""
+"""File names of the checkpoint from which a run resumes, and of the one that will take its place."""
 
 IN_MEMORY = 2
-"""Copies of checkpoints that wait to be written at a time: an epoch ends with the best one and with the last."""
+"""Maximum number of copies of checkpoints that wait to be written: an epoch ends with the best one and the last one."""
 
 ADVICE = "; the checkpoints before it are as they were. Free some space, then resume with --ckpt_path last"
 
@@ -29,10 +29,10 @@ ADVICE = "; the checkpoints before it are as they were. Free some space, then re
 class SyncedIO(TorchCheckpointIO):
     """Writes a checkpoint under a temporary name, syncs it to disk and renames it, so that it is complete or absent.
 
-    A thread writes and removes files, in the order in which it is asked to. Within :meth:`in_background` nobody waits for it: a
-    checkpoint is copied where it is, and steps continue while the thread takes the copy to the host and writes it. On a GPU the
-    copy is queued behind the step, and the host does not wait for it. After an error the thread does nothing more, so that no file
-    is removed for one that could not be written. A process that is spawned starts its own thread.
+    A thread writes and removes files in the order of the requests. Within :meth:`in_background` nothing waits for it: a
+    checkpoint is copied on its device, and steps continue while the thread moves the copy to the host and writes it. On a GPU the
+    copy is queued behind the step, and the host does not wait for it. After an error the thread stops, so that no file
+    is removed in favour of one that could not be written. A process that is spawned starts its own thread.
     """
 
     def __init__(self) -> None:
@@ -64,11 +64,11 @@ class SyncedIO(TorchCheckpointIO):
         """Write a checkpoint.
 
         Raises:
-            InputError: it, or an earlier one, cannot be written, for example for lack of space; existing checkpoints are kept.
+            InputError: this checkpoint, or an earlier one, cannot be written, for example for lack of space; existing checkpoints are kept.
         """
         if len(self._writes) == IN_MEMORY:
             wait([self._writes.popleft()])
-        kept = checkpoint if self._waits else deepcopy(checkpoint)  # the next step changes weights where they are
+        kept = checkpoint if self._waits else deepcopy(checkpoint)  # the next step changes weights in place
         self._writes.append(self._ask(partial(_write, Path(path), kept)))
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -126,7 +126,7 @@ def _remove(remove: Callable[[Any], None], path: Any) -> None:
 
 
 def in_background(trainer: Trainer) -> AbstractContextManager[None]:
-    """Return a context in which checkpoints are written while the training continues, unless a logger is to upload them."""
+    """Return a context in which checkpoints are written while the training continues, unless a logger uploads them."""
     files = trainer.strategy.checkpoint_io
     is_read = any(getattr(logger, "_log_model", False) for logger in trainer.loggers)
     return files.in_background() if isinstance(files, SyncedIO) and not is_read else nullcontext()

@@ -1,4 +1,4 @@
-"""Check the types of what a checkpoint holds beside weights, before a training is built that resumes from it."""
+"""Check the types of the entries of a checkpoint, except its weights, before a training resumes from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from peclip.results.training import Waits
 
 @dataclass(frozen=True)
 class _Times:
-    """State of TrainingTime; that of peclip 0.1.0 has no waits."""
+    """State of TrainingTime; files of peclip 0.1.0 have no waits."""
 
     time_elapsed: dict[str, float]
     waits: Waits | None = None
@@ -47,7 +47,7 @@ class _Best:
 
 @dataclass(frozen=True)
 class _Last:
-    """State of LastCheckpoint; each entry may be missing in those of earlier versions."""
+    """State of LastCheckpoint; files of earlier versions may lack each entry."""
 
     options: dict[str, Any] = field(default_factory=dict)
     order: dict[str, int] = field(default_factory=dict)
@@ -55,11 +55,11 @@ class _Last:
 
 
 STATES = {"TrainingTime": _Times, SELECTING: _Best, "LastCheckpoint": _Last}
-"""States of peclip's callbacks by the names of their classes, with which Lightning's names of states begin."""
+"""States of peclip's callbacks by the names of their classes, with which Lightning's keys of states begin."""
 
 
 def check_states(content: Mapping[str, Any], source: str) -> None:
-    """Check what peclip's own callbacks and the training metrics restore from a checkpoint.
+    """Check the entries that peclip's callbacks and the training metrics restore from a checkpoint.
 
     Args:
         content: content of the checkpoint.
@@ -95,6 +95,6 @@ def _check_states(content: Mapping[str, Any]) -> None:
         raise InputError(f"callbacks is {shown(callbacks)}, expected an object")
     for name, state in callbacks.items():
         owner = str(name).partition("{")[0]
-        if owner in STATES and state:  # Lightning restores no empty one
+        if owner in STATES and state:  # Lightning does not restore an empty state
             check_plain(state, f"the state of {owner}")
             from_json(STATES[owner], state, f"the state of {owner}")

@@ -1,4 +1,4 @@
-"""Write the checkpoints of a run safely: ``last.ckpt``, from which it resumes, the one before it, and the best."""
+"""Write the checkpoints of a run safely: ``last.ckpt``, from which it resumes, the one before it, and the best one."""
 
 import os
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ from peclip.train.runs.checkpoint_types import check_states
 from peclip.train.runs.clips import same_batches, split_digests
 
 PREVIOUS = "previous.ckpt"
-"""The checkpoint that was ``last.ckpt`` before."""
+"""File name of the checkpoint that was ``last.ckpt`` before."""
 
 START = "start.ckpt"
-"""Copy, in the folder of a run, of the single checkpoint that the run continues; removed when the run has written one."""
+"""File name of the copy of a single checkpoint that a run continues; removed when the run has written its first one."""
 
 ENDED = "ended"
 """Entry of a checkpoint's state: whether a callback, such as EarlyStopping, had ended the training."""
@@ -34,13 +34,13 @@ class BestCheckpoint(ModelCheckpoint):
     _step = 0
 
     def file_exists(self, filepath: str | Path, trainer: Trainer) -> bool:
-        """Return whether there is a file, or will be as soon as it is written."""
+        """Return whether a file exists, or is still being written."""
         if isinstance(files := trainer.strategy.checkpoint_io, SyncedIO):
             files.finish()
         return super().file_exists(filepath, trainer)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        """Save where a number of steps is set, while the training continues."""
+        """Save after a number of steps, if one is set, while the training continues."""
         with in_background(trainer):
             super().on_train_batch_end(trainer, *args)
 
@@ -50,7 +50,7 @@ class BestCheckpoint(ModelCheckpoint):
             super().on_train_epoch_end(trainer, *args)
 
     def on_validation_end(self, trainer: Trainer, *args: Any) -> None:
-        """Save where the scores are better, while the training continues."""
+        """Save if the scores are better, while the training continues."""
         with in_background(trainer):
             super().on_validation_end(trainer, *args)
 
@@ -61,15 +61,15 @@ class BestCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the state of an interrupted run.
 
-        Without its best checkpoint, selection starts again; so it does where that file is of a later step, which the run was
-        interrupted after and repeats: its weights are not those that had the score.
+        Without its best checkpoint, selection starts again. It also does if that file is of a later step: the run repeats that
+        step, so that the file does not hold the weights that had the recorded score.
 
         Raises:
             InputError: the best checkpoint is damaged, or holds an entry of another type than peclip writes.
         """
 
         def moved(path: str) -> str:
-            # Exactly as Lightning joins it: a best checkpoint under another path would be removed for the next one.
+            # Joined exactly as Lightning does: it would not recognize the best checkpoint under another path, and remove it.
             return os.path.join(str(self.dirpath), within(path, str(state_dict.get("dirpath")))) if path else path
 
         known = {moved(path): score for path, score in state_dict["best_k_models"].items()}
@@ -87,7 +87,7 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 def best_checkpoint(trainer: Trainer) -> BestCheckpoint | None:
-    """Return the callback that writes the best checkpoint of a run, whichever others the options name; None without it."""
+    """Return peclip's callback that writes the best checkpoint of a run; None if there is none."""
     return next((each for each in trainer.checkpoint_callbacks if isinstance(each, BestCheckpoint)), None)
 
 
@@ -96,7 +96,7 @@ class LastCheckpoint(Checkpoint):
 
     It is written after every epoch, every few steps within an epoch, and when the training is stopped on request. A new
     checkpoint takes the place of ``last.ckpt`` when it is on disk, the metrics of its step are logged, and a validation that is
-    due after its step has ended: what it is past is not repeated, so it must not be lost.
+    due after its step has ended: a resumed run does not repeat them, so they must not be lost.
 
     Args:
         every_n_steps: optimizer steps between two checkpoints within an epoch; 0 writes only after epochs.
@@ -105,7 +105,7 @@ class LastCheckpoint(Checkpoint):
         options: options of the run, by section, which its checkpoints hold; empty if they are not known.
 
     Raises:
-        InputError: the number is below 0.
+        InputError: ``every_n_steps`` is below 0.
     """
 
     def __init__(self, every_n_steps: int = 1000) -> None:
@@ -128,14 +128,14 @@ class LastCheckpoint(Checkpoint):
                     incomplete.unlink()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what must stay the same when the run resumes: its options, batches and clips; and whether it had ended."""
+        """Return the options, batches and clips, which must stay the same when the run resumes, and whether the training had ended."""
         return {"options": dict(self.options), ENDED: self._ended, **self._data}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the batches and the clips of the run; no other callback writes ``last.ckpt`` there."""
+        """Note the batches and the clips of the run, and let no other callback write ``last.ckpt`` (Lightning's ``save_last``)."""
         self._saved = trainer.global_step
         if trainer.is_global_zero and (self.folder / LAST).exists():
-            self._drop_start()  # of a run that was killed between the two
+            self._drop_start()  # the run was killed before it could remove the copy
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint) and Path(callback.dirpath or "") == self.folder:
                 callback.save_last = False
@@ -180,7 +180,7 @@ class LastCheckpoint(Checkpoint):
         self._publish(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Save when the training is stopped on request, unless gradients are being accumulated; publish what is due."""
+        """Save when the training is stopped on request, unless gradients are being accumulated; publish a checkpoint that is due."""
         if isinstance(exception, SIGTERMException) and trainer.state.fn == TrainerFn.FITTING:
             if trainer.training and _is_between_steps(trainer) and trainer.global_step != self._saved:
                 self._save(trainer)
@@ -198,7 +198,7 @@ class LastCheckpoint(Checkpoint):
         self._saved, self._is_new = trainer.global_step, True
 
     def _publish(self, trainer: Trainer, is_urgent: bool = True) -> None:
-        """Let the new checkpoint take the place of ``last.ckpt``, if there is one; without waiting, only if it is on disk."""
+        """Let a new checkpoint, if there is one, take the place of ``last.ckpt``; if not urgent, only if it is on disk already."""
         if self._is_new:
             self._is_new, self._is_logged = False, True
             for logger in trainer.loggers:
@@ -208,7 +208,7 @@ class LastCheckpoint(Checkpoint):
             self._move(trainer)
 
     def _move(self, trainer: Trainer) -> None:
-        """Wait for the checkpoint whose step is logged, if there is one, and let it take the place of ``last.ckpt``."""
+        """Wait for the checkpoint whose step is logged, if there is one, and rename it to ``last.ckpt``."""
         if not self._is_logged:
             return
         self._is_logged = False
@@ -223,7 +223,7 @@ class LastCheckpoint(Checkpoint):
                 self._drop_start()
 
     def _drop_start(self) -> None:
-        """Remove the copy of the checkpoint that the run continued; it has its own."""
+        """Remove the copy of the checkpoint that the run continued, because the run has written its own."""
         (self.folder.parent / START).unlink(missing_ok=True)
 
 

@@ -21,10 +21,10 @@ from peclip.results.options import OPTIONS
 RUNS = "runs"
 
 ALLOW = "allow_changes"
-"""Option that allows a resumed run to have other options from its checkpoint on."""
+"""Option that allows a resumed run to change options from its checkpoint on."""
 
 VERSION = "version"
-"""Stem of the folders of trainings; that of an evaluation is the name of its command."""
+"""Stem of the folders of trainings; the stem of an evaluation is the name of its command."""
 
 
 def next_folder(parent: Path, stem: str) -> Path:
@@ -34,7 +34,7 @@ def next_folder(parent: Path, stem: str) -> Path:
 
 
 def number_of(folder: Path) -> int:
-    """Return the number of a numbered folder; -1 where it has none."""
+    """Return the number of a numbered folder; -1 if it has none."""
     number = folder.name.rpartition("_")[2]
     return int(number) if number.isdecimal() else -1
 
@@ -62,11 +62,11 @@ def check_new_folder(folder: Path, option: str) -> None:
     """Check that a run can be put into a folder.
 
     Args:
-        folder: absent or empty.
+        folder: folder, which must be absent or empty.
         option: name of the option, for the message.
 
     Raises:
-        InputError: it is a file, or not empty.
+        InputError: the folder is a file, or not empty.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{option} {folder} is a file: name a new folder")
@@ -82,20 +82,20 @@ def missing_above(folder: Path) -> list[Path]:
 
 
 def remove_folder(folder: Path, above: Iterable[Path]) -> None:
-    """Remove a folder with all that it holds, and those folders above it that are empty then, the lowest first."""
+    """Remove a folder with its content, and then those of the given folders above it that are empty, the lowest first."""
     shutil.rmtree(folder, ignore_errors=True)
     for each in above:
-        with suppress(OSError):  # it holds other runs
+        with suppress(OSError):  # the folder holds other runs
             each.rmdir()
 
 
 def own_logger(folder: Path) -> Namespace:
-    """Return the CSV logger of a run, in the form that it has in a configuration."""
+    """Return the CSV logger of a run, as a configuration describes it."""
     place = Namespace(save_dir=str(folder.parent), name="", version=as_text(folder.name))
     return Namespace(class_path=f"{CSVLogger.__module__}.{CSVLogger.__name__}", init_args=place)
 
 
 def as_text(name: str) -> str:
-    """Return the name of a folder in a form that the parser of a logger's options keeps: it would read 2024 as a number."""
+    """Return the name of a folder so that the parser of a logger's options keeps it: it would read 2024 as a number."""
     plain = re.fullmatch(r"[A-Za-z][\w.-]*", name) and isinstance(yaml.safe_load(name), str)
     return name if plain else f"./{name}"

@@ -1,4 +1,4 @@
-"""Let the loggers beside metrics.csv continue where a run was interrupted: the same run of theirs, and no step twice."""
+"""Let the loggers besides that of metrics.csv continue an interrupted run: in the same run of theirs, without repeated steps."""
 
 import os
 import re
@@ -21,12 +21,12 @@ FILE = "loggers.json"
 TENSORBOARD, WANDB = "TensorBoardLogger", "WandbLogger"
 
 _RESUMES = "resume", "resume_from", "fork_from"
-"""Options of a WandbLogger with which the user says how W&B resumes; without, it would overwrite the run of the same id."""
+"""Options of a WandbLogger by which the user decides how W&B resumes; without them it would overwrite the run of the same id."""
 
 
 @dataclass(frozen=True)
 class Logs:
-    """State of the loggers of a run, beside metrics.csv: the content of loggers.json.
+    """State of the loggers of a run, besides that of metrics.csv: the content of loggers.json.
 
     Attributes:
         tensorboard: folder of each TensorBoardLogger, in its save_dir and name.
@@ -34,7 +34,7 @@ class Logs:
         ahead: rows of steps after the checkpoint, which were logged before an interruption and will be repeated.
 
     Raises:
-        InputError: an id of W&B is none.
+        InputError: an id of W&B is not valid.
     """
 
     tensorboard: tuple[str, ...] = ()
@@ -58,24 +58,24 @@ def read_logs(run: Path) -> Logs:
 
 
 def write_logs(run: Path, logs: Logs) -> None:
-    """Write loggers.json, where there are such loggers."""
+    """Write loggers.json, if there are such loggers."""
     if logs.tensorboard or logs.wandb:
         write_json(run / FILE, asdict(logs))
 
 
 def identified(loggers: Sequence[Any], folder: Path, known: Logs, steps: int | None) -> tuple[list[Any], Logs]:
-    """Return loggers of a configuration that log to runs with a name, and these names.
+    """Return the loggers of a configuration with the runs that they log to, and the names of these runs.
 
     A TensorBoardLogger whose save_dir and name are those of the run logs into the run's folder.
 
     Args:
         loggers: loggers of the configuration.
         folder: folder of the run.
-        known: names that the run had before it was interrupted; they stay.
+        known: names that the run had before it was interrupted; they are kept.
         steps: step of the checkpoint from which a run resumes in its folder; later steps are repeated. None for a new run.
 
     Raises:
-        InputError: a known name of a folder could lead out of that of the logger.
+        InputError: a known name of a folder leads out of the folder of the logger.
     """
     named: list[Any] = []
     logs = replace(known, tensorboard=(), wandb=())
@@ -106,10 +106,10 @@ def _next(known: Sequence[str], used: Sequence[str]) -> str | None:
 
 
 def _name_of_folder(name: str) -> str:
-    """Return a name that loggers.json has, which may be from elsewhere.
+    """Return a name from loggers.json after checking it: the file may be from elsewhere.
 
     Raises:
-        InputError: it is not the name of a folder.
+        InputError: the name is not that of a folder.
     """
     plain = name.removeprefix("./")  # see as_text
     if plain in ("", ".", "..") or any(letter in plain for letter in "/\\\0"):
@@ -128,7 +128,7 @@ def _tensorboard(options: Namespace, folder: Path) -> str:
 
 
 def _resumed(options: Namespace) -> str | None:
-    """Return how W&B resumes: it warns where it is offline and cannot ask its server for the run."""
+    """Return the option with which W&B resumes; offline it is omitted, because W&B cannot ask its server and would warn."""
     offline = options.get("offline") or os.environ.get("WANDB_MODE", "online") != "online"
     return None if offline else "allow"
 

@@ -34,12 +34,12 @@ CHOOSING = (
     "other_labels",
     "allow_outside",
 )
-"""Options of the data that decide which clips a run is trained, validated and tested on, beside the seed."""
+"""Options of the data that, with the seed, decide which clips a run is trained, validated and tested on."""
 
 
 @dataclass(frozen=True)
 class OwnClips:
-    """The clips of an evaluation as its model knows them.
+    """Clips of an evaluation on which its model was trained and chosen.
 
     Attributes:
         selection: clips by whose scores its checkpoint was chosen; ``none`` if they are not clips of its training.
@@ -51,13 +51,13 @@ class OwnClips:
 
 
 def own_clips(source: str, trained: Trained, data: VideoDataModule, clips: Manifest, split: EvaluatedSplit) -> OwnClips:
-    """Return on which of the clips of its evaluation a model was trained and chosen.
+    """Return the clips of an evaluation on which its model was trained and chosen.
 
     Args:
         source: the model, as the command line names it.
-        trained: the model.
+        trained: model as plain data.
         data: data of the evaluation.
-        clips: those that are evaluated.
+        clips: clips that are evaluated.
         split: split of the data from which the clips are.
     """
     state = _state_of(source)
@@ -74,24 +74,24 @@ def own_clips(source: str, trained: Trained, data: VideoDataModule, clips: Manif
 
 
 def _unknown(clips: Manifest) -> OwnClips:
-    """Return that it is not known which of the clips the model was trained on; the results then say so."""
+    """Return that it is unknown which of the clips the model was trained on; the results then say so."""
     return OwnClips("none", Seen(0, 0, len(clips), unknown=True))
 
 
 def _compared(own: VideoDataModule, clips: Manifest, split: EvaluatedSplit) -> OwnClips:
-    """Return which of some clips a run trained and validated on."""
+    """Return the clips of an evaluation on which a run trained and validated."""
     files, splits = _files(clips), own.splits
     trained, validated, tested = ({*_files(each)} for each in (splits.train, splits.val, splits.test))
     is_own = (validated if split == "validation" else tested).issuperset(files)
     selection: Selection = own.selection if is_own else "none"
-    # Where the clips that choose the checkpoint are evaluated, the sentence about the selection says so.
+    # If the clips that choose the checkpoint are evaluated, the sentence about the selection says so.
     validation = 0 if is_optimistic(selection, split) else sum(file in validated for file in files)
     seen = Seen(sum(file in trained for file in files), validation, len(files))
     return OwnClips(selection, seen if seen.training or seen.validation else None)
 
 
 def _of_package(trained: Trained, data: VideoDataModule, clips: Manifest) -> OwnClips:
-    """Return on which of the clips a model without a run was chosen, as far as its record names them."""
+    """Return the clips on which a model without a run was chosen, as far as its record names them."""
     record = trained.record
     if not record or record.data != data_record(vars(data)):
         return OwnClips("none")
@@ -101,17 +101,17 @@ def _of_package(trained: Trained, data: VideoDataModule, clips: Manifest) -> Own
 
 
 def _is_drawn(data: VideoDataModule) -> bool:
-    """Return whether the seed decides which clips validate: a share of the training clips, where no split of theirs does."""
+    """Return whether the seed chooses the validation clips: a share of the training clips, if no split is for validation."""
     return data.val not in ("test", 0) and not len(data.source.splits(data.fold)[1])
 
 
 def _had_another_rule(data: VideoDataModule) -> bool:
-    """Return whether an earlier version drew other validation clips: it drew the pieces of a video one by one."""
+    """Return whether an earlier version chose other validation clips: it chose the pieces of a video one by one."""
     return _is_drawn(data) and bool(data.source.splits(data.fold)[0].table["path"].duplicated().any())
 
 
 def _state_of(source: str) -> Mapping[str, Any]:
-    """Return what the checkpoint of a model says about its training; nothing where there is none, or it holds weights alone."""
+    """Return what the checkpoint of a model records about its training; empty if there is none, or it holds only weights."""
     run, path = run_of_model(source), Path(source)
     checkpoint = run / "checkpoints" / LAST if run else path
     if checkpoint.suffix == ".ckpt" and checkpoint.is_file():
@@ -146,7 +146,7 @@ def _own_data(options: Mapping[str, Any], data: VideoDataModule, known: Any) -> 
         return here if is_same else there if is_there else None
     is_soft = bool(given.get("soft_labels"))
     lists = [here, there] if is_there and not is_same else [here]
-    # Soft labels leave only the validation clips to compare, which a list of other training clips may have too.
+    # With soft labels only the validation clips are compared, which a list of other training clips may share.
     return next((own for own in (reversed(lists) if is_soft else lists) if _has_digests(own, known, is_soft)), None)
 
 
@@ -155,14 +155,14 @@ def _has_digests(own: VideoDataModule, known: Mapping[str, Any], is_soft: bool) 
     try:
         digests = split_digests(own)
     except (InputError, OSError, ValueError):
-        return False  # another list, which cannot be read or split as that of the run
-    # The digest of training clips holds soft labels, which an evaluation does not read.
+        return False  # another list may not be readable or cannot be split as that of the run
+    # The digest of training clips includes soft labels, which an evaluation does not read.
     names = ("training", "validation") if not is_soft else ("validation",) if len(own.splits.val) else ("test",)
     return all(known.get(name) == digests[name] for name in names)
 
 
 def _place(data: VideoDataModule) -> tuple[Any, ...]:
-    """Return what locates the clips of a run."""
+    """Return the options that locate the clips of a run."""
     if data.manifest:
         return (data.manifest if is_address(data.manifest) else os.path.realpath(data.manifest),)
     return os.path.realpath(data.root or ""), data.benchmark or "folders", data.options or {}

@@ -1,7 +1,7 @@
 """Decide what may differ when a run resumes: its options, by name, and its clips, by their digests.
 
-An option that does not affect the result may differ; what applies to the steps to come may differ where the user allows
-it; anything else is refused. A run records every difference in changes.yaml with its step; config.yaml stays.
+An option that does not affect the result may differ; an option that applies to the steps to come may differ if the user
+allows it; any other difference is refused. A run records every difference in changes.yaml with its step; config.yaml stays.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +19,7 @@ from peclip.train.runs.folder import ALLOW
 from peclip.train.runs.resume import Interrupted
 
 SHOWN = 6
-"""Maximum number of options in a message."""
+"""Maximum number of options that a message lists."""
 
 VERIFIED = frozenset(
     {
@@ -27,7 +27,7 @@ VERIFIED = frozenset(
         for name in ("adapters", "backbone", "labels", "norms", "peft", "prompts", "temporal", "texts", "without")
     }
 )
-"""Options that a checkpoint knows better than a configuration, which may express the same in several ways; see check_fits."""
+"""Options that are compared with the checkpoint itself (see check_fits), because a configuration may express them in several ways."""
 
 RATES = ("model.lr_adapters", "model.lr_prompts", "model.lr_temporal", "model.lr_peft", "model.lr_norms")
 
@@ -50,13 +50,13 @@ APPLIED = SCHEDULE | {
 """Options that affect the result, and can change at a step."""
 
 EVALUATED = frozenset({"trainer.limit_test_batches", "data.eval_batch_size", "data.on_error"})
-"""Options that the evaluation at the end of a run has, too: when it has failed, it may be repeated with other values."""
+"""Options that also apply to the evaluation at the end of a run: if it has failed, it may be repeated with other values."""
 
 LIMITS = ("trainer.max_epochs", "trainer.max_steps")
-"""Ends of a training; a later one asks for nothing but more training."""
+"""Limits of a training; a higher one only asks for more training."""
 
 INIT_FROM = "init_from"
-"""The model that a training starts from; the options of one that starts from none lack it."""
+"""Option that names the model that a training starts from; the options of other trainings lack it."""
 
 ON_SCREEN = ("RichProgressBar", "TQDMProgressBar", "RichModelSummary", "ModelSummary", "DeviceStatsMonitor")
 """Callbacks that only show the training."""
@@ -74,7 +74,7 @@ def changes_on_resuming(
         allowed: whether options that affect the steps to come may change.
 
     Raises:
-        InputError: an option differs that may not; the message names all of them, with both values. Or a single checkpoint has
+        InputError: options differ that may not; the message names all of them, with both values. Or a single checkpoint has
             reached the end of its training: a new run would have no step, and no checkpoint.
     """
     earlier = read_changes(run.folder)
@@ -137,7 +137,7 @@ def _check_allowed(
 
 
 def changed_at(run: Interrupted, changes: Iterable[OptionChange]) -> set[str]:
-    """Return the plain names of the options that differ from those of the checkpoint from which a run resumes."""
+    """Return the plain names of the options that change at the checkpoint from which a run resumes."""
     return {_plain(change.option) for change in changes if change.step == run.steps}
 
 
@@ -147,7 +147,7 @@ def repeats_steps(run: Interrupted, changes: Iterable[OptionChange]) -> bool:
 
 
 def mixed_results(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[OptionChange]:
-    """Yield the options, given by section, that make results of the two incomparable; for folds, which are trained whole."""
+    """Yield the differences, between two sets of options by section, that make their results incomparable."""
     harmless = (FREE | LOCATION) - DEVICES - {"model.zero_shot"}
     first, second = dict(by_name(before)), dict(by_name(now))
     for name in dict.fromkeys((*second, *first)):
@@ -159,7 +159,7 @@ def check_same_clips(run: Interrupted, trainer: Trainer, data: VideoDataModule) 
     """Check that a run resumes with the clips and the batches that it was trained with.
 
     Raises:
-        InputError: they are others.
+        InputError: the clips or the batches are others.
     """
     start_again = f"or start a new run{_how(run)}"
     for name, value in same_batches(trainer, data).items():
@@ -178,12 +178,12 @@ def check_same_clips(run: Interrupted, trainer: Trainer, data: VideoDataModule) 
 
 
 def recorded_options(run: Interrupted) -> dict[str, Any]:
-    """Return the options of a run at its checkpoint: those that the checkpoint holds, or, of an earlier version, its run.
+    """Return the options of a run at its checkpoint, which holds them; those of earlier versions are in the folder of the run.
 
-    A run that continues a checkpoint has its own from the start, where the checkpoint holds those of another run.
+    A run that continues a checkpoint of another run has its own options from the start.
 
     Raises:
-        InputError: neither has them.
+        InputError: neither the checkpoint nor the folder has them.
     """
     own = read_options(run.folder) if run.in_place and run.at_start else None
     found = own or run.state.get("options") or read_options(run.folder, run.steps)
@@ -222,7 +222,7 @@ def _with_effect(callbacks: Any) -> list[Any]:
 def _kind(
     change: OptionChange, run: Interrupted, known: Mapping[str, Any], stated: Mapping[str, Any]
 ) -> Literal["free", "applied", "fixed"]:
-    """Return whether an option may differ, may differ where the user allows it, or may not differ.
+    """Return whether an option may differ (free), may differ if the user allows it (applied), or may not differ (fixed).
 
     Args:
         change: change of the option.

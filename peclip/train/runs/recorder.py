@@ -1,4 +1,4 @@
-"""Record what a run is trained with, and let a run that resumes continue its record, its metrics and its loggers."""
+"""Record the options of a run, and let a resumed run continue its record, its metrics and its loggers."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -36,7 +36,7 @@ from peclip.train.runs.wandb_logger import Earlier
 FINDERS = (BatchSizeFinder, LearningRateFinder)
 
 OWN = ("folder", "out", "seeds", "ckpt_path", "trust", ALLOW)
-"""Options that belong to one start of a command, and not to what a run is."""
+"""Options that belong to one start of a command, not to the run."""
 
 
 def given_options(options: Namespace) -> Namespace:
@@ -54,14 +54,14 @@ class Recorder:
 
     Args:
         parser: parser of the subcommand, which writes options as YAML.
-        options: those of the command line.
-        resumed: the run whose training continues, in its folder or in a new one; None for a new training or an evaluation.
-        origin: the trained model that a training starts from; None for others.
+        options: options of the command line.
+        resumed: run whose training continues, in its folder or in a new one; None for a new training or an evaluation.
+        origin: trained model that a training starts from; None if it starts from none.
 
     Attributes:
         changes: options that differ from those that the run had before.
-        logs: what its loggers have.
-        earlier: what it had logged before it was interrupted; None for a new run.
+        logs: state of its loggers.
+        earlier: rows that it had logged before it was interrupted; None for a new run.
 
     Raises:
         InputError: an option of the run may not change.
@@ -75,11 +75,11 @@ class Recorder:
         origin: Origin | None = None,
     ) -> None:
         self._parser, self._resumed = parser, resumed
-        self._origin = None if resumed and resumed.checkpoint else origin  # a checkpoint has the weights of its origin
+        self._origin = None if resumed and resumed.checkpoint else origin  # a checkpoint has the weights of that model
         self._given = given_options(options)
         self._complete: str | None = None
         self.has_begun = False
-        """True where this process has begun the folder, which it may remove if nothing comes of it."""
+        """True if this process has begun the folder, which it may then remove if it fails."""
         self.changes: tuple[OptionChange, ...] = ()
         if resumed:
             self._keep_origin(resumed)
@@ -91,7 +91,7 @@ class Recorder:
             self.logs, self.earlier = self._read_earlier(self._in_place)
 
     def _keep_origin(self, resumed: Interrupted) -> None:
-        """Keep on record which model a training was started from: once it has a checkpoint, its command need not name it."""
+        """Keep the record of the model that a training started from: after its first checkpoint the command need not name it."""
         if resumed.in_place and resumed.checkpoint and self._given.get(INIT_FROM) is None:
             origin = recorded_options(resumed).get(INIT_FROM)
             if isinstance(origin, str):
@@ -107,7 +107,7 @@ class Recorder:
         return self._plain(self._given)
 
     def loggers(self, listed: Sequence[Any], folder: Path) -> list[Any]:
-        """Return the loggers of a training, beside that of metrics.csv, with the runs of theirs that they log to."""
+        """Return the loggers of a training, besides that of metrics.csv, with the runs that they log to."""
         steps = self._in_place.steps if self._in_place else None
         named, self.logs = identified(listed, folder, self.logs, steps)
         return named
@@ -116,7 +116,7 @@ class Recorder:
         """Let checkpoints hold the options; check that a run resumes with its own clips, and keep its metrics.
 
         Raises:
-            InputError: it has other clips.
+            InputError: the clips are others.
         """
         if self._resumed:
             _keep_what_was_found(self._resumed, trainer, data)
@@ -131,14 +131,14 @@ class Recorder:
         """Check that runs, by their folders, started from the weights that this one starts from, unless it has a checkpoint.
 
         Raises:
-            InputError: one did not; the message ends with the advice.
+            InputError: a run started from other weights; the message ends with the advice.
         """
         if self._origin:
             for run in runs:
                 self._origin.check_same(run, advice)
 
     def begin(self, trainer: Trainer, folder: Path, data: VideoDataModule) -> None:
-        """Keep what a new run continues, and write the config.yaml of its folder, before anything else is written there.
+        """Copy the checkpoint that a new run continues, and write its config.yaml, before anything else is written into its folder.
 
         Raises:
             InputError: another command has begun there since the folder was chosen.
@@ -151,7 +151,7 @@ class Recorder:
             write_new_text(folder / OPTIONS, self._text(data))
         except FileExistsError as error:
             self._drop_start(folder)
-            if self._given.get("shards") is None:  # which several commands may complete
+            if self._given.get("shards") is None:  # several commands may complete shards together
                 raise InputError(
                     f"{folder}: another command has begun there meanwhile: start this one again"
                 ) from error
@@ -159,9 +159,9 @@ class Recorder:
             self.has_begun = True
 
     def _keep_start(self, folder: Path) -> None:
-        """Copy the single checkpoint that a new run continues, from which it resumes if it is killed before its own first one.
+        """Copy the single checkpoint that a new run continues; the run resumes from it if it is killed before its own first one.
 
-        By then its file may be gone, or be another one. The changes before it are known to its own run alone.
+        The original may be gone or replaced by then. The earlier changes of options are recorded only in its own run.
         """
         if self._resumed and self._resumed.checkpoint:
             copy_new(self._resumed.checkpoint, folder / START)
@@ -177,7 +177,7 @@ class Recorder:
                 (folder / name).unlink(missing_ok=True)
 
     def write(self, folder: Path, data: VideoDataModule) -> None:
-        """Write config.yaml once, with the labels of the data so that it can be used without them, the origin, and what has changed."""
+        """Write config.yaml once, with the labels of the data so that it can be used without the data; write the origin and changes."""
         if not (folder / OPTIONS).exists():
             write_text(folder / OPTIONS, self._text(data))
         if self._origin:
@@ -188,14 +188,14 @@ class Recorder:
         write_logs(folder, self.logs)
 
     def _text(self, data: VideoDataModule) -> str:
-        """Return the options as config.yaml has them. Writing them takes long: checkpoints have what config.yaml has."""
+        """Return the options as config.yaml has them. They are dumped once, which takes long; checkpoints hold the same."""
         if self._complete is None:
             self._given.data.labels = data.labels
             self._complete = self._dump(self._given)
         return self._complete
 
     def _say_changes(self) -> None:
-        """Print what is different from now on."""
+        """Print the options that change from now on."""
         for change in self.changes:
             if self._resumed and change.step == self._resumed.steps:
                 say(
@@ -203,9 +203,9 @@ class Recorder:
                 )
 
     def _read_earlier(self, run: Interrupted) -> tuple[Logs, Earlier]:
-        """Return what a run and its loggers had before; what it repeats is the same where nothing has changed."""
+        """Return what a run and its loggers had logged; rows that it repeats with the same options will be the same."""
         known, rows = read_logs(run.folder), logged_rows(run.folder)
-        # All rows of a run that resumes from the copy of what it continues were logged with the changes that it began with.
+        # A run that resumes from the copy of the checkpoint that it continues has logged all rows with the changes that it began with.
         begun = read_changes(run.folder) if run.at_start else ()
         changes = [change for change in self.changes if change not in begun]
         ahead = rows_ahead(rows, known, run.steps) if repeats_steps(run, changes) else ()
@@ -224,7 +224,7 @@ class Recorder:
 
 
 def _keep_what_was_found(run: Interrupted, trainer: Trainer, data: VideoDataModule) -> None:
-    """Keep the rates and the batch size that callbacks had found, which would find others now."""
+    """Keep the rates and the batch size that finders had found, and remove the finders, which would find others now."""
     finders = [callback for callback in trainer.callbacks if isinstance(callback, FINDERS)]  # type: ignore[attr-defined]
     for finder in finders if run.checkpoint else ():
         trainer.callbacks.remove(finder)  # type: ignore[attr-defined]
@@ -237,7 +237,7 @@ class SaveConfig(SaveConfigCallback):
 
     Args:
         parser: parser of the subcommand.
-        config: the options with which classes are built.
+        config: options with which classes are built.
         recorder: recorder of the options as the user gave them.
     """
 

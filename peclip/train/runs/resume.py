@@ -23,10 +23,10 @@ from peclip.train.runs.start_model import ORIGIN_FILE
 METRICS, METRICS_BEFORE, HPARAMS = "metrics.csv", ".before.csv", "hparams.yaml"
 
 MOST_DIGITS = 18
-"""Digits of the largest step: the number has 64 bits."""
+"""Maximum number of digits of a step, a number of 64 bits."""
 
 BEFORE_TRAINING = {OPTIONS, CHANGES, LOGS, ORIGIN_FILE, START, "checkpoints", HPARAMS}
-"""Files that are written before a training begins, beside those of TensorBoard."""
+"""Files that are written before a training begins, besides those of TensorBoard."""
 
 
 class Interrupted(NamedTuple):
@@ -35,9 +35,9 @@ class Interrupted(NamedTuple):
     Attributes:
         folder: folder of the run.
         checkpoint: checkpoint to resume from; None if the run was interrupted before the first one.
-        steps: optimizer steps up to the checkpoint.
-        epochs: epochs that were finished.
-        state: what :class:`~peclip.train.runs.checkpoints.LastCheckpoint` saved there: options, batches and clips.
+        steps: number of optimizer steps up to the checkpoint.
+        epochs: number of finished epochs.
+        state: state of :class:`~peclip.train.runs.checkpoints.LastCheckpoint` in the checkpoint: options, batches and clips.
         in_place: whether it resumes in its own folder; a single ``.ckpt`` is continued in a new one.
         at_start: whether the checkpoint is a single ``.ckpt`` that the run continues, because it has written none yet.
         ended: whether a callback, such as EarlyStopping, had ended the training.
@@ -83,7 +83,7 @@ def interrupted_run(ckpt_path: str, runs: Path, folder: Path | None) -> Interrup
 
 
 def latest_model(runs: Path) -> Path:
-    """Return the latest training of a name, which an evaluation calls ``last``, too.
+    """Return the latest training of a name; evaluations call it ``last``.
 
     Args:
         runs: folder of the runs of this name.
@@ -132,7 +132,9 @@ def _has_checkpoints(folder: Path) -> bool:
 
 def _is_empty(folder: Path) -> bool:
     """Return whether a folder holds at most what is written before a training begins."""
-    names = (path.name for path in folder.rglob("*") if not is_temporary(path))  # up to the first other one
+    names = (
+        path.name for path in folder.rglob("*") if not is_temporary(path)
+    )  # lazily, because any other file decides
     return all(name in BEFORE_TRAINING or name.startswith("events.out.tfevents") for name in names)
 
 
@@ -140,7 +142,7 @@ def _newest_good(run: Path) -> Interrupted:
     """Return a run at its latest complete checkpoint, or at the one that it continues; set a damaged one aside with a warning.
 
     Raises:
-        InputError: all checkpoints are damaged, or the one is missing that the run continues.
+        InputError: all checkpoints are damaged, or the checkpoint that the run continues is missing.
     """
     folder, error = run / "checkpoints", None
     found = [path for path in (folder / LAST, folder / PREVIOUS, run / START) if path.is_file()]
@@ -166,7 +168,7 @@ def _check_begins(run: Path) -> None:
     """Check that a run without a checkpoint began without one: earlier versions kept no copy of the ``.ckpt`` that a run continued.
 
     Raises:
-        InputError: its files tell of steps before their own.
+        InputError: the first step in its files is not step 0.
     """
     epoch = next((row["epoch"] for row in logged_rows(run) if _is_step(row.get("epoch"))), "0")
     signs = {CHANGES: any(change.step for change in read_changes(run)), METRICS: int(epoch) > 0}
@@ -201,13 +203,13 @@ def _at_checkpoint(
 def keep_metrics(run: Interrupted, logger: CSVLogger) -> None:
     """Keep the rows of ``metrics.csv`` of the steps before the checkpoint, which Lightning would delete.
 
-    Meanwhile they are kept in another file, so that a second interruption loses nothing.
+    They are in another file until the new one is written, so that a second interruption loses nothing.
 
     Raises:
         InputError: a file that Lightning writes is a link.
     """
     before, metrics = run.folder / METRICS_BEFORE, run.folder / METRICS
-    for written in (metrics, run.folder / HPARAMS):  # Lightning would write to where a link leads
+    for written in (metrics, run.folder / HPARAMS):  # Lightning would write to the target of a link
         if written.is_symlink():
             raise InputError(f"{written}: is a link, expected a file of the run: put the file itself there to resume")
     if metrics.exists() and not before.exists():
@@ -223,7 +225,7 @@ def logged_rows(run: Path) -> list[dict[str, Any]]:
     """Return all rows of the metrics of a run that was interrupted, without empty values.
 
     Raises:
-        InputError: they cannot be read.
+        InputError: the metrics cannot be read.
     """
     found = (path for path in (run / METRICS_BEFORE, run / METRICS) if path.exists())
     return _rows(path) if (path := next(found, None)) else []
@@ -241,7 +243,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     except (UnicodeDecodeError, csv.Error) as error:
         advice = "remove it to resume without the metrics of the steps before"
         raise InputError(f"{path} cannot be read: {first_line(error)}: {advice}") from error
-    # Cells beyond those of the header have no name.
+    # Cells beyond the header have no name.
     return [{name: value for name, value in row.items() if name and value} for row in rows if _is_step(row.get("step"))]
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STATE = "shards.json"
 
 FORMAT = 3
-"""Version of the files; another one is refused."""
+"""Version of the files; others are refused."""
 
 WORDS = {
     "format": OTHER_VERSION,
@@ -41,7 +41,7 @@ WORDS = {
     "model": "another checkpoint or model",
     "calibrate": "another model.calibrate",
 }
-"""Descriptions of a difference in an entry of shards.json, in the order in which they are looked for."""
+"""Descriptions of a difference in an entry of shards.json, in the order of the comparison."""
 
 COMPLETE, ROWS = "complete", "rows"
 """Entries of shards.json about the progress of the prediction."""
@@ -55,15 +55,15 @@ class Prediction:
 
     Attributes:
         clips: number of clips.
-        manifest: digest of their paths, times and sizes.
-        clips_per_shard: n.
+        manifest: digest of the paths, times and sizes of the clips.
+        clips_per_shard: number n of clips of a shard.
         labels: class names in the order of the probabilities.
-        num_frames: T.
+        num_frames: number T of frames of a clip.
         views: views of each clip; None in files of earlier versions, which had one.
         precision: precision of the trainer, such as ``bf16-mixed``.
         model: digest of everything that the logits depend on.
         format: version of the files.
-        calibrate: false where the temperature of the model is ignored; else none, as in files of earlier versions.
+        calibrate: false if the temperature of the model is ignored; else None, as in files of earlier versions.
     """
 
     clips: int
@@ -100,7 +100,7 @@ def check_shards_option(options: Namespace, first: bool) -> None:
 
     Args:
         options: options of the command.
-        first: whether this rank checks the folder; the others start after it has written to it.
+        first: whether this rank checks the folder; the other ranks start after it has written there.
 
     Raises:
         InputError: an option is out of range, or the folder is a file or holds something else.
@@ -123,7 +123,7 @@ class ShardFolder:
 
     Args:
         path: path of the folder.
-        prediction: its inputs.
+        prediction: inputs of the prediction.
 
     Raises:
         InputError: the folder belongs to another prediction, or ``shards.json`` is damaged.
@@ -141,7 +141,7 @@ class ShardFolder:
                 )
         self.begun = bool(before)
         self.rows: int | None = progress.rows if progress.complete and self._holds(progress.rows) else None
-        """Rows of all shards, once all exist and are whole."""
+        """Number of rows of all shards; None until all are complete."""
 
     def clips_of(self, shard: int) -> range:
         """Return the clips of a shard."""

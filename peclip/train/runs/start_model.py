@@ -13,10 +13,10 @@ from peclip.model.io.spec import as_json_text
 from peclip.results.records import from_json, read_json
 
 ORIGIN_FILE = "origin.json"
-"""File of a run that started from a trained model: what that was at the time. Runs of earlier versions have none."""
+"""File of a run that describes the trained model that it started from. Runs of earlier versions have none."""
 
 SETTINGS = ("adapters", "prompts", "temporal", "peft", "norms", "logit_scale", "clip_format")
-"""Entries of a model's configuration with which a training starts; its labels, texts and temperature are its own."""
+"""Entries of a model's configuration that a training takes over; labels, texts and temperature are those of the training."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Origin:
     """The trained model that a training starts from.
 
     Attributes:
-        init_from: its name on the command line.
+        init_from: name of the model on the command line.
         weights: digest of the weights that were trained.
-        settings: what else a training starts with, the backbone by its fingerprint.
+        settings: entries of the model's configuration that a training takes over, and the fingerprint of the backbone.
     """
 
     init_from: str
@@ -35,21 +35,21 @@ class Origin:
 
     @classmethod
     def of(cls, name: str, trained: Trained) -> "Origin":
-        """Return what the model with this name is now."""
+        """Return the origin that the model with this name is now."""
         plain = trained.config.to_plain()
         settings = {"backbone": trained.config.fingerprint, **{entry: plain.get(entry) for entry in SETTINGS}}
-        as_in_file = json.loads(json.dumps(settings, default=as_json_text))  # which it is compared with
+        as_in_file = json.loads(json.dumps(settings, default=as_json_text))  # the form in which it is compared
         return cls(name, digest(trained.state), as_in_file)
 
     def check_same(self, run: Path, advice: str) -> None:
-        """Check that a run started from the same weights, if from a model with this name. Another name is another option.
+        """Check that a run that started from a model with this name started from the same weights.
 
         Args:
-            run: its folder.
-            advice: what the user can do where it did not.
+            run: folder of the run.
+            advice: what the user can do about other weights, the end of the message.
 
         Raises:
-            InputError: it did not, or its record cannot be read.
+            InputError: the weights or settings were others, or the record cannot be read.
         """
         if (found := read_json(run / ORIGIN_FILE)) is None:
             return
@@ -66,5 +66,5 @@ class Origin:
             )
 
     def write(self, run: Path) -> None:
-        """Record that a run starts from it."""
+        """Record in the folder of a run that it starts from this model."""
         write_json(run / ORIGIN_FILE, asdict(self))

@@ -1,4 +1,4 @@
-"""Say on how many of its validation clips a training has validated, where ``trainer.limit_val_batches`` limits them."""
+"""Report on how many of its validation clips a training has validated, if ``trainer.limit_val_batches`` limits them."""
 
 import math
 from contextlib import suppress
@@ -21,7 +21,7 @@ from peclip.train.runs.folder import run_of_model
 def validated_here(
     trainer: Trainer, module: PEClipModule, data: VideoDataModule, selection: Selection
 ) -> Validated | None:
-    """Return on how many clips a training has validated; None for all validation clips, or where these chose nothing.
+    """Return on how many clips a training has validated; None for all validation clips, or if no checkpoint was chosen on them.
 
     Args:
         trainer: trainer of a training that has ended.

@@ -1,7 +1,7 @@
-"""Let a run of W&B continue after an interruption: each row once, although W&B can neither take a step back nor be asked first.
+"""Let a run of W&B continue after an interruption, with each row once, although W&B accepts no earlier step.
 
-W&B may lack the last rows before a kill, and has rows of steps that the resumed run repeats. Which ones it has is known by
-its own file where it is offline, and by the last step that its server has.
+W&B may lack the last rows before a kill, and has rows of steps that the resumed run repeats. The rows that it has are read
+from its own file if it is offline, else from the last step on its server.
 """
 
 import json
@@ -21,10 +21,10 @@ STEP = "trainer/global_step"
 """Name of the step in the rows of WandbLogger."""
 
 BESIDE = ("pictures/", "tables/", "speed/", "calibration/")
-"""Beginnings of names that are shown in loggers like W&B and are not in metrics.csv."""
+"""Prefixes of the names of values that loggers like W&B show and metrics.csv lacks."""
 
 HEADER, BLOCK = 7, 32768
-"""Bytes before the first block of W&B's file, and of a block: it is a log of LevelDB."""
+"""Bytes before the first block of W&B's file, and of a block; the file is a log of LevelDB."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Row:
     """Metrics that were logged together.
 
     Attributes:
-        step: at which.
+        step: step at which they were logged.
         names: names of the metrics, sorted.
     """
 
@@ -54,10 +54,10 @@ class Earlier:
 
 
 class ContinuedWandbLogger(WandbLogger):
-    """WandbLogger that adds the rows that W&B lacks of those before an interruption, and skips those that it has already.
+    """WandbLogger that adds rows that W&B lost in an interruption, and skips repeated rows that it has.
 
     Args:
-        earlier: what was logged; None for a new run.
+        earlier: rows that were logged before; None for a new run.
         options: keyword arguments of WandbLogger.
     """
 
@@ -143,8 +143,8 @@ def _records(content: bytes) -> Iterator[bytes]:
             continue
         _, size, kind = struct.unpack_from("<IHB", content, place)
         part = content[place + HEADER : place + HEADER + size]
-        if len(part) < size:  # it was interrupted
+        if len(part) < size:  # the writer was interrupted
             return
         record, place = (part if kind in (1, 2) else record + part), place + HEADER + size
-        if kind in (1, 4):  # whole, or the last part
+        if kind in (1, 4):  # a whole record, or its last part
             yield record
