@@ -23,9 +23,9 @@ from peclip.errors import InputError
 from peclip.train.callbacks.console import EpochLines, Progress
 from peclip.train.callbacks.evaluation import selection_of
 from peclip.train.cli import dump
+from peclip.train.cli.before_run import say_what_differs
 from peclip.train.cli.checks import check_effects, check_fractions
 from peclip.train.cli.command import _trainer_defaults
-from peclip.train.cli.remarks import say_what_differs
 from peclip.train.cli.trainer import check_monitors, imply_barebones, plugins, refused, replace_bar, without_limit
 from peclip.train.cli.user_errors import as_input_error
 from peclip.train.runs.checkpoints import BestCheckpoint, best_checkpoint

@@ -21,23 +21,20 @@ from peclip.train.callbacks.dashboard import Dashboard
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
 from peclip.train.callbacks.resumed import Resumed
 from peclip.train.callbacks.training_time import Speed, TrainingTime
+from peclip.train.cli.before_run import check_data, check_faces, check_training, say_how_it_evaluates, say_what_differs
 from peclip.train.cli.building import SECTION_OF, build, build_data, generate_demo, give_frames_to_model, replace_source
 from peclip.train.cli.checks import (
     check_averaging,
     check_checkpoint,
-    check_effects,
-    check_fractions,
     check_swa,
     check_values,
     check_words,
 )
 from peclip.train.cli.options import add_seed, add_shared_options, add_subcommand_options
 from peclip.train.cli.places import choose_folder, choose_loggers, find_interrupted
-from peclip.train.cli.remarks import check_faces, say_what_differs
 from peclip.train.cli.trained_model import TrainedModel, read_model
 from peclip.train.cli.trainer import (
     check_monitors,
-    dry_run_note,
     entries,
     fits_cluster,
     imply_barebones,
@@ -54,7 +51,6 @@ from peclip.train.cli.user_errors import as_input_error
 from peclip.train.cluster.ranks import say_once
 from peclip.train.cluster.shutdown import ended_together
 from peclip.train.cluster.signals import asked_to_end, interrupted_by_ctrl_c, usr1_as_sigterm
-from peclip.train.optimizers import check_custom
 from peclip.train.private_hooks import HookedCLI, know_rank
 from peclip.train.runs.checkpoints import START, best_checkpoint
 from peclip.train.runs.folder import RUNS
@@ -318,54 +314,28 @@ class PEClipCLI(HookedCLI):
         What can be refused is refused before anything is written.
         """
         is_fit = subcommand == "fit"
-        self._check_data(subcommand)
-        with options_below("model"):
-            self.model.check_trainer(self.trainer)
+        module, data, trainer = self.model, self.datamodule, self.trainer
+        check_data(data, module, trainer, subcommand)
         if is_fit:
-            self._check_training()
+            check_training(self.options, self._options_named, module, data, trainer)
             self._load_start(arguments["ckpt_path"])
         else:
-            self._say_how_it_evaluates()
-        check_faces(self.datamodule.source, self.model.net, is_fit)
+            say_how_it_evaluates(trainer, module.net, self.model_named is not None)
+        check_faces(data.source, module.net, is_fit)
         if subcommand == "predict":
-            say_what_differs(self.model.net, self.datamodule, self.model_named.trained if self.model_named else None)
+            say_what_differs(module.net, data, self.model_named.trained if self.model_named else None)
         if is_fit:
             self.recorder.check_origin(self.started_before(), self.OTHER_ORIGIN)
-            self.recorder.prepare(self.trainer, self.datamodule)
-        self.recorder.begin(self.trainer, self.folder, self.datamodule)
+            self.recorder.prepare(trainer, data)
+        self.recorder.begin(trainer, self.folder, data)
         if subcommand in ("validate", "test"):
             arguments["verbose"] = False  # the report prints the results
         if not is_fit:
             arguments["ckpt_path"] = None  # the model has its weights already
         return arguments | {"weights_only": True}
 
-    def _check_data(self, subcommand: str) -> None:
-        """Read the clips, and check that they can be used for the subcommand."""
-        with options_below("data"):
-            self.datamodule.setup(subcommand)
-            self.datamodule.clip_format = self.model.net.clip_format
-            self.datamodule.check_memory(subcommand, self.trainer.num_devices)
-
-    def _check_training(self) -> None:
-        """Check that the options of a training fit each other, the parts that it trains and the number of its clips."""
-        module, data, trainer = self.model, self.datamodule, self.trainer
-        with options_below("model"):
-            groups = module.parameter_groups()
-            check_custom(groups, module.optimizer, module.lr_scheduler, logged_scores(module, data, trainer))
-            module.fit_loss_to(data)
-        check_effects(self.options, self._options_named, {group.get("name") for group in groups})
-        sizes = [size * trainer.world_size for size in (data.batch_size, data.eval_batch_size)]
-        check_fractions(trainer, data.splits, *sizes)
-
     def _load_start(self, checkpoint: str | None) -> None:
         """Load the weights of the checkpoint that a training resumes from, if there is one."""
         if checkpoint:
             with options_below("model"):
                 self.model.load_trained(read_model(checkpoint, "ckpt_path").trained)
-
-    def _say_how_it_evaluates(self) -> None:
-        """Print that an evaluation is of an untrained model, or is a dry run."""
-        if not self.model_named and self.model.net.trainable_state():
-            say_once("No ckpt_path is given: the adapters and prompts are untrained.")
-        if note := dry_run_note(self.trainer):
-            say_once(note)

@@ -98,7 +98,7 @@ def changes_on_resuming(
 
 
 def _check_allowed(
-    run: Interrupted, asked: list[Change], known: Mapping[str, Any], stated: Mapping[str, Any], allowed: bool
+    run: Interrupted, asked: list[OptionChange], known: Mapping[str, Any], stated: Mapping[str, Any], allowed: bool
 ) -> None:
     """Check that a run may resume with changed options.
 
