@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-class Arriving:
+class HostCopies:
     """Copies of tensors on their way to the host, which waits only for the work that was queued before them.
 
     Args:

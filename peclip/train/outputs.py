@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from peclip.data.batch import NO_INDEX
+from peclip.train.host_copies import HostCopies
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,3 +43,22 @@ class Outputs:
         clip, logits = self.clip.cpu(), self.logits.cpu()
         real = clip != NO_INDEX
         return replace(self, clip=clip[real], logits=logits[real])
+
+
+class LateOutputs:
+    """Holds the outputs of one batch until the next batch comes, so that the device need not wait for the host."""
+
+    def __init__(self) -> None:
+        self._latest: tuple[HostCopies, float] | None = None
+
+    def put(self, outputs: Outputs, *more: Tensor) -> None:
+        """Begin to copy the outputs of a batch to the host, with more tensors of the batch."""
+        self._latest = HostCopies(outputs.clip, outputs.logits, *more), outputs.temperature
+
+    def take(self) -> tuple[Outputs, list[Tensor]] | None:
+        """Return the outputs that were put last, and the other tensors, on the host; None if they were taken before."""
+        if self._latest is None:
+            return None
+        (copies, temperature), self._latest = self._latest, None
+        clip, logits, *more = copies.get()
+        return Outputs(clip, logits, temperature), more

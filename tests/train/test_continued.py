@@ -277,7 +277,7 @@ def test_a_folder_in_which_another_command_has_begun_is_kept(other, options, bas
     assert (RUN / other).read_text() == "another: 1\n"
 
 
-def test_a_torn_copy_is_named(options, killed):
+def test_a_damaged_copy_is_named(options, killed):
     path = killed / "start.ckpt"
     path.write_bytes(path.read_bytes()[:-5000])
     result = run(*options, "--model.lr_adapters", "2e-3", "--ckpt_path", "last")

@@ -226,7 +226,7 @@ def test_other_clips_are_not_mixed_with_finished_folds(resuming, tiny_clip, befo
         ("clips.sha256", b"\xff", "clips.sha256 cannot be read: 'utf-8' codec can't decode"),
     ],
 )
-def test_a_torn_file_is_named_before_anything_is_trained(resuming, name, content, says):
+def test_a_damaged_file_is_named_before_anything_is_trained(resuming, name, content, says):
     Path("runs/tiny/cv_0", name).write_bytes(content)
     assert_refused(run("cv", "--config", resuming), says)
     assert not Path("runs/tiny/cv_0/fold_3").exists()

@@ -65,7 +65,7 @@ def test_other_clips_are_not_mixed_with_finished_seeds(runs, tiny_config, tiny_d
     assert not (folder / "seed_6").exists()
 
 
-def test_a_torn_digest_of_the_clips_is_named(runs, tiny_config, tmp_path):
+def test_a_damaged_digest_of_the_clips_is_named(runs, tiny_config, tmp_path):
     folder = shutil.copytree(runs[0], tmp_path / "runs")
     shutil.rmtree(folder / "seed_6")
     (folder / "clips.sha256").write_bytes(b"\xff")

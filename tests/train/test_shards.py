@@ -276,7 +276,7 @@ def test_a_folder_begun_with_something_else_is_refused(name, tmp_path):
         *(b'{"complete": true, "rows": %b}' % rows for rows in (b'"5"', b"[]", b"1e999", b"Infinity", b"null", b"2.5")),
     ],
 )
-def test_a_torn_state_is_refused(content, tmp_path):
+def test_a_damaged_state_is_refused(content, tmp_path):
     folder_with(tmp_path)
     (tmp_path / "shards.json").write_bytes(content)
     with pytest.raises(InputError, match=r"shards\.json.*: remove .*, or name another folder with --shards") as refused:

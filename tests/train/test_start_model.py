@@ -198,7 +198,7 @@ def test_what_is_different_is_named(tiny_run, tmp_path):
         other.check_same(tmp_path, "")
 
 
-def test_a_torn_record_is_named(tiny_run, tmp_path):
+def test_a_damaged_record_is_named(tiny_run, tmp_path):
     origin = Origin.of("model", read_trained(str(tiny_run)))
     for content, says in (("{", "cannot be read"), ("{}", "lacks init_from")):
         (tmp_path / "origin.json").write_text(content)

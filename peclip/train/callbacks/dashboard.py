@@ -27,8 +27,7 @@ from peclip.train.callbacks.evaluation import (
     module_and_data,
 )
 from peclip.train.cluster.ranks import of_all_ranks
-from peclip.train.host_copies import Arriving
-from peclip.train.outputs import Outputs
+from peclip.train.outputs import LateOutputs, Outputs
 from peclip.train.parameters import count_parameters, count_trainable
 from peclip.train.runs.boards import (
     boards_of,
@@ -58,7 +57,7 @@ class Dashboard(EvaluationCallback):
         self._boards: list[Logger] = []
         self._outputs: list[Outputs] = []
         self._mistakes: list[Mistake] = []
-        self._latest: tuple[Arriving, float] | None = None  # copies of the latest batch, with their temperature
+        self._late = LateOutputs()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the loggers."""
@@ -107,16 +106,15 @@ class Dashboard(EvaluationCallback):
             self._look(trainer)
             video = batch.video if batch.video.ndim == 5 else batch.video[:, 0]  # the first of several views
             frames = frames_of(video, module_and_data(trainer)[0].net.clip_format)
-            self._latest = Arriving(outputs.clip, outputs.logits, batch.label, frames), outputs.temperature
+            self._late.put(outputs, batch.label, frames)
 
     def _look(self, trainer: Trainer) -> None:
-        if self._latest is not None:
-            (arriving, temperature), self._latest = self._latest, None
-            clip, logits, label, frames = arriving.get()
-            outputs, labels = Outputs(clip, logits, temperature), module_and_data(trainer)[0].net.labels
+        if found := self._late.take():
+            outputs, (label, frames) = found
+            labels = module_and_data(trainer)[0].net.labels
             self._outputs.append(outputs.known())
-            found = mistakes_of(outputs, label, frames, evaluated_clips(trainer), labels)
-            self._mistakes = worst([*self._mistakes, *found])
+            mistakes = mistakes_of(outputs, label, frames, evaluated_clips(trainer), labels)
+            self._mistakes = worst([*self._mistakes, *mistakes])
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Collect the predictions and mistakes of all ranks."""

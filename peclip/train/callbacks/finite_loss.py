@@ -11,7 +11,7 @@ from peclip.data.batch import Batch
 from peclip.errors import InputError
 from peclip.train.cluster.ranks import of_all_ranks
 from peclip.train.cluster.shutdown import reported_by_rank_zero
-from peclip.train.host_copies import Arriving
+from peclip.train.host_copies import HostCopies
 
 SHOWN = 8
 """Maximum number of clips in a message."""
@@ -22,7 +22,7 @@ class _Step(NamedTuple):
 
     number: int
     epoch: int
-    loss: Arriving
+    loss: HostCopies
     clips: list[int]
     rates: list[float]
 
@@ -53,7 +53,7 @@ class FiniteLoss(Callback):
         if "loss" not in outputs:  # a custom module has skipped the step
             return
         clips = [draw.clip for draw in batch.draws]
-        loss = Arriving(outputs["loss"])
+        loss = HostCopies(outputs["loss"])
         self._steps = [_Step(trainer.global_step, trainer.current_epoch, loss, clips, self._rates)]
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

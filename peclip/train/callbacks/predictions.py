@@ -20,9 +20,8 @@ from peclip.results.evaluation import PIECE
 from peclip.terminal import say
 from peclip.train.callbacks.evaluation import EvaluationCallback, evaluated_clips, module_and_data
 from peclip.train.cluster.ranks import of_all_ranks
-from peclip.train.host_copies import Arriving
 from peclip.train.module import PEClipModule
-from peclip.train.outputs import Outputs
+from peclip.train.outputs import LateOutputs, Outputs
 from peclip.train.runs.shards import Prediction, ShardFolder, shardable_digest
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class PredictionWriter(EvaluationCallback):
 
     def __init__(self) -> None:
         self._outputs: list[Outputs] = []
-        self._latest: tuple[Arriving, float] | None = None  # copies of the latest batch, with their temperature
+        self._late = LateOutputs()
 
     def on_evaluated(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
         """Keep the predictions of the batch before this one, so that the device need not wait; those of a training are not kept.
@@ -51,7 +50,7 @@ class PredictionWriter(EvaluationCallback):
         """
         if trainer.state.fn != "fit":
             self._look(trainer)
-            self._latest = Arriving(outputs.clip, outputs.logits), outputs.temperature
+            self._late.put(outputs)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the predictions of the last batch, and collect those of all ranks, before the scores are computed."""
@@ -61,10 +60,9 @@ class PredictionWriter(EvaluationCallback):
     on_test_epoch_end = on_predict_epoch_end = on_validation_epoch_end
 
     def _look(self, trainer: Trainer) -> None:
-        if self._latest is not None:
-            (arriving, temperature), self._latest = self._latest, None
-            clip, logits = arriving.get()
-            self._keep(_finite(Outputs(clip, logits, temperature).known(), evaluated_clips(trainer)))
+        if found := self._late.take():
+            outputs, _ = found
+            self._keep(_finite(outputs.known(), evaluated_clips(trainer)))
 
     def _keep(self, known: Outputs) -> None:
         self._outputs.append(known)
