@@ -226,5 +226,5 @@ def check_averaging(trainer: Trainer, sharded: bool, weights_only: bool) -> None
     for option, value in {"model.sharded": sharded, "checkpoint.save_weights_only": weights_only}.items():
         if kinds and value:
             raise InputError(
-                f"{option} is true, but {kinds[0]} needs whole checkpoints of whole weights: set it to false"
+                f"{option} is true, but {kinds[0]} needs complete checkpoints of weights that are not sharded: set it to false"
             )
