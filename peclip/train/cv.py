@@ -145,10 +145,8 @@ def _begin(folder: Path, text: str, source: Manifest) -> None:
             read_evaluation(_run_of(folder, fold))  # find damaged files now, not after the last fold
         say(f"Resuming {folder}, finished before: fold {', '.join(map(str, finished))}")
         return
-    for name, content in (
-        (CLIPS, f"{digest}\n"),
-        (OPTIONS, text),
-    ):  # the first file marks the folder as a cross-validation
+    # The first file marks the folder as a cross-validation.
+    for name, content in ((CLIPS, f"{digest}\n"), (OPTIONS, text)):
         write_text(folder / name, content)
 
 

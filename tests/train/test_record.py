@@ -388,10 +388,10 @@ def test_norms_stay_without_decay_and_a_head_follows_the_adapters():
     trainer = SimpleNamespace(
         optimizers=[SimpleNamespace(param_groups=groups)], lr_scheduler_configs=[], is_global_zero=False
     )
-    Resumed({"model.weight_decay", "model.lr_adapters"})._set_rates(trainer, module)
+    Resumed({"model.weight_decay", "model.lr_adapters"}, ended=False)._set_rates(trainer, module)
     assert [group["weight_decay"] for group in groups] == [0.5, 0.5, 0.0]
     assert [group["initial_lr"] for group in groups] == [5e-5, 5e-5, 1e-4]
     module.lr_temporal = 2e-4  # a rate of its own
     groups[1]["initial_lr"] = 2e-4
-    Resumed({"model.lr_adapters"})._set_rates(trainer, module)
+    Resumed({"model.lr_adapters"}, ended=False)._set_rates(trainer, module)
     assert groups[1]["initial_lr"] == 2e-4

@@ -31,7 +31,7 @@ class Resumed(Callback):
         ended: whether a callback, such as EarlyStopping, had ended the training; it then trains no further.
     """
 
-    def __init__(self, changed: Collection[str], ended: bool = False) -> None:
+    def __init__(self, changed: Collection[str], ended: bool) -> None:
         self._changed, self._ended = set(changed), ended
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -156,9 +156,8 @@ def _keep_quiet() -> None:
         logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.INFO)
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
-    warnings.filterwarnings(
-        "ignore", module=r"peft\."
-    )  # building a model turns them into errors; the parser tries more
+    # Building a model turns them into errors; the parser tries more.
+    warnings.filterwarnings("ignore", module=r"peft\.")
 
 
 def _trainer_defaults(terminal: bool, source: str | None, model: TrainedModel | None) -> dict[str, Any]:

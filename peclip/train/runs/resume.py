@@ -132,9 +132,8 @@ def _has_checkpoints(folder: Path) -> bool:
 
 def _is_empty(folder: Path) -> bool:
     """Return whether a folder holds at most what is written before a training begins."""
-    names = (
-        path.name for path in folder.rglob("*") if not is_temporary(path)
-    )  # lazily, because any other file decides
+    # Read lazily, because the first other file decides.
+    names = (path.name for path in folder.rglob("*") if not is_temporary(path))
     return all(name in BEFORE_TRAINING or name.startswith("events.out.tfevents") for name in names)
 
 
