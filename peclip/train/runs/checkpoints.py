@@ -69,7 +69,7 @@ class BestCheckpoint(ModelCheckpoint):
         """
 
         def moved(path: str) -> str:
-            # Joined exactly as Lightning does: it would not recognize the best checkpoint under another path, and remove it.
+            # Joined as Lightning joins it, which under another path would take the best checkpoint for an older one, and remove it.
             return os.path.join(str(self.dirpath), within(path, str(state_dict.get("dirpath")))) if path else path
 
         known = {moved(path): score for path, score in state_dict["best_k_models"].items()}
