@@ -41,6 +41,8 @@ class Evaluated:
 
     Attributes:
         method: name of the parts of the model.
+        parameters: number of parameters of the model.
+        trainable: number of parameters of its trainable parts.
         clips: number of clips.
         own: clips that the model was trained and chosen on.
         other_labels: number of omitted clips by their label.
@@ -48,6 +50,8 @@ class Evaluated:
     """
 
     method: str
+    parameters: int
+    trainable: int
     clips: int
     own: OwnClips
     other_labels: dict[str, int] | None
@@ -65,10 +69,10 @@ class Report(Callback):
     def __init__(self, model: str | None = None, trained: Trained | None = None) -> None:
         self._model, self._trained = model, trained
         self._classes: Classes | None = None
-        self._evaluated = Evaluated("", 0, OwnClips("none"), None)
+        self._evaluated = Evaluated("", 0, 0, 0, OwnClips("none"), None)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Name the model, compare its classes with those of the training, and count operations and clips, before the first clip is read."""
+        """Gather the facts that need no clip: the name, the sizes and the classes of the model, and the clips that it knows."""
         module, data = module_and_data(trainer)
         _ = module.flops
         clips, own = evaluated_clips(trainer), OwnClips(selection_of(trainer, data, is_over=True))
@@ -79,8 +83,8 @@ class Report(Callback):
             split: EvaluatedSplit = "test" if trainer.testing else "validation"
             own = own_clips(self._model, self._trained, data, clips, split)
         omitted = data.other_clips("test" if trainer.testing else "val") or None
-        method = method_name(module.net.config)
-        self._evaluated = Evaluated(method, len(clips), own, omitted, validated)
+        method, sizes = method_name(module.net.config), (count_parameters(module.net), count_trainable(module.net))
+        self._evaluated = Evaluated(method, *sizes, len(clips), own, omitted, validated)
 
     on_validation_start = on_test_start
 
@@ -108,8 +112,8 @@ class Report(Callback):
             benchmark=data.benchmark,
             fold=data.fold,
             skipped=skipped,
-            trainable=count_trainable(module.net),
-            parameters=count_parameters(module.net),
+            trainable=self._evaluated.trainable,
+            parameters=self._evaluated.parameters,
             method=self._evaluated.method,
             flops=module.flops * data.views.count if module.flops and own.num_frames == used.num_frames else None,
             views=data.views if data.views.count > 1 else None,
