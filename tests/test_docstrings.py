@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "peclip"
 
-ROOMS = ("*.py", "data/**/*.py", "results/**/*.py", "model/**/*.py", "demo/**/*.py")
+ROOMS = ("*.py", *sorted(f"{room.name}/**/*.py" for room in PACKAGE.iterdir() if any(room.rglob("*.py"))))
 
 SECTIONS = ("Args:", "Attributes:")
 OTHER_SECTIONS = ("Returns:", "Raises:", "Yields:", "Example:", "Examples:", "Note:")
