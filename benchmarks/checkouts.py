@@ -26,6 +26,9 @@ from torch.nn import functional as F
 
 CALLS = ("training", "evaluation")
 
+WARM_UP = 2
+"""Rounds that do not count: the first one compiles, and the second one still takes memory from the system."""
+
 VALUES = "values"
 """Call that writes logits, gradients and a digest of the weights into a file."""
 
@@ -47,11 +50,11 @@ def main() -> None:
     if not options.rounds:
         return
     changes: dict[str, list[float]] = {name: [] for name in CALLS}
-    for number in range(options.rounds + 1):  # the first one compiles
+    for number in range(1 - WARM_UP, options.rounds + 1):
         for name in CALLS:
             pair = (before, after) if number % 2 else (after, before)
             seconds = {checkout: checkout.seconds(name) for checkout in pair}
-            if number:
+            if number > 0:
                 changes[name].append(seconds[after] / seconds[before] - 1)
                 found = f"{seconds[before]:.2f} and {seconds[after]:.2f} s, {changes[name][-1]:+.1%}"
                 print(f"round {number}, {name}: {found}", flush=True)
