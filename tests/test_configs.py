@@ -144,7 +144,13 @@ ALL = {
 LEFT_OUT = {"no_tda": ["vision.mlp"], "no_sha": ["vision.attention", "text.attention"], "no_ta": ["text.mlp"]}
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=NAMES)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.slow] if path.stem == "wandb" else []) for path in CONFIGS
+    ],  # wandb starts a service
+    ids=NAMES,
+)
 def test_a_configuration_trains_and_does_what_its_name_says(path, run_of):
     folder = run_of(path)
     metrics, model = json.loads((folder / "metrics.json").read_text()), model_of(folder)

@@ -125,6 +125,7 @@ def test_an_evaluation_needs_a_model_and_clips(command, place):
     assert content("released")["predictions.csv"] != first["predictions.csv"]
 
 
+@pytest.mark.slow
 def test_workers_are_no_further_option(place):
     done("predict", "--ckpt_path", place.models["package"], "--data.manifest", place.clips, "--out", "out")
     assert len(content("out")["predictions.csv"].splitlines()) == 1 + len(SEVEN)
