@@ -36,7 +36,7 @@ from peclip.train.optimizers import (
     with_own_rates,
 )
 from peclip.train.parameters import parameter_groups
-from peclip.train.private_hooks import average_exactly
+from peclip.train.private_hooks import average_exactly, resume_exactly
 
 WEIGHT_DECAY = 1e-2
 """Weight decay of the paper."""
@@ -156,8 +156,9 @@ class PEClipModule(EvaluationModule):
             self._rates_changed = True
 
     def on_fit_start(self) -> None:
-        """Keep frozen weights as they are in averages."""
+        """Keep frozen weights as they are in averages, and resume in the epoch of the checkpoint."""
         average_exactly(self.trainer)
+        resume_exactly(self.trainer)
 
     def on_train_start(self) -> None:
         """Start from the rates that a finder has set: Lightning gives all groups the same one until the first step.

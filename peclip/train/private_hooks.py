@@ -28,6 +28,8 @@ HOOKS = {
     "lightning.pytorch.trainer.connectors.signal_connector:_SignalConnector.register_signal_handlers": "see cluster/signals",
     "lightning.pytorch.trainer.connectors.signal_connector:_SignalConnector.teardown": "see cluster/signals",
     "lightning.pytorch.loops.training_epoch_loop:_TrainingEpochLoop._broadcast_sigterm_tensor": "the same",
+    "lightning.pytorch.loops.fit_loop:_FitLoop._iteration_based_training": "see resume_exactly",
+    "lightning.pytorch.loops.fit_loop:_FitLoop.reset": "the same",
     "lightning.pytorch.trainer.connectors.logger_connector.logger_connector:_LoggerConnector.log_metrics": "see training_time",
     "lightning.pytorch:Trainer.__init__": "its annotations, see NUMBERS",
     "torch:cpu._is_avx512_bf16_supported": "the default precision on a CPU, see model/precision",
@@ -166,14 +168,15 @@ class HookedCLI(LightningCLI):
 def handle_signals_with(trainer: Trainer, handler: SignalHandler) -> None:
     """Replace the signal handler of a trainer; Lightning has no option for it.
 
-    The handler asks all ranks by itself. Lightning's loop would ask them at every step, and the host would wait for the answer.
+    The handler only records a signal; :class:`peclip.train.cluster.signals.AskedToEnd` asks the ranks, about once a second. Lightning's
+    loop would ask them at every step, and the host would wait for the answer.
     """
     trainer._signal_connector = handler  # type: ignore[assignment]
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _ask_nobody  # type: ignore[method-assign]
 
 
 def _ask_nobody() -> None:
-    """Replace a question to all ranks, which :class:`SignalHandler` asks less often."""
+    """Ask no rank, in place of Lightning's question at every step."""
 
 
 def writer_of_rows(trainer: Trainer) -> tuple[object, str]:
@@ -199,6 +202,32 @@ def know_rank(nodes: int) -> None:
     if nodes > 1 and not process_rank():
         node = int(os.environ.get("NODE_RANK") or os.environ.get("GROUP_RANK") or 0)
         rank_zero_only.rank = node  # type: ignore[attr-defined]  # Lightning sets it too
+
+
+def resume_exactly(trainer: Trainer) -> None:
+    """Make a training resume in the epoch of its checkpoint, also if ``max_steps`` limits it.
+
+    With ``max_steps``, Lightning resumes within the last epoch even if that was complete: it ends the epoch a second time, and the
+    clips that follow are those of another epoch. Here the next epoch follows a complete one. An epoch that ``max_steps`` or a
+    callback has ended early counts as complete in its checkpoint; a training that resumes continues it.
+    """
+    loop = trainer.fit_loop
+    loop._iteration_based_training = _never  # type: ignore[method-assign]
+    loop.reset = partial(_reset_in_epoch, loop, loop.reset)  # type: ignore[method-assign]
+
+
+def _never() -> bool:
+    return False
+
+
+def _reset_in_epoch(loop: Any, reset: Callable[[], None]) -> None:
+    """Reset a loop of epochs when a training begins or resumes, not when there is nothing left to train."""
+    epochs, batches = loop.epoch_progress, loop.epoch_loop.batch_progress
+    if epochs.current.processed > epochs.current.completed and not batches.is_last_batch:
+        for progress in (epochs.current, epochs.total):
+            progress.processed -= 1
+        loop.restarting = True
+    reset()
 
 
 def average_exactly(trainer: Trainer) -> None:

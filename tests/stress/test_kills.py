@@ -206,13 +206,34 @@ def test_collected_gradients_are_not_lost_when_a_run_is_asked_to_end(options, tm
     going_on(tmp_path / "ended", options, outcome(tmp_path / "whole/runs/tiny/version_0"))
 
 
-@pytest.mark.stress
-def test_a_run_ended_by_steps_resumes(options, tmp_path):
-    options = [*options, "--trainer.max_steps", "8", "--trainer.max_epochs", "-1"]
+BY_STEPS = ["--trainer.max_epochs", "-1", "--trainer.max_steps"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "step", [pytest.param(3, marks=pytest.mark.stress), 6, pytest.param(7, marks=pytest.mark.stress)]
+)
+def test_a_run_ended_by_steps_resumes(options, tmp_path, step):
+    """Killed before step 6, it resumes after the first epoch, which is complete."""
+    options = [*options, *BY_STEPS, "8"]
     (tmp_path / "whole").mkdir()
     assert run_in(tmp_path / "whole", *options).status == 0
-    assert in_a_process(tmp_path / "killed", options, in_training(7))[0] == -KILL
+    assert in_a_process(tmp_path / "killed", options, partial(on_a_fast_disk, in_training(step)))[0] == -KILL
     going_on(tmp_path / "killed", options, outcome(tmp_path / "whole/runs/tiny/version_0"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", ["5", "8"])
+def test_more_steps_of_a_run_that_has_ended_are_those_of_one_that_had_them_from_the_start(options, tmp_path, steps):
+    """Also if its steps ended within an epoch, which continues with the clips that are left of it."""
+    constant = ["--model.schedule", "step", "--model.step_factor", "1", "--model.warmup_epochs", "0"]
+    options = [*options, *constant, *BY_STEPS]
+    for name, limit in (("once", "13"), ("twice", steps)):
+        (tmp_path / name).mkdir()
+        assert run_in(tmp_path / name, *options, limit).status == 0
+    assert run_in(tmp_path / "twice", *options, "13", "--ckpt_path", "last", "--allow_changes", "true").status == 0
+    once, twice = (outcome(tmp_path / name / "runs/tiny/version_0") for name in ("once", "twice"))
+    assert once["last.ckpt"] == twice["last.ckpt"]
 
 
 def full():

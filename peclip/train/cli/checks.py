@@ -162,7 +162,7 @@ def check_words(options: Namespace, subcommand: str, named: AbstractSet[str]) ->
         named: options on the command line, such as ``--init_from``.
 
     Raises:
-        InputError: an option belongs to another subcommand.
+        InputError: an option belongs to another subcommand, or to the command line alone.
     """
     if subcommand == "fit" and options.seeds is not None:
         raise InputError("seeds is an option of the command line of peclip fit alone: set it there with --seeds")

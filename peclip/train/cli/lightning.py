@@ -131,7 +131,7 @@ class PEClipCLI(HookedCLI):
         """Parse the arguments. A source named on the command line replaces the one of the configuration.
 
         Raises:
-            InputError: a value is out of range, or an option belongs to another subcommand.
+            InputError: a value is out of range, or an option belongs to another subcommand or to the command line alone.
         """
         self.config = parser.parse_args(args)
         options, subcommand = self.options, self.config.subcommand
