@@ -47,7 +47,7 @@ def explain(
         backbone: Hub id or folder of the CLIP, if it has moved since the training; of zero-shot, by default
             openai/clip-vit-base-patch16.
         labels: Classes of zero-shot, such as happiness,sadness,anger; by default the seven basic ones.
-        texts: Class texts of zero-shot: YAML file with a text, or a list of texts, by label; or names, sentences or a template such as
+        texts: class texts of zero-shot: YAML file with a text, or a list of texts, by label; or names, sentences or a template such as
             "a video of {label}". By default action units describe the classes that peclip knows.
         trust: Import classes of other packages that the model names; for models of people you trust.
 

@@ -122,11 +122,6 @@ class Persons:
         for track in sorted(self._persons):
             yield replace(self._persons[track], cautions=self._cautions.get(track, {}))
 
-    @property
-    def pictures(self) -> list[str]:
-        """The paths of the pictures, relative to the folder of the results."""
-        return [self.picture_of(track) for track in self._worth]
-
 
 def as_image(picture: Tensor) -> Image.Image:
     """Return a picture, uint8 (3, S, S), as an image."""

@@ -4,13 +4,13 @@ import csv
 import json
 import shutil
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
 from peclip.errors import InputError
-from peclip.files import as_cell
+from peclip.files import as_cell, check_folder
 from peclip.inference.cautions import about_faces, in_cell
 from peclip.inference.formats import Annotated, write_format
 from peclip.inference.persons import Person, Persons
@@ -41,9 +41,9 @@ class Timeline:
     - ``summary.csv``: each face with its seconds, the share of them per class, and mean probabilities;
     - a picture of the video over time, and ``people/`` with one of each face.
 
-    The files grow as rows are added, and are complete at the end of the context. If the context ends in an error, the folder is
-    removed. A process that is killed leaves it incomplete: write into a temporary folder, and move that. Memory does not grow
-    with the number of rows.
+    The files grow as rows are added, and are complete at the end of the context. If the context ends in an error, they are removed,
+    with the folders that were created for them. A process that is killed leaves them incomplete: write into a temporary folder,
+    and move that. Memory does not grow with the number of rows.
 
     For example::
 
@@ -66,13 +66,13 @@ class Timeline:
     Attributes:
         rows: number of rows so far.
         persons: the faces by number, after the end of the context.
-        segments: the stretches of ``segments.csv``, which are kept if formats are written that need them.
+        segments: the stretches of ``segments.csv``, in order of their ends.
         cautions: seconds for which each caution about single answers holds, summed over the faces.
         not_followed: largest number of faces at a time that are not followed.
 
     Raises:
-        InputError: the folder is not empty, or a picture cannot be written.
-        OSError: another file cannot be written.
+        InputError: the folder is a file, is not empty or cannot be written to, or a picture cannot be written.
+        OSError: another file cannot be written, for example because the disk is full.
     """
 
     def __init__(
@@ -96,13 +96,16 @@ class Timeline:
         self._persons = Persons(folder, stem, len(self._labels))
         self._drawn, self._cells, self._stretches = Summary(), Cells(), Segments()
         self._files = ExitStack()
+        self._made: list[Path] = []
 
     def __enter__(self) -> Self:
+        check_folder(self._folder)
+        self._made = [path for path in (self._folder, *self._folder.absolute().parents) if not path.exists()]
         self._folder.mkdir(parents=True, exist_ok=True)
         if next(self._folder.iterdir(), None) is not None:
             raise InputError(f"{self._folder}: is not empty: name another folder for the files of {self._file}")
         with ExitStack() as opening:
-            opening.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            opening.callback(self._remove)
             opening.enter_context(self._files)
             self._table, self._segments, self._summary, self._json = map(self._open, (TABLE, SEGMENTS, SUMMARY, JSON))
             self._write_heads()
@@ -113,12 +116,20 @@ class Timeline:
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
         with ExitStack() as failing:
-            failing.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            failing.callback(self._remove)
             with self._files:
                 if kind is None:
                     self._finish()
             if kind is None:
                 failing.pop_all()
+
+    def _remove(self) -> None:
+        """Remove what was written, and the folders that were created for it."""
+        with suppress(OSError):
+            for path in [*self._folder.iterdir()]:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            for folder in self._made:
+                folder.rmdir()
 
     def add(self, row: Row) -> None:
         """Write a row of the video; they come in order of time."""
@@ -157,8 +168,7 @@ class Timeline:
             self._write_segment(segment)
             self._persons.add(segment)
             self._drawn.label(segment)
-            if self._formats:
-                self.segments.append(segment)
+            self.segments.append(segment)
 
     def _finish(self) -> None:
         """Write the files that are known at the end of the video: its faces, its picture, and other formats."""

@@ -1,4 +1,8 @@
-"""McNemar's exact test: are two models, tested on the same clips, equally often right?"""
+"""McNemar's exact test: are two models, tested on the same clips, equally often right?
+
+Source: Q. McNemar, Note on the sampling error of the difference between correlated proportions or percentages, Psychometrika 12,
+1947; the exact form of it is the sign test of the clips that only one of the two got right.
+"""
 
 from dataclasses import dataclass
 

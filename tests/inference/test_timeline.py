@@ -142,8 +142,25 @@ def test_of_a_video_that_fails_nothing_is_left(tmp_path, error):
         raise error
 
     with pytest.raises(error):
-        write(tmp_path / "out", rows())
+        write(tmp_path / "deep" / "out", rows())
     assert os.listdir(tmp_path) == []
+
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(error):
+        write(tmp_path / "mine", rows())
+    assert [*tmp_path.rglob("*")] == [tmp_path / "mine"]
+
+
+@pytest.mark.parametrize("place", ["file", "file/out"])
+def test_a_file_is_no_folder_for_answers(tmp_path, place):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file, expected a folder"):
+        write(tmp_path / place, [])
+
+
+def test_the_segments_are_known_afterwards(tmp_path):
+    timeline = write(tmp_path, [face("a.mp4", 0), face("a.mp4", 2)])
+    assert [(each.label, each.start, each.end) for each in timeline.segments] == [(LABELS.index("fear"), 0, 4)]
 
 
 @pytest.mark.parametrize("name", ["write_format", "draw_timeline"])

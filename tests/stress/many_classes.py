@@ -23,6 +23,10 @@ FRAMES, RATE = 5, 25
 """Frames of a clip, and of a second."""
 
 
+TRAINED_SO = ("--model.net.texts", "names", "--data.batch_size", "16", "--data.val", "0")
+"""Options of the training: validation would need clips of another video."""
+
+
 class Figures(NamedTuple):
     """Figures of a command: its exit status, seconds, peak memory in MB and what it printed."""
 
@@ -77,9 +81,7 @@ def commands(folder: Path, classes: int) -> dict[str, Figures]:
     model = "runs/tiny/version_0"
     return {
         "check": measured(folder, "check", "manifest.csv"),
-        "fit": measured(
-            folder, "fit", "--config", str(config), "--model.net.texts", "names", "--data.batch_size", "16"
-        ),
+        "fit": measured(folder, "fit", "--config", str(config), *TRAINED_SO),
         "test": measured(folder, "test", "--ckpt_path", model, "--out", "tested"),
         "export": measured(folder, "export", model, "--out", "package"),
         "compare": measured(folder, "compare", model, "tested", "--out", "compared"),

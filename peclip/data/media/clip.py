@@ -124,7 +124,7 @@ def every_frame(
     Args:
         path: a video file, or a folder of frames.
         size: side of the square frames, in pixels.
-        start: begin of the clip, in seconds from the beginning of the file; None for the beginning.
+        start: beginning of the clip, in seconds from the beginning of the file; None for the beginning.
         end: end of the clip, in seconds; None for the end of the file.
 
     Raises:
