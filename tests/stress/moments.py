@@ -1,12 +1,13 @@
-"""Interrupt a run at every moment: ``python -m tests.stress.moments``; half an hour on two cores.
+"""Interrupt a run at every moment: ``python -m tests.stress.moments [--max_steps 8]``; half an hour on two cores.
 
 A run of ten steps validates and writes a checkpoint every two steps. It is killed before each step, validation batch, row of
 metrics.csv, rename and write, and asked to end at each step and validation batch; resumed, its results are to be equal to the
-byte.
+byte. With --max_steps its end is counted in steps, and may lie within an epoch.
 """
 
 from __future__ import annotations
 
+import argparse
 import signal
 import tempfile
 from functools import partial
@@ -49,11 +50,15 @@ def interruptions(folder: Path, options: list[str], name: str, number: signal.Si
 
 def main() -> None:
     """Print a line for each kind of moment."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--max_steps", type=int, default=None)
+    steps = parser.parse_args().max_steps
+    limit = {"trainer.max_epochs": 2} if steps is None else {"trainer.max_epochs": -1, "trainer.max_steps": steps}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = write_config(folder / "tiny.yaml", write_tiny_clip(folder / "clip"), write_data(folder / "data"))
         values = {
-            "trainer.max_epochs": 2,
+            **limit,
             "data.batch_size": 2,
             "last.every_n_steps": 2,
             "trainer.val_check_interval": 2,

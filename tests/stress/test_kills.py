@@ -223,6 +223,15 @@ def test_a_run_ended_by_steps_resumes(options, tmp_path, step):
 
 
 @pytest.mark.slow
+def test_a_run_ended_by_steps_that_is_killed_in_its_evaluation_repeats_that(options, tmp_path):
+    options = [*options, *BY_STEPS, "8"]
+    (tmp_path / "whole").mkdir()
+    assert run_in(tmp_path / "whole", *options).status == 0
+    assert in_a_process(tmp_path / "killed", options, AtCall(f"{MODULE}.test_step", 1, DIE))[0] == -KILL
+    going_on(tmp_path / "killed", options, outcome(tmp_path / "whole/runs/tiny/version_0"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", ["5", "8"])
 def test_more_steps_of_a_run_that_has_ended_are_those_of_one_that_had_them_from_the_start(options, tmp_path, steps):
     """Also if its steps ended within an epoch, which continues with the clips that are left of it."""

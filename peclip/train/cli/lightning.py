@@ -294,6 +294,9 @@ class PEClipCLI(HookedCLI):
 
     def after_fit(self) -> None:
         """Evaluate the best checkpoint once: on the test clips, or on the validation clips if there are none."""
+        # Of a resumed training that max_steps or a callback had ended, Lightning would count the last epoch as not complete.
+        epochs: Any = self.trainer.fit_loop.epoch_progress.current
+        epochs.completed = epochs.processed
         best = best_checkpoint(self.trainer)
         splits = self.datamodule.splits
         run = self.trainer.test if len(splits.test) else self.trainer.validate if len(splits.val) else None
