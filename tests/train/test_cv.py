@@ -258,6 +258,7 @@ def test_a_folder_of_several_seeds_is_refused_and_kept(resuming):
     assert {path.read_text() for path in files} == {"mine"}
 
 
+@pytest.mark.slow
 def test_folds_without_a_logger_have_the_same_results_also_after_a_kill(tmp_path, monkeypatch, interrupted, finished):
     command = ["cv", "--config", interrupted / "tiny.yaml", "--trainer.logger", "false"]
     assert in_a_process(tmp_path, command, IN_FOLD_2)[0] == -signal.SIGKILL

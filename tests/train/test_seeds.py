@@ -113,6 +113,7 @@ def test_a_run_that_was_killed_beside_its_previous_checkpoint_goes_on_from_it(ru
     assert (folder / "seed_6/predictions.csv").read_text() == (runs[0] / "seed_6/predictions.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_seed_without_a_logger_that_was_killed_goes_on_from_its_checkpoint(tiny_config, tmp_path, monkeypatch):
     options = (*SHORT, "--trainer.max_epochs", "2", "--trainer.logger", "false", "--folder", "runs", "--seeds", "2")
     killed = AtCall("peclip.train.module:PEClipModule.on_train_epoch_end", 4, partial(send, signal.SIGKILL))

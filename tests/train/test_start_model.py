@@ -120,6 +120,7 @@ def test_a_cross_validation_without_a_finished_fold_starts_from_the_model_as_it_
     assert run(*cross_validation).status == 0
 
 
+@pytest.mark.slow
 def test_folds_with_another_seed_start_from_the_same_weights(cross_validation, monkeypatch):
     train_on_after(monkeypatch, cv, 2)
     result = run(*cross_validation, "--seeds", "2", "--folder", "all")
