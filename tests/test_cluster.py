@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -162,6 +163,23 @@ def test_a_number_of_devices_that_is_not_slurms_is_refused_in_one_line(options, 
     (result,) = at_once(tmp_path, [*options, "--trainer.devices", "1", "--trainer.num_nodes", "3"], of_slurm(2, 1)[:1])
     assert result.status == 2
     assert "`--nodes=2` does not match" in result.err.splitlines()[-1]
+
+
+def test_nodes_that_do_not_know_where_to_meet_are_refused_at_once(options, tmp_path):
+    variables = {"MASTER_ADDR": "10.0.0.1"}
+    (result,) = at_once(tmp_path, [*options, "--trainer.devices", "1", "--trainer.num_nodes", "2"], [variables])
+    assert result.status == 2
+    last = result.err.splitlines()[-1]
+    assert "trainer.num_nodes is 2, but nothing says where the nodes meet" in last
+    assert "set MASTER_PORT, NODE_RANK on each node" in last
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_first_node_says_what_it_waits_for(options, tmp_path):
+    node = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", "NODE_RANK": "0"}
+    words = [*options, "--trainer.devices", "1", "--trainer.num_nodes", "2"]
+    (result,) = at_once(tmp_path, words, [node], AtCall("lightning.pytorch:Trainer.fit", 1, sys.exit))
+    assert result.out.splitlines()[-1] == "Waiting for the processes of 2 nodes at 127.0.0.1:29500"
 
 
 def test_in_an_interactive_slurm_job_a_process_trains_alone(alone):

@@ -45,6 +45,7 @@ from peclip.train.cli.trainer import (
     precision_of,
     refused,
     replace_bar,
+    say_where_nodes_meet,
     without_limit,
 )
 from peclip.train.cli.user_errors import as_input_error
@@ -335,6 +336,7 @@ class PEClipCLI(HookedCLI):
             arguments["verbose"] = False  # the report prints the results
         if not is_fit:
             arguments["ckpt_path"] = None  # the model has its weights already
+        say_where_nodes_meet(trainer)
         return arguments | {"weights_only": True}
 
     def _load_start(self, checkpoint: str | None) -> None:

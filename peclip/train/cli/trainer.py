@@ -1,11 +1,13 @@
 """Adapt the options of Lightning's Trainer to peclip."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from jsonargparse import Namespace
 from lightning.fabric.plugins import CheckpointIO
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ProgressBar
@@ -14,6 +16,7 @@ from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError, counted, in_one_line, listed, options_below
 from peclip.model.precision import best_precision
 from peclip.results.options import by_name
+from peclip.train.cluster.ranks import say_once
 from peclip.train.module import PEClipModule
 from peclip.train.runs.checkpoint_io import SyncedIO
 from peclip.train.runs.record import recorded_options
@@ -21,6 +24,9 @@ from peclip.train.runs.resume import Interrupted
 
 LOG_EVERY = 10
 """Steps between two rows of the metrics of a training, unless the user states another number."""
+
+MEETING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
+"""Variables by which the processes that Lightning starts on several nodes meet."""
 
 MONITORING = (Checkpoint, EarlyStopping)
 """Callbacks that read a metric by its name, ``monitor``."""
@@ -152,8 +158,23 @@ def fits_cluster(trainer: Trainer) -> Trainer:
     """Return the trainer after checking that SLURM or torchrun has started a process for each of its devices.
 
     Raises:
+        InputError: nothing says where several nodes meet.
         ValueError: the numbers differ; Lightning's message names both.
     """
-    if environment := getattr(trainer.strategy, "cluster_environment", None):
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if environment:
         environment.validate_settings(num_devices=trainer.num_devices, num_nodes=trainer.num_nodes)
+    needed = MEETING if trainer.num_nodes > 1 and isinstance(environment, LightningEnvironment) else ()
+    if missing := [name for name in needed if name not in os.environ]:  # each node would wait for the others in vain
+        raise InputError(
+            f"trainer.num_nodes is {trainer.num_nodes}, but nothing says where the nodes meet: start with srun or torchrun, or set "
+            f"{listed(missing)} on each node (address and a free port of the first node, number of the node from 0)"
+        )
     return trainer
+
+
+def say_where_nodes_meet(trainer: Trainer) -> None:
+    """Say that a training or an evaluation on several nodes begins when the processes of all of them are there."""
+    if trainer.num_nodes > 1:
+        place: Any = trainer.strategy.cluster_environment  # type: ignore[attr-defined]  # strategies of several nodes have one
+        say_once(f"Waiting for the processes of {trainer.num_nodes} nodes at {place.main_address}:{place.main_port}")
