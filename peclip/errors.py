@@ -8,15 +8,34 @@ from typing import Any, NoReturn
 
 from peclip.close_options import advice
 
+NO_OBJECT = re.compile(
+    r"Not a valid subclass of (\w+)(?:\. Got value: .*)?\n *Subclass types expect one of:(?:\n *- a .*)+"
+)
+"""Message of jsonargparse about a value that describes no object of a class."""
+
+TYPES = (
+    (r"Expected a <class '([\w.]+)'>", r"expected \1"),
+    (r"Expected a typing\.Literal\[(.*?)\]", r"expected one of \1"),
+    (r"Expected a dot import path string: .*", "expected an import path"),
+    (r"Type \S+Callable\[.*\] expects a function .*, but got .*?\. Got", "expected an import path. Got"),
+)
+"""Messages of jsonargparse about a value that has another type, and plain words for them."""
+
+UNION = re.compile(
+    r"Does not validate against any of the Union subtypes\s+Subtypes: .*\s+Errors:\n"
+    r"((?:(?!Does not validate)[\s\S])*?)\n *Given value type: .*"
+)
+"""Message of jsonargparse about a value that has none of several types: the error of each is an item of a list."""
+
 PARSER_WORDS = (  # what jsonargparse says, and how a person would
-    (r"(?<! ) *Does not validate against any of the Union subtypes Subtypes: \[.*?\] Errors:", ""),
-    (r" Expected a <class 'NoneType'>", ""),
     (r" Given value type: <class '[\w.]+'>", ""),
     (r" Given value: ", ". Got value: "),
     (r"; see \S+ --help", ""),
-    (r"NestedArg\(key='([^']*)', val=(.*?)\)(?=;|$)", r"\1 \2"),
     (r'Parser key "([^"]+)":', r"\1:"),
-    (r"Expected a <class '([\w.]+)'>", r"expected \1"),
+    *TYPES,
+    (r"^(\S+): (\w+): (expected .*?)\. Got value: NestedArg\(.*\)$", r"\1.\2: \3"),
+    (r"^(\S+): Option '([^']*)' is not accepted\. Got value: NestedArg\(.*\)$", r"\1 has no option \2"),
+    (r"NestedArg\(key='([^']*)', val=(.*?)\)(?=;|$)", r"\1 \2"),
     (
         r"arguments are required: (videos|clip)$",
         r"arguments are required: \1. Name what is read before options with several values, such as --labels",
@@ -26,11 +45,10 @@ PARSER_WORDS = (  # what jsonargparse says, and how a person would
         r"unrecognized arguments: \1 (a file of that name is written ./\1)",
     ),
     (
-        r"^(\S+): the following arguments are required: (\w+)[\w, ]* Not a valid subclass of \w+ .*\. Got value: "
+        r"^(\S+): the following arguments are required: (\w+)[\w, ]*\. Got value: "
         + r"(?:(?!class_path).)*class_path'?[=:] ?'[\w.]*?(\w+)'(?:(?!class_path).)*$",
         r"\1: \3 needs \2, as in --\1.\2 VALUE",
     ),
-    (r"Expected a typing\.Literal\[(.*?)\]", r"expected one of \1"),
 )
 
 UNPRINTABLE = re.compile(
@@ -117,9 +135,11 @@ class OneLineErrors:
             if isinstance(cause, InputError) and not isinstance(cause, _ParserError):
                 raise cause
             cause = cause.__cause__
+        message = NO_OBJECT.sub(r"expected the class path of a \1", message)
+        while UNION.search(message):  # the innermost first
+            message = UNION.sub(_error_of_union, message)
         words = " ".join(line.strip(" -") for line in message.splitlines())
-        for noise, plain in PARSER_WORDS:
-            words = re.sub(noise, plain, words)
+        words = _reworded(words, PARSER_WORDS)
         words = words if len(words) <= LONGEST else f"{words[:LONGEST]}..."
         if (found := re.fullmatch(r"unrecognized arguments: (.*[^)])", words)) and (
             meant := advice(found[1], self._option_string_actions)
@@ -214,3 +234,19 @@ _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 40
 
 def _lines(error: Any) -> list[str]:
     return str(error).strip().splitlines() or [type(error).__name__]
+
+
+def _error_of_union(found: re.Match[str]) -> str:
+    """Return the error about an option of a class, if there is one, else all types that the value could have."""
+    errors = [_reworded(" ".join(each.split()), TYPES) for each in re.split(r"^ *- ", found[1], flags=re.MULTILINE)]
+    within = [each for each in errors if each and not each.startswith("expected ")]
+    if within:  # an option of another class is unknown to this one
+        return min(within, key=lambda each: "is not accepted" in each)
+    types = dict.fromkeys(each.removeprefix("expected ") for each in errors if each)
+    return "expected " + " or ".join(name for name in types if name != "NoneType")
+
+
+def _reworded(text: str, words: Iterable[tuple[str, str]]) -> str:
+    for said, plain in words:
+        text = re.sub(said, plain, text)
+    return text

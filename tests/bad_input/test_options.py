@@ -146,6 +146,39 @@ def test_a_class_without_an_argument_that_it_needs_names_it(place, config):
         assert result.err == f"peclip: error: {line}\n"
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--trainer.limit_val_batches", "x"], "trainer.limit_val_batches: expected int or float. Got value: x"),
+        (["--data.val", "x"], "data.val: expected float or one of 'test'. Got value: x"),
+        (
+            ["--trainer.callbacks+", "EarlyStopping", "--trainer.callbacks.patience", "x"],
+            "trainer.callbacks.patience: expected int. Got value: x",
+        ),
+        (
+            ["--trainer.logger", "WandbLogger", "--trainer.logger.offline", "x"],
+            "trainer.logger.offline: expected bool. Got value: x",
+        ),
+        (
+            ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dri", "x"],
+            "trainer.logger has no option save_dri",
+        ),
+        (["--trainer.strategy", "DDPStrategy", "--trainer.strategy.port", "1"], "trainer.strategy has no option port"),
+        (["--trainer.callbacks", "3"], "trainer.callbacks: expected list or an import path. Got value: 3"),
+        (
+            ["--trainer.callbacks", "[EarlyStopping, 3]"],
+            "trainer.callbacks: expected the class path of a Callback. Got value: ['EarlyStopping', 3]",
+        ),
+        (
+            ["--model.net.adapters", "{vision.mlp: 3}"],
+            "model.net.adapters: expected an import path. Got value: 3. Got value: {'vision.mlp': 3}",
+        ),
+    ],
+)
+def test_a_value_that_has_none_of_the_types_of_its_option_is_refused_in_plain_words(options, says, place, config):
+    assert run("fit", "--config", config, *options).err == f"peclip: error: {says}; see peclip fit --help\n"
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there(place, config):
     assert_refused(run("fit", "--config", config, "--trainer.accelerator", "gpu"), "trainer.accelerator gpu")
