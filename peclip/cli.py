@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 
 from peclip import __version__
 from peclip.errors import INTERRUPTED, InputError, OneLineErrors, in_one_line
-from peclip.streams import open_streams
+from peclip.terminal import open_streams
 
 
 class Command(NamedTuple):

@@ -18,7 +18,6 @@ ORDER = (
             "arguments",
             "terminal",
             "console",
-            "streams",
             "files",
             "json_text",
             "labels",
