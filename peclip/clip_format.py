@@ -1,6 +1,6 @@
-"""Clip format: number, side and normalisation of the frames that a model takes.
+"""Clip format: number, side and normalisation of the frames that a model takes; and the views of a clip in an evaluation.
 
-The model owns it, checkpoints carry it, and data are read to fit it.
+The model owns the format, checkpoints carry it, and data are read to fit it. The views are a choice of the evaluation.
 """
 
 import math
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from numbers import Real
 from typing import Any
 
-from peclip.arguments import check, keep_plain
+from peclip.arguments import check, check_fields, keep_plain
 from peclip.errors import InputError, shown
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -21,6 +21,9 @@ UNIT_MEAN, UNIT_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 MAX_FRAMES = 10_000
 """Largest number of frames per clip: more are a slip of the finger, and would fill the memory."""
+
+MOST_VIEWS = 32
+"""Largest number of views of one kind: each costs as much as the whole evaluation."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,37 @@ class ClipFormat:
         check("other", other, ClipFormat)
         mine, others = asdict(self), asdict(other)
         return {name: (mine[name], others[name]) for name in mine if mine[name] != others[name]}
+
+
+@dataclass(frozen=True)
+class Views:
+    """Views of a clip in an evaluation, each clip with each crop; a clip's probabilities are the means over them.
+
+    The family of VideoMAE tests with several (https://arxiv.org/abs/2203.12602: 5 clips and 3 crops).
+
+    Attributes:
+        clips: choices of T frames, each shifted against the others within the T segments of the clip; 1 to 32. 1 takes the middle.
+        crops: squares of 7/8 of the frame's side, from its left to its right end, enlarged to the whole frame; 1 to 32. 1 takes
+            the whole frame.
+    """
+
+    clips: int = 1
+    crops: int = 1
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name, value in (("clips", self.clips), ("crops", self.crops)):
+            if not 1 <= value <= MOST_VIEWS:
+                raise InputError(f"{name} is {value}, expected 1 to {MOST_VIEWS}", name)
+
+    @property
+    def count(self) -> int:
+        """Number of views of a clip."""
+        return self.clips * self.crops
+
+    def __str__(self) -> str:
+        """Return the views as reports name them."""
+        return f"{self.count} views of each clip: {self.clips} in time, {self.crops} in space"
 
 
 def _is_whole(value: object) -> bool:

@@ -14,9 +14,9 @@ import torch
 import peclip
 from peclip import ClipFormat, InputError, Manifest, PEClip, PEClipModule, Recognizer, VideoDataModule, load_released
 from peclip.arguments import check, checked, python_value
+from peclip.clip_format import Views
 from peclip.data import Augment, Mix
 from peclip.model import MaPLe, SharedAdapter
-from peclip.views import Views
 
 LABELS = ["anger", "fear", "happiness"]
 TABLE = pd.DataFrame({"path": ["a.mp4"], "label": ["fear"]})

@@ -23,7 +23,6 @@ ORDER = (
             "labels",
             "class_texts",
             "clip_format",
-            "views",
             "recipes",
         ),
         *("configuration", "class_paths", "guard"),

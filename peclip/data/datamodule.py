@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import Sampler
 
 from peclip.arguments import check, checked
-from peclip.clip_format import MAX_FRAMES, ClipFormat
+from peclip.clip_format import MAX_FRAMES, ClipFormat, Views
 from peclip.data.augment import Augment, Mix, augment, mix, normalize
 from peclip.data.batch import Batch, Draw, collate
 from peclip.data.dataset import ClipDataset, OnError, begin_work
@@ -32,7 +32,6 @@ from peclip.data.source import DEFAULT_VAL, Validation, check_subjects
 from peclip.data.view_crops import into_views
 from peclip.data.workers import TIMEOUT, AtWork, worker_error
 from peclip.errors import InputError, listed
-from peclip.views import Views
 
 
 class VideoDataModule(RunClips):

@@ -4,7 +4,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from peclip.views import Views
+from peclip.clip_format import Views
 
 SHARE = 7 / 8
 """Side of a crop as a share of the frame's: 224 of 256 pixels, as is usual."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from peclip.clip_format import ClipFormat
+from peclip.clip_format import ClipFormat, Views
 from peclip.errors import InputError, counted, first_line, listed
 from peclip.files import is_not, open_regular, write_json
 from peclip.labels import MOST, label_of
@@ -20,7 +20,6 @@ from peclip.results.records import from_json, read_json
 from peclip.results.scores import Scores, scores
 from peclip.results.selection import EvaluatedSplit, Seen, Selection, Validated
 from peclip.results.training import Training, read_training
-from peclip.views import Views
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 

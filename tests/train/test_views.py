@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
+from peclip.clip_format import Views
 from peclip.data.media.segments import segment_indices
 from peclip.data.view_crops import into_views
 from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.model.views import logits_of
-from peclip.views import Views
 from tests.runs import run
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")

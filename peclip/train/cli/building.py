@@ -5,7 +5,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from peclip.clip_format import MAX_FRAMES
+from peclip.clip_format import MAX_FRAMES, Views
 from peclip.data.augment import Augment, Mix
 from peclip.data.datamodule import VideoDataModule
 from peclip.demo import TASKS, generate
@@ -13,7 +13,6 @@ from peclip.errors import InputError, options_below
 from peclip.train.cli.trained_model import TrainedModel
 from peclip.train.module import PEClipModule
 from peclip.train.runs.checkpoints import LastCheckpoint
-from peclip.views import Views
 
 SECTION_OF = {
     PEClipModule: "model",
