@@ -1,4 +1,4 @@
-"""Turn decoded pixels into the model's input: normalisation, clip-consistent augmentation, mixup and FMix.
+"""Turn decoded pixels into the model's input: normalisation, clip-consistent augmentation, mixup and FMix, and views in evaluation.
 
 Everything runs where the pixels are, on whole batches. The randomness of a clip is a function of (seed, epoch, clip), that
 of mixing of (seed, epoch, step), so a run is the same on any number of workers and devices.
@@ -10,17 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
+from torch.nn import functional as F
 
 from peclip.arguments import check_fields
-from peclip.clip_format import ClipFormat
+from peclip.clip_format import ClipFormat, Views
 from peclip.data.batch import on_device
 from peclip.errors import InputError
 
 # The last word of a random stream's key: it separates these draws from others made with the same seed and epoch.
 _AUGMENT, _MIX = 101, 102
+
+CROP_SHARE = 7 / 8
+"""Side of a crop as a share of the frame's: 224 of 256 pixels, as is usual."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +204,21 @@ def mix(
     return torch.where(own, video, video[partner]), labels, labels[partner], float(mask.mean())
 
 
+def into_views(video: Tensor, views: Views) -> Tensor:
+    """Return the views of clips.
+
+    Args:
+        video: float (B, T * clips, 3, S, S); view i in time is every ``clips``-th frame from i on.
+        views: one or more in time and in space.
+
+    Returns:
+        The video itself if there is only one view, else (B, V, T, 3, S, S).
+    """
+    if views.count == 1:
+        return video
+    return rearrange(_cut_views(video, views.crops), "b s (t v) c h w -> b (v s) t c h w", v=views.clips)
+
+
 def _require(fine: bool, name: str, value: object, expected: str) -> None:
     if not fine:
         raise InputError(f"{name} is {value}, expected {expected}", *name.split(" plus "))
@@ -278,3 +296,16 @@ def _fmix_mask(rng: np.random.Generator, share: float, decay: float, height: int
     own = round(share * height * width)
     mask[np.argsort(noise)[height * width - own :]] = True
     return rearrange(mask, "(h w) -> h w", h=height)
+
+
+def _cut_views(video: Tensor, count: int) -> Tensor:
+    """Return the crops (B, count, T, 3, S, S) of clips (B, T, 3, S, S), from left to right."""
+    if count == 1:
+        return video[:, None]
+    side, frames = video.shape[-1], rearrange(video, "b t c h w -> (b t) c h w")
+    small = max(round(CROP_SHARE * side), 1)
+    top, room = (side - small) // 2, side - small
+    lefts = [round(number * room / (count - 1)) for number in range(count)]
+    cut = [frames[..., top : top + small, left : left + small] for left in lefts]
+    large = [F.interpolate(each, (side, side), mode="bilinear", align_corners=False) for each in cut]
+    return rearrange(large, "s (b t) c h w -> b s t c h w", b=len(video))

@@ -16,7 +16,7 @@ from torch.utils.data import Sampler
 
 from peclip.arguments import check, checked
 from peclip.clip_format import MAX_FRAMES, ClipFormat, Views
-from peclip.data.augment import Augment, Mix, augment, mix, normalize
+from peclip.data.augment import Augment, Mix, augment, into_views, mix, normalize
 from peclip.data.batch import Batch, Draw, collate
 from peclip.data.dataset import ClipDataset, OnError, begin_work
 from peclip.data.forking import METHOD, start_server
@@ -29,7 +29,6 @@ from peclip.data.samplers import EvalSampler, ShardSampler, TrainSampler, evalua
 from peclip.data.shared_memory import check_shared_memory, collate_shared
 from peclip.data.soft_labels import check_soft_labels
 from peclip.data.source import DEFAULT_VAL, Validation, check_subjects
-from peclip.data.view_crops import into_views
 from peclip.data.workers import TIMEOUT, AtWork, worker_error
 from peclip.errors import InputError, listed
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from peclip.clip_format import Views
+from peclip.data.augment import into_views
 from peclip.data.media.segments import segment_indices
-from peclip.data.view_crops import into_views
 from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.model.views import logits_of
