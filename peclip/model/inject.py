@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from peclip.model.backbones.contract import Tower
 from peclip.model.blocks import PLAIN, BlockExecution, BlockForward, Flow
 from peclip.model.fast.frozen import linear_of_last
+from peclip.model.modules import check_returned
 from peclip.model.parts.adapters import Adapter, Place, is_token_wise
-from peclip.model.parts.foreign import check_returned
 from peclip.model.precision import autocast_dtype
 
 BLOCK = "block"

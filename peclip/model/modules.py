@@ -1,10 +1,15 @@
-"""Make adapters, prompts and trained norms for a backbone, from factories."""
+"""Make adapters, prompts and trained norms for a backbone, from factories, and check parts of other packages.
 
+Of a part of another package nothing is known but its base class, so that what it returns is checked.
+"""
+
+import re
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from inspect import signature
 from typing import Any, get_args, get_type_hints
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
@@ -13,17 +18,18 @@ from peclip.errors import InputError, listed, shown
 from peclip.model.backbones.contract import Backbone
 from peclip.model.io.spec import Spec, class_of, describe
 from peclip.model.parts.adapters import Adapter, AdapterFactory, Takes
-from peclip.model.parts.foreign import is_foreign
 from peclip.model.parts.norms import TrainedNorms, copy_norms
 from peclip.model.parts.prompts import MOST_TOKENS, Prompts
 from peclip.model.parts.temporal import TemporalHead
-from peclip.model.sites import expand_site
 
 PromptFactory = Callable[[int, int, int], Prompts]
 """Makes prompts for the width of the text tower, that of the vision tower, and the blocks of the shorter of their towers."""
 
 TemporalFactory = Callable[[int], TemporalHead]
 """Makes a temporal head for features of a width."""
+
+SITES = ("vision.attention", "vision.mlp", "vision.block", "text.attention", "text.mlp", "text.block")
+"""Every self-attention, MLP or whole block of a tower."""
 
 
 def chosen(adapters: Mapping[str, AdapterFactory], without: Collection[str]) -> dict[str, AdapterFactory]:
@@ -71,6 +77,33 @@ def check_factory(name: str, factory: Callable[..., nn.Module], kind: type[nn.Mo
         return
     for argument in factory.keywords.keys() & types.keys():
         check(f"{name}: {found.__name__}: {argument}", factory.keywords[argument], types[argument])
+
+
+def expand_site(site: str, blocks: Mapping[str, int]) -> list[tuple[str, str, int]]:
+    """Resolve a site such as ``vision.mlp`` or ``vision.mlp[6:12]`` to (tower, part, block) triples.
+
+    Args:
+        site: one of :data:`SITES`, optionally with a slice of its blocks.
+        blocks: number of blocks by tower.
+
+    Raises:
+        InputError: no such site, or no block in the slice; the message lists the valid ones.
+    """
+    match = re.fullmatch(r"(\w+\.\w+)(?:\[(-?\d+)?:(-?\d+)?\])?", site)
+    if not match or match[1] not in SITES:
+        raise InputError(
+            f"adapters: unknown site {site!r}, expected one of {', '.join(SITES)}, optionally with blocks as in "
+            f"{SITES[1]}[6:12]",
+            "adapters",
+        )
+    tower, part = match[1].split(".")
+    start, stop = (int(text) if text else None for text in (match[2], match[3]))
+    chosen = range(blocks[tower])[start:stop]
+    if not chosen:
+        raise InputError(
+            f"adapters: site {site!r} matches no block, {match[1]} has blocks 0 to {blocks[tower] - 1}", "adapters"
+        )
+    return [(tower, part, block) for block in chosen]
 
 
 def build_adapters(backbone: Backbone, adapters: Mapping[str, AdapterFactory]) -> nn.ModuleDict:
@@ -189,6 +222,30 @@ def build_norms(backbone: Backbone, norms: TrainedNorms | None) -> nn.ModuleDict
     """Copy the norms of the towers of a backbone that are to train."""
     towers = [tower.module for name, tower in backbone.towers.items() if norms in ("both", name)]
     return copy_norms(backbone.clip, towers)
+
+
+def is_foreign(part: nn.Module) -> bool:
+    """Return whether a part is of another package."""
+    return not type(part).__module__.startswith("peclip.")
+
+
+def check_returned(kind: str, part: nn.Module, found: Any, shape: tuple[int, ...]) -> None:
+    """Check that a part of another package has returned a tensor of a shape: others would be broadcast without a word.
+
+    Args:
+        kind: kind of the part, for the message.
+        part: part of any package.
+        found: value that it has returned.
+        shape: shape that is expected.
+
+    Raises:
+        InputError: it has returned something else.
+    """
+    if torch.compiler.is_compiling() or torch.compiler.is_exporting() or not is_foreign(part):
+        return
+    if not isinstance(found, Tensor) or found.shape != shape:
+        what = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise InputError(f"{kind}: {type(part).__name__} returns {what}, expected shape {tuple(shape)}", kind)
 
 
 def _child(modules: nn.ModuleDict, name: str) -> nn.ModuleDict:

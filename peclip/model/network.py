@@ -21,9 +21,8 @@ from peclip.model.blocks import PLAIN, BlockExecution, Flow
 from peclip.model.build import Built
 from peclip.model.fast.frozen import hold_in
 from peclip.model.inject import Handle, LayerForward, attach, narrow, uses_one_token
-from peclip.model.modules import placed
+from peclip.model.modules import check_returned, is_foreign, placed
 from peclip.model.parts.adapters import Adapter
-from peclip.model.parts.foreign import check_returned, is_foreign
 from peclip.model.parts.nested import each_layer
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import TemporalHead
