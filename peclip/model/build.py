@@ -27,7 +27,7 @@ from peclip.model.modules import (
     check_takes_width,
 )
 from peclip.model.parts.adapters import Adapter, AdapterFactory
-from peclip.model.parts.norms import TrainedNorms
+from peclip.model.parts.in_place import TrainedNorms
 from peclip.model.parts.peft import make_layers
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import MeanPool, TemporalHead

@@ -18,7 +18,7 @@ from peclip.errors import InputError, listed, shown
 from peclip.model.backbones.contract import Backbone
 from peclip.model.io.spec import Spec, class_of, describe
 from peclip.model.parts.adapters import Adapter, AdapterFactory, Takes
-from peclip.model.parts.norms import TrainedNorms, copy_norms
+from peclip.model.parts.in_place import TrainedNorms, copy_norms
 from peclip.model.parts.prompts import MOST_TOKENS, Prompts
 from peclip.model.parts.temporal import TemporalHead
 

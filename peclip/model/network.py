@@ -23,7 +23,7 @@ from peclip.model.fast.frozen import hold_in
 from peclip.model.inject import Handle, LayerForward, attach, narrow, uses_one_token
 from peclip.model.modules import check_returned, is_foreign, placed
 from peclip.model.parts.adapters import Adapter
-from peclip.model.parts.nested import each_layer
+from peclip.model.parts.in_place import each_layer
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import TemporalHead
 from peclip.model.precision import without_autocast

@@ -23,7 +23,7 @@ from peclip.model.io.trained import Trained
 from peclip.model.modules import PromptFactory, TemporalFactory, chosen
 from peclip.model.network import Network
 from peclip.model.parts.adapters import PE_CLIP, AdapterFactory
-from peclip.model.parts.norms import TrainedNorms
+from peclip.model.parts.in_place import TrainedNorms
 from peclip.model.parts.peft_config import PeftMethod, describe_method
 from peclip.model.parts.prompts import MaPLe
 from peclip.model.parts.temporal import MeanPool

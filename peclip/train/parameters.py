@@ -7,7 +7,7 @@ from torch import nn
 
 from peclip.errors import InputError
 from peclip.model import PEClip
-from peclip.model.parts.nested import each_layer
+from peclip.model.parts.in_place import each_layer
 
 UNDECAYED = "norms"
 """The group without weight decay, which would pull the weights of pretrained norms from about 1 to 0."""

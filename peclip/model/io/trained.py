@@ -14,7 +14,7 @@ from peclip.labels import class_names
 from peclip.model.backbones.contract import Backbone
 from peclip.model.io.spec import Spec, check_import, resolve, with_lists
 from peclip.model.parts.adapters import Adapter
-from peclip.model.parts.norms import TrainedNorms
+from peclip.model.parts.in_place import TrainedNorms
 from peclip.model.parts.peft_config import method_of
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import TemporalHead

@@ -13,7 +13,7 @@ from torch import nn
 
 from peclip.errors import InputError, shown
 from peclip.model.io.spec import Spec
-from peclip.model.parts.nested import nested
+from peclip.model.parts.in_place import nested
 from peclip.model.parts.peft_config import errors_in_one_line, method_of, peft_package
 from peclip.model.skeleton import empty_copy
 
@@ -27,7 +27,7 @@ def make_layers(model: nn.Module, spec: Spec) -> nn.ModuleDict:
 
     Returns:
         The layers, nested by the names of the modules that they are made for; see
-        :func:`peclip.model.parts.nested.each_layer`.
+        :func:`peclip.model.parts.in_place.each_layer`.
 
     Raises:
         InputError: as :func:`method_of`; a target matches no linear layer; the method would train or change weights of the model;

@@ -6,7 +6,7 @@ import torch
 from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.model.io.checkpoint import from_checkpoint, to_checkpoint
-from peclip.model.parts.nested import each_layer
+from peclip.model.parts.in_place import each_layer
 from tests.model.small import build, logits, size, stir, trainable
 
 

@@ -9,7 +9,7 @@ from peclip.errors import InputError
 from peclip.model import PEClip, read_trained
 from peclip.model.arithmetic import clip_flops
 from peclip.model.io.checkpoint import from_checkpoint, to_checkpoint
-from peclip.model.parts.nested import each_layer
+from peclip.model.parts.in_place import each_layer
 from peclip.model.parts.peft_config import METHODS, describe_method, method_of
 from peclip.train.cli.arguments import check_peft
 from tests.model.small import build, clips, size, stir, trainable, with_whole_blocks
