@@ -10,14 +10,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from peclip.model.backbones.freeze import empty_copy
 from peclip.model.peclip import PEClip
-from peclip.model.skeleton import empty_copy
 
 
 def meta_copy(net: PEClip) -> PEClip:
     """Return a copy on the meta device, in evaluation mode, fp32, and not compiled: its operations can be counted.
 
-    No weight is copied, see :func:`peclip.model.skeleton.empty_copy`.
+    No weight is copied, see :func:`peclip.model.backbones.freeze.empty_copy`.
     """
     twin = empty_copy(net, [net.backbone.tokenizer])
     twin.run_plainly()

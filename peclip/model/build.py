@@ -13,6 +13,7 @@ from peclip.class_texts import Texts
 from peclip.clip_format import CLIP_MEAN, CLIP_STD, UNIT_MEAN, UNIT_STD, ClipFormat
 from peclip.errors import InputError, first_line, shown
 from peclip.model.backbones.contract import Backbone
+from peclip.model.backbones.freeze import empty_copy
 from peclip.model.backbones.load import load_backbone, load_tokenizer_of_clip
 from peclip.model.io.fits import check_backbone, check_state
 from peclip.model.io.spec import Spec, class_of, describe, resolve
@@ -31,7 +32,6 @@ from peclip.model.parts.in_place import TrainedNorms
 from peclip.model.parts.peft import make_layers
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import MeanPool, TemporalHead
-from peclip.model.skeleton import empty_copy
 from peclip.model.tokens import check_tokens, tokenize
 
 Normalize = Literal["backbone", "none"]

@@ -1,10 +1,11 @@
-"""Freeze a model of transformers, and let its attention and activations save time and memory for gradients."""
+"""Freeze a model of transformers, with faster layers that save memory for gradients, and make models without weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from copy import deepcopy
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPModel, MetaClip2Model, PreTrainedModel
 from transformers.activations import QuickGELUActivation
 
@@ -14,6 +15,8 @@ from peclip.model.fast.frozen import QuickGELU
 from peclip.model.weights import PRECISIONS
 
 Model = TypeVar("Model", bound=PreTrainedModel)
+
+Kind = TypeVar("Kind", bound=nn.Module)
 
 
 def freeze(model: Model) -> Model:
@@ -57,3 +60,18 @@ def with_weights(model: Model, find: Callable[[str], Tensor]) -> Model:
         if name.endswith("position_ids"):  # no state dict has them
             positions.copy_(torch.arange(positions.shape[-1]))
     return freeze(model)
+
+
+def empty_copy(module: Kind, shared: Iterable[Any] = ()) -> Kind:
+    """Return a copy of a module, with its hooks, on the meta device and in fp32: it takes no memory and computes nothing.
+
+    Args:
+        module: module to copy.
+        shared: objects that the copy has in common with it.
+    """
+    memo: dict[int, Any] = {id(each): each for each in shared}
+    for buffer in module.buffers():
+        memo[id(buffer)] = torch.empty(buffer.shape, dtype=buffer.dtype, device="meta")
+    for weight in module.parameters():
+        memo[id(weight)] = nn.Parameter(torch.empty(weight.shape, device="meta"), weight.requires_grad)
+    return deepcopy(module, memo)

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from peclip.errors import InputError, shown
+from peclip.model.backbones.freeze import empty_copy
 from peclip.model.io.spec import Spec
 from peclip.model.parts.in_place import nested
 from peclip.model.parts.peft_config import errors_in_one_line, method_of, peft_package
-from peclip.model.skeleton import empty_copy
 
 
 def make_layers(model: nn.Module, spec: Spec) -> nn.ModuleDict:
