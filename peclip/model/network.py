@@ -27,8 +27,7 @@ from peclip.model.parts.in_place import each_layer
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import TemporalHead
 from peclip.model.precision import without_autocast
-from peclip.model.text_cache import TextCache
-from peclip.model.tokens import tokenize_texts
+from peclip.model.texts import TextCache, tokenize_texts
 
 PART_CLASSES = (Adapter, Prompts, TemporalHead)
 """Base classes of the parts that may be of another package."""

@@ -1,6 +1,10 @@
-"""Class texts as token ids, with placeholders for the prompts."""
+"""Class texts as the text tower reads them: token ids with placeholders for the prompts; and their features, which are kept.
 
-from collections.abc import Mapping, Sequence
+Features are computed again when a weight that they depend on has changed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,6 +12,7 @@ from torch import Tensor
 from peclip.class_texts import Texts, same_texts, texts_of
 from peclip.errors import InputError, shown
 from peclip.model.backbones.contract import Backbone
+from peclip.model.precision import autocast_dtype
 
 
 def tokenize(backbone: Backbone, texts: Mapping[str, Texts], prompt_length: int) -> tuple[Tensor, Tensor]:
@@ -115,6 +120,35 @@ def check_tokens(token_ids: Tensor, classes: int, backbone: Backbone, prompt_len
                 )
 
 
+class TextCache:
+    """Keeps the features of the class texts, with and without adapters and prompts."""
+
+    def __init__(self) -> None:
+        self._kept: dict[bool, tuple[Any, Tensor]] = {}
+
+    def get(self, bare: bool, device: torch.device, weights: Sequence[Tensor], compute: Callable[[], Tensor]) -> Tensor:
+        """Return the features, computed again if the device, the precision or a weight has changed.
+
+        Args:
+            bare: whether they are those of the model without adapters and prompts.
+            device: device on which they are computed.
+            weights: all tensors that they depend on.
+            compute: function that computes them.
+        """
+        key = (device, autocast_dtype(device), *map(_state, weights))
+        known, features = self._kept.get(bare, (None, None))
+        if features is None or known != key:
+            with torch.inference_mode(False), torch.no_grad():  # training steps may use what an evaluation has computed
+                features = compute()
+            if not any(weight.is_inference() for weight in weights):  # their versions are not counted
+                self._kept[bare] = (key, features)
+        return features
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
+
+
 def _ids(backbone: Backbone, text: str) -> list[int]:
     if backbone.tokenizer is None:
         raise InputError(f"texts: {backbone.name!r} has no tokenizer, only ready-made token ids", "texts")
@@ -138,3 +172,12 @@ def _check_known(backbone: Backbone, label: str, row: list[int]) -> None:
             f"knows {backbone.vocabulary} tokens, from 0: remove it from the text, or use a text tower with a row for it",
             "texts",
         )
+
+
+def _state(weight: Tensor) -> tuple[int, int, int]:
+    """Return values that change with a weight: steps count up its version, and moving or converting it takes new memory."""
+    try:
+        memory = weight.data_ptr()
+    except RuntimeError:  # a sharded weight has no memory of its own, and is not moved
+        memory = 0
+    return id(weight), 0 if weight.is_inference() else weight._version, memory
