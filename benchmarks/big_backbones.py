@@ -32,7 +32,7 @@ from peclip.bench.sizes import SIZES, random_config
 from peclip.cli import main as peclip
 from peclip.demo import CLIP
 from peclip.demo.tasks import demo
-from peclip.model.fast.allocator import M_MMAP_THRESHOLD
+from peclip.model.device import M_MMAP_THRESHOLD
 from peclip.model.parts.prompts import DEPTH
 
 RECIPE = Path(__file__).parents[1] / "configs" / "ferv39k.yaml"

@@ -30,7 +30,7 @@ from peclip.labels import SEVEN
 from peclip.model import PEClip
 from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.freeze import freeze
-from peclip.model.fast.allocator import keep_freed_memory
+from peclip.model.device import keep_freed_memory
 
 VISION = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
 TEXT = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8}

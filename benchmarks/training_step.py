@@ -31,8 +31,7 @@ from peclip.bench.measure import timed
 from peclip.bench.report import memory_entry, rates
 from peclip.bench.sizes import backbone_of, random_config, random_tokens
 from peclip.model import PEClip
-from peclip.model.device import find_device
-from peclip.model.fast.allocator import keep_freed_memory
+from peclip.model.device import find_device, keep_freed_memory
 from peclip.model.parts.prompts import DEPTH
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

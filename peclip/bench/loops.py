@@ -31,11 +31,9 @@ from peclip.data.batch import Batch
 from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.model.arithmetic import meta_copy
-from peclip.model.device import find_device
-from peclip.model.fast.allocator import keep_freed_memory
+from peclip.model.device import best_precision, find_device, keep_freed_memory
 from peclip.model.io import Trained, read_trained
 from peclip.model.io.spec import trusting
-from peclip.model.precision import best_precision
 from peclip.train.cli.command import NOISE
 from peclip.train.module import PEClipModule
 

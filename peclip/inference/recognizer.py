@@ -22,9 +22,8 @@ from peclip.inference.faces import Detector, detector_of
 from peclip.inference.sources import checked_frames, read_frames
 from peclip.inference.windows import Box, Sight, Stretch, View, Window, Windows, present
 from peclip.model import PEClip, read_trained
-from peclip.model.device import find_device
+from peclip.model.device import best_precision, computed_in, find_device
 from peclip.model.fast.int8 import in_int8
-from peclip.model.precision import best_precision, computed_in
 
 WAITING = 3
 """Largest number of windows that wait for the model: with crops of sixteen faces each, they take 115 MB."""

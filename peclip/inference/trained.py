@@ -10,7 +10,7 @@ from peclip.errors import InputError, shown
 from peclip.labels import SEVEN, divided
 from peclip.model import PEClip, read_trained
 from peclip.model.backbones.clip import DEFAULT_BACKBONE
-from peclip.model.fast.allocator import keep_freed_memory
+from peclip.model.device import keep_freed_memory
 from peclip.model.io.spec import trusting
 
 ZERO_SHOT = "zero-shot"

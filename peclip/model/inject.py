@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from peclip.model.backbones.contract import Tower
 from peclip.model.blocks import PLAIN, BlockExecution, BlockForward, Flow
+from peclip.model.device import autocast_dtype
 from peclip.model.fast.frozen import linear_of_last
 from peclip.model.modules import check_returned
 from peclip.model.parts.adapters import Adapter, Place, is_token_wise
-from peclip.model.precision import autocast_dtype
 
 BLOCK = "block"
 """Part of a site that is a whole block."""

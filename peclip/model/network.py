@@ -19,6 +19,7 @@ from peclip.clip_format import ClipFormat
 from peclip.errors import InputError, shown
 from peclip.model.blocks import PLAIN, BlockExecution, Flow
 from peclip.model.build import Built
+from peclip.model.device import without_autocast
 from peclip.model.fast.frozen import hold_in
 from peclip.model.inject import Handle, LayerForward, attach, narrow, uses_one_token
 from peclip.model.modules import check_returned, is_foreign, placed
@@ -26,7 +27,6 @@ from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.in_place import each_layer
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import TemporalHead
-from peclip.model.precision import without_autocast
 from peclip.model.texts import TextCache, tokenize_texts
 
 PART_CLASSES = (Adapter, Prompts, TemporalHead)

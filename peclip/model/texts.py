@@ -12,7 +12,7 @@ from torch import Tensor
 from peclip.class_texts import Texts, same_texts, texts_of
 from peclip.errors import InputError, shown
 from peclip.model.backbones.contract import Backbone
-from peclip.model.precision import autocast_dtype
+from peclip.model.device import autocast_dtype
 
 
 def tokenize(backbone: Backbone, texts: Mapping[str, Texts], prompt_length: int) -> tuple[Tensor, Tensor]:

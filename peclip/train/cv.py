@@ -17,7 +17,7 @@ from peclip.data.source import split_source
 from peclip.errors import InputError, options_below
 from peclip.files import file_errors, write_text
 from peclip.labels import class_names
-from peclip.model.precision import best_precision
+from peclip.model.device import best_precision
 from peclip.results.crossval import RESULTS, print_summary, summarise, write_summary
 from peclip.results.evaluation import read_evaluation
 from peclip.results.options import OPTIONS, read_options

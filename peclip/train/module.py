@@ -16,8 +16,8 @@ from peclip.data.batch import NO_INDEX, Batch
 from peclip.errors import InputError, check_not_negative, options_below
 from peclip.model import PEClip, Trained
 from peclip.model.arithmetic import clip_flops
+from peclip.model.device import check_precision
 from peclip.model.io.checkpoint import from_checkpoint, to_checkpoint
-from peclip.model.precision import check_precision
 from peclip.train.averages import restore_averages, without_frozen
 from peclip.train.class_weights import ClassWeights, loss_of
 from peclip.train.cluster.ranks import mean_over_ranks

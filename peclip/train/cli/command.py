@@ -15,7 +15,7 @@ from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError, OneLineErrors, in_one_line
 from peclip.files import file_errors
 from peclip.guard import guarded
-from peclip.model.fast.allocator import keep_freed_memory
+from peclip.model.device import keep_freed_memory
 from peclip.model.io.spec import trusting
 from peclip.train.callbacks.console import EpochLines, Progress, StartSummary
 from peclip.train.callbacks.finite_loss import FiniteLoss

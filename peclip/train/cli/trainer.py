@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ProgressBar
 
 from peclip.data.datamodule import VideoDataModule
 from peclip.errors import InputError, counted, in_one_line, listed, options_below
-from peclip.model.precision import best_precision
+from peclip.model.device import best_precision
 from peclip.results.options import by_name
 from peclip.train.cluster.ranks import say_once
 from peclip.train.module import PEClipModule
