@@ -24,8 +24,7 @@ from PIL import Image
 from torchcodec.decoders import VideoDecoder
 
 from peclip.bench.texture import SIDE, write_textured
-from peclip.data.media.clip import count_frames, read_clip
-from peclip.data.media.segments import segment_indices
+from peclip.data.media.clip import count_frames, read_clip, segment_indices
 
 FRAMES = 16
 

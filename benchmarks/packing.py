@@ -30,8 +30,7 @@ from jpeg import write_folder
 from peclip.bench.texture import SIDE, write_textured
 from peclip.data.manifest import Manifest
 from peclip.data.media.canvas import Canvas
-from peclip.data.media.clip import read_clip
-from peclip.data.media.segments import segment_indices
+from peclip.data.media.clip import read_clip, segment_indices
 from peclip.data.media.shard import open_shard
 from peclip.data.pack import Packing, pack
 

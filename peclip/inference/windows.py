@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from peclip.data.media.clip import segment_indices
 from peclip.data.media.container import HELD
-from peclip.data.media.segments import segment_indices
 from peclip.errors import InputError
 
 FEWEST, SPARE = 64, 4

@@ -32,9 +32,9 @@ HOOKS = {
     "lightning.pytorch.loops.fit_loop:_FitLoop.reset": "the same",
     "lightning.pytorch.trainer.connectors.logger_connector.logger_connector:_LoggerConnector.log_metrics": "see training_time",
     "lightning.pytorch:Trainer.__init__": "its annotations, see NUMBERS",
-    "torch:cpu._is_avx512_bf16_supported": "the default precision on a CPU, see model/precision",
+    "torch:cpu._is_avx512_bf16_supported": "the default precision on a CPU, see model/device",
     "torch:cpu._is_amx_tile_supported": "the same",
-    "torch:ops.mkldnn._is_mkldnn_bf16_supported": "the default precision on a CPU, see model/precision",
+    "torch:ops.mkldnn._is_mkldnn_bf16_supported": "the default precision on a CPU, see model/device",
     "torch.nn.parallel:DistributedDataParallel._set_params_and_buffers_to_ignore_for_model": "see cluster/sharded",
 }
 """Path of each hook, and the reason why it is overridden or called."""

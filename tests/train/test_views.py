@@ -9,7 +9,7 @@ import torch
 
 from peclip.clip_format import Views
 from peclip.data.augment import into_views
-from peclip.data.media.segments import segment_indices
+from peclip.data.media.clip import segment_indices
 from peclip.errors import InputError
 from peclip.model import PEClip
 from peclip.train.evaluation import logits_of

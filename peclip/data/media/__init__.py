@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 from peclip._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from peclip.data.media.clip import count_frames, every_frame, read_clip, stream_frames
-    from peclip.data.media.segments import segment_indices
+    from peclip.data.media.clip import count_frames, every_frame, read_clip, segment_indices, stream_frames
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -14,7 +13,7 @@ else:
             "count_frames": "peclip.data.media.clip",
             "every_frame": "peclip.data.media.clip",
             "read_clip": "peclip.data.media.clip",
-            "segment_indices": "peclip.data.media.segments",
+            "segment_indices": "peclip.data.media.clip",
             "stream_frames": "peclip.data.media.clip",
         },
     )

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from peclip.data.media.clip import ChosenFrames, clip_frames
-from peclip.data.media.segments import segment_indices
+from peclip.data.media.clip import ChosenFrames, clip_frames, segment_indices
 from peclip.errors import InputError
 from peclip.inference.crops import FoundFaces, cut_out
 from peclip.inference.faces import Detector

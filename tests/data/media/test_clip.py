@@ -11,8 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from peclip.data.media.clip import count_frames, every_frame, read_clip, stream_frames
-from peclip.data.media.segments import segment_indices
+from peclip.data.media.clip import count_frames, every_frame, read_clip, segment_indices, stream_frames
 from peclip.errors import InputError
 from tests.media import numbered_frames, write_frames, write_video
 

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from peclip.data.media import decode
-from peclip.data.media.clip import read_clip
+from peclip.data.media.clip import read_clip, segment_indices
 from peclip.data.media.planned import open_planned
-from peclip.data.media.segments import segment_indices
 from peclip.errors import InputError
 from tests.media import write_video
 

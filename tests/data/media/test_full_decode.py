@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from peclip.data.media.clip import count_frames, read_clip
-from peclip.data.media.segments import segment_indices
+from peclip.data.media.clip import count_frames, read_clip, segment_indices
 from tests.lacking import SHARED, needs
 from tests.media import write_video
 from tests.scenes import Visit, film

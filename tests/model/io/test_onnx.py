@@ -15,8 +15,7 @@ from torch.torch_version import TorchVersion
 
 from peclip.clip_format import ClipFormat
 from peclip.data.augment import normalize
-from peclip.data.media.clip import read_clip
-from peclip.data.media.segments import segment_indices
+from peclip.data.media.clip import read_clip, segment_indices
 from peclip.errors import InputError
 from peclip.model import (
     Adapter,
