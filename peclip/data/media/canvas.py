@@ -18,7 +18,7 @@ from einops import rearrange
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from peclip.data.media.budget import Budget, check_scans
-from peclip.data.media.pointer import check_pointer
+from peclip.data.media.incomplete import check_pointer
 from peclip.errors import InputError
 from peclip.files import open_regular
 

@@ -22,8 +22,7 @@ from av.video.stream import VideoStream
 
 from peclip.data.media.budget import IN_UNITS, check_scans, check_units
 from peclip.data.media.canvas import MAX_PIXELS, check_pixels, picture_kind, reason
-from peclip.data.media.pointer import check_pointer
-from peclip.data.media.truncation import is_truncated
+from peclip.data.media.incomplete import check_pointer, is_truncated
 from peclip.errors import InputError, counted
 
 Window = tuple[float | None, float | None]

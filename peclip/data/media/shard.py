@@ -25,7 +25,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from peclip.data.media.budget import Budget, check_scans
 from peclip.data.media.canvas import MAX_PIXELS, Canvas, reason, slots_of
-from peclip.data.media.pointer import check_pointer
+from peclip.data.media.incomplete import check_pointer
 from peclip.data.media.storage import read_file, read_ranges
 from peclip.errors import InputError
 

@@ -1,6 +1,7 @@
-"""Detect from a container's own structure whether the end of a video file is missing.
+"""Detect files that are incomplete: videos without their end, and pointers of Git LFS.
 
-FFmpeg reads a cut file as a shorter one. Frames chosen from it would be other frames than those of the whole video, so
+A pointer is the short text that a clone has in the place of a large file until it is fetched. That the end of a video is missing is
+detected from the container's own structure: FFmpeg reads a cut file as a shorter one. Frames chosen from it would be other frames than those of the whole video, so
 the sizes that the container declares are compared with what is there.
 """
 
@@ -10,9 +11,12 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from peclip.errors import InputError
 from peclip.files import open_regular
 
 _SEGMENT = b"\x18\x53\x80\x67"  # the element of Matroska that holds all others
+
+_POINTER = b"version https://git-lfs"
 
 
 def is_truncated(path: Path, container: str) -> bool:
@@ -30,6 +34,29 @@ def is_truncated(path: Path, container: str) -> bool:
         return False
     with open_regular(path) as file:
         return check(file, os.fstat(file.fileno()).st_size)
+
+
+def check_pointer(path: Path | str, data: bytes | None = None) -> None:
+    """Refuse a pointer of Git LFS; call it if a file cannot be read, to say why.
+
+    Args:
+        path: the file.
+        data: bytes of the file, if they have been read.
+
+    Raises:
+        InputError: it is one.
+    """
+    if data is None:
+        try:
+            with open_regular(path) as file:
+                data = file.read(len(_POINTER))
+        except OSError:  # the caller has an error for that
+            return
+    if data.startswith(_POINTER):
+        raise InputError(
+            f"{path}: is a pointer of Git LFS, not the file itself: fetch it with git lfs pull, or for CREMA-D with peclip "
+            "download cremad"
+        )
 
 
 def _number(data: bytes) -> int:

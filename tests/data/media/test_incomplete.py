@@ -1,4 +1,4 @@
-"""A video that is cut anywhere is either read as the whole video would be, or refused."""
+"""A video that is cut anywhere is either read as the whole video would be, or refused, and so is what Git LFS has not fetched."""
 
 from pathlib import Path
 
@@ -20,6 +20,10 @@ CONTAINERS = {
     "a.flv": {},
     "a.ts": {},
 }
+
+POINTER = (
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32\nsize 12345\n"
+)
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
@@ -61,3 +65,19 @@ def test_a_flash_file_without_back_references_is_read(tmp_path: Path):
     clip, data = read_clip(path, 8, 32), path.read_bytes()
     path.write_bytes(data[:-4] + b"\0\0\0\0")
     assert torch.equal(read_clip(path, 8, 32), clip)
+
+
+@pytest.mark.parametrize("name", ["a.flv", "a.mp4", "frames/1.jpg", "shard-00000.zip/0000000"])
+def test_a_pointer_of_git_lfs_is_named_with_the_command_that_fetches_the_file(name, tmp_path):
+    folder = name.partition("/")[0]
+    file = tmp_path / (name if folder == "frames" else folder)
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(POINTER)
+    with pytest.raises(InputError, match=r": is a pointer of Git LFS, not the file itself: fetch it with git lfs pull"):
+        read_clip(tmp_path / (folder if folder == "frames" else name), 4, 32)
+
+
+def test_a_text_that_is_no_pointer_is_no_video(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"version 1" * 100)
+    with pytest.raises(InputError, match="not a video"):
+        read_clip(tmp_path / "a.mp4", 4, 32)
