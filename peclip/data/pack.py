@@ -20,9 +20,8 @@ from einops import rearrange
 from PIL import Image
 from rich.progress import Progress
 
-from peclip.data.contents import FIND_UNREADABLE, contents_digest
+from peclip.data.contents import FACES_NOTE, FIND_UNREADABLE, CropsState, contents_digest
 from peclip.data.manifest import Manifest
-from peclip.data.manifest.faces_note import STATE, CropsState
 from peclip.data.media.clip import every_frame
 from peclip.data.media.shard import (
     MAX_FRAMES,
@@ -104,7 +103,7 @@ def pack(manifest: Manifest, out: Path, packing: Packing, progress: Progress | N
                     progress.update(task, completed=sum(shards))
         _remove(out, len(shards))
         if (crops := CropsState.read(manifest.source.parent)) is not None:
-            write_json(out / STATE, asdict(crops))
+            write_json(out / FACES_NOTE, asdict(crops))
         return _write_manifest(manifest, out, shards)
 
 

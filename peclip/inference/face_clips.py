@@ -18,9 +18,8 @@ import pandas as pd
 from einops import rearrange
 from rich.progress import Progress
 
-from peclip.data.contents import FIND_UNREADABLE, contents_digest
+from peclip.data.contents import FACES_NOTE, FIND_UNREADABLE, CropsState, contents_digest
 from peclip.data.manifest import Clip, Manifest
-from peclip.data.manifest.faces_note import STATE, CropsState
 from peclip.data.media.clip import clip_frames
 from peclip.data.media.clock import TICK
 from peclip.data.subjects import with_videos
@@ -196,7 +195,7 @@ def _check_folder(out: Path, state: CropsState) -> None:
     if before is None:
         if any(path.name != ".lock" for path in out.iterdir()):
             raise InputError(f"out {out}: holds other files than crops of faces: name a new folder", "out")
-        write_json(out / STATE, asdict(state))
+        write_json(out / FACES_NOTE, asdict(state))
         return
     if before != state:
         raise InputError(f"out {out}: was begun with {before.difference(state)}: name another folder", "out")

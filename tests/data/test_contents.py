@@ -4,9 +4,8 @@ import shutil
 
 import pytest
 
-from peclip.data.contents import contents_digest
+from peclip.data.contents import CropsState, contents_digest
 from peclip.data.manifest import Manifest
-from peclip.data.manifest.faces_note import CropsState
 from peclip.data.media.shard import open_shard
 from peclip.data.pack import Packing, pack
 from peclip.errors import InputError

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from peclip.clip_format import ClipFormat
+from peclip.data.contents import check_crops
 from peclip.data.manifest import Manifest
-from peclip.data.manifest.faces_note import check_crops
 from peclip.data.media.clip import clip_frames
 from peclip.errors import InputError
 from peclip.inference import face_clips

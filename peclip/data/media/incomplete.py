@@ -1,8 +1,8 @@
 """Detect files that are incomplete: videos without their end, and pointers of Git LFS.
 
-A pointer is the short text that a clone has in the place of a large file until it is fetched. That the end of a video is missing is
-detected from the container's own structure: FFmpeg reads a cut file as a shorter one. Frames chosen from it would be other frames than those of the whole video, so
-the sizes that the container declares are compared with what is there.
+A pointer is the short text that a clone has in the place of a large file until it is fetched. FFmpeg reads a video without its end
+as a shorter one; frames chosen from it would be other frames than those of the whole video, so the sizes that the container
+declares are compared with what is there.
 """
 
 from __future__ import annotations

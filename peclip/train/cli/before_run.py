@@ -6,9 +6,9 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 
 from peclip.data.benchmarks.whole_frames import advice_on_whole_frames
+from peclip.data.contents import check_crops
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
-from peclip.data.manifest.faces_note import check_crops
 from peclip.errors import counted, options_below
 from peclip.model import PEClip, Trained
 from peclip.train.callbacks.report import other_classes
