@@ -20,13 +20,13 @@ from peclip.data.augment import Augment, Mix, augment, into_views, mix, normaliz
 from peclip.data.batch import Batch, Draw, collate
 from peclip.data.dataset import ClipDataset, OnError, begin_work
 from peclip.data.forking import METHOD, start_server
+from peclip.data.limits import check_shared_memory, collate_shared
 from peclip.data.loader import Ahead, LateLoader, PredictLoader
 from peclip.data.manifest import Manifest
 from peclip.data.manifest.shared import share_manifests
 from peclip.data.media.shard import check_shards
 from peclip.data.run_clips import RunClips
 from peclip.data.samplers import EvalSampler, ShardSampler, TrainSampler, evaluation_order
-from peclip.data.shared_memory import check_shared_memory, collate_shared
 from peclip.data.soft_labels import check_soft_labels
 from peclip.data.source import DEFAULT_VAL, Validation, check_subjects
 from peclip.data.workers import TIMEOUT, AtWork, worker_error

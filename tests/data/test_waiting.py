@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from peclip.data import shared_memory
+from peclip.data import limits
 from peclip.data.batch import Batch
 from peclip.data.dataset import ClipDataset
 from peclip.data.forking import METHOD, main_module_hidden, start_server
-from peclip.data.shared_memory import check_shared_memory, collate_shared
+from peclip.data.limits import check_shared_memory, collate_shared
 from peclip.data.waiting import Watched
 from peclip.data.workers import AtWork, SilentWorkers, worker_error
 from peclip.errors import InputError
@@ -171,7 +171,7 @@ def test_shared_memory_that_cannot_be_written_to_is_named(state: str, tmp_path: 
     if state == "read-only":
         folder.mkdir()
         monkeypatch.setattr(os, "access", lambda path, mode: False)
-    monkeypatch.setattr(shared_memory, "FOLDER", folder)
+    monkeypatch.setattr(limits, "FOLDER", folder)
     with pytest.raises(InputError, match=f"shm is {state}, .*: set num_workers 0"):
         check_shared_memory(1, [(1, 1)])
 

@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peclip.data.datamodule import VideoDataModule
-from peclip.data.open_files import allow_open_files
+from peclip.data.limits import allow_open_files
 from peclip.errors import InputError, first_line, listed, options_below
 from peclip.model import PEClip
 from peclip.results.options import OPTIONS

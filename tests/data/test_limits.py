@@ -4,7 +4,7 @@ import resource
 
 import pytest
 
-from peclip.data.open_files import allow_open_files
+from peclip.data.limits import allow_open_files
 from peclip.errors import InputError
 
 

@@ -1,6 +1,7 @@
-"""Shared memory, through which worker processes hand over batches: check that there is enough, and report when there is not."""
+"""Limits of the system, open files and shared memory, compared with what worker processes need, before one of them runs out."""
 
 import os
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from peclip.data.batch import Batch, collate
 from peclip.errors import InputError
 
 FOLDER = Path("/dev/shm")
+"""Folder of the shared memory, through which worker processes hand over batches."""
 
 PREFETCH = 2
 """Batches that each process reads ahead."""
@@ -18,6 +20,18 @@ IN_USE = 3
 _SMALL = 5 * 4096  # bytes of the small tensors of a batch: a page each
 _MB = 2**20
 _REMEDY = "set num_workers 0 or a smaller batch_size, or more memory for a container, as docker run --shm-size"
+
+OF_A_WORKER = 9
+"""Open files that the main process holds for a worker: of the loaders of training, validation and test."""
+
+OF_A_RUN = 28
+"""Open files of a run beside them: its standard streams, libraries, logs, and the server that starts workers."""
+
+OF_RANKS = 16
+"""Further open files with several devices: pipes and sockets between the processes."""
+
+ENOUGH = 65536
+"""Open files beyond which a higher limit is of no use."""
 
 
 def check_shared_memory(workers: int, batches: Sequence[tuple[int, int]], copies: int = 1) -> None:
@@ -67,3 +81,29 @@ def collate_shared(batches: Sequence[Batch]) -> Batch:
         raise InputError(
             f"{FOLDER} is full, the shared memory in which batches wait ({str(error).partition(': ')[2]}): {_REMEDY} 1g"
         ) from error
+
+
+def allow_open_files(workers: int, one_device: bool = True) -> None:
+    """Raise the limit of open files as far as this user may, and check that it suffices.
+
+    Args:
+        workers: processes that decode, for each device.
+        one_device: whether there is one device.
+
+    Raises:
+        InputError: the limit is too low.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft != hard:
+        most = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
+        soft = max(soft, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    base = OF_A_RUN + (0 if one_device else OF_RANKS)
+    needed = base + OF_A_WORKER * workers
+    if soft != resource.RLIM_INFINITY and soft < needed and workers:
+        fewer = max((soft - base) // OF_A_WORKER, 0)
+        raise InputError(
+            f"num_workers is {workers}, which needs {needed} open files, but the limit is {soft}: raise it (ulimit -n "
+            f"{max(needed, 1024)}), or set num_workers to at most {fewer}",
+            "num_workers",
+        )
