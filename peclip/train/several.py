@@ -16,9 +16,9 @@ from peclip.data.manifest.soft import soft_columns
 from peclip.data.source import read_source
 from peclip.errors import InputError, first_line, options_below
 from peclip.files import LOCK, locked, read_regular_text
-from peclip.train.cli.building import generate_demo
 from peclip.train.cli.command import command
 from peclip.train.cli.lightning import PEClipCLI
+from peclip.train.cli.options import generate_demo
 from peclip.train.runs.folder import ALLOW, missing_above, remove_folder
 from peclip.train.runs.recorder import given_options
 from peclip.train.runs.start_model import ORIGIN_FILE

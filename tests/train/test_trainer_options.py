@@ -22,10 +22,10 @@ from lightning.pytorch.callbacks import (
 from peclip.errors import InputError
 from peclip.train.callbacks.console import EpochLines, Progress
 from peclip.train.callbacks.evaluation import selection_of
-from peclip.train.cli import dump
 from peclip.train.cli.before_run import say_what_differs
 from peclip.train.cli.checks import check_effects, check_fractions
 from peclip.train.cli.command import _trainer_defaults
+from peclip.train.cli.options import dump
 from peclip.train.cli.trainer import check_monitors, imply_barebones, plugins, refused, replace_bar, without_limit
 from peclip.train.cli.user_errors import as_input_error
 from peclip.train.runs.checkpoints import BestCheckpoint, best_checkpoint
@@ -225,7 +225,7 @@ def test_a_device_is_written_into_the_configuration_as_it_is_read():
     assert "device: cpu" in written
     average = parser.instantiate(parser.parse_string(written)).average
     assert isinstance(average, StochasticWeightAveraging)
-    assert dump.dump({"device": "cpu"}) == "device: cpu\n"
+    assert dump({"device": "cpu"}) == "device: cpu\n"
 
 
 # --- the line of an epoch ---

@@ -36,8 +36,8 @@ from peclip.train.cli.arguments import (
     value_of,
     with_loggers,
 )
-from peclip.train.cli.dump import dump_in_one_line
 from peclip.train.cli.lightning import PEClipCLI
+from peclip.train.cli.options import dump_in_one_line
 from peclip.train.cli.trained_model import TrainedModel, read_model, run_options
 from peclip.train.cli.trainer import LOG_EVERY
 from peclip.train.cluster.ranks import say_once

@@ -22,7 +22,6 @@ from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
 from peclip.train.callbacks.resumed import Resumed
 from peclip.train.callbacks.training_time import Speed, TrainingTime
 from peclip.train.cli.before_run import check_data, check_faces, check_training, say_how_it_evaluates, say_what_differs
-from peclip.train.cli.building import SECTION_OF, build, build_data, generate_demo, give_frames_to_model, replace_source
 from peclip.train.cli.checks import (
     check_averaging,
     check_checkpoint,
@@ -30,7 +29,17 @@ from peclip.train.cli.checks import (
     check_values,
     check_words,
 )
-from peclip.train.cli.options import add_seed, add_shared_options, add_subcommand_options
+from peclip.train.cli.options import (
+    SECTION_OF,
+    add_seed,
+    add_shared_options,
+    add_subcommand_options,
+    build,
+    build_data,
+    generate_demo,
+    give_frames_to_model,
+    replace_source,
+)
 from peclip.train.cli.places import choose_folder, choose_loggers, find_interrupted
 from peclip.train.cli.trained_model import TrainedModel, read_model
 from peclip.train.cli.trainer import (
