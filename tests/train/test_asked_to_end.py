@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from peclip.errors import InputError
-from peclip.train.cluster import shutdown, signals
+from peclip.train.cluster import signals
 from peclip.train.module import PEClipModule
 from tests.runs import run
 
@@ -101,9 +101,9 @@ def test_ctrl_c_within_a_training_is_one_line_and_the_status_of_shells(tmp_path,
     ("status", "ending"), [(130, KeyboardInterrupt), (143, SIGTERMException), (2, SystemExit), (-9, InputError)]
 )
 def test_rank_zero_ends_for_the_reason_of_a_rank_that_it_has_lost(status, ending, monkeypatch):
-    monkeypatch.setattr(shutdown, "_started", [SimpleNamespace(wait=lambda limit: status, kill=lambda: None)])
+    monkeypatch.setattr(signals, "_started", [SimpleNamespace(wait=lambda limit: status, kill=lambda: None)])
     trainer = SimpleNamespace(is_global_zero=True, world_size=2, strategy=SimpleNamespace(launcher=None))
-    with pytest.raises(ending), shutdown.ended_together(trainer):
+    with pytest.raises(ending), signals.ended_together(trainer):
         raise RuntimeError("Connection closed by peer")
 
 

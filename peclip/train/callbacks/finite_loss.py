@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from peclip.data.batch import Batch
 from peclip.errors import InputError
 from peclip.train.cluster.ranks import of_all_ranks
-from peclip.train.cluster.shutdown import reported_by_rank_zero
+from peclip.train.cluster.signals import reported_by_rank_zero
 from peclip.train.outputs import HostCopies
 
 SHOWN = 8

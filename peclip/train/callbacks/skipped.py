@@ -14,7 +14,7 @@ from peclip.files import as_cell, atomic_write
 from peclip.terminal import say
 from peclip.train.callbacks.evaluation import EvaluationCallback
 from peclip.train.callbacks.predictions import ShardWriter
-from peclip.train.cluster.shutdown import reported_by_rank_zero
+from peclip.train.cluster.signals import reported_by_rank_zero
 from peclip.train.outputs import Outputs
 
 FILE = "skipped.csv"

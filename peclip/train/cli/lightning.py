@@ -59,8 +59,7 @@ from peclip.train.cli.trainer import (
 )
 from peclip.train.cli.user_errors import as_input_error
 from peclip.train.cluster.ranks import say_once
-from peclip.train.cluster.shutdown import ended_together
-from peclip.train.cluster.signals import asked_to_end, interrupted_by_ctrl_c, usr1_as_sigterm
+from peclip.train.cluster.signals import asked_to_end, ended_together, interrupted_by_ctrl_c, usr1_as_sigterm
 from peclip.train.private_hooks import HookedCLI, know_rank
 from peclip.train.runs.checkpoints import START, best_checkpoint
 from peclip.train.runs.folder import RUNS
