@@ -18,8 +18,7 @@ from peclip.train.callbacks.evaluation import (
 )
 from peclip.train.callbacks.skipped import skipped_clips
 from peclip.train.parameters import count_parameters, count_trainable
-from peclip.train.runs.own_clips import OwnClips, own_clips
-from peclip.train.runs.validated import validated_before, validated_here
+from peclip.train.runs.own_clips import OwnClips, own_clips, validated_before, validated_here
 
 
 def other_classes(config: ModelConfig, trained: ModelConfig) -> Classes | None:
