@@ -18,8 +18,7 @@ from peclip.clip_format import ClipFormat
 from peclip.data.batch import NO_INDEX, Batch, on_device
 from peclip.data.manifest import Manifest
 from peclip.results.calibration import calibration, draw_calibration
-from peclip.results.figures import draw_confusion
-from peclip.results.mistakes import Mistake, draw_mistakes, worst
+from peclip.results.figures import Mistake, draw_confusion, draw_mistakes, worst
 from peclip.train.callbacks.evaluation import (
     EvaluationCallback,
     evaluated_clips,

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoa
 from PIL import Image
 
 from peclip import __version__
-from peclip.results.mistakes import Mistake
+from peclip.results.figures import Mistake
 
 PACKAGES = ("torch", "lightning", "transformers", "numpy")
 """Packages whose versions a run records."""
