@@ -16,7 +16,7 @@ from peclip.errors import InputError, in_one_line
 from peclip.files import atomic_write
 from peclip.inference.answers import stem_of
 from peclip.inference.app.looks import LOOKS, KeptClips, Look, look_at
-from peclip.inference.explain.heat import spread
+from peclip.inference.explain.relevance import spread
 from peclip.inference.formats import WRITERS
 from peclip.inference.join import bring_together
 from peclip.inference.persons import Person

@@ -10,9 +10,7 @@ from einops import rearrange
 from torch import Tensor
 
 from peclip.data.augment import normalize
-from peclip.inference.explain.answers import margin
-from peclip.inference.explain.heat import heated, spread
-from peclip.inference.explain.rollout import maps
+from peclip.inference.explain.relevance import heated, maps, margin, spread
 from peclip.inference.recognizer import Row
 from peclip.model import PEClip
 from peclip.model.watch import watched

@@ -1,6 +1,8 @@
-"""Deletion and insertion: how well an order of patches tells what an answer depends on, compared with random orders."""
+"""Answers of a model to changed copies of a clip; by deletion and insertion, how well an order of patches tells what they depend on."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -9,13 +11,47 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from peclip.errors import InputError
-from peclip.inference.explain.answers import BatchedModel
+from peclip.model import PEClip
+
+Advance = Callable[[int], object]
+"""Callable that accepts how many more clips are done."""
 
 RANDOM = 3
 """Number of random orders, with whose mean the curves are compared."""
 
 COARSE = 4
 """Cells per side to which a frame is blurred; the blurred frame replaces deleted patches, and keeps the light but no face."""
+
+
+class BatchedModel:
+    """Runs a model on many clips, a few at a time.
+
+    Args:
+        net: the model.
+        batch_size: clips per pass.
+        advance: called after each pass with the number of its clips.
+    """
+
+    def __init__(self, net: PEClip, batch_size: int, advance: Advance = lambda _: None) -> None:
+        self._net, self._batch_size, self._advance = net, batch_size, advance
+
+    def __call__(self, clips: Iterator[Tensor]) -> Tensor:
+        """Return the logits (N, C) of N normalised clips of one length, each float (T, 3, H, W); they are made as needed."""
+        logits = []
+        with torch.inference_mode():
+            while some := list(islice(clips, self._batch_size)):
+                logits.append(self._net(torch.stack(some)).float().cpu())
+                self._advance(len(some))
+        return torch.cat(logits)
+
+    def probabilities(self, clips: Iterator[Tensor]) -> Tensor:
+        """Return the probabilities (N, C) of such clips."""
+        return self._net.probabilities(self(clips))
+
+    def without_each_frame(self, video: Tensor) -> Tensor:
+        """Return the logits (T, C) of a clip of two frames or more, float (T, 3, H, W), when each frame is omitted."""
+        others = (torch.cat([video[:frame], video[frame + 1 :]]) for frame in range(len(video)))
+        return self(others)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,10 +12,9 @@ from peclip.data.media.clip import ChosenFrames, read_chosen
 from peclip.errors import InputError, listed
 from peclip.files import IMAGE_SUFFIXES, atomic_write
 from peclip.inference.cautions import of_model
-from peclip.inference.explain.answers import Advance, BatchedModel, margin
-from peclip.inference.explain.curves import Curve, check_steps, curves
+from peclip.inference.explain.curves import Advance, BatchedModel, Curve, check_steps, curves
 from peclip.inference.explain.curves import passes as passes_of_curves
-from peclip.inference.explain.rollout import maps
+from peclip.inference.explain.relevance import maps, margin
 from peclip.inference.explain.texts import ClassText, fitting_texts
 from peclip.labels import canonical
 from peclip.model import PEClip

@@ -12,7 +12,7 @@ from peclip import __version__
 from peclip.errors import printable
 from peclip.files import write_text
 from peclip.inference.explain.explanation import Explanation
-from peclip.inference.explain.heat import heated, spread
+from peclip.inference.explain.relevance import heated, spread
 from peclip.inference.explain.texts import ClassText
 from peclip.labels import label_colours
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from peclip.inference.explain.explanation import Explanation
-from peclip.inference.explain.heat import heated, spread
+from peclip.inference.explain.relevance import heated, spread
 from peclip.labels import label_colours
 from peclip.results.figures import new_figure, save, shortened
 

@@ -42,9 +42,7 @@ def test_many_faces_share_the_room_and_the_last_ones_go_without(tmp_path, monkey
 
 def test_a_look_is_the_heat_of_an_explanation(net):
     from peclip.data.augment import normalize
-    from peclip.inference.explain.answers import margin
-    from peclip.inference.explain.heat import heated
-    from peclip.inference.explain.rollout import maps
+    from peclip.inference.explain.relevance import heated, maps, margin
     from peclip.model.watch import watched
 
     side, count = net.image_size, net.clip_format.num_frames

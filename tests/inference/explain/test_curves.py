@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from peclip.inference.explain.answers import BatchedModel, margin
-from peclip.inference.explain.curves import curves, passes
+from peclip.inference.explain.curves import BatchedModel, curves, passes
+from peclip.inference.explain.relevance import margin
 
 
 class Corner:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from transformers import CLIPModel
 
 from peclip.bench.sizes import random_config, random_tokens
-from peclip.inference.explain.rollout import maps
+from peclip.inference.explain.relevance import maps
 from peclip.model import Adapter, PEClip, Prompts, TemporalHead, read_trained
 from peclip.model.arithmetic import clip_flops
 from peclip.model.backbones.clip import CLIP

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from peclip.inference.explain.answers import margin
-from peclip.inference.explain.rollout import _rolled, maps
+from peclip.inference.explain.relevance import _rolled, maps, margin
 from peclip.labels import SEVEN
 from peclip.model import PEClip
 from peclip.model.watch import Attention, Pass, watched

@@ -1,13 +1,18 @@
-"""Attention rollout from the feature of a frame to its patches: where a model looks, and where it looks for a class."""
+"""Relevance of patches: where a model looks, and where it looks for a class, by attention rollout; and its picture as heat over frames."""
 
 from math import isqrt
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from einops import rearrange
+from PIL import Image
 from torch import Tensor
 
 from peclip.model.watch import Attention, Pass
+
+COLOURS = "inferno"
+"""Colour map of relevance: its lightness rises all the way, so that it reads the same without colours."""
 
 
 class Maps(NamedTuple):
@@ -22,6 +27,16 @@ class Maps(NamedTuple):
     rollout: Tensor
     gradient: Tensor
     prompts: Tensor
+
+
+def margin(logits: Tensor, label: int) -> Tensor:
+    """Return the logit of a class minus the mean logit of the others, (..., C) -> (...).
+
+    A constant that is added to all logits cancels.
+    """
+    classes = logits.shape[-1]
+    own = logits[..., label]
+    return own if classes == 1 else own - (logits.sum(dim=-1) - own) / (classes - 1)
 
 
 def maps(seen: Pass, score: Tensor) -> Maps:
@@ -45,6 +60,33 @@ def maps(seen: Pass, score: Tensor) -> Maps:
         gradient, _ = _rolled(seen, weighted, keep=1.0, add=1.0)
     total = rollout.sum(dim=1) + prompts
     return Maps(_grid(rollout / total[:, None]), _grid(gradient), prompts / total)
+
+
+def heated(frames: np.ndarray, relevance: np.ndarray, largest: float | None = None) -> np.ndarray:
+    """Return frames in grey with their relevance as heat, uint8 (T, S, S, 3).
+
+    Args:
+        frames: RGB frames, uint8 (T, S, S, 3).
+        relevance: relevance of their patches, at least 0, (T, rows, columns).
+        largest: the relevance of the hottest colour; by default the largest one.
+    """
+    from matplotlib import colormaps
+
+    top = float(relevance.max()) if largest is None else largest
+    shares = np.clip(relevance / (top or 1.0), 0, 1).astype(np.float32)
+    size = frames.shape[2], frames.shape[1]
+    heat = np.stack(
+        [np.asarray(Image.fromarray(share).resize(size, Image.Resampling.BILINEAR)) for share in shares]
+    ).clip(0, 1)
+    grey = frames.mean(axis=3, keepdims=True) / 255
+    opacity = (0.15 + 0.75 * heat**0.7)[..., None]
+    mixed = (1 - opacity) * 0.85 * grey + opacity * colormaps[COLOURS](heat)[..., :3]
+    return np.asarray((255 * mixed).round().astype(np.uint8))
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """Return the indices of at most so many items of a sequence, evenly spread from the first to the last."""
+    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(int)
 
 
 def _raising(attention: Attention, gradient: Tensor) -> Tensor:
