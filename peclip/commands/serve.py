@@ -68,7 +68,7 @@ def serve(
     recognizer = Recognizer(net, faces, face_model, window, stride, batch_size, device, precision=precision)
     # Answers for visitors must not name a folder of this machine.
     named = Path(model).resolve().name if Path(model).exists() else model
-    from peclip.inference.app.folder import temporary_folder
+    from peclip.inference.app.store import temporary_folder
 
     with temporary_folder() as folder:
         from peclip.inference.app.server import serve_page

@@ -1,11 +1,18 @@
-"""The temporary folder of a server: what visitors upload, and what they may download, under names that nobody can guess."""
+"""The temporary folder of a server: what visitors upload, and what they may download, under names that nobody can guess.
+
+It is deleted when the server ends.
+"""
 
 import asyncio
+import os
 import re
 import secrets
 import shutil
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from peclip.errors import InputError
@@ -146,3 +153,24 @@ def clean_name(name: str) -> str:
     """Return a visitor's file name without folders, and without characters that have a meaning in a path, a link or a page."""
     last = re.sub(r"[^\w.-]+", "_", re.split(r"[/\\]", name)[-1]).strip("._")
     return last[-_LONGEST_NAME:].lstrip("._") or "video"
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Create the folder, and delete it at the end.
+
+    When Gradio is imported, it creates its folder at the path that GRADIO_TEMP_DIR has then, which is below this one: import it
+    afterwards.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        made = tempfile.TemporaryDirectory(prefix="peclip-serve-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise InputError(
+            f"no folder for uploads can be created ({error.strerror}): set TMPDIR to a folder with free space"
+        ) from error
+    with made as folder:
+        os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "gradio")
+        yield Path(folder)

@@ -21,7 +21,7 @@ import pytest
 import peclip
 from peclip.commands.serve import serve
 from peclip.errors import InputError
-from peclip.inference.app.folder import temporary_folder
+from peclip.inference.app.store import temporary_folder
 from tests.inference.app.conftest import MOST_MB
 from tests.lacking import needs_gradio, needs_yunet
 from tests.media import write_video
