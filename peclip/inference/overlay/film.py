@@ -20,8 +20,7 @@ from peclip.data.media.sound import sound_of
 from peclip.errors import InputError
 from peclip.files import atomic_write
 from peclip.inference.overlay.draw import Drawing, Moment
-from peclip.inference.overlay.moments import Moments
-from peclip.inference.overlay.record import Record
+from peclip.inference.overlay.record import Moments, Record
 from peclip.inference.progress import Bar
 from peclip.inference.sources import ANNOTATED, read_frames
 from peclip.inference.windows import Box
