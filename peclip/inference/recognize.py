@@ -19,8 +19,7 @@ from peclip.inference.frame_table import FrameTable
 from peclip.inference.interrupts import interruptible, tidy_end
 from peclip.inference.join import Joiner, bring_together
 from peclip.inference.overlay.film import Film
-from peclip.inference.overlay.live import Live
-from peclip.inference.overlay.window import ScreenWindow
+from peclip.inference.overlay.live import Live, ScreenWindow
 from peclip.inference.per_frame import Numbered
 from peclip.inference.progress import Bar, Pace, progress_on
 from peclip.inference.recognizer import Recognizer, Row

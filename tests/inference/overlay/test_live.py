@@ -10,8 +10,7 @@ from peclip.commands.recognize import recognize
 from peclip.errors import InputError
 from peclip.inference import recognize as command
 from peclip.inference.overlay.draw import SPAN
-from peclip.inference.overlay.live import Live
-from peclip.inference.overlay.window import ScreenWindow
+from peclip.inference.overlay.live import Live, ScreenWindow
 from peclip.inference.recognizer import Recognizer, Row
 
 
