@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from peclip.errors import InputError, listed, shown
 from peclip.files import atomic_write, read_regular_text, write_json
-from peclip.inference.frame_table import FRAMES
+from peclip.inference.per_frame import FRAMES
 from peclip.inference.sources import ANNOTATED, ANSWERS
 from peclip.inference.timeline import JSON, SEGMENTS, SUMMARY, TABLE
 from peclip.json_text import parse_json

@@ -15,12 +15,11 @@ from peclip.console import PlainConsole
 from peclip.errors import InputError, counted, in_one_line, printable, shown
 from peclip.inference.answers import AnswerFolder, Finished, ends_run
 from peclip.inference.cautions import timed
-from peclip.inference.frame_table import FrameTable
 from peclip.inference.interrupts import interruptible, tidy_end
 from peclip.inference.join import Joiner, bring_together
 from peclip.inference.overlay.film import Film
 from peclip.inference.overlay.live import Live, ScreenWindow
-from peclip.inference.per_frame import Numbered
+from peclip.inference.per_frame import FrameTable, Numbered
 from peclip.inference.progress import Bar, Pace, progress_on
 from peclip.inference.recognizer import Recognizer, Row
 from peclip.inference.settings import Options
