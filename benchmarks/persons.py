@@ -23,10 +23,9 @@ from peclip.demo import acting
 from peclip.demo.face import Artist, random_scene
 from peclip.demo.tasks import person
 from peclip.inference.crops import cut_out
-from peclip.inference.faces import YuNet
+from peclip.inference.faces import SFace, YuNet
 from peclip.inference.join import Features
 from peclip.inference.recognizer import Recognizer
-from peclip.inference.sface import SFace
 from peclip.inference.tracks import Square
 from peclip.labels import SEVEN
 from peclip.model import PEClip

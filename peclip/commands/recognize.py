@@ -96,9 +96,8 @@ def recognize(
 def _joiner(features: str, faces: str, face_model: str | None) -> "Joiner | None":
     """Return the joiner of the faces of one person; None if faces are not joined."""
     from peclip.errors import InputError
-    from peclip.inference.faces import YuNet
+    from peclip.inference.faces import SFace, YuNet
     from peclip.inference.join import Joiner
-    from peclip.inference.sface import SFace
 
     if features == "none":
         return None

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING
 from peclip._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from peclip.inference.faces import YuNet
+    from peclip.inference.faces import SFace, YuNet
     from peclip.inference.join import Joiner
     from peclip.inference.per_frame import FaceInFrame, faces_in_frames
     from peclip.inference.recognizer import Recognizer, Row
-    from peclip.inference.sface import SFace
     from peclip.inference.timeline import Timeline
 else:
     __getattr__, __dir__ = lazy_exports(
@@ -19,7 +18,7 @@ else:
             "Joiner": "peclip.inference.join",
             "Recognizer": "peclip.inference.recognizer",
             "Row": "peclip.inference.recognizer",
-            "SFace": "peclip.inference.sface",
+            "SFace": "peclip.inference.faces",
             "Timeline": "peclip.inference.timeline",
             "YuNet": "peclip.inference.faces",
             "faces_in_frames": "peclip.inference.per_frame",

@@ -179,7 +179,7 @@ class Joiner:
             print(row.start, row.track, row.label)
 
     Attributes:
-        features: function that returns who a picture shows, such as :class:`peclip.inference.sface.SFace`.
+        features: function that returns who a picture shows, such as :class:`peclip.inference.faces.SFace`.
         threshold: least likeness of two tracks of one person.
     """
 

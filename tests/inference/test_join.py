@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from peclip.errors import InputError
-from peclip.inference.faces import YuNet
+from peclip.inference.faces import SFace, YuNet
 from peclip.inference.join import Joiner, Looks, join
 from peclip.inference.recognizer import Row
-from peclip.inference.sface import SFace
 from tests.lacking import YUNET, needs, needs_yunet
 from tests.media import write_video
 from tests.runs import run
