@@ -23,7 +23,7 @@ from jpeg import write_folder
 from PIL import Image
 from torchcodec.decoders import VideoDecoder
 
-from peclip.bench.texture import SIDE, write_textured
+from peclip.bench.input import SIDE, write_textured
 from peclip.data.media.clip import count_frames, read_clip, segment_indices
 
 FRAMES = 16

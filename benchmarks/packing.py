@@ -27,7 +27,7 @@ import webdataset
 from interleaved import processor_seconds, show
 from jpeg import write_folder
 
-from peclip.bench.texture import SIDE, write_textured
+from peclip.bench.input import SIDE, write_textured
 from peclip.data.manifest import Manifest
 from peclip.data.media.canvas import Canvas
 from peclip.data.media.clip import read_clip, segment_indices

@@ -9,9 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from peclip.bench import input as bench_input
 from peclip.bench import loops, measure
-from peclip.bench.input import input_entry
+from peclip.bench.input import input_entry, write_textured
 from peclip.bench.sizes import backbone_of, model_of, random_tokens
-from peclip.bench.texture import write_textured
 from peclip.data.media.clip import count_frames
 from peclip.labels import SEVEN
 from peclip.model import Adapter, MaPLe, PEClip, SharedAdapter
