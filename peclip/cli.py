@@ -60,9 +60,9 @@ COMMANDS = {
     ),
     "check": Command("count and look through the clips of a manifest", "peclip.commands.data:check", "manifest"),
     "pack": Command("pack clips into few large files for training", "peclip.commands.data:pack", "manifest"),
-    "download": Command("download a public data set", "peclip.commands.download:download", "name"),
+    "download": Command("download a public data set", "peclip.commands.data:download", "name"),
     "faces": Command(
-        "crop the faces of a data set, as recognize does, to train on", "peclip.commands.faces:faces", "manifest"
+        "crop the faces of a data set, as recognize does, to train on", "peclip.commands.data:faces", "manifest"
     ),
     "recognize": Command(
         "recognize which expressions videos show, and when", "peclip.commands.recognize:recognize", "videos..."

@@ -1,8 +1,8 @@
-"""``peclip prepare``, ``check`` and ``pack``: make a manifest of a benchmark's folder, check it and pack its clips."""
+"""``peclip download``, ``prepare``, ``check``, ``faces`` and ``pack``: data sets, from their addresses to the clips that train."""
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from peclip.console import PlainConsole, progress_bars
 from peclip.errors import InputError, counted
@@ -10,6 +10,26 @@ from peclip.terminal import say
 
 if TYPE_CHECKING:
     from peclip.data.manifest import Manifest
+
+
+def download(name: str, out: str, accept_licence: bool = False, workers: int = 4) -> None:
+    """Download a data set with its official checksums; interrupted, the same command resumes.
+
+    Args:
+        name: ravdess or cremad; of dfew, ferv39k, mafw, afew and caer the answer is where to ask for them.
+        out: folder for the data set.
+        accept_licence: confirm that you have read and accept the licence, which the command names without this option.
+        workers: files fetched at a time.
+    """
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+
+    from peclip.data.download import download as fetch_all
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with progress_bars(*columns) as progress:
+        videos = fetch_all(name, Path(out), accept_licence, workers, progress)
+    say(f"{videos:,} videos: {out}")
+    say(f"next: peclip prepare {name} --root {out} --out {Path(out) / 'all.csv'}")
 
 
 def prepare(
@@ -109,6 +129,46 @@ def check(
         report = check_clips(table, benchmark, num_frames=num_frames, full=full, workers=workers, progress=progress)
     report.print(PlainConsole())
     return 0 if report.fit_to_train else 1
+
+
+def faces(
+    manifest: str,
+    out: str,
+    size: int = 224,
+    upright: bool = False,
+    workers: int | None = None,
+    face_model: str | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
+) -> None:
+    """Crop the face that each clip shows longest, found and followed as peclip recognize does; interrupted, it resumes.
+
+    Args:
+        manifest: csv file that peclip prepare wrote, or any other manifest.
+        out: Folder for the crops and their manifest.csv, which data.manifest accepts in training.
+        size: Side of the crops in pixels, an even number: that of the model.
+        upright: Turn faces so that the eyes are level; the model then needs --model.net.upright true.
+        workers: Clips read at a time; one for each core by default.
+        face_model: ONNX file of YuNet; by default it is downloaded from the Hub once.
+        on_error: End at a clip that cannot be read, or skip it; without_face.csv lists those that are skipped.
+    """
+    from peclip.data.manifest import Manifest
+    from peclip.inference.face_clips import MANIFEST, WITHOUT, Cropping, crop_faces
+
+    cores = os.cpu_count() or 1
+    cropping = Cropping(size, upright, cores if workers is None else workers, on_error == "skip", face_model)
+    table = Manifest.read(manifest, labels_required=False, allow_outside=True)
+    with progress_bars() as progress:
+        found = crop_faces(table, Path(out), cropping, progress)
+    if not len(found.manifest):
+        raise InputError(
+            f"none of {counted(len(table), 'clip')} shows a face that can be followed: see {Path(out) / WITHOUT}"
+        )
+    say(f"{len(found.manifest)} of {len(table)} clips show a face: {out}")
+    if found.without or found.unreadable:
+        unreadable = f", {found.unreadable} that cannot be read" if found.unreadable else ""
+        say(f"{found.without} without a face{unreadable}: listed in {Path(out) / WITHOUT}")
+    turned = " --model.net.upright true" if upright else ""
+    say(f"train on them with --data.manifest {Path(out) / MANIFEST}{turned}")
 
 
 def pack(
