@@ -6,8 +6,7 @@ from numpy.typing import NDArray
 
 from peclip.demo.face import features, head
 from peclip.demo.face.canvas import Region
-from peclip.demo.face.expression import ActionUnits, Pose
-from peclip.demo.face.people import Person, Scene
+from peclip.demo.face.people import ActionUnits, Person, Pose, Scene
 
 
 class Artist:

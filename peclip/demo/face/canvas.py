@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from peclip.demo.face.expression import Pose
+from peclip.demo.face.people import Pose
 
 Array = NDArray[np.floating]
 Colour = tuple[float, float, float] | Array

@@ -6,8 +6,7 @@ Faces are symmetric, so most shapes are written for ``|x|``. The numbers are len
 import numpy as np
 
 from peclip.demo.face.canvas import Region
-from peclip.demo.face.expression import ActionUnits, Pose
-from peclip.demo.face.people import Person
+from peclip.demo.face.people import ActionUnits, Person, Pose
 
 DARK = (0.10, 0.05, 0.05)
 TEETH = (0.95, 0.94, 0.90)
