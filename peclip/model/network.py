@@ -3,6 +3,7 @@
 Letters: B clips, T frames of a clip, L tokens, D width, C classes, P prompt tokens.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,7 +28,7 @@ from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.in_place import each_layer
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import TemporalHead
-from peclip.model.texts import TextCache, tokenize_texts
+from peclip.model.texts import TextCache, averaged, tokenize_texts
 
 PART_CLASSES = (Adapter, Prompts, TemporalHead)
 """Base classes of the parts that may be of another package."""
@@ -219,10 +220,10 @@ class Network(nn.Module):
         named = [(name, text) for name, each in known.items() for text in texts_of(each)]
         ids, ends = tokenize_texts(self.backbone, named, self.prompt_length)
         features = self._encode_tokens(ids.to(self.token_ids.device), ends.to(self.token_ids.device))
-        return _averaged(features, [len(each) for each in several])
+        return averaged(features, [len(each) for each in several])
 
     def _encode_text(self) -> Tensor:
-        return _averaged(self._encode_tokens(self.token_ids, self.text_ends), self.config.texts_per_class)
+        return averaged(self._encode_tokens(self.token_ids, self.text_ends), self.config.texts_per_class)
 
     def _encode_tokens(self, ids: Tensor, ends: Tensor) -> Tensor:
         if len(ids) > AT_ONCE and not torch.is_grad_enabled():
@@ -301,13 +302,21 @@ class Network(nn.Module):
             self._attach()
 
 
+def logits_of(net: Network, video: Tensor) -> Tensor:
+    """Return the logits (B, C) of clips, float32.
+
+    Args:
+        net: the model.
+        video: normalised (B, T, 3, H, W), or with V views of each clip (B, V, T, 3, H, W). Of several, the logits are the logarithms
+            of the mean probabilities, which is before calibration: so it changes no prediction. Views are computed one after the
+            other, so that they take no more memory than one.
+    """
+    if video.ndim == 5:
+        return net(video).float()
+    each = torch.stack([net(view).float().log_softmax(dim=-1) for view in video.unbind(dim=1)])
+    return each.logsumexp(dim=0) - math.log(len(each))
+
+
 def _normalized(features: Tensor) -> Tensor:
     """Return features (N, D) scaled to a length of 1, in fp32 or more bits."""
     return F.normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=-1)
-
-
-def _averaged(features: Tensor, counts: Sequence[int]) -> Tensor:
-    """Return the features (C, D) of classes from the L2-normalised features (M, D) of their texts, ``counts`` for each class."""
-    if len(features) == len(counts):  # one of each: not a bit changes
-        return features
-    return F.normalize(torch.stack([each.mean(dim=0) for each in features.split([*counts])]), dim=-1)

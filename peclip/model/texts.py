@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from peclip.class_texts import Texts, same_texts, texts_of
 from peclip.errors import InputError, shown
@@ -118,6 +119,13 @@ def check_tokens(token_ids: Tensor, classes: int, backbone: Backbone, prompt_len
                     f"the token {end} may be at {first} or after it",
                     "token_ids",
                 )
+
+
+def averaged(features: Tensor, counts: Sequence[int]) -> Tensor:
+    """Return the features (C, D) of classes from the L2-normalised features (M, D) of their texts, ``counts`` for each class."""
+    if len(features) == len(counts):  # one of each: not a bit changes
+        return features
+    return F.normalize(torch.stack([each.mean(dim=0) for each in features.split([*counts])]), dim=-1)
 
 
 class TextCache:

@@ -1,4 +1,4 @@
-"""Evaluate a PEClip with Lightning: logits over the views of clips, metrics over all clips, calibration, predictions."""
+"""Evaluate a PEClip with Lightning: metrics over all clips, calibration, predictions."""
 
 import math
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from peclip.data.batch import Batch
 from peclip.model import PEClip
+from peclip.model.network import logits_of
 from peclip.results.calibration import Calibrated, calibrated, fit_temperature
 from peclip.results.scores import Scores
 from peclip.train.metrics import AllLogits, ClassMetrics, MeanLoss, selection_score
@@ -131,18 +132,3 @@ class EvaluationModule(LightningModule):
         known = {name: math.nan if metrics.broken else value for name, value in values.items() if value is not None}
         self.log_dict(known, **SAME_ON_ALL_RANKS)
         return scores
-
-
-def logits_of(net: PEClip, video: Tensor) -> Tensor:
-    """Return the logits (B, C) of clips, float32.
-
-    Args:
-        net: the model.
-        video: normalised (B, T, 3, H, W), or with V views of each clip (B, V, T, 3, H, W). Of several, the logits are the logarithms
-            of the mean probabilities, which is before calibration: so it changes no prediction. Views are computed one after the
-            other, so that they take no more memory than one.
-    """
-    if video.ndim == 5:
-        return net(video).float()
-    each = torch.stack([net(view).float().log_softmax(dim=-1) for view in video.unbind(dim=1)])
-    return each.logsumexp(dim=0) - math.log(len(each))

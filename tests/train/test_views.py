@@ -12,7 +12,7 @@ from peclip.data.augment import into_views
 from peclip.data.media.clip import segment_indices
 from peclip.errors import InputError
 from peclip.model import PEClip
-from peclip.train.evaluation import logits_of
+from peclip.model.network import logits_of
 from tests.runs import run
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
