@@ -25,9 +25,8 @@ from peclip.data.media.clock import TICK
 from peclip.data.subjects import with_videos
 from peclip.errors import InputError, in_one_line
 from peclip.files import as_cell, atomic_write, check_folder, file_errors, is_temporary, locked, write_bytes, write_json
-from peclip.inference.crops import FoundFaces, cut_out
+from peclip.inference.crops import FoundFaces, cut_out, longest_track
 from peclip.inference.faces import Detector, YuNet
-from peclip.inference.longest import longest_track
 
 MANIFEST, WITHOUT, CROPS = "manifest.csv", "without_face.csv", "crops"
 

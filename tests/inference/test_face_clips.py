@@ -14,9 +14,8 @@ from peclip.data.manifest import Manifest
 from peclip.data.media.clip import clip_frames
 from peclip.errors import InputError
 from peclip.inference import face_clips
-from peclip.inference.crops import FoundFaces, cut_out
+from peclip.inference.crops import FoundFaces, cut_out, longest_track
 from peclip.inference.face_clips import Cropping, crop_faces
-from peclip.inference.longest import longest_track
 from peclip.inference.tracks import Square, Tracker
 from peclip.model import PEClip
 from tests.lacking import YUNET, needs, needs_yunet

@@ -7,9 +7,8 @@ import torch
 
 from peclip.data.media.clip import ChosenFrames, clip_frames, segment_indices
 from peclip.errors import InputError
-from peclip.inference.crops import FoundFaces, cut_out
+from peclip.inference.crops import FoundFaces, cut_out, longest_track
 from peclip.inference.faces import Detector
-from peclip.inference.longest import longest_track
 from peclip.model import PEClip
 
 
