@@ -21,7 +21,16 @@ from peclip.train.callbacks.dashboard import Dashboard
 from peclip.train.callbacks.predictions import PredictionWriter, shard_writer
 from peclip.train.callbacks.resumed import Resumed
 from peclip.train.callbacks.training_time import Speed, TrainingTime
-from peclip.train.cli.before_run import check_data, check_faces, check_training, say_how_it_evaluates, say_what_differs
+from peclip.train.cli.before_run import (
+    check_data,
+    check_faces,
+    check_training,
+    choose_folder,
+    choose_loggers,
+    find_interrupted,
+    say_how_it_evaluates,
+    say_what_differs,
+)
 from peclip.train.cli.checks import (
     check_averaging,
     check_checkpoint,
@@ -40,7 +49,6 @@ from peclip.train.cli.options import (
     give_frames_to_model,
     replace_source,
 )
-from peclip.train.cli.places import choose_folder, choose_loggers, find_interrupted
 from peclip.train.cli.trained_model import TrainedModel, read_model
 from peclip.train.cli.trainer import (
     check_monitors,
