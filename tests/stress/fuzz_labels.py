@@ -41,7 +41,7 @@ from peclip.results.formatting import print_metrics
 from peclip.results.scores import scores
 from peclip.train.callbacks.predictions import as_table, write_csv
 from peclip.train.cli.options import dump, dump_in_one_line
-from peclip.train.outputs import Outputs
+from peclip.train.evaluation import Outputs
 from tests.stress.timed import main, refusal
 
 WORDS = r"""

@@ -24,8 +24,8 @@ from peclip.model.arithmetic import clip_flops
 from peclip.results.evaluation import _read_predictions
 from peclip.train.callbacks.finite_loss import FiniteLoss
 from peclip.train.callbacks.predictions import write_csv
+from peclip.train.evaluation import Outputs
 from peclip.train.module import PEClipModule
-from peclip.train.outputs import Outputs
 from peclip.train.parameters import trainable_parts
 from tests.model.small import build
 from tests.runs import LABELS, run

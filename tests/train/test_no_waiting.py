@@ -13,8 +13,8 @@ from peclip.train.callbacks import dashboard, predictions
 from peclip.train.callbacks.console import Progress
 from peclip.train.callbacks.dashboard import frames_of
 from peclip.train.callbacks.finite_loss import FiniteLoss
+from peclip.train.evaluation import Outputs
 from peclip.train.module import PEClipModule
-from peclip.train.outputs import Outputs
 from tests.model.small import LABELS, build
 
 

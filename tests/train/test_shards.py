@@ -22,7 +22,7 @@ from pyarrow import parquet
 from peclip.data.manifest import Manifest
 from peclip.errors import InputError
 from peclip.train.callbacks.predictions import as_table
-from peclip.train.outputs import Outputs
+from peclip.train.evaluation import Outputs
 from peclip.train.runs.shards import Prediction, ShardFolder, check_shards_option
 from tests.processes import AtCall, in_a_process, send
 from tests.ranked import in_ranks

@@ -26,7 +26,7 @@ from peclip.train.callbacks.evaluation import (
     module_and_data,
 )
 from peclip.train.cluster.ranks import of_all_ranks
-from peclip.train.outputs import LateOutputs, Outputs
+from peclip.train.evaluation import LateOutputs, Outputs
 from peclip.train.parameters import count_parameters, count_trainable
 from peclip.train.runs.boards import (
     boards_of,

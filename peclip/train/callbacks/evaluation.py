@@ -8,8 +8,8 @@ from peclip.data.batch import Batch
 from peclip.data.datamodule import VideoDataModule
 from peclip.data.manifest import Manifest
 from peclip.results.selection import Selection
+from peclip.train.evaluation import Outputs
 from peclip.train.module import PEClipModule
-from peclip.train.outputs import Outputs
 from peclip.train.runs.checkpoints import best_checkpoint
 
 

@@ -11,7 +11,7 @@ from peclip.data.batch import Batch
 from peclip.errors import InputError
 from peclip.train.cluster.ranks import of_all_ranks
 from peclip.train.cluster.signals import reported_by_rank_zero
-from peclip.train.outputs import HostCopies
+from peclip.train.evaluation import HostCopies
 
 SHOWN = 8
 """Maximum number of clips in a message."""

@@ -20,8 +20,8 @@ from peclip.results.evaluation import PIECE
 from peclip.terminal import say
 from peclip.train.callbacks.evaluation import EvaluationCallback, evaluated_clips, module_and_data
 from peclip.train.cluster.ranks import of_all_ranks
+from peclip.train.evaluation import LateOutputs, Outputs
 from peclip.train.module import PEClipModule
-from peclip.train.outputs import LateOutputs, Outputs
 from peclip.train.runs.shards import Prediction, ShardFolder, shardable_digest
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from peclip.terminal import say
 from peclip.train.callbacks.evaluation import EvaluationCallback
 from peclip.train.callbacks.predictions import ShardWriter
 from peclip.train.cluster.signals import reported_by_rank_zero
-from peclip.train.outputs import Outputs
+from peclip.train.evaluation import Outputs
 
 FILE = "skipped.csv"
 
