@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from peclip import __version__
-from peclip.errors import INTERRUPTED, InputError, OneLineErrors, in_one_line
+from peclip.errors import INTERRUPTED, InputError, in_one_line
+from peclip.parser_errors import OneLineErrors
 from peclip.terminal import open_streams
 
 

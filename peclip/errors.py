@@ -1,64 +1,16 @@
-"""A user's mistake, reported in one line: the exception, parsers that raise it, and text that is safe to print."""
+"""A user's mistake, reported in one line: the exception, and text that is safe to print."""
 
 import re
 import reprlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
-
-from peclip.close_options import advice
-
-NO_OBJECT = re.compile(
-    r"Not a valid subclass of (\w+)(?:\. Got value: .*)?\n *Subclass types expect one of:(?:\n *- a .*)+"
-)
-"""Message of jsonargparse about a value that describes no object of a class."""
-
-TYPES = (
-    (r"Expected a <class '([\w.]+)'>", r"expected \1"),
-    (r"Expected a typing\.Literal\[(.*?)\]", r"expected one of \1"),
-    (r"Expected a dot import path string: .*", "expected an import path"),
-    (r"Type \S+Callable\[.*\] expects a function .*, but got .*?\. Got", "expected an import path. Got"),
-)
-"""Messages of jsonargparse about a value that has another type, and plain words for them."""
-
-UNION = re.compile(
-    r"Does not validate against any of the Union subtypes\s+Subtypes: .*\s+Errors:\n"
-    r"((?:(?!Does not validate)[\s\S])*?)\n *Given value type: .*"
-)
-"""Message of jsonargparse about a value that has none of several types: the error of each is an item of a list."""
-
-PARSER_WORDS = (  # what jsonargparse says, and how a person would
-    (r" Given value type: <class '[\w.]+'>", ""),
-    (r" Given value: ", ". Got value: "),
-    (r"; see \S+ --help", ""),
-    (r'Parser key "([^"]+)":', r"\1:"),
-    *TYPES,
-    (r"^(\S+): (\w+): (expected .*?)\. Got value: NestedArg\(.*\)$", r"\1.\2: \3"),
-    (r"^(\S+): Option '([^']*)' is not accepted\. Got value: NestedArg\(.*\)$", r"\1 has no option \2"),
-    (r"NestedArg\(key='([^']*)', val=(.*?)\)(?=;|$)", r"\1 \2"),
-    (
-        r"arguments are required: (videos|clip)$",
-        r"arguments are required: \1. Name what is read before options with several values, such as --labels",
-    ),
-    (
-        r"unrecognized arguments: (-[^-\s]\S*\.\w+)$",
-        r"unrecognized arguments: \1 (a file of that name is written ./\1)",
-    ),
-    (
-        r"^(\S+): the following arguments are required: (\w+)[\w, ]*\. Got value: "
-        + r"(?:(?!class_path).)*class_path'?[=:] ?'[\w.]*?(\w+)'(?:(?!class_path).)*$",
-        r"\1: \3 needs \2, as in --\1.\2 VALUE",
-    ),
-)
+from typing import Any
 
 UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
 """Control and format characters except joiners, line separators, and halves of characters."""
-
-LONGEST = 1000
-"""Characters of a parser's message, which quotes values."""
 
 LONGEST_REASON = 300
 """Characters of another library's message in one of peclip's."""
@@ -116,36 +68,6 @@ def options_below(section: str) -> Iterator[None]:
             )
         message = re.sub(r"\b(to|or) None\b", r"\1 null", message)
         raise InputError(message, *(f"{section}.{argument}" for argument in error.arguments)) from error
-
-
-class _ParserError(InputError):
-    """The message of a parser; around an argument of a class, the parser of the command adds the name of the option."""
-
-
-class OneLineErrors:
-    """Mixed into a jsonargparse parser, it raises an :class:`InputError` where the parser would print its usage."""
-
-    prog: str
-    _option_string_actions: dict[str, Any]
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Say what is wrong and where the options are explained; an :class:`InputError` that was raised on the way says it."""
-        cause: BaseException | None = ex
-        while cause is not None:
-            if isinstance(cause, InputError) and not isinstance(cause, _ParserError):
-                raise cause
-            cause = cause.__cause__
-        message = NO_OBJECT.sub(r"expected the class path of a \1", message)
-        while UNION.search(message):  # the innermost first
-            message = UNION.sub(_error_of_union, message)
-        words = " ".join(line.strip(" -") for line in message.splitlines())
-        words = _reworded(words, PARSER_WORDS)
-        words = words if len(words) <= LONGEST else f"{words[:LONGEST]}..."
-        if (found := re.fullmatch(r"unrecognized arguments: (.*[^)])", words)) and (
-            meant := advice(found[1], self._option_string_actions)
-        ):
-            words = f"{words} ({meant})"
-        raise _ParserError(f"{words}; see {self.prog.replace(' [options]', '')} --help") from ex
 
 
 def check_choice(name: str, value: object, known: Iterable[str | None]) -> None:
@@ -234,19 +156,3 @@ _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 40
 
 def _lines(error: Any) -> list[str]:
     return str(error).strip().splitlines() or [type(error).__name__]
-
-
-def _error_of_union(found: re.Match[str]) -> str:
-    """Return the error about an option of a class, if there is one, else all types that the value could have."""
-    errors = [_reworded(" ".join(each.split()), TYPES) for each in re.split(r"^ *- ", found[1], flags=re.MULTILINE)]
-    within = [each for each in errors if each and not each.startswith("expected ")]
-    if within:  # an option of another class is unknown to this one
-        return min(within, key=lambda each: "is not accepted" in each)
-    types = dict.fromkeys(each.removeprefix("expected ") for each in errors if each)
-    return "expected " + " or ".join(name for name in types if name != "NoneType")
-
-
-def _reworded(text: str, words: Iterable[tuple[str, str]]) -> str:
-    for said, plain in words:
-        text = re.sub(said, plain, text)
-    return text

@@ -4,7 +4,6 @@ import pickle
 
 import pytest
 
-from peclip.close_options import advice
 from peclip.errors import InputError, counted, first_line, in_one_line, options_below, shown
 
 
@@ -58,33 +57,3 @@ def test_a_number_of_things_is_written_in_words_that_agree():
     assert counted(1, "test clip") == "1 test clip"
     assert [counted(number, "class") for number in (0, 1, 2)] == ["0 classes", "1 class", "2 classes"]
     assert counted(1234, "frame") == "1,234 frames"
-
-
-KNOWN = [
-    "--seed_everything",
-    "--trainer.max_epochs",
-    "--model.lr_adapters",
-    "--model.net.num_frames",
-    "--data.num_frames",
-]
-KNOWN += ["--data.batch_size", "--data.eval_batch_size", "--model.class_weights", "--config", "--ckpt_path", "--out"]
-
-
-@pytest.mark.parametrize(
-    ("unknown", "says"),
-    [
-        ("--seed 3", "did you mean --seed_everything?"),
-        ("--lr=3", "did you mean --model.lr_adapters?"),
-        ("--epochs 3", "did you mean --trainer.max_epochs?"),
-        ("--batch-size 3", "did you mean --data.batch_size?"),
-        ("--Batch_Siz 3 --epochs 3", "did you mean --data.batch_size, --trainer.max_epochs?"),
-        ("--data.bach_size 3", "did you mean --data.batch_size?"),
-        ("--data.class_weights none", "did you mean --model.class_weights?"),
-        ("--num_frames 3", "did you mean --data.num_frames?"),
-        ("--qqqqq 3", ""),
-        ("runs/a", "the trained model is --ckpt_path runs/a"),
-    ],
-)
-def test_an_unknown_option_names_the_one_that_was_meant(unknown, says):
-    assert advice(unknown, KNOWN) == says
-    assert advice("--seed 3", ["--model"]) == ""

@@ -13,7 +13,7 @@ ORDER = (
         *(
             "__init__",
             "_lazy",
-            "close_options",
+            "parser_errors",
             "errors",
             "arguments",
             "terminal",

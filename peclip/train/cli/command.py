@@ -12,11 +12,12 @@ from lightning.pytorch import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 
 from peclip.data.datamodule import VideoDataModule
-from peclip.errors import InputError, OneLineErrors, in_one_line
+from peclip.errors import InputError, in_one_line
 from peclip.files import file_errors
 from peclip.guard import guarded
 from peclip.model.device import keep_freed_memory
 from peclip.model.io.spec import trusting
+from peclip.parser_errors import OneLineErrors
 from peclip.train.callbacks.console import EpochLines, Progress, StartSummary
 from peclip.train.callbacks.finite_loss import FiniteLoss
 from peclip.train.callbacks.predictions import PredictionWriter
