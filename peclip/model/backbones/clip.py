@@ -1,11 +1,11 @@
-"""CLIP and MetaCLIP 2 of any size as backbones."""
+"""CLIP of any size as a backbone."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPModel, MetaClip2Model
+from transformers import CLIPModel
 
 from peclip.clip_format import CLIP_MEAN, CLIP_STD
 from peclip.model.backbones.contract import Backbone, TextLayout
@@ -52,15 +52,3 @@ class CLIP(Backbone):
             text.embeddings.position_embedding.weight,
             *(weight for tower in (vision, text) for weight in tower.encoder.layers[-1].mlp.fc2.parameters()),
         ]
-
-
-class MetaCLIP2(CLIP):
-    """Hugging Face's ``MetaClip2Model``: the same modules as CLIP, but the end token is not the largest one."""
-
-    family = "MetaCLIP 2"
-    model_class = MetaClip2Model
-
-    @property
-    def layout(self) -> TextLayout:
-        """One start token; the end token is that of the text tower."""
-        return TextLayout(starts=1, end=self.clip.text_model.config.eos_token_id)

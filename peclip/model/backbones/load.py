@@ -18,10 +18,11 @@ from peclip.demo import CLIP as DEMO_FOLDER
 from peclip.errors import InputError, first_line, shown
 from peclip.files import check_regular
 from peclip.model.backbones.checks import check_sizes, check_tokenizer, check_tokenizer_files, quiet, read_settings
-from peclip.model.backbones.clip import CLIP, MetaCLIP2
+from peclip.model.backbones.clip import CLIP
 from peclip.model.backbones.contract import Backbone, Pixels
 from peclip.model.backbones.file import load_file
 from peclip.model.backbones.freeze import freeze
+from peclip.model.backbones.metaclip2 import MetaCLIP2
 from peclip.model.backbones.open_clip import CONFIG as OPEN_CLIP
 from peclip.model.backbones.open_clip import load_open_clip
 from peclip.model.backbones.openai import HUB
