@@ -32,7 +32,7 @@ from peclip.model.parts.in_place import TrainedNorms
 from peclip.model.parts.peft import make_layers
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import MeanPool, TemporalHead
-from peclip.model.texts import check_tokens, tokenize
+from peclip.model.tokens import check_tokens, tokenize
 
 Normalize = Literal["backbone", "none"]
 """Normalisation of pixels: that of the backbone, or none (they stay in [0, 1])."""

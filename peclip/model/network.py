@@ -28,7 +28,7 @@ from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.in_place import each_layer
 from peclip.model.parts.prompts import Prompts
 from peclip.model.parts.temporal import TemporalHead
-from peclip.model.texts import TextCache, averaged, tokenize_texts
+from peclip.model.tokens import TextCache, averaged, tokenize_texts
 
 PART_CLASSES = (Adapter, Prompts, TemporalHead)
 """Base classes of the parts that may be of another package."""

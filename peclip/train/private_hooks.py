@@ -76,7 +76,7 @@ NAMES = {
     "multiprocessing.forkserver:_forkserver._forkserver_pid": "the same",
     "multiprocessing.forkserver:_forkserver._forkserver_alive_fd": "the same",
     "multiprocessing.forkserver:_forkserver._forkserver_address": "the same",
-    "torch:Tensor._version": "whether a weight was written to, see model/texts and model/parts/peft",
+    "torch:Tensor._version": "whether a weight was written to, see model/tokens and model/parts/peft",
     "torch:_softmax_backward_data": "the gradient of a softmax without a copy, see model/fast/frozen",
     "torch._inductor.exc:InductorError": "compiling has failed, see model/blocks",
     "torch.cpu:_is_vnni_supported": "whether int8 is fast here, see model/fast/int8",

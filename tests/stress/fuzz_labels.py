@@ -33,7 +33,7 @@ from peclip.labels import class_names, flaw, label_of, ordered
 from peclip.model.backbones.contract import Backbone
 from peclip.model.backbones.load import load_backbone
 from peclip.model.io.trained import ModelConfig
-from peclip.model.texts import tokenize
+from peclip.model.tokens import tokenize
 from peclip.results import evaluation
 from peclip.results.card import PackageFacts, card
 from peclip.results.evaluation import Metrics, read_evaluation, read_metrics, write_evaluation

@@ -19,7 +19,7 @@ from peclip.model.io.spec import Spec, resolve
 from peclip.model.io.trained import ModelConfig, Trained
 from peclip.model.parts.adapters import Adapter
 from peclip.model.parts.prompts import MaPLe
-from peclip.model.texts import check_tokens, tokenize
+from peclip.model.tokens import check_tokens, tokenize
 from peclip.model.torch_file import read_tensors
 from peclip.model.weights import check_weights
 
