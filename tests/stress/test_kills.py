@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from peclip.train.runs.checkpoint_io import SyncedIO
 from tests.cluster import of_slurm
 from tests.processes import AtCall, at_once, in_a_process, send
 from tests.runs import run
-from tests.stress.killed import outcome
+from tests.stress.killed import on_a_fast_disk, outcome
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
@@ -73,12 +72,6 @@ def run_in(folder, *args):
     """Run a command in a folder that ends without a signal: it needs no process of its own."""
     with chdir(folder):
         return run(*args)
-
-
-def on_a_fast_disk(moment):
-    """Let a training find each checkpoint on the disk in the step after it."""
-    SyncedIO.is_done = property(lambda files: files.finish() is None)
-    moment()
 
 
 def in_training(step, act=DIE):
