@@ -192,7 +192,7 @@ class LastCheckpoint(Checkpoint):
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         self._move(trainer)
-        self._ended = trainer.should_stop and not trainer.received_sigterm
+        self._ended = trainer.should_stop
         with in_background(trainer):
             trainer.save_checkpoint(self.folder / NEXT)
         self._saved, self._is_new = trainer.global_step, True
