@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -163,9 +164,13 @@ class PEClipModule(EvaluationModule):
     def on_train_start(self) -> None:
         """Start from the rates that a finder has set: Lightning gives all groups the same one until the first step.
 
-        A run that resumes knows the metrics that its schedule reads.
+        A run that resumes knows the metrics that its schedule reads, and accumulates as many batches as the epoch in which it does:
+        Lightning's GradientAccumulationScheduler sets their number only at the start of an epoch.
         """
         self.trainer.callback_metrics.update(self._read_before)
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, GradientAccumulationScheduler):
+                self.trainer.accumulate_grad_batches = callback.get_accumulate_grad_batches(self.current_epoch)
         if self._rates_changed:
             set_rates(self.trainer, self.rates)
             self._rates_changed = False
@@ -224,6 +229,10 @@ class PEClipModule(EvaluationModule):
         recalls = [f"val/recall/{label}" for label in self.net.labels]
         return ["val/score", "val/war", "val/uar", *recalls, "val/loss", "train/loss_epoch", "train/war", "train/loss"]
 
+    def on_train_epoch_start(self) -> None:
+        """Forget the training clips of an epoch that ended before its last batch."""
+        self.train_means.reset()
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed the random numbers of a model with dropout by the step, so that a resumed run draws the same numbers."""
         if self.net.draws:
@@ -247,9 +256,13 @@ class PEClipModule(EvaluationModule):
         """Log the results over the training clips with the last batch of an epoch, before callbacks print them."""
         if self.trainer.is_last_batch:
             self._log_train_means()
+            self.train_means.reset()
 
     def on_train_epoch_end(self) -> None:
-        """Log the results over the training clips of an epoch that ends before its last batch; step a schedule that reads a metric."""
+        """Log the results over the training clips of an epoch that ends before its last batch; step a schedule that reads a metric.
+
+        Such an epoch continues if the training resumes with more steps, and then counts these clips too.
+        """
         if self.train_means:
             self._log_train_means()
         if self._steps_plateaus:
@@ -269,7 +282,6 @@ class PEClipModule(EvaluationModule):
     def _log_train_means(self) -> None:
         means = self.train_means.compute(self.device)
         self.log_dict(means, on_step=False, on_epoch=True, batch_size=1, **SAME_ON_ALL_RANKS)
-        self.train_means.reset()
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer over the parameter groups, and the schedule of the learning rates.
