@@ -35,7 +35,9 @@ def step(callback, trainer, ranks, seconds):
 
 
 def trainer_of(size):
-    return SimpleNamespace(world_size=size, strategy=SimpleNamespace(root_device=torch.device("cpu")))
+    return SimpleNamespace(
+        world_size=size, strategy=SimpleNamespace(root_device=torch.device("cpu")), should_stop=False
+    )
 
 
 def test_fast_steps_are_not_held_up_by_a_question_each(ranks):

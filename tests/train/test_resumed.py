@@ -39,9 +39,14 @@ def ended_as_if_never_asked(tiny_config, tmp_path):
     return compare
 
 
-def test_a_training_that_early_stopping_ends_at_the_step_at_which_it_is_asked_to_end(ended_as_if_never_asked):
-    stop = callback("EarlyStopping", monitor="val/loss", mode="min", patience=1, min_delta=1e9)
-    assert ended_as_if_never_asked(10, "--trainer.max_epochs", "4", *stop) == 2
+@pytest.mark.parametrize(("step", "patience", "every"), [(10, 1, "1.0"), (9, 3, "2")])
+def test_a_training_that_early_stopping_ends_at_the_step_at_which_it_is_asked_to_end(
+    step, patience, every, ended_as_if_never_asked
+):
+    """After the last batch of an epoch, or within it: then the epoch has results, too."""
+    stop = callback("EarlyStopping", monitor="val/loss", mode="min", patience=patience, min_delta=1e9)
+    limits = ("--trainer.max_epochs", "4", "--trainer.val_check_interval", every)
+    assert ended_as_if_never_asked(step, *limits, *stop) == 2
 
 
 def test_an_epoch_that_continues_with_more_steps_counts_all_its_clips(tiny_config, tmp_path):

@@ -152,7 +152,9 @@ class AskedToEnd(Callback):
         now = time.monotonic()
         steps = int(self._steps * PAUSE / max(now - self._since, 1e-9)) if trainer.world_size > 1 else 1
         asked, self._pause = largest([self._signals.asked, max(steps, 1)], trainer.strategy.root_device)
-        self._signals.received_sigterm = bool(asked)
+        # A training that a callback such as EarlyStopping ends now ends its epoch, too; the evaluation after it then ends at once.
+        is_over = trainer.should_stop and trainer.fit_loop.epoch_loop.done
+        self._signals.received_sigterm = bool(asked) and not is_over
         self._since, self._steps = time.monotonic(), 0
 
 

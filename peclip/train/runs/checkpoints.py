@@ -124,7 +124,8 @@ class LastCheckpoint(Checkpoint):
             self.folder = Path(trainer.log_dir or trainer.default_root_dir) / "checkpoints"
             if trainer.is_global_zero:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                for incomplete in self.folder.glob(".*.ckpt"):  # a run was killed while it wrote
+                # A run was killed while it wrote, or one of Lightning's finders had a copy of the state beside this folder.
+                for incomplete in (*self.folder.glob(".*.ckpt"), *self.folder.parent.glob(".*.ckpt")):
                     incomplete.unlink()
 
     def state_dict(self) -> dict[str, Any]:
@@ -149,9 +150,9 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save every ``every_n_steps`` steps, except after the last batch: the epoch has its own checkpoint."""
-        step, last = trainer.global_step, trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        if self.every_n_steps and step % self.every_n_steps == 0 and step != self._saved and not last:
+        """Save every ``every_n_steps`` steps, except after the last one of an epoch, which has its own checkpoint."""
+        step = trainer.global_step
+        if self.every_n_steps and step % self.every_n_steps == 0 and step != self._saved and not ends_epoch(trainer):
             self._save(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -159,9 +160,9 @@ class LastCheckpoint(Checkpoint):
         self._is_due, self._is_new = self._is_new, False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save a postponed checkpoint, or that of a training that stops now; not after the last batch of an epoch."""
+        """Save a postponed checkpoint, or that of a training that stops now; not after the last step of an epoch."""
         stops = trainer.received_sigterm and _is_between_steps(trainer)
-        within = not trainer.sanity_checking and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        within = not trainer.sanity_checking and not ends_epoch(trainer)
         if trainer.state.fn == TrainerFn.FITTING and within and (self._is_due or stops):
             self._save(trainer)
             self._publish(trainer, is_urgent=False)
@@ -225,6 +226,15 @@ class LastCheckpoint(Checkpoint):
     def _drop_start(self) -> None:
         """Remove the copy of the checkpoint that the run continued, because the run has written its own."""
         (self.folder.parent / START).unlink(missing_ok=True)
+
+
+def ends_epoch(trainer: Trainer) -> bool:
+    """Return whether an epoch ends after this batch: it is the last one, or ``max_steps`` or a callback ends the training.
+
+    A run that resumed from a checkpoint of this batch would train no further, and not log the results of the epoch.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    return bool(loop.batch_progress.is_last_batch or loop.done)
 
 
 def _is_between_steps(trainer: Trainer) -> bool:
