@@ -225,6 +225,19 @@ def test_a_run_ended_by_steps_that_is_killed_in_its_evaluation_repeats_that(opti
 
 
 @pytest.mark.slow
+def test_a_run_ended_by_steps_that_is_killed_after_its_last_validation_has_the_results_of_its_last_epoch(
+    options, tmp_path
+):
+    """The validation of step 8, which is due together with a checkpoint, is before the end of the epoch."""
+    options = [*options, *BY_STEPS, "8", "--trainer.val_check_interval", "3"]
+    (tmp_path / "whole").mkdir()
+    assert run_in(tmp_path / "whole", *options).status == 0
+    at_the_end = AtCall(f"{MODULE}.on_train_epoch_end", 2, DIE)
+    assert in_a_process(tmp_path / "killed", options, partial(on_a_fast_disk, at_the_end))[0] == -KILL
+    going_on(tmp_path / "killed", options, outcome(tmp_path / "whole/runs/tiny/version_0"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", ["5", "8"])
 def test_more_steps_of_a_run_that_has_ended_are_those_of_one_that_had_them_from_the_start(options, tmp_path, steps):
     """Also if its steps ended within an epoch, which continues with the clips that are left of it."""
