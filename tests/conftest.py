@@ -74,6 +74,7 @@ TOGETHER = {
         "train/test_module.py",
         "train/test_start_model.py",
         "train/test_ranks.py",
+        "train/test_resumed.py",
         "train/test_shards.py",
         "train/test_skipped.py",
     ),

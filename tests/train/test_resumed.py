@@ -39,7 +39,9 @@ def ended_as_if_never_asked(tiny_config, tmp_path):
     return compare
 
 
-@pytest.mark.parametrize(("step", "patience", "every"), [(10, 1, "1.0"), (9, 3, "2")])
+@pytest.mark.parametrize(
+    ("step", "patience", "every"), [pytest.param(10, 1, "1.0", marks=pytest.mark.slow), (9, 3, "2")]
+)
 def test_a_training_that_early_stopping_ends_at_the_step_at_which_it_is_asked_to_end(
     step, patience, every, ended_as_if_never_asked
 ):
