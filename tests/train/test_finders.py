@@ -67,3 +67,16 @@ def test_a_trial_without_enough_memory_leaves_nothing_in_the_results(tiny_run, t
     assert "will continue with full run using batch size 2" in result.out + result.err
     found, plain = (json.loads((folder / "metrics.json").read_text()) for folder in (Path("results"), tiny_run))
     assert (found["clips"], found["war"]) == (plain["clips"], plain["war"])
+
+
+def test_what_a_finder_had_left_in_a_run_that_was_killed_goes_when_it_resumes(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_folder = tmp_path / "runs/tiny/version_0"
+    options = ["fit", "--config", tiny_config, "--trainer.max_epochs", "1", "--model.zero_shot", "false"]
+    assert run(*options).status == 0
+    names = [".lr_find_1.ckpt", ".scale_batch_size_1.ckpt"]
+    for name in [*names, ".mine.ckpt"]:
+        (run_folder / name).write_bytes(b"")
+    result = run(*options, "--ckpt_path", "last")
+    assert result.status == 0, result.err
+    assert {path.name for path in run_folder.glob(".*.ckpt")} == {".mine.ckpt"}

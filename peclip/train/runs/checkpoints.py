@@ -24,6 +24,9 @@ PREVIOUS = "previous.ckpt"
 START = "start.ckpt"
 """File name of the copy of a single checkpoint that a run continues; removed when the run has written its first one."""
 
+FINDERS = (".lr_find_*.ckpt", ".scale_batch_size_*.ckpt")
+"""Names of the copies of the state that Lightning's finders of a rate and of a batch size make while they search."""
+
 ENDED = "ended"
 """Entry of a checkpoint's state: whether a callback, such as EarlyStopping, had ended the training."""
 
@@ -124,8 +127,9 @@ class LastCheckpoint(Checkpoint):
             self.folder = Path(trainer.log_dir or trainer.default_root_dir) / "checkpoints"
             if trainer.is_global_zero:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                # A run was killed while it wrote, or one of Lightning's finders had a copy of the state beside this folder.
-                for incomplete in (*self.folder.glob(".*.ckpt"), *self.folder.parent.glob(".*.ckpt")):
+                # A run was killed while it wrote, or while one of Lightning's finders had a copy of the state in its folder.
+                copies = (found for name in FINDERS for found in self.folder.parent.glob(name))
+                for incomplete in (*self.folder.glob(".*.ckpt"), *copies):
                     incomplete.unlink()
 
     def state_dict(self) -> dict[str, Any]:
