@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from peclip.train.cluster.shutdown import TERMINATED
+from peclip.train.cluster.signals import TERMINATED
 from tests.conftest import write_tiny_clip
 from tests.processes import AtCall, in_a_process, send
 from tests.runs import write_config, write_data
