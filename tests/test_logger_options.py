@@ -52,6 +52,7 @@ def wandb_records(path):
             parts = []
 
 
+@pytest.mark.slow
 def test_an_offline_wandb_run_is_written_and_read_back(logged):
     (file,) = logged.parents[2].rglob("run-*.wandb")
     values, projects = {}, set()

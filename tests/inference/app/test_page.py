@@ -8,7 +8,7 @@ from tests.lacking import needs, needs_gradio, needs_yunet
 from tests.media import write_video
 from tests.scenes import FPS, Visit, film
 
-pytestmark = [needs_gradio, pytest.mark.skipif(CHROMIUM is None, reason=needs("Chromium"))]
+pytestmark = [pytest.mark.slow, needs_gradio, pytest.mark.skipif(CHROMIUM is None, reason=needs("Chromium"))]
 
 ANSWERED = "document.querySelector('.pe-timeline img')?.complete"
 
@@ -77,7 +77,6 @@ def overlaps(page):
     )
 
 
-@pytest.mark.slow
 @needs_yunet
 def test_a_video_is_uploaded_and_answered_and_persons_are_merged(page, served, video, net, tmp_path):
     start(page, served.url, video, width=390, dark=True)

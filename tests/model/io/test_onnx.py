@@ -90,16 +90,19 @@ def test_clips_of_any_number_and_length_get_the_logits_of_the_model_that_was_pac
     assert (answer(path, video) - expected).abs().max() <= 1e-4
 
 
+@pytest.mark.slow
 def test_a_clip_is_answered_alike_alone_and_in_a_batch(path):
     video = clips(3, 4)
     assert torch.allclose(answer(path, video)[1:2], answer(path, video[1:2]), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_model_is_left_as_it_was(packaged, path):
     assert any(isinstance(module, GRU) for module in packaged.modules())
     assert not any(isinstance(module, onnx.Recurrence) for module in packaged.modules())
 
 
+@pytest.mark.slow
 def test_the_metadata_say_how_to_feed_the_file(net, path):
     found = runtime.InferenceSession(str(path)).get_modelmeta().custom_metadata_map
     assert json.loads(found["labels"]) == list(LABELS)
@@ -114,6 +117,7 @@ def test_the_metadata_say_how_to_feed_the_file(net, path):
     assert torch.allclose(by_metadata, normalize(frames, ClipFormat()), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "smaller", "worst"), [("fp16", 0.75, 0.5), ("int8", 0.9, 5.0)])
 def test_fewer_bits_make_a_smaller_file_with_nearly_the_same_logits(packaged, path, tmp_path, dtype, smaller, worst):
     import onnx as package
@@ -144,6 +148,7 @@ def frames(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_the_example_answers_as_peclip_does(net, path, frames, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["onnx_clip.py", str(path), *map(str, sorted(frames.iterdir()))])
     runpy.run_path(str(EXAMPLES / "onnx_clip.py"))
@@ -173,6 +178,7 @@ def test_the_example_chooses_the_frames_that_peclip_chooses(length, monkeypatch)
     assert [int(path) for path in chosen] == segment_indices(length, 33).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not NODE_MODULES, reason=needs("onnxruntime-web"))
 def test_the_example_for_pages_answers_as_peclip_does(net, path, frames, tmp_path):
     video = video_of(net, frames)
@@ -206,6 +212,7 @@ def assert_answers(printed, net, folder):
     )
 
 
+@pytest.mark.slow
 def test_the_path_of_the_program_is_not_in_the_file(path):
     content = path.read_bytes()
     assert b"site-packages" not in content
