@@ -144,11 +144,13 @@ ALL = {
 LEFT_OUT = {"no_tda": ["vision.mlp"], "no_sha": ["vision.attention", "text.attention"], "no_ta": ["text.mlp"]}
 
 
+IN_SHORT = ("demo", "ferv39k", "as_released", "folders", "no_maple", "lora", "siglip", "tensorboard")
+"""Configurations that train in ``make test``, one of each kind; ``make slow`` trains all the others."""
+
+
 @pytest.mark.parametrize(
     "path",
-    [
-        pytest.param(path, marks=[pytest.mark.slow] if path.stem == "wandb" else []) for path in CONFIGS
-    ],  # wandb starts a service
+    [pytest.param(path, marks=[] if path.stem in IN_SHORT else [pytest.mark.slow]) for path in CONFIGS],
     ids=NAMES,
 )
 def test_a_configuration_trains_and_does_what_its_name_says(path, run_of):
