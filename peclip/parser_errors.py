@@ -14,6 +14,7 @@ NO_OBJECT = re.compile(
 
 TYPES = (
     (r"Expected a <class '([\w.]+)'>", r"expected \1"),
+    (r"Expected a typing\.Literal\['?([^',\]]*)'?\]", r"expected \1"),
     (r"Expected a typing\.Literal\[(.*?)\]", r"expected one of \1"),
     (r"Expected a dot import path string: .*", "expected an import path"),
     (
@@ -37,6 +38,8 @@ PARSER_WORDS = (  # what jsonargparse says, and how a person would
     *TYPES,
     (r"^(\S+): (\w+): (expected .*?)\. Got value: NestedArg\(.*\)$", r"\1.\2: \3"),
     (r"^(\S+): Option '([^']*)' is not accepted\. Got value: NestedArg\(.*\)$", r"\1 has no option \2"),
+    (r"Option '([^']*)' is not accepted\. Got value: (?=[\[{])", r"there is no option \1 in "),
+    (r"(\. Got value: .*?)\. Got value: (?=[\[{])", r"\1, in "),
     (r"NestedArg\(key='([^']*)', val=(.*?)\)(?=;|$)", r"\1 \2"),
     (
         r"arguments are required: (videos|clip)$",
@@ -109,8 +112,10 @@ def _error_of_union(found: re.Match[str]) -> str:
     within = [each for each in errors if each and not each.startswith("expected ")]
     if within:  # an option of another class is unknown to this one
         return min(within, key=lambda each: "is not accepted" in each)
-    types = dict.fromkeys(each.removeprefix("expected ") for each in errors if each)
-    return "expected " + " or ".join(name for name in types if name != "NoneType")
+    types = [
+        name for name in dict.fromkeys(each.removeprefix("expected ") for each in errors if each) if name != "NoneType"
+    ]
+    return "expected " + " or ".join(types or ["null"])
 
 
 def _reworded(text: str, words: Iterable[tuple[str, str]]) -> str:

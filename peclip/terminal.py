@@ -1,4 +1,4 @@
-"""The terminal: printed lines that it does not obey, also those with names from files, options and strangers' runs, and streams that are closed.
+"""Print to the terminal: without characters that it would obey, and also where a stream is closed.
 
 Streams are closed before the program starts (``>&-``), or by a reader that has seen enough (``| head``).
 """
@@ -10,6 +10,16 @@ import sys
 from typing import Any
 
 from peclip.errors import printable
+
+
+def say(*lines: object, error: bool = False) -> None:
+    """Print lines as they are, except for characters that a terminal would obey; see :func:`peclip.errors.printable`.
+
+    Args:
+        lines: each is printed on a line of its own.
+        error: print to stderr.
+    """
+    print(*(printable(str(line)) for line in lines), sep="\n", file=sys.stderr if error else sys.stdout, flush=True)
 
 
 def open_streams() -> None:
@@ -55,13 +65,3 @@ def _without_end(stream: Any, number: int) -> io.TextIOWrapper:
         stream.flush()
     pipe: Any = _Pipe(number, "w", closefd=False)
     return io.TextIOWrapper(pipe if like.get("write_through") else io.BufferedWriter(pipe), **like)
-
-
-def say(*lines: object, error: bool = False) -> None:
-    """Print lines as they are, except for characters that a terminal would obey; see :func:`peclip.errors.printable`.
-
-    Args:
-        lines: each is printed on a line of its own.
-        error: print to stderr.
-    """
-    print(*(printable(str(line)) for line in lines), sep="\n", file=sys.stderr if error else sys.stdout, flush=True)

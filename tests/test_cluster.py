@@ -175,6 +175,13 @@ def test_nodes_that_do_not_know_where_to_meet_are_refused_at_once(options, tmp_p
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_launcher_that_names_the_group_of_a_process_says_where_nodes_meet(options, tmp_path):
+    node = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", "GROUP_RANK": "0"}
+    words = [*options, "--trainer.devices", "1", "--trainer.num_nodes", "2"]
+    (result,) = at_once(tmp_path, words, [node], AtCall("lightning.pytorch:Trainer.fit", 1, sys.exit))
+    assert "Waiting for the processes of 2 nodes" in result.out, result.err
+
+
 def test_the_first_node_says_what_it_waits_for(options, tmp_path):
     node = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", "NODE_RANK": "0"}
     words = [*options, "--trainer.devices", "1", "--trainer.num_nodes", "2"]

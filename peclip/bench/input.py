@@ -78,6 +78,24 @@ def synthetic_clips(folder: Path, seed: int) -> Manifest:
     return Manifest.read(manifest, labels_required=False)
 
 
+def write_textured(path: Path, seed: int, frames: int = FRAMES) -> None:
+    """Write an H.264 file with the defaults of x264 (crf 23, a keyframe every 250 frames): 1 to 2 Mbit/s.
+
+    Args:
+        path: path of the file, mp4.
+        seed: seed of texture, movement and grain.
+        frames: number of frames of the clip, at 25 a second.
+    """
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=25, options={"crf": "23", "preset": "medium"})
+        stream.width = stream.height = SIDE
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1  # with more, the file depends on their timing
+        for picture in _pictures(seed, frames):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        output.mux(stream.encode(None))
+
+
 def check_clips(data: str) -> None:
     """Check that a manifest has training clips, before anything else is measured.
 
@@ -120,24 +138,6 @@ def input_entry(
         "limit": limit,
         "verdict": _verdict(rate, num_workers, compute, needed),
     }
-
-
-def write_textured(path: Path, seed: int, frames: int = FRAMES) -> None:
-    """Write an H.264 file with the defaults of x264 (crf 23, a keyframe every 250 frames): 1 to 2 Mbit/s.
-
-    Args:
-        path: path of the file, mp4.
-        seed: seed of texture, movement and grain.
-        frames: number of frames of the clip, at 25 a second.
-    """
-    with av.open(str(path), "w") as output:
-        stream = output.add_stream("libx264", rate=25, options={"crf": "23", "preset": "medium"})
-        stream.width = stream.height = SIDE
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.thread_count = 1  # with more, the file depends on their timing
-        for picture in _pictures(seed, frames):
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        output.mux(stream.encode(None))
 
 
 def _verdict(rate: float, workers: int, compute: float, needed: int) -> str:

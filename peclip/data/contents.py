@@ -21,7 +21,6 @@ from peclip.json_text import parse_json
 FIND_UNREADABLE = "peclip check --full true names all clips that cannot be read"
 """Advice about one of them: a file that is replaced later makes the finished clips those of another manifest."""
 
-
 OTHER_VERSION, OTHER_CLIPS = "another version of peclip", "other clips, or their files have changed"
 """Descriptions of a folder of results whose format, or whose digest of clips, is another one."""
 

@@ -19,8 +19,8 @@ Detector = Callable[[np.ndarray], np.ndarray]
 """Callable that accepts a frame, uint8 (H, W, 3) RGB, and returns its faces: (N, 4) left, top, width, height in pixels. A fifth
 column may have scores, and four more the x and y of the eye on the left of the picture and of the one on its right."""
 
-HUB = "opencv/face_detection_yunet"
-HUB_FILES = ("face_detection_yunet_2026may.onnx", "face_detection_yunet_2023mar.onnx")
+YUNET_HUB = "opencv/face_detection_yunet"
+YUNET_FILES = ("face_detection_yunet_2026may.onnx", "face_detection_yunet_2023mar.onnx")
 """Two files with the same weights; the older one is for mirrors that lack the newer."""
 
 LONGEST_SIDE = 480
@@ -61,7 +61,7 @@ class YuNet:
                 'faces: finding faces needs OpenCV: pip install "peclip[faces]", or set faces to none for clips of one face'
             ) from error
         self._cv2: Any = cv2
-        self._file = fetch(HUB, HUB_FILES, "YuNet", "face_model") if model is None else model
+        self._file = fetch(YUNET_HUB, YUNET_FILES, "YuNet", "face_model") if model is None else model
         if not Path(self._file).is_file():
             raise InputError(
                 f"face_model {self._file}: {is_not(Path(self._file), 'file')}, expected the ONNX file of YuNet"

@@ -134,7 +134,7 @@ class Mistake:
 
 
 def worst(mistakes: Sequence[Mistake]) -> list[Mistake]:
-    """Return the mistakes with the highest probabilities, at most :data:`MOST_MISTAKES`; those of equal probability are in the order of their paths."""
+    """Return the mistakes with the highest probabilities, at most :data:`MOST_MISTAKES`; of equal ones in the order of their paths."""
     return sorted(mistakes, key=lambda mistake: (-mistake.probability, mistake.path))[:MOST_MISTAKES]
 
 

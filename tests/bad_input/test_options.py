@@ -150,7 +150,7 @@ def test_a_class_without_an_argument_that_it_needs_names_it(place, config):
     ("options", "says"),
     [
         (["--trainer.limit_val_batches", "x"], "trainer.limit_val_batches: expected int or float. Got value: x"),
-        (["--data.val", "x"], "data.val: expected float or one of 'test'. Got value: x"),
+        (["--data.val", "x"], "data.val: expected float or test. Got value: x"),
         (
             ["--trainer.callbacks+", "EarlyStopping", "--trainer.callbacks.patience", "x"],
             "trainer.callbacks.patience: expected int. Got value: x",
@@ -164,6 +164,16 @@ def test_a_class_without_an_argument_that_it_needs_names_it(place, config):
             "trainer.logger has no option save_dri",
         ),
         (["--trainer.strategy", "DDPStrategy", "--trainer.strategy.port", "1"], "trainer.strategy has no option port"),
+        (
+            ["--trainer.callbacks", "[{class_path: EarlyStopping, init_args: {monitor: val/war, patience: x}}]"],
+            "trainer.callbacks: patience: expected int. Got value: x, in [{'class_path': 'EarlyStopping', 'init_args': "
+            + "{'monitor': 'val/war', 'patience': 'x'}}]",
+        ),
+        (
+            ["--model.net.adapters", "{text.mlp: {class_path: peclip.model.TextAdapter, init_args: {r: 8}}}"],
+            "model.net.adapters: there is no option r in "
+            + "{'text.mlp': {'class_path': 'peclip.model.TextAdapter', 'init_args': {'r': 8}}}",
+        ),
         (["--trainer.callbacks", "3"], "trainer.callbacks: expected list or an import path. Got value: 3"),
         (
             ["--trainer.callbacks", "[EarlyStopping, 3]"],
@@ -171,7 +181,7 @@ def test_a_class_without_an_argument_that_it_needs_names_it(place, config):
         ),
         (
             ["--model.net.adapters", "{vision.mlp: 3}"],
-            "model.net.adapters: expected an import path. Got value: 3. Got value: {'vision.mlp': 3}",
+            "model.net.adapters: expected an import path. Got value: 3, in {'vision.mlp': 3}",
         ),
     ],
 )

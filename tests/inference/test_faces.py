@@ -53,7 +53,7 @@ def test_the_model_in_the_hubs_cache_is_used(monkeypatch):
     pytest.importorskip("cv2", reason=needs("OpenCV"))
 
     def fetch(repository: str, name: str, local_files_only: bool = False) -> str:
-        assert (repository, local_files_only) == (faces.HUB, True)
+        assert (repository, local_files_only) == (faces.YUNET_HUB, True)
         return str(YUNET)
 
     monkeypatch.setattr(faces, "hf_hub_download", fetch)
@@ -127,7 +127,7 @@ def test_every_opencv_is_silent_within_the_context_alone(version):
 
 
 def test_the_tests_look_for_the_detector_where_peclip_does():
-    assert (lacking.HUB, lacking.HUB_FILES) == (faces.HUB, faces.HUB_FILES)
+    assert (lacking.HUB, lacking.HUB_FILES) == (faces.YUNET_HUB, faces.YUNET_FILES)
 
 
 def test_a_detector_of_ones_own_that_returns_no_numbers_is_named():

@@ -62,7 +62,7 @@ def test_a_model_that_is_missing_is_one_line_at_once(cached, monkeypatch):
     with pytest.raises(InputError, match=r"^backbone 'tiny/other' is neither .* run hf download tiny/other, or"):
         load_backbone("tiny/other")
     with pytest.raises(InputError, match="YuNet cannot be downloaded from the Hub"):
-        faces.fetch(faces.HUB, faces.HUB_FILES, "YuNet", "face_model")
+        faces.fetch(faces.YUNET_HUB, faces.YUNET_FILES, "YuNet", "face_model")
 
 
 @pytest.mark.parametrize("error", [None, RepositoryNotFoundError.__new__(RepositoryNotFoundError)])

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from peclip.demo import tasks
-from peclip.inference.faces import HUB, HUB_FILES
+from peclip.inference.faces import YUNET_FILES, YUNET_HUB
 from tests.conftest import write_tiny_clip
 from tests.lacking import YUNET
 from tests.model.backbones.families import write_family
@@ -135,11 +135,11 @@ def tiny_hub(folder: Path) -> Iterator[None]:
     detector = folder / "yunet"
     detector.mkdir()
     if YUNET:
-        (detector / HUB_FILES[0]).symlink_to(YUNET.resolve())
+        (detector / YUNET_FILES[0]).symlink_to(YUNET.resolve())
     for name, source in {
         **dict.fromkeys(CLIPS, clip),
         "google/siglip2-base-patch16-224": siglip,
-        HUB: detector,
+        YUNET_HUB: detector,
     }.items():
         cached = folder / "hub" / f"models--{name.replace('/', '--')}"
         (cached / "refs").mkdir(parents=True)

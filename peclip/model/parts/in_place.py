@@ -1,7 +1,7 @@
-"""Layers that compute in the place of modules of a frozen backbone, whose own weights stay as they are: those of PEFT, and norms that train.
+"""Layers that compute in the place of modules of a frozen backbone: those of PEFT, and copies of norms that train.
 
-Copies of the norms train. Lu et al., "Pretrained Transformers as Universal Computation Engines", https://arxiv.org/abs/2103.05247, train little more than the norms of a
-frozen transformer.
+The weights of the backbone stay as they are. Lu et al., "Pretrained Transformers as Universal Computation Engines",
+https://arxiv.org/abs/2103.05247, train little more than the norms of a frozen transformer.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -46,7 +46,7 @@ def copy_norms(model: nn.Module, towers: Iterable[nn.Module]) -> nn.ModuleDict:
 
     Returns:
         A copy of every ``LayerNorm`` with weights, in fp32, nested by the names of these; see
-        :func:`peclip.model.parts.in_place.each_layer`.
+        :func:`each_layer`.
     """
     within = {module for tower in towers for module in tower.modules()}
     return nested(

@@ -25,8 +25,8 @@ from peclip.train.runs.resume import Interrupted
 LOG_EVERY = 10
 """Steps between two rows of the metrics of a training, unless the user states another number."""
 
-MEETING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
-"""Variables by which the processes that Lightning starts on several nodes meet."""
+MEETING = (("MASTER_ADDR",), ("MASTER_PORT",), ("NODE_RANK", "GROUP_RANK"))
+"""Variables by which the processes that Lightning starts on several nodes meet, each with others that do as well."""
 
 MONITORING = (Checkpoint, EarlyStopping)
 """Callbacks that read a metric by its name, ``monitor``."""
@@ -164,8 +164,9 @@ def fits_cluster(trainer: Trainer) -> Trainer:
     environment = getattr(trainer.strategy, "cluster_environment", None)
     if environment:
         environment.validate_settings(num_devices=trainer.num_devices, num_nodes=trainer.num_nodes)
-    needed = MEETING if trainer.num_nodes > 1 and isinstance(environment, LightningEnvironment) else ()
-    if missing := [name for name in needed if name not in os.environ]:  # each node would wait for the others in vain
+    by_lightning = trainer.num_nodes > 1 and isinstance(environment, LightningEnvironment)
+    missing = [name for name, *others in MEETING if not any(map(os.environ.get, (name, *others)))]
+    if by_lightning and missing:  # each node would wait for the others in vain
         raise InputError(
             f"trainer.num_nodes is {trainer.num_nodes}, but nothing says where the nodes meet: start with srun or torchrun, or set "
             f"{listed(missing)} on each node (address and a free port of the first node, number of the node from 0)"

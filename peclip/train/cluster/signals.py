@@ -77,6 +77,34 @@ def ended_together(trainer: Trainer) -> Iterator[None]:
                 process.kill()
 
 
+def _lost(trainer: Trainer) -> BaseException:
+    """Return the exception that ends this rank after another one: rank 0 reports it, unless that rank printed its error."""
+    if not trainer.is_global_zero:
+        return SystemExit(1)
+    deadline = time.monotonic() + GRACE
+    statuses = {}
+    for rank, process in enumerate(_others(trainer), start=1):
+        with suppress(TimeoutExpired):
+            statuses[rank] = process.wait(max(deadline - time.monotonic(), 0))
+    for rank, status in statuses.items():
+        if status < 0:
+            name = signal.Signals(-status).name
+            return InputError(f"rank {rank} of {trainer.world_size} was ended by {name}: memory may have run out")
+    if TERMINATED in statuses.values():
+        return SIGTERMException(TERMINATED)
+    if INTERRUPTED in statuses.values():
+        return KeyboardInterrupt()
+    if any(statuses.values()):
+        return SystemExit(max(statuses.values()))
+    return InputError(f"another of the {trainer.world_size} ranks has ended: see its output for the reason")
+
+
+def _others(trainer: Trainer) -> list[Popen[bytes]]:
+    """Return the other ranks of this machine, if this is rank 0 and Lightning started them."""
+    _started.extend(process for process in getattr(trainer.strategy.launcher, "procs", []) if process not in _started)
+    return _started
+
+
 class Signals:
     """Handler of SIGTERM that replaces Lightning's own.
 
@@ -153,6 +181,7 @@ class AskedToEnd(Callback):
         steps = int(self._steps * PAUSE / max(now - self._since, 1e-9)) if trainer.world_size > 1 else 1
         asked, self._pause = largest([self._signals.asked, max(steps, 1)], trainer.strategy.root_device)
         # A training that a callback such as EarlyStopping ends now ends its epoch, too; the evaluation after it then ends at once.
+        # Where min_epochs lets it continue after the last batch of an epoch, it ends at the next question.
         is_over = trainer.should_stop and trainer.fit_loop.epoch_loop.done
         self._signals.received_sigterm = bool(asked) and not is_over
         self._since, self._steps = time.monotonic(), 0
@@ -202,31 +231,3 @@ def interrupted_by_ctrl_c(trainer: Trainer) -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)
-
-
-def _lost(trainer: Trainer) -> BaseException:
-    """Return the exception that ends this rank after another one: rank 0 reports it, unless that rank printed its error."""
-    if not trainer.is_global_zero:
-        return SystemExit(1)
-    deadline = time.monotonic() + GRACE
-    statuses = {}
-    for rank, process in enumerate(_others(trainer), start=1):
-        with suppress(TimeoutExpired):
-            statuses[rank] = process.wait(max(deadline - time.monotonic(), 0))
-    for rank, status in statuses.items():
-        if status < 0:
-            name = signal.Signals(-status).name
-            return InputError(f"rank {rank} of {trainer.world_size} was ended by {name}: memory may have run out")
-    if TERMINATED in statuses.values():
-        return SIGTERMException(TERMINATED)
-    if INTERRUPTED in statuses.values():
-        return KeyboardInterrupt()
-    if any(statuses.values()):
-        return SystemExit(max(statuses.values()))
-    return InputError(f"another of the {trainer.world_size} ranks has ended: see its output for the reason")
-
-
-def _others(trainer: Trainer) -> list[Popen[bytes]]:
-    """Return the other ranks of this machine, if this is rank 0 and Lightning started them."""
-    _started.extend(process for process in getattr(trainer.strategy.launcher, "procs", []) if process not in _started)
-    return _started
