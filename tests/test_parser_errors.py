@@ -55,5 +55,5 @@ def test_an_unknown_option_names_the_one_that_was_meant(unknown, says):
 )
 def test_a_long_value_in_a_message_is_searched_in_a_short_time(before, value):
     start = time.process_time()
-    assert len(in_plain_words(before + value * 20_000)) <= 1003
-    assert time.process_time() - start < 1
+    assert len(in_plain_words(before + value * 100_000)) <= 1003
+    assert time.process_time() - start < 0.2

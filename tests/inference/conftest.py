@@ -1,13 +1,16 @@
-"""A trained model that is small enough to answer at once."""
+"""A trained model that is small enough to answer at once, and a folder of answers."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
+from peclip.inference.answers import AnswerFolder
 from peclip.labels import SEVEN
 from peclip.model import PEClip, SharedAdapter
 from peclip.model.io.checkpoint import to_checkpoint
+from tests.inference.nights import OPTIONS
+from tests.inference.test_timeline import LABELS, blank, face
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +30,30 @@ def checkpoint(net: PEClip, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("checkpoint") / "best.ckpt"
     torch.save(to_checkpoint(net.to_trained()), path)
     return str(path)
+
+
+@pytest.fixture
+def night(tmp_path, monkeypatch):
+    """Write videos, each with two rows, into a folder of answers; at one the run ends with an error."""
+    out = tmp_path / "out"
+
+    def written(files, ends_at=None, error=None, options=OPTIONS, beside=None):
+        read = []
+        with AnswerFolder(out, LABELS, "", options) as folder:
+            folder.check(files)
+            for file in files:
+                (tmp_path / file).parent.mkdir(exist_ok=True)
+                if not (tmp_path / file).exists():
+                    (tmp_path / file).touch()
+                if folder.has(file):
+                    continue
+                read.append(file)
+                with folder.video(file, beside) as add:
+                    add(face(file, 0))
+                    if file == ends_at:
+                        raise error
+                    add(blank(file, 2))
+        return read
+
+    monkeypatch.chdir(tmp_path)
+    return written

@@ -4,7 +4,6 @@ import csv
 import errno
 import json
 import os
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,48 +12,13 @@ import pytest
 from peclip.errors import InputError
 from peclip.inference import answers, lay_out, timeline
 from peclip.inference.answers import DONE, AnswerFolder
-from peclip.inference.settings import Options
 from peclip.inference.sources import ANNOTATED, ANSWERS
-from tests.inference.test_timeline import LABELS, SETTINGS, blank, face
+from tests.inference.nights import OPTIONS, WITH_SUBTITLES, content
+from tests.inference.test_timeline import LABELS, SETTINGS
 from tests.media import write_video
 from tests.runs import run
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
-
-OPTIONS = Options(SETTINGS, digest="1")
-WITH_SUBTITLES = replace(OPTIONS, formats=("srt",))
-TABLES = ("timeline.csv", "segments.csv", "summary.csv", "timeline.json")
-
-
-@pytest.fixture
-def night(tmp_path, monkeypatch):
-    """Write videos, each with two rows, into a folder of answers; at one the run ends with an error."""
-    out = tmp_path / "out"
-
-    def written(files, ends_at=None, error=None, options=OPTIONS, beside=None):
-        read = []
-        with AnswerFolder(out, LABELS, "", options) as folder:
-            folder.check(files)
-            for file in files:
-                (tmp_path / file).parent.mkdir(exist_ok=True)
-                if not (tmp_path / file).exists():
-                    (tmp_path / file).touch()
-                if folder.has(file):
-                    continue
-                read.append(file)
-                with folder.video(file, beside) as add:
-                    add(face(file, 0))
-                    if file == ends_at:
-                        raise error
-                    add(blank(file, 2))
-        return read
-
-    monkeypatch.chdir(tmp_path)
-    return written
-
-
-def content(folder):
-    return {name: (folder / name).read_text() for name in TABLES}
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143), InputError("broken")])
@@ -270,106 +234,6 @@ def test_videos_have_names_of_their_own_where_upper_and_lower_case_are_one(night
     assert {"A.png", "a-2.png"} <= set(os.listdir(tmp_path / "out"))
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_a_table_of_something_else_is_not_replaced(night, tmp_path, table):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / table).write_text("mine")
-    with pytest.raises(InputError, match=rf"holds a {table}, but no note of how it was made: name another"):
-        night(["a.mp4"])
-    assert (tmp_path / "out" / table).read_text() == "mine"
-
-
-def test_a_picture_of_something_else_and_one_that_was_changed_are_not_replaced(night, tmp_path):
-    picture = tmp_path / "out/a.png"
-    picture.parent.mkdir()
-    for _ in range(2):
-        picture.unlink(missing_ok=True)
-        picture.write_text("mine")
-        with pytest.raises(
-            InputError, match=r"would replace 'a\.png', which somebody has changed or written: move it away"
-        ):
-            night(["a.mp4"])
-        assert picture.read_text() == "mine"
-    picture.unlink()
-    assert night(["a.mp4"]) == []
-    assert picture.read_bytes() == (tmp_path / "out" / ANSWERS / "a/a.png").read_bytes()
-
-
-def test_what_a_changed_video_no_longer_shows_does_not_stay(night, tmp_path):
-    night(["a.mp4"])
-    stale = [tmp_path / "out/people/a-9.jpg", tmp_path / "out" / ANSWERS / "a/people/a-9.jpg"]
-    for path in stale:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("a face")
-    (tmp_path / "a.mp4").write_text("changed")
-    assert night(["a.mp4"]) == ["a.mp4"]
-    assert not any(path.exists() for path in stale)
-
-
-def save(path, text, how):
-    """Add to a file as editors do: in its place, or by a new one that takes its name."""
-    if how == "in place":
-        with path.open("a") as file:
-            file.write(text)
-    else:
-        path.with_name("new").write_text(path.read_text() + text)
-        path.with_name("new").replace(path)
-
-
-@pytest.mark.parametrize("how", ["in place", "by a new file"])
-def test_a_subtitle_that_somebody_corrected_is_kept(night, tmp_path, how):
-    subtitle = tmp_path / "out/a.srt"
-    night(["a.mp4"], options=WITH_SUBTITLES)
-    save(subtitle, "corrected", how)
-    with pytest.raises(
-        InputError, match=r"would replace 'a\.srt', which somebody has changed or written: move it away"
-    ):
-        night(["a.mp4"], options=WITH_SUBTITLES)
-    (tmp_path / "a.mp4").write_text("changed")
-    with pytest.raises(
-        InputError, match=r"would replace 'a\.srt', which somebody has changed or written: move it away"
-    ):
-        night(["a.mp4"], options=WITH_SUBTITLES)
-    assert subtitle.read_text().endswith("corrected")
-    subtitle.unlink()
-    assert night(["a.mp4"], options=WITH_SUBTITLES) == []
-    assert not subtitle.read_text().endswith("corrected")
-
-
-def test_of_a_film_there_is_one_copy_and_one_that_somebody_cut_is_kept(night, tmp_path):
-    film = tmp_path / f"out/a{ANNOTATED}"
-
-    def beside(folder, stem):
-        (folder / f"{stem}{ANNOTATED}").write_text("a film")
-
-    night(["a.mp4"], beside=beside)
-    assert film.samefile(tmp_path / "out" / ANSWERS / "a" / film.name)
-    film.write_text("cut")  # in its place, so the other copy is cut, too
-    os.utime(film, (time.time() + 9, time.time() + 9))
-    (tmp_path / "a.mp4").write_text("changed")
-    with pytest.raises(
-        InputError, match=r"would replace 'a-annotated\.mp4', which somebody has changed or written: move it away"
-    ):
-        night(["a.mp4"], beside=beside)
-    assert film.read_text() == "cut"
-
-
-@pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("how", ["in place", "by a new file"])
-def test_a_table_that_somebody_changed_is_kept_and_nothing_is_read_for_it(night, tmp_path, table, how):
-    night(["a.mp4"])
-    save(tmp_path / "out" / table, "my note", how)
-    before = content(tmp_path / "out")
-    with pytest.raises(
-        InputError, match=rf"would replace '{table}', which somebody has changed or written: move it away"
-    ):
-        night(["a.mp4", "b.mp4"], ends_at="b.mp4", error=AssertionError("it was read"))
-    assert content(tmp_path / "out") == before
-    (tmp_path / "out" / table).unlink()
-    assert night(["a.mp4", "b.mp4"]) == ["b.mp4"]
-    assert night(["a.mp4", "b.mp4"]) == []
-
-
 def test_tables_of_a_run_that_was_killed_while_it_wrote_them_are_written_again(night, tmp_path, monkeypatch):
     night(["a.mp4"])
     monkeypatch.setattr(lay_out, "_join_json", None)
@@ -395,37 +259,6 @@ def test_a_folder_that_was_copied_is_resumed(night, tmp_path):
     for path in (tmp_path / "out").rglob("*"):
         os.utime(path, (1, 1))
     assert night(["a.mp4", "b.mp4"]) == ["b.mp4"]
-
-
-def test_all_tables_that_were_changed_are_named_at_once_and_a_deleted_one_is_written_again(night, tmp_path):
-    night(["a.mp4"])
-    save(tmp_path / "out/summary.csv", "a", "in place")
-    save(tmp_path / "out/segments.csv", "b", "in place")
-    (tmp_path / "out/timeline.csv").unlink()
-    (tmp_path / "out/frames.csv").write_text("of somebody's own")
-    with pytest.raises(
-        InputError,
-        match=r"would replace 'segments\.csv', 'summary\.csv', which somebody has changed or written: move it away",
-    ):
-        night(["a.mp4"])
-    for name in ("summary.csv", "segments.csv"):
-        (tmp_path / "out" / name).unlink()
-    assert night(["a.mp4"]) == []
-    assert (tmp_path / "out/timeline.csv").exists()
-    assert (tmp_path / "out/frames.csv").read_text() == "of somebody's own"
-
-
-def test_what_is_edited_after_a_kill_is_kept(night, tmp_path, monkeypatch):
-    night(["a.mp4"])
-    monkeypatch.setattr(lay_out, "_join_json", None)
-    with pytest.raises(TypeError):
-        night(["a.mp4", "b.mp4"])
-    save(tmp_path / "out/summary.csv", "my note", "in place")
-    with pytest.raises(
-        InputError, match=r"would replace 'summary\.csv', which somebody has changed or written: move it away"
-    ):
-        night(["a.mp4", "b.mp4"])
-    assert (tmp_path / "out/summary.csv").read_text().endswith("my note")
 
 
 def test_a_kill_while_a_video_is_removed_blocks_nothing(night, tmp_path):
