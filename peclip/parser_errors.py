@@ -131,10 +131,11 @@ def advice(unknown: str, known: Collection[str]) -> str:
         unknown: the words, as in ``--lr 3``.
         known: the options of the command, as in ``--data.batch_size``.
     """
-    if not unknown.startswith("-") and "--ckpt_path" in known:
-        return (
-            f"the trained model is --ckpt_path {unknown}" if "--out" in known else f"did you mean --config {unknown}?"
-        )
+    if not unknown.startswith("-"):
+        if {"--ckpt_path", "--out"} <= set(known):
+            return f"the trained model is --ckpt_path {unknown}"
+        option = next((each for each in ("--config", "--model", "--root", "--out") if each in known), "")
+        return f"did you mean {option} {unknown}?" if option and " " not in unknown else ""
     close = [_close(word.partition("=")[0], known) for word in unknown.split() if word.startswith("--")]
     named = ", ".join(dict.fromkeys(filter(None, close)))
     return f"did you mean {named}?" if named else ""

@@ -128,6 +128,14 @@ def test_a_misspelt_class_is_one_whole_line(option, value, line, place, config):
             "unrecognized arguments: --lr 1 (did you mean --model.lr_adapters?); see peclip fit --help",
         ),
         (("fit", "demo"), "unrecognized arguments: demo (did you mean --config demo?); see peclip fit --help"),
+        (
+            ("export", "runs/a", "package"),
+            "unrecognized arguments: package (did you mean --out package?); see peclip export --help",
+        ),
+        (
+            ("bench", "train", "runs/a"),
+            "unrecognized arguments: runs/a (did you mean --model runs/a?); see peclip bench train --help",
+        ),
     ],
 )
 def test_a_mistaken_option_names_the_one_that_was_meant(command, says, place):
