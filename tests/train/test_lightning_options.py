@@ -186,6 +186,22 @@ def test_where_no_best_checkpoint_is_saved_no_clips_choose_it(fit_once):
     assert json.loads((folder / "metrics.json").read_text())["selection"] == "none"
 
 
+@pytest.mark.parametrize(
+    ("epochs", "every", "says"),
+    [
+        (3, 2, "The last epoch is not validated, and cannot be chosen, because {}.\n"),
+        (5, 3, "The last 2 epochs are not validated, and cannot be chosen, because {}.\n"),
+        (1, 2, "No epoch is validated, because {}: the results are those of the last weights.\n"),
+    ],
+)
+def test_epochs_that_are_not_validated_are_announced(epochs, every, says, fit_once):
+    options = ("--trainer.max_epochs", str(epochs), "--trainer.check_val_every_n_epoch", str(every))
+    folder, result = fit_once(*options, "--trainer.limit_train_batches", "1")
+    why = f"trainer.check_val_every_n_epoch is {every} and trainer.max_epochs {epochs}"
+    assert says.format(why) in result.out
+    assert json.loads((folder / "metrics.json").read_text())["selection"] == ("validation" if epochs > 1 else "none")
+
+
 def test_a_dry_run_says_so_and_leaves_nothing(fit_once):
     folder, result = fit_once("--trainer.fast_dev_run", "true")
     assert "fast_dev_run: a dry run of a few batches, in one epoch; nothing is saved\n" in result.out
