@@ -37,7 +37,7 @@ from peclip.train.optimizers import (
     with_own_rates,
 )
 from peclip.train.parameters import parameter_groups
-from peclip.train.private_hooks import average_exactly, resume_exactly
+from peclip.train.private_hooks import average_exactly, resume_exactly, validate_last_epoch
 
 WEIGHT_DECAY = 1e-2
 """Weight decay of the paper."""
@@ -157,9 +157,10 @@ class PEClipModule(EvaluationModule):
             self._rates_changed = True
 
     def on_fit_start(self) -> None:
-        """Keep frozen weights as they are in averages, and resume in the epoch of the checkpoint."""
+        """Keep frozen weights as they are in averages, resume in the epoch of the checkpoint, and validate the last epoch."""
         average_exactly(self.trainer)
         resume_exactly(self.trainer)
+        validate_last_epoch(self.trainer)
 
     def on_train_start(self) -> None:
         """Start from the rates that a finder has set: Lightning gives all groups the same one until the first step.

@@ -28,6 +28,7 @@ HOOKS = {
     "lightning.pytorch.trainer.connectors.signal_connector:_SignalConnector.register_signal_handlers": "see cluster/signals",
     "lightning.pytorch.trainer.connectors.signal_connector:_SignalConnector.teardown": "see cluster/signals",
     "lightning.pytorch.loops.training_epoch_loop:_TrainingEpochLoop._broadcast_sigterm_tensor": "the same",
+    "lightning.pytorch.loops.training_epoch_loop:_TrainingEpochLoop._should_check_val_epoch": "see validate_last_epoch",
     "lightning.pytorch.loops.fit_loop:_FitLoop._iteration_based_training": "see resume_exactly",
     "lightning.pytorch.loops.fit_loop:_FitLoop.reset": "the same",
     "lightning.pytorch.trainer.connectors.logger_connector.logger_connector:_LoggerConnector.log_metrics": "see training_time",
@@ -228,6 +229,20 @@ def _reset_in_epoch(loop: Any, reset: Callable[[], None]) -> None:
             progress.processed -= 1
         loop.restarting = True
     reset()
+
+
+def validate_last_epoch(trainer: Trainer) -> None:
+    """Make a training validate its last epoch, also if ``check_val_every_n_epoch`` would omit it.
+
+    Its weights could not be chosen otherwise, and a training of a single epoch would have no best checkpoint.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    loop._should_check_val_epoch = partial(_or_last, loop._should_check_val_epoch, trainer)  # type: ignore[method-assign]
+
+
+def _or_last(is_validated: Callable[[], bool], trainer: Trainer) -> bool:
+    is_last = trainer.current_epoch + 1 == trainer.max_epochs
+    return is_validated() or (is_last and trainer.enable_validation)
 
 
 def average_exactly(trainer: Trainer) -> None:

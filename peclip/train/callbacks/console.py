@@ -74,17 +74,7 @@ def _what_is_evaluated(trainer: Trainer, data: VideoDataModule) -> str:
         return f"trainer.{limit} is 0, so nothing is evaluated at the end{':' if is_kept else ','} {later}"
     if not is_kept:
         return "No checkpoint is kept: the results are those of the last weights."
-    selection = selection_of(trainer, data)
-    note = selection_note(selection, "test" if len(splits.test) else "validation")
-    every, epochs = trainer.check_val_every_n_epoch or 1, max(trainer.max_epochs or 0, 0)
-    late = epochs % every
-    if selection == "none" or not late:
-        return note
-    why = f"trainer.check_val_every_n_epoch is {every} and trainer.max_epochs {epochs}"
-    if late == epochs:
-        return f"No epoch is validated, because {why}: the results are those of the last weights."
-    which = "last epoch is" if late == 1 else f"last {late} epochs are"
-    return f"{note} The {which} not validated, and cannot be chosen, because {why}."
+    return selection_note(selection_of(trainer, data), "test" if len(splits.test) else "validation")
 
 
 def _name_of(part: object) -> str:
