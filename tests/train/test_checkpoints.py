@@ -94,6 +94,21 @@ def test_the_best_checkpoint_stays_where_a_better_one_cannot_be_written(files, t
     assert names(tmp_path) == ["best.ckpt"]
 
 
+def test_a_checkpoint_that_cannot_be_written_leaves_no_view_of_its_memory(files, tmp_path, monkeypatch):
+    """Python 3.13 would print "Exception ignored" when it frees the memory."""
+    views = []
+
+    def full(target, data, advice):
+        views.append(data)
+        raise InputError("better.ckpt cannot be written: No space left on device")
+
+    monkeypatch.setattr(checkpoint_io, "write_bytes", full)
+    with pytest.raises(InputError, match="No space left"):
+        files.save_checkpoint(BEFORE, tmp_path / "better.ckpt")
+    with pytest.raises(ValueError, match="released"):
+        views[0].tobytes()
+
+
 def test_a_checkpoint_that_cannot_be_removed_is_one_line(files, tmp_path, monkeypatch):
     def refused(_, path):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))

@@ -115,7 +115,8 @@ def _write(target: Path, checkpoint: dict[str, Any]) -> None:
     content = io.BytesIO()
     torch.save(checkpoint, content)
     try:
-        write_bytes(target, content.getbuffer(), ADVICE)
+        with content.getbuffer() as data:  # released with an error too: Python 3.13 complains about what is kept of it
+            write_bytes(target, data, ADVICE)
     except InputError as error:
         raise InputError(str(error).replace(NEXT, LAST)) from error
 

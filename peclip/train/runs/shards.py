@@ -179,7 +179,8 @@ class ShardFolder:
         content = io.BytesIO()
         table = table.replace_schema_metadata(self._mark(shard))
         parquet.write_table(table, content, compression="zstd", write_page_checksum=True)
-        write_bytes(self._file(shard), content.getbuffer(), ADVICE)
+        with content.getbuffer() as data:  # see checkpoint_io
+            write_bytes(self._file(shard), data, ADVICE)
 
     def end(self) -> None:
         """Record in ``shards.json`` that all shards exist."""
