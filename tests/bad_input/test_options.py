@@ -136,6 +136,10 @@ def test_a_misspelt_class_is_one_whole_line(option, value, line, place, config):
             ("bench", "train", "runs/a"),
             "unrecognized arguments: runs/a (did you mean --model runs/a?); see peclip bench train --help",
         ),
+        (
+            ("prepare", "dfew", "/data/DFEW"),
+            "unrecognized arguments: /data/DFEW (did you mean --root /data/DFEW?); see peclip prepare --help",
+        ),
     ],
 )
 def test_a_mistaken_option_names_the_one_that_was_meant(command, says, place):
