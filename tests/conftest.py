@@ -35,6 +35,8 @@ forking.PRELOADED = ["tests.preloaded"]
 
 LONGEST = (
     "stress/test_kills.py",
+    "stress/test_kills_by_steps.py",
+    "stress/test_kills_in_validation.py",
     "test_configs.py",
     "test_cli.py",
     "test_cluster.py",
@@ -64,7 +66,7 @@ TOGETHER = {
     "ONNX": ("model/io/test_onnx.py", "model/io/test_export.py", "inference/test_join.py"),
     "the compiler": ("model/test_blocks.py", "model/fast/", "model/io/test_released.py", "model/test_one_token.py"),
     "runs that are killed": (
-        "stress/test_kills.py",
+        "stress/test_kills",
         "stress/test_numbers.py",
         "test_cli.py",
         "test_cluster.py",

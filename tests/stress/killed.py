@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
+from contextlib import chdir
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from peclip.train.runs.checkpoint_io import SyncedIO
+from tests.processes import AtCall, send
+from tests.runs import run
+
+KILL = signal.SIGKILL
+DIE = partial(send, KILL)
+MODULE = "peclip.train.module:PEClipModule"
 
 REPORT = ("metrics.json", "confusion.csv", "metrics.csv")
 """Files of a run that tell nothing of time or place."""
@@ -30,6 +40,56 @@ def on_a_fast_disk(moment: Callable[[], object]) -> None:
     """Let a training find each checkpoint on the disk in the step after it."""
     SyncedIO.is_done = property(lambda files: files.finish() is None)
     moment()
+
+
+def two_epochs(config: Path) -> list[str]:
+    """Arguments of a training of 2 epochs of 5 steps, two clips a batch, with a checkpoint every two steps."""
+    values = {"trainer.max_epochs": 2, "data.batch_size": 2, "last.every_n_steps": 2, "model.warmup_epochs": 1}
+    given = [word for name, value in values.items() for word in (f"--{name}", str(value))]
+    return ["fit", "--config", str(config), *given]
+
+
+def going_on(folder: Path, options: list[str], uninterrupted: dict[str, str], *more: str) -> str:
+    """Resume the only run of a folder, which must end like the uninterrupted one; return what it says of errors."""
+    result = run_in(folder, *options, "--ckpt_path", "last", *more)
+    assert result.status == 0, result.err
+    (resumed,) = folder.glob("runs/tiny/*")
+    assert outcome(resumed) == uninterrupted
+    return result.err
+
+
+def run_in(folder: Path, *args: str) -> Any:
+    """Run a command in a folder that ends without a signal: it needs no process of its own."""
+    with chdir(folder):
+        return run(*args)
+
+
+def in_training(step: int, act: Callable[[], object] = DIE) -> AtCall:
+    """Die, or do something else, when a training step begins."""
+    return AtCall(f"{MODULE}.training_step", step, act)
+
+
+def in_validation(batch: int, act: Callable[[], object] = DIE) -> AtCall:
+    """Die, or do something else, when a batch is validated."""
+    return AtCall(f"{MODULE}.validation_step", batch, act)
+
+
+def while_writing(checkpoint: int) -> AtCall:
+    """Killed when a checkpoint is written but not yet on the disk."""
+    return AtCall("os:fsync", 2 * checkpoint - 1, DIE)
+
+
+def while_moving(name: str) -> None:
+    """Killed when a file has become the previous one and the new one is not yet in its place, the second time."""
+    replace, moved = Path.replace, list[Path]()
+
+    def replacing(self: Path, to: Path) -> Path:
+        moved.extend([to] if Path(to).name == name else [])
+        if len(moved) == 2:
+            send(KILL)
+        return replace(self, to)
+
+    Path.replace = replacing
 
 
 def _digest(state: dict[str, torch.Tensor]) -> str:

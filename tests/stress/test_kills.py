@@ -5,31 +5,35 @@ import os
 import shutil
 import signal
 import subprocess
-from contextlib import chdir, suppress
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
 
 from tests.cluster import of_slurm
 from tests.processes import AtCall, at_once, in_a_process, send
-from tests.runs import run
-from tests.stress.killed import on_a_fast_disk, outcome
+from tests.stress.killed import (
+    DIE,
+    KILL,
+    MODULE,
+    going_on,
+    in_training,
+    in_validation,
+    on_a_fast_disk,
+    outcome,
+    run_in,
+    two_epochs,
+    while_moving,
+    while_writing,
+)
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
-
-KILL = signal.SIGKILL
-DIE = partial(send, KILL)
-MODULE = "peclip.train.module:PEClipModule"
 
 
 @pytest.fixture(scope="module")
 def options(tiny_config):
-    """Two epochs of 5 steps, two clips a batch, with a checkpoint every two steps."""
-    values = {"trainer.max_epochs": 2, "data.batch_size": 2, "last.every_n_steps": 2, "model.warmup_epochs": 1}
-    given = [word for name, value in values.items() for word in (f"--{name}", str(value))]
-    return ["fit", "--config", str(tiny_config), *given]
+    return two_epochs(tiny_config)
 
 
 @pytest.fixture(scope="module")
@@ -58,46 +62,6 @@ def killed(killed_once, tmp_path):
     """A folder with a copy of the killed run."""
     shutil.copytree(killed_once, tmp_path, dirs_exist_ok=True)
     return tmp_path
-
-
-def going_on(folder, options, uninterrupted, *more):
-    result = run_in(folder, *options, "--ckpt_path", "last", *more)
-    assert result.status == 0, result.err
-    (resumed,) = folder.glob("runs/tiny/*")
-    assert outcome(resumed) == uninterrupted
-    return result.err
-
-
-def run_in(folder, *args):
-    """Run a command in a folder that ends without a signal: it needs no process of its own."""
-    with chdir(folder):
-        return run(*args)
-
-
-def in_training(step, act=DIE):
-    return AtCall(f"{MODULE}.training_step", step, act)
-
-
-def in_validation(batch, act=DIE):
-    return AtCall(f"{MODULE}.validation_step", batch, act)
-
-
-def while_writing(checkpoint):
-    """Killed when a checkpoint is written but not yet on the disk."""
-    return AtCall("os:fsync", 2 * checkpoint - 1, DIE)
-
-
-def while_moving(name):
-    """Killed when a file has become the previous one and the new one is not yet in its place, the second time."""
-    replace, moved = Path.replace, []
-
-    def replacing(self, to):
-        moved.extend([to] if Path(to).name == name else [])
-        if len(moved) == 2:
-            send(KILL)
-        return replace(self, to)
-
-    Path.replace = replacing
 
 
 MOMENTS = {
@@ -188,69 +152,6 @@ def test_a_run_that_is_asked_to_end_in_slurm_saves_in_its_own_folder(options, un
     going_on(tmp_path, options, uninterrupted)
 
 
-@pytest.mark.slow
-def test_collected_gradients_are_not_lost_when_a_run_is_asked_to_end(options, tmp_path):
-    """It ends by steps: after six, of two batches or of the last one of an epoch."""
-    until = ["--trainer.max_steps", "6", "--trainer.max_epochs", "-1"]
-    options = [*options, "--trainer.accumulate_grad_batches", "2", *until]
-    (tmp_path / "whole").mkdir()
-    assert run_in(tmp_path / "whole", *options).status == 0
-    assert in_a_process(tmp_path / "ended", options, in_training(8, partial(send, signal.SIGTERM)))[0] == 143
-    going_on(tmp_path / "ended", options, outcome(tmp_path / "whole/runs/tiny/version_0"))
-
-
-BY_STEPS = ["--trainer.max_epochs", "-1", "--trainer.max_steps"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "step", [pytest.param(3, marks=pytest.mark.stress), 6, pytest.param(7, marks=pytest.mark.stress)]
-)
-def test_a_run_ended_by_steps_resumes(options, tmp_path, step):
-    """Killed before step 6, it resumes after the first epoch, which is complete."""
-    options = [*options, *BY_STEPS, "8"]
-    (tmp_path / "whole").mkdir()
-    assert run_in(tmp_path / "whole", *options).status == 0
-    assert in_a_process(tmp_path / "killed", options, partial(on_a_fast_disk, in_training(step)))[0] == -KILL
-    going_on(tmp_path / "killed", options, outcome(tmp_path / "whole/runs/tiny/version_0"))
-
-
-@pytest.mark.slow
-def test_a_run_ended_by_steps_that_is_killed_in_its_evaluation_repeats_that(options, tmp_path):
-    options = [*options, *BY_STEPS, "8"]
-    (tmp_path / "whole").mkdir()
-    assert run_in(tmp_path / "whole", *options).status == 0
-    assert in_a_process(tmp_path / "killed", options, AtCall(f"{MODULE}.test_step", 1, DIE))[0] == -KILL
-    going_on(tmp_path / "killed", options, outcome(tmp_path / "whole/runs/tiny/version_0"))
-
-
-@pytest.mark.slow
-def test_a_run_ended_by_steps_that_is_killed_after_its_last_validation_has_the_results_of_its_last_epoch(
-    options, tmp_path
-):
-    """The validation of step 8, which is due together with a checkpoint, is before the end of the epoch."""
-    options = [*options, *BY_STEPS, "8", "--trainer.val_check_interval", "3"]
-    (tmp_path / "whole").mkdir()
-    assert run_in(tmp_path / "whole", *options).status == 0
-    at_the_end = AtCall(f"{MODULE}.on_train_epoch_end", 2, DIE)
-    assert in_a_process(tmp_path / "killed", options, partial(on_a_fast_disk, at_the_end))[0] == -KILL
-    going_on(tmp_path / "killed", options, outcome(tmp_path / "whole/runs/tiny/version_0"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("steps", ["5", "8"])
-def test_more_steps_of_a_run_that_has_ended_are_those_of_one_that_had_them_from_the_start(options, tmp_path, steps):
-    """Also if its steps ended within an epoch, which continues with the clips that are left of it."""
-    constant = ["--model.schedule", "step", "--model.step_factor", "1", "--model.warmup_epochs", "0"]
-    options = [*options, *constant, *BY_STEPS]
-    for name, limit in (("once", "13"), ("twice", steps)):
-        (tmp_path / name).mkdir()
-        assert run_in(tmp_path / name, *options, limit).status == 0
-    assert run_in(tmp_path / "twice", *options, "13", "--ckpt_path", "last", "--allow_changes", "true").status == 0
-    once, twice = (outcome(tmp_path / name / "runs/tiny/version_0") for name in ("once", "twice"))
-    assert once["last.ckpt"] == twice["last.ckpt"]
-
-
 def full():
     raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -339,55 +240,6 @@ def test_another_number_of_devices_is_refused_unless_a_step_has_the_same_clips(o
     status, err = in_a_process(killed, [*options, *devices])
     assert (status, err.count("\n")) == (2, 1)
     assert "data.batch_size times devices 2, which is 4 now" in err
-
-
-# --- a validation within an epoch ---
-
-
-@pytest.fixture(scope="module")
-def validating(options):
-    """A validation after every second of the five steps of an epoch, when a checkpoint is due as well."""
-    return [*options, "--trainer.val_check_interval", "2"]
-
-
-@pytest.fixture(scope="module")
-def uninterrupted_validating(tmp_path_factory, validating):
-    folder = tmp_path_factory.mktemp("uninterrupted_validating")
-    result = run_in(folder, *validating)
-    assert (result.status, result.err) == (0, "")
-    return outcome(folder / "runs/tiny/version_0")
-
-
-# Two batches each, after two of the check before the training.
-IN_VALIDATIONS = {
-    "at the start of the first": in_validation(3),
-    "at the end of the second": in_validation(6),
-    "in the second epoch": in_validation(8),
-    "when its scores are computed": AtCall(f"{MODULE}.on_validation_epoch_end", 3, DIE),
-    "while its checkpoint is moved": partial(while_moving, "last.ckpt"),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "moment",
-    [pytest.param(name, marks=() if name == "in the second epoch" else pytest.mark.stress) for name in IN_VALIDATIONS],
-)
-def test_a_validation_within_an_epoch_is_not_lost(moment, validating, uninterrupted_validating, tmp_path):
-    assert in_a_process(tmp_path, validating, IN_VALIDATIONS[moment])[0] == -KILL
-    going_on(tmp_path, validating, uninterrupted_validating)
-
-
-@pytest.mark.stress
-@pytest.mark.parametrize("step", [2, 7, 8])
-def test_a_validation_within_an_epoch_is_run_once_when_a_run_is_asked_to_end(
-    step, validating, uninterrupted_validating, tmp_path
-):
-    asked = in_training(step, partial(send, signal.SIGTERM))
-    assert in_a_process(tmp_path, validating, asked)[0] == 143
-    content = torch.load(tmp_path / "runs/tiny/version_0/checkpoints/last.ckpt", weights_only=True)
-    assert content["global_step"] == step
-    going_on(tmp_path, validating, uninterrupted_validating)
 
 
 # The rows of the learning rate and of the loss of a step, and those of an epoch, are logged one after another.
