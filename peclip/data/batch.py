@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -80,16 +81,26 @@ class Batch:
         return len(self.label)
 
     def to(self, device: torch.device | str, non_blocking: bool | None = None) -> Self:
-        """Return the batch on a device.
+        """Return the batch on a device; a GPU copies pinned memory while it computes what was queued before.
 
         Args:
             device: device to copy to.
             non_blocking: whether the host may continue before pinned memory has been copied; by default to a GPU, where what
                 uses the copy waits for it by itself.
         """
+        gpu = torch.device(device).type == "cuda"
         if non_blocking is None:  # Lightning does not pass it for anything but a tensor
-            non_blocking = torch.device(device).type == "cuda"
-        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+            non_blocking = gpu
+        copied = partial(Tensor.to, device=device, non_blocking=non_blocking)
+        if not (gpu and non_blocking and self.video.is_pinned()):
+            return self._each(copied)
+        computing, copying = torch.cuda.current_stream(device), _copying(torch.device(device))
+        with torch.cuda.stream(copying):
+            batch = self._each(copied)
+        computing.wait_stream(copying)
+        for tensor in batch._tensors().values():  # its memory is not used again before what is queued by then is over
+            tensor.record_stream(computing)
+        return batch
 
     def pin_memory(self) -> Self:
         """Return the batch in pinned memory, from which a GPU copies without waiting; the loader calls it."""
@@ -101,9 +112,11 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
         """Return the batch with each of its tensors changed."""
-        tensors = {name: value for name in _TENSORS if (value := getattr(self, name)) is not None}
-        changed: dict[str, Any] = {name: change(value) for name, value in tensors.items()}
+        changed: dict[str, Any] = {name: change(value) for name, value in self._tensors().items()}
         return replace(self, **changed)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {name: value for name in _TENSORS if (value := getattr(self, name)) is not None}
 
     def own(self) -> Self:
         """Return the batch without the clips that do not count on this rank.
@@ -125,6 +138,12 @@ class Batch:
 
 _INDICES = ("label", "clip", "other_label")
 _TENSORS = ("video", *_INDICES, "target", "other_target")
+
+
+@cache
+def _copying(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream of a GPU that batches are copied on."""
+    return torch.cuda.Stream(device)
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -1,5 +1,6 @@
 """A batch on its way from a worker to the device."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from lightning.fabric.utilities import move_data_to_device
 from torch.utils.data import DataLoader
 from torch.utils.data._utils.pin_memory import pin_memory
 
-from peclip.data.batch import NO_INDEX, Batch, Draw, Skipped, collate
+from peclip.data.batch import NO_INDEX, Batch, Draw, Skipped, _copying, collate
 from peclip.data.forking import METHOD, main_module_hidden, start_server
 
 TENSORS = ("video", "label", "clip", "other_label")
@@ -72,6 +73,77 @@ def test_pinned_batches_reach_the_device():
         moved = move_data_to_device(batch, torch.device("cuda"))
         assert {getattr(moved, name).device.type for name in ("video", "label", "clip")} == {"cuda"}
         assert moved.clip.tolist() == clips
+
+
+def test_pinned_batches_are_copied_on_a_stream_of_their_own_that_computing_waits_for(monkeypatch):
+    """The order of what a GPU is asked for; what it does then is a test marked gpu."""
+    asked = []
+
+    class Stream:
+        def __init__(self, device):
+            self.device = device
+
+        def wait_stream(self, other):
+            asked.append(("wait", self.device, other.device))
+
+    @contextmanager
+    def on(stream):
+        asked.append(("enter", stream.device))
+        yield
+        asked.append(("leave", stream.device))
+
+    def to(tensor, device, non_blocking):
+        asked.append(("copy", device, non_blocking))
+        return tensor.clone()
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream("copying"))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream("computing"))
+    monkeypatch.setattr(torch.cuda, "stream", on)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda tensor: True)
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: asked.append(("used", stream.device)))
+    _copying.cache_clear()
+    try:
+        batch_of(3, 4).to("cuda")
+    finally:
+        _copying.cache_clear()
+    assert asked == [
+        ("enter", "copying"),
+        *[("copy", "cuda", True)] * 3,
+        ("leave", "copying"),
+        ("wait", "computing", "copying"),
+        *[("used", "computing")] * 3,
+    ]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_pinned_batches_are_copied_while_the_gpu_computes():
+    busy, copied = torch.randn(8192, 8192, device="cuda"), torch.cuda.Event()
+    pinned = batch_of(3, 4).pin_memory()
+    pinned.to("cuda")  # the first copy makes the stream
+    torch.cuda.synchronize()
+    for _ in range(20):
+        busy = busy @ busy
+    computed = torch.cuda.Event()
+    computed.record()
+    moved = pinned.to("cuda")
+    _copying(torch.device("cuda")).record_event(copied)
+    copied.synchronize()
+    assert not computed.query()
+    assert torch.equal(moved.video.cpu(), pinned.video)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_batch_that_is_no_longer_needed_leaves_its_memory_when_what_was_queued_has_used_it():
+    video, sums = torch.arange(2**22, dtype=torch.int32), []
+    busy = torch.randn(2048, 2048, device="cuda")
+    batches = [replace(batch_of(3), video=video + step).pin_memory() for step in range(20)]
+    for batch in batches:
+        busy = busy @ busy
+        sums.append(batch.to("cuda").video.sum())
+    assert [int(each) for each in sums] == [int(batch.video.sum()) for batch in batches]
 
 
 def test_clips_of_other_ranks_are_removed():
