@@ -39,6 +39,9 @@ VARIANTS = {
     "evaluation, bf16, compiled": Variant("eval", 64, COMPILED),
     "training, bf16, compiled, residual in bf16": Variant("train", 64, NARROW),
     "evaluation, bf16, compiled, residual in bf16": Variant("eval", 64, NARROW),
+    "training, bf16, compiled, residual in bf16, 0.7 of the activations": Variant(
+        "train", 64, NARROW | {"activation_memory_budget": 0.7}
+    ),
     "training, bf16, eager": Variant("train", 64, BF16),
     "training, bf16, eager, checkpointing": Variant("train", 64, BF16 | {"checkpointing": "true"}),
     "evaluation, bf16, eager": Variant("eval", 64, BF16),

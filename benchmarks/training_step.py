@@ -7,6 +7,7 @@ ViT-B/16 with random weights, 2 clips of 16 frames, 7 classes, one process for e
 plain          examples/pe_clip_plain.py: forward hooks, nn.GRU, torch's attention; under autocast to bf16
 eager          peclip
 compiled       peclip with compile: true
+budget         the same with activation_memory_budget: 0.7
 checkpointing  peclip with checkpointing: true
 both           peclip with both
 bare           the frozen CLIP of peclip without adapters and prompts, compiled, as many tokens, backward to its input
@@ -69,6 +70,7 @@ def commands(options: argparse.Namespace) -> dict[str, list[object]]:
         "plain": [*mine, "--variant", "plain"],
         "eager": peclip("train", **common),
         "compiled": peclip("train", **common, compile="true"),
+        "budget": peclip("train", **common, compile="true", activation_memory_budget=0.7),
         "checkpointing": peclip("train", **common, checkpointing="true"),
         "both": peclip("train", **common, compile="true", checkpointing="true"),
         "bare": [*mine, "--variant", "bare"],

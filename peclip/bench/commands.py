@@ -51,7 +51,7 @@ def evaluate(out: str | None = None, **setup: Any) -> None:
     Raises:
         InputError: the device, the model or the backbone is missing, or a number is out of range or contradicts the model.
     """
-    measured = Setup(checkpointing=False, **setup)
+    measured = Setup(checkpointing=False, activation_memory_budget=1.0, **setup)
     from peclip.bench.loops import measure_evaluation
     from peclip.bench.report import check_out, keep, show
 

@@ -135,7 +135,7 @@ def _model(setup: Setup) -> tuple[PEClip, Setup]:
             return _trained_model(setup, read_trained(setup.model))
     backbone = backbone_of(setup.backbone or BACKBONE, setup.image_size)
     frames, classes = setup.num_frames or 16, setup.classes or 7
-    net = model_of(backbone, classes, frames, setup.compile, setup.checkpointing)
+    net = model_of(backbone, classes, frames, setup.compile, setup.checkpointing, setup.activation_memory_budget)
     return net, setup.completed(backbone.name, frames, classes, backbone.image_size)
 
 
@@ -148,7 +148,10 @@ def _trained_model(setup: Setup, trained: Trained) -> tuple[PEClip, Setup]:
         )
     clips = config.clip_format
     completed = setup.completed(config.backbone, clips.num_frames, len(config.labels), clips.image_size)
-    return PEClip.from_trained(trained, setup.backbone, setup.compile, setup.checkpointing), completed
+    net = PEClip.from_trained(
+        trained, setup.backbone, setup.compile, setup.checkpointing, setup.activation_memory_budget
+    )
+    return net, completed
 
 
 def _batch(net: PEClip, clips: int) -> Batch:

@@ -54,6 +54,7 @@ class Setup:
         residual: precision of the tokens between the blocks of the vision tower; bf16 only with precision bf16-mixed.
         compile: compile the model.
         checkpointing: compute activations again in the backward pass instead of keeping them.
+        activation_memory_budget: share of the activations that compiled blocks keep, above 0 and up to 1.
         steps: number of steps that are timed.
         warmup: number of steps before them, which are not timed: the first computes the class texts of an evaluation, and
             with compile they take about a minute.
@@ -76,6 +77,7 @@ class Setup:
     residual: Held = "fp32"
     compile: bool = False
     checkpointing: bool = False
+    activation_memory_budget: float = 1.0
     steps: int = 5
     warmup: int = 2
     device: str = "auto"

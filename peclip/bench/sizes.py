@@ -109,6 +109,7 @@ def model_of(
     num_frames: int = 16,
     compile: bool = False,
     checkpointing: bool = False,
+    activation_memory_budget: float = 1.0,
 ) -> PEClip:
     """Build a PE-CLIP with the default adapters and prompts.
 
@@ -118,10 +119,19 @@ def model_of(
         num_frames: number T of frames of a clip.
         compile: argument of :class:`PEClip`.
         checkpointing: argument of :class:`PEClip`.
+        activation_memory_budget: argument of :class:`PEClip`.
     """
     ids = random_tokens(backbone, classes, 2)
     labels = [f"class {number}" for number in range(classes)]
-    return PEClip.assemble(backbone, ids, labels, compile=compile, checkpointing=checkpointing, num_frames=num_frames)
+    return PEClip.assemble(
+        backbone,
+        ids,
+        labels,
+        compile=compile,
+        checkpointing=checkpointing,
+        activation_memory_budget=activation_memory_budget,
+        num_frames=num_frames,
+    )
 
 
 def _tower(width: int, blocks: int, heads: int) -> dict[str, int]:

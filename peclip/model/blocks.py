@@ -47,12 +47,33 @@ class BlockExecution:
     Attributes:
         compile: whether torch.compile runs them.
         checkpointing: whether a block keeps only its input for the gradient and recomputes the rest.
+        activation_memory_budget: share of what a compiled block keeps for the gradient by default, above 0 and up to 1; the
+            operations that cost least are recomputed to stay within it.
         draws: whether blocks draw random numbers, which are then the same when they are recomputed.
     """
 
     compile: bool = False
     checkpointing: bool = False
+    activation_memory_budget: float = 1.0
     draws: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the budget.
+
+        Raises:
+            InputError: it is out of range, or blocks are not compiled.
+        """
+        budget = self.activation_memory_budget
+        if not 0 < budget <= 1:
+            raise InputError(
+                f"activation_memory_budget is {budget:g}, expected above 0 and at most 1", "activation_memory_budget"
+            )
+        if budget < 1 and not self.compile:
+            raise InputError(
+                f"activation_memory_budget is {budget:g}, but compile is false, and only compiled blocks have a budget; set "
+                "compile to true, or save memory with checkpointing",
+                "activation_memory_budget",
+            )
 
 
 PLAIN = BlockExecution()
@@ -83,7 +104,7 @@ class BlockForward:
         if self._forward is None:
             own: Callable[..., Any] = MethodType(type(self.block).forward, self.block)
             own = partial(self.around, own) if self.around else own
-            self._forward = _compiled(own) if self.execution.compile else own
+            self._forward = _compiled(own, self.execution.activation_memory_budget) if self.execution.compile else own
         try:
             if not (self.execution.checkpointing and torch.is_grad_enabled()):
                 return self._forward(*args, **options)
@@ -113,15 +134,19 @@ class BlockForward:
         return self.__dict__ | {"_forward": None}
 
 
-def _compiled(own: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile the forward of a block.
+def _compiled(own: Callable[..., Any], budget: float) -> Callable[..., Any]:
+    """Compile the forward of a block, which then keeps the share ``budget`` of its activations.
 
     By default torch does not look at hooks when it looks for a compiled block to use again: a model with parts would compute as one
     without, which was compiled before it in the same process. Blocks of many models then share the code of one ``forward``.
     """
     torch._dynamo.config.skip_nnmodule_hook_guards = False
     torch._dynamo.config.recompile_limit = MOST_KINDS
-    return torch.compile(own)
+    compiled = torch.compile(own)
+    if budget == 1:
+        return compiled
+    # torch reads the budget when it compiles, which is in the first call with new shapes.
+    return torch._functorch.config.patch(activation_memory_budget=budget)(compiled)
 
 
 def _is_of_the_compiler(error: RuntimeError) -> bool:

@@ -55,6 +55,8 @@ class PEClip(Network):
         logit_scale: factor on the cosine similarities; above 0, at most 1,000,000. None for the one that the backbone was trained with.
         compile: whether torch.compile fuses the operations of each block: the first step then takes about a minute.
         checkpointing: whether blocks keep only their input for the gradient and recompute the rest: less memory, more time.
+        activation_memory_budget: share of what compiled blocks keep for the gradient by default, above 0 and up to 1: what costs
+            least is recomputed to stay within it, so that 0.7 saves a quarter of the memory for far less time than checkpointing.
         num_frames: T, frames of the clips that it is trained on; 1 to 10,000.
         normalize: ``backbone`` subtracts the mean of the backbone's pixels and divides by their standard deviation;
             ``none`` keeps pixels in [0, 1].
@@ -85,6 +87,7 @@ class PEClip(Network):
         logit_scale: float | None = 100.0,
         compile: bool = False,
         checkpointing: bool = False,
+        activation_memory_budget: float = 1.0,
         num_frames: int = 16,
         normalize: Normalize = "backbone",
         without: list[str] | None = None,
@@ -93,6 +96,7 @@ class PEClip(Network):
         peft: PeftMethod | None = None,
         norms: TrainedNorms | None = None,
     ) -> None:
+        execution = BlockExecution(compile, checkpointing, activation_memory_budget)
         names = class_names(labels)
         sentences = dict(zip(names, class_texts(names, texts), strict=True))
         method = describe_method(peft) if peft else None
@@ -111,7 +115,7 @@ class PEClip(Network):
             peft=method,
             norms=norms,
         )
-        super().__init__(built, BlockExecution(compile, checkpointing))
+        super().__init__(built, execution)
         check_kept(self.trainable_state())
 
     @classmethod
@@ -126,6 +130,7 @@ class PEClip(Network):
         logit_scale: float = 100.0,
         compile: bool = False,
         checkpointing: bool = False,
+        activation_memory_budget: float = 1.0,
         num_frames: int = 16,
         normalize: Normalize = "backbone",
         upright: bool = False,
@@ -156,12 +161,17 @@ class PEClip(Network):
             peft=method,
             norms=norms,
         )
-        return cls._of(built, BlockExecution(compile, checkpointing))
+        return cls._of(built, BlockExecution(compile, checkpointing, activation_memory_budget))
 
     @classmethod
     @checked()
     def from_trained(
-        cls, trained: Trained, backbone: str | None = None, compile: bool = False, checkpointing: bool = False
+        cls,
+        trained: Trained,
+        backbone: str | None = None,
+        compile: bool = False,
+        checkpointing: bool = False,
+        activation_memory_budget: float = 1.0,
     ) -> "PEClip":
         """Build the model that was trained, in evaluation mode.
 
@@ -170,11 +180,13 @@ class PEClip(Network):
             backbone: Hub id, folder or file of the backbone, if it has moved since the training.
             compile: whether torch.compile fuses the operations of each block.
             checkpointing: whether blocks recompute for the gradient what they do not keep.
+            activation_memory_budget: share of what compiled blocks keep for the gradient by default.
 
         Raises:
             InputError: the backbone cannot be loaded or is another one, or the weights do not fit the configuration.
         """
-        net = cls._of(build_trained(trained, backbone), BlockExecution(compile, checkpointing))
+        execution = BlockExecution(compile, checkpointing, activation_memory_budget)
+        net = cls._of(build_trained(trained, backbone), execution)
         net.load_trainable(trained.state, trained.source)
         net._record = (trained.record, digest(net.trainable_state())) if trained.record else None
         return net.eval()

@@ -43,6 +43,7 @@ HOOKS = {
 SETTINGS = {
     "torch._dynamo.config:skip_nnmodule_hook_guards": "compiled models that do not compute as one another, see model/blocks",
     "torch._dynamo.config:recompile_limit": "the same",
+    "torch._functorch.config:activation_memory_budget": "how much compiled blocks keep for the gradient, see model/blocks",
 }
 """Path of each private setting of torch that is changed, and the reason."""
 

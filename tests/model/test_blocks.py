@@ -7,8 +7,10 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 
+from peclip.errors import InputError
 from peclip.model import Adapter
 from tests.conftest import write_tiny_clip
 from tests.model.small import build, clips, logits, stir, trainable
@@ -86,7 +88,14 @@ def test_values_and_gradients_are_the_same(way, pair):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize(
-    "options", [{"checkpointing": True}, {"compile": True}, {"compile": True, "checkpointing": True}], ids=str
+    "options",
+    [
+        {"checkpointing": True},
+        {"compile": True},
+        {"compile": True, "checkpointing": True},
+        {"compile": True, "activation_memory_budget": 0.7},
+    ],
+    ids=str,
 )
 def test_values_and_gradients_are_the_same_on_a_gpu(options, tiny_clip, monkeypatch):
     """Without TF32, which rounds to three decimal digits."""
@@ -98,6 +107,53 @@ def test_values_and_gradients_are_the_same_on_a_gpu(options, tiny_clip, monkeypa
         loss.backward()
     for name, weight in trainable(plain).items():
         assert torch.allclose(weight.grad, trainable(other)[name].grad, rtol=1e-2, atol=1e-3), name
+
+
+def kept_for_the_gradient(net, video):
+    """Bytes that a step keeps until its backward pass, which it then does."""
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()  # alive, so that its address stays its own
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = net(video).square().mean()
+    loss.backward()
+    own = {each.untyped_storage().data_ptr() for each in (*net.parameters(), *net.buffers())}
+    return sum(storage.nbytes() for address, storage in kept.items() if address not in own)
+
+
+@pytest.mark.slow
+def test_compiled_blocks_with_half_the_memory_budget_keep_less_for_the_same_gradients(tmp_path, monkeypatch):
+    """As torch partitions the graphs of the forward and the backward pass, which are not made into machine code here."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    folder, video, kept = write_tiny_clip(tmp_path / "clip", 1), clips(2), []
+    plain = stir(build(folder))
+    plain(video).square().mean().backward()
+    for budget in (1.0, 0.5):
+        torch._dynamo.reset()  # blocks that were compiled in this process before kept what they were to keep then
+        net = stir(build(folder, compile=True, activation_memory_budget=budget))
+        net._mixes["vision"] = True  # a whole block, not its last one, which computes one token
+        kept.append(kept_for_the_gradient(net, video))
+        for name, weight in trainable(plain).items():
+            assert torch.allclose(weight.grad, trainable(net)[name].grad, rtol=1e-3, atol=1e-4), (budget, name)
+    assert kept[1] < 0.65 * kept[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"compile": True, "activation_memory_budget": 0}, "is 0, expected above 0 and at most 1"),
+        ({"compile": True, "activation_memory_budget": 1.5}, "is 1.5, expected above 0 and at most 1"),
+        ({"compile": True, "activation_memory_budget": float("nan")}, "is nan, expected above 0 and at most 1"),
+        ({"activation_memory_budget": 0.7}, "is 0.7, but compile is false"),
+    ],
+    ids=str,
+)
+def test_a_memory_budget_that_cannot_be_kept_is_refused(options, message, tiny_clip):
+    with pytest.raises(InputError, match=f"^activation_memory_budget {message}"):
+        build(tiny_clip, **options)
 
 
 def test_a_copy_runs_with_its_own_weights(other):

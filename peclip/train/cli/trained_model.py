@@ -103,7 +103,8 @@ class TrainedModel:
         if self.option == "init_from":  # the temperature is that of the weights as they were
             trained = replace(trained, config=replace(trained.config, temperature=1.0))
         backbone = given["backbone"] if given["backbone"] != own["backbone"] else None
-        net = PEClip.from_trained(trained, backbone, given["compile"], given["checkpointing"])
+        execution = (given[name] for name in ("compile", "checkpointing", "activation_memory_budget"))
+        net = PEClip.from_trained(trained, backbone, *execution)
         prompts = given["prompts"] and build_prompts(net.backbone, given["prompts"])[1]  # as deep as they are here
         self._check("prompts", _plain(prompts and asdict(prompts)), _plain(own["prompts"]))
         self._check("temporal", _plain(given["temporal"]), _plain(own["temporal"]))

@@ -45,7 +45,7 @@ APPLIED = SCHEDULE | {
     *("trainer.check_val_every_n_epoch", "trainer.gradient_clip_val", "trainer.gradient_clip_algorithm"),
     *("trainer.limit_test_batches", "trainer.callbacks", "trainer.deterministic", "trainer.benchmark"),
     *("trainer.reload_dataloaders_every_n_epochs", "model.net.compile", "data.eval_batch_size", "data.on_error"),
-    "model.calibrate",
+    *("model.calibrate", "model.net.activation_memory_budget"),
 }
 """Options that affect the result, and can change at a step."""
 
