@@ -97,6 +97,8 @@ def _title(what: str, result: "Result") -> str:
     here = result["machine"]
     threads = f", {here['threads']} threads" if "threads" in here else ""
     parts = [name for name in ("compile", "checkpointing") if result[name]]
+    if result["activation_memory_budget"] < 1:
+        parts.append(f"activation_memory_budget {result['activation_memory_budget']:g}")
     return (
         f"{what} {result['model'] or result['backbone']} at {result['image_size']} px: {counted(result['batch_size'], 'clip')} of "
         f"{counted(result['num_frames'], 'frame')}, {counted(result['classes'], 'class')}, {', '.join([result['precision'], *parts])}; "
