@@ -49,7 +49,7 @@ class BlockExecution:
         checkpointing: whether a block keeps only its input for the gradient and recomputes the rest.
         activation_memory_budget: share of what a compiled block keeps for the gradient by default, above 0 and up to 1; the
             operations that cost least are recomputed to stay within it.
-        draws: whether blocks draw random numbers, which are then the same when they are recomputed.
+        draws: whether blocks draw random numbers, which are then the same when checkpointing recomputes them.
     """
 
     compile: bool = False
@@ -61,7 +61,8 @@ class BlockExecution:
         """Check the budget.
 
         Raises:
-            InputError: it is out of range, or blocks are not compiled.
+            InputError: it is out of range, or blocks are not compiled, or they draw random numbers: torch would draw others
+                where it recomputes them, and the gradients would be wrong.
         """
         budget = self.activation_memory_budget
         if not 0 < budget <= 1:
@@ -72,6 +73,12 @@ class BlockExecution:
             raise InputError(
                 f"activation_memory_budget is {budget:g}, but compile is false, and only compiled blocks have a budget; set "
                 "compile to true, or save memory with checkpointing",
+                "activation_memory_budget",
+            )
+        if budget < 1 and self.draws:
+            raise InputError(
+                f"activation_memory_budget is {budget:g}, but the model has dropout or a part of another package, and torch would "
+                "draw other random numbers where it recomputes them; save memory with checkpointing",
                 "activation_memory_budget",
             )
 

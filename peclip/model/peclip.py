@@ -55,8 +55,9 @@ class PEClip(Network):
         logit_scale: factor on the cosine similarities; above 0, at most 1,000,000. None for the one that the backbone was trained with.
         compile: whether torch.compile fuses the operations of each block: the first step then takes about a minute.
         checkpointing: whether blocks keep only their input for the gradient and recompute the rest: less memory, more time.
-        activation_memory_budget: share of what compiled blocks keep for the gradient by default, above 0 and up to 1: what costs
-            least is recomputed to stay within it, so that 0.7 saves a quarter of the memory for far less time than checkpointing.
+        activation_memory_budget: about the share of what compiled blocks keep by default, above 0 and up to 1: what costs
+            least is recomputed to stay within it, so that 0.7 saves a quarter of the memory for less time than checkpointing.
+            Not for models with dropout or parts of other packages.
         num_frames: T, frames of the clips that it is trained on; 1 to 10,000.
         normalize: ``backbone`` subtracts the mean of the backbone's pixels and divides by their standard deviation;
             ``none`` keeps pixels in [0, 1].
@@ -180,7 +181,7 @@ class PEClip(Network):
             backbone: Hub id, folder or file of the backbone, if it has moved since the training.
             compile: whether torch.compile fuses the operations of each block.
             checkpointing: whether blocks recompute for the gradient what they do not keep.
-            activation_memory_budget: share of what compiled blocks keep for the gradient by default.
+            activation_memory_budget: about the share of what compiled blocks keep for the gradient by default.
 
         Raises:
             InputError: the backbone cannot be loaded or is another one, or the weights do not fit the configuration.

@@ -191,6 +191,11 @@ def test_recomputed_blocks_draw_the_same_numbers_in_adapters_of_ones_own(tiny_cl
     assert not build(tiny_clip).draws
 
 
+def test_a_model_that_draws_has_no_memory_budget_because_torch_would_draw_anew(tiny_clip):
+    with pytest.raises(InputError, match="has dropout or a part of another package"):
+        build(tiny_clip, adapters={"vision.mlp": Noisy}, compile=True, activation_memory_budget=0.7)
+
+
 def test_blocks_may_be_recomputed_in_another_thread(tiny_clip):
     """As on a GPU, where torch computes gradients in a thread of its own."""
     plain, net = (stir(build(tiny_clip, checkpointing=checkpointing)) for checkpointing in (False, True))

@@ -1,5 +1,6 @@
 """Layers of Hugging Face PEFT around the frozen backbone: trained, seen by every path, saved, and detached."""
 
+from contextlib import nullcontext
 from copy import deepcopy
 
 import pytest
@@ -136,6 +137,12 @@ def test_a_frozen_backbone_in_bf16_keeps_layers_in_fp32(tiny_clip):
     assert {weight.dtype for weight in net.peft.parameters()} == {torch.float32}
     assert {weight.grad.dtype for weight in net.peft.parameters()} == {torch.float32}
     assert net.clip.vision_model.encoder.layers[0].self_attn.q_proj.weight.dtype == torch.bfloat16
+
+
+def test_a_memory_budget_is_refused_with_dropout(tiny_clip):
+    for dropout in (0.0, 0.5):
+        with pytest.raises(InputError, match="has dropout") if dropout else nullcontext():
+            alone(tiny_clip, lora(lora_dropout=dropout), compile=True, activation_memory_budget=0.7)
 
 
 def test_recomputed_blocks_drop_the_same_values(tiny_clip):
