@@ -42,13 +42,6 @@ def on_a_fast_disk(moment: Callable[[], object]) -> None:
     moment()
 
 
-def two_epochs(config: Path) -> list[str]:
-    """Arguments of a training of 2 epochs of 5 steps, two clips a batch, with a checkpoint every two steps."""
-    values = {"trainer.max_epochs": 2, "data.batch_size": 2, "last.every_n_steps": 2, "model.warmup_epochs": 1}
-    given = [word for name, value in values.items() for word in (f"--{name}", str(value))]
-    return ["fit", "--config", str(config), *given]
-
-
 def going_on(folder: Path, options: list[str], uninterrupted: dict[str, str], *more: str) -> str:
     """Resume the only run of a folder, which must end like the uninterrupted one; return what it says of errors."""
     result = run_in(folder, *options, "--ckpt_path", "last", *more)

@@ -23,17 +23,11 @@ from tests.stress.killed import (
     on_a_fast_disk,
     outcome,
     run_in,
-    two_epochs,
     while_moving,
     while_writing,
 )
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
-
-
-@pytest.fixture(scope="module")
-def options(tiny_config):
-    return two_epochs(tiny_config)
 
 
 @pytest.fixture(scope="module")

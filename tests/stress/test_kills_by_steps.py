@@ -6,16 +6,11 @@ from functools import partial
 import pytest
 
 from tests.processes import AtCall, in_a_process, send
-from tests.stress.killed import DIE, KILL, MODULE, going_on, in_training, on_a_fast_disk, outcome, run_in, two_epochs
+from tests.stress.killed import DIE, KILL, MODULE, going_on, in_training, on_a_fast_disk, outcome, run_in
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 BY_STEPS = ["--trainer.max_epochs", "-1", "--trainer.max_steps"]
-
-
-@pytest.fixture(scope="module")
-def options(tiny_config):
-    return two_epochs(tiny_config)
 
 
 @pytest.mark.slow

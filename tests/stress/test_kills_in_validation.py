@@ -16,16 +16,10 @@ from tests.stress.killed import (
     in_validation,
     outcome,
     run_in,
-    two_epochs,
     while_moving,
 )
 
 pytestmark = pytest.mark.usefixtures("blank_pictures")
-
-
-@pytest.fixture(scope="module")
-def options(tiny_config):
-    return two_epochs(tiny_config)
 
 
 @pytest.fixture(scope="module")
